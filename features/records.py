@@ -1,0 +1,142 @@
+"""What the pipeline yields and ingest writes. Plain data: this module imports nothing of ours.
+
+Positions count tokens from 0 inside a sequence; activations are in the units of the SAE after folding (see docs/numbers.md).
+"""
+
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """How far a job is: `done` of `total` in `unit`s ("tokens", "features"), and what it is doing now."""
+
+    done: int
+    total: int
+    unit: str
+    note: str
+
+
+class Metrics(NamedTuple):
+    """One row of a live chart: `step` counts what the job trains on (tokens)."""
+
+    step: int
+    values: dict[str, float]
+
+
+class LogLine(NamedTuple):
+    """One sentence for a job's log."""
+
+    text: str
+
+
+class Checkpoint(NamedTuple):
+    """A resumable state was written to `path` (a folder) after `step` tokens."""
+
+    step: int
+    path: str
+
+
+class TokenRecord(NamedTuple):
+    """One row of a vocabulary. `text` is the exact bytes that the token stands for, which may not be valid UTF-8 alone."""
+
+    token_id: int
+    text: bytes
+    special: bool
+
+
+class ModelRecord(NamedTuple):
+    """What a language model is, read from its configuration and tokenizer."""
+
+    architecture: str
+    revision: str
+    layers: int
+    d_model: int
+    vocabulary_size: int
+    context_size: int
+    parameters: int
+    dtype: str
+    bos_token_id: int | None
+    hooks: list[str]
+    tokens: list[TokenRecord]
+
+
+class SequenceRecord(NamedTuple):
+    """Token ids of one context; `position` is its place in the corpus as packed, `document` names where it starts."""
+
+    position: int
+    document: str
+    token_ids: list[int]
+
+
+class ExampleRecord(NamedTuple):
+    """A context in which a feature fires.
+
+    `band` 0 holds the top examples; 1 (highest) to 5 (lowest) hold an even sample of the firings in that fifth of the
+    activation range. `peak` is the position that put the example here; `positions` and `values` list every firing.
+    """
+
+    band: int
+    rank: int
+    sequence: int
+    peak: int
+    positions: list[int]
+    values: list[float]
+
+
+class FeatureRecord(NamedTuple):
+    """Everything the feature page shows about one feature, over `tokens` tokens that are not special.
+
+    `histogram[i]` counts firings with i * width <= activation < (i + 1) * width; `width` is a power of two.
+    `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked vocabulary.
+    """
+
+    index: int
+    fires: int
+    density: float
+    max_activation: float
+    mean_activation: float
+    histogram: list[int]
+    histogram_width: float
+    band_edges: list[float]
+    top_logit_ids: list[int]
+    top_logits: list[float]
+    bottom_logit_ids: list[int]
+    bottom_logits: list[float]
+    logit_histogram: list[int]
+    logit_low: float
+    logit_high: float
+    nearest: list[int]
+    nearest_cosines: list[float]
+    decoder_norm: float
+    encoder_decoder_cosine: float
+    examples: list[ExampleRecord]
+
+
+class FeatureRange(NamedTuple):
+    """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need."""
+
+    start: int
+    stop: int
+    features: list[FeatureRecord]
+    sequences: list[SequenceRecord]
+
+
+class TrainedSae(NamedTuple):
+    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured on the way."""
+
+    path: str
+    sha256: str
+    architecture: str
+    d_in: int
+    width: int
+    hook: str
+    context_size: int
+    config: dict[str, object]
+    metrics: dict[str, float]
+
+
+class Evaluation(NamedTuple):
+    """Measured quality of an SAE on held-out tokens; keys are defined in docs/numbers.md."""
+
+    tokens: int
+    values: dict[str, float]
+    density_histogram: list[int]

@@ -1,0 +1,1 @@
+"""The compute ring: Celery tasks, and the pure pipeline that they run."""

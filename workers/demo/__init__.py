@@ -1,0 +1,1 @@
+"""The small model of the first run, and the script that trained it."""

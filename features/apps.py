@@ -1,0 +1,10 @@
+"""Django's entry to the domain."""
+
+from django.apps import AppConfig
+
+
+class FeaturesConfig(AppConfig):
+    """Models, migrations, admin and commands of the domain."""
+
+    name = "features"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,139 @@
+"""Records into PostgreSQL by binary COPY: one transaction per range of features, replacing what was there.
+
+Features keep their row, and so their labels, across runs; their examples are replaced. Rerunning is safe.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Q
+
+from features.models import Corpus, Dashboard, Example, Feature, Job, Sae
+from features.records import FeatureRange, FeatureRecord, SequenceRecord
+
+COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples have their own table
+    "index": "int4",
+    "fires": "int8",
+    "density": "float8",
+    "max_activation": "float8",
+    "mean_activation": "float8",
+    "histogram": "int8[]",
+    "histogram_width": "float8",
+    "band_edges": "float4[]",
+    "top_logit_ids": "int4[]",
+    "top_logits": "float4[]",
+    "bottom_logit_ids": "int4[]",
+    "bottom_logits": "float4[]",
+    "logit_histogram": "int4[]",
+    "logit_low": "float8",
+    "logit_high": "float8",
+    "nearest": "int4[]",
+    "nearest_cosines": "float4[]",
+    "decoder_norm": "float8",
+    "encoder_decoder_cosine": "float8",
+}
+HALF_DECADES = 14
+"""Bins of a dashboard's density histogram: half decades from 1e-7 to 1."""
+
+
+@transaction.atomic
+def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange) -> int:
+    """Write features [start, stop) with their examples and sequences; the number of examples written."""
+    sequences = _write_sequences(sae, corpus, context_size, batch.sequences)
+    features = _write_features(sae, batch.features)
+    Example.objects.filter(feature__in=features.values())._raw_delete(Example.objects.db)
+    rows = (
+        (features[f.index], sequences[e.sequence], e.band, e.rank, e.peak, e.positions, e.values)
+        for f in batch.features
+        for e in f.examples
+    )
+    columns = '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values"'
+    return _copy("features_example", columns, ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"], rows)
+
+
+@transaction.atomic
+def finish(sae: Sae, corpus: Corpus, tokens: int, job: Job | None, code_version: str) -> Dashboard:
+    """Declare the dashboards of `sae` complete: the row that pages look for."""
+    alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))["alive"]
+    made = {
+        "corpus": corpus,
+        "job": job,
+        "tokens": tokens,
+        "context_size": sae.context_size,
+        "alive": alive,
+        "density_histogram": _density_histogram(sae),
+        "sae_sha256": sae.sha256,
+        "model_revision": sae.model.revision,
+        "corpus_revision": corpus.revision,
+        "code_version": code_version,
+    }
+    return Dashboard.objects.update_or_create(sae=sae, defaults=made)[0]
+
+
+def _density_histogram(sae: Sae) -> list[int]:
+    counts = [0] * HALF_DECADES
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT greatest(least(floor(2 * log(density)) + %s, %s), 0)::int AS bin, count(*) FROM features_feature"
+            " WHERE sae_id = %s AND density > 0 GROUP BY bin",
+            [HALF_DECADES, HALF_DECADES - 1, sae.pk],
+        )
+        for place, count in cursor.fetchall():
+            counts[place] = count
+    return counts
+
+
+def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]) -> dict[int, int]:
+    """Rows by position in the corpus; a sequence that is there already is left as it is."""
+    key = [corpus.pk, sae.model_id, context_size]
+    unique = {record.position: record for record in records}
+    rows = ((*key, record.position, record.document[:300], record.token_ids) for record in unique.values())
+    columns = '"corpus_id", "model_id", "context_size", "position", "document", "token_ids"'
+    with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
+        _copy(staged, columns, ["int8", "int8", "int4", "int4", "text", "int4[]"], rows)
+        cursor.execute(
+            f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
+        )
+        cursor.execute(
+            "SELECT position, id FROM features_sequence WHERE corpus_id = %s AND model_id = %s AND context_size = %s"
+            " AND position = ANY(%s)",
+            [*key, list(unique)],
+        )
+        return dict(cursor.fetchall())
+
+
+def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int]:
+    """Rows by index; a feature that is there already keeps its row and takes the new numbers."""
+    names = [f'"{name}"' for name in COLUMNS]
+    columns = ", ".join(['"sae_id"', *names])
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+    rows = ((sae.pk, *record[: len(COLUMNS)]) for record in records)
+    with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
+        _copy(staged, columns, ["int8", *COLUMNS.values()], rows)
+        cursor.execute(
+            f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
+            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, updated = now() RETURNING "index", id'
+        )
+        return dict(cursor.fetchall())
+
+
+@contextmanager
+def _staging(table: str, columns: str) -> Iterator[str]:
+    """A temporary table with those columns of `table`, gone at the end of the transaction."""
+    name = f"staged_{table}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA")
+        yield name
+        cursor.execute(f"DROP TABLE {name}")
+
+
+def _copy(table: str, columns: str, types: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
+    count = 0
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    return count

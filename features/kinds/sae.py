@@ -1,0 +1,133 @@
+"""Jobs that make, measure and show sparse autoencoders."""
+
+from typing import Any
+
+from django import forms
+
+from features.kinds.base import JobForm
+from features.models import Job, Sae
+from features.slugs import is_slug
+
+ARCHITECTURES = [
+    ("topk", "TopK: the k largest fire"),
+    ("batchtopk", "BatchTopK: k on average over a batch"),
+    ("matryoshka", "Matryoshka: nested BatchTopK"),
+    ("jumprelu", "JumpReLU: a learned threshold each"),
+    ("gated", "Gated: separate gate and size"),
+    ("standard", "Standard: ReLU with an L1 penalty"),
+]
+FIXED_L0 = frozenset({"topk", "batchtopk", "matryoshka"})
+TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
+
+
+class TrainSae(JobForm):
+    """Train an SAE on one hook point of a model."""
+
+    kind = "train_sae"
+    title = "Train an SAE"
+    about = "Trains a sparse autoencoder on the activations of one hook point while a corpus runs through the model."
+
+    model = forms.CharField(help_text="The language model to read.")
+    slug = forms.CharField(max_length=63, validators=[is_slug], help_text="The SAE's name in its address, such as 2-res-topk.")
+    corpus = forms.CharField(help_text="The text to run; a part of it is held out for evaluation.")
+    hook = forms.CharField(help_text="Where to read: residual stream, MLP or attention of one layer. The middle layers hold the most concepts.")
+    architecture = forms.ChoiceField(choices=ARCHITECTURES, initial="topk", help_text="How the features are kept sparse.")
+    width = forms.IntegerField(
+        min_value=1, max_value=2**20, initial=2048, help_text="Number of features, 1 to 1,048,576. Eight times the model's width is usual."
+    )
+    k = forms.IntegerField(
+        min_value=1, max_value=4096, initial=24, required=False, help_text="Features that fire per token, for TopK, BatchTopK and Matryoshka."
+    )
+    sparsity = forms.FloatField(
+        min_value=0, max_value=1000, required=False,
+        help_text="Weight of the sparsity penalty, for standard, gated and JumpReLU. Empty takes the architecture's own default.",
+    )
+    tokens = forms.IntegerField(min_value=10_000, max_value=10**11, initial=1_000_000, help_text=TOKENS_HELP)
+    context_size = forms.IntegerField(min_value=8, max_value=8192, initial=128, help_text="Tokens per context, at most the model's own.")
+    learning_rate = forms.FloatField(
+        min_value=1e-7, max_value=1.0, required=False, help_text="Of Adam, 1e-7 to 1. Empty takes the architecture's own default."
+    )
+    seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0, help_text="The same seed gives the same start.")
+    then = forms.BooleanField(
+        initial=True, required=False, label="Then evaluate it and make dashboards", help_text="Two more jobs, queued when this one finishes."
+    )
+
+    def clean_corpus(self) -> str:
+        """The corpus must exist."""
+        self.find_corpus(self.cleaned_data["corpus"])
+        return str(self.cleaned_data["corpus"])
+
+    def clean(self) -> dict[str, Any]:
+        """Checks that need two fields: hook and context against the model, k against the width, the slug against its model."""
+        cleaned = super().clean() or {}
+        if "model" in cleaned:
+            self._against_model(cleaned)
+        k, width = cleaned.get("k"), cleaned.get("width")
+        if cleaned.get("architecture") in FIXED_L0 and width:
+            if not k:
+                self.add_error("k", "This architecture needs k: how many features fire per token.")
+            elif k > width:
+                self.add_error("k", f"k is at most the width, {width}.")
+        return cleaned
+
+    def _against_model(self, cleaned: dict[str, Any]) -> None:
+        try:
+            model = self.find_model(cleaned["model"])
+        except forms.ValidationError as error:
+            self.add_error("model", error)
+            return
+        slug = cleaned.get("slug")
+        if slug and _taken(cleaned["model"], slug):
+            self.add_error("slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug.")
+        if model is None:
+            return
+        hook, context = cleaned.get("hook"), cleaned.get("context_size")
+        if hook and hook not in model.hooks:
+            self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
+        if context and context > model.context_size:
+            self.add_error("context_size", f"{model} was made for at most {model.context_size} tokens.")
+
+
+class OnSae(JobForm):
+    """What jobs on an existing SAE share."""
+
+    sae = forms.CharField(label="SAE", help_text="As MODEL/SLUG.")
+    corpus = forms.CharField(help_text="The text to run.")
+
+    def clean_sae(self) -> str:
+        """The SAE must exist."""
+        self.find_sae(self.cleaned_data["sae"])
+        return str(self.cleaned_data["sae"])
+
+    def clean_corpus(self) -> str:
+        """The corpus must exist."""
+        self.find_corpus(self.cleaned_data["corpus"])
+        return str(self.cleaned_data["corpus"])
+
+
+class EvaluateSae(OnSae):
+    """Measure an SAE on text that it was not trained on."""
+
+    kind = "evaluate_sae"
+    title = "Evaluate an SAE"
+    about = "Measures sparsity, explained variance and the model's loss with the reconstruction spliced in, on held-out text."
+
+    tokens = forms.IntegerField(
+        min_value=1_000, max_value=10**9, initial=50_000, help_text="Held-out tokens to measure on; special tokens are not counted."
+    )
+
+
+class ComputeDashboards(OnSae):
+    """Run an SAE over a corpus and keep what each feature fires on."""
+
+    kind = "compute_dashboards"
+    title = "Make dashboards"
+    about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
+
+    tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)
+
+
+def _taken(model: str, slug: str) -> bool:
+    live = [Job.State.WAITING, Job.State.QUEUED, Job.State.RUNNING]
+    pending = Job.objects.filter(kind=TrainSae.kind, state__in=live, params__model=model, params__slug=slug)
+    return Sae.objects.filter(model__slug=model, slug=slug).exists() or pending.exists()

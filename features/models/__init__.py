@@ -1,0 +1,7 @@
+"""The tables, one file a noun."""
+
+from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
+from features.models.feature import Example, Feature
+from features.models.job import Job, JobEvent
+
+__all__ = ["Corpus", "Dashboard", "Example", "Feature", "Job", "JobEvent", "LanguageModel", "Sae", "Sequence", "Token"]

@@ -1,0 +1,84 @@
+"""A feature of an SAE, and the contexts in which it fires."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from features.fields import RealField
+from features.models.catalog import Sae, Sequence
+from features.querysets import FeatureQuerySet
+
+
+class Feature(models.Model):
+    """One direction of an SAE with its statistics; `features.records.FeatureRecord` defines every column."""
+
+    sae = models.ForeignKey(Sae, models.CASCADE, related_name="features")
+    index = models.PositiveIntegerField()
+    fires = models.BigIntegerField()
+    density = models.FloatField()
+    max_activation = models.FloatField()
+    mean_activation = models.FloatField()
+    histogram = ArrayField(models.BigIntegerField())
+    histogram_width = models.FloatField()
+    band_edges = ArrayField(RealField())
+    top_logit_ids = ArrayField(models.IntegerField())
+    top_logits = ArrayField(RealField())
+    bottom_logit_ids = ArrayField(models.IntegerField())
+    bottom_logits = ArrayField(RealField())
+    logit_histogram = ArrayField(models.IntegerField())
+    logit_low = models.FloatField()
+    logit_high = models.FloatField()
+    nearest = ArrayField(models.IntegerField(), help_text="Indices by falling cosine of decoder directions.")
+    nearest_cosines = ArrayField(RealField())
+    decoder_norm = models.FloatField()
+    encoder_decoder_cosine = models.FloatField()
+    updated = models.DateTimeField(db_default=Now())
+
+    objects = FeatureQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["sae", "index"]
+        constraints = [
+            models.UniqueConstraint(fields=["sae", "index"], name="feature_once"),
+            models.CheckConstraint(condition=models.Q(density__gte=0, density__lte=1), name="density_is_a_share"),
+        ]
+        indexes = [
+            models.Index(fields=["sae", "density", "index"], name="feature_by_density"),
+            models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sae}/{self.index}"
+
+    def get_absolute_url(self) -> str:
+        """The feature's page."""
+        return f"{self.sae.get_absolute_url()}{self.index}/"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it fired at least once on the dashboard's tokens."""
+        return self.fires > 0
+
+
+class Example(models.Model):
+    """A context in which a feature fires: sparse positions and values, never zeros, never strings."""
+
+    feature = models.ForeignKey(Feature, models.CASCADE, related_name="examples")
+    sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+")
+    band = models.SmallIntegerField(help_text="0: the top examples; 1 (highest) to 5: an even sample of that band.")
+    rank = models.SmallIntegerField()
+    peak = models.SmallIntegerField(help_text="Position of the firing that put the example here.")
+    positions = ArrayField(models.SmallIntegerField())
+    values = ArrayField(RealField())
+
+    class Meta:
+        ordering = ["band", "rank"]
+        constraints = [
+            models.UniqueConstraint(fields=["feature", "band", "rank"], name="example_once"),
+            models.CheckConstraint(
+                condition=models.Q(positions__len=models.F("values__len")), name="a_value_for_every_position"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature} in {self.sequence}"

@@ -1,0 +1,100 @@
+"""Work that a person started, and everything that happened to it."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Job(models.Model):
+    """A request for work. The row is the truth; the Celery message only carries its id."""
+
+    class State(models.TextChoices):
+        """Where a job stands. The last three are final."""
+
+        WAITING = "waiting", "waiting for another job"
+        QUEUED = "queued", "queued"
+        RUNNING = "running", "running"
+        FINISHED = "finished", "finished"
+        FAILED = "failed", "failed"
+        CANCELLED = "cancelled", "cancelled"
+
+    kind = models.CharField(max_length=50)
+    params = models.JSONField(help_text="Validated with the kind's form.")
+    state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
+    queue = models.CharField(max_length=50)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs")
+    after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="followers")
+    created = models.DateTimeField(db_default=Now())
+    sent = models.DateTimeField(null=True, help_text="When its message last went to the broker.")
+    started = models.DateTimeField(null=True)
+    ended = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=200, blank=True, db_default="")
+    lease_until = models.DateTimeField(null=True, help_text="A running job whose lease has passed lost its worker.")
+    attempts = models.PositiveIntegerField(db_default=0, default=0)
+    cancel_requested = models.BooleanField(db_default=False, default=False)
+    done = models.BigIntegerField(db_default=0, default=0)
+    total = models.BigIntegerField(db_default=0, default=0)
+    unit = models.CharField(max_length=30, blank=True, db_default="", default="")
+    doing = models.CharField(max_length=300, blank=True, db_default="", default="")
+    checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
+    result = models.JSONField(default=dict)
+    error = models.TextField(blank=True, db_default="", default="")
+    error_field = models.CharField(max_length=50, blank=True, db_default="", default="")
+    environment = models.JSONField(default=dict, help_text="Versions and device of the worker that ran it last.")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["state", "lease_until"], name="job_by_state")]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(state="running") | models.Q(lease_until__isnull=False), name="a_running_job_has_a_lease"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["finished", "failed", "cancelled"], ended__isnull=False)
+                | models.Q(state__in=["waiting", "queued", "running"], ended__isnull=True),
+                name="an_end_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        """The job's page."""
+        return f"/jobs/{self.pk}/"
+
+    @property
+    def over(self) -> bool:
+        """Whether the state is final."""
+        return self.state in {self.State.FINISHED, self.State.FAILED, self.State.CANCELLED}
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1."""
+        if self.state == self.State.FINISHED:
+            return 1.0
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+
+class JobEvent(models.Model):
+    """One thing that happened to a job, in order of id. Pages, progress bars and curves are made of these."""
+
+    class Kind(models.TextChoices):
+        """What `data` holds."""
+
+        STATE = "state"  # {state, note}
+        PROGRESS = "progress"  # {done, total, unit, note}
+        METRICS = "metrics"  # {step, values: {name: number}}
+        LOG = "log"  # {text}
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=10, choices=Kind)
+    data = models.JSONField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["job", "kind", "id"], name="event_by_job_and_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of job {self.job_id}"

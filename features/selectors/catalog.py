@@ -1,0 +1,36 @@
+"""Reads of models, corpora and SAEs."""
+
+from django.db.models import Count, Q, QuerySet
+
+from features.models import Corpus, LanguageModel, Sae
+
+
+def models() -> QuerySet[LanguageModel]:
+    """Every model with `sae_count` and `shown_count` (SAEs whose dashboards are complete)."""
+    return LanguageModel.objects.annotate(
+        sae_count=Count("saes", distinct=True),
+        shown_count=Count("saes", filter=Q(saes__dashboard__isnull=False), distinct=True),
+    ).order_by("slug")
+
+
+def model(slug: str) -> LanguageModel:
+    """One model with the same counts. Raises `LanguageModel.DoesNotExist`."""
+    return models().get(slug=slug)
+
+
+def corpora() -> QuerySet[Corpus]:
+    """Every corpus."""
+    return Corpus.objects.order_by("slug")
+
+
+def saes(model: str = "") -> QuerySet[Sae]:
+    """SAEs, of one model or of all, with all that a list or a page shows in one query."""
+    rows = Sae.objects.select_related("model", "corpus", "made_by", "evaluated_by", "dashboard__corpus", "dashboard__job")
+    if model:
+        rows = rows.filter(model__slug=model)
+    return rows.order_by("model__slug", "slug")
+
+
+def sae(model: str, slug: str) -> Sae:
+    """One SAE. Raises `Sae.DoesNotExist`."""
+    return saes(model).get(slug=slug)

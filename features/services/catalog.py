@@ -1,0 +1,54 @@
+"""Writing what workers read: models, corpora, SAEs."""
+
+from django.db import transaction
+
+from features.models import Corpus, Job, LanguageModel, Sae, Token
+from features.records import Evaluation, ModelRecord, TrainedSae
+
+
+@transaction.atomic
+def add_model(slug: str, source: str, record: ModelRecord) -> LanguageModel:
+    """Write a model with its whole vocabulary, or nothing."""
+    shape = {name: value for name, value in record._asdict().items() if name != "tokens"}
+    model = LanguageModel.objects.create(slug=slug, source=source, **shape)
+    tokens = (Token(model=model, token_id=t.token_id, text=t.text, special=t.special) for t in record.tokens)
+    Token.objects.bulk_create(tokens, batch_size=5000)
+    return model
+
+
+def add_corpus(slug: str, source: str, text_column: str, licence: str, revision: str, note: str) -> Corpus:
+    """Write a corpus that was found readable."""
+    return Corpus.objects.create(
+        slug=slug, source=source, text_column=text_column, licence=licence, revision=revision, note=note
+    )
+
+
+def add_sae(model: LanguageModel, slug: str, record: TrainedSae, artifact: str, corpus: Corpus | None, job: Job | None) -> Sae:
+    """Write a finished SAE whose weights lie at `artifact` below the artifacts' address."""
+    return Sae.objects.create(
+        model=model,
+        slug=slug,
+        hook=record.hook,
+        architecture=record.architecture,
+        d_in=record.d_in,
+        width=record.width,
+        context_size=record.context_size,
+        artifact=artifact,
+        sha256=record.sha256,
+        config=record.config,
+        training_metrics=record.metrics,
+        corpus=corpus,
+        made_by=job,
+    )
+
+
+def keep_evaluation(sae: Sae, record: Evaluation, corpus: Corpus, job: Job | None) -> None:
+    """Replace what is known of an SAE's quality."""
+    sae.evaluation = {
+        "tokens": record.tokens,
+        "corpus": corpus.slug,
+        "values": record.values,
+        "density_histogram": record.density_histogram,
+    }
+    sae.evaluated_by = job
+    sae.save(update_fields=["evaluation", "evaluated_by"])

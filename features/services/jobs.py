@@ -1,0 +1,32 @@
+"""Starting jobs: validate, write the row, and queue what follows."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.db import transaction
+
+from features import jobs
+from features.kinds import KINDS, InvalidParams, check
+from features.models import Job
+
+
+@transaction.atomic
+def start(
+    kind: str, data: Mapping[str, Any], *, by: Any = None, after: Job | None = None, promised: Collection[str] = ()
+) -> Job:
+    """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to follow it.
+
+    Raises `InvalidParams` before anything is written.
+    """
+    if kind not in KINDS:
+        raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})
+    form = KINDS[kind]
+    params = check(form, data, promised)
+    job = jobs.create(kind, params, queue=form.queue, by=by, after=after)
+    if params.get("then"):
+        sae = f"{params['model']}/{params['slug']}"
+        rest = {"sae": sae, "corpus": params["corpus"]}
+        known = {*promised, sae}
+        shown = start("compute_dashboards", rest, by=by, after=job, promised=known)
+        start("evaluate_sae", rest, by=by, after=shown, promised=known)
+    return job

@@ -1,0 +1,88 @@
+"""Token ids to what people read: bytes joined where a token splits a UTF-8 character, whitespace made visible."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+Vocabulary = Mapping[int, tuple[bytes, bool]]
+"""Token id to (exact bytes, special)."""
+
+
+class Span(NamedTuple):
+    """One box of a heatmap: usually one token, several where only together they make whole characters.
+
+    `value` is the largest activation of its tokens (None where none fires), `strength` its alpha from 0 to 1.
+    """
+
+    text: str
+    position: int
+    token_ids: tuple[int, ...]
+    value: float | None
+    strength: float
+    peak: bool
+    special: bool
+
+
+def spans(
+    token_ids: Sequence[int],
+    vocabulary: Vocabulary,
+    positions: Sequence[int] = (),
+    values: Sequence[float] = (),
+    peak: int | None = None,
+    maximum: float = 0.0,
+) -> list[Span]:
+    """The heatmap of one context; `maximum` is the feature's own, which is full strength."""
+    fired = dict(zip(positions, values, strict=True))
+    boxes = []
+    for start, stop, text in _characters(token_ids, vocabulary):
+        inside = range(start, stop)
+        value = max((fired[i] for i in inside if i in fired), default=None)
+        special = vocabulary.get(token_ids[start], (b"", False))[1]
+        strength = alpha(value, maximum) if value is not None else 0.0
+        boxes.append(Span(text, start, tuple(token_ids[start:stop]), value, strength, peak in inside, special))
+    return boxes
+
+
+def alpha(value: float, maximum: float) -> float:
+    """Strength of a box on a log scale: 0 at nothing, 1 at the feature's maximum, about 0.55 at a tenth of it."""
+    if value <= 0 or maximum <= 0:
+        return 0.0
+    return min(math.log1p(20 * value / maximum) / math.log(21), 1.0)
+
+
+def text_of(token_ids: Sequence[int], vocabulary: Vocabulary) -> str:
+    """Plain text of some tokens, special tokens and all; bytes that are no UTF-8 become U+FFFD."""
+    return b"".join(vocabulary.get(i, (b"", False))[0] for i in token_ids).decode("utf-8", "replace")
+
+
+def visible(text: str) -> str:
+    """One token's text for a list: spaces and line ends shown as signs."""
+    return text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+
+
+def _characters(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, int, str]]:
+    """Cut where the bytes so far are whole characters: (start, stop, text); a broken character ends its box."""
+    cuts, start, pending = [], 0, b""
+    for i, token_id in enumerate(token_ids):
+        raw, special = vocabulary.get(token_id, (b"\xef\xbf\xbd", False))
+        if special and pending:
+            cuts.append((start, i, pending.decode("utf-8", "replace")))
+            start, pending = i, b""
+        pending += raw
+        if special or not _unfinished(pending):
+            cuts.append((start, i + 1, pending.decode("utf-8", "replace")))
+            start, pending = i + 1, b""
+    if pending:
+        cuts.append((start, len(token_ids), pending.decode("utf-8", "replace")))
+    return cuts
+
+
+def _unfinished(raw: bytes) -> bool:
+    """Whether `raw` ends inside a character that more bytes could complete."""
+    for back in range(1, min(4, len(raw)) + 1):
+        byte = raw[-back]
+        if byte >= 0xC0:
+            return back < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)
+        if byte < 0x80:
+            return False
+    return False

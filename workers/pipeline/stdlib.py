@@ -32,11 +32,11 @@ def documents(held_out: bool = False, root: Path | None = None) -> Iterator[tupl
 
     Raises `BadInput` (field `source`) where the interpreter came without its sources, as some trimmed images do.
     """
-    library = root or Path(sysconfig.get_paths()["stdlib"])
+    library_root = root or library()
     seen: set[int] = set()
     found = 0
-    for path in sorted(library.rglob("*.py")):
-        name = path.relative_to(library)
+    for path in sorted(library_root.rglob("*.py")):
+        name = path.relative_to(library_root)
         if THIRD_PARTY & set(name.parts) or is_held_out(name) != held_out:
             continue
         text = _read(path)
@@ -46,8 +46,13 @@ def documents(held_out: bool = False, root: Path | None = None) -> Iterator[tupl
     if not found:
         raise BadInput(
             "source",
-            f"This Python has no library sources in {library}. Install them (Debian: libpython3-stdlib) or use another corpus.",
+            f"This Python has no library sources in {library_root}. Install them (Debian: libpython3-stdlib) or use another corpus.",
         )
+
+
+def library() -> Path:
+    """The folder of the running interpreter's library."""
+    return Path(sysconfig.get_paths()["stdlib"])
 
 
 def is_held_out(name: Path) -> bool:

@@ -1,0 +1,140 @@
+"""Token ids: the vocabulary as exact bytes, and the one token stream that training, evaluation and dashboards share.
+
+The stream is every document end to end with a separator between them, cut into contexts of one size:
+
+    [BOS] a a a a a a a | [BOS] a a SEP b b b b | [BOS] b b b SEP c c c | …
+
+SEP is the tokenizer's BOS, or its EOS where it has no BOS; a tokenizer without BOS gets contexts without one. Ids are the
+truth from here on: nothing downstream decodes and tokenizes again.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from features.records import SequenceRecord, TokenRecord
+from workers.pipeline.errors import BadInput
+
+T = TypeVar("T")
+DOCUMENTS_AT_ONCE = 32
+"""Documents per call of the tokenizer, which spreads them over the processor's cores."""
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids that stand for no text: BOS, EOS, padding and every added token that is marked special."""
+    added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | set(tokenizer.all_special_ids)
+
+
+def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
+    """Every token by id, as the exact bytes it stands for; joining the bytes of a text's ids gives the text's bytes.
+
+    Reads byte-level tokens (GPT-2's alphabet), byte fallbacks (`<0xE2>`) and U+2581 for a space; an added token stands for
+    its own content.
+    """
+    special, added = special_ids(tokenizer), tokenizer.added_tokens_decoder
+    byte_level = _is_byte_level(tokenizer)
+    records = []
+    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        text = token.encode() if index in added or index in special else _token_bytes(token, byte_level)
+        records.append(TokenRecord(index, text, index in special))
+    return records
+
+
+def pack(
+    documents: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, context_size: int, *, prepend_bos: bool = True
+) -> Iterator[SequenceRecord]:
+    """Cut the stream of `documents` (name, text) into contexts of exactly `context_size` ids (see the top of this file).
+
+    `position` counts contexts from 0; `document` names where the first id after BOS is from. The last, partial context is
+    dropped. Raises `BadInput("corpus")` where the documents do not fill one context.
+    """
+    bos = tokenizer.bos_token_id if prepend_bos else None
+    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    head = [] if bos is None else [bos]
+    if context_size <= len(head):
+        raise BadInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
+    position, context, origin = 0, list(head), ""
+    for name, ids in _tokenized(documents, tokenizer):
+        start = 0
+        while start < len(ids):
+            if len(context) == len(head):
+                origin = name
+            taken = ids[start : start + context_size - len(context)]
+            context, start = context + taken, start + len(taken)
+            if len(context) == context_size:
+                yield SequenceRecord(position, origin, context)
+                position, context = position + 1, list(head)
+        if ids and separator is not None and len(context) > len(head):  # a context never starts with BOS and a separator
+            context.append(separator)
+            if len(context) == context_size:
+                yield SequenceRecord(position, origin, context)
+                position, context = position + 1, list(head)
+    if not position:
+        raise BadInput("corpus", f"The corpus has only {len(context)} tokens; one context needs {context_size}.")
+
+
+def take(sequences: Iterable[SequenceRecord], tokens: int, special: Collection[int] = ()) -> Iterator[SequenceRecord]:
+    """Yield whole contexts until they hold at least `tokens` ids; ids in `special` are not counted (none by default)."""
+    left = tokens
+    special = frozenset(map(int, special))
+    for sequence in sequences:
+        if left <= 0:
+            return
+        left -= sum(index not in special for index in sequence.token_ids)
+        yield sequence
+
+
+def in_batches(sequences: Iterable[SequenceRecord], size: int) -> Iterator[Int64[Tensor, "batch pos"]]:
+    """Token ids of `size` contexts at a time; the last batch may be smaller."""
+    for group in _groups(sequences, size):
+        yield torch.tensor([sequence.token_ids for sequence in group], dtype=torch.int64)
+
+
+def _tokenized(
+    documents: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[str, list[int]]]:
+    for group in _groups(documents, DOCUMENTS_AT_ONCE):
+        texts = [text for _, text in group]
+        encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        yield from zip((name for name, _ in group), encoded, strict=True)
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+    if not tokenizer.is_fast:
+        return hasattr(tokenizer, "byte_decoder")
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    return '"ByteLevel"' in json.dumps([state["decoder"], state["pre_tokenizer"]])
+
+
+def _token_bytes(token: str, byte_level: bool) -> bytes:
+    if byte_level:
+        return b"".join(BYTES[character] if character in BYTES else character.encode() for character in token)
+    if FALLBACK.fullmatch(token):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("\u2581", " ").encode()
+
+
+def _byte_alphabet() -> dict[str, bytes]:
+    """Byte-level tokenizers write printable Latin-1 bytes as themselves, and the 68 others as U+0100 onwards."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    written = {chr(byte): bytes([byte]) for byte in printable}
+    return written | {chr(256 + place): bytes([byte]) for place, byte in enumerate(others)}
+
+
+BYTES = _byte_alphabet()
+FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")

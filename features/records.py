@@ -112,10 +112,14 @@ class FeatureRecord(NamedTuple):
 
 
 class FeatureRange(NamedTuple):
-    """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need."""
+    """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need.
+
+    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended.
+    """
 
     start: int
     stop: int
+    tokens: int
     features: list[FeatureRecord]
     sequences: list[SequenceRecord]
 

@@ -1,0 +1,93 @@
+"""What the commands that make a job share: options from the kind's form, and `--wait` with a progress bar."""
+
+import sys
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.management.base import BaseCommand, CommandError
+
+from features.kinds import InvalidParams, JobForm
+from features.models import Job
+from features.services import jobs
+
+UNCLAIMED_SECONDS = 15
+
+
+class JobCommand(BaseCommand):
+    """A command that queues one job. Its options are the fields of `form`; `positional` names those without a dash."""
+
+    form: ClassVar[type[JobForm]]
+    positional: ClassVar[tuple[str, ...]] = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Every field of the form, with its help and default."""
+        parser.description = self.form.about
+        parser.formatter_class = RawDescriptionHelpFormatter
+        for name in self.positional:
+            parser.add_argument(name, metavar=name.upper() if name != "target" else "MODEL/SLUG")
+        for name, field in self.form.base_fields.items():
+            if name not in self.taken():
+                self._add_option(parser, name, field)
+        parser.add_argument("--wait", action="store_true", help="Follow the job to its end; exit code 1 where it fails.")
+
+    def taken(self) -> set[str]:
+        """Fields that the positional arguments fill."""
+        return set(self.positional)
+
+    def data(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The form's data from the parsed options."""
+        return {name: options[name] for name in self.form.base_fields if options.get(name) is not None}
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Queue the job; print its address, or follow it."""
+        try:
+            job = jobs.start(self.form.kind, self.data(options))
+        except InvalidParams as refused:
+            raise CommandError("\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())) from None
+        self.stdout.write(f"Job {job.pk}: {self.form.title.lower()}, at /jobs/{job.pk}/")
+        if options["wait"]:
+            self._follow(job)
+
+    def _add_option(self, parser: ArgumentParser, name: str, field: forms.Field) -> None:
+        flag = f"--{name.replace('_', '-')}"
+        help_text = str(field.help_text).replace("%", "%%")
+        if isinstance(field, forms.BooleanField):
+            parser.add_argument(f"--no-{name}", dest=name, action="store_false", default=None, help=f"Not: {help_text}")
+            return
+        if field.initial is not None:
+            help_text += f" Default {field.initial}."
+        parser.add_argument(flag, dest=name, required=field.required and field.initial is None, help=help_text)
+
+    def _follow(self, job: Job) -> None:
+        started, shown = time.monotonic(), ""
+        while not job.over:
+            time.sleep(0.3)
+            job.refresh_from_db()
+            if job.state == Job.State.QUEUED and time.monotonic() - started > UNCLAIMED_SECONDS:
+                started = float("inf")
+                self.stderr.write("No worker has taken the job yet: is `manage.py up` running?")
+            line = f"[{'█' * round(30 * job.share):<30}] {job.share:4.0%}  {job.doing[:60]:<60}"
+            if line != shown and sys.stdout.isatty():
+                self.stdout.write(f"\r{line}", ending="")
+                shown = line
+        self.stdout.write("")
+        if job.state != Job.State.FINISHED:
+            field = f"{job.error_field}: " if job.error_field else ""
+            raise CommandError(f"Job {job.pk} {job.state}. {field}{job.error}".strip())
+        self.stdout.write(f"Finished: {job.result}")
+
+
+class OnSaeCommand(JobCommand):
+    """A command on an existing SAE, named MODEL/SLUG."""
+
+    positional = ("target",)
+
+    def taken(self) -> set[str]:
+        """The target is the SAE."""
+        return {"sae"}
+
+    def data(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The form's data, the target as the SAE."""
+        return {**super().data(options), "sae": options["target"]}

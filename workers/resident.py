@@ -1,0 +1,48 @@
+"""Models and SAEs kept in memory between jobs, least recently used out first."""
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from django.conf import settings
+from sae_lens import SAE
+
+from features.models import LanguageModel, Sae
+from workers import artifacts
+from workers.pipeline.errors import BadInput
+from workers.pipeline.language import Language, load_language
+from workers.pipeline.saes import load_sae
+
+MODELS, SAES = 2, 8
+
+
+def device() -> str:
+    """The device of this process: FEATURESCOPE_DEVICE, or for `auto` a GPU where there is one."""
+    if settings.DEVICE != "auto":
+        return str(settings.DEVICE)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def language(model: LanguageModel) -> Language:
+    """The weights of `model`. Raises `BadInput` where they are no longer the ones that were added."""
+    loaded = _language(model.source, model.revision)
+    if loaded.revision != model.revision:
+        raise BadInput("model", f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.")
+    return loaded
+
+
+def sae(row: Sae) -> SAE:
+    """The weights of an SAE, with every scale folded."""
+    return _sae(row.artifact, row.sha256)
+
+
+@lru_cache(maxsize=MODELS)
+def _language(source: str, revision: str) -> Language:
+    return load_language(source, "" if Path(source).is_dir() else revision, device=device())
+
+
+@lru_cache(maxsize=SAES)
+def _sae(artifact: str, sha256: str) -> SAE:
+    with tempfile.TemporaryDirectory() as folder:
+        return load_sae(str(artifacts.get(artifact, folder)), device=device())

@@ -1,0 +1,175 @@
+"""Run one job from claim to its end: heartbeats, progress, cancellation, and one final state whatever happens."""
+
+import contextlib
+import logging
+import os
+import platform
+import shutil
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from celery.worker import state as worker_state
+from django.conf import settings
+from django.db import Error, close_old_connections, connection
+
+from features import jobs
+from features.models import Job
+from features.records import Checkpoint, LogLine, Metrics, Progress
+from features.version import VERSION
+from workers import artifacts, reaper, resident
+from workers.pipeline.errors import BadInput
+
+HEARTBEAT_SECONDS = 2.0
+PROGRESS_SECONDS = 0.5
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The job was asked to stop, and did: by a person, or because this worker must go."""
+
+
+class Heart(threading.Thread):
+    """Renews the lease from a thread of its own; learns of requests to cancel and of a lost lease."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(daemon=True, name=f"heart of job {job.pk}")
+        self.job = job
+        self.cancelled = self.lost = False
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Beat until told to stop."""
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            try:
+                self.cancelled = jobs.heartbeat(self.job)
+            except jobs.LostJob:
+                self.lost = True
+            except Error as error:  # the database restarts; the lease outlives a short one
+                log.warning("heartbeat of job %s: %s", self.job.pk, error)
+                close_old_connections()
+        connection.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self.join()
+
+
+class Work:
+    """What a kind's function gets: its job, a folder of its own, and a way to pass on what the pipeline yields."""
+
+    def __init__(self, job: Job, heart: Heart, folder: Path) -> None:
+        self.job, self.params, self.folder = job, job.params, folder
+        self._heart = heart
+        self._told = 0.0
+        self.last: Progress | None = None
+
+    def should_stop(self) -> bool:
+        """Whether a person cancelled, the lease is lost, or this worker was told to go."""
+        return self._heart.cancelled or self._heart.lost or bool(worker_state.should_stop or worker_state.should_terminate)
+
+    def results(self, records: Iterable[Any]) -> Iterator[Any]:
+        """Write progress, metrics, log and checkpoints to the job, and pass on everything else.
+
+        Raises `Stopped` where the pipeline ended because it was asked to.
+        """
+        for record in records:
+            match record:
+                case Progress():
+                    self._tell(record)
+                case Metrics():
+                    jobs.metrics(self.job, record)
+                case LogLine():
+                    jobs.log(self.job, record.text)
+                case Checkpoint():
+                    self._keep(record)
+                case _:
+                    yield record
+        if self.should_stop():
+            raise Stopped
+
+    def say(self, text: str) -> None:
+        """Add a sentence to the job's log, and show it as what the job is doing."""
+        jobs.log(self.job, text)
+
+    def _tell(self, record: Progress) -> None:
+        self.last = record
+        if time.monotonic() - self._told > PROGRESS_SECONDS or record.done >= record.total:
+            jobs.progress(self.job, record)
+            self._told = time.monotonic()
+
+    def _keep(self, record: Checkpoint) -> None:
+        before = self.job.checkpoint
+        jobs.remember(self.job, artifacts.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"))
+        if before and before != self.job.checkpoint:
+            artifacts.remove(before)
+        jobs.log(self.job, f"Checkpoint at {record.step:,} tokens.")
+
+
+def run(job_id: int) -> None:
+    """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
+    job = jobs.claim(job_id, f"{socket.gethostname()}:{os.getpid()}")
+    if job is None:
+        return
+    folder = Path(settings.VAR) / "work" / str(job.pk)
+    shutil.rmtree(folder, ignore_errors=True)
+    reaper.busy.set()
+    try:
+        folder.mkdir(parents=True)
+        with Heart(job) as heart, contextlib.suppress(jobs.LostJob):
+            _run_to_an_end(Work(job, heart, folder), heart)
+    finally:
+        reaper.busy.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_to_an_end(work: Work, heart: Heart) -> None:
+    from workers.kinds import RUNNERS
+
+    job = work.job
+    try:
+        Job.objects.filter(pk=job.pk).update(environment=environment())
+        RUNNERS[job.kind](work)
+    except Stopped:
+        if heart.cancelled:
+            jobs.stop(job)
+        else:
+            jobs.release(job, "its worker was told to stop")
+    except jobs.LostJob:
+        raise
+    except BadInput as error:
+        jobs.fail(job, error.message, error.field)
+    except Exception as error:
+        log.exception("job %s failed", job.pk)
+        jobs.log(job, traceback.format_exc(limit=-4))
+        jobs.fail(job, _in_words(error))
+
+
+def environment() -> dict[str, str]:
+    """What this worker runs on, as a job's page names it."""
+    device = resident.device()
+    return {
+        "featurescope": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{device}, {torch.get_num_threads()} threads",
+        "host": socket.gethostname(),
+    }
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == 28:
+        return "The disk is full. Free some space, then run the job again; it goes on from its last checkpoint."
+    if isinstance(error, torch.OutOfMemoryError):
+        return "The device ran out of memory. Choose fewer features, or a worker with more memory."
+    return f"{type(error).__name__}: {error}. The log has the place; if the settings are right, this is a bug of ours."

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import current_app
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, When
 from django.utils import timezone
 
 from features.models import Job, JobEvent
@@ -48,8 +48,9 @@ def claim(job_id: int, worker: str) -> Job | None:
     """Take a queued job for `worker`; None where it is not to be had, which is no error."""
     now = timezone.now()
     won = Job.objects.filter(pk=job_id, state=State.QUEUED, cancel_requested=False).update(
-        state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=now, attempts=F("attempts") + 1, doing="starting"
-    )
+        state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=now, attempts=F("attempts") + 1, doing="starting",
+        paced_from=None, paced_at=None,
+    )  # fmt: skip
     if not won:
         return None
     _note_state(job_id, State.RUNNING, f"on {worker}")
@@ -63,8 +64,18 @@ def heartbeat(job: Job) -> bool:
 
 
 def progress(job: Job, record: Progress) -> None:
-    """Say how far the job is. Raises `LostJob`."""
-    _hold(job, done=record.done, total=record.total, unit=record.unit, doing=record.note[:300])
+    """Say how far the job is. Raises `LostJob`.
+
+    The pace is measured from the first telling of an attempt, so that loading and what an earlier attempt did do not
+    count; it starts anew where the unit changes or the count goes back.
+    """
+    now = timezone.now()
+    same = Q(unit=record.unit, paced_from__lte=record.done, done__lte=record.done)
+    _hold(
+        job, done=record.done, total=record.total, unit=record.unit, doing=record.note[:300], told=now,
+        paced_from=Case(When(same, then=F("paced_from")), default=record.done, output_field=BigIntegerField()),
+        paced_at=Case(When(same, then=F("paced_at")), default=now, output_field=DateTimeField()),
+    )  # fmt: skip
     _notify(job.pk)
 
 

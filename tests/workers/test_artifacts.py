@@ -1,0 +1,57 @@
+"""Artifacts under one address."""
+
+from pathlib import Path
+
+import pytest
+
+from workers import artifacts
+from workers.pipeline.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def _store(settings, tmp_path):
+    settings.ARTIFACTS_URL = str(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "made"
+    (made / "deep").mkdir(parents=True)
+    (made / "a.txt").write_text("one")
+    (made / "deep" / "b.bin").write_bytes(b"\x00\xff")
+    return made
+
+
+def test_what_is_put_comes_back_whole(folder, tmp_path):
+    assert artifacts.put(folder, "saes/m/s") == "saes/m/s"
+    back = artifacts.get("saes/m/s", tmp_path / "back")
+    assert (back / "a.txt").read_text() == "one"
+    assert (back / "deep" / "b.bin").read_bytes() == b"\x00\xff"
+
+
+def test_putting_again_replaces_and_leaves_nothing_of_the_old(folder, tmp_path):
+    artifacts.put(folder, "x")
+    (folder / "a.txt").unlink()
+    (folder / "c.txt").write_text("new")
+    artifacts.put(folder, "x")
+    back = artifacts.get("x", tmp_path / "back")
+    assert sorted(p.name for p in back.rglob("*") if p.is_file()) == ["b.bin", "c.txt"]
+
+
+def test_what_is_not_there_names_the_address(tmp_path):
+    with pytest.raises(BadInput, match="nothing at .*artifacts/gone"):
+        artifacts.get("gone", tmp_path / "back")
+
+
+def test_removing_twice_is_no_error(folder, tmp_path):
+    artifacts.put(folder, "x")
+    artifacts.remove("x")
+    artifacts.remove("x")
+    with pytest.raises(BadInput):
+        artifacts.get("x", tmp_path / "back")
+
+
+def test_any_fsspec_address_serves(settings, folder, tmp_path):
+    settings.ARTIFACTS_URL = "memory://store"
+    artifacts.put(folder, "y")
+    assert (artifacts.get("y", tmp_path / "back") / "a.txt").read_text() == "one"

@@ -1,0 +1,128 @@
+"""A job ends in one state, whatever its work does."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from features import jobs
+from features.models import Job, JobEvent
+from features.records import Checkpoint, LogLine, Metrics, Progress
+from workers import artifacts, kinds, running
+from workers.pipeline.errors import BadInput
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _places(settings, tmp_path, monkeypatch):
+    settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
+    monkeypatch.setattr(running, "HEARTBEAT_SECONDS", 0.05)
+
+
+@pytest.fixture
+def run(monkeypatch) -> Callable[..., Job]:
+    """Run a job whose work is the function given, and return its row afterwards."""
+
+    def runner(work: Callable[[running.Work], None], job: Job | None = None) -> Job:
+        job = job or jobs.create("train_sae", {})
+        monkeypatch.setitem(kinds.RUNNERS, "train_sae", work)
+        running.run(job.pk)
+        return Job.objects.get(pk=job.pk)
+
+    return runner
+
+
+def test_work_that_finishes_leaves_its_result_and_its_story(run):
+    def work(w: running.Work) -> None:
+        records = [Progress(1, 2, "tokens", "halfway"), Metrics(5, {"loss": 0.5}), LogLine("so far"), Progress(2, 2, "tokens", "")]
+        assert list(w.results([*records, "extra"])) == ["extra"]
+        jobs.finish(w.job, {"answer": 42})
+
+    job = run(work)
+    assert (job.state, job.result, job.done, job.unit) == ("finished", {"answer": 42}, 2, "tokens")
+    assert job.environment["torch"] and job.ended is not None
+    kinds_seen = list(JobEvent.objects.filter(job=job).values_list("kind", flat=True))
+    assert kinds_seen.count("metrics") == 1 and "log" in kinds_seen
+
+
+def test_bad_input_fails_the_job_beside_its_field(run):
+    def work(w: running.Work) -> None:
+        raise BadInput("hook", "the model has no such hook")
+
+    job = run(work)
+    assert (job.state, job.error_field, job.error) == ("failed", "hook", "the model has no such hook")
+
+
+def test_a_bug_fails_the_job_in_words_and_keeps_the_place_in_the_log(run):
+    def work(w: running.Work) -> None:
+        raise ZeroDivisionError("oh")
+
+    job = run(work)
+    assert job.state == "failed" and job.error.startswith("ZeroDivisionError: oh.")
+    assert "in work" in JobEvent.objects.filter(job=job, kind="log").last().data["text"]
+
+
+def test_a_full_disk_is_said_in_a_sentence(run):
+    def work(w: running.Work) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert run(work).error.startswith("The disk is full.")
+
+
+def test_a_request_to_cancel_reaches_the_work(run):
+    def work(w: running.Work) -> None:
+        jobs.cancel(w.job.pk)
+
+        def records() -> Iterator[Progress]:
+            while not w.should_stop():
+                yield Progress(1, 9, "tokens", "working")
+
+        list(w.results(records()))
+
+    assert run(work).state == "cancelled"
+
+
+def test_a_worker_that_is_told_to_go_puts_its_job_back(run, monkeypatch):
+    def work(w: running.Work) -> None:
+        monkeypatch.setattr(running.worker_state, "should_stop", 0 or True)
+        list(w.results([]))
+
+    job = run(work)
+    assert (job.state, job.attempts, job.worker) == ("queued", 0, "")
+
+
+def test_work_whose_lease_was_lost_writes_no_end(run):
+    def work(w: running.Work) -> None:
+        Job.objects.filter(pk=w.job.pk).update(worker="another:1")
+        jobs.finish(w.job, {"stolen": True})
+
+    job = run(work)
+    assert (job.state, job.worker, job.result) == ("running", "another:1", {})
+
+
+def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path):
+    def work(w: running.Work) -> None:
+        for step in (10, 20):
+            place = w.folder / "checkpoints" / str(step)
+            place.mkdir(parents=True)
+            (place / "weights").write_text(str(step))
+            list(w.results([Checkpoint(step, str(place))]))
+        jobs.finish(w.job, {})
+
+    job = run(work)
+    assert job.checkpoint == f"jobs/{job.pk}/checkpoints/20"
+    assert (artifacts.get(job.checkpoint, tmp_path / "back") / "weights").read_text() == "20"
+    with pytest.raises(BadInput):
+        artifacts.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
+
+
+def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
+    times = []
+
+    def work(w: running.Work) -> None:
+        times.append(w.job.pk)
+        jobs.finish(w.job, {})
+
+    job = run(work)
+    running.run(job.pk)
+    assert times == [job.pk]

@@ -1,0 +1,52 @@
+"""Misconfiguration, reported as system checks: each says what is wrong and what to do."""
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@register()
+def var_is_writable(**_: Any) -> list[CheckMessage]:
+    """The folder of all data can be written to."""
+    if os.access(settings.VAR, os.W_OK | os.X_OK):
+        return []
+    return [
+        Error(f"Cannot write to {settings.VAR}.", hint="Set FEATURESCOPE_VAR to a writable folder.", id="explorer.E001")
+    ]
+
+
+@register()
+def artifacts_have_a_place(**_: Any) -> list[CheckMessage]:
+    """The artifacts' address is one that fsspec, with what is installed here, can open."""
+    scheme = urlsplit(settings.ARTIFACTS_URL).scheme or "file"
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except (ValueError, ImportError) as error:
+        hint = "Use a folder, or install the fsspec package of that scheme (s3fs, gcsfs, …)."
+        return [Error(f"FEATURESCOPE_ARTIFACTS: {error}", hint=hint, id="explorer.E002")]
+    return []
+
+
+@register()
+def device_is_known(**_: Any) -> list[CheckMessage]:
+    """The device has a name that torch knows; whether it is there is found out by the worker."""
+    kind, _colon, index = settings.DEVICE.partition(":")
+    if kind in {"auto", "cpu", "cuda", "mps"} and (not index or index.isdigit()):
+        return []
+    hint = "Use auto, cpu, cuda, cuda:1 or mps."
+    return [Error(f"FEATURESCOPE_DEVICE: “{settings.DEVICE}” is no device.", hint=hint, id="explorer.E003")]
+
+
+@register()
+def a_public_host_has_a_name(**_: Any) -> list[CheckMessage]:
+    """A public address needs its host name, or every request is answered with 400."""
+    if settings.HOST in _LOOPBACK or not set(settings.ALLOWED_HOSTS) <= {*_LOOPBACK, "[::1]"}:
+        return []
+    hint = "Set ALLOWED_HOSTS to the names under which people reach this machine."
+    return [Warning(f"Listening on {settings.HOST}, but only local names are allowed.", hint=hint, id="explorer.W001")]

@@ -1,0 +1,112 @@
+"""PostgreSQL with pgvector inside the data folder, for a machine that has only Python.
+
+A process that uses the server holds a shared lock on `postgres.users` for as long as it lives. One keeper process
+(`explorer.keeper`) runs the server, waits for the moment when it can lock that file alone, and then stops it. The kernel
+drops locks with their process, so this stays true after `kill -9`, and no process has to count the others.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+DATABASE, USER, PORT = "featurescope", "postgres", 5432
+LONGEST_SOCKET_PATH = 107
+"""Bytes, without the closing zero (108 in Linux's sockaddr_un; macOS has 104)."""
+
+_held: dict[Path, IO[bytes]] = {}
+
+
+class DatabaseFailed(Exception):
+    """The server could not be started; the message is one sentence for the person who started it."""
+
+
+def data_folder(var: Path) -> Path:
+    """Where the server keeps its data."""
+    return var / "postgres"
+
+
+def socket_folder(var: Path) -> Path:
+    """Where the server's Unix socket is: beside the data, or below /tmp where that path is too long for a socket."""
+    folder = data_folder(var).absolute()
+    longest = LONGEST_SOCKET_PATH if sys.platform == "linux" else 103
+    # A comma separates hosts in a connection string, and an "@" there begins an abstract socket's name.
+    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= longest and not set(",@") & set(str(folder)):
+        return folder
+    return Path("/tmp") / f"featurescope-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}"
+
+
+def database(var: Path) -> dict[str, Any]:
+    """Django's settings for the server; whether it runs is `ensure`'s business."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": DATABASE,
+        "USER": USER,
+        "PASSWORD": "",
+        "HOST": str(socket_folder(var)),
+        "PORT": str(PORT),
+    }
+
+
+def ensure(var: Path) -> None:
+    """Have the server up until this process ends or calls `release`, starting it where it is not. Raises `DatabaseFailed`."""
+    if var in _held:
+        return
+    try:
+        var.mkdir(parents=True, exist_ok=True)
+        users = (var / "postgres.users").open("ab")
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits here while a keeper stops the server
+        with (var / "postgres.start").open("ab") as start:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            if not _locked(var / "postgres.keeper"):
+                _start_keeper(var)
+    except OSError as error:
+        raise DatabaseFailed(f"cannot start the database in {var}: {error.strerror}.") from error
+    _held[var] = users
+
+
+def release(var: Path, wait: float = 10.0) -> bool:
+    """Stop using the server; True where it has stopped within `wait` seconds, False where somebody else still uses it."""
+    _held.pop(var).close()
+    end = time.monotonic() + wait
+    while _locked(var / "postgres.keeper"):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _start_keeper(var: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "explorer.keeper", str(var)]
+    root = Path(__file__).resolve().parent.parent
+    keeper = subprocess.Popen(
+        command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert keeper.stdout is not None
+    said = ""
+    for line in keeper.stdout:
+        if line == "ready\n":
+            keeper.stdout.close()
+            keeper.returncode = 0  # it outlives us on purpose: no warning that a child was left running
+            return
+        said = line.strip()
+        if said.startswith("note: "):
+            print(said, file=sys.stderr)
+    keeper.wait()
+    raise DatabaseFailed(
+        said or f"the database's keeper ended at once ({keeper.returncode}); see {var}/logs/postgres.log."
+    )
+
+
+def _locked(path: Path) -> bool:
+    """Whether another process holds the lock on `path`."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

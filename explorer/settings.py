@@ -1,0 +1,157 @@
+"""The one settings file. What may differ between machines comes from the environment; docs/running.md has the table."""
+
+from pathlib import Path
+
+import django_stubs_ext
+
+from explorer import embedded, env
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Where data lives
+VAR = Path(
+    env.text("FEATURESCOPE_VAR", "var", "Folder of the embedded database, the broker, artifacts and logs.")
+).expanduser()
+VAR = VAR if VAR.is_absolute() else BASE_DIR / VAR
+ARTIFACTS_URL = env.text(
+    "FEATURESCOPE_ARTIFACTS", "", "Where weights, checkpoints and exports go: a folder or any fsspec URL."
+)
+ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
+_DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
+DATABASE_IS_EMBEDDED = _DATABASE is None
+DATABASES = {"default": _DATABASE or embedded.database(VAR)}
+_BROKERS = {"amqp", "amqps", "redis", "rediss", "filesystem", "sqs", "memory"}
+CELERY_BROKER_URL = env.url(
+    "CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR serve as one."
+)
+
+# How it is reached
+PORT = env.number("PORT", 8000, "Port of the website.", low=1, high=65535)
+HOST = env.text("FEATURESCOPE_HOST", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network of this machine.")
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that the website answers to."
+)
+CSRF_TRUSTED_ORIGINS = env.words(
+    "CSRF_TRUSTED_ORIGINS", [], "Origins behind a proxy whose forms are accepted: https://example.org"
+)
+HTTPS = env.flag(
+    "FEATURESCOPE_HTTPS",
+    False,
+    "1 where a proxy serves this over HTTPS and sets X-Forwarded-Proto: secure cookies, HSTS.",
+)
+
+# What it does
+DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
+DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
+DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
+SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
+SUPERUSER_PASSWORD = env.text(
+    "DJANGO_SUPERUSER_PASSWORD", "", "Password of the first admin; unset, one is made and printed once."
+)
+SECRET_KEY = env.secret(
+    "SECRET_KEY", VAR / "secret_key", "Signs sessions; unset, one is made and kept in FEATURESCOPE_VAR."
+)
+
+INSTALLED_APPS = [
+    "explorer",
+    "features",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.admin",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "template_partials",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "explorer.static.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+ROOT_URLCONF = "explorer.urls"
+ASGI_APPLICATION = "explorer.asgi.application"
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "explorer.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 30 * 86400 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+# Whether to serve over HTTPS is the operator's choice, made with FEATURESCOPE_HTTPS.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Featurescope",
+    "DESCRIPTION": "Explore what a language model has learned.",
+    "VERSION": "1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        **{name: {"level": "INFO"} for name in ("explorer", "features", "workers")},
+    },
+}

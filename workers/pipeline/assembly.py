@@ -1,0 +1,123 @@
+"""From what a pass kept to the records that ingest writes: one `FeatureRange` at a time, so that little is in memory."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sae_lens import SAE
+from torch import Tensor
+
+from features.records import ExampleRecord, FeatureRange, FeatureRecord, SequenceRecord
+from workers.pipeline.examples import Best, unpack_payload
+from workers.pipeline.histograms import BINS, band_edges, power_of_two
+from workers.pipeline.language import Language
+from workers.pipeline.logits import LogitTable, masked_tokens, readout, to_residual
+from workers.pipeline.neighbors import encoder_decoder_cosine, nearest
+from workers.pipeline.ordering import LOW, pair
+from workers.pipeline.tally import GRID, Tally
+
+
+class Chosen(NamedTuple):
+    """Examples of some features as columns [n] on the CPU, ordered by (feature, band, falling peak, sequence)."""
+
+    feature: np.ndarray
+    band: np.ndarray
+    sequence: np.ndarray
+    peak: np.ndarray
+    value: np.ndarray
+
+
+def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally) -> Iterator[FeatureRange]:
+    """Yield every feature of `sae` in order, in ranges with the sequences that their examples need."""
+    lens = readout(language.model, masked_tokens(language))
+    decoder, settings = sae.W_dec.detach(), tally.settings
+    stored = [column.cpu().numpy() for column in tally.stored()]
+    for start in range(0, len(decoder), settings.features_per_range):
+        stop = min(start + settings.features_per_range, len(decoder))
+        chosen = choose(tally, start, stop)
+        examples = _examples(chosen, stored)
+        table = lens.table(to_residual(language.model, decoder[start:stop].to(lens.gain.device), hook), settings.logits)
+        statistics = _statistics(tally, start, stop)
+        geometry = _geometry(sae, settings.nearest, start, stop)
+        effects = _effects(table)
+        records = [
+            FeatureRecord(start + i, *statistics[i], *effects[i], *geometry[i], examples.get(start + i, []))
+            for i in range(stop - start)
+        ]
+        needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
+        sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
+        yield FeatureRange(start, stop, tally.tokens, records, sequences)
+
+
+def choose(tally: Tally, start: int, stop: int) -> Chosen:
+    """Pick the examples of features [start, stop) among a tally's candidates: the top ones, and a sample of each band."""
+    device = tally.top.priorities.device
+    top = tally.top.entries(torch.arange(start, stop, device=device))
+    bands = tally.settings.bands
+    samples = _band_samples(tally, start, stop)
+    group, _, sampled, payload = samples.entries(torch.arange((stop - start) * bands, device=device))
+    feature = torch.cat([top[0], start + group // bands])
+    band = torch.cat([torch.zeros_like(top[0]), 1 + group % bands])
+    sequence = torch.cat([top[1] & LOW, sampled])
+    peak, value = unpack_payload(torch.cat([top[3], payload]))
+    columns = [column.cpu().numpy() for column in (feature, band, sequence, peak, value)]
+    order = np.lexsort((columns[2], -columns[4], columns[1], columns[0]))
+    return Chosen(*(column[order] for column in columns))
+
+
+def _band_samples(tally: Tally, start: int, stop: int) -> Best:
+    """Join the samples of the grid's bins to samples of bands: still the smallest priorities, one per sequence."""
+    sums, bands = tally.histograms, tally.settings.bands
+    edges = band_edges(sums.maxima[start:stop], sums.exponents[start:stop], GRID, bands)
+    groups = torch.arange(start * GRID, stop * GRID, device=edges.device)
+    group, priority, sequence, payload = tally.samples.entries(groups)
+    feature = group // GRID - start
+    band = (edges[feature, 1:] > (group % GRID)[:, None]).sum(1)
+    joined = Best((stop - start) * bands, tally.settings.per_band, edges.device)
+    joined.insert(feature * bands + band, priority, sequence, payload)
+    return joined
+
+
+def _examples(chosen: Chosen, stored: list[np.ndarray]) -> dict[int, list[ExampleRecord]]:
+    """Records by feature, each with every firing of the feature in the sequence."""
+    pairs, positions, values = stored
+    wanted = pair(torch.from_numpy(chosen.feature), torch.from_numpy(chosen.sequence)).numpy()
+    begins, ends = np.searchsorted(pairs, wanted, "left"), np.searchsorted(pairs, wanted, "right")
+    examples: dict[int, list[ExampleRecord]] = {}
+    ranks: Counter[tuple[int, int]] = Counter()
+    columns = (column.tolist() for column in (chosen.feature, chosen.band, chosen.sequence, chosen.peak, begins, ends))
+    for feature, band, sequence, peak, begin, end in zip(*columns, strict=True):
+        rank = ranks[feature, band]
+        ranks[feature, band] += 1
+        firings = (positions[begin:end].tolist(), values[begin:end].tolist())
+        examples.setdefault(feature, []).append(ExampleRecord(band, rank, sequence, peak, *firings))
+    return examples
+
+
+def _statistics(tally: Tally, start: int, stop: int) -> list[tuple[object, ...]]:
+    """Per feature of a range: fires, density, maximum, mean, histogram, its bin width, band edges."""
+    sums, rows = tally.histograms, slice(start, stop)
+    fires = sums.counts[rows].sum(1)
+    # a mean of seven digits does not depend on the order in which shards were added
+    means = (sums.totals[rows] / fires.clamp(min=1)).float()
+    fired = fires > 0
+    widths = torch.where(fired, power_of_two(sums.exponents[rows]) / BINS, 0)
+    edges = band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands) * (widths * (BINS // GRID))[:, None]
+    columns: list[Tensor] = [fires, fires.double() / tally.tokens, sums.maxima[rows], means, sums.counts[rows], widths, edges]
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _effects(table: LogitTable) -> list[tuple[object, ...]]:
+    return list(zip(*(column.tolist() for column in table), strict=True))
+
+
+@torch.no_grad()
+def _geometry(sae: SAE, count: int, start: int, stop: int) -> list[tuple[list[int], list[float], float, float]]:
+    """Per feature of a range: nearest features, their cosines, decoder norm, encoder-decoder cosine."""
+    decoder = sae.W_dec.detach().float()
+    indices, cosines = nearest(decoder, count, start, stop)
+    norms = decoder[start:stop].norm(dim=1)
+    agreement = encoder_decoder_cosine(sae.W_enc.detach()[:, start:stop], decoder[start:stop])
+    return list(zip(indices.tolist(), cosines.tolist(), norms.tolist(), agreement.tolist(), strict=True))

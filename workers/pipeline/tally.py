@@ -1,0 +1,194 @@
+"""What one streaming pass keeps about every feature, and how two shards of a pass become one.
+
+A batch arrives as its firings: the sparse positive activations, in order of (feature, sequence, position). Everything is
+integer or maximum arithmetic on those, vectorised over features. Memory on the device:
+
+- per feature 64 + 4 words of histogram, `top` + 32 x `per_band` candidates of 24 bytes (4.9 KB at the defaults);
+- per candidate that a feature holds, the firings of that feature in that sequence, 16 bytes each;
+- per sequence that any candidate lies in, its token ids, 4 bytes each.
+
+Firings of candidates are kept when they are seen, so no second forward pass is needed for the values of an example. What
+later candidates push out is swept whenever the store has doubled. None of this grows with the tokens once it is full.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.records import SequenceRecord
+from workers.pipeline.examples import Best, pack_payload, peak_priority, sample_priority, window_keys
+from workers.pipeline.histograms import Histograms
+from workers.pipeline.ordering import LOW, distinct, pair, run_lengths, stable_argsort, starts
+
+GRID = 32
+"""Bins over [0, R) that samples are drawn from: each is two bins of the histogram."""
+
+REACH = 16
+"""Two peaks show the same text if the tokens up to so far to each side are the same."""
+
+SWEEP_FLOOR = 1 << 18
+
+
+class DashboardSettings(NamedTuple):
+    """How much a dashboard shows; `seed` draws the samples. All counts are per feature, sizes per step of work."""
+
+    top: int = 20
+    bands: int = 5
+    per_band: int = 5
+    batch_sequences: int = 32
+    seed: int = 0
+    features_per_range: int = 256
+    nearest: int = 10
+    logits: int = 10
+
+
+class Firings(NamedTuple):
+    """Positive activations [n] ordered by (feature, row, position); `row` is the place in the batch."""
+
+    feature: Tensor
+    row: Tensor
+    position: Tensor
+    value: Tensor
+
+
+class Batch(NamedTuple):
+    """Sequences as one tensor: `token_ids` int64 [batch, pos], `real` where it is no padding, `counted` where not special."""
+
+    sequences: list[SequenceRecord]
+    token_ids: Tensor
+    real: Tensor
+    counted: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        return Batch(self.sequences, self.token_ids.to(device), self.real.to(device), self.counted.to(device))
+
+
+class Stored(NamedTuple):
+    """Kept firings [n] as columns: (feature, sequence) packed by `pair`, position in the sequence, activation."""
+
+    pairs: Tensor
+    positions: Tensor
+    values: Tensor
+
+
+class Tally:
+    """Everything a pass keeps about `features` features. `add` batches in any order, `merge` shards, then read the parts."""
+
+    def __init__(self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu") -> None:
+        self.tokens = 0
+        self.settings = settings
+        self.histograms = Histograms(features, device)
+        self.top = Best(features, settings.top, device)
+        self.samples = Best(features * GRID, settings.per_band, device)
+        self.sequences: dict[int, tuple[str, np.ndarray]] = {}
+        empty = torch.zeros(0, dtype=torch.int64, device=device)
+        self._stored = [Stored(empty, empty.int(), empty.float())]
+        self._swept = SWEEP_FLOOR
+
+    def add(self, batch: Batch, firings: Firings) -> None:
+        """Take in one batch and the firings on its counted tokens."""
+        self.tokens += int(batch.counted.sum())
+        if not firings.value.numel():
+            return
+        feature, row, position, value = firings
+        positions = [record.position for record in batch.sequences]
+        sequence = torch.tensor(positions, device=feature.device)[row]
+        self._coarsen(self.histograms.grow(feature, value))
+        bins = self.histograms.add(feature, value)
+        run = starts(pair(feature, sequence))  # where the firings of one feature in one sequence begin
+        run_of = run.cumsum(0) - 1
+        chosen = torch.zeros(int(run.sum()), dtype=torch.bool, device=feature.device)
+        chosen[run_of[self._offer_peaks(batch, firings, sequence, run, run_of)]] = True
+        chosen[run_of[self._offer_samples(firings, sequence, bins)]] = True
+        kept = chosen[run_of]
+        self._stored.append(Stored(pair(feature, sequence)[kept], position[kept].int(), value[kept]))
+        for index in torch.unique(row[kept]).tolist():
+            record = batch.sequences[index]
+            self.sequences[record.position] = (record.document, np.asarray(record.token_ids, dtype=np.int32))
+        self._sweep_if_due()
+
+    def merge(self, other: "Tally") -> None:
+        """Add a shard that saw other sequences, made with the same settings. Its ranges are widened in place."""
+        ours, theirs = self.histograms.merge(other.histograms)
+        self._coarsen(ours)
+        other._coarsen(theirs)
+        for mine, shard in ((self.top, other.top), (self.samples, other.samples)):
+            groups = torch.arange(len(shard.priorities), device=shard.priorities.device)
+            mine.insert(*shard.entries(groups))
+        self.tokens += other.tokens
+        self.sequences |= other.sequences
+        self._stored += other._stored
+        self._sweep_if_due()
+
+    def stored(self) -> Stored:
+        """Return the firings of all candidates, ordered by (feature, sequence, position)."""
+        self._sweep()
+        return self._stored[0]
+
+    def nbytes(self) -> int:
+        """Bytes held now, in tensors and token ids."""
+        best = [part for kept in (self.top, self.samples) for part in (kept.priorities, kept.keys, kept.payloads)]
+        sums = self.histograms
+        tensors: Sequence[Tensor] = [*best, sums.counts, sums.exponents, sums.totals, sums.maxima]
+        stored = [part for chunk in self._stored for part in chunk]
+        ids = sum(token_ids.nbytes for _, token_ids in self.sequences.values())
+        return sum(tensor.nbytes for tensor in [*tensors, *stored]) + ids
+
+    def _offer_peaks(self, batch: Batch, firings: Firings, sequence: Tensor, run: Tensor, run_of: Tensor) -> Tensor:
+        """Offer each feature's peak in each sequence; return the indices of those that found a place."""
+        value = firings.value
+        highest = torch.segment_reduce(value, "max", lengths=run_lengths(run), unsafe=True)
+        at_peak = (value == highest[run_of]).nonzero()[:, 0]
+        peak = at_peak[starts(run_of[at_peak])]  # the first position where the maximum is reached
+        peak = peak[self.top.admits(firings.feature[peak], peak_priority(value[peak], sequence[peak]))]
+        keys = window_keys(batch.token_ids, batch.real, REACH)[firings.row[peak], firings.position[peak]]
+        payload = pack_payload(firings.position[peak], value[peak])
+        self.top.insert(firings.feature[peak], peak_priority(value[peak], sequence[peak]), keys, payload)
+        return peak
+
+    def _offer_samples(self, firings: Firings, sequence: Tensor, bins: Tensor) -> Tensor:
+        """Offer every firing to the sample of its bin; return the indices of those that found a place."""
+        group = firings.feature * GRID + bins // (64 // GRID)
+        priority = sample_priority(self.settings.seed, firings.feature, sequence, firings.position)
+        lucky = self.samples.admits(group, priority).nonzero()[:, 0]
+        payload = pack_payload(firings.position[lucky], firings.value[lucky])
+        self.samples.insert(group[lucky], priority[lucky], sequence[lucky], payload)
+        return lucky
+
+    def _coarsen(self, shifts: Tensor) -> None:
+        """Join the bins of samples as the ranges of the histograms doubled `shifts` [features] times."""
+        grown = shifts.nonzero()[:, 0]
+        if not len(grown):
+            return
+        bins = torch.arange(GRID, device=shifts.device)
+        groups = (grown[:, None] * GRID + bins).flatten()
+        group, *entries = self.samples.entries(groups)
+        self.samples.clear(groups)
+        feature = group // GRID
+        self.samples.insert(feature * GRID + (group % GRID >> shifts[feature]), *entries)
+
+    def _sweep_if_due(self) -> None:
+        if sum(len(chunk.pairs) for chunk in self._stored) > 2 * self._swept:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Drop firings and sequences that no candidate needs any more."""
+        pairs, positions, values = (torch.cat(parts) for parts in zip(*self._stored, strict=True))
+        order = stable_argsort(pairs)
+        needed = self._needed()
+        kept = order[torch.isin(pairs[order], needed)]
+        self._stored = [Stored(pairs[kept], positions[kept], values[kept])]
+        self._swept = max(SWEEP_FLOOR, len(kept))
+        live = set(torch.unique(needed & LOW).tolist())
+        self.sequences = {position: entry for position, entry in self.sequences.items() if position in live}
+
+    def _needed(self) -> Tensor:
+        """Return each (feature, sequence) that some candidate lies in, packed and rising."""
+        device = self.top.priorities.device
+        top, priority, _, _ = self.top.entries(torch.arange(len(self.top.priorities), device=device))
+        group, _, sequence, _ = self.samples.entries(torch.arange(len(self.samples.priorities), device=device))
+        return distinct(torch.cat([pair(top, priority & LOW), pair(group // GRID, sequence)]))

@@ -3,6 +3,10 @@
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
+
+PACE_SECONDS = 2.0
+"""A speed measured over less than this says little: until then the time left is being estimated."""
 
 
 class Job(models.Model):
@@ -22,7 +26,9 @@ class Job(models.Model):
     params = models.JSONField(help_text="Validated with the kind's form.")
     state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
     queue = models.CharField(max_length=50)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs"
+    )
     after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="followers")
     created = models.DateTimeField(db_default=Now())
     sent = models.DateTimeField(null=True, help_text="When its message last went to the broker.")
@@ -36,7 +42,9 @@ class Job(models.Model):
     total = models.BigIntegerField(db_default=0, default=0)
     unit = models.CharField(max_length=30, blank=True, db_default="", default="")
     doing = models.CharField(max_length=300, blank=True, db_default="", default="")
-    paced_from = models.BigIntegerField(null=True, help_text="What was done when this attempt, or this unit, first told.")
+    paced_from = models.BigIntegerField(
+        null=True, help_text="What was done when this attempt, or this unit, first told."
+    )
     paced_at = models.DateTimeField(null=True, help_text="When that was: speed and time left are measured from there.")
     told = models.DateTimeField(null=True, help_text="When progress was last told.")
     checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
@@ -50,7 +58,8 @@ class Job(models.Model):
         indexes = [models.Index(fields=["state", "lease_until"], name="job_by_state")]
         constraints = [
             models.CheckConstraint(
-                condition=~models.Q(state="running") | models.Q(lease_until__isnull=False), name="a_running_job_has_a_lease"
+                condition=~models.Q(state="running") | models.Q(lease_until__isnull=False),
+                name="a_running_job_has_a_lease",
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=["finished", "failed", "cancelled"], ended__isnull=False)
@@ -77,6 +86,28 @@ class Job(models.Model):
         if self.state == self.State.FINISHED:
             return 1.0
         return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Units per second, measured since this attempt first told how far it was; None until that says something."""
+        if self.paced_from is None or self.paced_at is None or self.told is None:
+            return None
+        seconds, units = (self.told - self.paced_at).total_seconds(), self.done - self.paced_from
+        return units / seconds if seconds >= PACE_SECONDS and units > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end of what is counted, at the measured rate; None while unknown or not running."""
+        if self.state != self.State.RUNNING or not self.rate:
+            return None
+        return max(self.total - self.done, 0) / self.rate
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took, or has been running; None where it never started."""
+        if self.started is None:
+            return None
+        return max(((self.ended or timezone.now()) - self.started).total_seconds(), 0.0)
 
 
 class JobEvent(models.Model):

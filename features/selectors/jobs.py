@@ -1,21 +1,31 @@
-"""Reads of jobs: the list, and one with its curve and log."""
+"""Reads of jobs: the list, one with its curves and log, and the chain it belongs to."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Value, Window
+from django.db.models.functions import Cast, Greatest, Mod, RowNumber
 
 from features.models import Job, JobEvent
 
 LOG_LINES = 200
+POINTS = 120
+"""A curve of more points than this looks the same, and is slower to send."""
+
+Curve = list[tuple[int, float]]
 
 
 class JobView(NamedTuple):
-    """Everything a job's page shows. `curves` maps a metric's name to its (step, value) points."""
+    """Everything a job's page shows.
+
+    `curves` maps a metric's name to about `POINTS` of its (step, value) points, the last one among them; `followers`
+    are all jobs that wait for this one, directly or not, and `before` those it waited for; both in order of id.
+    """
 
     job: Job
-    curves: dict[str, list[tuple[int, float]]]
+    curves: dict[str, Curve]
     log: list[JobEvent]
     followers: list[Job]
+    before: list[Job]
 
 
 def jobs(kind: str = "", state: str = "") -> QuerySet[Job]:
@@ -29,12 +39,73 @@ def jobs(kind: str = "", state: str = "") -> QuerySet[Job]:
 
 
 def job(pk: int) -> JobView:
-    """One job, in three queries. Raises `Job.DoesNotExist`."""
-    row = Job.objects.select_related("created_by", "after").get(pk=pk)
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for data in JobEvent.objects.filter(job=row, kind=JobEvent.Kind.METRICS).order_by("id").values_list("data", flat=True):
-        for name, value in data["values"].items():
-            curves.setdefault(name, []).append((data["step"], value))
+    """One job, in four queries. Raises `Job.DoesNotExist`."""
+    row = Job.objects.select_related("created_by").get(pk=pk)
     said = JobEvent.objects.filter(job=row).exclude(kind__in=[JobEvent.Kind.METRICS, JobEvent.Kind.PROGRESS])
     log = list(said.order_by("-id")[:LOG_LINES])[::-1]
-    return JobView(row, curves, log, list(row.followers.order_by("id")))
+    family = chain(pk)
+    return JobView(row, curves(pk), log, _after(pk, family), _before(pk, family))
+
+
+def curves(pk: int) -> dict[str, Curve]:
+    """The job's metrics, thinned evenly by the database. Where an attempt resumed, what it measured again replaces the old."""
+    rows = JobEvent.objects.filter(job_id=pk, kind=JobEvent.Kind.METRICS)
+    numbered = rows.annotate(
+        place=Window(RowNumber(), order_by=F("id").asc()),
+        every=Greatest(Cast(Window(Count("id")), IntegerField()) / POINTS, Value(1)),
+        last=Window(Max("id")),
+    )
+    kept = numbered.annotate(rest=Mod(F("place") - 1, F("every"))).filter(Q(rest=0) | Q(id=F("last")))
+    found: dict[str, Curve] = {}
+    for data in kept.order_by("id").values_list("data", flat=True):
+        for name, value in data["values"].items():
+            curve = found.setdefault(name, [])
+            while curve and curve[-1][0] >= data["step"]:
+                curve.pop()
+            curve.append((data["step"], value))
+    return found
+
+
+def chain(pk: int) -> list[Job]:
+    """Every job that hangs together with this one by `after`, oldest first: one query, however long the chain."""
+    return list(
+        Job.objects.raw(
+            """
+            WITH RECURSIVE up AS (
+                SELECT id, after_id FROM features_job WHERE id = %s
+                UNION SELECT job.id, job.after_id FROM features_job job JOIN up ON job.id = up.after_id
+            ), down AS (
+                SELECT id FROM up WHERE after_id IS NULL
+                UNION SELECT job.id FROM features_job job JOIN down ON job.after_id = down.id
+            )
+            SELECT job.* FROM features_job job JOIN down USING (id) ORDER BY id
+            """,
+            [pk],
+        )
+    )
+
+
+def pulse(pk: int) -> dict[str, Any] | None:
+    """What changes when a job's page should be drawn again, in one cheap query; None where there is no such job."""
+    last = JobEvent.objects.filter(job=OuterRef("pk")).order_by("-id").values("id")[:1]
+    rows = Job.objects.filter(pk=pk).annotate(last_event=Subquery(last))
+    return rows.values("state", "done", "total", "doing", "cancel_requested", "last_event").first()
+
+
+def _before(pk: int, family: list[Job]) -> list[Job]:
+    by_id, found = {job.pk: job for job in family}, []
+    job = by_id.get(pk)
+    while job and job.after_id in by_id:
+        job = by_id[job.after_id]
+        found.append(job)
+    return found[::-1]
+
+
+def _after(pk: int, family: list[Job]) -> list[Job]:
+    """A job's id is greater than that of the job it waits for, so one pass in order of id finds all."""
+    ids, found = {pk}, []
+    for job in family:
+        if job.after_id in ids:
+            ids.add(job.pk)
+            found.append(job)
+    return found

@@ -4,6 +4,8 @@ from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
 from features.kinds.sae import ComputeDashboards, EvaluateSae, TrainSae
 
-KINDS: dict[str, type[JobForm]] = {form.kind: form for form in (TrainSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)}
+KINDS: dict[str, type[JobForm]] = {
+    form.kind: form for form in (TrainSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)
+}
 
 __all__ = ["KINDS", "InvalidParams", "JobForm", "check"]

@@ -8,7 +8,6 @@ from django.core.exceptions import ValidationError
 
 from features.models import Corpus, LanguageModel, Sae
 
-
 T = TypeVar("T")
 
 
@@ -38,17 +37,30 @@ class JobForm(forms.Form):
             if data is not None and name not in data and field.initial is not None:
                 self.data = {**self.data, name: field.initial}  # what the API or a command leaves out takes its default
 
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """What a job of these params does, as the title of its page."""
+        named = params.get("slug") or params.get("sae")
+        return f"{cls.title}: {named}" if named else cls.title
+
     def params(self) -> dict[str, Any]:
         """The cleaned values as they go into `Job.params`."""
         return {name: value for name, value in self.cleaned_data.items() if value is not None}
 
     def find_model(self, slug: str) -> LanguageModel | None:
         """The model of that slug, None where it is promised; a `ValidationError` that lists what there is otherwise."""
-        return self._find(LanguageModel.objects.filter(slug=slug).first(), slug, "model", LanguageModel.objects.values_list("slug", flat=True))
+        return self._find(
+            LanguageModel.objects.filter(slug=slug).first(),
+            slug,
+            "model",
+            LanguageModel.objects.values_list("slug", flat=True),
+        )
 
     def find_corpus(self, slug: str) -> Corpus | None:
         """The corpus of that slug, likewise."""
-        return self._find(Corpus.objects.filter(slug=slug).first(), slug, "corpus", Corpus.objects.values_list("slug", flat=True))
+        return self._find(
+            Corpus.objects.filter(slug=slug).first(), slug, "corpus", Corpus.objects.values_list("slug", flat=True)
+        )
 
     def find_sae(self, path: str) -> Sae | None:
         """The SAE at MODEL/SLUG, likewise."""

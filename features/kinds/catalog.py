@@ -15,13 +15,18 @@ class AddModel(JobForm):
     about = "Reads a causal Hugging Face model from a hub or a folder and lists its hook points."
 
     slug = forms.CharField(
-        max_length=63, validators=[is_slug, not_a_fixed_word], help_text="Its name in every address, such as gpt2-small."
+        max_length=63,
+        validators=[is_slug, not_a_fixed_word],
+        help_text="Its name in every address, such as gpt2-small.",
     )
     source = forms.CharField(
-        max_length=500, help_text="A hub id (openai-community/gpt2), or a folder that the worker can read. Safetensors only."
+        max_length=500,
+        help_text="A hub id (openai-community/gpt2), or a folder that the worker can read. Safetensors only.",
     )
     revision = forms.CharField(
-        max_length=100, required=False, help_text="Branch, tag or commit of the hub; empty for the newest. A folder has none."
+        max_length=100,
+        required=False,
+        help_text="Branch, tag or commit of the hub; empty for the newest. A folder has none.",
     )
 
     def clean_slug(self) -> str:
@@ -44,7 +49,9 @@ class AddCorpus(JobForm):
         max_length=500,
         help_text="python-stdlib; a .txt, .jsonl, .jsonl.gz or .parquet file, or a folder of them, that the worker can read; or a hub id.",
     )
-    text_column = forms.CharField(max_length=100, initial="text", required=False, help_text="The column or key that holds the text.")
+    text_column = forms.CharField(
+        max_length=100, initial="text", required=False, help_text="The column or key that holds the text."
+    )
     licence = forms.CharField(max_length=200, required=False, help_text="Shown beside every example taken from it.")
 
     def clean_slug(self) -> str:

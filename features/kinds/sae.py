@@ -1,9 +1,11 @@
 """Jobs that make, measure and show sparse autoencoders."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django import forms
 
+from features import hooks
 from features.kinds.base import JobForm
 from features.models import Job, Sae
 from features.slugs import is_slug
@@ -28,29 +30,60 @@ class TrainSae(JobForm):
     about = "Trains a sparse autoencoder on the activations of one hook point while a corpus runs through the model."
 
     model = forms.CharField(help_text="The language model to read.")
-    slug = forms.CharField(max_length=63, validators=[is_slug], help_text="The SAE's name in its address, such as 2-res-topk.")
+    slug = forms.CharField(
+        max_length=63, validators=[is_slug], help_text="The SAE's name in its address, such as 2-res-topk."
+    )
     corpus = forms.CharField(help_text="The text to run; a part of it is held out for evaluation.")
-    hook = forms.CharField(help_text="Where to read: residual stream, MLP or attention of one layer. The middle layers hold the most concepts.")
-    architecture = forms.ChoiceField(choices=ARCHITECTURES, initial="topk", help_text="How the features are kept sparse.")
+    hook = forms.CharField(
+        help_text="Where to read: residual stream, MLP or attention of one layer. The middle layers hold the most concepts."
+    )
+    architecture = forms.ChoiceField(
+        choices=ARCHITECTURES, initial="topk", help_text="How the features are kept sparse."
+    )
     width = forms.IntegerField(
-        min_value=1, max_value=2**20, initial=2048, help_text="Number of features, 1 to 1,048,576. Eight times the model's width is usual."
+        min_value=1,
+        max_value=2**20,
+        initial=2048,
+        help_text="Number of features, 1 to 1,048,576. Eight times the model's width is usual.",
     )
     k = forms.IntegerField(
-        min_value=1, max_value=4096, initial=24, required=False, help_text="Features that fire per token, for TopK, BatchTopK and Matryoshka."
+        min_value=1,
+        max_value=4096,
+        initial=24,
+        required=False,
+        help_text="Features that fire per token, for TopK, BatchTopK and Matryoshka.",
     )
     sparsity = forms.FloatField(
-        min_value=0, max_value=1000, required=False,
+        min_value=0,
+        max_value=1000,
+        required=False,
         help_text="Weight of the sparsity penalty, for standard, gated and JumpReLU. Empty takes the architecture's own default.",
     )
     tokens = forms.IntegerField(min_value=10_000, max_value=10**11, initial=1_000_000, help_text=TOKENS_HELP)
-    context_size = forms.IntegerField(min_value=8, max_value=8192, initial=128, help_text="Tokens per context, at most the model's own.")
+    context_size = forms.IntegerField(
+        min_value=8, max_value=8192, initial=128, help_text="Tokens per context, at most the model's own."
+    )
     learning_rate = forms.FloatField(
-        min_value=1e-7, max_value=1.0, required=False, help_text="Of Adam, 1e-7 to 1. Empty takes the architecture's own default."
+        min_value=1e-7,
+        max_value=1.0,
+        required=False,
+        help_text="Of Adam, 1e-7 to 1. Empty takes the architecture's own default.",
     )
-    seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0, help_text="The same seed gives the same start.")
+    seed = forms.IntegerField(
+        min_value=0, max_value=2**31 - 1, initial=0, help_text="The same seed gives the same start."
+    )
     then = forms.BooleanField(
-        initial=True, required=False, label="Then evaluate it and make dashboards", help_text="Two more jobs, queued when this one finishes."
+        initial=True,
+        required=False,
+        label="Then evaluate it and make dashboards",
+        help_text="Two more jobs, queued when this one finishes.",
     )
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Train a TopK SAE on demo-python, residual stream after layer 2."""
+        name = dict(ARCHITECTURES).get(params.get("architecture", ""), "new").partition(":")[0]
+        return f"Train a {name} SAE on {params.get('model')}, {hooks.read(params.get('hook', '')).words}"
 
     def clean_corpus(self) -> str:
         """The corpus must exist."""
@@ -78,7 +111,9 @@ class TrainSae(JobForm):
             return
         slug = cleaned.get("slug")
         if slug and _taken(cleaned["model"], slug):
-            self.add_error("slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug.")
+            self.add_error(
+                "slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug."
+            )
         if model is None:
             return
         hook, context = cleaned.get("hook"), cleaned.get("context_size")
@@ -91,8 +126,15 @@ class TrainSae(JobForm):
 class OnSae(JobForm):
     """What jobs on an existing SAE share."""
 
+    verb: ClassVar[str]
+
     sae = forms.CharField(label="SAE", help_text="As MODEL/SLUG.")
     corpus = forms.CharField(help_text="The text to run.")
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Evaluate demo-python/2-res."""
+        return f"{cls.verb} {params.get('sae')}"
 
     def clean_sae(self) -> str:
         """The SAE must exist."""
@@ -110,10 +152,14 @@ class EvaluateSae(OnSae):
 
     kind = "evaluate_sae"
     title = "Evaluate an SAE"
+    verb = "Evaluate"
     about = "Measures sparsity, explained variance and the model's loss with the reconstruction spliced in, on held-out text."
 
     tokens = forms.IntegerField(
-        min_value=1_000, max_value=10**9, initial=50_000, help_text="Held-out tokens to measure on; special tokens are not counted."
+        min_value=1_000,
+        max_value=10**9,
+        initial=50_000,
+        help_text="Held-out tokens to measure on; special tokens are not counted.",
     )
 
 
@@ -122,6 +168,7 @@ class ComputeDashboards(OnSae):
 
     kind = "compute_dashboards"
     title = "Make dashboards"
+    verb = "Make the dashboards of"
     about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
 
     tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)

@@ -1,0 +1,68 @@
+"""Every number that a page shows: its name, how it was computed, and how it is written. docs/numbers.md lists the same.
+
+Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no page explains twice.
+"""
+
+from typing import Literal, NamedTuple
+
+Form = Literal["share", "count", "number"]
+
+
+class Definition(NamedTuple):
+    """One number: `about` is a sentence or two; `form` is how its value is written."""
+
+    name: str
+    about: str
+    form: Form = "number"
+
+
+DEFINITIONS: dict[str, Definition] = {
+    # of a feature
+    "density": Definition(
+        "Density", "Share of the dashboard's tokens on which the feature fires. Special tokens are not counted.", "share"
+    ),
+    "fires": Definition("Firings", "Tokens on which the feature's activation is above zero.", "count"),
+    "max_activation": Definition(
+        "Maximum", "Largest activation of the feature on the dashboard's tokens, after the decoder's norms are folded in."
+    ),
+    "mean_activation": Definition("Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."),
+    "decoder_norm": Definition("Decoder norm", "Length of the feature's decoder direction, as the SAE was loaded."),
+    "encoder_decoder_cosine": Definition(
+        "Encoder to decoder", "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike."
+    ),
+    "activation": Definition("Activation", "The feature's activation on this token, after the decoder's norms are folded in."),
+    "activation_histogram": Definition(
+        "Activations", "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).", "count"
+    ),
+    "band": Definition(
+        "Band",
+        "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is cut"
+        " into five bands; each shows firings drawn evenly at random from all of its own.",
+        "share",
+    ),
+    "logit": Definition(
+        "Logit effect",
+        "What one unit of the feature adds to the token's logit: the decoder direction through the final norm's gain and the"
+        " unembedding. Ranks are exact; the norm's divisor is left out, so sizes compare within one SAE only.",
+    ),
+    "logit_histogram": Definition(
+        "Logit effects", "Tokens of the vocabulary in equal bins of logit effect; special, unused and byte-fallback tokens are left out.", "count"
+    ),
+    "nearest_cosine": Definition(
+        "Decoder cosine", "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated."
+    ),
+    # of an SAE
+    "width": Definition("Width", "Number of features in the SAE.", "count"),
+    "d_in": Definition("Reads", "Size of the activation vector at the hook point.", "count"),
+    "alive": Definition(
+        "Alive", "Share of the features that fired at least once on the dashboard's tokens; the others are dead on that text.", "share"
+    ),
+    "dashboard_tokens": Definition("Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"),
+    "density_histogram": Definition("Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"),
+    # of a model
+    "layers": Definition("Layers", "Number of transformer blocks.", "count"),
+    "d_model": Definition("Residual width", "Size of the residual stream.", "count"),
+    "parameters": Definition("Parameters", "Number of weights in the model, shared ones counted once.", "count"),
+    "vocabulary_size": Definition("Vocabulary", "Rows of the model's embedding: the tokens that it knows.", "count"),
+    "context_size": Definition("Context", "Most tokens that the model reads at once.", "count"),
+}

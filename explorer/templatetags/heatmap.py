@@ -1,0 +1,38 @@
+"""Token heatmaps: `features.tokens.Span` boxes as small HTML, since a page holds thousands of them."""
+
+from collections.abc import Iterable, Sequence
+
+from django import template
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+from explorer.templatetags.numbers import number
+from features.tokens import Span
+
+register = template.Library()
+
+BREAKS, FLAT = "↵\n", "↵ "
+
+
+@register.simple_tag
+def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
+    """One `<t>` per box, value in `data-v` and strength in `--a`; `breaks=False` shows line ends without breaking there."""
+    return mark_safe("".join(_box(span, BREAKS if breaks else FLAT) for span in spans))  # noqa: S308 - escaped in _box
+
+
+@register.simple_tag
+def aligned(spans: Sequence[Span]) -> SafeString:
+    """One line in three cells, the peak in the middle: lines below one another share a column of peaks."""
+    middle = next((i for i, span in enumerate(spans) if span.peak), 0)
+    before, after = heatmap(spans[:middle], breaks=False), heatmap(spans[middle + 1 :], breaks=False)
+    peak = heatmap(spans[middle : middle + 1], breaks=False)
+    return mark_safe(f'<span class="before"><bdi>{before}</bdi></span>{peak}<span>{after}</span>')  # noqa: S308
+
+
+def _box(span: Span, line_end: str) -> str:
+    text = escape(span.text.replace("\r\n", "\n").replace("\n", line_end))
+    names = " ".join(name for name, holds in (("peak", span.peak), ("special", span.special)) if holds)
+    marks = f' class="{names}"' if names else ""
+    if span.value is not None:
+        marks += f' data-v="{number(span.value)}" style="--a:{span.strength:.2f}"'
+    return f"<t{marks}>{text}</t>"

@@ -1,0 +1,69 @@
+"""Histograms and curves, drawn on the server."""
+
+import math
+from collections.abc import Sequence
+
+from django import template
+from django.utils.safestring import SafeString
+
+from explorer import svg
+from explorer.templatetags.numbers import count, number, short_count
+from features.models import Feature
+
+register = template.Library()
+
+LOWEST_EXPONENT = -7
+"""Density histograms begin at 1e-7, in half decades."""
+
+
+@register.simple_tag
+def activation_histogram(feature: Feature) -> SafeString:
+    """Firings by activation on a log scale of counts, cut at the feature's maximum."""
+    width = feature.histogram_width
+    used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
+    counts = feature.histogram[:used]
+    hints = [f"{number(i * width)} to {number((i + 1) * width)}: {_times(n, 'firing')}" for i, n in enumerate(counts)]
+    ticks = [svg.Tick(0, "0"), svg.Tick(0.5, number(used * width / 2)), svg.Tick(1, number(used * width))]
+    alternative = f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
+    return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative)
+
+
+@register.simple_tag
+def logit_histogram(feature: Feature) -> SafeString:
+    """Tokens of the vocabulary by what the feature adds to their logit, on a log scale of counts."""
+    low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
+    step = (high - low) / max(len(counts), 1)
+    hints = [
+        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {_times(n, 'token')}" for i, n in enumerate(counts)
+    ]
+    ticks = [svg.Tick(0, number(low)), svg.Tick(1, number(high))]
+    if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
+        ticks.append(svg.Tick(-low / (high - low), "0"))
+    alternative = f"Histogram of logit effects from {number(low)} to {number(high)} over {_times(sum(counts), 'token')}."
+    return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, "quiet")
+
+
+@register.simple_tag
+def density_histogram(counts: Sequence[int]) -> SafeString:
+    """Live features by density, in half decades from 1e-7 to 1."""
+    ends = [10 ** (LOWEST_EXPONENT + i / 2) for i in range(len(counts) + 1)]
+    hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
+    decades = range(LOWEST_EXPONENT, LOWEST_EXPONENT + len(counts) // 2 + 1)
+    ticks = [svg.Tick((d - LOWEST_EXPONENT) * 2 / len(counts), "1" if d == 0 else f"1e{d}") for d in decades]
+    alternative = f"Histogram of densities of {_times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
+    return svg.bars(list(counts), hints, ticks, alternative, "quiet")
+
+
+@register.simple_tag
+def curve(
+    points: Sequence[svg.Point], ghost: Sequence[svg.Point] | None = None, label: str = "", unit: str = "tokens"
+) -> SafeString:
+    """(step, value) points of a job as a line, with those of an earlier one as a dashed `ghost`."""
+    ghost = ghost or []
+    last = max((x for x, _ in [*points, *ghost]), default=0)
+    alternative = f"{label or 'Curve'}: {number(points[-1][1])} at {count(int(points[-1][0]))} {unit}." if points else label
+    return svg.curve(points, ghost, alternative, f"{short_count(last)} {unit}".strip())
+
+
+def _times(n: int, noun: str) -> str:
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"

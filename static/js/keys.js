@@ -1,0 +1,33 @@
+// Keys of every page: elements say which key presses them with data-key, and [type=search] takes "/".
+const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
+
+function showKeys() {
+  let dialog = document.querySelector("dialog.known-keys");
+  if (!dialog) {
+    dialog = document.createElement("dialog");
+    dialog.className = "known-keys";
+    dialog.setAttribute("aria-label", "Keys");
+    const list = document.createElement("dl");
+    list.className = "keys";
+    const rows = [...document.querySelectorAll("[data-key]")].map((e) => [e.dataset.key, e.dataset.keyName || e.textContent]);
+    if (document.querySelector("input[type=search]")) rows.unshift(["/", "Search"]);
+    for (const [key, name] of [...rows, ["?", "This list"], ["Esc", "Close"]]) {
+      const term = document.createElement("dt");
+      term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+      list.append(term, Object.assign(document.createElement("dd"), { textContent: name.trim() }));
+    }
+    const form = Object.assign(document.createElement("form"), { method: "dialog" });
+    form.append(Object.assign(document.createElement("button"), { textContent: "Close" }));
+    dialog.append(list, form);
+    document.body.append(dialog);
+  }
+  dialog.showModal();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
+  if (event.key === "?") showKeys();
+  else if (event.key === "/") document.querySelector("input[type=search]")?.focus();
+  else document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([aria-disabled=true])`)?.click();
+  if (event.key === "/" || event.key === "?") event.preventDefault();
+});

@@ -12,6 +12,7 @@ from celery import current_app
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, When
 from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerDown
 
 from features.models import Job, JobEvent
 from features.records import Metrics, Progress
@@ -149,7 +150,9 @@ def reap(idle_queues: Iterable[str] = ()) -> list[int]:
         if _take_back(job):
             reaped.append(job.pk)
     unsent = Q(sent__isnull=True) | Q(sent__lt=now - UNSENT_AFTER)
-    for pk, queue in Job.objects.filter(unsent, state=State.QUEUED, queue__in=list(idle_queues)).values_list("pk", "queue"):
+    for pk, queue in Job.objects.filter(unsent, state=State.QUEUED, queue__in=list(idle_queues)).values_list(
+        "pk", "queue"
+    ):
         _send(pk, queue)
     return reaped
 
@@ -217,7 +220,7 @@ def _send(job_id: int, queue: str) -> None:
     def send() -> None:
         try:
             current_app.send_task(TASK, args=[job_id], queue=queue, retry=False)
-        except (OSError, current_app.connection_for_write().connection_errors):
+        except (OSError, BrokerDown):
             Job.objects.filter(pk=job_id).update(sent=None)
 
     transaction.on_commit(send)

@@ -1,14 +1,13 @@
 """Composable filters."""
 
-from typing import TYPE_CHECKING, Self
+from typing import Self, TypeVar
 
 from django.db import models
 
-if TYPE_CHECKING:
-    from features.models import Feature
+Row = TypeVar("Row", bound=models.Model, covariant=True)
 
 
-class FeatureQuerySet(models.QuerySet["Feature"]):
+class FeatureQuerySet(models.QuerySet[Row]):
     """Filters on features, to be chained."""
 
     def of(self, model: str, sae: str) -> Self:

@@ -89,7 +89,7 @@ class FeatureRecord(NamedTuple):
     `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked vocabulary.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     fires: int
     density: float
     max_activation: float

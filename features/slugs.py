@@ -4,7 +4,22 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 FIXED_WORDS = frozenset(
-    "search playground steer labels collections jobs accounts admin api static healthz events pattern about".split()
+    [
+        "search",
+        "playground",
+        "steer",
+        "labels",
+        "collections",
+        "jobs",
+        "accounts",
+        "admin",
+        "api",
+        "static",
+        "healthz",
+        "events",
+        "pattern",
+        "about",
+    ]
 )
 """First path segments of our own pages, which no model may take."""
 

@@ -37,9 +37,7 @@ def add_corpus(work: Work) -> None:
     work.say(f"Reading {source}.")
     revision, note = corpora.describe_corpus(source, column)
     with transaction.atomic():
-        corpus = writing.add_corpus(
-            work.params["slug"], source, column, work.params.get("licence", ""), revision, note
-        )
+        corpus = writing.add_corpus(work.params["slug"], source, column, work.params.get("licence", ""), revision, note)
         jobs.finish(work.job, {"corpus": corpus.slug})
 
 
@@ -124,7 +122,9 @@ def _corpus(work: Work) -> Corpus:
         raise BadInput("corpus", f"There is no corpus “{slug}” any more.")
     revision, _ = corpora.describe_corpus(corpus.source, corpus.text_column)
     if revision != corpus.revision:
-        raise BadInput("corpus", f"{corpus.source} is now {revision}, but “{slug}” was added at {corpus.revision}: add it again.")
+        raise BadInput(
+            "corpus", f"{corpus.source} is now {revision}, but “{slug}” was added at {corpus.revision}: add it again."
+        )
     return corpus
 
 

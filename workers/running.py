@@ -60,7 +60,9 @@ class Heart(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
         self.join()
 
@@ -76,7 +78,9 @@ class Work:
 
     def should_stop(self) -> bool:
         """Whether a person cancelled, the lease is lost, or this worker was told to go."""
-        return self._heart.cancelled or self._heart.lost or bool(worker_state.should_stop or worker_state.should_terminate)
+        return (
+            self._heart.cancelled or self._heart.lost or bool(worker_state.should_stop or worker_state.should_terminate)
+        )
 
     def results(self, records: Iterable[Any]) -> Iterator[Any]:
         """Write progress, metrics, log and checkpoints to the job, and pass on everything else.
@@ -162,7 +166,9 @@ def environment() -> dict[str, str]:
         "featurescope": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{device}, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"{device}, {torch.get_num_threads()} threads",
         "host": socket.gethostname(),
     }
 

@@ -8,4 +8,14 @@ KINDS: dict[str, type[JobForm]] = {
     form.kind: form for form in (TrainSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)
 }
 
-__all__ = ["KINDS", "InvalidParams", "JobForm", "check"]
+__all__ = [
+    "KINDS",
+    "AddCorpus",
+    "AddModel",
+    "ComputeDashboards",
+    "EvaluateSae",
+    "InvalidParams",
+    "JobForm",
+    "TrainSae",
+    "check",
+]

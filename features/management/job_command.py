@@ -30,7 +30,9 @@ class JobCommand(BaseCommand):
         for name, field in self.form.base_fields.items():
             if name not in self.taken():
                 self._add_option(parser, name, field)
-        parser.add_argument("--wait", action="store_true", help="Follow the job to its end; exit code 1 where it fails.")
+        parser.add_argument(
+            "--wait", action="store_true", help="Follow the job to its end; exit code 1 where it fails."
+        )
 
     def taken(self) -> set[str]:
         """Fields that the positional arguments fill."""
@@ -45,7 +47,9 @@ class JobCommand(BaseCommand):
         try:
             job = jobs.start(self.form.kind, self.data(options))
         except InvalidParams as refused:
-            raise CommandError("\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())) from None
+            raise CommandError(
+                "\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())
+            ) from None
         self.stdout.write(f"Job {job.pk}: {self.form.title.lower()}, at /jobs/{job.pk}/")
         if options["wait"]:
             self._follow(job)

@@ -104,7 +104,9 @@ class Sae(models.Model):
     training_metrics = models.JSONField(default=dict, help_text="The last metrics of its training.")
     evaluation = models.JSONField(null=True, help_text="Measured on held-out tokens; empty until it was evaluated.")
     evaluated_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
-    corpus = models.ForeignKey(Corpus, models.SET_NULL, null=True, related_name="+", help_text="What it was trained on.")
+    corpus = models.ForeignKey(
+        Corpus, models.SET_NULL, null=True, related_name="+", help_text="What it was trained on."
+    )
     made_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
     created = models.DateTimeField(db_default=Now())
 
@@ -132,7 +134,9 @@ class Dashboard(models.Model):
     tokens = models.BigIntegerField(help_text="Tokens counted; special tokens are left out.")
     context_size = models.PositiveIntegerField()
     alive = models.PositiveIntegerField(help_text="Features that fired at least once on those tokens.")
-    density_histogram = ArrayField(models.IntegerField(), help_text="Features per half decade of density, from 1e-7 to 1.")
+    density_histogram = ArrayField(
+        models.IntegerField(), help_text="Features per half decade of density, from 1e-7 to 1."
+    )
     sae_sha256 = models.CharField(max_length=64)
     model_revision = models.CharField(max_length=100)
     corpus_revision = models.CharField(max_length=100)

@@ -25,7 +25,9 @@ def corpora() -> QuerySet[Corpus]:
 
 def saes(model: str = "") -> QuerySet[Sae]:
     """SAEs, of one model or of all, with all that a list or a page shows in one query."""
-    rows = Sae.objects.select_related("model", "corpus", "made_by", "evaluated_by", "dashboard__corpus", "dashboard__job")
+    rows = Sae.objects.select_related(
+        "model", "corpus", "made_by", "evaluated_by", "dashboard__corpus", "dashboard__job"
+    )
     if model:
         rows = rows.filter(model__slug=model)
     return rows.order_by("model__slug", "slug")

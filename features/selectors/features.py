@@ -88,7 +88,8 @@ def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
     cut = {e.pk: _around(e) for e in best}
     vocabulary = vocabulary_of(model_id, (i for low, high, e in cut.values() for i in e.sequence.token_ids[low:high]))
     return {
-        e.feature_id: _spans(e, vocabulary, by_id[e.feature_id].max_activation, low, high) for low, high, e in cut.values()
+        e.feature_id: _spans(e, vocabulary, by_id[e.feature_id].max_activation, low, high)
+        for low, high, e in cut.values()
     }
 
 
@@ -127,7 +128,9 @@ def random_alive(sae: Sae) -> int | None:
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
     """Bytes of the tokens named, in one query."""
     rows = Token.objects.filter(model_id=model_id, token_id__in=set(token_ids))
-    return {token_id: (bytes(text), special) for token_id, text, special in rows.values_list("token_id", "text", "special")}
+    return {
+        token_id: (bytes(text), special) for token_id, text, special in rows.values_list("token_id", "text", "special")
+    }
 
 
 def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) -> list[Band]:

@@ -23,7 +23,9 @@ def add_corpus(slug: str, source: str, text_column: str, licence: str, revision:
     )
 
 
-def add_sae(model: LanguageModel, slug: str, record: TrainedSae, artifact: str, corpus: Corpus | None, job: Job | None) -> Sae:
+def add_sae(
+    model: LanguageModel, slug: str, record: TrainedSae, artifact: str, corpus: Corpus | None, job: Job | None
+) -> Sae:
     """Write a finished SAE whose weights lie at `artifact` below the artifacts' address."""
     return Sae.objects.create(
         model=model,

@@ -15,7 +15,12 @@ def test_add_model_queues_one_job_with_its_params():
     out = StringIO()
     call_command("add_model", "gpt2-small", "/models/gpt2", stdout=out)
     job = Job.objects.get()
-    assert (job.kind, job.params["slug"], job.params["source"], job.state) == ("add_model", "gpt2-small", "/models/gpt2", "queued")
+    assert (job.kind, job.params["slug"], job.params["source"], job.state) == (
+        "add_model",
+        "gpt2-small",
+        "/models/gpt2",
+        "queued",
+    )
     assert f"/jobs/{job.pk}/" in out.getvalue()
 
 
@@ -28,7 +33,10 @@ def test_what_a_command_leaves_out_takes_the_forms_default():
     ("arguments", "said"),
     [
         (["nope/x", "--corpus", "c", "--hook", "h"], "model: There is no model “nope”"),
-        (["nope/x", "--corpus", "c", "--hook", "h", "--width", "0"], "width: Ensure this value is greater than or equal to 1"),
+        (
+            ["nope/x", "--corpus", "c", "--hook", "h", "--width", "0"],
+            "width: Ensure this value is greater than or equal to 1",
+        ),
         (["nope/x", "--corpus", "c", "--hook", "h", "--tokens", "many"], "tokens: Enter a whole number"),
         (["nope", "--corpus", "c", "--hook", "h"], "Write MODEL/SLUG"),
         (["nope/UP per", "--corpus", "c", "--hook", "h"], "slug: Use 1 to 63 small letters"),
@@ -43,7 +51,7 @@ def test_wrong_settings_are_refused_by_field_and_queue_nothing(arguments, said):
 
 def test_a_corpus_that_is_not_there_is_named_with_those_that_are():
     catalog.add_corpus("tales", "/t.txt", "text", "", "r", "")
-    with pytest.raises(CommandError, match="There is no corpus “tails”. Known: tales."):
+    with pytest.raises(CommandError, match=r"There is no corpus “tails”\. Known: tales\."):
         call_command("evaluate_sae", "m/s", "--corpus", "tails")
 
 
@@ -51,4 +59,5 @@ def test_a_corpus_that_is_not_there_is_named_with_those_that_are():
 def test_every_command_explains_its_options(command, capsys):
     with pytest.raises(SystemExit) as ended:
         call_command(command, "--help")
-    assert ended.value.code == 0 and "--wait" in capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--wait" in capsys.readouterr().out

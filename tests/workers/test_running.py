@@ -34,15 +34,22 @@ def run(monkeypatch) -> Callable[..., Job]:
 
 def test_work_that_finishes_leaves_its_result_and_its_story(run):
     def work(w: running.Work) -> None:
-        records = [Progress(1, 2, "tokens", "halfway"), Metrics(5, {"loss": 0.5}), LogLine("so far"), Progress(2, 2, "tokens", "")]
+        records = [
+            Progress(1, 2, "tokens", "halfway"),
+            Metrics(5, {"loss": 0.5}),
+            LogLine("so far"),
+            Progress(2, 2, "tokens", ""),
+        ]
         assert list(w.results([*records, "extra"])) == ["extra"]
         jobs.finish(w.job, {"answer": 42})
 
     job = run(work)
     assert (job.state, job.result, job.done, job.unit) == ("finished", {"answer": 42}, 2, "tokens")
-    assert job.environment["torch"] and job.ended is not None
+    assert job.environment["torch"]
+    assert job.ended is not None
     kinds_seen = list(JobEvent.objects.filter(job=job).values_list("kind", flat=True))
-    assert kinds_seen.count("metrics") == 1 and "log" in kinds_seen
+    assert kinds_seen.count("metrics") == 1
+    assert "log" in kinds_seen
 
 
 def test_bad_input_fails_the_job_beside_its_field(run):
@@ -58,7 +65,8 @@ def test_a_bug_fails_the_job_in_words_and_keeps_the_place_in_the_log(run):
         raise ZeroDivisionError("oh")
 
     job = run(work)
-    assert job.state == "failed" and job.error.startswith("ZeroDivisionError: oh.")
+    assert job.state == "failed"
+    assert job.error.startswith("ZeroDivisionError: oh.")
     assert "in work" in JobEvent.objects.filter(job=job, kind="log").last().data["text"]
 
 
@@ -84,7 +92,7 @@ def test_a_request_to_cancel_reaches_the_work(run):
 
 def test_a_worker_that_is_told_to_go_puts_its_job_back(run, monkeypatch):
     def work(w: running.Work) -> None:
-        monkeypatch.setattr(running.worker_state, "should_stop", 0 or True)
+        monkeypatch.setattr(running.worker_state, "should_stop", True)
         list(w.results([]))
 
     job = run(work)

@@ -40,7 +40,11 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END, model_max_length=CONTEXT, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        bos_token=END,
+        eos_token=END,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -136,7 +140,12 @@ def fit(model: LlamaForCausalLM, train: Tensor, held_out: Tensor, epochs: int, l
         optimizer.zero_grad(set_to_none=True)
         running += loss.item()
         if (step + 1) % 50 == 0:
-            row = {"step": step + 1, "of": steps, "seconds": round(time.time() - started), "train": round(running / 50, 4)}
+            row = {
+                "step": step + 1,
+                "of": steps,
+                "seconds": round(time.time() - started),
+                "train": round(running / 50, 4),
+            }
             running = 0.0
             if (step + 1) % 500 == 0:
                 row["held_out"] = round(held_out_loss(model, held_out), 4)
@@ -179,7 +188,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(options.out)
     fit(model, train, held_out, options.epochs, log)
-    model = model.to(torch.bfloat16)
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps torch's own signature
     model.save_pretrained(options.out)
     facts |= {"seconds": round(time.time() - started), "held_out": held_out_loss(model, held_out)}
     facts |= {"prompt": PROMPT, "sample": sample(model, tokenizer), "log": log}

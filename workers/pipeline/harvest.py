@@ -39,7 +39,7 @@ def harvest(
 
     for batch in batches:
         found.clear()
-        with ExitStack() as stack, torch.inference_mode():
+        with ExitStack() as stack, torch.no_grad():
             for point in points:
                 stack.enter_context(reading(point, keep(point.name)))
             try:

@@ -1,0 +1,171 @@
+"""Load and save SAEs in SAELens's folder format, in float32 and with every scale folded into the weights.
+
+After `load_sae` an activation is in units of the model's own activations along a unit decoder direction, whatever way the
+SAE was trained, so that numbers of different features and SAEs compare:
+
+- an input scale (`expected_average_only_in`) or whitening is multiplied into the weights; a training checkpoint keeps it
+  in a file of its own, and without that file the SAE is refused, since it would silently run on the wrong scale;
+- decoder norms are folded into the encoder (and thresholds), except for a TopK that chose its features without them;
+- BatchTopK checkpoints become the JumpReLU that they are at inference.
+
+`layer_norm` and `constant_norm_rescale` act per token and stay in the SAE. `hook_z` comes flattened, so it is not reshaped.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from sae_lens import SAE, TrainingSAE
+from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+from sae_lens.training.activation_scaler import ActivationScaler
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workers.pipeline.errors import BadInput
+from workers.pipeline.hooks import HookPoint
+
+CONFIG, WEIGHTS, SPARSITY, SCALER = "cfg.json", "sae_weights.safetensors", "sparsity.safetensors", "activation_scaler.json"
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
+
+
+def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
+    """The SAE in `folder`, ready for inference. `BadInput("source")` for anything that is missing, renamed or not finite."""
+    path = Path(folder)
+    config = _config(path)
+    try:
+        sae = _inference(path, config, device)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput("source", f"The weights in {folder} do not fit its {CONFIG}: {_reason(error)}") from error
+    for name, tensor in sae.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise BadInput("source", f"Tensor {name} in {folder} holds NaN or infinite values.")
+    if tuple(sae.W_enc.shape) != (sae.cfg.d_in, sae.cfg.d_sae):
+        raise BadInput("source", f"W_enc is {tuple(sae.W_enc.shape)}, {CONFIG} says {(sae.cfg.d_in, sae.cfg.d_sae)}.")
+    _fold_decoder_norm(sae)
+    sae.turn_off_forward_pass_hook_z_reshaping()
+    return sae.eval().requires_grad_(False)
+
+
+def save_sae(sae: SAE[Any], folder: str, log_density: Tensor | None = None) -> str:
+    """Write `sae` to `folder` all at once, replacing what was there; returns its `content_hash`.
+
+    `log_density` [d_sae] is log10 of the share of tokens each feature fires on, SAELens's sparsity file.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    if isinstance(sae, TrainingSAE):
+        sae.save_inference_model(partial)
+    else:
+        sae.save_model(partial)
+    if log_density is not None:
+        save_file({"sparsity": log_density.float().cpu().contiguous()}, partial / SPARSITY)
+    replace_folder(partial, target)
+    return content_hash(folder)
+
+
+def content_hash(folder: str) -> str:
+    """Hex SHA-256 over the configuration and the weights of an SAE folder: the same bytes, the same SAE."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        digest.update((Path(folder) / name).read_bytes())
+    return digest.hexdigest()
+
+
+def require_fit(sae: SAE[Any], point: HookPoint) -> None:
+    """`BadInput("hook")` where the SAE reads another width than the hook gives."""
+    if sae.cfg.d_in != point.d_in:
+        raise BadInput("hook", f"The SAE reads {sae.cfg.d_in} dimensions, but {point.name} has {point.d_in}.")
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Put the finished folder `partial` in the place of `target`; whoever looks sees the old one, none, or the new one whole."""
+    partial.chmod(0o755)  # mkdtemp makes folders that only their owner reads
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)) / "old"
+        target.rename(old)
+        partial.rename(target)
+        shutil.rmtree(old.parent)
+    else:
+        partial.rename(target)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise BadInput("source", f"There is no folder {path}.")
+    names = sorted(file.name for file in path.iterdir())
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
+    if missing:
+        pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
+        refused = f" {pickles[0]} is a pickle, which may run code: convert it to safetensors." if pickles else ""
+        raise BadInput("source", f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}")
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput("source", f"{path / CONFIG} is not JSON: {error}") from error
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if architecture not in SAE_CLASS_REGISTRY and architecture not in SAE_TRAINING_CLASS_REGISTRY:
+        known = ", ".join(sorted({*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY}))
+        raise BadInput("source", f"{CONFIG} names the architecture {architecture!r}; known are {known}.")
+    return config
+
+
+def _inference(path: Path, config: dict[str, Any], device: str) -> SAE[Any]:
+    """Load without decoder folding; a training checkpoint is folded and turned into its inference form."""
+    if "decoder_init_norm" not in config and config["architecture"] in SAE_CLASS_REGISTRY:
+        sae: SAE[Any] = SAE.load_from_disk(path, device=device, dtype="float32")
+        _fold_scale(sae, path)
+        return sae
+    trained: TrainingSAE[Any] = TrainingSAE.load_from_disk(path, device=device, dtype="float32")
+    _fold_scale(trained, path)
+    return inference_form(trained)
+
+
+def inference_form(trained: TrainingSAE[Any]) -> SAE[Any]:
+    """The inference SAE that a training SAE is saved as (a BatchTopK becomes a JumpReLU), sharing no memory with it."""
+    weights = {name: tensor.detach().clone() for name, tensor in trained.state_dict().items()}
+    trained.process_state_dict_for_saving_inference(weights)
+    sae: SAE[Any] = SAE.from_dict(trained.cfg.get_inference_sae_cfg_dict())
+    sae.load_state_dict(weights)
+    return sae
+
+
+def _fold_scale(sae: SAE[Any], path: Path) -> None:
+    mode = sae.cfg.normalize_activations
+    if mode not in ("expected_average_only_in", "covariance_whitening"):
+        return
+    scaler = ActivationScaler()
+    if (path / SCALER).is_file():
+        scaler.load(path / SCALER)
+    if mode == "expected_average_only_in" and scaler.scaling_factor is not None:
+        sae.fold_activation_norm_scaling_factor(scaler.scaling_factor)
+    elif mode == "covariance_whitening" and scaler.whitening is not None:
+        white = scaler.whitening
+        sae.fold_activation_whitening(white.mean, white.matrix, white.inverse_matrix)
+    else:
+        raise BadInput(
+            "source",
+            f"This is an unfolded training checkpoint ({mode}) without its {SCALER}: its input scale is unknown. "
+            "Add that file, or give the final SAE.",
+        )
+
+
+def _fold_decoder_norm(sae: SAE[Any]) -> None:
+    try:
+        sae.fold_W_dec_norm()
+    except NotImplementedError:  # a TopK trained without decoder norms: folding would change which features it picks
+        return
+    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
+        sae.cfg.rescale_acts_by_decoder_norm = False
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[1:3] if len(lines) > 1 else lines)[:300]

@@ -1,4 +1,4 @@
-"""The Celery application that web and workers share: JSON messages that carry a job's id, two queues, no result backend."""
+"""The Celery application of web and workers: JSON messages that carry a job's id, two queues, no result backend."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
 """PostgreSQL with pgvector inside the data folder, for a machine that has only Python.
 
 A process that uses the server holds a shared lock on `postgres.users` for as long as it lives. One keeper process
-(`explorer.keeper`) runs the server, waits for the moment when it can lock that file alone, and then stops it. The kernel
+(`explorer.keeper`) runs the server, waits until it can lock that file alone, and then stops the server. The kernel
 drops locks with their process, so this stays true after `kill -9`, and no process has to count the others.
 """
 
@@ -53,7 +53,7 @@ def database(var: Path) -> dict[str, Any]:
 
 
 def ensure(var: Path) -> None:
-    """Have the server up until this process ends or calls `release`, starting it where it is not. Raises `DatabaseFailed`."""
+    """Have the server up until this process ends or calls `release`. Raises `DatabaseFailed`."""
     if var in _held:
         return
     try:
@@ -70,7 +70,7 @@ def ensure(var: Path) -> None:
 
 
 def release(var: Path, wait: float = 10.0) -> bool:
-    """Stop using the server; True where it has stopped within `wait` seconds, False where somebody else still uses it."""
+    """Stop using the server; True where it stopped within `wait` seconds, False where somebody else uses it."""
     _held.pop(var).close()
     end = time.monotonic() + wait
     while _locked(var / "postgres.keeper"):

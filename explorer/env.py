@@ -1,4 +1,4 @@
-"""Typed readers of environment variables. Each call names, explains and checks one; a value that cannot be is refused aloud.
+"""Typed readers of environment variables. Each call names, explains and checks one, and refuses aloud what cannot be.
 
 `VARIABLES` lists every variable that was read: the documentation and the compose file are tested against it.
 """
@@ -73,7 +73,7 @@ def secret(name: str, kept_in: Path, about: str) -> str:
         value = kept_in.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"Cannot write to {kept_in.parent} ({error.strerror}): make it writable or set FEATURESCOPE_VAR to a folder that is."
+            f"Cannot write to {kept_in.parent} ({error.strerror}): set FEATURESCOPE_VAR to a writable folder."
         ) from error
     if len(value) < 32:
         raise ImproperlyConfigured(f"{kept_in} is damaged: delete it and start again, or set {name}.")

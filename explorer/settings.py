@@ -11,36 +11,23 @@ django_stubs_ext.monkeypatch()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Where data lives
-VAR = Path(
-    env.text("FEATURESCOPE_VAR", "var", "Folder of the embedded database, the broker, artifacts and logs.")
-).expanduser()
-VAR = VAR if VAR.is_absolute() else BASE_DIR / VAR
-ARTIFACTS_URL = env.text(
-    "FEATURESCOPE_ARTIFACTS", "", "Where weights, checkpoints and exports go: a folder or any fsspec URL."
+VAR = (
+    BASE_DIR / Path(env.text("FEATURESCOPE_VAR", "var", "Folder of database, broker, artifacts and logs.")).expanduser()
 )
+ARTIFACTS_URL = env.text("FEATURESCOPE_ARTIFACTS", "", "Folder or fsspec URL of weights and exports.")
 ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
 _DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
 DATABASE_IS_EMBEDDED = _DATABASE is None
 DATABASES = {"default": _DATABASE or embedded.database(VAR)}
 _BROKERS = {"amqp", "amqps", "redis", "rediss", "filesystem", "sqs", "memory"}
-CELERY_BROKER_URL = env.url(
-    "CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR serve as one."
-)
+CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR.")
 
 # How it is reached
 PORT = env.number("PORT", 8000, "Port of the website.", low=1, high=65535)
 HOST = env.text("FEATURESCOPE_HOST", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network of this machine.")
-ALLOWED_HOSTS = env.words(
-    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that the website answers to."
-)
-CSRF_TRUSTED_ORIGINS = env.words(
-    "CSRF_TRUSTED_ORIGINS", [], "Origins behind a proxy whose forms are accepted: https://example.org"
-)
-HTTPS = env.flag(
-    "FEATURESCOPE_HTTPS",
-    False,
-    "1 where a proxy serves this over HTTPS and sets X-Forwarded-Proto: secure cookies, HSTS.",
-)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that it answers to.")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [], "Origins to accept forms from: https://example.org")
+HTTPS = env.flag("FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTPS and sets X-Forwarded-Proto.")
 
 # What it does
 DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
@@ -48,11 +35,9 @@ DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without t
 DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
 SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
 SUPERUSER_PASSWORD = env.text(
-    "DJANGO_SUPERUSER_PASSWORD", "", "Password of the first admin; unset, one is made and printed once."
+    "DJANGO_SUPERUSER_PASSWORD", "", "Password of the first admin; unset, one is printed once."
 )
-SECRET_KEY = env.secret(
-    "SECRET_KEY", VAR / "secret_key", "Signs sessions; unset, one is made and kept in FEATURESCOPE_VAR."
-)
+SECRET_KEY = env.secret("SECRET_KEY", VAR / "secret_key", "Signs sessions; unset, one is kept in FEATURESCOPE_VAR.")
 
 INSTALLED_APPS = [
     "explorer",

@@ -1,0 +1,1 @@
+"""Tests: one file a behaviour, named as the noun it is about."""

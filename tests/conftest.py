@@ -1,0 +1,76 @@
+"""What every test stands on: a data folder of its own with a real PostgreSQL in it, and settings that make tests fast.
+
+Environment variables are set before Django reads its settings, so pytest.ini names no settings module: this file does.
+"""
+
+import atexit
+import importlib.abc
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = Path(tempfile.mkdtemp(prefix="featurescope-tests-"))
+VAR.chmod(0o711)  # where we are root, PostgreSQL runs as another user
+CONFIGURATION = ("DATABASE_URL", "CELERY_BROKER_URL", "ALLOWED_HOSTS", "DEBUG", "PORT", "SECRET_KEY")
+COMPUTE = frozenset({"torch", "transformers", "datasets", "sae_lens", "safetensors", "tokenizers"})
+
+for name in [n for n in os.environ if n in CONFIGURATION or n.startswith(("FEATURESCOPE_", "DJANGO_"))]:
+    del os.environ[name]
+os.environ |= {
+    "DJANGO_SETTINGS_MODULE": "explorer.settings",
+    "FEATURESCOPE_VAR": str(VAR),
+    "FEATURESCOPE_DEMO": "0",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+sys.path.insert(0, str(ROOT))
+
+from django.conf import settings  # noqa: E402
+
+from explorer import embedded  # noqa: E402
+
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.WHITENOISE_AUTOREFRESH = True  # look files up when asked, rather than list them all for every test client
+settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
+atexit.register(shutil.rmtree, VAR, ignore_errors=True)
+
+
+class _Blocked(importlib.abc.MetaPathFinder):
+    """Makes the libraries of the workers impossible to import."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] in COMPUTE:
+            raise ModuleNotFoundError(f"{fullname} is blocked by --without-torch", name=fullname)
+        return None
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--without-torch", action="store_true", help="run as on a web server, where torch is not installed"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--without-torch"):
+        sys.meta_path.insert(0, _Blocked())
+
+
+def pytest_report_header(config):
+    return "torch and its kin: " + ("cannot be imported" if config.getoption("--without-torch") else "as installed")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings():
+    """Start the embedded PostgreSQL before the first test that needs it; nothing has to outlive a power cut here."""
+    from django.db import connections
+
+    connections["default"].settings_dict["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+    embedded.ensure(VAR)
+    yield
+    connections.close_all()
+    embedded.release(VAR)

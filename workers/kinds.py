@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 
@@ -17,7 +18,7 @@ from workers.pipeline.dashboards import dashboards
 from workers.pipeline.errors import BadInput
 from workers.pipeline.evaluate import evaluate
 from workers.pipeline.language import Language, describe, load_language
-from workers.pipeline.train import settings_for, train
+from workers.pipeline.train import TrainSettings, train
 from workers.running import Work
 
 
@@ -45,7 +46,7 @@ def train_sae(work: Work) -> None:
     """Train, from the last checkpoint where there is one."""
     model, corpus = _model(work), _corpus(work)
     language = resident.language(model)
-    settings = settings_for(work.params)
+    settings = training_settings(work.params)
     resume = None
     if work.job.checkpoint:
         resume = str(artifacts.get(work.job.checkpoint, work.folder / "resume"))
@@ -90,6 +91,17 @@ def compute_dashboards(work: Work) -> None:
         shown = ingest.finish(sae, corpus, counted, work.job, VERSION)
         jobs.log(work.job, f"{shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept.")
         jobs.finish(work.job, {"sae": str(sae), "alive": shown.alive, "tokens": counted})
+
+
+def training_settings(params: dict[str, Any]) -> TrainSettings:
+    """The params of a `train_sae` job as the pipeline takes them; ten checkpoints, at most a million tokens apart."""
+    names = ("hook", "architecture", "width", "tokens", "context_size", "learning_rate", "seed")
+    given = {name: params[name] for name in names if params.get(name) is not None}
+    if params.get("k"):
+        given["k"] = params["k"]
+    sparsity = params.get("sparsity")
+    weights = {"l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient": sparsity}
+    return TrainSettings(**given, **weights, checkpoint_tokens=min(max(params["tokens"] // 10, 10_000), 1_000_000))
 
 
 RUNNERS: dict[str, Callable[[Work], None]] = {

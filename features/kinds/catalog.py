@@ -47,7 +47,7 @@ class AddCorpus(JobForm):
     slug = forms.CharField(max_length=63, validators=[is_slug], help_text="Its name here, such as openwebtext.")
     source = forms.CharField(
         max_length=500,
-        help_text="python-stdlib; a .txt, .jsonl, .jsonl.gz or .parquet file or a folder of them that the worker can read; a hub id.",
+        help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that the worker can read; a hub id.",
     )
     text_column = forms.CharField(
         max_length=100, initial="text", required=False, help_text="The column or key that holds the text."

@@ -18,7 +18,7 @@ ARCHITECTURES = [
     ("gated", "Gated: separate gate and size"),
     ("standard", "Standard: ReLU with an L1 penalty"),
 ]
-FIXED_L0 = frozenset({"topk", "batchtopk", "matryoshka"})
+WITH_K = frozenset({"topk", "batchtopk", "matryoshka", "jumprelu"})
 TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
 
 
@@ -51,7 +51,7 @@ class TrainSae(JobForm):
         max_value=4096,
         initial=24,
         required=False,
-        help_text="Features that fire per token, for TopK, BatchTopK and Matryoshka.",
+        help_text="Features that fire per token, for TopK; the mean for BatchTopK and Matryoshka, the target for JumpReLU.",
     )
     sparsity = forms.FloatField(
         min_value=0,
@@ -96,7 +96,7 @@ class TrainSae(JobForm):
         if "model" in cleaned:
             self._against_model(cleaned)
         k, width = cleaned.get("k"), cleaned.get("width")
-        if cleaned.get("architecture") in FIXED_L0 and width:
+        if cleaned.get("architecture") in WITH_K and width:
             if not k:
                 self.add_error("k", "This architecture needs k: how many features fire per token.")
             elif k > width:

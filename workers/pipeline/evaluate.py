@@ -1,0 +1,199 @@
+"""Measure an SAE on held-out text: what it reconstructs, how sparsely, and what the model loses with it in its place.
+
+Three forward passes per batch: the model as it is, with the SAE's reconstruction at the hook, and with zero there. Special
+tokens keep their own activation in all three, and count nowhere. With x an activation, y its reconstruction, over all
+counted tokens (float64):
+
+    explained_variance = 1 - E|x - y|^2 / (E|x|^2 - |E x|^2)        mse = E|x - y|^2, summed over dimensions
+    cosine = E cos(x, y)        l2_ratio = E |y| / |x|        l0 = mean number of features that fire
+    ce_*  = cross-entropy of the next token in nats; kl_* = KL(model as it is || changed model) of the next token
+    ce_loss_score = (ce_zero - ce_sae) / (ce_zero - ce_original)    kl_score = (kl_zero - kl_sae) / kl_zero
+    dead_share, dense_share = features that never fired; that fired on more than 10% of the tokens
+    encoder_decoder_cosine = mean over features of cos(W_enc[:, i], W_dec[i])
+
+Next-token numbers count positions where neither the token nor the next one is special.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from sae_lens import SAE
+from torch import Tensor
+
+from features.records import Evaluation, LogLine, Progress, SequenceRecord
+from workers.pipeline.errors import BadInput
+from workers.pipeline.hooks import HookPoint, editing, resolve
+from workers.pipeline.language import Language
+from workers.pipeline.saes import require_fit
+from workers.pipeline.tokens import in_batches
+
+DENSITY_EDGES = [-7 + bin / 4 for bin in range(29)]
+"""Edges of `Evaluation.density_histogram`: log10 of the share of tokens a feature fires on, 28 bins from 1e-7 to 1.
+
+A bin holds its lower edge, the last one its upper edge too; features that never fired are in no bin (see `dead_share`).
+"""
+DENSE = 0.1
+LOGITS_AT_ONCE = 1 << 25
+"""At most this many logits per forward pass (128 MiB in float32)."""
+
+
+@torch.no_grad()
+def evaluate(
+    language: Language,
+    sae: SAE[Any],
+    hook: str,
+    sequences: Iterable[SequenceRecord],
+    tokens: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress | LogLine | Evaluation]:
+    """Measure `sae` at `hook` on `sequences` until `tokens` tokens that are not special are counted.
+
+    Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true. `BadInput` where the SAE does
+    not fit the hook, or the sequences hold no token to count.
+    """
+    point = resolve(language.model, hook)
+    require_fit(sae, point)
+    sums = _Sums(sae, language.device)
+    total: int | None = None
+    for ids in _batches(language, sequences):
+        if should_stop():
+            yield LogLine(f"Stopped after {sums.tokens:,} tokens.")
+            return
+        _measure(language, sae, point, ids, sums)
+        total = tokens
+        yield Progress(min(sums.tokens, tokens), tokens, "tokens", "measuring on held-out text")
+        if sums.tokens >= tokens:
+            break
+    if total is None or not sums.tokens:
+        raise BadInput("corpus", "The held-out part of the corpus holds no tokens to evaluate on.")
+    if sums.tokens < tokens:
+        yield LogLine(f"The held-out text ended after {sums.tokens:,} of {tokens:,} tokens.")
+    yield Evaluation(sums.tokens, sums.values(sae), density_histogram(sums.fires, sums.tokens))
+
+
+def density_histogram(fires: Int64[Tensor, " d_sae"], tokens: int) -> list[int]:
+    """How many features fire on which share of `tokens`, in the bins of `DENSITY_EDGES`."""
+    shares = (fires[fires > 0].double() / tokens).log10().clamp(DENSITY_EDGES[0], DENSITY_EDGES[-1])
+    edges = torch.tensor(DENSITY_EDGES, dtype=torch.float64, device=shares.device)
+    bins = (torch.bucketize(shares, edges, right=True) - 1).clamp(max=len(DENSITY_EDGES) - 2)
+    return torch.bincount(bins, minlength=len(DENSITY_EDGES) - 1).tolist()
+
+
+class _Sums:
+    """Sums over counted tokens, in float64."""
+
+    def __init__(self, sae: SAE[Any], device: torch.device) -> None:
+        self.tokens = self.predictions = 0
+        self.total: dict[str, float] = {}
+        self.mean = torch.zeros(sae.cfg.d_in, dtype=torch.float64, device=device)
+        self.fires = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=device)
+
+    def add(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            self.total[name] = self.total.get(name, 0.0) + value.sum(dtype=torch.float64).item()
+
+    def reconstruction(self, x: Tensor, y: Tensor, codes: Tensor) -> None:
+        """One batch of counted tokens: activations and reconstructions [tokens, d_in], features [tokens, d_sae]."""
+        x, y = x.double(), y.double()
+        norm, length = x.norm(dim=-1), y.norm(dim=-1)
+        self.tokens += len(x)
+        self.mean += x.sum(0)
+        self.fires += (codes != 0).sum(0)
+        dot = (x * y).sum(-1)
+        self.add(error=(x - y).pow(2), power=x.pow(2), cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
+
+    def values(self, sae: SAE[Any]) -> dict[str, float]:
+        total, count = self.total, self.tokens
+        variance = total["power"] / count - (self.mean / count).pow(2).sum().item()
+        density = self.fires.double() / count
+        encoder, decoder = sae.W_enc.T.double(), sae.W_dec.double()
+        both = (
+            torch.nn.functional.cosine_similarity(encoder, decoder, dim=-1).mean().item()
+            if encoder.shape == decoder.shape
+            else float("nan")
+        )
+        values = {
+            "l0": self.fires.sum().item() / count,
+            "explained_variance": 1 - total["error"] / count / variance if variance > 0 else float("nan"),
+            "mse": total["error"] / count,
+            "cosine": total["cosine"] / count,
+            "l2_ratio": total["ratio"] / count,
+            "dead_share": (self.fires == 0).double().mean().item(),
+            "dense_share": (density > DENSE).double().mean().item(),
+            "encoder_decoder_cosine": both,
+        }
+        return {name: value for name, value in (values | self._next_token()).items() if value == value}
+
+    def _next_token(self) -> dict[str, float]:
+        if not self.predictions:
+            return {}
+        names = ("ce_original", "ce_sae", "ce_zero", "kl_sae", "kl_zero")
+        values = {name: self.total[name] / self.predictions for name in names}
+        lost = values["ce_zero"] - values["ce_original"]
+        values["ce_loss_score"] = (values["ce_zero"] - values["ce_sae"]) / lost if lost else float("nan")
+        values["kl_score"] = (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"] if values["kl_zero"] else float("nan")
+        return values
+
+
+def _measure(language: Language, sae: SAE[Any], point: HookPoint, ids: Int64[Tensor, "batch pos"], sums: _Sums) -> None:
+    """Add one batch: reconstruction at the hook, and next-token numbers of the three forward passes."""
+    ordinary = ~torch.isin(ids, language.special_ids)
+    if not ordinary.any():
+        return
+    seen: dict[str, Tensor] = {}
+
+    def reconstruct(x: Tensor) -> Tensor:
+        flat = x[ordinary].float()
+        codes = sae.encode(flat)
+        seen["x"], seen["codes"], seen["y"] = flat, codes, sae.decode(codes)
+        return _with(x, ordinary, seen["y"])
+
+    predicted = ordinary[:, :-1] & ordinary[:, 1:]
+    targets = ids[:, 1:][predicted]
+    original = _log_probabilities(language, ids, predicted)
+    changed = _log_probabilities(language, ids, predicted, point, reconstruct)
+    zero = _log_probabilities(language, ids, predicted, point, lambda x: _with(x, ordinary, torch.zeros_like(x[ordinary])))
+    sums.reconstruction(seen["x"], seen["y"], seen["codes"])
+    sums.predictions += len(targets)
+    picked = targets[:, None]
+    sums.add(ce_original=-original.gather(1, picked), ce_sae=-changed.gather(1, picked), ce_zero=-zero.gather(1, picked))
+    sums.add(kl_sae=_divergence(original, changed), kl_zero=_divergence(original, zero))
+
+
+def _divergence(original: Tensor, changed: Tensor) -> Float[Tensor, " predictions"]:
+    return torch.nn.functional.kl_div(changed, original, reduction="none", log_target=True).sum(-1)
+
+
+def _with(x: Tensor, where: Bool[Tensor, "batch pos"], values: Tensor) -> Tensor:
+    changed = x.clone()
+    changed[where] = values.to(x.dtype)
+    return changed
+
+
+def _log_probabilities(
+    language: Language,
+    ids: Int64[Tensor, "batch pos"],
+    predicted: Bool[Tensor, "batch before"],
+    point: HookPoint | None = None,
+    edit: Callable[[Tensor], Tensor] | None = None,
+) -> Float[Tensor, "predictions vocabulary"]:
+    with ExitStack() as stack:
+        if point is not None and edit is not None:
+            stack.enter_context(editing(point, edit))
+        logits = language.model(input_ids=ids, use_cache=False).logits
+    return logits[:, :-1][predicted].float().log_softmax(dim=-1)
+
+
+def _batches(language: Language, sequences: Iterable[SequenceRecord]) -> Iterator[Int64[Tensor, "batch pos"]]:
+    """Batches as large as `LOGITS_AT_ONCE` allows, at most 32 contexts, on the model's device."""
+    vocabulary = int(language.model.config.get_text_config().vocab_size)
+    iterator = iter(sequences)
+    first = next(iterator, None)
+    if first is None:
+        return
+    size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * len(first.token_ids))))
+    for ids in in_batches((sequence for part in ([first], iterator) for sequence in part), size):
+        yield ids.to(language.device)

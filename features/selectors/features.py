@@ -37,7 +37,7 @@ class Band(NamedTuple):
 
 
 class ShownExample(NamedTuple):
-    """One example as a heatmap; `value` is the activation at its peak."""
+    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are every firing."""
 
     id: int
     value: float
@@ -45,14 +45,17 @@ class ShownExample(NamedTuple):
     document: str
     position: int
     tokens: list[Span]
+    positions: list[int]
+    values: list[float]
 
 
 class TokenLogit(NamedTuple):
-    """How much the feature's direction adds to one token's logit."""
+    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs; `plain` leaves them."""
 
     token_id: int
     text: str
     logit: float
+    plain: str
 
 
 class FeatureView(NamedTuple):
@@ -143,6 +146,8 @@ def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) ->
             document=e.sequence.document,
             position=e.sequence.position,
             tokens=_spans(e, vocabulary, row.max_activation),
+            positions=e.positions,
+            values=e.values,
         )
         grouped[e.band].append(shown)
     edges = sorted(row.band_edges, reverse=True)
@@ -164,4 +169,5 @@ def _around(e: Example) -> tuple[int, int, Example]:
 
 
 def _logits(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:
-    return [TokenLogit(i, visible(text_of([i], vocabulary)), logit) for i, logit in zip(ids, logits, strict=True)]
+    plain = [text_of([i], vocabulary) for i in ids]
+    return [TokenLogit(i, visible(text), logit, text) for i, text, logit in zip(ids, plain, logits, strict=True)]

@@ -1,6 +1,7 @@
 """The Celery application of web and workers: JSON messages that carry a job's id, two queues, no result backend."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ def broker_in(folder: Path) -> dict[str, Any]:
         place.mkdir(parents=True, exist_ok=True)
     options = {name: str(place) for name, place in places.items()} | {"polling_interval": 0.05}
     return {"broker_url": "filesystem://", "broker_transport_options": options}
+
+
+def empty_broker(folder: Path) -> None:
+    """Begin with no messages: a half-written file of a crash stops nobody, and every queued job is sent again anyway."""
+    shutil.rmtree(folder, ignore_errors=True)
+    broker_in(folder)
 
 
 def configuration() -> dict[str, Any]:

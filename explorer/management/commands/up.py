@@ -1,0 +1,156 @@
+"""`manage.py up`: every process of this machine, until Ctrl-C."""
+
+import secrets
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.db import OperationalError, connections
+
+from explorer import celery, embedded, preflight
+from explorer.models import User
+from explorer.supervisor import Child, Supervisor
+
+READY_SECONDS = 60
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Command(BaseCommand):
+    """Start the database, the website and both workers; stop them all at Ctrl-C."""
+
+    help = "Start everything on this machine: database, website and workers. Ctrl-C stops it all."
+    requires_system_checks = ()  # migrate runs them, once the database is there
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until told to stop. One sentence and exit code 1 where something is in the way."""
+        for sign in SIGNALS:
+            signal.signal(sign, _interrupt)
+        try:
+            with ExitStack() as stack:
+                self._run(stack)
+        except KeyboardInterrupt:
+            self._say("\nStopped.")
+        except (preflight.NotReady, embedded.DatabaseFailed) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error.strerror}: {error.filename}") from error
+
+    def _run(self, stack: ExitStack) -> None:
+        preflight.var_is_writable(settings.VAR)
+        preflight.disk_has_room(settings.VAR)
+        stack.enter_context(preflight.only_one(settings.VAR))
+        preflight.port_is_free(settings.HOST, settings.PORT)
+        if settings.DATABASE_IS_EMBEDDED:
+            if not embedded.data_folder(settings.VAR).exists():
+                self._say(f"First start: making a database in {settings.VAR} …")
+            embedded.ensure(settings.VAR)
+            stack.callback(self._stop_database)
+        self._fill()
+        supervisor = Supervisor(children(), self._say)
+        stack.callback(supervisor.stop)
+        supervisor.start()
+        self._await_website(supervisor)
+        self._greet()
+        while True:
+            time.sleep(0.2)
+            supervisor.look()
+
+    def _fill(self) -> None:
+        """Bring the tables up to date; on the first run, queue the demo."""
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        except OperationalError as error:
+            raise CommandError(f"Cannot use the database: {str(error).strip()}") from error
+        if not settings.CELERY_BROKER_URL:
+            celery.empty_broker(settings.VAR / "broker")
+        if settings.DEMO:
+            from features.services.demo import start_demo
+
+            start_demo()
+        connections.close_all()
+
+    def _await_website(self, supervisor: Supervisor) -> None:
+        """Wait until the website answers. What died meanwhile is not started again: it would die again."""
+        end = time.monotonic() + READY_SECONDS
+        while not _answers():
+            dead = next((child for child in supervisor.children if not child.alive()), None)
+            if dead:
+                raise CommandError(f"{dead.name} did not start. The end of {dead.log}:\n{dead.last_lines(15)}")
+            if time.monotonic() > end:
+                raise CommandError(f"The website did not answer within {READY_SECONDS} s. Look at {settings.VAR}/logs.")
+            time.sleep(0.05)
+
+    def _greet(self) -> None:
+        name, password = first_admin()
+        seconds = time.time() - psutil.Process().create_time()
+        lines = [f"Featurescope is at {address()} (ready in {seconds:.1f} s)."]
+        if password:
+            lines.append(f"Sign in as {name} with the password {password} (shown only this once).")
+        elif name:
+            lines.append(f"Sign in as {name} with the password from DJANGO_SUPERUSER_PASSWORD.")
+        lines.append(f"Data and logs are in {settings.VAR}. Ctrl-C stops everything.")
+        self._say("\n".join(lines))
+
+    def _stop_database(self) -> None:
+        connections.close_all()
+        if not embedded.release(settings.VAR):
+            self._say("The database stays up for another command that uses it.")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def children() -> list[Child]:
+    """The website and a worker for each queue."""
+    web = ["uvicorn", "explorer.asgi:application", "--host", settings.HOST, "--port", str(settings.PORT)]
+    web += ["--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "2"]
+    logs = settings.VAR / "logs"
+    logs.mkdir(exist_ok=True)
+    commands = {"web": web} | {f"worker-{queue}": _worker(queue) for queue in (celery.INFERENCE, celery.JOBS)}
+    return [Child(name, [sys.executable, "-m", *parts], settings.BASE_DIR, logs) for name, parts in commands.items()]
+
+
+def _worker(queue: str) -> list[str]:
+    # By name: this ring does not import that of the workers.
+    app = ["celery", "--app", "explorer", "worker", "--queues", queue, "--include", "workers.tasks"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [*app, "--hostname", f"{queue}@%h", "--pool", "solo", "--loglevel", "INFO", *quiet]
+
+
+def first_admin() -> tuple[str, str]:
+    """Make an admin where there is none: their name, and their password where it was made up here."""
+    if User.objects.filter(is_superuser=True).exists():
+        return "", ""
+    made_up = "" if settings.SUPERUSER_PASSWORD else secrets.token_urlsafe(12)
+    User.objects.create_superuser(settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or made_up)
+    return settings.SUPERUSER_NAME, made_up
+
+
+def address(path: str = "/") -> str:
+    """Where a browser on this machine finds the website."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
+    return f"http://{f'[{host}]' if ':' in host.strip('[]') and host[0] != '[' else host}:{settings.PORT}{path}"
+
+
+def _answers() -> bool:
+    # Asks by a name that ALLOWED_HOSTS has, whatever the address is.
+    name = next((host for host in settings.ALLOWED_HOSTS if host.strip(".*")), "localhost").lstrip(".")
+    request = urllib.request.Request(address("/healthz"), headers={"Host": name})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connections
 
-from explorer import celery, embedded, preflight
+from explorer import broker, celery, embedded, preflight
 from explorer.models import User
 from explorer.supervisor import Child, Supervisor
 
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"Cannot use the database: {str(error).strip()}") from error
         if not settings.CELERY_BROKER_URL:
-            celery.empty_broker(settings.VAR / "broker")
+            broker.empty(settings.VAR / "broker")
         if settings.DEMO:
             from features.services.demo import start_demo
 

@@ -20,9 +20,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from features.records import SequenceRecord
 from workers.pipeline.language import Language
 
+torch.set_num_threads(1)  # on tensors so small, threads wait for each other most of the time
+
 HIDDEN = 32
 HOOK = "blocks.0.hook_resid_post"
-BOS, EOS = 0, 1
+BOS, EOS, CAT = 0, 1, 4
 WORDS = ["<bos>", "<eos>", "<0x0A>", "<unused0>", " cat", *(f" w{i}" for i in range(5, 60))]
 VOCABULARY = 64
 """Rows of the embedding: four more than the tokenizer has tokens, as padded models have."""
@@ -58,10 +60,10 @@ def language(seed: int = 0, exact: bool = False) -> Language:
     return Language(model, tokenizer, torch.device("cpu"), torch.tensor([BOS, EOS]), "planted")
 
 
-def sae(architecture: str, features: int = 64, seed: int = 0, exact: bool = False) -> SAE:
+def sae(architecture: str, features: int = 64, seed: int = 0, exact: bool = False, d_in: int = HIDDEN) -> SAE:
     """An SAE of random weights; k is 4 where the architecture has one. If `exact`, every activation is a multiple of 1/64."""
     torch.manual_seed(seed)
-    size = {"d_in": HIDDEN, "d_sae": features}
+    size = {"d_in": d_in, "d_sae": features}
     made = {
         "topk": lambda: TopKSAE(TopKSAEConfig(**size, k=4, rescale_acts_by_decoder_norm=False)),
         "standard": lambda: StandardSAE(StandardSAEConfig(**size)),

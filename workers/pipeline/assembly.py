@@ -104,8 +104,19 @@ def _statistics(tally: Tally, start: int, stop: int) -> list[tuple[object, ...]]
     means = (sums.totals[rows] / fires.clamp(min=1)).float()
     fired = fires > 0
     widths = torch.where(fired, power_of_two(sums.exponents[rows]) / BINS, 0)
-    edges = band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands) * (widths * (BINS // GRID))[:, None]
-    columns: list[Tensor] = [fires, fires.double() / tally.tokens, sums.maxima[rows], means, sums.counts[rows], widths, edges]
+    edges = (
+        band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands)
+        * (widths * (BINS // GRID))[:, None]
+    )
+    columns: list[Tensor] = [
+        fires,
+        fires.double() / tally.tokens,
+        sums.maxima[rows],
+        means,
+        sums.counts[rows],
+        widths,
+        edges,
+    ]
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 

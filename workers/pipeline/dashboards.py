@@ -82,7 +82,12 @@ def check(language: Language, sae: SAE, hook: str, tokens: int, settings: Dashbo
 
 
 def scan(
-    language: Language, sae: SAE, hook: str, sequences: Iterable[SequenceRecord], tokens: int, settings: DashboardSettings
+    language: Language,
+    sae: SAE,
+    hook: str,
+    sequences: Iterable[SequenceRecord],
+    tokens: int,
+    settings: DashboardSettings,
 ) -> Iterator[Tally]:
     """Stream a corpus, or one shard of it, through model and SAE; yield the growing tally after each batch."""
     tally = Tally(sae.cfg.d_sae, settings, sae.W_dec.device)

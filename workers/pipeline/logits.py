@@ -30,7 +30,9 @@ BINS = 50
 BLOCK = 1 << 23
 """Logits computed at once: 32 MB of float32, however many features there are."""
 
-PLACEHOLDER = re.compile(r"[<\[|]+(unused|reserved|extra_id|extra_token|pad|dummy|special_token)[\w|]*[>\]|]+", re.IGNORECASE)
+PLACEHOLDER = re.compile(
+    r"[<\[|]+(unused|reserved|extra_id|extra_token|pad|dummy|special_token)[\w|]*[>\]|]+", re.IGNORECASE
+)
 FALLBACK = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
@@ -95,7 +97,9 @@ def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Read
     unembedding = head.weight.detach().float()
     kept = (~masked.to(unembedding.device)).nonzero()[:, 0]
     if not len(kept):
-        raise BadInput("model", "Every token of the vocabulary is special, unused or a byte fallback: no logits to show.")
+        raise BadInput(
+            "model", "Every token of the vocabulary is special, unused or a byte fallback: no logits to show."
+        )
     width = unembedding.shape[1]
     norm = _final_norm(model, width)
     if norm is None:
@@ -109,7 +113,9 @@ def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Read
     return Readout(gain, centred, unembedding, kept)
 
 
-def to_residual(model: PreTrainedModel, decoder: Float[Tensor, "features d_in"], hook: str) -> Float[Tensor, "features d_model"]:
+def to_residual(
+    model: PreTrainedModel, decoder: Float[Tensor, "features d_in"], hook: str
+) -> Float[Tensor, "features d_model"]:
     """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits nothing there."""
     point = resolve(model, hook)
     width = model.get_input_embeddings().weight.shape[1]

@@ -19,20 +19,30 @@ class Definition(NamedTuple):
 DEFINITIONS: dict[str, Definition] = {
     # of a feature
     "density": Definition(
-        "Density", "Share of the dashboard's tokens on which the feature fires. Special tokens are not counted.", "share"
+        "Density",
+        "Share of the dashboard's tokens on which the feature fires. Special tokens are not counted.",
+        "share",
     ),
     "fires": Definition("Firings", "Tokens on which the feature's activation is above zero.", "count"),
     "max_activation": Definition(
-        "Maximum", "Largest activation of the feature on the dashboard's tokens, after the decoder's norms are folded in."
+        "Maximum",
+        "Largest activation of the feature on the dashboard's tokens, after the decoder's norms are folded in.",
     ),
-    "mean_activation": Definition("Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."),
+    "mean_activation": Definition(
+        "Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."
+    ),
     "decoder_norm": Definition("Decoder norm", "Length of the feature's decoder direction, as the SAE was loaded."),
     "encoder_decoder_cosine": Definition(
-        "Encoder to decoder", "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike."
+        "Encoder to decoder",
+        "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike.",
     ),
-    "activation": Definition("Activation", "The feature's activation on this token, after the decoder's norms are folded in."),
+    "activation": Definition(
+        "Activation", "The feature's activation on this token, after the decoder's norms are folded in."
+    ),
     "activation_histogram": Definition(
-        "Activations", "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).", "count"
+        "Activations",
+        "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).",
+        "count",
     ),
     "band": Definition(
         "Band",
@@ -46,23 +56,58 @@ DEFINITIONS: dict[str, Definition] = {
         " unembedding. Ranks are exact; the norm's divisor is left out, so sizes compare within one SAE only.",
     ),
     "logit_histogram": Definition(
-        "Logit effects", "Tokens of the vocabulary in equal bins of logit effect; special, unused and byte-fallback tokens are left out.", "count"
+        "Logit effects",
+        "Tokens of the vocabulary in equal bins of logit effect; special, unused and byte-fallback tokens are left out.",
+        "count",
     ),
     "nearest_cosine": Definition(
-        "Decoder cosine", "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated."
+        "Decoder cosine",
+        "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated.",
     ),
     # of an SAE
     "width": Definition("Width", "Number of features in the SAE.", "count"),
     "d_in": Definition("Reads", "Size of the activation vector at the hook point.", "count"),
     "alive": Definition(
-        "Alive", "Share of the features that fired at least once on the dashboard's tokens; the others are dead on that text.", "share"
+        "Alive",
+        "Share of the features that fired at least once on the dashboard's tokens; the others are dead on that text.",
+        "share",
     ),
-    "dashboard_tokens": Definition("Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"),
-    "density_histogram": Definition("Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"),
+    "dashboard_tokens": Definition(
+        "Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"
+    ),
+    "density_histogram": Definition(
+        "Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"
+    ),
     # of a model
     "layers": Definition("Layers", "Number of transformer blocks.", "count"),
     "d_model": Definition("Residual width", "Size of the residual stream.", "count"),
     "parameters": Definition("Parameters", "Number of weights in the model, shared ones counted once.", "count"),
     "vocabulary_size": Definition("Vocabulary", "Rows of the model's embedding: the tokens that it knows.", "count"),
     "context_size": Definition("Context", "Most tokens that the model reads at once.", "count"),
+    # of a job's curves
+    "job_explained_variance": Definition(
+        "Explained variance",
+        "One minus the mean squared error over the variance of the activations, on the batch just trained on. 1 is a perfect"
+        " reconstruction, 0 no better than the mean.",
+    ),
+    "job_mse": Definition(
+        "Reconstruction loss",
+        "Squared error of the reconstruction, summed over the vector and averaged over a batch, in the model's own units.",
+    ),
+    "job_l0": Definition(
+        "Features firing per token",
+        "How many features are not zero on a token (L0), averaged over the batch just trained on.",
+    ),
+    "job_dead_share": Definition(
+        "Dead features",
+        "Share of the features that have not fired for a while; the first line of the log says for how many tokens.",
+        "share",
+    ),
+    "job_loss": Definition(
+        "Training loss",
+        "What the optimizer sees: reconstruction with its sparsity and auxiliary terms, on inputs scaled to a mean"
+        " norm of the square root of their size.",
+    ),
+    "job_learning_rate": Definition("Learning rate", "Of Adam: it warms up at the start and falls at the end."),
+    "job_tokens_per_second": Definition("Speed", "Tokens trained on per second since this attempt began.", "number"),
 }

@@ -33,6 +33,7 @@ HTTPS = env.flag("FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTP
 DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
 DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
 DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
+SIGNUP = env.flag("FEATURESCOPE_SIGNUP", True, "0 closes sign-up: an admin makes the accounts.")
 SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
 SUPERUSER_PASSWORD = env.text(
     "DJANGO_SUPERUSER_PASSWORD", "", "Password of the first admin; unset, one is printed once."
@@ -115,18 +116,34 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # Whether to serve over HTTPS is the operator's choice, made with FEATURESCOPE_HTTPS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
+API_RATE_ANONYMOUS = env.number("FEATURESCOPE_API_RATE_ANONYMOUS", 600, "API requests a minute by address.", low=1, high=10**6)
+API_RATE_USER = env.number("FEATURESCOPE_API_RATE_USER", 3000, "API requests a minute by user.", low=1, high=10**6)
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "explorer.api.v1.auth.KeyAuthentication",  # first: a refused caller is told to send a key
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny", "explorer.api.v1.permissions.MayLook"],
+    "DEFAULT_THROTTLE_CLASSES": ["explorer.api.v1.throttles.AnonymousThrottle", "explorer.api.v1.throttles.UserThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"anonymous": f"{API_RATE_ANONYMOUS}/minute", "user": f"{API_RATE_USER}/minute"},
+    "NUM_PROXIES": 1 if HTTPS else 0,  # without a proxy X-Forwarded-For is whatever the caller wrote
+    "DEFAULT_PARSER_CLASSES": ["explorer.api.v1.parsing.SafeJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "explorer.api.v1.errors.handle",
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Featurescope",
-    "DESCRIPTION": "Explore what a language model has learned.",
+    "DESCRIPTION": "Explore what a language model has learned. Everyone may read; a key, sent as `Authorization: Bearer KEY`, starts jobs.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny", "explorer.api.v1.permissions.MayLook"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SERVE_INCLUDE_SCHEMA": False,
 }
 
 LOGGING = {

@@ -22,6 +22,8 @@ class Job(models.Model):
         FAILED = "failed", "failed"
         CANCELLED = "cancelled", "cancelled"
 
+    FINAL = frozenset({State.FINISHED, State.FAILED, State.CANCELLED})
+
     kind = models.CharField(max_length=50)
     params = models.JSONField(help_text="Validated with the kind's form.")
     state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
@@ -78,7 +80,7 @@ class Job(models.Model):
     @property
     def over(self) -> bool:
         """Whether the state is final."""
-        return self.state in {self.State.FINISHED, self.State.FAILED, self.State.CANCELLED}
+        return self.state in self.FINAL
 
     @property
     def share(self) -> float:
@@ -86,6 +88,11 @@ class Job(models.Model):
         if self.state == self.State.FINISHED:
             return 1.0
         return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def percent(self) -> int:
+        """`share` in whole percents, rounded down: 100 means all of it."""
+        return int(self.share * 100)
 
     @property
     def rate(self) -> float | None:

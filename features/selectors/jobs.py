@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Value, Window
-from django.db.models.functions import Cast, Greatest, Mod, RowNumber
+from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.functions import Cast, Mod, RowNumber
 
-from features.models import Job, JobEvent
+from features.models import Job, JobEvent, Sae
 
 LOG_LINES = 200
 POINTS = 120
@@ -52,7 +52,7 @@ def curves(pk: int) -> dict[str, Curve]:
     rows = JobEvent.objects.filter(job_id=pk, kind=JobEvent.Kind.METRICS)
     numbered = rows.annotate(
         place=Window(RowNumber(), order_by=F("id").asc()),
-        every=Greatest(Cast(Window(Count("id")), IntegerField()) / POINTS, Value(1)),
+        every=(Cast(Window(Count("id")), IntegerField()) + (POINTS - 1)) / POINTS,
         last=Window(Max("id")),
     )
     kept = numbered.annotate(rest=Mod(F("place") - 1, F("every"))).filter(Q(rest=0) | Q(id=F("last")))
@@ -83,6 +83,30 @@ def chain(pk: int) -> list[Job]:
             [pk],
         )
     )
+
+
+def rival(job: Job) -> Job | None:
+    """The earlier job whose SAE on the same hook explained the most variance at the end of its training."""
+    if job.kind != "train_sae":
+        return None
+    same = Sae.objects.filter(model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk)
+    measured = same.filter(training_metrics__explained_variance__isnull=False)
+    best = measured.select_related("made_by").order_by("-training_metrics__explained_variance", "id").first()
+    return best.made_by if best else None
+
+
+def ahead(job: Job) -> int:
+    """How many jobs its queue serves before it; 0 where it is not queued."""
+    if job.state != Job.State.QUEUED:
+        return 0
+    earlier = Q(state=Job.State.QUEUED, pk__lt=job.pk) | Q(state=Job.State.RUNNING)
+    return Job.objects.filter(earlier, queue=job.queue).count()
+
+
+def events(pk: int, *, after: int = 0, kind: str = "") -> QuerySet[JobEvent]:
+    """What happened to a job after the event of that id, oldest first."""
+    rows = JobEvent.objects.filter(job_id=pk, id__gt=after).order_by("id")
+    return rows.filter(kind=kind) if kind else rows
 
 
 def pulse(pk: int) -> dict[str, Any] | None:

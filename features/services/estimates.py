@@ -54,7 +54,9 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
         told = f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of this kind has finished here yet."
         return Estimate(work / assumed, tokens, told)
     speed = median(speeds.values())
-    return Estimate(work / speed, tokens, f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}.")
+    return Estimate(
+        work / speed, tokens, f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
+    )
 
 
 def _speed(job: Job, shape: _Shape | None) -> float | None:

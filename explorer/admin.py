@@ -1,0 +1,34 @@
+"""Accounts in Django's admin: users, and API keys without the keys."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.http import HttpRequest
+
+from explorer.models import ApiKey, User
+
+admin.site.site_header = admin.site.site_title = "Featurescope"
+admin.site.index_title = "Everything that is stored"
+admin.site.register(User, UserAdmin)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
+    """Keys as far as anybody can know them. People make their own on their account's page."""
+
+    list_display = ["prefix", "user", "name", "created", "last_used", "revoked"]
+    list_filter = ["revoked"]
+    search_fields = ["prefix", "name", "user__username"]
+    list_select_related = ["user"]
+    fields = readonly_fields = ["prefix", "user", "name", "created", "last_used", "revoked"]
+    actions = ["revoke"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A key made here could be shown to nobody but its maker."""
+        return False
+
+    @admin.action(description="Revoke the chosen keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: "admin.options.QuerySet[ApiKey]") -> None:
+        """End the keys' validity."""
+        for key in queryset:
+            key.revoke()
+        self.message_user(request, f"{len(queryset)} no longer work.")

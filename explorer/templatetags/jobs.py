@@ -1,0 +1,152 @@
+"""Jobs as people read them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django import forms, template
+
+from explorer.definitions import DEFINITIONS, Definition
+from explorer.templatetags.numbers import count, number, written
+from features import hooks
+from features.kinds import KINDS
+from features.models import Job
+from features.selectors.jobs import Curve
+
+register = template.Library()
+
+ORDER = ("explained_variance", "mse", "l0", "dead_share", "loss", "learning_rate", "tokens_per_second")
+"""Curves in the order in which a person asks: is it good, is it sparse, is it alive, how is it getting on."""
+
+
+class Chart(NamedTuple):
+    """One card of a job's page."""
+
+    name: str
+    about: str
+    value: str
+    points: Curve
+    ghost: Curve
+
+
+class Setting(NamedTuple):
+    """One line of the settings: `url` where the value has a page."""
+
+    name: str
+    about: str
+    value: str
+    url: str
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """A length of time in its two largest units: 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h; a dash where there is none."""
+    if seconds is None:
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next(i for i, (n, _) in enumerate(parts) if n)
+    return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n)
+
+
+@register.filter
+def roughly(seconds: float) -> str:
+    """A time that is only estimated: no seconds beyond two minutes, and steps of five below."""
+    if seconds < 120:
+        return f"{max(round(seconds / 5) * 5, 5)} s"
+    return duration(round(seconds / 60) * 60)
+
+
+@register.filter
+def headline(job: Job) -> str:
+    """What the job does, in one line."""
+    return KINDS[job.kind].headline(job.params) if job.kind in KINDS else job.kind
+
+
+@register.filter
+def kind_title(job: Job) -> str:
+    """The name of the job's kind."""
+    return KINDS[job.kind].title if job.kind in KINDS else job.kind
+
+
+@register.simple_tag
+def charts(curves: Mapping[str, Curve], ghosts: Mapping[str, Curve]) -> list[Chart]:
+    """Every metric that the job told, the known ones first; an unknown one goes by its own name."""
+    names = [n for n in ORDER if n in curves] + [n for n in curves if n not in ORDER]
+    return [_chart(name, curves[name], ghosts.get(name, [])) for name in names]
+
+
+@register.simple_tag
+def settings_of(job: Job) -> list[Setting]:
+    """The job's params under the names that the start page has for them."""
+    fields = KINDS[job.kind].base_fields if job.kind in KINDS else {}
+    known = [name for name in fields if name in job.params]
+    names = known + [name for name in job.params if name not in fields]
+    return [_setting(name, job.params, fields.get(name)) for name in names]
+
+
+@register.simple_tag
+def results_of(job: Job) -> list[Setting]:
+    """What a finished job left behind: the SAE, model or corpus with its address, and numbers."""
+    return [_setting(name, job.result, None) for name in job.result]
+
+
+@register.filter
+def again(job: Job) -> str:
+    """The start page's address, filled in as this job was."""
+    params = {name: str(value) for name, value in job.params.items()}
+    return f"/jobs/new/{job.kind}/?{urlencode(params)}"
+
+
+@register.filter
+def field_name(job: Job) -> str:
+    """The label of the setting that made the job fail."""
+    field = KINDS[job.kind].base_fields.get(job.error_field) if job.kind in KINDS else None
+    return _label(job.error_field, field)
+
+
+@register.filter
+def said(event: Any) -> str:
+    """An event of the log in words."""
+    data = event.data
+    if event.kind == "state":
+        return f"{data.get('state', '')}{', ' if data.get('note') else ''}{data.get('note', '')}".capitalize()
+    return str(data.get("text", ""))
+
+
+def _chart(name: str, points: Curve, ghost: Curve) -> Chart:
+    known = DEFINITIONS.get(f"job_{name}") or Definition(name.replace("_", " ").capitalize(), "A metric of this job.")
+    return Chart(known.name, known.about, written(known, points[-1][1]), points, ghost)
+
+
+def _setting(name: str, params: Mapping[str, Any], field: forms.Field | None) -> Setting:
+    value = params[name]
+    urls = {"model": f"/{value}/", "sae": f"/{value}/"}
+    about = str(field.help_text) if field else ""
+    return Setting(_label(name, field), about, _value(name, value, field), urls.get(name, ""))
+
+
+def _label(name: str, field: forms.Field | None) -> str:
+    return (
+        str(field.label)
+        if field and field.label
+        else {"sae": "SAE", "l0": "L0"}.get(name, name.replace("_", " ").capitalize())
+    )
+
+
+def _value(name: str, value: Any, field: forms.Field | None) -> str:
+    if name == "hook":
+        words = hooks.read(str(value)).words
+        return words[0].upper() + words[1:]
+    if isinstance(field, forms.ChoiceField):
+        return str(dict(field.choices).get(value, value)).partition(":")[0]  # type: ignore[arg-type]
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return str(value) if name == "seed" else count(value)
+        case float():
+            return number(value)
+    return str(value)

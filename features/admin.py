@@ -1,0 +1,109 @@
+"""The domain in Django's admin. What workers wrote is read only there; jobs are started on their own page."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from features import jobs
+from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
+
+
+class ReadOnly(admin.ModelAdmin[Any]):
+    """Rows that only workers write."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Workers add them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Changed by hand they would no longer say what was measured."""
+        return False
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(ReadOnly):
+    """Models; deleting one deletes its SAEs and their features."""
+
+    list_display = ["slug", "source", "revision", "layers", "d_model", "parameters", "created"]
+    search_fields = ["slug", "source"]
+
+
+@admin.register(Corpus)
+class CorpusAdmin(ReadOnly):
+    """Corpora."""
+
+    list_display = ["slug", "source", "revision", "licence", "created"]
+    search_fields = ["slug", "source"]
+
+
+@admin.register(Sae)
+class SaeAdmin(ReadOnly):
+    """SAEs; deleting one deletes its features."""
+
+    list_display = ["__str__", "hook", "architecture", "width", "corpus", "made_by", "created"]
+    list_filter = ["architecture", "model"]
+    list_select_related = ["model", "corpus", "made_by"]
+    search_fields = ["slug", "model__slug", "hook"]
+
+
+@admin.register(Dashboard)
+class DashboardAdmin(ReadOnly):
+    """Runs that computed features."""
+
+    list_display = ["sae", "corpus", "tokens", "alive", "job", "made"]
+    list_select_related = ["sae__model", "corpus", "job"]
+
+
+@admin.register(Feature)
+class FeatureAdmin(ReadOnly):
+    """Features, by SAE. There are many: no count of all, and the search takes an index."""
+
+    list_display = ["__str__", "index", "density", "max_activation", "updated"]
+    list_select_related = ["sae__model"]
+    list_filter = ["sae"]
+    search_fields = ["=index"]
+    show_full_result_count = False
+    ordering = ["-id"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """They go with their SAE."""
+        return False
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnly):
+    """Jobs: look, filter, cancel. They start on /jobs/new/, where wrong settings are refused and a cost is shown."""
+
+    list_display = ["id", "kind", "state", "page", "created_by", "created", "started", "ended", "attempts", "worker"]
+    list_filter = ["state", "kind", "queue"]
+    list_select_related = ["created_by"]
+    search_fields = ["=id", "worker", "error"]
+    show_full_result_count = False
+    actions = ["cancel"]
+    change_list_template = "admin/features/job/change_list.html"
+
+    @admin.display(description="page")
+    def page(self, job: Job) -> SafeString:
+        """The job's own page."""
+        return format_html('<a href="{}">{}% done</a>', job.get_absolute_url(), job.percent)
+
+    @admin.action(description="Cancel the chosen jobs", permissions=["view"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Ask each to stop."""
+        asked = sum(jobs.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        self.message_user(request, f"{asked} asked to stop; those that were over stay as they are.")
+
+
+@admin.register(JobEvent)
+class JobEventAdmin(ReadOnly):
+    """What happened to jobs."""
+
+    list_display = ["id", "job_id", "kind", "at", "data"]
+    list_filter = ["kind"]
+    search_fields = ["=job__id"]
+    show_full_result_count = False
+    ordering = ["-id"]

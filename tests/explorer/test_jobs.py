@@ -1,0 +1,218 @@
+"""The pages of jobs: the list, one job in every state, the chain it belongs to, and who may cancel."""
+
+import pytest
+from django.utils import timezone
+
+from features import jobs
+from features.models import Job, Sae
+from features.records import Metrics, Progress
+from features.selectors.jobs import curves
+from features.services.jobs import start
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+SETTINGS = {"model": "tiny", "corpus": "tiny-stories", "slug": "new", "hook": "blocks.2.hook_resid_post", "width": 512}
+
+
+@pytest.fixture
+def ada(client):
+    ada, *_ = builders.cast()
+    client.force_login(ada)
+    return ada
+
+
+@pytest.fixture
+def training():
+    """A training job with two that follow it, as the start page makes them."""
+    builders.planted()
+    return start("train_sae", SETTINGS)
+
+
+def running(job, points=10):
+    """Claim the job and tell of progress and metrics."""
+    claimed = jobs.claim(job.pk, "worker:1")
+    for n in range(1, points + 1):
+        values = {"odd_metric": 1.0, "l0": 24.0, "explained_variance": n / (points + 1), "dead_share": 0.06}
+        jobs.metrics(claimed, Metrics(n * 1000, values))
+    jobs.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9"))
+    jobs.log(claimed, "A line & its <b>text</b>.")
+    return claimed
+
+
+def page(client, job, **headers):
+    return client.get(f"/jobs/{job.pk}/", headers=headers).content.decode()
+
+
+def test_the_list_shows_the_newest_first_and_filters_by_kind_and_state(client, training):
+    html = client.get("/jobs/").content.decode()
+    ids = list(Job.objects.order_by("-id").values_list("id", flat=True))
+    assert [html.index(f"/jobs/{pk}/") for pk in ids] == sorted(html.index(f"/jobs/{pk}/") for pk in ids)
+    only = client.get("/jobs/?kind=train_sae&state=queued").content.decode()
+    assert f"/jobs/{training.pk}/" in only
+    assert f"/jobs/{ids[0]}/" not in only
+
+
+def test_the_list_goes_on_page_by_page_without_losing_or_repeating_a_job(client):
+    made = [Job.objects.create(kind="add_model", params={"slug": f"m{n}"}, queue="jobs").pk for n in range(95)]
+    seen, url = [], "/jobs/?kind=add_model"
+    while url:
+        found = client.get(url).context["page"]
+        seen += [job.pk for job in found.rows]
+        url = found.next and f"/jobs/?kind=add_model&cursor={found.next}"
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize("query", ["kind=nope", "state=nope", "cursor=nope", "cursor=1:2:3", "kind=&state="])
+def test_a_list_asked_for_wrongly_says_so_and_is_no_error(client, query):
+    response = client.get(f"/jobs/?{query}")
+    assert response.status_code == 200
+    assert ("errorlist" in response.content.decode()) == ("nope" in query or "1:2" in query)
+
+
+def test_the_list_costs_the_same_for_ten_jobs_as_for_twenty(client, django_assert_num_queries):
+    for n in range(20):
+        Job.objects.create(kind="add_model", params={"slug": f"m{n}"}, queue="jobs")
+        if n in (9, 19):
+            with django_assert_num_queries(1):
+                client.get("/jobs/")
+
+
+def test_a_queued_job_says_how_many_are_before_it(client, training):
+    later = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
+    assert "next for a worker" in page(client, training)
+    assert "behind 1 other" in page(client, later)
+
+
+def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_escaped(client, training):
+    running(training)
+    html = page(client, training)
+    assert 'aria-valuenow="1"' in html
+    assert "of 1,000,000 tokens" in html
+    order = [html.index(f">{name}</h2>") for name in ("Explained variance", "Features firing per token", "Odd metric")]
+    assert order == sorted(order)
+    assert html.count('class="spark"') == 4
+    assert "A line &amp; its &lt;b&gt;text&lt;/b&gt;." in html
+
+
+def test_time_left_is_estimated_only_once_there_is_something_to_measure(client, training):
+    running(training)
+    assert "estimating the time left" in page(client, training)
+    Job.objects.filter(pk=training.pk).update(
+        paced_from=0, paced_at=timezone.now() - timezone.timedelta(seconds=10), told=timezone.now(), done=250_000
+    )
+    html = page(client, training)
+    assert "about <b>30 s</b> left" in html
+    assert "25,000 tokens/s" in html
+
+
+def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_does_neither(client, training):
+    claimed = running(training)
+    html = page(client, training)
+    assert f'sse-connect="/jobs/{training.pk}/events/"' in html
+    assert '<noscript><meta http-equiv="refresh"' in html
+    jobs.finish(claimed, {"sae": "tiny/new"})
+    html = page(client, training)
+    assert "sse-connect" not in html
+    assert "http-equiv" not in html
+    assert 'href="/tiny/new/"' in html
+
+
+def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, training):
+    running(training)
+    last = training.events.order_by("-id").first().pk
+    jobs.log(training, "News.")
+    html = client.get(f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in html
+    assert "News." in html
+    assert "A line &amp;" not in html
+    assert client.get(f"/jobs/{training.pk}/?since=x'y", headers={"HX-Request": "true"}).status_code == 200
+
+
+def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training):
+    claimed = running(training)
+    jobs.fail(claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate")
+    html = page(client, training)
+    assert "Learning rate:" in html
+    assert "use a learning rate below 0.1" in html
+    assert "#id_learning_rate" in html
+
+
+def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(client, training, django_assert_max_num_queries):
+    first, shown, evaluated = Job.objects.order_by("id")
+    assert page(client, first).count("then: ") == 2
+    html = page(client, evaluated)
+    assert html.index(f"/jobs/{first.pk}/") < html.index(f"/jobs/{shown.pk}/")
+    assert html.count("after: ") == 2
+    with django_assert_max_num_queries(7):
+        page(client, first)
+
+
+def test_the_chain_fragment_shows_every_job_and_renews_itself_until_all_are_over(client, training):
+    html = client.get(f"/jobs/chain/{training.pk}/").content.decode()
+    assert html.count('class="job"') == 3
+    assert 'hx-trigger="every 1s"' in html
+    jobs.cancel(training.pk)
+    assert "hx-trigger" not in client.get(f"/jobs/chain/{training.pk}/").content.decode()
+
+
+def test_the_dashed_line_is_the_best_earlier_run_on_the_same_hook(client):
+    builders.planted()
+    earlier = start("train_sae", SETTINGS | {"then": "false", "slug": "earlier"})
+    jobs.finish(running(earlier), {"sae": "tiny/2-res"})
+    Sae.objects.update(made_by=earlier)
+    training = start("train_sae", SETTINGS)
+    assert "The dashed line" not in page(client, training)
+    running(training)
+    html = page(client, training)
+    assert f'The dashed line is <a href="/jobs/{earlier.pk}/">job {earlier.pk}</a>' in html
+    assert 'class="ghost"' in html
+    assert "The dashed line" not in page(client, earlier)
+
+
+def test_a_job_that_is_not_there_is_a_404_everywhere(client, ada):
+    for url in ("/jobs/99/", "/jobs/chain/99/", "/jobs/99/events/"):
+        assert client.get(url).status_code == 404
+    assert client.post("/jobs/99/cancel/").status_code == 404
+
+
+def test_staff_and_who_started_it_may_cancel_a_job_and_nobody_else(client, training):
+    ada, ben, _ = builders.cast()
+    owned = Job.objects.create(kind="add_model", params={}, queue="jobs", created_by=ben)
+    client.force_login(ben)
+    assert client.post(f"/jobs/{training.pk}/cancel/").status_code == 403
+    assert "Cancel</button>" not in page(client, training)
+    assert "Cancel</button>" in page(client, owned)
+    assert client.post(f"/jobs/{owned.pk}/cancel/", follow=True).status_code == 200
+    client.force_login(ada)
+    client.post(f"/jobs/{training.pk}/cancel/")
+    assert set(Job.objects.values_list("state", flat=True)) == {"cancelled"}
+
+
+def test_a_visitor_cannot_cancel_and_a_link_cannot_either(client, training):
+    assert client.post(f"/jobs/{training.pk}/cancel/").status_code == 403
+    assert client.get(f"/jobs/{training.pk}/cancel/").status_code == 405
+    training.refresh_from_db()
+    assert training.state == "queued"
+
+
+def test_running_it_again_opens_the_start_page_filled_in_as_it_was_under_a_free_slug(client, ada):
+    builders.planted()
+    job = start("train_sae", SETTINGS | {"slug": "2-res-topk", "width": 777, "seed": 5})
+    html = page(client, job)
+    again = html.split('class="button" href="')[1].split('"')[0].replace("&amp;", "&")
+    form = client.get(again).context["form"]
+    assert (form["width"].value(), form["seed"].value(), form["hook"].value()) == ("777", "5", SETTINGS["hook"])
+    assert form["slug"].value() == "2-res-topk-2"
+
+
+def test_a_long_curve_is_thinned_to_what_can_be_seen_and_keeps_its_ends(client, training):
+    claimed = running(training, points=999)
+    points = client.get(f"/jobs/{claimed.pk}/").context["view"].curves["l0"]
+    assert 100 <= len(points) <= 121
+    assert (points[0][0], points[-1][0]) == (1000, 999_000)
+
+
+def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
+    for step, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (4, 0.4)]:
+        jobs.metrics(training, Metrics(step, {"l0": value}))
+    assert curves(training.pk)["l0"] == [(1, 0.1), (2, 0.25), (4, 0.4)]

@@ -60,7 +60,7 @@ class ActivationStream:
         self.batch_tokens = batch_tokens
         self.block_contexts = -(-BLOCK_BATCHES * batch_tokens // context_size)
         self.place = place
-        self._contexts = islice(sequences(), place.contexts, None)
+        self._contexts: Iterator[SequenceRecord] = islice(sequences(), place.contexts, None)
         self._batches: list[Tensor] = []
         self._size = 0
 
@@ -89,7 +89,7 @@ class ActivationStream:
             if not self.place.contexts:
                 raise BadInput("corpus", "The corpus holds not a single context to train on.")
             self.place = Place(self.place.epoch + 1, 0, self.place.served)
-            self._contexts = iter(self.sequences())
+            self._contexts = self.sequences()
             contexts = list(islice(self._contexts, self.block_contexts))
         kept = []
         for ids in in_batches(contexts, CONTEXTS_AT_ONCE):

@@ -110,15 +110,28 @@ def learning_rate(settings: TrainSettings) -> float:
 def validate(settings: TrainSettings, language: Language) -> int:
     """The hook's width in `language`. Raises `BadInput`, naming the field, for settings that cannot work."""
     if settings.architecture not in ARCHITECTURES:
-        raise BadInput("architecture", f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}.")
+        raise BadInput(
+            "architecture", f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}."
+        )
     d_in = resolve(language.model, settings.hook).d_in
-    for name in ("width", "k", "tokens", "context_size", "batch_tokens", "checkpoint_tokens", "log_tokens", "dead_tokens"):
+    for name in (
+        "width",
+        "k",
+        "tokens",
+        "context_size",
+        "batch_tokens",
+        "checkpoint_tokens",
+        "log_tokens",
+        "dead_tokens",
+    ):
         if getattr(settings, name) < 1:
             raise BadInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
     if settings.k > settings.width:
         raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
     if settings.tokens < settings.batch_tokens:
-        raise BadInput("tokens", f"Give at least one batch of tokens ({settings.batch_tokens:,}), not {settings.tokens:,}.")
+        raise BadInput(
+            "tokens", f"Give at least one batch of tokens ({settings.batch_tokens:,}), not {settings.tokens:,}."
+        )
     if not 2 <= settings.context_size <= language.context_size:
         raise BadInput("context_size", f"The model takes contexts of 2 to {language.context_size} tokens.")
     for name in ("learning_rate", "l1_coefficient", "l0_coefficient"):

@@ -124,20 +124,23 @@ def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
     except (pa.ArrowException, OSError) as error:
         raise BadInput("source", f"{name} is not a Parquet file: {error}") from error
     if text_column not in table.schema_arrow.names:
-        raise BadInput("text_column", f"{name} has no column {text_column!r}; it has {', '.join(table.schema_arrow.names)}.")
+        raise BadInput(
+            "text_column", f"{name} has no column {text_column!r}; it has {', '.join(table.schema_arrow.names)}."
+        )
     number = 0
     for rows in table.iter_batches(batch_size=256, columns=[text_column]):
         for text in rows.column(0).to_pylist():
             if text is not None and not isinstance(text, str):
-                raise BadInput("text_column", f"Column {text_column!r} of {name} holds {type(text).__name__}, not text.")
+                raise BadInput(
+                    "text_column", f"Column {text_column!r} of {name} holds {type(text).__name__}, not text."
+                )
             yield f"{name}:{number}", text or ""
             number += 1
 
 
 def _lines(file: Path, name: str) -> Iterator[str]:
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
     try:
-        with opened as lines:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             yield from lines
     except UnicodeDecodeError as error:
         raise BadInput("source", f"{name} is not UTF-8 text (byte {error.start}).") from error
@@ -152,10 +155,14 @@ def _hub(source: str, text_column: str, seed: int) -> Iterator[Document]:
         rows = iter(load_dataset(source, split="train", streaming=True).shuffle(seed=seed, buffer_size=1))
         first = next(rows, None)
     except Exception as error:  # datasets raises its own kinds, the hub's, fsspec's and requests'
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput("source", f"Cannot stream dataset {source} (the hub must be reachable; a folder works offline): {reason}") from error
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadInput(
+            "source", f"Cannot stream dataset {source} from the hub (a local folder works offline): {why}"
+        ) from error
     if first is None or not isinstance(first.get(text_column), str):
-        raise BadInput("text_column", f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}.")
+        raise BadInput(
+            "text_column", f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}."
+        )
     for number, row in enumerate(itertools.chain([first], rows)):
         yield f"train:{number}", row[text_column] or ""
 
@@ -177,11 +184,16 @@ def _shuffled(items: Iterator[Document], seed: int) -> Iterator[Document]:
 
 def _stdlib_revision() -> tuple[str, str]:
     library = stdlib.library()
-    files = sorted(path for path in library.rglob("*.py") if not stdlib.THIRD_PARTY & set(path.relative_to(library).parts))
+    files = sorted(
+        path for path in library.rglob("*.py") if not stdlib.THIRD_PARTY & set(path.relative_to(library).parts)
+    )
     if not files:
         next(stdlib.documents())  # says what to install
     version = platform.python_version()
-    return f"python-{version} {_files_revision(files)}", f"the library sources of Python {version}, {len(files):,} files"
+    return (
+        f"python-{version} {_files_revision(files)}",
+        f"the library sources of Python {version}, {len(files):,} files",
+    )
 
 
 def _files_revision(files: list[Path]) -> str:

@@ -103,7 +103,8 @@ class _Sums:
         self.mean += x.sum(0)
         self.fires += (codes != 0).sum(0)
         dot = (x * y).sum(-1)
-        self.add(error=(x - y).pow(2), power=x.pow(2), cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
+        self.add(error=(x - y).pow(2), power=x.pow(2))
+        self.add(cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
 
     def values(self, sae: SAE[Any]) -> dict[str, float]:
         total, count = self.total, self.tokens
@@ -134,7 +135,9 @@ class _Sums:
         values = {name: self.total[name] / self.predictions for name in names}
         lost = values["ce_zero"] - values["ce_original"]
         values["ce_loss_score"] = (values["ce_zero"] - values["ce_sae"]) / lost if lost else float("nan")
-        values["kl_score"] = (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"] if values["kl_zero"] else float("nan")
+        values["kl_score"] = (
+            (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"] if values["kl_zero"] else float("nan")
+        )
         return values
 
 
@@ -155,11 +158,15 @@ def _measure(language: Language, sae: SAE[Any], point: HookPoint, ids: Int64[Ten
     targets = ids[:, 1:][predicted]
     original = _log_probabilities(language, ids, predicted)
     changed = _log_probabilities(language, ids, predicted, point, reconstruct)
-    zero = _log_probabilities(language, ids, predicted, point, lambda x: _with(x, ordinary, torch.zeros_like(x[ordinary])))
+    zero = _log_probabilities(
+        language, ids, predicted, point, lambda x: _with(x, ordinary, torch.zeros_like(x[ordinary]))
+    )
     sums.reconstruction(seen["x"], seen["y"], seen["codes"])
     sums.predictions += len(targets)
     picked = targets[:, None]
-    sums.add(ce_original=-original.gather(1, picked), ce_sae=-changed.gather(1, picked), ce_zero=-zero.gather(1, picked))
+    sums.add(
+        ce_original=-original.gather(1, picked), ce_sae=-changed.gather(1, picked), ce_zero=-zero.gather(1, picked)
+    )
     sums.add(kl_sae=_divergence(original, changed), kl_zero=_divergence(original, zero))
 
 

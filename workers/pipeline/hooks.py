@@ -27,6 +27,7 @@ from workers.pipeline.errors import BadInput
 
 SITES = ("hook_resid_pre", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 NAME = re.compile(r"blocks\.(\d+)\.(" + "|".join(re.escape(site) for site in SITES) + ")")
+NORMED_AFTER = {"post_attention_layernorm", "post_feedforward_layernorm"}
 NORM = re.compile(r"norm|^ln_?\d|layernorm", re.IGNORECASE)
 
 Activation = Float[Tensor, "batch pos d_in"]
@@ -109,12 +110,15 @@ def _site(block: nn.Module, site: str, d_model: int) -> tuple[nn.Module, Literal
         return block, "input"
     if site == "hook_resid_post":
         return block, "output"
-    normed_after = getattr(block, "post_feedforward_layernorm", None)
+    children = dict(block.named_children())
+    normed_after = children if children.keys() >= NORMED_AFTER else {}
     if site == "hook_mlp_out":
-        return normed_after or _required(block, "mlp", "feed_forward", "ffn"), "output"
+        return normed_after.get("post_feedforward_layernorm") or _required(
+            block, "mlp", "feed_forward", "ffn"
+        ), "output"
     attention = _required(block, "attn", "attention")
     if site == "hook_attn_out":
-        return (block.post_attention_layernorm if normed_after else attention), "output"
+        return normed_after.get("post_attention_layernorm") or attention, "output"
     return _output_projection(attention, d_model), "input"
 
 
@@ -134,7 +138,11 @@ def _weight(module: nn.Module) -> Tensor:
 
 def _child(block: nn.Module, *names: str) -> nn.Module | None:
     for name, child in block.named_children():
-        if any(part in name.lower() for part in names) and not NORM.search(name) and any(True for _ in child.parameters()):
+        if (
+            any(part in name.lower() for part in names)
+            and not NORM.search(name)
+            and any(True for _ in child.parameters())
+        ):
             return child
     return None
 

@@ -50,16 +50,20 @@ def load_language(source: str, revision: str = "", device: str = "cpu", dtype: s
         source = str(folder)
         _check_folder(folder)
     elif source.startswith(("/", ".", "~")) or source.count("/") > 1:
-        raise BadInput("source", f"There is no folder {source}. Give a hub id (owner/name) or a folder with config.json.")
+        raise BadInput(
+            "source", f"There is no folder {source}. Give a hub id (owner/name) or a folder with config.json."
+        )
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     if revision and not local:
         options["revision"] = revision
     config = _ask(source, AutoConfig.from_pretrained, **options)
     tokenizer = _tokenizer(source, options)
     model = _model(source, config, device, dtype, options)
-    if (largest := max(tokenizer.get_vocab().values())) >= model.get_input_embeddings().weight.shape[0]:
-        rows = model.get_input_embeddings().weight.shape[0]
-        raise BadInput("source", f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do not match.")
+    rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    if (largest := max(tokenizer.get_vocab().values())) >= rows:
+        raise BadInput(
+            "source", f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do not match."
+        )
     at = torch.device(device)
     ids = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=at)
     known = folder_revision(folder) if local else str(getattr(config, "_commit_hash", None) or revision)
@@ -99,9 +103,16 @@ def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise BadInput("source", f"{folder} has no config.json, so it is not a Hugging Face model folder.")
     if not any(folder.glob("*.safetensors")):
-        raise BadInput("source", f"{folder} has no *.safetensors weights. Save them with save_pretrained (pickles are refused).")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")):
-        raise BadInput("source", f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in it.")
+        raise BadInput(
+            "source", f"{folder} has no *.safetensors weights (pickles are refused): save it with save_pretrained."
+        )
+    if not any(
+        (folder / name).is_file()
+        for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+    ):
+        raise BadInput(
+            "source", f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in it."
+        )
 
 
 def _ask(source: str, load: Any, **options: Any) -> Any:
@@ -109,13 +120,16 @@ def _ask(source: str, load: Any, **options: Any) -> Any:
     try:
         return load(source, **options)
     except (OSError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        if "revision" in options and "revision" in first.lower():
+        if "revision" in options and "revision" in str(error).lower():
             raise BadInput("revision", f"{source} has no revision {options['revision']!r}.") from error
-        where = "" if options["local_files_only"] else " (the hub must be reachable, or HF_HOME hold a copy; a folder works offline)"
-        raise BadInput("source", f"Cannot load {source}{where}: {first}") from error
+        hub = "" if options["local_files_only"] else " from the hub (is it reachable? a local folder works offline)"
+        raise BadInput("source", f"Cannot load {source}{hub}: {_first_line(error)}") from error
     except (ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise BadInput("source", f"Cannot load {source} as a causal language model: {str(error).strip().splitlines()[0]}") from error
+        raise BadInput("source", f"Cannot load {source} as a causal language model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -134,10 +148,15 @@ def _model(source: str, config: Any, device: str, dtype: str, options: dict[str,
     if dtype == "auto" and on_cpu:
         wanted = torch.float32
     load = AutoModelForCausalLM.from_pretrained
-    model, report = _ask(source, load, config=config, dtype=wanted, use_safetensors=True, output_loading_info=True, **options)
+    model, report = _ask(
+        source, load, config=config, dtype=wanted, use_safetensors=True, output_loading_info=True, **options
+    )
     if missing := sorted(report["missing_keys"]):
-        raise BadInput("source", f"{source} lacks weights of {type(model).__name__}: {', '.join(missing[:3])}"
-                                 f"{' …' if len(missing) > 3 else ''}. Is it a causal language model?")
+        raise BadInput(
+            "source",
+            f"{source} lacks weights of {type(model).__name__}: {', '.join(missing[:3])}"
+            f"{' …' if len(missing) > 3 else ''}. Is it a causal language model?",
+        )
     hook_names(model)
     return model.to(device).eval().requires_grad_(False)
 

@@ -29,7 +29,12 @@ from torch import Tensor
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import HookPoint
 
-CONFIG, WEIGHTS, SPARSITY, SCALER = "cfg.json", "sae_weights.safetensors", "sparsity.safetensors", "activation_scaler.json"
+CONFIG, WEIGHTS, SPARSITY, SCALER = (
+    "cfg.json",
+    "sae_weights.safetensors",
+    "sparsity.safetensors",
+    "activation_scaler.json",
+)
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
 
 

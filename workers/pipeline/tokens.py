@@ -49,7 +49,11 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
 
 
 def pack(
-    documents: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, context_size: int, *, prepend_bos: bool = True
+    documents: Iterable[tuple[str, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    context_size: int,
+    *,
+    prepend_bos: bool = True,
 ) -> Iterator[SequenceRecord]:
     """Cut the stream of `documents` (name, text) into contexts of exactly `context_size` ids (see the top of this file).
 
@@ -72,7 +76,9 @@ def pack(
             if len(context) == context_size:
                 yield SequenceRecord(position, origin, context)
                 position, context = position + 1, list(head)
-        if ids and separator is not None and len(context) > len(head):  # a context never starts with BOS and a separator
+        if (
+            ids and separator is not None and len(context) > len(head)
+        ):  # a context never starts with BOS and a separator
             context.append(separator)
             if len(context) == context_size:
                 yield SequenceRecord(position, origin, context)
@@ -84,11 +90,10 @@ def pack(
 def take(sequences: Iterable[SequenceRecord], tokens: int, special: Collection[int] = ()) -> Iterator[SequenceRecord]:
     """Yield whole contexts until they hold at least `tokens` ids; ids in `special` are not counted (none by default)."""
     left = tokens
-    special = frozenset(map(int, special))
-    for sequence in sequences:
-        if left <= 0:
-            return
-        left -= sum(index not in special for index in sequence.token_ids)
+    uncounted = frozenset(map(int, special))
+    iterator = iter(sequences)
+    while left > 0 and (sequence := next(iterator, None)) is not None:
+        left -= sum(index not in uncounted for index in sequence.token_ids)
         yield sequence
 
 

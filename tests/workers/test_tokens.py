@@ -1,0 +1,141 @@
+"""The vocabulary is exact bytes, and the token stream is what its module says, id by id."""
+
+import copy
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from features.records import SequenceRecord
+from workers.pipeline.errors import BadInput
+from workers.pipeline.tokens import BYTES, in_batches, pack, special_ids, take, vocabulary
+
+TEXTS = ["def f(self):\n\treturn 'naïve œuvre'", "日本 🧠  two  spaces\r\n", "\x00\x7f\xad€ end "]
+WORDS = ["<s>", "</s>", "<pad>", "a", "b", "c", "d", "e", "<mark>"]
+
+
+def words(**roles: str) -> PreTrainedTokenizerFast:
+    """One token per word: a = 3 to e = 7."""
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
+
+
+def sentencepiece_like() -> PreTrainedTokenizerFast:
+    """A BPE with U+2581 for spaces and byte fallback, as Llama 2 and Gemma have."""
+    pieces = {"<s>": 0, **{f"<0x{byte:02X}>": byte + 1 for byte in range(256)}, "▁": 257, "a": 258, "b": 259, "▁a": 260}
+    model = models.BPE(vocab=pieces, merges=[("▁", "a")], byte_fallback=True, unk_token=None)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
+def test_joining_the_bytes_of_tokens_gives_the_text_back(kind, text, tokenizer):
+    chosen = tokenizer if kind == "byte-level" else sentencepiece_like()
+    known = {token.token_id: token.text for token in vocabulary(chosen)}
+    ids = chosen(text, add_special_tokens=False)["input_ids"]
+    assert b"".join(known[index] for index in ids) == text.encode()
+
+
+def test_the_byte_alphabet_is_that_of_the_tokenizers_library():
+    assert set(BYTES) == set(pre_tokenizers.ByteLevel.alphabet())
+    assert sorted(BYTES.values()) == [bytes([byte]) for byte in range(256)]
+
+
+def test_special_tokens_are_marked_by_id_and_keep_their_name(tokenizer):
+    special = [token for token in vocabulary(tokenizer) if token.special]
+    assert [(token.token_id, token.text) for token in special] == [(0, b"<|endoftext|>")]
+
+
+def test_every_kind_of_special_token_is_left_out_of_counts():
+    tokenizer = words(bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<mark>"]})
+    assert special_ids(tokenizer) == {0, 1, 2, 8}
+
+
+def test_an_added_token_that_is_not_special_stands_for_its_own_text(tokenizer):
+    more = copy.deepcopy(tokenizer)
+    more.add_tokens(["été"])
+    last = vocabulary(more)[-1]
+    assert (last.text, last.special) == ("été".encode(), False)
+
+
+def ids_of(tokenizer, texts, size, **options) -> list[list[int]]:
+    documents = [(f"d{number}", text) for number, text in enumerate(texts)]
+    return [sequence.token_ids for sequence in pack(documents, tokenizer, size, **options)]
+
+
+def test_documents_follow_each_other_with_a_separator_and_each_context_starts_with_bos():
+    both = words(bos_token="<s>", eos_token="</s>")
+    assert ids_of(both, ["a b", "c d e a b"], 4) == [[0, 3, 4, 0], [0, 5, 6, 7], [0, 3, 4, 0]]
+
+
+def test_a_context_never_starts_with_bos_and_a_separator():
+    assert ids_of(words(bos_token="<s>"), ["a b c", "d e a", "b c d"], 4) == [[0, 3, 4, 5], [0, 6, 7, 3], [0, 4, 5, 6]]
+
+
+def test_a_tokenizer_without_bos_separates_with_eos_and_starts_contexts_with_text():
+    assert ids_of(words(eos_token="</s>"), ["a b", "c d e", "a"], 4) == [[3, 4, 1, 5], [6, 7, 1, 3]]
+
+
+def test_a_tokenizer_without_either_just_joins():
+    assert ids_of(words(), ["a b", "c d e"], 2) == [[3, 4], [5, 6]]
+
+
+def test_bos_can_be_left_out():
+    assert ids_of(words(bos_token="<s>"), ["a b", "c d e"], 3, prepend_bos=False) == [[3, 4, 0], [5, 6, 7]]
+
+
+def test_a_long_document_fills_many_contexts_and_the_last_partial_one_is_dropped():
+    assert ids_of(words(bos_token="<s>"), ["a b c d e a"], 3) == [[0, 3, 4], [0, 5, 6], [0, 7, 3]]
+
+
+def test_each_context_names_its_place_and_the_document_of_its_first_token():
+    documents = [("one", "a b c"), ("empty", ""), ("two", "d e a b c d")]
+    packed = list(pack(documents, words(bos_token="<s>"), 4))
+    assert [(s.position, s.document) for s in packed] == [(0, "one"), (1, "two"), (2, "two")]
+
+
+def test_the_stream_is_the_tokens_of_the_texts(tokenizer, texts):
+    packed = list(pack(texts, tokenizer, 16))
+    stream = [index for sequence in packed for index in sequence.token_ids[1:] if index]
+    plain = [index for _, text in texts for index in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    assert stream == plain[: len(stream)]
+    assert len(plain) - len(stream) < 16
+    assert all(len(sequence.token_ids) == 16 and sequence.token_ids[0] == 0 for sequence in packed)
+    assert not any(a == b == 0 for s in packed for a, b in zip(s.token_ids, s.token_ids[1:], strict=False))
+
+
+@pytest.mark.parametrize("texts", [["a b"], [""], []])
+def test_a_corpus_shorter_than_one_context_is_refused(texts):
+    with pytest.raises(BadInput) as caught:
+        ids_of(words(bos_token="<s>"), texts, 8)
+    assert caught.value.field == "corpus"
+    assert "8" in caught.value.message
+
+
+def test_take_stops_after_so_many_tokens_that_are_not_special():
+    contexts = [SequenceRecord(place, "", [0, 3, 4, 0, 5]) for place in range(5)]
+    assert len(list(take(contexts, 6, special={0}))) == 2
+    assert len(list(take(contexts, 7, special=torch.tensor([0])))) == 3
+    assert len(list(take(contexts, 10))) == 2
+    assert len(list(take(contexts, 0))) == 0
+
+
+def test_take_reads_no_further_than_it_must():
+    def endless():
+        yield SequenceRecord(0, "", [3, 4])
+        raise AssertionError("read too far")
+
+    assert len(list(take(endless(), 2))) == 1
+
+
+def test_batches_hold_ids_in_order():
+    contexts = [SequenceRecord(place, "", [place, place + 1]) for place in range(5)]
+    batches = list(in_batches(contexts, 2))
+    assert [batch.tolist() for batch in batches] == [[[0, 1], [1, 2]], [[2, 3], [3, 4]], [[4, 5]]]
+    assert batches[0].dtype == torch.int64

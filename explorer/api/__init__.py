@@ -1,0 +1,1 @@
+"""The same reads and writes as the pages, for programs."""

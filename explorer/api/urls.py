@@ -1,0 +1,12 @@
+"""Everything under `/api/`: version 1, its docs page, and a clear answer for whatever is no address."""
+
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularSwaggerSplitView
+
+from explorer.api.v1.base import Nowhere
+
+urlpatterns = [
+    path("v1/", include("explorer.api.v1.urls")),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    re_path(r"^(?:.*/)?\Z", Nowhere.as_view()),  # paths without a closing slash are redirected to one by Django
+]

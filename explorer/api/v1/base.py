@@ -1,0 +1,34 @@
+"""What views of the API share."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from django.core.exceptions import ObjectDoesNotExist
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from features.slugs import is_slug
+
+T = TypeVar("T")
+
+
+@extend_schema(exclude=True)
+class Nowhere(APIView):
+    """Every path under `/api/` that is no address."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say so, whatever the method."""
+        super().initial(request, *args, **kwargs)
+        raise NotFound("There is no such address. They are listed at /api/docs/ and end with a slash.")
+
+
+def found(read: Callable[..., T], *names: str | int, noun: str) -> T:
+    """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row can have."""
+    try:
+        if all(isinstance(name, int) or is_slug.regex.match(name) for name in names):
+            return read(*names)
+    except ObjectDoesNotExist:
+        pass
+    raise NotFound(f"There is no {noun} “{'/'.join(str(name)[:100] for name in names)}”.")

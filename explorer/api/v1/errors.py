@@ -1,0 +1,63 @@
+"""The one shape of every error under `/api/`: `{"error": {"code", "message", "fields"}}`."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, JsonResponse
+from rest_framework import exceptions
+from rest_framework.views import set_rollback
+
+log = logging.getLogger("explorer.api")
+
+Fields = Mapping[str, list[str]]
+
+
+def answer(code: str, message: str, fields: Fields | None = None, *, status: int) -> JsonResponse:
+    """An error as it goes out."""
+    return JsonResponse({"error": {"code": code, "message": message, "fields": dict(fields or {})}}, status=status)
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
+    """Every exception of a view of the API as an answer. What nobody foresaw is logged, and told without its details."""
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    set_rollback()
+    if not isinstance(error, exceptions.APIException):
+        log.error("unhandled error at %s", context["request"].path, exc_info=error)
+        return answer("server_error", "Something broke here. It was logged; it is not your request's fault.", status=500)
+    fields = dict(_fields(error.detail)) if isinstance(error, exceptions.ValidationError) else {}
+    message = " ".join(_sentences(fields)) if fields else str(error.detail)
+    response = answer(_code(error), message, fields, status=error.status_code)
+    for header, value in _headers(error):
+        response[header] = value
+    return response
+
+
+def _code(error: exceptions.APIException) -> str:
+    return "invalid" if isinstance(error, exceptions.ValidationError) else str(error.default_code)
+
+
+def _headers(error: exceptions.APIException) -> Iterator[tuple[str, str]]:
+    if getattr(error, "auth_header", None):
+        yield "WWW-Authenticate", error.auth_header
+    if getattr(error, "wait", None):
+        yield "Retry-After", str(int(error.wait))
+
+
+def _fields(detail: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Flatten what serializers say to (dotted name, sentences)."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            own = "" if name == "non_field_errors" else str(name)
+            yield from _fields(inner, ".".join(filter(None, [path, own])))
+    else:
+        yield path or "body", [str(sentence) for sentence in (detail if isinstance(detail, list) else [detail])]
+
+
+def _sentences(fields: Fields) -> Iterator[str]:
+    for name, sentences in fields.items():
+        yield f"{name}: {' '.join(sentences)}"

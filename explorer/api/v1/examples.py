@@ -1,0 +1,105 @@
+"""Examples that the schema and the docs page show."""
+
+from drf_spectacular.utils import OpenApiExample
+
+FEATURE = {
+    "model": "demo-python",
+    "sae": "2-res",
+    "index": 3,
+    "url": "/demo-python/2-res/3/",
+    "alive": True,
+    "fires": 4021,
+    "density": 0.0100525,
+    "max_activation": 7.82,
+    "mean_activation": 2.31,
+    "decoder_norm": 1.0,
+    "encoder_decoder_cosine": 0.71,
+    "histogram": {"counts": [1204, 1630, 900, 287], "low": 0.0, "high": 8.0},
+    "logit_histogram": {"counts": [12, 3900, 184], "low": -0.54, "high": 1.04},
+    "top_logits": [{"token_id": 412, "text": " self", "logit": 1.04}],
+    "bottom_logits": [{"token_id": 77, "text": "L", "logit": -0.54}],
+    "nearest": [{"index": 118, "cosine": 0.62}],
+    "previous": 2,
+    "next": 4,
+    "bands": [
+        {
+            "number": 0,
+            "low": 0.0,
+            "high": 7.82,
+            "examples": [
+                {
+                    "value": 7.82,
+                    "peak": 2,
+                    "document": "argparse.py",
+                    "context": 1203,
+                    "token_ids": [0, 301, 412],
+                    "positions": [2],
+                    "values": [7.82],
+                    "tokens": [
+                        {
+                            "text": "<|endoftext|>",
+                            "position": 0,
+                            "token_ids": [0],
+                            "value": None,
+                            "peak": False,
+                            "special": True,
+                        },
+                        {
+                            "text": "(",
+                            "position": 1,
+                            "token_ids": [301],
+                            "value": None,
+                            "peak": False,
+                            "special": False,
+                        },
+                        {
+                            "text": "self",
+                            "position": 2,
+                            "token_ids": [412],
+                            "value": 7.82,
+                            "peak": True,
+                            "special": False,
+                        },
+                    ],
+                }
+            ],
+        }
+    ],
+    "provenance": {
+        "model_revision": "2f1c0ffee2f1c0ff",
+        "sae_sha256": "9ab39ab39ab3",
+        "corpus": "python-stdlib",
+        "corpus_revision": "3.11.9",
+        "context_size": 128,
+        "tokens": 400000,
+        "alive": 1934,
+        "density_histogram": [0, 0, 3, 40, 130, 402, 611, 480, 190, 60, 15, 3, 0, 0],
+        "job": 4,
+        "code_version": "0.1.0",
+        "made": "2026-01-31T12:00:00Z",
+    },
+    "updated": "2026-01-31T12:00:00Z",
+}
+
+JOB = [
+    OpenApiExample(
+        "Train an SAE",
+        request_only=True,
+        value={
+            "kind": "train_sae",
+            "params": {
+                "model": "demo-python",
+                "slug": "3-res",
+                "corpus": "python-stdlib",
+                "hook": "blocks.3.hook_resid_post",
+                "width": 2048,
+                "tokens": 1_000_000,
+            },
+        },
+    ),
+    OpenApiExample(
+        "Make dashboards",
+        request_only=True,
+        value={"kind": "compute_dashboards", "params": {"sae": "demo-python/3-res", "corpus": "python-stdlib"}},
+    ),
+]

@@ -1,0 +1,20 @@
+"""Refusals that DRF has no exception for."""
+
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+
+class Conflict(APIException):
+    """The request is well formed, but the row is in a state that does not allow it."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+    default_detail = "The state does not allow this."
+
+
+class TooLarge(APIException):
+    """The body is larger than any request needs."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = "The request is too large."

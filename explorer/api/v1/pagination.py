@@ -1,0 +1,53 @@
+"""Lists: `{"next", "results"}`, paged by keyset."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from features import keyset
+
+NEXT = "Address of the next page; null at the end."
+
+
+@cache
+def page_of(item: type[serializers.BaseSerializer[Any]]) -> serializers.Serializer[Any]:
+    """The schema of a page of `item`s."""
+    fields: dict[str, Any] = {
+        "next": serializers.URLField(allow_null=True, help_text=NEXT),
+        "results": item(many=True),
+    }
+    return inline_serializer(f"{item.__name__.removesuffix('Serializer')}Page", fields)
+
+
+def paged(
+    request: Request,
+    rows: QuerySet[Any],
+    keys: Sequence[str],
+    query: dict[str, Any],
+    present: Callable[..., serializers.BaseSerializer[Any]],
+) -> Response:
+    """One page of `rows` in order of `keys`, written by the serializer that `present(rows, many=True)` is. Raises `ValidationError`."""
+    filters = sorted((name, value) for name, value in query.items() if name not in {"limit", "cursor"})
+    try:
+        page = keyset.page(
+            rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=f"{request.path} {filters}"
+        )
+    except keyset.BadCursor as error:
+        raise ValidationError({"cursor": [str(error)]}) from None
+    following = with_query(request, cursor=page.next) if page.next else None
+    return Response({"next": following, "results": present(page.rows, many=True).data})
+
+
+def with_query(request: Request, **changes: Any) -> str:
+    """The full address of this request with some parameters changed."""
+    parameters = request.query_params.copy()
+    for name, value in changes.items():
+        parameters[name] = str(value)
+    return str(request.build_absolute_uri(f"{request.path}?{parameters.urlencode()}"))

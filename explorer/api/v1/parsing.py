@@ -1,0 +1,53 @@
+"""What comes in: JSON bodies that cannot hurt, and query strings of which every part is understood."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+from rest_framework.serializers import Serializer
+
+from explorer.api.v1.exceptions import TooLarge
+from explorer.api.v1.fields import Query
+
+
+class SafeJSONParser(JSONParser):
+    """JSON of bounded size and depth that PostgreSQL can keep: no half of a surrogate pair, no NUL in a name."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The body as Python data. Raises `ParseError` or `TooLarge`."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise TooLarge(f"A request has at most {limit:,} bytes.")
+        try:
+            data = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise ParseError("The text holds half of a surrogate pair.") from None
+        except RecursionError:
+            raise ParseError("The JSON is nested too deeply.") from None
+        except ValueError as error:
+            raise ParseError(f"This is not JSON: {error}") from None
+        return data
+
+
+def query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, Any]:
+    """The query string as `form` understands it. Raises `ValidationError`, also for names that it does not know."""
+    known = form().fields
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        remedy = f"There is no such parameter. Known: {', '.join(known) or 'none'}."
+        raise ValidationError({name: [remedy] for name in unknown})
+    parsed = form(data=request.query_params)
+    parsed.is_valid(raise_exception=True)
+    return dict(parsed.validated_data)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")

@@ -1,0 +1,105 @@
+"""Models, corpora and SAEs as they go out."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from explorer.api.v1.fields import PageQuery, TextField, about
+from features.models import Corpus, Dashboard, LanguageModel, Sae
+from features.slugs import is_slug
+
+PAGE = "Address of its page."
+
+
+class SaeQuery(PageQuery):
+    """Which SAEs."""
+
+    model = serializers.CharField(required=False, validators=[is_slug], help_text="Only those of this model.")
+
+
+class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
+    """A language model."""
+
+    url = serializers.CharField(source="get_absolute_url", help_text=PAGE, read_only=True)
+    sae_count = serializers.IntegerField(help_text="SAEs on this model.", read_only=True)
+    shown_count = serializers.IntegerField(help_text="Those of them whose features can be explored.", read_only=True)
+
+    class Meta:
+        model = LanguageModel
+        fields = [
+            "slug", "url", "source", "revision", "architecture", "layers", "d_model", "vocabulary_size",
+            "context_size", "parameters", "dtype", "bos_token_id", "hooks", "sae_count", "shown_count", "created",
+        ]  # fmt: skip
+        read_only_fields = fields
+        extra_kwargs = {
+            name: {"help_text": about(name)} for name in ("layers", "d_model", "parameters", "vocabulary_size", "context_size")
+        }
+
+
+class CorpusSerializer(serializers.ModelSerializer[Corpus]):
+    """A body of text."""
+
+    class Meta:
+        model = Corpus
+        fields = ["slug", "source", "revision", "text_column", "licence", "note", "created"]
+        read_only_fields = fields
+
+
+class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
+    """The run that made the features of an SAE: model revision, SAE hash, corpus, tokens, job and version."""
+
+    corpus = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    job = serializers.IntegerField(source="job_id", allow_null=True, read_only=True, help_text="Its id.")
+    code_version = TextField(read_only=True, help_text="Version of Featurescope.")
+
+    class Meta:
+        model = Dashboard
+        fields = [
+            "model_revision", "sae_sha256", "corpus", "corpus_revision", "context_size", "tokens", "alive",
+            "density_histogram", "job", "code_version", "made",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class EvaluationSerializer(serializers.Serializer[Any]):
+    """Quality of an SAE on held-out text."""
+
+    tokens = serializers.IntegerField(help_text="Held-out tokens measured on.")
+    corpus = serializers.CharField(help_text="Slug of the corpus.")
+    values = serializers.DictField(child=serializers.FloatField(), help_text="By name; docs/numbers.md defines each.")
+    density_histogram = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Features per half decade of density on those tokens."
+    )
+
+
+class SaeSerializer(serializers.ModelSerializer[Sae]):
+    """A sparse autoencoder, and the evidence of how good it is."""
+
+    model = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
+    corpus = serializers.SlugRelatedField(
+        slug_field="slug", read_only=True, allow_null=True, help_text="What it was trained on."
+    )
+    config = serializers.DictField(read_only=True, help_text="The settings it was trained with.")
+    training_metrics = serializers.DictField(
+        child=serializers.FloatField(), read_only=True, help_text="The last metrics of its training, by name."
+    )
+    evaluation = EvaluationSerializer(allow_null=True, read_only=True)
+    made_by = serializers.IntegerField(
+        source="made_by_id", allow_null=True, read_only=True, help_text="Id of the job that trained it."
+    )
+    evaluated_by = serializers.IntegerField(
+        source="evaluated_by_id", allow_null=True, read_only=True, help_text="Id of the job that measured it."
+    )
+    provenance = ProvenanceSerializer(
+        source="dashboard", allow_null=True, read_only=True, help_text="Null until its features can be explored."
+    )
+
+    class Meta:
+        model = Sae
+        fields = [
+            "model", "slug", "url", "hook", "architecture", "d_in", "width", "context_size", "sha256", "corpus", "config",
+            "training_metrics", "evaluation", "made_by", "evaluated_by", "provenance", "created",
+        ]  # fmt: skip
+        read_only_fields = fields
+        extra_kwargs = {"d_in": {"help_text": about("d_in")}, "width": {"help_text": about("width")}}

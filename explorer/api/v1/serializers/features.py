@@ -1,0 +1,156 @@
+"""Features as they go out, from the same reads as their pages."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
+from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
+from features.selectors.features import ORDERS, FeatureView
+
+NUMBERS = ["fires", "density", "max_activation", "mean_activation"]
+
+
+class FeatureQuery(PageQuery):
+    """Which features, in which order."""
+
+    order = serializers.ChoiceField(
+        choices=list(ORDERS), default="index", help_text="A minus sends the largest first; ties go by index."
+    )
+    density_min = FiniteField(required=False, min_value=0, max_value=1, help_text="At least this share of tokens.")
+    density_max = FiniteField(required=False, min_value=0, max_value=1, help_text="At most this share of tokens.")
+    alive = serializers.BooleanField(
+        required=False, allow_null=True, default=None, help_text="true: only those that fire; false: only dead ones."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The range must not be empty."""
+        if attrs.get("density_min", 0) > attrs.get("density_max", 1):
+            raise serializers.ValidationError({"density_min": ["This is above density_max."]})
+        return attrs
+
+
+class SpanSerializer(serializers.Serializer[Any]):
+    """One box of a heatmap: a token, or several that only together make whole characters."""
+
+    text = TextField(help_text="Its text, blanks and line ends as they are.")
+    position = serializers.IntegerField(help_text="Of its first token, from the beginning of the list.")
+    token_ids = serializers.ListField(child=serializers.IntegerField())
+    value = serializers.FloatField(allow_null=True, help_text="Largest activation of its tokens; null where none fires.")
+    peak = serializers.BooleanField(help_text="Whether the firing that put the example here is in it.")
+    special = serializers.BooleanField(help_text="Whether it is a special token: those are never counted.")
+
+
+class FeatureSerializer(serializers.Serializer[Any]):
+    """A feature in a list."""
+
+    index = serializers.IntegerField()
+    url = serializers.CharField(source="get_absolute_url", help_text=PAGE)
+    alive = serializers.BooleanField(help_text="Whether it fired at least once on the tokens counted.")
+    fires = serializers.IntegerField(help_text=about("fires"))
+    density = serializers.FloatField(help_text=about("density"))
+    max_activation = serializers.FloatField(help_text=about("max_activation"))
+    mean_activation = serializers.FloatField(help_text=about("mean_activation"))
+    snippet = serializers.SerializerMethodField(help_text="The words around the peak of its best example; empty where it is dead.")
+
+    @extend_schema_field(SpanSerializer(many=True))
+    def get_snippet(self, feature: Any) -> Any:
+        """From `context["snippets"]`, by feature id."""
+        return SpanSerializer(self.context["snippets"].get(feature.pk, []), many=True).data
+
+
+class HistogramSerializer(serializers.Serializer[Any]):
+    """Equal bins from `low` to `high`."""
+
+    counts = serializers.ListField(child=serializers.IntegerField())
+    low = serializers.FloatField(help_text="Lower edge of the first bin.")
+    high = serializers.FloatField(help_text="Upper edge of the last bin.")
+
+
+class TokenLogitSerializer(serializers.Serializer[Any]):
+    """What the feature does to one token's logit."""
+
+    token_id = serializers.IntegerField()
+    text = TextField(source="plain", help_text="The token's text, blanks as they are.")
+    logit = serializers.FloatField(help_text=about("logit"))
+
+
+class NeighbourSerializer(serializers.Serializer[Any]):
+    """Another feature of the same SAE."""
+
+    index = serializers.IntegerField()
+    cosine = serializers.FloatField(help_text=about("nearest_cosine"))
+
+
+class ExampleSerializer(serializers.Serializer[Any]):
+    """A context in which the feature fires. Token ids are the truth; `tokens` is how they read."""
+
+    value = serializers.FloatField(help_text="Activation at the peak.")
+    peak = serializers.IntegerField(help_text="Position of the firing that put the example here.")
+    document = TextField(help_text="Name of the document that the context begins in.")
+    context = serializers.IntegerField(source="position", help_text="Place in the corpus as packed, counted in contexts.")
+    token_ids = serializers.SerializerMethodField()
+    positions = serializers.ListField(child=serializers.IntegerField(), help_text="Where it fires.")
+    values = serializers.ListField(child=serializers.FloatField(), help_text="How strongly, for every position.")
+    tokens = SpanSerializer(many=True)
+
+    def get_token_ids(self, example: Any) -> list[int]:
+        """The ids of the context's tokens."""
+        return [token_id for span in example.tokens for token_id in span.token_ids]
+
+
+class BandSerializer(serializers.Serializer[Any]):
+    """Examples of one part of the activation range."""
+
+    number = serializers.IntegerField(help_text="0: the top examples; 1 (highest) to 5 (lowest): drawn evenly.")
+    low = serializers.FloatField()
+    high = serializers.FloatField()
+    examples = ExampleSerializer(many=True)
+
+
+class FeatureDetailSerializer(serializers.Serializer[Any]):
+    """Everything that the feature's page shows."""
+
+    model = serializers.CharField()
+    sae = serializers.CharField()
+    index = serializers.IntegerField()
+    url = serializers.CharField(help_text=PAGE)
+    alive = serializers.BooleanField(help_text="Whether it fired at least once on the tokens counted.")
+    fires = serializers.IntegerField(help_text=about("fires"))
+    density = serializers.FloatField(help_text=about("density"))
+    max_activation = serializers.FloatField(help_text=about("max_activation"))
+    mean_activation = serializers.FloatField(help_text=about("mean_activation"))
+    decoder_norm = serializers.FloatField(help_text=about("decoder_norm"))
+    encoder_decoder_cosine = serializers.FloatField(help_text=about("encoder_decoder_cosine"))
+    histogram = HistogramSerializer(help_text="Firings in equal bins of activation.")
+    logit_histogram = HistogramSerializer(help_text=about("logit_histogram"))
+    top_logits = TokenLogitSerializer(many=True)
+    bottom_logits = TokenLogitSerializer(many=True)
+    nearest = NeighbourSerializer(many=True)
+    previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
+    next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
+    bands = BandSerializer(many=True)
+    provenance = ProvenanceSerializer(allow_null=True)
+    updated = serializers.DateTimeField()
+
+
+def detail(view: FeatureView) -> dict[str, Any]:
+    """The page's read in the shape of `FeatureDetailSerializer`."""
+    row, sae = view.feature, view.sae
+    copied = [*NUMBERS, "index", "alive", "decoder_norm", "encoder_decoder_cosine", "updated"]
+    shape = {name: getattr(row, name) for name in copied} | {
+        "model": sae.model.slug,
+        "sae": sae.slug,
+        "url": row.get_absolute_url(),
+        "histogram": {"counts": row.histogram, "low": 0.0, "high": row.histogram_width * len(row.histogram)},
+        "logit_histogram": {"counts": row.logit_histogram, "low": row.logit_low, "high": row.logit_high},
+        "top_logits": view.top_logits,
+        "bottom_logits": view.bottom_logits,
+        "nearest": [{"index": index, "cosine": cosine} for index, cosine in view.nearest],
+        "previous": view.previous,
+        "next": view.next,
+        "bands": view.bands,
+        "provenance": getattr(sae, "dashboard", None),
+    }
+    return dict(FeatureDetailSerializer(shape).data)

@@ -1,0 +1,159 @@
+"""Jobs, what happened to them, and the kinds that there are."""
+
+from typing import Any
+
+from django import forms
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from explorer.api.v1.fields import PageQuery, TextField
+from explorer.api.v1.serializers.catalog import PAGE
+from features.kinds import KINDS, JobForm
+from features.models import Job, JobEvent
+
+BIGGEST_ID = 2**63 - 1
+ANY_VALUE = {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
+
+
+class JobQuery(PageQuery):
+    """Which jobs."""
+
+    kind = serializers.ChoiceField(choices=list(KINDS), required=False)
+    state = serializers.ChoiceField(choices=Job.State.choices, required=False)
+
+
+class EventQuery(serializers.Serializer[Any]):
+    """Which events."""
+
+    after = serializers.IntegerField(
+        min_value=0, max_value=BIGGEST_ID, default=0, help_text="Only events after the one of this id."
+    )
+    kind = serializers.ChoiceField(choices=JobEvent.Kind.choices, required=False)
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=200, help_text="Rows per page, 1 to 1000.")
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """A job: what was asked for, how far it is, and how it ended."""
+
+    url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
+    params = serializers.DictField(read_only=True, help_text="The settings, as they were checked.")
+    created_by = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True, help_text="Null where a command or the first run started it."
+    )
+    after = serializers.IntegerField(
+        source="after_id", read_only=True, allow_null=True, help_text="Id of the job that it waits for."
+    )
+    share = serializers.FloatField(read_only=True, help_text="How much is done, 0 to 1.")
+    result = serializers.DictField(read_only=True, help_text="What it made; empty until it finished.")
+    environment = serializers.DictField(read_only=True, help_text="Versions and device of the worker that ran it last.")
+    error_field = TextField(read_only=True, help_text="The setting that caused the error, where one did.")
+
+    class Meta:
+        model = Job
+        fields = [
+            "id", "url", "kind", "params", "state", "created_by", "after", "created", "started", "ended", "attempts",
+            "cancel_requested", "share", "done", "total", "unit", "doing", "result", "error", "error_field", "environment",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class JobRequestSerializer(serializers.Serializer[Any]):
+    """A job to start."""
+
+    kind = serializers.ChoiceField(choices=list(KINDS), help_text="`/api/v1/kinds/` lists them with their settings.")
+    params = serializers.DictField(
+        help_text="The settings of that kind, by name; what is left out takes its default.", default=dict
+    )
+
+
+class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
+    """One thing that happened to a job."""
+
+    data = serializers.DictField(
+        help_text=(
+            "state: {state, note}. progress: {done, total, unit, note}. metrics: {step, values: {name: number}}."
+            " log: {text}."
+        ),
+        read_only=True,
+    )
+
+    class Meta:
+        model = JobEvent
+        fields = ["id", "kind", "data", "at"]
+        read_only_fields = fields
+
+
+class ChoiceSerializer(serializers.Serializer[Any]):
+    """One value that a setting may take."""
+
+    value = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+
+
+class SettingSerializer(serializers.Serializer[Any]):
+    """One setting of a kind of job, from the form that checks it."""
+
+    name = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    type = serializers.ChoiceField(choices=["text", "integer", "number", "boolean", "choice"])
+    required = serializers.BooleanField(help_text="Whether it must be given: it has no default.")  # type: ignore[assignment]
+    default = extend_schema_field(ANY_VALUE)(serializers.JSONField)()  # type: ignore[assignment]
+    minimum = serializers.FloatField(allow_null=True)
+    maximum = serializers.FloatField(allow_null=True)
+    choices = ChoiceSerializer(many=True)
+    help = serializers.CharField()
+
+
+class KindSerializer(serializers.Serializer[Any]):
+    """A kind of job."""
+
+    kind = serializers.CharField()
+    title = serializers.CharField()
+    about = serializers.CharField()
+    settings = SettingSerializer(many=True)
+
+
+def kind(form: type[JobForm]) -> dict[str, Any]:
+    """A kind in the shape of `KindSerializer`."""
+    settings = [_setting(name, field) for name, field in form.base_fields.items()]
+    return {"kind": form.kind, "title": form.title, "about": form.about, "settings": settings}
+
+
+def wrong_types(form: type[JobForm], params: dict[str, Any]) -> dict[str, list[str]]:
+    """What a form would take for something else, as its data comes from HTML: a list for its text, "no" for true."""
+    found = {}
+    for name, value in params.items():
+        if isinstance(form.base_fields.get(name), forms.BooleanField):
+            if not isinstance(value, bool):
+                found[name] = ["Give true or false."]
+        elif isinstance(value, list | dict | bool):
+            found[name] = ["Give a text or a number."]
+    return found
+
+
+def _setting(name: str, field: forms.Field) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": str(field.label or name.replace("_", " ").capitalize()),
+        "type": _type(field),
+        "required": field.required and field.initial is None,
+        "default": field.initial,
+        "minimum": getattr(field, "min_value", None),
+        "maximum": getattr(field, "max_value", None),
+        "choices": [{"value": value, "label": label} for value, label in getattr(field, "choices", [])],
+        "help": str(field.help_text),
+    }
+
+
+def _type(field: forms.Field) -> str:
+    match field:
+        case forms.BooleanField():
+            return "boolean"
+        case forms.ChoiceField():
+            return "choice"
+        case forms.FloatField():  # a kind of IntegerField to Django
+            return "number"
+        case forms.IntegerField():
+            return "integer"
+        case _:
+            return "text"

@@ -1,0 +1,23 @@
+"""The addresses of version 1: docs/api.md lists the same, and a test compares them."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from explorer.api.v1 import schema as schema
+from explorer.api.v1.views import catalog, features, jobs
+
+urlpatterns = [
+    path("models/", catalog.Models.as_view()),
+    path("models/<str:model>/", catalog.Model.as_view()),
+    path("corpora/", catalog.Corpora.as_view()),
+    path("saes/", catalog.Saes.as_view()),
+    path("saes/<str:model>/<str:sae>/", catalog.Sae.as_view()),
+    path("features/<str:model>/<str:sae>/", features.Features.as_view()),
+    path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
+    path("kinds/", jobs.Kinds.as_view()),
+    path("jobs/", jobs.Jobs.as_view()),
+    path("jobs/<int:pk>/", jobs.Job.as_view()),
+    path("jobs/<int:pk>/events/", jobs.Events.as_view()),
+    path("jobs/<int:pk>/cancel/", jobs.Cancel.as_view()),
+    path("schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),
+]

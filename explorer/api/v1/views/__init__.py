@@ -1,0 +1,1 @@
+"""The addresses' answers, by noun: parse, access, selector, present."""

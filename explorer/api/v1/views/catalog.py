@@ -1,0 +1,63 @@
+"""Models, corpora and SAEs."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from explorer.api.v1.base import found
+from explorer.api.v1.fields import PageQuery
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.catalog import CorpusSerializer, LanguageModelSerializer, SaeQuery, SaeSerializer
+from explorer.api.v1.serializers.errors import operation
+from features.selectors import catalog
+
+
+class Models(APIView):
+    """Language models."""
+
+    @operation("list_models", page_of(LanguageModelSerializer), parameters=[PageQuery])
+    def get(self, request: Request) -> Response:
+        """List language models, by slug."""
+        return paged(request, catalog.models(), ["slug"], query(request, PageQuery), LanguageModelSerializer)
+
+
+class Model(APIView):
+    """One language model."""
+
+    @operation("get_model", LanguageModelSerializer, 404)
+    def get(self, request: Request, model: str) -> Response:
+        """Get a language model: its shape, revision and hook points."""
+        query(request)
+        return Response(LanguageModelSerializer(found(catalog.model, model, noun="model")).data)
+
+
+class Corpora(APIView):
+    """Bodies of text."""
+
+    @operation("list_corpora", page_of(CorpusSerializer), parameters=[PageQuery])
+    def get(self, request: Request) -> Response:
+        """List corpora, by slug."""
+        return paged(request, catalog.corpora(), ["slug"], query(request, PageQuery), CorpusSerializer)
+
+
+class Saes(APIView):
+    """Sparse autoencoders."""
+
+    @operation("list_saes", page_of(SaeSerializer), 404, parameters=[SaeQuery])
+    def get(self, request: Request) -> Response:
+        """List SAEs, of one model or of all, by model and slug."""
+        asked = query(request, SaeQuery)
+        if model := asked.get("model", ""):
+            found(catalog.model, model, noun="model")
+        return paged(request, catalog.saes(model), ["model__slug", "slug"], asked, SaeSerializer)
+
+
+class Sae(APIView):
+    """One sparse autoencoder."""
+
+    @operation("get_sae", SaeSerializer, 404)
+    def get(self, request: Request, model: str, sae: str) -> Response:
+        """Get an SAE: how it was made, and how good it is."""
+        query(request)
+        return Response(SaeSerializer(found(catalog.sae, model, sae, noun="SAE")).data)

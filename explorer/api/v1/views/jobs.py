@@ -1,0 +1,123 @@
+"""Jobs: the kinds that there are, and starting, watching and cancelling them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from explorer.api.v1 import examples
+from explorer.api.v1.base import found
+from explorer.api.v1.exceptions import Conflict
+from explorer.api.v1.pagination import page_of, paged, with_query
+from explorer.api.v1.parsing import query
+from explorer.api.v1.permissions import MayCancel, MayStartJobs
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.jobs import (
+    EventQuery,
+    JobEventSerializer,
+    JobQuery,
+    JobRequestSerializer,
+    JobSerializer,
+    KindSerializer,
+    kind,
+    wrong_types,
+)
+from features import jobs as life
+from features.kinds import KINDS, InvalidParams
+from features.selectors import jobs as selectors
+from features.services import jobs as services
+
+
+class Kinds(APIView):
+    """Kinds of job."""
+
+    @operation("list_kinds", page_of(KindSerializer))
+    def get(self, request: Request) -> Response:
+        """List the kinds of job with their settings, defaults and ranges."""
+        query(request)
+        return Response({"next": None, "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data})
+
+
+class Jobs(APIView):
+    """Jobs."""
+
+    def get_permissions(self) -> Sequence[Any]:
+        """Everyone reads, staff starts."""
+        return [MayStartJobs()] if self.request.method == "POST" else super().get_permissions()
+
+    @operation("list_jobs", page_of(JobSerializer), parameters=[JobQuery])
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first."""
+        asked = query(request, JobQuery)
+        return paged(request, selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer)
+
+    @operation(
+        "start_job", JobSerializer, 403, 413, 415, success=201, request=JobRequestSerializer, examples=examples.JOB
+    )
+    def post(self, request: Request) -> Response:
+        """Start a job (staff). The settings are those of its page; wrong ones are refused before anything is queued."""
+        query(request)
+        asked = JobRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        name, params = asked.validated_data["kind"], asked.validated_data["params"]
+        if wrong := wrong_types(KINDS[name], params):
+            raise _refusal(wrong)
+        try:
+            job = services.start(name, params, by=request.user)
+        except InvalidParams as refused:
+            raise _refusal(refused.errors) from None
+        return Response(JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"})
+
+
+class Job(APIView):
+    """One job."""
+
+    @operation("get_job", JobSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get a job: how far it is, and how it ended."""
+        query(request)
+        return Response(JobSerializer(_job(pk)).data)
+
+
+class Events(APIView):
+    """What happened to a job."""
+
+    @operation("list_job_events", page_of(JobEventSerializer), 404, parameters=[EventQuery])
+    def get(self, request: Request, pk: int) -> Response:
+        """List what happened to a job, oldest first. To watch it, ask again with `after` set to the last id you have."""
+        asked = query(request, EventQuery)
+        _job(pk)
+        limit = asked["limit"]
+        rows = list(selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1])
+        more = with_query(request, after=rows[limit - 1].pk) if len(rows) > limit else None
+        return Response({"next": more, "results": JobEventSerializer(rows[:limit], many=True).data})
+
+
+class Cancel(APIView):
+    """Stopping a job."""
+
+    permission_classes = [MayCancel]
+
+    @operation("cancel_job", JobSerializer, 403, 404, 409, request=None)
+    def post(self, request: Request, pk: int) -> Response:
+        """Cancel a job (staff, or who started it): at once where it waits, within seconds where it runs."""
+        query(request)
+        job = _job(pk)
+        self.check_object_permissions(request, job)
+        life.cancel(pk, by=request.user)
+        job = _job(pk)
+        if job.over and job.state != job.State.CANCELLED:
+            raise Conflict(f"Job {pk} is over: it {'has finished' if job.state == job.State.FINISHED else 'failed'}.")
+        return Response(JobSerializer(job).data)
+
+
+def _job(pk: int) -> Any:
+    return found(lambda pk: selectors.jobs().get(pk=pk), pk, noun="job")
+
+
+def _refusal(errors: dict[str, list[str]]) -> ValidationError:
+    """The form's errors under the names that they have in the request's body."""
+    return ValidationError({"params" if name == "__all__" else f"params.{name}": texts for name, texts in errors.items()})

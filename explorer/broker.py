@@ -41,11 +41,11 @@ class Channel(filesystem.Channel):
         with self._alone():
             super()._delete(*arguments, **options)
 
-    def _put(self, queue: str, message: Any, **_: Any) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu has it
         """Queue a message: readers take them in the order of their names, which begin with the time."""
         folder, name = Path(self.data_folder_out), f"{time.time_ns():020}_{uuid.uuid4()}"
         draft = folder / f"{name}.draft"
-        draft.write_text(json.dumps(message))
+        draft.write_text(json.dumps(payload))
         draft.rename(folder / f"{name}.{queue}.msg")
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:

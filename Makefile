@@ -1,0 +1,57 @@
+# Featurescope. `make run` needs Python 3.11 or newer and a package index, nothing else. PYTHON= names the interpreter.
+
+PYTHON ?=
+export PYTHON
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: help setup run test lint types format bench lock clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv and install what requirements.lock pins
+	@sh scripts/setup.sh
+
+run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=var/ can be set
+	@exec $(BIN)/python manage.py up
+
+test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
+	@sh scripts/browser.sh
+	$(MAKE) --no-print-directory lint types
+	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/benchmarks
+	$(PYTEST) tests/workers
+	$(PYTEST) tests/e2e
+
+lint: setup ## Style, templates, and the rules of who may import whom
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m djlint templates --lint --quiet
+	$(BIN)/python -m djlint templates --check --quiet
+	$(BIN)/lint-imports --no-logo
+
+types: setup ## Check the types
+	$(BIN)/python -m mypy
+
+format: setup ## Put code and templates into shape
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+	-$(BIN)/python -m djlint templates --reformat --quiet
+
+bench: setup ## Measure; the figures go to the terminal
+	$(PYTEST) -s tests/benchmarks
+
+# No hosts and no local versions go into the locks: they must install from any index.
+COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+UNLOCAL := sed -i.bak -E 's/^([a-z0-9_.-]+==[^+ ]+)\+[^ ]+/\1/'
+
+lock: setup ## Pin what pyproject.toml asks for, keeping the present pins where they fit (UPGRADE=--upgrade renews them)
+	$(COMPILE) $(UPGRADE) --extra worker --extra dev --output-file requirements.lock pyproject.toml
+	$(UNLOCAL) requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-web.lock pyproject.toml
+	$(UNLOCAL) requirements-web.lock
+	rm -f requirements.lock.bak requirements-web.lock.bak
+
+clean: ## Remove the environment and caches; data in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -8,5 +8,5 @@ from explorer.api.v1.base import Nowhere
 urlpatterns = [
     path("v1/", include("explorer.api.v1.urls")),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
-    re_path(r"^(?:.*/)?\Z", Nowhere.as_view()),  # paths without a closing slash are redirected to one by Django
+    re_path("^", Nowhere.as_view()),
 ]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -17,6 +19,12 @@ T = TypeVar("T")
 @extend_schema(exclude=True)
 class Nowhere(APIView):
     """Every path under `/api/` that is no address."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Add a closing slash that is missing, but only for reads: a redirected POST arrives as a GET."""
+        if request.method in {"GET", "HEAD"} and not request.path.endswith("/"):
+            return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
+        return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
         """Say so, whatever the method."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
@@ -26,6 +26,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     set_rollback()
+    if isinstance(error, BadRequest | SuspiciousOperation):
+        return answer("bad_request", "The request is malformed, or has more parameters than any needs.", status=400)
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
         return answer("server_error", "Something broke here. It was logged; it is not your request's fault.", status=500)

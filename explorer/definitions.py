@@ -16,98 +16,156 @@ class Definition(NamedTuple):
     form: Form = "number"
 
 
-DEFINITIONS: dict[str, Definition] = {
-    # of a feature
-    "density": Definition(
-        "Density",
-        "Share of the dashboard's tokens on which the feature fires. Special tokens are not counted.",
-        "share",
-    ),
-    "fires": Definition("Firings", "Tokens on which the feature's activation is above zero.", "count"),
-    "max_activation": Definition(
-        "Maximum",
-        "Largest activation of the feature on the dashboard's tokens, after the decoder's norms are folded in.",
-    ),
-    "mean_activation": Definition(
-        "Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."
-    ),
-    "decoder_norm": Definition("Decoder norm", "Length of the feature's decoder direction, as the SAE was loaded."),
-    "encoder_decoder_cosine": Definition(
-        "Encoder to decoder",
-        "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike.",
-    ),
-    "activation": Definition(
-        "Activation", "The feature's activation on this token, after the decoder's norms are folded in."
-    ),
-    "activation_histogram": Definition(
-        "Activations",
-        "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).",
-        "count",
-    ),
-    "band": Definition(
-        "Band",
-        "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is cut"
-        " into five bands; each shows firings drawn evenly at random from all of its own.",
-        "share",
-    ),
-    "logit": Definition(
-        "Logit effect",
-        "What one unit of the feature adds to the token's logit: the decoder direction through the final norm's gain and the"
-        " unembedding. Ranks are exact; the norm's divisor is left out, so sizes compare within one SAE only.",
-    ),
-    "logit_histogram": Definition(
-        "Logit effects",
-        "Tokens of the vocabulary in equal bins of logit effect; special, unused and byte-fallback tokens are left out.",
-        "count",
-    ),
-    "nearest_cosine": Definition(
-        "Decoder cosine",
-        "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated.",
-    ),
-    # of an SAE
-    "width": Definition("Width", "Number of features in the SAE.", "count"),
-    "d_in": Definition("Reads", "Size of the activation vector at the hook point.", "count"),
-    "alive": Definition(
-        "Alive",
-        "Share of the features that fired at least once on the dashboard's tokens; the others are dead on that text.",
-        "share",
-    ),
-    "dashboard_tokens": Definition(
-        "Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"
-    ),
-    "density_histogram": Definition(
-        "Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"
-    ),
-    # of a model
-    "layers": Definition("Layers", "Number of transformer blocks.", "count"),
-    "d_model": Definition("Residual width", "Size of the residual stream.", "count"),
-    "parameters": Definition("Parameters", "Number of weights in the model, shared ones counted once.", "count"),
-    "vocabulary_size": Definition("Vocabulary", "Rows of the model's embedding: the tokens that it knows.", "count"),
-    "context_size": Definition("Context", "Most tokens that the model reads at once.", "count"),
-    # of a job's curves
-    "job_explained_variance": Definition(
-        "Explained variance",
-        "One minus the mean squared error over the variance of the activations, on the batch just trained on. 1 is a perfect"
-        " reconstruction, 0 no better than the mean.",
-    ),
-    "job_mse": Definition(
-        "Reconstruction loss",
-        "Squared error of the reconstruction, summed over the vector and averaged over a batch, in the model's own units.",
-    ),
-    "job_l0": Definition(
-        "Features firing per token",
-        "How many features are not zero on a token (L0), averaged over the batch just trained on.",
-    ),
-    "job_dead_share": Definition(
-        "Dead features",
-        "Share of the features that have not fired for a while; the first line of the log says for how many tokens.",
-        "share",
-    ),
-    "job_loss": Definition(
-        "Training loss",
-        "What the optimizer sees: reconstruction with its sparsity and auxiliary terms, on inputs scaled to a mean"
-        " norm of the square root of their size.",
-    ),
-    "job_learning_rate": Definition("Learning rate", "Of Adam: it warms up at the start and falls at the end."),
-    "job_tokens_per_second": Definition("Speed", "Tokens trained on per second since this attempt began.", "number"),
+GROUPS: dict[str, dict[str, Definition]] = {
+    "Features": {
+        "density": Definition(
+            "Density",
+            "Share of the dashboard's tokens on which the feature fires. Special tokens are not counted.",
+            "share",
+        ),
+        "fires": Definition("Firings", "Tokens on which the feature's activation is above zero.", "count"),
+        "max_activation": Definition(
+            "Maximum",
+            "Largest activation of the feature on the dashboard's tokens, after the decoder's norms are folded in.",
+        ),
+        "mean_activation": Definition(
+            "Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."
+        ),
+        "decoder_norm": Definition("Decoder norm", "Length of the feature's decoder direction, as the SAE was loaded."),
+        "encoder_decoder_cosine": Definition(
+            "Encoder to decoder",
+            "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike.",
+        ),
+        "activation": Definition(
+            "Activation", "The feature's activation on this token, after the decoder's norms are folded in."
+        ),
+        "activation_histogram": Definition(
+            "Activations",
+            "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).",
+            "count",
+        ),
+        "band": Definition(
+            "Band",
+            "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is cut"
+            " into five bands; each shows firings drawn evenly at random from all of its own.",
+            "share",
+        ),
+        "logit": Definition(
+            "Logit effect",
+            "What one unit of the feature adds to the token's logit: the decoder direction through the final norm's gain and the"
+            " unembedding. Ranks are exact; the norm's divisor is left out, so sizes compare within one SAE only.",
+        ),
+        "logit_histogram": Definition(
+            "Logit effects",
+            "Tokens of the vocabulary in equal bins of logit effect; special, unused and byte-fallback tokens are left out.",
+            "count",
+        ),
+        "nearest_cosine": Definition(
+            "Decoder cosine",
+            "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated.",
+        ),
+    },
+    "SAEs": {
+        "width": Definition("Width", "Number of features in the SAE.", "count"),
+        "d_in": Definition("Reads", "Size of the activation vector at the hook point.", "count"),
+        "alive": Definition(
+            "Alive",
+            "Share of the features that fired at least once on the dashboard's tokens; the others are dead on that text.",
+            "share",
+        ),
+        "dashboard_tokens": Definition(
+            "Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"
+        ),
+        "density_histogram": Definition(
+            "Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"
+        ),
+    },
+    "SAEs, measured on held-out text": {
+        "eval_l0": Definition(
+            "Features per token", "L0: how many features fire on a token, averaged over held-out tokens."
+        ),
+        "eval_explained_variance": Definition(
+            "Explained variance",
+            "1 - E|x - y|² / (E|x|² - |E x|²) over all held-out tokens, x an activation and y its reconstruction.",
+        ),
+        "eval_mse": Definition(
+            "Squared error",
+            "E|x - y|², summed over the vector and averaged over held-out tokens, in the model's own units.",
+        ),
+        "eval_cosine": Definition("Cosine", "Mean cosine between an activation and its reconstruction."),
+        "eval_l2_ratio": Definition(
+            "Length kept", "Mean of |y| / |x|: below 1 the reconstruction is too short (shrinkage)."
+        ),
+        "eval_dead_share": Definition(
+            "Dead", "Share of the features that never fired on the held-out tokens.", "share"
+        ),
+        "eval_dense_share": Definition(
+            "Dense", "Share of the features that fired on more than 10% of the held-out tokens.", "share"
+        ),
+        "eval_encoder_decoder_cosine": Definition(
+            "Encoder to decoder", "Cosine between what a feature reads and what it writes, averaged over the features."
+        ),
+        "eval_ce_original": Definition(
+            "Loss", "Cross-entropy of the next token in nats per token, the model as it is."
+        ),
+        "eval_ce_sae": Definition(
+            "Loss with the SAE", "The same with the SAE's reconstruction in place of the activation."
+        ),
+        "eval_ce_zero": Definition("Loss without", "The same with zeros in place of the activation."),
+        "eval_ce_loss_score": Definition(
+            "Loss recovered",
+            "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; read it with its"
+            " three losses.",
+            "share",
+        ),
+        "eval_kl_sae": Definition(
+            "KL with the SAE",
+            "KL divergence, in nats, from the model's next-token distribution to the one with the reconstruction.",
+        ),
+        "eval_kl_zero": Definition(
+            "KL without", "KL divergence, in nats, from the model's next-token distribution to the one with zeros."
+        ),
+        "eval_kl_score": Definition(
+            "KL recovered", "(KL without - KL with the SAE) / KL without. 1 is as good as the model.", "share"
+        ),
+    },
+    "Models": {
+        "layers": Definition("Layers", "Number of transformer blocks.", "count"),
+        "d_model": Definition("Residual width", "Size of the residual stream.", "count"),
+        "parameters": Definition("Parameters", "Number of weights in the model, shared ones counted once.", "count"),
+        "vocabulary_size": Definition(
+            "Vocabulary", "Rows of the model's embedding: the tokens that it knows.", "count"
+        ),
+        "context_size": Definition("Context", "Most tokens that the model reads at once.", "count"),
+    },
+    "Training, while it runs": {
+        "job_explained_variance": Definition(
+            "Explained variance",
+            "One minus the mean squared error over the variance of the activations, on the batch just trained on. 1 is a perfect"
+            " reconstruction, 0 no better than the mean.",
+        ),
+        "job_mse": Definition(
+            "Reconstruction loss",
+            "Squared error of the reconstruction, summed over the vector and averaged over a batch, in the model's own units.",
+        ),
+        "job_l0": Definition(
+            "Features firing per token",
+            "How many features are not zero on a token (L0), averaged over the batch just trained on.",
+        ),
+        "job_dead_share": Definition(
+            "Dead features",
+            "Share of the features that have not fired for a while; the first line of the log says for how many tokens.",
+            "share",
+        ),
+        "job_loss": Definition(
+            "Training loss",
+            "What the optimizer sees: reconstruction with its sparsity and auxiliary terms, on inputs scaled to a mean"
+            " norm of the square root of their size.",
+        ),
+        "job_learning_rate": Definition("Learning rate", "Of Adam: it warms up at the start and falls at the end."),
+        "job_tokens_per_second": Definition(
+            "Speed", "Tokens trained on per second since this attempt began.", "number"
+        ),
+    },
 }
+DEFINITIONS: dict[str, Definition] = {term: known for group in GROUPS.values() for term, known in group.items()}

@@ -22,7 +22,9 @@ class Tick(NamedTuple):
     text: str
 
 
-def bars(heights: Sequence[float], hints: Sequence[str], ticks: Iterable[Tick], alternative: str, kind: str = "") -> SafeString:
+def bars(
+    heights: Sequence[float], hints: Sequence[str], ticks: Iterable[Tick], alternative: str, kind: str = ""
+) -> SafeString:
     """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on hover."""
     step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
     parts = []
@@ -31,7 +33,9 @@ def bars(heights: Sequence[float], hints: Sequence[str], ticks: Iterable[Tick], 
         x, wide = f"{i * step:.1f}", f"{max(step - 1, 0.5):.1f}"
         if height:
             parts.append(f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>')
-        parts.append(f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"><title>{escape(hint)}</title></rect>')
+        parts.append(
+            f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"><title>{escape(hint)}</title></rect>'
+        )
     parts += [_label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
     return format_html(
         '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line x1="0" x2="{}" y1="{}" y2="{}"/></svg>',

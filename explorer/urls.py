@@ -4,6 +4,9 @@ from django.contrib import admin
 from django.urls import include, path
 
 from explorer.health import healthz
+from explorer.views import catalog, features, pattern
+
+handler404 = "explorer.views.errors.not_found"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
@@ -11,4 +14,11 @@ urlpatterns = [
     path("api/", include("explorer.api.urls")),
     path("jobs/", include("explorer.job_urls")),
     path("accounts/", include("explorer.account_urls")),
+    path("about/", catalog.about, name="about"),
+    path("pattern/", pattern.pattern, name="pattern"),
+    path("", catalog.home, name="home"),
+    path("<str:model>/", catalog.model, name="model"),
+    path("<str:model>/<str:sae>/", catalog.sae, name="sae"),
+    path("<str:model>/<str:sae>/random/", features.random, name="random_feature"),
+    path("<str:model>/<str:sae>/<int:index>/", features.feature, name="feature"),
 ]

@@ -43,6 +43,12 @@ def spans(
     return boxes
 
 
+def around(boxes: Sequence[Span], before: int, after: int) -> list[Span]:
+    """The boxes from `before` boxes before the peak to `after` after it; all characters stay whole."""
+    middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
+    return list(boxes[max(middle - before, 0) : middle + after + 1])
+
+
 def alpha(value: float, maximum: float) -> float:
     """Strength of a box on a log scale: 0 at nothing, 1 at the feature's maximum, about 0.55 at a tenth of it."""
     if value <= 0 or maximum <= 0:

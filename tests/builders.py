@@ -1,8 +1,8 @@
 """Planted rows through the real writers, for every test: a few lines give a model, an SAE and dashboards whose answers are known.
 
-    planted = builders.planted()            # model "tiny", corpus "stories", SAE "2-res" of 8 features, feature 3 dead
-    builders.firing(0, " day", texts)       # a feature that fires on exactly that token
-    ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visitor who has no account
+planted = builders.planted()            # model "tiny", corpus "stories", SAE "2-res" of 8 features, feature 3 dead
+builders.firing(0, " day", texts)       # a feature that fires on exactly that token
+ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visitor who has no account
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,36 @@ from django.contrib.auth.models import AnonymousUser
 
 from features import ingest
 from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae
-from features.records import ExampleRecord, FeatureRange, FeatureRecord, ModelRecord, SequenceRecord, TokenRecord, TrainedSae
+from features.records import (
+    ExampleRecord,
+    FeatureRange,
+    FeatureRecord,
+    ModelRecord,
+    SequenceRecord,
+    TokenRecord,
+    TrainedSae,
+)
 from features.services import catalog
 
 SPECIAL = "<|endoftext|>"
-WORDS = [" One", " day", " a", " fox", " ran", ".", " self", "def", " return", "\n    ", " =", "<script>", "alert(1)", " name", "(", ")"]
+WORDS = [
+    " One",
+    " day",
+    " a",
+    " fox",
+    " ran",
+    ".",
+    " self",
+    "def",
+    " return",
+    "\n    ",
+    " =",
+    "<script>",
+    "alert(1)",
+    " name",
+    "(",
+    ")",
+]
 TEXTS = [
     " One day a fox ran.",
     "def name( self):\n     return self name",

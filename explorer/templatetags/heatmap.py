@@ -3,21 +3,22 @@
 from collections.abc import Iterable, Sequence
 
 from django import template
-from django.utils.html import escape
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.numbers import number
-from features.tokens import Span
+from features.tokens import Span, around
 
 register = template.Library()
 
 BREAKS, FLAT = "↵\n", "↵ "
+SNIPPET_BEFORE, SNIPPET_AFTER = 24, 12
 
 
 @register.simple_tag
 def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
     """One `<t>` per box, value in `data-v` and strength in `--a`; `breaks=False` shows line ends without breaking there."""
-    return mark_safe("".join(_box(span, BREAKS if breaks else FLAT) for span in spans))  # noqa: S308 - escaped in _box
+    return mark_safe("".join(_box(span, BREAKS if breaks else FLAT) for span in spans))
 
 
 @register.simple_tag
@@ -26,7 +27,13 @@ def aligned(spans: Sequence[Span]) -> SafeString:
     middle = next((i for i, span in enumerate(spans) if span.peak), 0)
     before, after = heatmap(spans[:middle], breaks=False), heatmap(spans[middle + 1 :], breaks=False)
     peak = heatmap(spans[middle : middle + 1], breaks=False)
-    return mark_safe(f'<span class="before"><bdi>{before}</bdi></span>{peak}<span>{after}</span>')  # noqa: S308
+    return format_html('<span class="before"><span>{}</span></span>{}<span>{}</span>', before, peak, after)
+
+
+@register.filter
+def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
+    """The part of a context around its peak."""
+    return around(spans, before, SNIPPET_AFTER)
 
 
 def _box(span: Span, line_end: str) -> str:

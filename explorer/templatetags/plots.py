@@ -24,7 +24,9 @@ def activation_histogram(feature: Feature) -> SafeString:
     counts = feature.histogram[:used]
     hints = [f"{number(i * width)} to {number((i + 1) * width)}: {_times(n, 'firing')}" for i, n in enumerate(counts)]
     ticks = [svg.Tick(0, "0"), svg.Tick(0.5, number(used * width / 2)), svg.Tick(1, number(used * width))]
-    alternative = f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
+    alternative = (
+        f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
+    )
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative)
 
 
@@ -34,12 +36,15 @@ def logit_histogram(feature: Feature) -> SafeString:
     low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
     step = (high - low) / max(len(counts), 1)
     hints = [
-        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {_times(n, 'token')}" for i, n in enumerate(counts)
+        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {_times(n, 'token')}"
+        for i, n in enumerate(counts)
     ]
     ticks = [svg.Tick(0, number(low)), svg.Tick(1, number(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
-    alternative = f"Histogram of logit effects from {number(low)} to {number(high)} over {_times(sum(counts), 'token')}."
+    alternative = (
+        f"Histogram of logit effects from {number(low)} to {number(high)} over {_times(sum(counts), 'token')}."
+    )
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, "quiet")
 
 
@@ -61,7 +66,9 @@ def curve(
     """(step, value) points of a job as a line, with those of an earlier one as a dashed `ghost`."""
     ghost = ghost or []
     last = max((x for x, _ in [*points, *ghost]), default=0)
-    alternative = f"{label or 'Curve'}: {number(points[-1][1])} at {count(int(points[-1][0]))} {unit}." if points else label
+    alternative = (
+        f"{label or 'Curve'}: {number(points[-1][1])} at {count(int(points[-1][0]))} {unit}." if points else label
+    )
     return svg.curve(points, ghost, alternative, f"{short_count(last)} {unit}".strip())
 
 

@@ -124,6 +124,11 @@ class Sae(models.Model):
         """The SAE's page."""
         return f"/{self.model.slug}/{self.slug}/"
 
+    @property
+    def alive_share(self) -> float:
+        """Share of its features that fired on the dashboard's tokens. Raises `Dashboard.DoesNotExist` before there is one."""
+        return self.dashboard.alive / self.width
+
 
 class Dashboard(models.Model):
     """The run that computed the features of an SAE: written last, so its presence says that they are complete."""

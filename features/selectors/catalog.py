@@ -1,8 +1,8 @@
 """Reads of models, corpora and SAEs."""
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, Q, QuerySet, When
 
-from features.models import Corpus, LanguageModel, Sae
+from features.models import Corpus, Job, LanguageModel, Sae
 
 
 def models() -> QuerySet[LanguageModel]:
@@ -36,3 +36,14 @@ def saes(model: str = "") -> QuerySet[Sae]:
 def sae(model: str, slug: str) -> Sae:
     """One SAE. Raises `Sae.DoesNotExist`."""
     return saes(model).get(slug=slug)
+
+
+def happening(model: str = "", sae: str = "") -> QuerySet[Job]:
+    """Jobs that are not over, those that run now first; with slugs, only those that make or use that model or SAE."""
+    rows = Job.objects.filter(state__in=[Job.State.RUNNING, Job.State.QUEUED, Job.State.WAITING])
+    if sae:
+        rows = rows.filter(Q(params__sae=f"{model}/{sae}") | Q(params__model=model, params__slug=sae))
+    elif model:
+        uses = Q(params__model=model) | Q(kind="add_model", params__slug=model) | Q(params__sae__startswith=f"{model}/")
+        rows = rows.filter(uses)
+    return rows.order_by(Case(When(state=Job.State.RUNNING, then=0), default=1), "id")

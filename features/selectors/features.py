@@ -1,13 +1,14 @@
 """Reads of features: one page of a list, and everything about one."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
+from features import keyset
 from features.models import Example, Feature, Sae, Token
-from features.tokens import Span, Vocabulary, spans, text_of, visible
+from features.tokens import Span, Vocabulary, around, spans, text_of, visible
 
 ORDERS = {
     "index": "index",
@@ -16,7 +17,8 @@ ORDERS = {
     "-max_activation": "maximum, largest first",
     "max_activation": "maximum, smallest first",
 }
-SNIPPET_BEFORE, SNIPPET_AFTER = 24, 12
+SNIPPET_BEFORE, SNIPPET_AFTER = 12, 12
+PAGE = 50
 
 
 class FeaturePage(NamedTuple):
@@ -34,6 +36,7 @@ class Band(NamedTuple):
     low: float
     high: float
     examples: "list[ShownExample]"
+    share: float
 
 
 class ShownExample(NamedTuple):
@@ -70,6 +73,19 @@ class FeatureView(NamedTuple):
     bottom_logits: list[TokenLogit]
     nearest: list[tuple[int, float]]
 
+    @property
+    def reads(self) -> list[str]:
+        """Up to three tokens on which the top examples peak, most frequent first, each in two examples or more."""
+        top = next((band.examples for band in self.bands if band.number == 0), [])
+        peaks = Counter(span.text.strip() or visible(span.text) for e in top for span in e.tokens if span.peak)
+        return [text for text, times in peaks.most_common(3) if times > 1 or len(top) == 1]
+
+    @property
+    def writes(self) -> list[str]:
+        """The two tokens that the feature promotes most, without blanks around."""
+        rising = [t.plain.strip() or t.text for t in self.top_logits if t.logit > 0]
+        return list(dict.fromkeys(rising))[:2]
+
 
 def features(sae: Sae, *, order: str = "index", alive: bool | None = None, density_min: float | None = None,
              density_max: float | None = None) -> QuerySet[Feature]:  # fmt: skip
@@ -84,15 +100,22 @@ def features(sae: Sae, *, order: str = "index", alive: bool | None = None, densi
     return rows.order_by("index") if order == "index" else rows.order_by(order, "index")
 
 
+def page(sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any) -> FeaturePage:
+    """One page of `features`, with their snippets, in three queries. Raises `keyset.BadCursor`."""
+    keys = ["index"] if order == "index" else [order, "index"]
+    of = f"features of {sae.pk} {sorted(filters.items())}"
+    rows, after = keyset.page(features(sae, **filters), keys, limit=size, cursor=cursor, of=of)
+    return FeaturePage(rows, snippets(rows, sae.model_id), after)
+
+
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
     """By feature id, the words around the peak of its best example: two queries for any number of features."""
     by_id = {row.pk: row for row in rows}
     best = list(Example.objects.filter(feature__in=by_id, band=0, rank=0).select_related("sequence"))
-    cut = {e.pk: _around(e) for e in best}
-    vocabulary = vocabulary_of(model_id, (i for low, high, e in cut.values() for i in e.sequence.token_ids[low:high]))
+    vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids))
     return {
-        e.feature_id: _spans(e, vocabulary, by_id[e.feature_id].max_activation, low, high)
-        for low, high, e in cut.values()
+        e.feature_id: around(_spans(e, vocabulary, by_id[e.feature_id].max_activation), SNIPPET_BEFORE, SNIPPET_AFTER)
+        for e in best
     }
 
 
@@ -150,22 +173,21 @@ def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) ->
             values=e.values,
         )
         grouped[e.band].append(shown)
+    return [_band(row, number, grouped[number]) for number in sorted(grouped)]
+
+
+def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
+    """The band's edges lie on the grid of the histogram, so its share of the firings is exact."""
+    if number == 0:
+        return Band(0, 0.0, row.max_activation, examples, 1.0)
     edges = sorted(row.band_edges, reverse=True)
-    return [
-        Band(n, edges[n] if n else 0.0, edges[n - 1] if n else row.max_activation, grouped[n]) for n in sorted(grouped)
-    ]
+    low, high = edges[number], edges[number - 1]
+    inside = row.histogram[round(low / row.histogram_width) : round(high / row.histogram_width)]
+    return Band(number, low, min(high, row.max_activation), examples, sum(inside) / row.fires)
 
 
-def _spans(e: Example, vocabulary: Vocabulary, maximum: float, low: int = 0, high: int | None = None) -> list[Span]:
-    high = len(e.sequence.token_ids) if high is None else high
-    fired = [(p - low, v) for p, v in zip(e.positions, e.values, strict=True) if low <= p < high]
-    return spans(
-        e.sequence.token_ids[low:high], vocabulary, [p for p, _ in fired], [v for _, v in fired], e.peak - low, maximum
-    )
-
-
-def _around(e: Example) -> tuple[int, int, Example]:
-    return max(e.peak - SNIPPET_BEFORE, 0), min(e.peak + SNIPPET_AFTER + 1, len(e.sequence.token_ids)), e
+def _spans(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
+    return spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum)
 
 
 def _logits(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:

@@ -1,0 +1,72 @@
+"""Query strings of the pages of SAEs and features, as forms: a wrong value gets a sentence beside its field."""
+
+from typing import Any
+
+from django import forms
+
+from features.selectors import features as select
+
+WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
+ALIVE = [("", "alive"), ("all", "all"), ("dead", "dead")]
+ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
+
+
+class ShareField(forms.Field):
+    """A share from 0 to 1, written as 0.01 or as 1%."""
+
+    def to_python(self, value: Any) -> float | None:
+        """The share, None where the field is empty."""
+        text = str(value or "").strip().replace(",", ".")
+        if not text:
+            return None
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise forms.ValidationError("Write a share from 0 to 1, such as 0.01 or 1%.")
+        return number
+
+
+class BrowseForm(forms.Form):
+    """Which features of an SAE to list, in what order, and after which one."""
+
+    order = forms.ChoiceField(choices=list(select.ORDERS.items()), required=False, label="Order by")
+    alive = forms.ChoiceField(choices=ALIVE, required=False, label="Show")
+    density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
+    density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
+    cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
+
+    def clean_order(self) -> str:
+        """An empty order is by index."""
+        return self.cleaned_data["order"] or "index"
+
+    def clean(self) -> dict[str, Any]:
+        """The ends of the range, in order."""
+        cleaned = super().clean() or {}
+        low, high = cleaned.get("density_min"), cleaned.get("density_max")
+        if low is not None and high is not None and low > high:
+            self.add_error("density_max", "The range ends before it begins.")
+        return cleaned
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `selectors.features.page`; a field that was refused counts as empty."""
+        self.full_clean()
+        found = self.cleaned_data
+        return {
+            "order": found.get("order", "index"),
+            "alive": ALIVE_VALUES[found.get("alive", "")],
+            "density_min": found.get("density_min"),
+            "density_max": found.get("density_max"),
+            "cursor": found.get("cursor", ""),
+        }
+
+
+class ExamplesForm(forms.Form):
+    """How wide to show examples."""
+
+    width = forms.ChoiceField(choices=WIDTHS, required=False)
+
+    def chosen(self) -> str:
+        """The width; an unknown one is a snippet, and the page shows the form's message."""
+        return (self.cleaned_data["width"] if self.is_valid() else "") or "snippet"

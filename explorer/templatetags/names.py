@@ -1,0 +1,41 @@
+"""Names and settings as people read them."""
+
+from pathlib import PurePath
+from typing import Any
+
+from django import template
+
+from explorer.templatetags.numbers import DASH, count
+from features import hooks
+
+register = template.Library()
+
+
+@register.filter
+def hook_words(hook: str) -> str:
+    """Where a hook reads, in words: residual stream after layer 2."""
+    return hooks.read(hook).words
+
+
+@register.filter
+def source_name(source: str) -> str:
+    """A hub id as it is; of a folder only its name, for its path is the machine's own business."""
+    return PurePath(source).name if PurePath(source).is_absolute() else source
+
+
+@register.filter
+def setting(value: Any) -> str:
+    """A setting's value as text: yes and no, thousands apart, a dash where there is none."""
+    if value is None or value == "":
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value) if abs(value) >= 10_000 else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def words(name: str) -> str:
+    """A setting's name as words: learning_rate is “Learning rate”."""
+    return name.replace("_", " ").capitalize()

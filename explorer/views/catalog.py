@@ -1,0 +1,114 @@
+"""Pages of what there is: home, a model, an SAE with its features, and the definitions of all numbers."""
+
+from collections import defaultdict
+from itertools import chain
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer import access
+from explorer.browse import BrowseForm
+from explorer.definitions import DEFINITIONS, GROUPS
+from explorer.http import Choice, HtmxRequest, NotHere, page
+from features.keyset import BadCursor
+from features.models import LanguageModel, Sae
+from features.selectors import catalog
+from features.selectors import features as select
+
+MOST_CHOICES = 20
+MOST_JOBS = 6
+SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
+TRAINING = ("explained_variance", "l0", "dead_share")
+"""What of the last training step is shown until an SAE is evaluated."""
+
+
+@require_safe
+def home(request: HtmxRequest) -> HttpResponse:
+    """What Featurescope is, the models with their SAEs, and what is being made now."""
+    saes = defaultdict(list)
+    for sae in catalog.saes():
+        saes[sae.model_id].append(sae)
+    context = {
+        "models": [(model, saes[model.pk]) for model in catalog.models()],
+        "happening": catalog.happening()[:MOST_JOBS],
+        "may_start_jobs": access.may_start_jobs(request.user),
+    }
+    return page(request, "catalog/home.html", context, {"live": "live"})
+
+
+@require_safe
+def model(request: HtmxRequest, model: str) -> HttpResponse:
+    """A model's shape, hooks and SAEs."""
+    found = find_model(model)
+    saes = list(catalog.saes(model))
+    covered = defaultdict(list)
+    for sae in saes:
+        covered[sae.hook].append(sae)
+    context = {
+        "model": found,
+        "saes": saes,
+        "hooks": [(hook, covered[hook]) for hook in found.hooks],
+        "happening": catalog.happening(model)[:MOST_JOBS],
+        "may_start_jobs": access.may_start_jobs(request.user),
+    }
+    return page(request, "catalog/model.html", context, {"happening": "happening"})
+
+
+@require_safe
+def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
+    """An SAE's quality, how it was made, and its features."""
+    found = find_sae(model, sae)
+    form = BrowseForm(request.GET)
+    wanted = form.arguments()
+    try:
+        listed = select.page(found, **wanted)
+    except BadCursor as error:
+        form.add_error(None, str(error))
+        listed = select.page(found, **wanted | {"cursor": ""})
+    context = {
+        "sae": found,
+        "form": form,
+        "rows": [(row, listed.snippets.get(row.pk, [])) for row in listed.features],
+        "next": listed.next,
+        "settings": [(name, value) for name, value in found.config.items() if name not in SHOWN_ELSEWHERE],
+        "quality": quality(found),
+        "happening": catalog.happening(model, sae)[:MOST_JOBS],
+    }
+    return page(
+        request, "catalog/sae.html", context, {"features": "features", "more": "rows", "happening": "happening"}
+    )
+
+
+def quality(sae: Sae) -> list[tuple[str, float]]:
+    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else its last training step."""
+    if sae.evaluation:
+        return [
+            (f"eval_{name}", value) for name, value in sae.evaluation["values"].items() if f"eval_{name}" in DEFINITIONS
+        ]
+    known = sae.training_metrics
+    return [(f"job_{name}", known[name]) for name in TRAINING if name in known]
+
+
+@require_safe
+def about(request: HtmxRequest) -> HttpResponse:
+    """Every number with its definition."""
+    return page(request, "catalog/about.html", {"groups": GROUPS})
+
+
+def find_model(slug: str) -> LanguageModel:
+    """The model, or a 404 that lists the models."""
+    try:
+        return catalog.model(slug)
+    except LanguageModel.DoesNotExist:
+        known = [Choice(m.slug, m.get_absolute_url()) for m in catalog.models()[:MOST_CHOICES]]
+        raise NotHere(f"There is no model “{slug}”.", known) from None
+
+
+def find_sae(model: str, slug: str) -> Sae:
+    """The SAE, or a 404 that lists the model's SAEs."""
+    try:
+        return catalog.sae(model, slug)
+    except Sae.DoesNotExist:
+        of = find_model(model)
+        known = (Choice(str(sae), sae.get_absolute_url()) for sae in catalog.saes(model)[:MOST_CHOICES])
+        raise NotHere(f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)) from None

@@ -1,0 +1,61 @@
+"""The page of one feature, and a way to a random one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from explorer.browse import ExamplesForm
+from explorer.http import Choice, HtmxRequest, NotHere, page
+from explorer.views.catalog import find_sae
+from features.models import Feature
+from features.selectors import features as select
+
+
+@require_safe
+def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
+    """Everything about one feature."""
+    form = ExamplesForm(request.GET)
+    width = form.chosen()
+    try:
+        view = select.feature(model, sae, index)
+    except (Feature.DoesNotExist, OverflowError):
+        raise _no_feature(model, sae, index) from None
+    context = {
+        "view": view,
+        "feature": view.feature,
+        "sae": view.sae,
+        "form": form,
+        "width": width,
+        "logits": list(zip(bars(view.top_logits), bars(view.bottom_logits), strict=False)),
+    }
+    return page(request, "features/feature.html", context, {"examples": "examples"})
+
+
+def bars(logits: Sequence[select.TokenLogit]) -> list[dict[str, Any]]:
+    """Rows of a logit table, each with its bar's width: 1 for the largest."""
+    largest = max((abs(row.logit) for row in logits), default=0.0) or 1.0
+    return [{"text": row.text, "logit": row.logit, "width": f"{abs(row.logit) / largest:.2f}"} for row in logits]
+
+
+@never_cache
+@require_safe
+def random(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
+    """Go to a live feature drawn at random; to the SAE's page where none is alive."""
+    found = find_sae(model, sae)
+    index = select.random_alive(found)
+    address = found.get_absolute_url()
+    return HttpResponseRedirect(address if index is None else f"{address}{index}/")
+
+
+def _no_feature(model: str, slug: str, index: int) -> NotHere:
+    sae = find_sae(model, slug)
+    back = Choice(str(sae), sae.get_absolute_url())
+    if index >= sae.width:
+        first, last = Choice("0", f"{back.url}0/"), Choice(str(sae.width - 1), f"{back.url}{sae.width - 1}/")
+        return NotHere(f"{sae} has features 0 to {sae.width - 1:,}; there is no {index:,}.", [back, first, last])
+    return NotHere(
+        f"Feature {index:,} of {sae} is not computed yet. Its dashboards appear when their job is done.", [back]
+    )

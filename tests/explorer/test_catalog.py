@@ -1,0 +1,206 @@
+"""Home, model and SAE pages: what they show, what they cost, and what they answer to nonsense."""
+
+import re
+
+import pytest
+from django.test import Client
+
+from features import jobs
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def planted():
+    return builders.planted()
+
+
+def text(client: Client, address: str, **headers: str) -> str:
+    response = client.get(address, headers=headers)
+    assert response.status_code == 200, response.content[:500]
+    return response.content.decode()
+
+
+def cost(client: Client, address: str, django_assert_max_num_queries) -> int:
+    with django_assert_max_num_queries(99) as queries:
+        text(client, address)
+    return len(queries)
+
+
+def test_an_empty_instance_says_what_it_is_and_what_to_do(client):
+    page = text(client, "/")
+    assert "See what a language model has learned" in page
+    assert "No model yet" in page
+
+
+def test_home_shows_the_job_that_makes_the_first_model_and_keeps_asking(client):
+    job = jobs.create("add_model", {"slug": "demo-python", "source": "demo"})
+    page = text(client, "/")
+    assert f'href="/jobs/{job.pk}/"' in page
+    assert 'hx-trigger="every 2s"' in page
+    fragment = text(client, "/", HX_Request="true", HX_Target="live")
+    assert fragment.lstrip().startswith('<div id="live"')
+    assert "<html" not in fragment
+
+
+def test_home_stops_asking_when_nothing_happens(client, planted):
+    page = text(client, "/")
+    assert "every 2s" not in page
+    assert 'href="/tiny/2-res/random/"' in page
+
+
+def test_a_models_page_shows_its_shape_hooks_and_saes(client, planted):
+    page = text(client, "/tiny/")
+    assert "3,456,789" in page
+    assert "blocks.3.hook_resid_post" in page
+    assert 'href="/tiny/2-res/"' in page
+
+
+def test_a_local_folders_path_is_not_shown(client):
+    model = builders.model()
+    model.source = "/home/someone/models/tiny"
+    model.save()
+    page = text(client, "/tiny/")
+    assert "/home/someone" not in page
+    assert "<code>tiny</code>" in page
+
+
+def test_an_saes_page_shows_how_it_was_made_and_its_features(client, planted):
+    page = text(client, "/tiny/2-res/")
+    assert planted.sae.sha256[:10] in page
+    assert "tiny-stories" in page
+    assert "Learning rate" in page
+    assert 'href="/tiny/2-res/0/"' in page
+    assert 'href="/tiny/2-res/3/"' not in page, "feature 3 is dead and hidden by default"
+
+
+def indices(page: str) -> list[int]:
+    return [int(found) for found in re.findall(r'<td class="n"><a href="/tiny/2-res/(\d+)/"', page)]
+
+
+def test_features_are_listed_in_the_order_asked_for(client, planted):
+    assert indices(text(client, "/tiny/2-res/?alive=all")) == list(range(8))
+    assert indices(text(client, "/tiny/2-res/?alive=dead")) == [3]
+    assert indices(text(client, "/tiny/2-res/?order=-max_activation")) == [7, 6, 5, 4, 2, 1, 0]
+
+
+def test_a_range_of_densities_may_be_written_as_percentages(client, planted):
+    densities = {i: planted.feature(i).density for i in range(8)}
+    low, high = sorted(densities.values())[3], sorted(densities.values())[6]
+    wanted = [i for i, d in densities.items() if low <= d <= high]
+    assert indices(text(client, f"/tiny/2-res/?density_min={low!r}&density_max={high * 100!r}%")) == wanted
+
+
+@pytest.mark.parametrize("order", ["index", "-density", "density", "-max_activation", "max_activation"])
+def test_pages_of_a_list_join_without_gap_or_repeat(client, order):
+    builders.planted(width=120)
+    address, seen = f"/tiny/2-res/?alive=all&order={order}", []
+    while address:
+        page = text(client, address)
+        seen += indices(page)
+        more = re.search(r'<a class="button" href="(\?[^"]*cursor=[^"]*)"', page)
+        address = "/tiny/2-res/" + more[1].replace("&amp;", "&") if more else ""
+    assert len(seen) == 120
+    assert sorted(seen) == list(range(120))
+
+
+def test_more_features_come_as_rows_alone(client):
+    builders.planted(width=120)
+    rows = text(client, "/tiny/2-res/?alive=all", HX_Request="true", HX_Target="more")
+    assert rows.lstrip().startswith("<tr")
+    assert "<table" not in rows
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("order=beauty", "Select a valid choice"),
+        ("alive=perhaps", "Select a valid choice"),
+        ("density_min=lots", "Write a share from 0 to 1"),
+        ("density_max=nan", "Write a share from 0 to 1"),
+        ("density_min=0.01&density_max=0.001", "The range ends before it begins"),
+        ("cursor=index~1~1", "The cursor is damaged or belongs to another list"),
+        ("cursor=%00", "characters"),
+    ],
+)
+def test_wrong_queries_get_a_sentence_and_the_list(client, planted, query, sentence):
+    page = text(client, f"/tiny/2-res/?{query}")
+    assert sentence in page
+    assert indices(page)
+
+
+def test_a_cursor_of_another_order_begins_again(client):
+    builders.planted(width=120)
+    page = text(client, "/tiny/2-res/?alive=all")
+    cursor = re.search(r"cursor=([^\"&]+)", page)[1]
+    again = text(client, f"/tiny/2-res/?alive=all&order=-density&cursor={cursor}")
+    assert "belongs to another list" in again
+    assert len(indices(again)) == 50
+
+
+def test_an_sae_whose_job_runs_says_so(client, planted):
+    job = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
+    jobs.create("compute_dashboards", {"sae": "other/2-res", "corpus": "tiny-stories"})
+    page = text(client, "/tiny/2-res/")
+    assert f'href="/jobs/{job.pk}/"' in page
+    assert f'href="/jobs/{job.pk + 1}/"' not in page
+
+
+def test_an_sae_without_dashboards_says_so(client):
+    builders.sae(builders.model())
+    page = text(client, "/tiny/2-res/")
+    assert "dashboards not ready" in page
+    assert "as soon as their dashboards are computed" in page
+    assert client.get("/tiny/2-res/random/").headers["Location"] == "/tiny/2-res/"
+
+
+def test_the_measured_evaluation_replaces_the_last_step_of_training(client, planted):
+    assert "0.83" in text(client, "/tiny/2-res/")
+    planted.sae.evaluation = {"tokens": 50_000, "corpus": "held-out", "values": {"explained_variance": 0.771, "l0": 23.9}}
+    planted.sae.save()
+    page = text(client, "/tiny/2-res/")
+    assert "0.771" in page
+    assert "0.83<" not in page
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence", "link"),
+    [
+        ("/nobody/", "There is no model “nobody”.", 'href="/tiny/"'),
+        ("/nobody/2-res/", "There is no model “nobody”.", 'href="/tiny/"'),
+        ("/tiny/9-res/", "tiny has no SAE “9-res”.", 'href="/tiny/2-res/"'),
+        ("/tiny/2-res/8/", "tiny/2-res has features 0 to 7; there is no 8.", 'href="/tiny/2-res/7/"'),
+        ("/tiny/2-res/99999999999999999999/", "there is no 99,999,999", 'href="/tiny/2-res/"'),
+        ("/tiny/2-res/eight/", "There is no page at this address.", 'href="/"'),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(client, planted, address, sentence, link):
+    response = client.get(address)
+    assert response.status_code == 404
+    assert sentence in response.content.decode()
+    assert link in response.content.decode()
+
+
+def test_lists_cost_the_same_for_10_and_20_rows(client, django_assert_max_num_queries):
+    costs = {}
+    for count in (10, 20):
+        for i in range(count // 2 if count == 20 else 0, count):
+            model = builders.model(f"model-{i}", tokens=[])
+            builders.sae(model)
+            builders.sae(model if i == 0 else builders.LanguageModel.objects.get(slug="model-0"), f"sae-{i}")
+        costs[count] = [cost(client, address, django_assert_max_num_queries) for address in ("/", "/model-0/")]
+    assert costs[10] == costs[20]
+
+
+def test_features_cost_the_same_for_10_and_20_rows(client, django_assert_max_num_queries):
+    for width in (10, 20):
+        builders.planted(width, f"wide-{width}")
+    small, large = (cost(client, f"/wide-{n}/2-res/?alive=all", django_assert_max_num_queries) for n in (10, 20))
+    assert small == large <= 5
+
+
+def test_every_link_in_the_frame_leads_somewhere(client):
+    page = text(client, "/")
+    for address in set(re.findall(r'(?:href|src)="(/[^"]*)"', page)):
+        assert client.get(address).status_code == 200, address

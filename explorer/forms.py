@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
@@ -49,8 +49,8 @@ class SignIn(AuthenticationForm):
         return cleaned
 
 
-class SignUp(BaseUserCreationForm[User]):
-    """A name and a password, twice."""
+class SignUp(UserCreationForm[User]):
+    """A name that nobody has in other capitals either, and a password, twice."""
 
     class Meta:
         model = User

@@ -19,7 +19,7 @@ from features import hooks
 from features.models import Job, LanguageModel, Sae
 
 ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10}
-"""Operations per second of a computer with two cores, for a kind that never finished here. Also names the kinds that count tokens."""
+"""Operations per second of a computer with two cores, for kinds that never finished here; other kinds read no tokens."""
 EARLIER = 5
 
 

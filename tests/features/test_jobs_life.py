@@ -1,0 +1,219 @@
+"""The life of a job: one winner at every change of state, leases that pass, followers that wait, and a pace that is true."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from features import jobs
+from features.models import Job
+from features.records import Metrics, Progress
+
+pytestmark = pytest.mark.django_db
+
+
+def queued(after=None):
+    return jobs.create("add_model", {"slug": "x"}, after=after)
+
+
+def states(*rows):
+    by_id = dict(Job.objects.values_list("id", "state"))
+    return [by_id[row.pk] for row in rows]
+
+
+def lease_passes(job):
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def said(job):
+    return [(e.data.get("state") or e.data.get("text"), e.data.get("note", "")) for e in job.events.order_by("id")]
+
+
+def test_a_job_is_claimed_once():
+    job = queued()
+    assert jobs.claim(job.pk, "one").worker == "one"
+    assert jobs.claim(job.pk, "two") is None
+    job.refresh_from_db()
+    assert (job.worker, job.attempts, job.state) == ("one", 1, "running")
+
+
+def test_a_message_that_comes_again_after_the_end_finds_nothing_to_do():
+    job = queued()
+    jobs.finish(jobs.claim(job.pk, "one"), {"model": "x"})
+    assert jobs.claim(job.pk, "two") is None
+    assert states(job) == ["finished"]
+
+
+def test_a_message_without_a_job_finds_nothing_to_do():
+    assert jobs.claim(12345, "one") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_workers_that_claim_at_once_one_wins():
+    job = queued()
+    barrier, won = threading.Barrier(8), []
+
+    def claim(name):
+        try:
+            barrier.wait()
+            if jobs.claim(job.pk, name):
+                won.append(name)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=claim, args=(f"worker {n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    job.refresh_from_db()
+    assert won == [job.worker]
+    assert job.attempts == 1
+    assert said(job)[1:] == [("running", f"on {job.worker}")]
+
+
+def test_a_heartbeat_renews_the_lease_and_brings_word_of_a_request_to_cancel():
+    job = jobs.claim(queued().pk, "one")
+    before = job.lease_until
+    assert jobs.heartbeat(job) is False
+    job.refresh_from_db()
+    assert job.lease_until > before
+    jobs.cancel(job.pk)
+    assert jobs.heartbeat(job) is True
+
+
+def test_a_job_whose_lease_passed_goes_back_to_the_queue_and_its_old_worker_can_write_no_more():
+    job = jobs.claim(queued().pk, "one")
+    jobs.remember(job, "jobs/1/checkpoints/5")
+    assert jobs.reap() == []
+    lease_passes(job)
+    assert jobs.reap() == [job.pk]
+    again = jobs.claim(job.pk, "two")
+    assert (again.attempts, again.checkpoint) == (2, "jobs/1/checkpoints/5")
+    for write in (
+        lambda: jobs.heartbeat(job),
+        lambda: jobs.progress(job, Progress(1, 2, "tokens", "")),
+        lambda: jobs.remember(job, "elsewhere"),
+        lambda: jobs.finish(job, {}),
+        lambda: jobs.fail(job, "late"),
+        lambda: jobs.stop(job),
+        lambda: jobs.release(job, "late"),
+    ):
+        with pytest.raises(jobs.LostJob):
+            write()
+    assert states(job) == ["running"]
+
+
+def test_a_job_that_kills_its_workers_fails_in_the_end_and_its_followers_are_cancelled():
+    job = queued()
+    follower = queued(after=job)
+    for n in range(jobs.MOST_ATTEMPTS):
+        assert jobs.claim(job.pk, f"worker {n}")
+        lease_passes(job)
+        jobs.reap()
+    assert states(job, follower) == ["failed", "cancelled"]
+    job.refresh_from_db()
+    assert "died 5 times" in job.error
+
+
+def test_a_dead_workers_job_that_was_to_be_cancelled_is_cancelled():
+    job = jobs.claim(queued().pk, "one")
+    jobs.cancel(job.pk)
+    lease_passes(job)
+    jobs.reap()
+    assert states(job) == ["cancelled"]
+
+
+def test_two_reapers_take_a_job_back_once():
+    job = jobs.claim(queued().pk, "one")
+    lease_passes(job)
+    assert (jobs.reap(), jobs.reap()) == ([job.pk], [])
+    assert [state for state, _ in said(job)].count("queued") == 2  # when it was made, and now
+
+
+def test_a_worker_that_must_stop_gives_its_job_back_without_counting_an_attempt():
+    job = jobs.claim(queued().pk, "one")
+    jobs.release(job, "told to stop")
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.lease_until) == ("queued", 0, None)
+
+
+def test_followers_wait_are_queued_one_after_the_other_and_cannot_be_claimed_before():
+    first = queued()
+    second = queued(after=first)
+    third = queued(after=second)
+    assert states(first, second, third) == ["queued", "waiting", "waiting"]
+    assert jobs.claim(second.pk, "one") is None
+    jobs.finish(jobs.claim(first.pk, "one"), {})
+    assert states(first, second, third) == ["finished", "queued", "waiting"]
+    assert (jobs.claim(second.pk, "one").after_id, states(third)) == (first.pk, ["waiting"])
+
+
+@pytest.mark.parametrize("end", [lambda job: jobs.fail(job, "no"), jobs.stop])
+def test_all_that_waited_is_cancelled_where_a_job_does_not_finish(end):
+    first = queued()
+    second = queued(after=first)
+    third = queued(after=second)
+    end(jobs.claim(first.pk, "one"))
+    assert states(second, third) == ["cancelled", "cancelled"]
+    assert said(third)[-1] == ("cancelled", "the job before it did not finish")
+
+
+def test_cancelling_a_waiting_or_queued_job_ends_it_and_all_that_waited_at_once():
+    first = queued()
+    second = queued(after=first)
+    third = queued(after=second)
+    assert jobs.cancel(second.pk, by="ada")
+    assert states(first, second, third) == ["queued", "cancelled", "cancelled"]
+    assert jobs.cancel(first.pk)
+    assert jobs.claim(first.pk, "one") is None
+    assert said(second)[-1] == ("cancelled", "by ada")
+
+
+def test_cancelling_a_running_job_asks_once_and_leaves_the_end_to_its_worker():
+    job = jobs.claim(queued().pk, "one")
+    assert jobs.cancel(job.pk, by="ada")
+    assert not jobs.cancel(job.pk)
+    assert states(job) == ["running"]
+    jobs.stop(job)
+    assert states(job) == ["cancelled"]
+    assert not jobs.cancel(job.pk)
+    assert [text for text, _ in said(job)].count("Cancel requested by ada.") == 1
+
+
+def test_the_pace_counts_from_the_first_word_of_an_attempt_and_not_what_came_before():
+    job = jobs.claim(queued().pk, "one")
+    jobs.progress(job, Progress(1000, 10_000, "tokens", ""))
+    Job.objects.filter(pk=job.pk).update(paced_at=timezone.now() - timedelta(seconds=10))
+    jobs.progress(job, Progress(3000, 10_000, "tokens", ""))
+    job.refresh_from_db()
+    assert job.rate == pytest.approx(200, rel=0.01)
+    assert job.seconds_left == pytest.approx(35, rel=0.01)
+
+
+def test_the_pace_begins_anew_with_an_attempt_a_unit_and_a_step_back():
+    job = jobs.claim(queued().pk, "one")
+    jobs.progress(job, Progress(5000, 10_000, "tokens", ""))
+    lease_passes(job)
+    jobs.reap()
+    again = jobs.claim(job.pk, "two")
+    assert (again.rate, again.seconds_left, again.paced_from) == (None, None, None)
+    for record in (
+        Progress(4000, 10_000, "tokens", ""),
+        Progress(10, 2048, "features", ""),
+        Progress(5, 2048, "features", ""),
+    ):
+        jobs.progress(again, record)
+        again.refresh_from_db()
+        assert again.paced_from == record.done
+
+
+def test_metrics_and_log_lines_of_a_job_stay_in_order():
+    job = jobs.claim(queued().pk, "one")
+    for step in range(3):
+        jobs.metrics(job, Metrics(step, {"loss": float(step)}))
+        jobs.log(job, f"step {step}")
+    assert [e.data["step"] for e in job.events.filter(kind="metrics")] == [0, 1, 2]
+    assert [text for text, _ in said(job) if text and text.startswith("step")] == ["step 0", "step 1", "step 2"]

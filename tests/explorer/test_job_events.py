@@ -35,7 +35,7 @@ def server(transactional_db, tmp_path):
     with (tmp_path / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
-            eventually(lambda: get(port, "/healthz")[0] == 200, seconds=20)
+            eventually(lambda: get(port, "/healthz")[0] == 200, seconds=60)
             yield port
         finally:
             process.terminate()
@@ -50,7 +50,7 @@ def get(port, path):
         asked.request("GET", path)
         answer = asked.getresponse()
         return answer.status, answer.read()
-    except ConnectionError:
+    except OSError:
         return 0, b""
 
 

@@ -83,9 +83,18 @@ def release(var: Path, wait: float = 10.0) -> bool:
 def _start_keeper(var: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "explorer.keeper", str(var)]
     root = Path(__file__).resolve().parent.parent
-    keeper = subprocess.Popen(
-        command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    (var / "logs").mkdir(exist_ok=True)
+    # Its errors go to a file: it may outlive us, and would hold our own error stream open for whoever reads that.
+    with (var / "logs" / "postgres.log").open("a") as log:
+        keeper = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
     assert keeper.stdout is not None
     said = ""
     for line in keeper.stdout:

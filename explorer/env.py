@@ -102,7 +102,7 @@ def database(name: str, about: str) -> dict[str, Any] | None:
         parts = dict(conninfo_to_dict(address))
     except ProgrammingError as error:
         raise ImproperlyConfigured(f"{name} cannot be read: {error}") from error
-    if not parts.get("dbname"):
+    if not parts.get("dbname") or not str(parts.get("port") or "0").isdigit():
         raise ImproperlyConfigured(f"{name} must name a database: postgresql://user:password@host:5432/database")
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     found = {ours: str(parts.pop(theirs, "") or "") for ours, theirs in names.items()}

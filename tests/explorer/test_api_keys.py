@@ -47,7 +47,11 @@ def test_a_key_of_a_member_may_not_start_jobs(client):
     _ada, ben, _cam = builders.cast()
     response = post(client, "jobs/", JOB, **bearer(ApiKey.create(ben, "x")[1]))
     assert response.status_code == 403
-    assert response.json()["error"] == {"code": "permission_denied", "message": "Only staff may start jobs.", "fields": {}}
+    assert response.json()["error"] == {
+        "code": "permission_denied",
+        "message": "Only staff may start jobs.",
+        "fields": {},
+    }
     assert not Job.objects.exists()
 
 

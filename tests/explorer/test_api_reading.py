@@ -1,16 +1,14 @@
 """Reading through the API: the same rows and numbers as the pages, a constant number of queries, pages by cursor."""
 
-import json
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from features import jobs as life
 from features.models import Feature
-from features.records import LogLine, Metrics
+from features.records import Metrics
 from features.selectors import features as selectors
 from tests import builders
 
@@ -41,7 +39,9 @@ def everything(api, path, **query):
 
 
 def queries(client, path):
-    with CaptureQueriesContext(connection, ) as seen:
+    with CaptureQueriesContext(
+        connection,
+    ) as seen:
         assert client.get(path).status_code == 200
     return len(seen)
 
@@ -119,7 +119,9 @@ def test_pages_hold_every_feature_once_and_in_order(api, order, limit):
     planted = builders.planted(20)  # with ties: the dead ones all have a density of 0
     rows = everything(api, "features/tiny/2-res/", order=order, limit=limit)
     key, falls = order.lstrip("-"), order.startswith("-")
-    expected = sorted(Feature.objects.filter(sae=planted.sae), key=lambda f: (-getattr(f, key) if falls else getattr(f, key), f.index))
+    expected = sorted(
+        Feature.objects.filter(sae=planted.sae), key=lambda f: (-getattr(f, key) if falls else getattr(f, key), f.index)
+    )
     assert [row["index"] for row in rows] == [feature.index for feature in expected]
 
 

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
+
+from explorer.api.v1.exceptions import TooLarge
 
 log = logging.getLogger("explorer.api")
 
@@ -25,12 +27,16 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge()
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):
         return answer("bad_request", "The request is malformed, or has more parameters than any needs.", status=400)
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
-        return answer("server_error", "Something broke here. It was logged; it is not your request's fault.", status=500)
+        return answer(
+            "server_error", "Something broke here. It was logged; it is not your request's fault.", status=500
+        )
     fields = dict(_fields(error.detail)) if isinstance(error, exceptions.ValidationError) else {}
     message = " ".join(_sentences(fields)) if fields else str(error.detail)
     response = answer(_code(error), message, fields, status=error.status_code)

@@ -33,7 +33,7 @@ def paged(
     query: dict[str, Any],
     present: Callable[..., serializers.BaseSerializer[Any]],
 ) -> Response:
-    """One page of `rows` in order of `keys`, written by the serializer that `present(rows, many=True)` is. Raises `ValidationError`."""
+    """One page of `rows` in order of `keys`, written by `present(rows, many=True)`. Raises `ValidationError`."""
     filters = sorted((name, value) for name, value in query.items() if name not in {"limit", "cursor"})
     try:
         page = keyset.page(

@@ -4,29 +4,23 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any
 
-from django.conf import settings
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
-from explorer.api.v1.exceptions import TooLarge
 from explorer.api.v1.fields import Query
 
 
 class SafeJSONParser(JSONParser):
-    """JSON of bounded size and depth that PostgreSQL can keep: no half of a surrogate pair, no NUL in a name."""
+    """JSON that Python can hold and PostgreSQL can keep: not nested too deeply, no half of a surrogate pair."""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """The body as Python data. Raises `ParseError` or `TooLarge`."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        body = stream.read(limit + 1)
-        if len(body) > limit:
-            raise TooLarge(f"A request has at most {limit:,} bytes.")
+        """The body as Python data; its size was checked by Django. Raises `ParseError`."""
         try:
-            data = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+            data = json.loads(stream.read().decode("utf-8"), parse_constant=_refuse)
             json.dumps(data, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise ParseError("The text holds half of a surrogate pair.") from None

@@ -25,7 +25,9 @@ class Command(BaseCommand):
             raise CommandError("--name must have 1 to 100 characters that can be printed.")
         user = User.objects.filter(username=username).first() if "\0" not in username else None
         if user is None:
-            raise CommandError(f"There is no user “{username}”. Make one at /accounts/ or with manage.py createsuperuser.")
+            raise CommandError(
+                f"There is no user “{username}”. Make one at /accounts/ or with manage.py createsuperuser."
+            )
         if not user.is_active:
             raise CommandError(f"The user “{username}” is not active, so no key of theirs would work.")
         _row, key = ApiKey.create(user, name)

@@ -32,7 +32,8 @@ class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
         ]  # fmt: skip
         read_only_fields = fields
         extra_kwargs = {
-            name: {"help_text": about(name)} for name in ("layers", "d_model", "parameters", "vocabulary_size", "context_size")
+            name: {"help_text": about(name)}
+            for name in ("layers", "d_model", "parameters", "vocabulary_size", "context_size")
         }
 
 

@@ -37,7 +37,9 @@ class SpanSerializer(serializers.Serializer[Any]):
     text = TextField(help_text="Its text, blanks and line ends as they are.")
     position = serializers.IntegerField(help_text="Of its first token, from the beginning of the list.")
     token_ids = serializers.ListField(child=serializers.IntegerField())
-    value = serializers.FloatField(allow_null=True, help_text="Largest activation of its tokens; null where none fires.")
+    value = serializers.FloatField(
+        allow_null=True, help_text="Largest activation of its tokens; null where none fires."
+    )
     peak = serializers.BooleanField(help_text="Whether the firing that put the example here is in it.")
     special = serializers.BooleanField(help_text="Whether it is a special token: those are never counted.")
 
@@ -52,7 +54,9 @@ class FeatureSerializer(serializers.Serializer[Any]):
     density = serializers.FloatField(help_text=about("density"))
     max_activation = serializers.FloatField(help_text=about("max_activation"))
     mean_activation = serializers.FloatField(help_text=about("mean_activation"))
-    snippet = serializers.SerializerMethodField(help_text="The words around the peak of its best example; empty where it is dead.")
+    snippet = serializers.SerializerMethodField(
+        help_text="The words around its best example's peak; empty where it is dead."
+    )
 
     @extend_schema_field(SpanSerializer(many=True))
     def get_snippet(self, feature: Any) -> Any:
@@ -89,7 +93,9 @@ class ExampleSerializer(serializers.Serializer[Any]):
     value = serializers.FloatField(help_text="Activation at the peak.")
     peak = serializers.IntegerField(help_text="Position of the firing that put the example here.")
     document = TextField(help_text="Name of the document that the context begins in.")
-    context = serializers.IntegerField(source="position", help_text="Place in the corpus as packed, counted in contexts.")
+    context = serializers.IntegerField(
+        source="position", help_text="Place in the corpus as packed, counted in contexts."
+    )
     token_ids = serializers.SerializerMethodField()
     positions = serializers.ListField(child=serializers.IntegerField(), help_text="Where it fires.")
     values = serializers.ListField(child=serializers.FloatField(), help_text="How strongly, for every position.")

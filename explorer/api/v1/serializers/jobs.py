@@ -38,7 +38,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
     params = serializers.DictField(read_only=True, help_text="The settings, as they were checked.")
     created_by = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True, help_text="Null where a command or the first run started it."
+        slug_field="username",
+        read_only=True,
+        allow_null=True,
+        help_text="Null where a command or the first run started it.",
     )
     after = serializers.IntegerField(
         source="after_id", read_only=True, allow_null=True, help_text="Id of the job that it waits for."

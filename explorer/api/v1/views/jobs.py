@@ -38,7 +38,9 @@ class Kinds(APIView):
     def get(self, request: Request) -> Response:
         """List the kinds of job with their settings, defaults and ranges."""
         query(request)
-        return Response({"next": None, "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data})
+        return Response(
+            {"next": None, "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data}
+        )
 
 
 class Jobs(APIView):
@@ -52,7 +54,9 @@ class Jobs(APIView):
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
         asked = query(request, JobQuery)
-        return paged(request, selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer)
+        return paged(
+            request, selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer
+        )
 
     @operation(
         "start_job", JobSerializer, 403, 413, 415, success=201, request=JobRequestSerializer, examples=examples.JOB
@@ -120,4 +124,6 @@ def _job(pk: int) -> Any:
 
 def _refusal(errors: dict[str, list[str]]) -> ValidationError:
     """The form's errors under the names that they have in the request's body."""
-    return ValidationError({"params" if name == "__all__" else f"params.{name}": texts for name, texts in errors.items()})
+    return ValidationError(
+        {"params" if name == "__all__" else f"params.{name}": texts for name, texts in errors.items()}
+    )

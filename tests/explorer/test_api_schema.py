@@ -1,0 +1,175 @@
+"""The schema is the contract: it is valid, every address is in it, and every answer is what it says."""
+
+import re
+
+import pytest
+from django.core.management import call_command
+from django.urls import URLPattern, URLResolver, get_resolver
+from jsonschema import Draft202012Validator, FormatChecker
+
+from explorer.models import ApiKey, User
+from features import jobs as life
+from features.records import Evaluation, Metrics, Progress
+from features.selectors import features as selectors
+from features.services import catalog
+from tests import builders
+
+PLACES = {"{model}": "tiny", "{sae}": "2-res", "{index}": "0", "{corpus}": "tiny-stories"}
+
+
+@pytest.fixture
+def schema(client, db):
+    response = client.get("/api/v1/schema/")
+    assert response.status_code == 200
+    return response.json()
+
+
+@pytest.fixture
+def rows(db):
+    """Something behind every address; the id of a job with every kind of event."""
+    planted = builders.planted()
+    builders.sae(planted.model, "3-res")
+    values = {"l0": 24.0, "explained_variance": 0.83}
+    catalog.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
+    ada, _ben, _cam = builders.cast()
+    job = life.claim(life.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
+    life.progress(job, Progress(1, 2, "tokens", "reading"))
+    life.metrics(job, Metrics(1, {"loss": 0.5}))
+    life.log(job, "Half way.")
+    life.create("train_sae", {"width": 8}, after=job)
+    return job.pk
+
+
+def operations(schema):
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def strict(node):
+    """The same schema, in which an object has no properties but those named."""
+    if isinstance(node, list):
+        return [strict(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {name: strict(value) for name, value in node.items()}
+    if node.get("type") == "object" and "properties" in node:
+        node["additionalProperties"] = False
+        assert set(node.get("required", [])) == set(node["properties"]), "every property is always there"
+    return node
+
+
+def check(schema, operation, status, value):
+    """Raise where `value` is not what `operation` says that it answers with `status`."""
+    content = operation["responses"][str(status)]["content"]
+    assert list(content) == ["application/json"]
+    answers = {name: node for name, node in schema["components"]["schemas"].items() if not name.endswith("Request")}
+    whole = {**content["application/json"]["schema"], "components": {"schemas": strict(answers)}}
+    Draft202012Validator(whole, format_checker=FormatChecker()).validate(value)
+
+
+def filled(path, job):
+    for name, value in PLACES.items():
+        path = path.replace(name, value)
+    return path.replace("{id}", str(job))
+
+
+def test_the_schema_is_valid_and_made_without_a_warning(tmp_path, db):
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
+
+
+def test_every_operation_is_described(schema):
+    for name, operation in operations(schema):
+        assert operation["description"], name
+        assert {"400", "401", "429"} <= operation["responses"].keys(), name
+        for status, response in operation["responses"].items():
+            content = response["content"]["application/json"]["schema"]
+            assert "$ref" in content, f"{name} {status} has no schema of its own"
+            if int(status) >= 400:
+                assert content["$ref"] == "#/components/schemas/Error"
+        for parameter in operation.get("parameters", []):
+            assert parameter["in"] == "path" or parameter.get("description") or "enum" in parameter["schema"], parameter
+
+
+def test_every_property_of_every_answer_is_named_by_its_schema(schema):
+    loose = {
+        name
+        for name, node in schema["components"]["schemas"].items()
+        if "properties" not in node and "enum" not in node
+    }
+    assert loose == set()
+
+
+def test_whoever_reads_needs_no_key_and_whoever_writes_does(schema):
+    for name, operation in operations(schema):
+        open_to_all = {} in operation["security"]
+        assert open_to_all == name.startswith("GET"), name
+        assert {"key": []} in operation["security"]
+
+
+def test_every_answer_is_what_the_schema_says(schema, client, rows):
+    called = set()
+    for name, operation in operations(schema):
+        method, path = name.split()
+        if method != "GET":
+            continue
+        response = client.get(filled(path, rows))
+        assert response.status_code == 200, name
+        check(schema, operation, 200, response.json())
+        assert response.json().get("results") != [], f"{name} was tried without rows"
+        called.add(name)
+    assert len(called) >= 11
+
+
+@pytest.mark.parametrize("order", selectors.ORDERS)
+def test_every_feature_is_what_the_schema_says(schema, client, rows, order):
+    operation = schema["paths"]["/api/v1/features/{model}/{sae}/{index}/"]["get"]
+    for row in client.get("/api/v1/features/tiny/2-res/", {"order": order}).json()["results"]:
+        check(schema, operation, 200, client.get(f"/api/v1{row['url'].replace('/tiny', '/features/tiny')}").json())
+
+
+def test_what_writes_answers_as_the_schema_says(schema, client, rows):
+    extra = {"HTTP_AUTHORIZATION": f"Bearer {ApiKey.create(User.objects.get(username='ada'), 'x')[1]}"}
+    start = schema["paths"]["/api/v1/jobs/"]["post"]
+    body = {"kind": "add_corpus", "params": {"slug": "b", "source": "python-stdlib"}}
+    response = client.post("/api/v1/jobs/", body, content_type="application/json", **extra)
+    check(schema, start, 201, response.json())
+    refused = client.post("/api/v1/jobs/", {}, content_type="application/json", **extra)
+    check(schema, start, 400, refused.json())
+    cancel = schema["paths"]["/api/v1/jobs/{id}/cancel/"]["post"]
+    check(schema, cancel, 200, client.post(f"/api/v1/jobs/{rows}/cancel/", **extra).json())
+    check(schema, cancel, 401, client.post(f"/api/v1/jobs/{rows}/cancel/").json())
+
+
+def test_examples_in_the_schema_are_true_to_it(schema):
+    tried = 0
+    for _name, operation in operations(schema):
+        for status, response in operation["responses"].items():
+            for example in response["content"]["application/json"].get("examples", {}).values():
+                check(schema, operation, status, example["value"])
+                tried += 1
+    assert tried
+
+
+def test_examples_of_requests_name_settings_that_exist(schema, client):
+    kinds = {kind["kind"]: kind for kind in client.get("/api/v1/kinds/").json()["results"]}
+    content = schema["paths"]["/api/v1/jobs/"]["post"]["requestBody"]["content"]["application/json"]
+    assert len(content["examples"]) == 2
+    for example in content["examples"].values():
+        settings = {setting["name"]: setting for setting in kinds[example["value"]["kind"]]["settings"]}
+        given = example["value"]["params"].keys()
+        assert given <= settings.keys()
+        assert {name for name, setting in settings.items() if setting["required"]} <= given
+
+
+def routes(patterns=None, before=""):
+    for pattern in patterns or get_resolver("explorer.api.urls").url_patterns:
+        path = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern) and not path.startswith(("^", "docs")):
+            yield "/api/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path).replace("{pk}", "{id}")
+
+
+def test_every_address_is_in_the_schema(schema):
+    assert {path for path in routes() if path != "/api/v1/schema/"} == schema["paths"].keys()

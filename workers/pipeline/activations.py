@@ -34,6 +34,9 @@ class Place(NamedTuple):
     served: int = 0
 
 
+START = Place()
+
+
 def counted(
     ids: Int64[Tensor, "batch pos"], activations: Float[Tensor, "batch pos d_in"], special: Int64[Tensor, " special"]
 ) -> Bool[Tensor, "batch pos"]:
@@ -54,7 +57,7 @@ class ActivationStream:
         batch_tokens: int,
         context_size: int,
         seed: int = 0,
-        place: Place = Place(),
+        place: Place = START,
     ) -> None:
         self.language, self.hook, self.sequences, self.seed = language, hook, sequences, seed
         self.batch_tokens = batch_tokens
@@ -69,10 +72,11 @@ class ActivationStream:
 
     def __next__(self) -> Float[Tensor, "batch d_in"]:
         """The next batch of about `batch_tokens` tokens (a block is cut into equal parts, so that none is left over)."""
+        if not self._batches:
+            self._load()
         if self.place.served >= len(self._batches):
-            if self._batches:
-                self.place = Place(self.place.epoch, self.place.contexts + self._size, 0)
-            self._next_block()
+            self.place = Place(self.place.epoch, self.place.contexts + self._size, 0)
+            self._load()
         batch = self._batches[self.place.served]
         self.place = self.place._replace(served=self.place.served + 1)
         return batch
@@ -80,15 +84,16 @@ class ActivationStream:
     def block(self) -> Float[Tensor, "tokens d_in"]:
         """All activations of the block that the next batch comes from."""
         if not self._batches:
-            self._next_block()
+            self._load()
         return torch.cat(self._batches)
 
-    def _next_block(self) -> None:
+    def _load(self) -> None:
+        """Harvest and shuffle the block that `place` says, from the next contexts of the corpus."""
         contexts = list(islice(self._contexts, self.block_contexts))
         if not contexts:
             if not self.place.contexts:
                 raise BadInput("corpus", "The corpus holds not a single context to train on.")
-            self.place = Place(self.place.epoch + 1, 0, self.place.served)
+            self.place = Place(self.place.epoch + 1)
             self._contexts = self.sequences()
             contexts = list(islice(self._contexts, self.block_contexts))
         kept = []
@@ -97,6 +102,8 @@ class ActivationStream:
             for found in harvest(self.language, [self.hook], [at]):
                 kept.append(found[self.hook][counted(at, found[self.hook], self.language.special_ids)])
         tokens = torch.cat(kept)
+        if not len(tokens):
+            raise BadInput("corpus", f"{len(contexts)} contexts of the corpus hold special tokens only.")
         chance = torch.Generator().manual_seed(hash((self.seed, self.place.epoch, self.place.contexts)) % 2**63)
         order = torch.randperm(len(tokens), generator=chance).to(tokens.device)
         self._batches = list(tokens[order].tensor_split(max(1, round(len(tokens) / self.batch_tokens))))

@@ -1,5 +1,6 @@
 """What can be trained: the settings a person gives, and how each architecture turns them into SAELens's configuration."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from sae_lens import (
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
+
+L1_PER_ROOT = 0.1
 
 
 class TrainSettings(NamedTuple):
@@ -63,13 +66,18 @@ def _matryoshka(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEC
 
 
 def _standard(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    weight = 5.0 if settings.l1_coefficient is None else settings.l1_coefficient
+    weight = _l1(settings, common)
     return StandardTrainingSAEConfig(l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common)
 
 
 def _gated(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    weight = 5.0 if settings.l1_coefficient is None else settings.l1_coefficient
+    weight = _l1(settings, common)
     return GatedTrainingSAEConfig(l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common)
+
+
+def _l1(settings: TrainSettings, common: dict[str, Any]) -> float:
+    """Activations grow with the norm of the inputs, sqrt(d_in), and squared errors with its square: so must the weight."""
+    return L1_PER_ROOT * math.sqrt(common["d_in"]) if settings.l1_coefficient is None else settings.l1_coefficient
 
 
 def _jumprelu(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:

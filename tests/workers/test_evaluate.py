@@ -1,0 +1,192 @@
+"""Every number of an evaluation against a slow reference of a few lines, and against SAEs whose answer is known."""
+
+import math
+
+import pytest
+import torch
+from sae_lens import StandardSAE, StandardSAEConfig, TopKSAE, TopKSAEConfig
+
+from features.records import Evaluation, LogLine, Progress
+from workers.pipeline.errors import BadInput
+from workers.pipeline.evaluate import DENSITY_EDGES, density_histogram, evaluate
+from workers.pipeline.harvest import harvest
+from workers.pipeline.hooks import resolve
+from workers.pipeline.tokens import pack
+
+HOOK = "blocks.1.hook_resid_post"
+
+
+@pytest.fixture(scope="module")
+def contexts(llama, texts):
+    """Forty contexts of 24 tokens, some with a separator in the middle."""
+    found = [sequence for sequence, _ in zip(pack(texts, llama.tokenizer, 24), range(40), strict=False)]
+    assert any(0 in sequence.token_ids[1:] for sequence in found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sae():
+    torch.manual_seed(3)
+    made = TopKSAE(TopKSAEConfig(d_in=32, d_sae=100, k=5)).requires_grad_(False)
+    made.b_enc.uniform_(-1, 1)
+    made.b_enc[:10] = -1e6  # these never fire
+    return made
+
+
+def identity() -> StandardSAE:
+    """Feature i is the positive part of dimension i, feature 32 + i the negative: reconstruction is exact."""
+    made = StandardSAE(StandardSAEConfig(d_in=32, d_sae=64)).requires_grad_(False)
+    made.W_dec.copy_(torch.cat([torch.eye(32), -torch.eye(32)]))
+    made.W_enc.copy_(made.W_dec.T)
+    return made
+
+
+def result(*arguments) -> Evaluation:
+    return list(evaluate(*arguments))[-1]
+
+
+def reference(language, sae, contexts) -> dict[str, float]:
+    """One context and one position at a time, in plain float64."""
+    x, y, codes, ce, kl = [], [], [], [[], [], []], [[], []]
+    block = resolve(language.model, HOOK).module
+    for sequence in contexts:
+        ids = torch.tensor([sequence.token_ids])
+        keep = [place for place, index in enumerate(sequence.token_ids) if index != 0]
+        acts = next(harvest(language, [HOOK], [ids]))[HOOK][0]
+        for place in keep:
+            x.append(acts[place].double())
+            codes.append(sae.encode(acts[place]))
+            y.append(sae.decode(codes[-1]).double())
+        outcomes = []
+        for change in (None, lambda a: sae.decode(sae.encode(a)), torch.zeros_like):
+
+            def swap(_, __, output, change=change, keep=keep):
+                new = output.clone()
+                for place in keep:
+                    new[0, place] = change(output[0, place])
+                return new
+
+            handle = block.register_forward_hook(swap) if change else None
+            outcomes.append(language.model(ids).logits[0].double().log_softmax(-1))
+            if handle:
+                handle.remove()
+        for place in range(len(sequence.token_ids) - 1):
+            target = sequence.token_ids[place + 1]
+            if sequence.token_ids[place] and target:
+                for kind in range(3):
+                    ce[kind].append(-outcomes[kind][place, target])
+                for kind in (1, 2):
+                    p, q = outcomes[0][place], outcomes[kind][place]
+                    kl[kind - 1].append((p.exp() * (p - q)).sum())
+    x, y, codes = torch.stack(x), torch.stack(y), torch.stack(codes)
+    error = (x - y).pow(2).sum(-1)
+    mean = lambda values: torch.stack(values).mean().item()  # noqa: E731
+    original, with_sae, zero = (mean(values) for values in ce)
+    kl_sae, kl_zero = (mean(values) for values in kl)
+    shares = (codes != 0).double().mean(0)
+    return {
+        "l0": (codes != 0).double().sum(-1).mean().item(),
+        "explained_variance": 1 - (error.mean() / (x - x.mean(0)).pow(2).sum(-1).mean()).item(),
+        "mse": error.mean().item(),
+        "cosine": torch.nn.functional.cosine_similarity(x, y, dim=-1).mean().item(),
+        "l2_ratio": (y.norm(dim=-1) / x.norm(dim=-1)).mean().item(),
+        "dead_share": (shares == 0).double().mean().item(),
+        "dense_share": (shares > 0.1).double().mean().item(),
+        "encoder_decoder_cosine": torch.nn.functional.cosine_similarity(sae.W_enc.T, sae.W_dec, dim=-1).mean().item(),
+        "ce_original": original,
+        "ce_sae": with_sae,
+        "ce_zero": zero,
+        "kl_sae": kl_sae,
+        "kl_zero": kl_zero,
+        "ce_loss_score": (zero - with_sae) / (zero - original),
+        "kl_score": (kl_zero - kl_sae) / kl_zero,
+    }
+
+
+def test_every_number_equals_the_reference(llama, sae, contexts):
+    measured = result(llama, sae, HOOK, contexts, 10**6)
+    expected = reference(llama, sae, contexts)
+    assert measured.values.keys() == expected.keys()
+    for name, value in expected.items():
+        assert measured.values[name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
+    assert measured.tokens == sum(index != 0 for sequence in contexts for index in sequence.token_ids)
+    assert expected["dead_share"] >= 0.1
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("hook", [HOOK, "blocks.1.hook_mlp_out", "blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"])
+def test_a_perfect_sae_costs_the_model_nothing(languages, family, hook, contexts):
+    values = result(languages[family], identity(), hook, contexts[:8], 10**6).values
+    assert values["explained_variance"] == pytest.approx(1)
+    assert values["ce_sae"] == pytest.approx(values["ce_original"], abs=1e-5)
+    assert values["kl_sae"] == pytest.approx(0, abs=1e-5)
+    assert values["ce_zero"] != pytest.approx(values["ce_original"], abs=1e-3)
+    assert (values["cosine"], values["l2_ratio"]) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_an_sae_that_only_knows_the_mean_explains_nothing(llama, contexts):
+    made = identity()
+    made.W_dec.zero_()
+    ids = torch.tensor([sequence.token_ids for sequence in contexts])
+    made.b_dec.copy_(next(harvest(llama, [HOOK], [ids]))[HOOK][ids != 0].mean(0))
+    made.cfg.apply_b_dec_to_input = False
+    assert result(llama, made, HOOK, contexts, 10**6).values["explained_variance"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_batch_size_changes_nothing(llama, sae, contexts, monkeypatch):
+    whole = result(llama, sae, HOOK, contexts, 10**6)
+    monkeypatch.setattr("workers.pipeline.evaluate.LOGITS_AT_ONCE", 400 * 24 * 3)
+    parts = result(llama, sae, HOOK, contexts, 10**6)
+    assert parts.density_histogram == whole.density_histogram
+    for name, value in whole.values.items():
+        assert parts.values[name] == pytest.approx(value, rel=1e-5), name
+
+
+def test_it_stops_after_the_tokens_asked_for_and_tells_progress(llama, sae, contexts, monkeypatch):
+    monkeypatch.setattr("workers.pipeline.evaluate.LOGITS_AT_ONCE", 1)
+    records = list(evaluate(llama, sae, HOOK, contexts, 100))
+    progress = [record for record in records if isinstance(record, Progress)]
+    assert 100 <= records[-1].tokens < 124
+    assert [p.done for p in progress] == sorted({p.done for p in progress})
+    assert (progress[-1].done, progress[-1].total) == (100, 100)
+
+
+def test_text_that_ends_early_is_mentioned(llama, sae, contexts):
+    records = list(evaluate(llama, sae, HOOK, contexts[:2], 10**6))
+    assert any(isinstance(record, LogLine) and "ended after" in record.text for record in records)
+
+
+def test_a_request_to_stop_ends_without_a_result(llama, sae, contexts):
+    records = list(evaluate(llama, sae, HOOK, contexts, 100, lambda: True))
+    assert not any(isinstance(record, Evaluation) for record in records)
+
+
+def test_densities_fall_into_their_bins():
+    fires = torch.tensor([0, 1, 10, 100, 1000, 999])
+    counts = density_histogram(fires, 1000)
+    assert len(counts) == len(DENSITY_EDGES) - 1 == 28
+    filled = {round(DENSITY_EDGES[place], 2): count for place, count in enumerate(counts) if count}
+    assert filled == {-3.0: 1, -2.0: 1, -1.0: 1, -0.25: 2}
+    assert sum(density_histogram(torch.tensor([1]), 10**9)) == 1
+
+
+def test_an_sae_of_another_width_is_refused(llama, contexts):
+    small = TopKSAE(TopKSAEConfig(d_in=16, d_sae=20, k=2))
+    with pytest.raises(BadInput, match="16") as caught:
+        result(llama, small, HOOK, contexts, 100)
+    assert caught.value.field == "hook"
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_held_out_text_without_tokens_is_refused(llama, sae, contexts, empty):
+    nothing = [] if empty == [] else [contexts[0]._replace(token_ids=[0] * 24)]
+    with pytest.raises(BadInput) as caught:
+        result(llama, sae, HOOK, nothing, 100)
+    assert caught.value.field == "corpus"
+
+
+def test_a_model_with_nothing_to_predict_gives_no_number_rather_than_nonsense(llama, sae, contexts):
+    lone = [contexts[0]._replace(token_ids=[0, 5, 0, 7])]
+    values = result(llama, sae, HOOK, lone, 100).values
+    assert "ce_original" not in values
+    assert all(math.isfinite(value) for value in values.values())

@@ -1,0 +1,181 @@
+"""An SAE is loaded on one scale, whatever way it was trained and saved, or refused with what is wrong."""
+
+import json
+
+import pytest
+import torch
+from sae_lens import SAE
+from sae_lens.registry import get_sae_training_class
+from sae_lens.training.activation_scaler import ActivationScaler
+from safetensors.torch import load_file, save_file
+
+from workers.pipeline.errors import BadInput
+from workers.pipeline.hooks import resolve
+from workers.pipeline.saes import CONFIG, SCALER, WEIGHTS, content_hash, load_sae, require_fit, save_sae
+
+SPECIFIC = {
+    "topk": {"k": 4},
+    "batchtopk": {"k": 4.0},
+    "matryoshka_batchtopk": {"k": 4.0, "matryoshka_widths": [16, 48]},
+    "standard": {},
+    "jumprelu": {},
+    "gated": {},
+}
+SCALE = 0.25
+X = torch.randn(200, 16, generator=torch.Generator().manual_seed(0)) * 8
+
+
+def training_sae(architecture: str):
+    """Random weights with decoder norms from 0.2 to 3, trained (it says) on inputs multiplied by a scale."""
+    torch.manual_seed(1)
+    cls, config = get_sae_training_class(architecture)
+    mode = "expected_average_only_in"
+    sae = cls(config(d_in=16, d_sae=48, normalize_activations=mode, **SPECIFIC[architecture]))
+    with torch.no_grad():
+        for name, parameter in sae.named_parameters():
+            if name != "threshold":
+                parameter.copy_(torch.randn_like(parameter) * 0.3)
+        sae.W_dec.mul_(torch.linspace(0.2, 3, 48)[:, None] / sae.W_dec.norm(dim=-1, keepdim=True))
+        if architecture == "jumprelu":
+            sae.threshold.uniform_(0.1, 0.5)
+        if hasattr(sae, "topk_threshold"):
+            sae.topk_threshold.fill_(0.8)
+    return sae
+
+
+def reference(sae, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(activation times decoder norm, reconstruction) in the units of x, straight from the training SAE's definition."""
+    scaled = x * SCALE
+    if hasattr(sae, "topk_threshold"):
+        pre = ((scaled - sae.b_dec) @ sae.W_enc + sae.b_enc).relu() * sae.W_dec.norm(dim=-1)
+        codes = pre * (pre > sae.topk_threshold)
+        return codes / SCALE, (codes @ (sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True)) + sae.b_dec) / SCALE
+    codes = sae.encode(scaled)
+    by_norm = codes if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False) else codes * sae.W_dec.norm(dim=-1)
+    return by_norm / SCALE, sae.decode(codes) / SCALE
+
+
+@pytest.mark.parametrize("architecture", SPECIFIC)
+def test_a_checkpoint_is_folded_to_unit_decoders_on_the_scale_of_the_model(architecture, tmp_path):
+    sae = training_sae(architecture)
+    sae.save_model(tmp_path)
+    ActivationScaler(scaling_factor=SCALE).save(str(tmp_path / SCALER))
+    loaded = load_sae(str(tmp_path))
+    with torch.no_grad():
+        codes, rebuilt = reference(sae, X)
+    assert (codes != 0).any()
+    torch.testing.assert_close(loaded.encode(X), codes, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(loaded.decode(loaded.encode(X)), rebuilt, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(loaded.W_dec.norm(dim=-1), torch.ones(48))
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.mark.parametrize("architecture", SPECIFIC)
+def test_a_checkpoint_without_its_scale_is_refused(architecture, tmp_path):
+    training_sae(architecture).save_model(tmp_path)
+    assert "unfolded" in refusal(tmp_path).message
+
+
+@pytest.mark.parametrize("architecture", SPECIFIC)
+def test_saving_and_loading_changes_no_activation(architecture, tmp_path):
+    sae = training_sae(architecture)
+    sae.fold_activation_norm_scaling_factor(SCALE)
+    digest = save_sae(sae, str(tmp_path / "sae"), torch.zeros(48))
+    loaded = load_sae(str(tmp_path / "sae"))
+    again = save_sae(loaded, str(tmp_path / "again"))
+    torch.testing.assert_close(load_sae(str(tmp_path / "again")).encode(X), loaded.encode(X))
+    assert digest == content_hash(str(tmp_path / "sae")) != again
+    theirs = SAE.load_from_disk(tmp_path / "again")
+    torch.testing.assert_close(theirs.encode(X), loaded.encode(X))
+
+
+def test_saving_replaces_what_was_there_and_leaves_nothing_else(tmp_path):
+    sae = training_sae("topk")
+    (tmp_path / "sae").mkdir()
+    (tmp_path / "sae" / "old.txt").write_text("old")
+    save_sae(sae, str(tmp_path / "sae"))
+    assert [path.name for path in tmp_path.iterdir()] == ["sae"]
+    assert sorted(path.name for path in (tmp_path / "sae").iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_a_topk_that_chose_without_decoder_norms_keeps_its_choice(tmp_path):
+    cls, config = get_sae_training_class("topk")
+    sae = cls(config(d_in=16, d_sae=48, k=4, rescale_acts_by_decoder_norm=False, decoder_init_norm=0.5))
+    sae.save_model(tmp_path)
+    torch.testing.assert_close(load_sae(str(tmp_path)).encode(X), sae.encode(X).detach())
+
+
+def test_hook_z_is_read_flat(tmp_path):
+    sae = training_sae("standard")
+    sae.fold_activation_norm_scaling_factor(SCALE)
+    sae.cfg.reshape_activations, sae.cfg.metadata.hook_name = "hook_z", "blocks.0.attn.hook_z"
+    save_sae(sae, str(tmp_path / "sae"))
+    loaded = load_sae(str(tmp_path / "sae"))
+    assert loaded.decode(loaded.encode(X)).shape == X.shape
+
+
+@pytest.fixture
+def folder(tmp_path):
+    sae = training_sae("standard")
+    sae.fold_activation_norm_scaling_factor(SCALE)
+    save_sae(sae, str(tmp_path / "sae"))
+    return tmp_path / "sae"
+
+
+def refusal(folder) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        load_sae(str(folder))
+    assert caught.value.field == "source"
+    return caught.value
+
+
+def rewrite(folder, change) -> None:
+    weights = load_file(folder / WEIGHTS)
+    change(weights)
+    save_file(weights, folder / WEIGHTS)
+
+
+def test_a_renamed_tensor_is_named(folder):
+    rewrite(folder, lambda weights: weights.update(encoder=weights.pop("W_enc")))
+    message = refusal(folder).message
+    assert "W_enc" in message
+    assert "encoder" in message
+
+
+def test_a_tensor_of_another_shape_is_named(folder):
+    rewrite(folder, lambda weights: weights.update(b_enc=torch.zeros(47)))
+    assert "b_enc" in refusal(folder).message
+
+
+def test_weights_that_are_not_finite_are_named(folder):
+    rewrite(folder, lambda weights: weights["b_dec"].fill_(float("nan")))
+    assert "b_dec" in refusal(folder).message
+
+
+def test_a_pickle_is_refused_as_one(folder):
+    (folder / WEIGHTS).rename(folder / "ae.pt")
+    assert "ae.pt is a pickle" in refusal(folder).message
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"architecture": "psychic"}', "{}"])
+def test_a_broken_configuration_is_refused(folder, content):
+    (folder / CONFIG).write_text(content)
+    refusal(folder)
+
+
+def test_a_configuration_of_another_size_is_refused(folder):
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"d_sae": 50}))
+    refusal(folder)
+
+
+def test_cut_weights_and_a_missing_folder_are_refused(folder, tmp_path):
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
+    refusal(folder)
+    assert "no folder" in refusal(tmp_path / "nowhere").message
+
+
+def test_an_sae_of_another_width_does_not_fit_the_hook(folder, llama):
+    with pytest.raises(BadInput, match=r"16 dimensions.*has 32") as caught:
+        require_fit(load_sae(str(folder)), resolve(llama.model, "blocks.1.hook_resid_post"))
+    assert caught.value.field == "hook"

@@ -1,6 +1,7 @@
 """Histograms are exact whatever the range turns out to be."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -84,6 +85,6 @@ def test_bands_are_nearly_equal_lie_on_the_grid_and_hold_the_maximum(maximum: fl
     step = float(power_of_two(exponents)[0]) / 32
     assert edges[-1] == 0
     assert (edges[0] - 1) * step <= maximum < edges[0] * step
-    widths = [upper - lower for upper, lower in zip(edges, edges[1:], strict=False)]
+    widths = [upper - lower for upper, lower in pairwise(edges)]
     assert max(widths) - min(widths) <= 1
     assert none == [0] * 6

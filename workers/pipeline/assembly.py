@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sae_lens import SAE
-from torch import Tensor
 
 from features.records import ExampleRecord, FeatureRange, FeatureRecord, SequenceRecord
 from workers.pipeline.examples import Best, unpack_payload
@@ -38,14 +37,15 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally) -> Ite
         stop = min(start + settings.features_per_range, len(decoder))
         chosen = choose(tally, start, stop)
         examples = _examples(chosen, stored)
-        table = lens.table(to_residual(language.model, decoder[start:stop].to(lens.gain.device), hook), settings.logits)
-        statistics = _statistics(tally, start, stop)
-        geometry = _geometry(sae, settings.nearest, start, stop)
-        effects = _effects(table)
-        records = [
-            FeatureRecord(start + i, *statistics[i], *effects[i], *geometry[i], examples.get(start + i, []))
-            for i in range(stop - start)
-        ]
+        directions = to_residual(language.model, decoder[start:stop].to(lens.gain.device), hook)
+        columns = {
+            "index": list(range(start, stop)),
+            **_statistics(tally, start, stop),
+            **_effects(lens.table(directions, settings.logits)),
+            **_geometry(sae, settings.nearest, start, stop),
+            "examples": [examples.get(feature, []) for feature in range(start, stop)],
+        }
+        records = [FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
         sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
         yield FeatureRange(start, stop, tally.tokens, records, sequences)
@@ -96,39 +96,44 @@ def _examples(chosen: Chosen, stored: list[np.ndarray]) -> dict[int, list[Exampl
     return examples
 
 
-def _statistics(tally: Tally, start: int, stop: int) -> list[tuple[object, ...]]:
-    """Per feature of a range: fires, density, maximum, mean, histogram, its bin width, band edges."""
+def _statistics(tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:
     sums, rows = tally.histograms, slice(start, stop)
     fires = sums.counts[rows].sum(1)
+    edges = band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands)
+    widths = torch.where(fires > 0, power_of_two(sums.exponents[rows]) / BINS, 0)
     # a mean of seven digits does not depend on the order in which shards were added
     means = (sums.totals[rows] / fires.clamp(min=1)).float()
-    fired = fires > 0
-    widths = torch.where(fired, power_of_two(sums.exponents[rows]) / BINS, 0)
-    edges = (
-        band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands)
-        * (widths * (BINS // GRID))[:, None]
-    )
-    columns: list[Tensor] = [
-        fires,
-        fires.double() / tally.tokens,
-        sums.maxima[rows],
-        means,
-        sums.counts[rows],
-        widths,
-        edges,
-    ]
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    return {
+        "fires": fires.tolist(),
+        "density": (fires.double() / tally.tokens).tolist(),
+        "max_activation": sums.maxima[rows].tolist(),
+        "mean_activation": means.tolist(),
+        "histogram": sums.counts[rows].tolist(),
+        "histogram_width": widths.tolist(),
+        "band_edges": (edges * (BINS // GRID) * widths[:, None]).tolist(),
+    }
 
 
-def _effects(table: LogitTable) -> list[tuple[object, ...]]:
-    return list(zip(*(column.tolist() for column in table), strict=True))
+def _effects(table: LogitTable) -> dict[str, list[Any]]:
+    return {
+        "top_logit_ids": table.top_ids.tolist(),
+        "top_logits": table.top.tolist(),
+        "bottom_logit_ids": table.bottom_ids.tolist(),
+        "bottom_logits": table.bottom.tolist(),
+        "logit_histogram": table.histogram.tolist(),
+        "logit_low": table.low.tolist(),
+        "logit_high": table.high.tolist(),
+    }
 
 
 @torch.no_grad()
-def _geometry(sae: SAE, count: int, start: int, stop: int) -> list[tuple[list[int], list[float], float, float]]:
-    """Per feature of a range: nearest features, their cosines, decoder norm, encoder-decoder cosine."""
+def _geometry(sae: SAE, count: int, start: int, stop: int) -> dict[str, list[Any]]:
     decoder = sae.W_dec.detach().float()
     indices, cosines = nearest(decoder, count, start, stop)
-    norms = decoder[start:stop].norm(dim=1)
     agreement = encoder_decoder_cosine(sae.W_enc.detach()[:, start:stop], decoder[start:stop])
-    return list(zip(indices.tolist(), cosines.tolist(), norms.tolist(), agreement.tolist(), strict=True))
+    return {
+        "nearest": indices.tolist(),
+        "nearest_cosines": cosines.tolist(),
+        "decoder_norm": decoder[start:stop].norm(dim=1).tolist(),
+        "encoder_decoder_cosine": agreement.tolist(),
+    }

@@ -30,11 +30,15 @@ from workers.pipeline.errors import BadInput
 from workers.pipeline.harvest import harvest
 from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
+from workers.pipeline.logits import to_residual
 from workers.pipeline.ordering import stable_argsort
 from workers.pipeline.tally import GRID, Batch, DashboardSettings, Firings, Tally
 
 ENCODE_BLOCK = 1 << 23
 """Dense activations at once: 32 MB of float32, however wide the SAE is."""
+
+
+DEFAULTS = DashboardSettings()
 
 
 def dashboards(
@@ -43,7 +47,7 @@ def dashboards(
     hook: str,
     sequences: Iterable[SequenceRecord],
     tokens: int,
-    settings: DashboardSettings = DashboardSettings(),
+    settings: DashboardSettings = DEFAULTS,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | FeatureRange]:
     """Yield the dashboards of all features over the first `tokens` tokens that are not special.
@@ -79,6 +83,7 @@ def check(language: Language, sae: SAE, hook: str, tokens: int, settings: Dashbo
     width = resolve(language.model, hook).d_in
     if sae.cfg.d_in != width:
         raise BadInput("sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}.")
+    to_residual(language.model, sae.W_dec[:1], hook)
 
 
 def scan(

@@ -118,7 +118,12 @@ def to_residual(
 ) -> Float[Tensor, "features d_model"]:
     """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits nothing there."""
     point = resolve(model, hook)
-    width = model.get_input_embeddings().weight.shape[1]
+    width = int(model.config.get_text_config().hidden_size)
+    head = model.get_output_embeddings()
+    if head is not None and head.weight.shape[1] != width:
+        raise BadInput(
+            "model", f"The unembedding reads {head.weight.shape[1]} dimensions, the residual stream has {width}."
+        )
     if hook.endswith("attn.hook_z") and decoder.shape[1] == point.d_in:
         weight = point.module.weight
         assert isinstance(weight, Tensor)

@@ -71,6 +71,12 @@ def kind_title(job: Job) -> str:
     return KINDS[job.kind].title if job.kind in KINDS else job.kind
 
 
+@register.filter
+def in_sentence(title: str) -> str:
+    """A title inside a sentence: “Train an SAE” as “train an SAE”."""
+    return title[:1].lower() + title[1:]
+
+
 @register.simple_tag
 def charts(curves: Mapping[str, Curve], ghosts: Mapping[str, Curve]) -> list[Chart]:
     """Every metric that the job told, the known ones first; an unknown one goes by its own name."""
@@ -112,7 +118,7 @@ def said(event: Any) -> str:
     """An event of the log in words."""
     data = event.data
     if event.kind == "state":
-        return f"{data.get('state', '')}{', ' if data.get('note') else ''}{data.get('note', '')}".capitalize()
+        return ": ".join(part for part in (str(data.get("state", "")).capitalize(), data.get("note")) if part)
     return str(data.get("text", ""))
 
 

@@ -19,6 +19,8 @@ ARCHITECTURES = [
     ("standard", "Standard: ReLU with an L1 penalty"),
 ]
 WITH_K = frozenset({"topk", "batchtopk", "matryoshka", "jumprelu"})
+UNREAD = {"gated": "k", "standard": "k", "topk": "sparsity", "batchtopk": "sparsity", "matryoshka": "sparsity"}
+"""The setting that an architecture does not read: it is not kept, so that no page shows what had no effect."""
 TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
 
 
@@ -51,6 +53,7 @@ class TrainSae(JobForm):
         max_value=4096,
         initial=24,
         required=False,
+        label="k",
         help_text="Features that fire per token, for TopK; the mean for BatchTopK and Matryoshka, the target for JumpReLU.",
     )
     sparsity = forms.FloatField(
@@ -101,7 +104,8 @@ class TrainSae(JobForm):
                 self.add_error("k", "This architecture needs k: how many features fire per token.")
             elif k > width:
                 self.add_error("k", f"k is at most the width, {width}.")
-        return cleaned
+        unread = UNREAD.get(cleaned.get("architecture", ""))
+        return {name: value for name, value in cleaned.items() if name != unread}
 
     def _against_model(self, cleaned: dict[str, Any]) -> None:
         try:

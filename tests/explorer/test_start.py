@@ -117,11 +117,11 @@ def test_the_estimate_follows_the_fields_and_says_where_it_comes_from(client, pl
         return client.post(TRAIN, data, headers={"HX-Request": "true"}).content.decode()
 
     html = estimate()
-    assert "<dd>55 s</dd>" in html  # (2 x 3,456,789 x 3/4 + 12 x 64 x 512) x 1e6 / 1e11, to five seconds
+    assert "<dd>about 55 s</dd>" in html  # (2 x 3,456,789 x 3/4 + 12 x 64 x 512) x 1e6 / 1e11, to five seconds
     assert "<dd>1,000,000</dd>" in html
     assert "no job of this kind has finished here yet" in html
     assert "id_model" not in html
-    assert "<dd>110 s</dd>" in estimate(tokens="2000000")
+    assert "<dd>about 110 s</dd>" in estimate(tokens="2000000")
     assert "An estimate appears when the settings are complete" in estimate(tokens="many")
     assert "An estimate appears when the settings are complete" in estimate(model="nope")
 
@@ -219,3 +219,11 @@ def test_the_admin_pages_list_everything_link_to_the_start_page_and_add_no_jobs(
     client.post("/admin/features/job/", {"action": "cancel", "_selected_action": [job.pk]})
     job.refresh_from_db()
     assert job.state == "cancelled"
+
+
+@pytest.mark.parametrize(("architecture", "unread"), [("topk", "sparsity"), ("gated", "k")])
+def test_a_setting_that_the_architecture_does_not_read_is_not_kept(client, planted, architecture, unread):
+    client.post(TRAIN, RIGHT | {"architecture": architecture, "sparsity": "0.5", "k": "24"})
+    params = Job.objects.get(kind="train_sae").params
+    assert unread not in params
+    assert params[{"k": "sparsity", "sparsity": "k"}[unread]] in (0.5, 24)

@@ -88,22 +88,20 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Explained variance",
             "1 - E|x - y|² / (E|x|² - |E x|²) over all held-out tokens, x an activation and y its reconstruction.",
         ),
-        "eval_mse": Definition(
-            "Squared error",
-            "E|x - y|², summed over the vector and averaged over held-out tokens, in the model's own units.",
+        "eval_ce_loss_score": Definition(
+            "Loss recovered",
+            "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; read it with its"
+            " three losses.",
+            "share",
         ),
-        "eval_cosine": Definition("Cosine", "Mean cosine between an activation and its reconstruction."),
-        "eval_l2_ratio": Definition(
-            "Length kept", "Mean of |y| / |x|: below 1 the reconstruction is too short (shrinkage)."
+        "eval_kl_score": Definition(
+            "KL recovered", "(KL without - KL with the SAE) / KL without. 1 is as good as the model.", "share"
         ),
         "eval_dead_share": Definition(
             "Dead", "Share of the features that never fired on the held-out tokens.", "share"
         ),
         "eval_dense_share": Definition(
             "Dense", "Share of the features that fired on more than 10% of the held-out tokens.", "share"
-        ),
-        "eval_encoder_decoder_cosine": Definition(
-            "Encoder to decoder", "Cosine between what a feature reads and what it writes, averaged over the features."
         ),
         "eval_ce_original": Definition(
             "Loss", "Cross-entropy of the next token in nats per token, the model as it is."
@@ -112,12 +110,6 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Loss with the SAE", "The same with the SAE's reconstruction in place of the activation."
         ),
         "eval_ce_zero": Definition("Loss without", "The same with zeros in place of the activation."),
-        "eval_ce_loss_score": Definition(
-            "Loss recovered",
-            "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; read it with its"
-            " three losses.",
-            "share",
-        ),
         "eval_kl_sae": Definition(
             "KL with the SAE",
             "KL divergence, in nats, from the model's next-token distribution to the one with the reconstruction.",
@@ -125,8 +117,16 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "eval_kl_zero": Definition(
             "KL without", "KL divergence, in nats, from the model's next-token distribution to the one with zeros."
         ),
-        "eval_kl_score": Definition(
-            "KL recovered", "(KL without - KL with the SAE) / KL without. 1 is as good as the model.", "share"
+        "eval_mse": Definition(
+            "Squared error",
+            "E|x - y|², summed over the vector and averaged over held-out tokens, in the model's own units.",
+        ),
+        "eval_cosine": Definition("Cosine", "Mean cosine between an activation and its reconstruction."),
+        "eval_l2_ratio": Definition(
+            "Length kept", "Mean of |y| / |x|: below 1 the reconstruction is too short (shrinkage)."
+        ),
+        "eval_encoder_decoder_cosine": Definition(
+            "Encoder to decoder", "Cosine between what a feature reads and what it writes, averaged over the features."
         ),
     },
     "Models": {

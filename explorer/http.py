@@ -15,7 +15,7 @@ class HtmxRequest(HttpRequest):
     """A request after our middleware."""
 
     htmx: HtmxDetails
-    user: User | AnonymousUser  # type: ignore[assignment]
+    user: User | AnonymousUser
 
 
 class Choice(NamedTuple):

@@ -114,7 +114,7 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
         _copy(staged, columns, ["int8", *COLUMNS.values()], rows)
         cursor.execute(
             f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
-            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, updated = now() RETURNING "index", id'
+            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, updated = statement_timestamp() RETURNING "index", id'
         )
         return dict(cursor.fetchall())
 

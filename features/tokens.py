@@ -1,6 +1,7 @@
 """Token ids to what people read: bytes joined where a token splits a UTF-8 character, whitespace made visible."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,11 @@ def text_of(token_ids: Sequence[int], vocabulary: Vocabulary) -> str:
 def visible(text: str) -> str:
     """One token's text for a list: spaces and line ends shown as signs."""
     return text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+
+
+def short(text: str) -> str:
+    """One token's text inside a sentence: without blanks around, or, where it is nothing else, its blanks counted."""
+    return text.strip() or re.sub("␣{3,}", lambda run: f"␣×{len(run[0])}", visible(text))
 
 
 def _characters(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, int, str]]:

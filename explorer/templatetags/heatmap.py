@@ -27,7 +27,9 @@ def aligned(spans: Sequence[Span]) -> SafeString:
     middle = next((i for i, span in enumerate(spans) if span.peak), 0)
     before, after = heatmap(spans[:middle], breaks=False), heatmap(spans[middle + 1 :], breaks=False)
     peak = heatmap(spans[middle : middle + 1], breaks=False)
-    return format_html('<span class="before"><span>{}</span></span>{}<span>{}</span>', before, peak, after)
+    return format_html(
+        '<span class="before"><span>{}</span></span><span>{}</span><span class="after">{}</span>', before, peak, after
+    )
 
 
 @register.filter

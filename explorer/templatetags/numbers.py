@@ -37,7 +37,7 @@ def share(value: float | None) -> str:
         return DASH
     percent = value * 100
     if percent == 0 or percent >= 9.95:
-        return f"{percent:.3g}%" if percent < 99.95 or value == 1 else ">99.9%"
+        return f"{percent:.1f}".removesuffix(".0") + "%" if percent < 99.95 or value == 1 else ">99.9%"
     return f"{percent:.{1 - math.floor(math.log10(percent))}f}%"
 
 

@@ -23,7 +23,7 @@ def activation_histogram(feature: Feature) -> SafeString:
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
     hints = [f"{number(i * width)} to {number((i + 1) * width)}: {_times(n, 'firing')}" for i, n in enumerate(counts)]
-    ticks = [svg.Tick(0, "0"), svg.Tick(0.5, number(used * width / 2)), svg.Tick(1, number(used * width))]
+    ticks = [svg.Tick(share, svg.nice_text(share * used * width)) for share in (0, 0.5, 1)]
     alternative = (
         f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
     )
@@ -39,7 +39,7 @@ def logit_histogram(feature: Feature) -> SafeString:
         f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {_times(n, 'token')}"
         for i, n in enumerate(counts)
     ]
-    ticks = [svg.Tick(0, number(low)), svg.Tick(1, number(high))]
+    ticks = [svg.Tick(0, svg.nice_text(low)), svg.Tick(1, svg.nice_text(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
     alternative = (
@@ -53,7 +53,7 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
     """Live features by density, in half decades from 1e-7 to 1."""
     ends = [10 ** (LOWEST_EXPONENT + i / 2) for i in range(len(counts) + 1)]
     hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
-    decades = range(LOWEST_EXPONENT, LOWEST_EXPONENT + len(counts) // 2 + 1)
+    decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
     ticks = [svg.Tick((d - LOWEST_EXPONENT) * 2 / len(counts), "1" if d == 0 else f"1e{d}") for d in decades]
     alternative = f"Histogram of densities of {_times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet")

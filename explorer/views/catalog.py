@@ -82,9 +82,8 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
 def quality(sae: Sae) -> list[tuple[str, float]]:
     """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else its last training step."""
     if sae.evaluation:
-        return [
-            (f"eval_{name}", value) for name, value in sae.evaluation["values"].items() if f"eval_{name}" in DEFINITIONS
-        ]
+        found = {f"eval_{name}": value for name, value in sae.evaluation["values"].items()}
+        return [(term, found[term]) for term in DEFINITIONS if term in found]
     known = sae.training_metrics
     return [(f"job_{name}", known[name]) for name in TRAINING if name in known]
 

@@ -8,7 +8,7 @@ from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
 from features import keyset
 from features.models import Example, Feature, Sae, Token
-from features.tokens import Span, Vocabulary, around, spans, text_of, visible
+from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
 
 ORDERS = {
     "index": "index",
@@ -77,13 +77,13 @@ class FeatureView(NamedTuple):
     def reads(self) -> list[str]:
         """Up to three tokens on which the top examples peak, most frequent first, each in two examples or more."""
         top = next((band.examples for band in self.bands if band.number == 0), [])
-        peaks = Counter(span.text.strip() or visible(span.text) for e in top for span in e.tokens if span.peak)
+        peaks = Counter(short(span.text) for e in top for span in e.tokens if span.peak)
         return [text for text, times in peaks.most_common(3) if times > 1 or len(top) == 1]
 
     @property
     def writes(self) -> list[str]:
         """The two tokens that the feature promotes most, without blanks around."""
-        rising = [t.plain.strip() or t.text for t in self.top_logits if t.logit > 0]
+        rising = [short(t.plain) for t in self.top_logits if t.logit > 0]
         return list(dict.fromkeys(rising))[:2]
 
 
@@ -148,7 +148,8 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
 
 def random_alive(sae: Sae) -> int | None:
     """Index of a live feature, drawn evenly; None where there is none."""
-    return Feature.objects.filter(sae=sae).alive().order_by("?").values_list("index", flat=True).first()
+    index: int | None = Feature.objects.filter(sae=sae).alive().order_by("?").values_list("index", flat=True).first()
+    return index
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:

@@ -157,7 +157,11 @@ def test_an_sae_without_dashboards_says_so(client):
 
 def test_the_measured_evaluation_replaces_the_last_step_of_training(client, planted):
     assert "0.83" in text(client, "/tiny/2-res/")
-    planted.sae.evaluation = {"tokens": 50_000, "corpus": "held-out", "values": {"explained_variance": 0.771, "l0": 23.9}}
+    planted.sae.evaluation = {
+        "tokens": 50_000,
+        "corpus": "held-out",
+        "values": {"explained_variance": 0.771, "l0": 23.9},
+    }
     planted.sae.save()
     page = text(client, "/tiny/2-res/")
     assert "0.771" in page

@@ -1,0 +1,157 @@
+"""The feature page: what it shows, what it costs, and what it never does."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from features.records import ExampleRecord, SequenceRecord
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+SESSION_AND_USER = 2
+
+
+@pytest.fixture
+def planted():
+    return builders.planted()
+
+
+def html(client, address="/tiny/2-res/0/", **headers):
+    response = client.get(address, headers=headers)
+    assert response.status_code == 200, response.content[:500]
+    return response.content.decode()
+
+
+def full_size(width=128, tops=20, bands=5, each=5):
+    """A feature with 20 top examples and 5 bands of 5, of 128 tokens each, that fires on every fifth token."""
+    planted = builders.planted()
+    ids = [token for text in builders.TEXTS * 20 for token in builders.encode(text, bos=False)]
+    contexts = [SequenceRecord(100 + i, f"long-{i}", [0, *ids[i * 7 : i * 7 + width - 1]]) for i in range(45)]
+    positions = list(range(5, width, 5))
+    places = [(0, rank) for rank in range(tops)] + [(b, r) for b in range(1, bands + 1) for r in range(each)]
+    examples = [
+        ExampleRecord(band, rank, context.position, 50, positions, [2.0 - 0.01 * p for p in positions])
+        for (band, rank), context in zip(places, contexts, strict=True)
+    ]
+    record = builders.feature(8, values=[1.9] * 900, tokens=5760, examples=examples)
+    builders.dashboards(planted.sae, planted.corpus, [record], contexts)
+    return "/tiny/2-res/8/"
+
+
+def test_the_page_shows_what_the_planted_feature_does(client, planted):
+    page = html(client)
+    assert "Fires on “day”" in page
+    assert "<title>Feature 0: “day”" in page
+    assert re.search(r'<t class="peak" data-v="2.00" style="--a:1.00"> day</t>', page)
+    density = planted.feature(0).density
+    assert f"{density:.1%}" in page
+    assert "␣One" in page
+    assert 'href="/tiny/2-res/1/"' in page
+
+
+def test_provenance_names_model_sae_corpus_tokens_and_code(client, planted):
+    page = re.sub(r"\s+|<[^>]+>", " ", html(client))
+    for part in (
+        "tiny-stories",
+        "(CC0-1.0)",
+        f"{planted.dashboard.tokens:,} tokens",
+        "2f1c0ffe",
+        "9ab39ab3",
+        "Featurescope 0.1",
+    ):
+        assert part in page
+
+
+def test_previous_and_next_skip_dead_features(client, planted):
+    page = html(client, "/tiny/2-res/4/")
+    assert 'rel="prev" href="/tiny/2-res/2/' in page
+    assert 'rel="next" href="/tiny/2-res/5/' in page
+    assert "rel=" not in re.sub(r'rel="(icon|stylesheet|next)"', "", html(client, "/tiny/2-res/0/")), (
+        "none before the first"
+    )
+
+
+def test_a_dead_feature_says_so_and_leads_on(client, planted):
+    page = html(client, "/tiny/2-res/3/")
+    assert "never fired" in page
+    assert "Next live feature, 4" in page
+    assert "␣One" in page, "its logits are real"
+
+
+def test_random_goes_to_a_live_feature(client, planted):
+    seen = {client.get("/tiny/2-res/random/").headers["Location"] for _ in range(30)}
+    assert len(seen) > 1
+    assert seen <= {f"/tiny/2-res/{i}/" for i in (0, 1, 2, 4, 5, 6, 7)}
+
+
+def test_a_token_that_looks_like_html_is_text(client, planted):
+    page = html(client, "/tiny/2-res/2/?width=full")
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert "Fires on “&lt;script&gt;”" in page
+
+
+@pytest.mark.parametrize("width", ["stacked", "snippet", "full"])
+def test_every_width_works_without_script_and_as_a_fragment(client, planted, width):
+    page = html(client, f"/tiny/2-res/0/?width={width}")
+    assert f'<section class="panel {width}" id="examples">' in page
+    fragment = html(client, f"/tiny/2-res/0/?width={width}", HX_Request="true", HX_Target="examples")
+    assert fragment.strip().startswith("<section")
+    assert "<html" not in fragment
+
+
+def test_an_unknown_width_is_answered_with_the_choices(client, planted):
+    page = html(client, "/tiny/2-res/0/?width=huge")
+    assert "Select a valid choice. huge is not one of the available choices." in page
+    assert 'class="panel snippet"' in page
+
+
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_the_page_costs_three_queries_beyond_session_and_user(
+    client, planted, django_assert_max_num_queries, signed_in
+):
+    if signed_in:
+        client.force_login(builders.cast()[1])
+    with django_assert_max_num_queries(3 + SESSION_AND_USER * signed_in):
+        html(client)
+
+
+@pytest.mark.parametrize("width", ["stacked", "snippet", "full"])
+def test_a_full_page_has_at_most_150_kb_of_html(client, width):
+    page = html(client, f"{full_size()}?width={width}")
+    assert page.count('class="example"') == 45
+    assert len(page.encode()) <= 150_000
+
+
+class Outside(HTMLParser):
+    """Collects what a page loads, and scripts written into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads, self.inline = [], []
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        if tag == "script" and "src" not in known:
+            self.inline.append(attrs)
+        self.inline += [name for name in known if name.startswith("on")]
+        self.loads += [known[name] for name in ("src", "href", "action") if name in known and tag != "a"]
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/tiny/", "/tiny/2-res/", "/tiny/2-res/0/", "/pattern/", "/about/", "/nobody/"]
+)
+def test_pages_load_htmx_and_our_own_files_and_nothing_else(client, planted, address):
+    found = Outside()
+    found.feed(client.get(address).content.decode())
+    assert found.inline == []
+    scripts = {load for load in found.loads if load.endswith(".js")}
+    assert scripts <= {"/static/django_htmx/htmx-2.min.js", "/static/js/keys.js", "/static/js/heatmap.js"}
+    assert all(load.startswith("/") and not load.startswith("//") for load in found.loads)
+
+
+def test_our_scripts_are_a_few_kilobytes(client):
+    sizes = [len(client.get(f"/static/js/{name}.js").content) for name in ("keys", "heatmap")]
+    assert all(sizes)
+    assert sum(sizes) < 6_000

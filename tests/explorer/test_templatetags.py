@@ -1,0 +1,176 @@
+"""Numbers, heatmaps and plots as templates write them."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from explorer import svg
+from explorer.templatetags import heatmap, names, numbers, plots
+from features.models import Feature
+from features.tokens import spans
+
+VOCABULARY = {
+    0: (b"<|endoftext|>", True),
+    1: (b" day", False),
+    2: (b"\n    ", False),
+    3: (b"<b>", False),
+    4: (b"a\r\nb", False),
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (2.4561, "2.46"), (0.012345, "0.0123"), (1234.5, "1,230"), (9.999, "10.0"),
+        (0.99951, "1.00"), (0, "0"), (-3.14159, "-3.14"),
+        (0.00001234, "1.23e-05"), (12345678, "12,300,000"), (1e12, "1.00e+12"),
+        (None, "–"), (math.nan, "–"), (math.inf, "inf"), ("", "–"),
+    ],
+)  # fmt: skip
+def test_numbers_have_three_significant_digits(value, written):
+    assert numbers.number(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.0613, "6.1%"), (0.613, "61.3%"), (0.00061, "0.061%"), (1.2e-6, "0.00012%"), (1, "100%"), (0, "0%"),
+        (0.99999, ">99.9%"),
+        (0.0994, "9.9%"), (0.09999, "10%"), (None, "–"), (math.nan, "–"),
+    ],
+)  # fmt: skip
+def test_shares_are_percentages_with_sensible_digits(value, written):
+    assert numbers.share(value) == written
+
+
+def test_counts_signs_and_short_counts():
+    assert numbers.count(1234567) == "1,234,567"
+    assert numbers.count(None) == "–"
+    assert [numbers.short_count(n) for n in (950, 12_345, 4_050_000, 7e9)] == ["950", "12.3k", "4.05M", "7B"]
+    assert [numbers.signed(x) for x in (1.04, -0.54)] == ["+1.04", "−0.54"]
+
+
+def test_a_fact_carries_its_definition_on_hover():
+    made = numbers.fact("density", 0.0613)
+    assert "<dt>Density</dt><dd>6.1%</dd>" in made
+    assert 'title="Share of the dashboard&#x27;s tokens' in made
+    with pytest.raises(KeyError):
+        numbers.fact("beauty", 1)
+
+
+def test_settings_read_as_words():
+    assert [names.setting(v) for v in (True, False, None, "", 1_000_000, 24, 0.0003, "topk")] == [
+        "yes", "no", "–", "–", "1,000,000", "24", "0.0003", "topk"]  # fmt: skip
+    assert names.words("learning_rate") == "Learning rate"
+    assert names.source_name("/srv/models/tiny") == "tiny"
+    assert names.source_name("openai-community/gpt2") == "openai-community/gpt2"
+
+
+def test_a_heatmap_marks_value_peak_and_special_and_escapes_text():
+    boxes = spans([0, 1, 2, 3], VOCABULARY, [1, 3], [2.0, 0.5], 1, 2.0)
+    assert heatmap.heatmap(boxes) == (
+        '<t class="special">&lt;|endoftext|&gt;</t>'
+        '<t class="peak" data-v="2.00" style="--a:1.00"> day</t>'
+        "<t>↵\n    </t>"
+        '<t data-v="0.500" style="--a:0.59">&lt;b&gt;</t>'
+    )
+
+
+def test_line_ends_show_as_signs_and_break_only_where_asked():
+    boxes = spans([4, 2], VOCABULARY)
+    assert heatmap.heatmap(boxes) == "<t>a↵\nb</t><t>↵\n    </t>"
+    assert heatmap.heatmap(boxes, breaks=False) == "<t>a↵ b</t><t>↵     </t>"
+
+
+def test_aligned_lines_have_the_peak_in_the_middle():
+    made = heatmap.aligned(spans([1, 3, 1], VOCABULARY, [1], [1.0], 1, 1.0))
+    assert re.findall(r"> day<|&lt;b&gt;", made) == ["> day<", "&lt;b&gt;", "> day<"]
+    assert made.index('class="before"') < made.index('class="peak"') < made.index('class="after"')
+
+
+def test_a_crop_keeps_the_peak():
+    boxes = spans([1] * 100, VOCABULARY, [60], [1.0], 60, 1.0)
+    cut = heatmap.crop(boxes)
+    assert len(cut) == 24 + 1 + 12
+    assert cut[24].peak
+    assert heatmap.crop(spans([1, 1], VOCABULARY, [0], [1.0], 0, 1.0))[0].peak
+    assert heatmap.crop([]) == []
+
+
+def feature(**changes):
+    usual = {
+        "max_activation": 1.3, "histogram": [9, 0, 3, 1] + [0] * 60, "histogram_width": 0.5,
+        "logit_low": -0.5, "logit_high": 1.0, "logit_histogram": [1, 5, 2],
+    }  # fmt: skip
+    return Feature(**usual | changes)
+
+
+def parsed(markup):
+    return ET.fromstring(re.sub(r'class="plot "', 'class="plot"', markup))
+
+
+def drawn(markup):
+    return [float(r.get("height")) for r in parsed(markup).iter("rect") if r.get("class") is None]
+
+
+def test_the_activation_histogram_is_logarithmic_and_cut_at_the_maximum():
+    heights = drawn(plots.activation_histogram(feature()))
+    assert len(heights) == 2, "bins beyond the maximum are cut, empty ones not drawn"
+    assert heights[0] / heights[1] == pytest.approx(math.log(10) / math.log(4), rel=0.01)
+
+
+def test_every_bin_says_its_range_and_count_and_the_plot_says_what_it_is():
+    tree = parsed(plots.activation_histogram(feature()))
+    assert tree.get("role") == "img"
+    assert tree.get("aria-label") == "Histogram of activations from 0 to 1.30: 12 firings."
+    assert [t.text for t in tree.iter("title")] == [
+        "0 to 0.500: 9 firings",
+        "0.500 to 1.00: 0 firings",
+        "1.00 to 1.50: 3 firings",
+    ]
+
+
+def test_a_feature_that_never_fired_has_an_empty_histogram():
+    assert drawn(plots.activation_histogram(feature(max_activation=0, histogram=[0] * 64))) == []
+    assert drawn(plots.logit_histogram(feature(logit_histogram=[], logit_low=0, logit_high=0))) == []
+
+
+def test_density_histograms_have_a_tick_at_decades():
+    tree = parsed(plots.density_histogram([0, 2, 5, 12, 40, 90, 160, 310, 520, 430, 260, 90, 20, 3]))
+    assert [t.text for t in tree.iter("text")] == ["1e-7", "1e-5", "1e-3", "1e-1", "1"]
+
+
+def test_a_curve_says_its_last_value_and_draws_the_ghost():
+    points = [(0, 0.0), (500_000, 0.7), (1_000_000, 0.83)]
+    made = plots.curve(points, [(0, 0.1), (900_000, 0.8)], "Explained variance")
+    tree = parsed(made)
+    assert tree.get("aria-label") == "Explained variance: 0.830 at 1,000,000 tokens."
+    assert [p.get("class") for p in tree.iter("path")] == ["axis", "fill", "ghost", None]
+    assert [t.text for t in tree.iter("text")] == ["1", "0", "0", "1M tokens"]
+
+
+def test_curves_of_no_one_or_endless_points_are_drawn():
+    assert "No values yet" in plots.curve([])
+    assert "<circle" in plots.curve([(0, 5.0)])
+    assert plots.curve([(i, math.sin(i)) for i in range(100_000)]).count("L") <= 2 * svg.MOST_POINTS + 2
+    assert "nan" not in plots.curve([(0, 1.0), (1, math.nan), (2, math.inf), (3, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ([0.1, 0.83], (0, 1)),
+        ([23.1, 24.9], (23, 25)),
+        ([130, 30], (0, 150)),
+        ([-2, 3], (-2, 4)),
+        ([5, 5], (0, 6)),
+        ([0, 0], (0, 1)),
+    ],
+)
+def test_axes_end_at_round_numbers_that_hold_all_values(values, ends):
+    low, high = svg.nice_range(values)
+    assert low <= min(values)
+    assert high >= max(values)
+    assert (low, high) == pytest.approx(ends)

@@ -1,0 +1,140 @@
+"""Page-shaped reads: what page and API both show, in a constant number of queries."""
+
+import pytest
+
+from features import jobs
+from features.keyset import BadCursor
+from features.models import Feature, LanguageModel, Sae
+from features.selectors import catalog
+from features.selectors import features as select
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def planted():
+    return builders.planted()
+
+
+def test_models_count_their_saes_and_those_that_can_be_seen(planted):
+    builders.sae(planted.model, "3-res")
+    found = catalog.model("tiny")
+    assert (found.sae_count, found.shown_count) == (2, 1)
+    with pytest.raises(LanguageModel.DoesNotExist):
+        catalog.model("nobody")
+
+
+def test_saes_come_with_all_that_a_row_shows_in_one_query(planted, django_assert_num_queries):
+    builders.sae(planted.model, "3-res")
+    with django_assert_num_queries(1):
+        rows = list(catalog.saes("tiny"))
+        shown = [(str(sae), sae.corpus and sae.corpus.slug, getattr(sae, "dashboard", None)) for sae in rows]
+    assert [name for name, _, _ in shown] == ["tiny/2-res", "tiny/3-res"]
+    with pytest.raises(Sae.DoesNotExist):
+        catalog.sae("nobody", "2-res")
+
+
+def test_what_is_happening_is_told_apart_by_model_and_sae(planted):
+    train = jobs.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "c"})
+    show = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
+    other = jobs.create("compute_dashboards", {"sae": "tiny-2/2-res", "corpus": "c"})
+    adding = jobs.create("add_model", {"slug": "tiny-2", "source": "x"})
+    over = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
+    jobs.cancel(over.pk)
+    jobs.claim(show.pk, "worker")
+    assert list(catalog.happening()) == [show, train, other, adding]
+    assert list(catalog.happening("tiny")) == [show, train]
+    assert list(catalog.happening("tiny-2")) == [other, adding]
+    assert list(catalog.happening("tiny", "2-res")) == [show]
+    assert list(catalog.happening("tiny", "9-res")) == [train]
+
+
+def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queries):
+    with django_assert_num_queries(3):
+        view = select.feature("tiny", "2-res", 0)
+        assert view.sae.model.slug == "tiny"
+        assert view.sae.dashboard.corpus.slug == "tiny-stories"
+    assert (view.previous, view.next) == (None, 1)
+    assert view.bands[0].number == 0
+    assert [e.value for e in view.bands[0].examples] == sorted((e.value for e in view.bands[0].examples), reverse=True)
+    assert [(t.text, t.plain) for t in view.top_logits[:2]] == [("␣One", " One"), ("␣day", " day")]
+    assert view.nearest[0] == (1, pytest.approx(0.62))
+
+
+def test_previous_and_next_skip_dead_features_and_stop_at_the_ends(planted):
+    assert [
+        (select.feature("tiny", "2-res", i).previous, select.feature("tiny", "2-res", i).next) for i in (2, 3, 7)
+    ] == [
+        (1, 4),
+        (2, 4),
+        (6, None),
+    ]
+
+
+def test_what_a_feature_reads_is_where_its_top_examples_peak(planted):
+    assert select.feature("tiny", "2-res", 0).reads == ["day"]
+    assert select.feature("tiny", "2-res", 2).reads == ["<script>"]
+    assert select.feature("tiny", "2-res", 3).reads == []
+    assert select.feature("tiny", "2-res", 0).writes == ["One", "day"]
+
+
+def test_shares_of_the_bands_add_up_to_all_firings(planted):
+    contexts = builders.sequences()
+    record = builders.firing(0, " day", contexts)._replace(
+        fires=100, max_activation=1.9, histogram=[2] * 40 + [1] * 20 + [0] * 4, histogram_width=2 / 64,
+        band_edges=[60 / 32, 48 / 32, 36 / 32, 24 / 32, 12 / 32, 0],
+    )  # fmt: skip
+    examples = [e._replace(band=band, rank=9) for band, e in zip(range(1, 6), record.examples * 5, strict=False)]
+    builders.dashboards(planted.sae, planted.corpus, [record._replace(examples=examples)], contexts)
+    bands = select.feature("tiny", "2-res", 0).bands
+    assert [band.number for band in bands] == [1, 2, 3, 4, 5]
+    assert [band.share for band in bands] == [0.12, 0.16, 0.24, 0.24, 0.24]
+    assert sum(band.share for band in bands) == 1
+
+
+def test_an_unknown_feature_is_no_feature(planted):
+    with pytest.raises(Feature.DoesNotExist):
+        select.feature("tiny", "2-res", 800)
+
+
+def test_random_features_are_alive(planted):
+    assert {select.random_alive(planted.sae) for _ in range(20)} <= {0, 1, 2, 4, 5, 6, 7}
+    Feature.objects.filter(sae=planted.sae).update(fires=0)
+    assert select.random_alive(planted.sae) is None
+
+
+def test_pages_filter_and_go_on_after_ties(planted):
+    Feature.objects.filter(sae=planted.sae, index__in=[4, 5, 6]).update(density=0.5)
+    seen, cursor = [], ""
+    while True:
+        page = select.page(planted.sae, order="-density", cursor=cursor, size=2, alive=True)
+        seen += [row.index for row in page.features]
+        cursor = page.next
+        if not cursor:
+            break
+    assert seen[:3] == [4, 5, 6]
+    assert sorted(seen) == [0, 1, 2, 4, 5, 6, 7]
+    with pytest.raises(BadCursor):
+        select.page(planted.sae, order="density", cursor="nonsense")
+
+
+def test_a_cursor_is_only_good_for_the_filters_that_gave_it(planted):
+    cursor = select.page(planted.sae, size=2, alive=True).next
+    with pytest.raises(BadCursor):
+        select.page(planted.sae, size=2, alive=None, cursor=cursor)
+
+
+def test_snippets_show_the_peak_and_whole_characters(planted):
+    page = select.page(planted.sae)
+    accent = next(row for row in page.features if row.index == 7)
+    snippet = page.snippets[accent.pk]
+    assert [span.text for span in snippet if span.peak] == ["é"]
+    assert "\ufffd" not in "".join(span.text for span in snippet)
+    assert next(row for row in page.features if row.index == 3).pk not in page.snippets
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_page_costs_three_queries_whatever_its_size(planted, django_assert_num_queries, size):
+    with django_assert_num_queries(3):
+        select.page(planted.sae, size=size)

@@ -6,7 +6,9 @@ from django.urls import include, path
 from explorer.health import healthz
 from explorer.views import catalog, features, pattern
 
+handler400 = "explorer.views.errors.bad_request"
 handler404 = "explorer.views.errors.not_found"
+handler500 = "explorer.views.errors.server_error"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

@@ -2,7 +2,9 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views import defaults
 
+from explorer.api.v1.errors import answer
 from explorer.http import NotHere
 
 
@@ -15,3 +17,17 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         "error_page": True,
     }
     return render(request, "404.html", context, status=404)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, for a request that Django refused before any view saw it; the API's callers get the API's shape."""
+    if request.path_info.startswith("/api/"):
+        return answer("bad_request", "The request is malformed.", status=400)
+    return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500, likewise, for what broke outside a view."""
+    if request.path_info.startswith("/api/"):
+        return answer("server_error", "Something broke here. It was logged.", status=500)
+    return defaults.server_error(request)

@@ -198,6 +198,15 @@ def test_a_body_that_is_too_large(staff, settings):
     assert error(staff("jobs/", json.dumps({"kind": "a" * 200})), 413) == "too_large"
 
 
+def test_a_host_that_is_not_ours(quiet):
+    assert error(quiet.get("/api/v1/models/", HTTP_HOST="elsewhere.example"), 400) == "bad_request"
+
+
+def test_a_fault_before_any_view(quiet, monkeypatch):
+    monkeypatch.setattr("django.middleware.common.CommonMiddleware.process_request", lambda *_: 1 / 0)
+    assert error(quiet.get("/api/v1/models/"), 500) == "server_error"
+
+
 def test_a_fault_of_ours_tells_nothing_and_is_logged(quiet, monkeypatch, caplog):
     from features.selectors import catalog
 

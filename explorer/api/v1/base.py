@@ -1,5 +1,6 @@
 """What views of the API share."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -35,7 +36,7 @@ class Nowhere(APIView):
 def found(read: Callable[..., T], *names: str | int, noun: str) -> T:
     """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row can have."""
     try:
-        if all(isinstance(name, int) or is_slug.regex.match(name) for name in names):
+        if all(isinstance(name, int) or re.match(is_slug.regex, name) for name in names):
             return read(*names)
     except ObjectDoesNotExist:
         pass

@@ -1,6 +1,7 @@
 """The one shape of every error under `/api/`: `{"error": {"code", "message", "fields"}}`."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -50,10 +51,10 @@ def _code(error: exceptions.APIException) -> str:
 
 
 def _headers(error: exceptions.APIException) -> Iterator[tuple[str, str]]:
-    if getattr(error, "auth_header", None):
-        yield "WWW-Authenticate", error.auth_header
-    if getattr(error, "wait", None):
-        yield "Retry-After", str(int(error.wait))
+    if asked := getattr(error, "auth_header", None):  # DRF puts it there
+        yield "WWW-Authenticate", asked
+    if wait := getattr(error, "wait", None):
+        yield "Retry-After", str(math.ceil(wait))
 
 
 def _fields(detail: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:

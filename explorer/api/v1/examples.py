@@ -21,11 +21,14 @@ FEATURE = {
     "nearest": [{"index": 118, "cosine": 0.62}],
     "previous": 2,
     "next": 4,
+    "reads": ["self"],
+    "writes": ["self"],
     "bands": [
         {
             "number": 0,
             "low": 0.0,
             "high": 7.82,
+            "share": 1.0,
             "examples": [
                 {
                     "value": 7.82,

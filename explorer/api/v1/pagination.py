@@ -1,6 +1,7 @@
 """Lists: `{"next", "results"}`, paged by keyset."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -35,14 +36,24 @@ def paged(
 ) -> Response:
     """One page of `rows` in order of `keys`, written by `present(rows, many=True)`. Raises `ValidationError`."""
     filters = sorted((name, value) for name, value in query.items() if name not in {"limit", "cursor"})
+    of = f"{request.path} {filters}"
+    with cursors():
+        page = keyset.page(rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=of)
+    return listing(request, present(page.rows, many=True), page.next)
+
+
+def listing(request: Request, results: serializers.BaseSerializer[Any], cursor: str) -> Response:
+    """A page and the address of the one after it, which begins at `cursor`."""
+    return Response({"next": with_query(request, cursor=cursor) if cursor else None, "results": results.data})
+
+
+@contextmanager
+def cursors() -> Iterator[None]:
+    """Refuse a bad cursor as the wrong parameter that it is."""
     try:
-        page = keyset.page(
-            rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=f"{request.path} {filters}"
-        )
+        yield
     except keyset.BadCursor as error:
         raise ValidationError({"cursor": [str(error)]}) from None
-    following = with_query(request, cursor=page.next) if page.next else None
-    return Response({"next": following, "results": present(page.rows, many=True).data})
 
 
 def with_query(request: Request, **changes: Any) -> str:

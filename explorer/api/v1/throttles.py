@@ -11,8 +11,8 @@ class _ByScope:
 
     def get_rate(self) -> str | None:
         """Such as "600/minute"; None for no limit."""
-        rate: str | None = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"][self.scope]
-        return rate
+        rates: dict[str, str | None] = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]  # type: ignore[assignment]
+        return rates[self.scope]
 
 
 class AnonymousThrottle(_ByScope, AnonRateThrottle):

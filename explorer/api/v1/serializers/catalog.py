@@ -9,6 +9,7 @@ from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.slugs import is_slug
 
 PAGE = "Address of its page."
+Slug = serializers.SlugRelatedField[Any]
 
 
 class SaeQuery(PageQuery):
@@ -49,7 +50,7 @@ class CorpusSerializer(serializers.ModelSerializer[Corpus]):
 class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
     """The run that made the features of an SAE: model revision, SAE hash, corpus, tokens, job and version."""
 
-    corpus = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    corpus: Slug = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     job = serializers.IntegerField(source="job_id", allow_null=True, read_only=True, help_text="Its id.")
     code_version = TextField(read_only=True, help_text="Version of Featurescope.")
 
@@ -76,9 +77,9 @@ class EvaluationSerializer(serializers.Serializer[Any]):
 class SaeSerializer(serializers.ModelSerializer[Sae]):
     """A sparse autoencoder, and the evidence of how good it is."""
 
-    model = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    model: Slug = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
-    corpus = serializers.SlugRelatedField(
+    corpus: Slug = serializers.SlugRelatedField(
         slug_field="slug", read_only=True, allow_null=True, help_text="What it was trained on."
     )
     config = serializers.DictField(read_only=True, help_text="The settings it was trained with.")

@@ -35,7 +35,7 @@ class SpanSerializer(serializers.Serializer[Any]):
     """One box of a heatmap: a token, or several that only together make whole characters."""
 
     text = TextField(help_text="Its text, blanks and line ends as they are.")
-    position = serializers.IntegerField(help_text="Of its first token, from the beginning of the list.")
+    position = serializers.IntegerField(help_text="Of its first token, in the context.")
     token_ids = serializers.ListField(child=serializers.IntegerField())
     value = serializers.FloatField(
         allow_null=True, help_text="Largest activation of its tokens; null where none fires."
@@ -93,7 +93,7 @@ class ExampleSerializer(serializers.Serializer[Any]):
     value = serializers.FloatField(help_text="Activation at the peak.")
     peak = serializers.IntegerField(help_text="Position of the firing that put the example here.")
     document = TextField(help_text="Name of the document that the context begins in.")
-    context = serializers.IntegerField(
+    context = serializers.IntegerField(  # type: ignore[assignment]
         source="position", help_text="Place in the corpus as packed, counted in contexts."
     )
     token_ids = serializers.SerializerMethodField()
@@ -110,8 +110,9 @@ class BandSerializer(serializers.Serializer[Any]):
     """Examples of one part of the activation range."""
 
     number = serializers.IntegerField(help_text="0: the top examples; 1 (highest) to 5 (lowest): drawn evenly.")
-    low = serializers.FloatField()
-    high = serializers.FloatField()
+    low = serializers.FloatField(help_text="Lower edge of its activations.")
+    high = serializers.FloatField(help_text="Upper edge of its activations.")
+    share = serializers.FloatField(help_text="The band's part of all firings.")
     examples = ExampleSerializer(many=True)
 
 
@@ -136,6 +137,10 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     nearest = NeighbourSerializer(many=True)
     previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
     next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
+    reads = serializers.ListField(
+        child=serializers.CharField(), help_text="Tokens on which the top examples peak, most frequent first."
+    )
+    writes = serializers.ListField(child=serializers.CharField(), help_text="Tokens that it promotes most.")
     bands = BandSerializer(many=True)
     provenance = ProvenanceSerializer(allow_null=True)
     updated = serializers.DateTimeField()
@@ -154,6 +159,8 @@ def detail(view: FeatureView) -> dict[str, Any]:
         "top_logits": view.top_logits,
         "bottom_logits": view.bottom_logits,
         "nearest": [{"index": index, "cosine": cosine} for index, cosine in view.nearest],
+        "reads": view.reads,
+        "writes": view.writes,
         "previous": view.previous,
         "next": view.next,
         "bands": view.bands,

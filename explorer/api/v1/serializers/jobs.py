@@ -7,12 +7,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, TextField
-from explorer.api.v1.serializers.catalog import PAGE
+from explorer.api.v1.serializers.catalog import PAGE, Slug
 from features.kinds import KINDS, JobForm
 from features.models import Job, JobEvent
 
 BIGGEST_ID = 2**63 - 1
-ANY_VALUE = {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
 
 
 class JobQuery(PageQuery):
@@ -37,7 +36,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
     params = serializers.DictField(read_only=True, help_text="The settings, as they were checked.")
-    created_by = serializers.SlugRelatedField(
+    created_by: Slug = serializers.SlugRelatedField(
         slug_field="username",
         read_only=True,
         allow_null=True,
@@ -72,7 +71,7 @@ class JobRequestSerializer(serializers.Serializer[Any]):
 class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
     """One thing that happened to a job."""
 
-    data = serializers.DictField(
+    data = serializers.DictField(  # type: ignore[assignment]
         help_text=(
             "state: {state, note}. progress: {done, total, unit, note}. metrics: {step, values: {name: number}}."
             " log: {text}."
@@ -93,6 +92,11 @@ class ChoiceSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]})
+class ValueField(serializers.JSONField):
+    """A text, a number, true, false or null."""
+
+
 class SettingSerializer(serializers.Serializer[Any]):
     """One setting of a kind of job, from the form that checks it."""
 
@@ -100,7 +104,7 @@ class SettingSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
     type = serializers.ChoiceField(choices=["text", "integer", "number", "boolean", "choice"])
     required = serializers.BooleanField(help_text="Whether it must be given: it has no default.")  # type: ignore[assignment]
-    default = extend_schema_field(ANY_VALUE)(serializers.JSONField)()  # type: ignore[assignment]
+    default = ValueField()
     minimum = serializers.FloatField(allow_null=True)
     maximum = serializers.FloatField(allow_null=True)
     choices = ChoiceSerializer(many=True)

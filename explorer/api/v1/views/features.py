@@ -1,14 +1,12 @@
 """Features: the list of an SAE, and everything about one."""
 
-from typing import Any
-
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
 from explorer.api.v1.base import found
-from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.pagination import cursors, listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.features import FeatureDetailSerializer, FeatureQuery, FeatureSerializer, detail
@@ -26,16 +24,13 @@ class Features(APIView):
         """List an SAE's features, filtered and ordered, each with the words around the peak of its best example."""
         asked = query(request, FeatureQuery)
         owner = found(catalog.sae, model, sae, noun="SAE")
-        rows = selectors.features(owner, **{name: asked[name] for name in FILTERS if name in asked})
-        keys = ["index"] if asked["order"] == "index" else [asked["order"], "index"]
-
-        def present(page: list[Any], many: bool) -> FeatureSerializer:
-            for row in page:
-                row.sae = owner  # its address needs it
-            context = {"snippets": selectors.snippets(page, owner.model_id)}
-            return FeatureSerializer(page, many=many, context=context)
-
-        return paged(request, rows, keys, asked, present)
+        filters = {name: asked[name] for name in FILTERS if name in asked}
+        with cursors():
+            page = selectors.page(owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters)
+        for row in page.features:
+            row.sae = owner  # its address needs it
+        rows = FeatureSerializer(page.features, many=True, context={"snippets": page.snippets})
+        return listing(request, rows, page.next)
 
 
 class Feature(APIView):

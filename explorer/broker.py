@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 
 SCHEME = "files"
 POLLING_SECONDS = 0.05
@@ -71,9 +71,13 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport behind `files://`."""
+    """The transport behind `files://`. What a connection declared is known of its own folder only, not of every folder."""
 
     Channel = Channel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.state = virtual.BrokerState()
 
 
 def in_folder(folder: Path) -> dict[str, Any]:

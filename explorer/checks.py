@@ -1,6 +1,7 @@
 """Misconfiguration, reported as system checks: each says what is wrong and what to do."""
 
 import os
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,8 +37,7 @@ def artifacts_have_a_place(**_: Any) -> list[CheckMessage]:
 @register()
 def device_is_known(**_: Any) -> list[CheckMessage]:
     """The device has a name that torch knows; whether it is there is found out by the worker."""
-    kind, _colon, index = settings.DEVICE.partition(":")
-    if kind in {"auto", "cpu", "cuda", "mps"} and (not index or index.isdigit()):
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", settings.DEVICE):
         return []
     hint = "Use auto, cpu, cuda, cuda:1 or mps."
     return [Error(f"FEATURESCOPE_DEVICE: “{settings.DEVICE}” is no device.", hint=hint, id="explorer.E003")]

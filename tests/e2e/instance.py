@@ -50,6 +50,10 @@ class Instance:
         self.folder.chmod(0o711)
         self.var, self.output, self.port = self.folder / "var", self.folder / "output", free_port()
         self.environment = os.environ | {"FEATURESCOPE_VAR": str(self.var), "PORT": str(self.port), **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Start it, the first time or again after `stop(keep=True)`; returns when it is up."""
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "up"],
             cwd=ROOT,
@@ -59,7 +63,7 @@ class Instance:
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGTERM),
         )
-        wait_for(self._up, 90, "the banner")
+        wait_for(self._up, 240, "the banner")
 
     @property
     def url(self) -> str:
@@ -91,14 +95,16 @@ class Instance:
     def job(self, pk: int) -> dict[str, Any]:
         return self.rows("SELECT * FROM features_job WHERE id = %s", pk)[0]
 
-    def stop(self) -> None:
+    def stop(self, keep: bool = False) -> None:
+        """Press Ctrl-C and wait for the end; the folder goes unless it is to be kept."""
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _up(self) -> bool:
         assert self.process.poll() is None, self.output.read_text()

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import time
-from queue import Empty
 
 import pytest
 from celery import Celery
@@ -23,16 +22,17 @@ def test_messages_come_in_the_order_they_were_sent_each_once(connection):
     queue = connection.SimpleQueue("jobs")
     for number in range(5):
         queue.put({"number": number})
-    assert [queue.get_nowait().payload["number"] for _ in range(5)] == list(range(5))
+    assert [queue.get(timeout=5).payload["number"] for _ in range(5)] == list(range(5))
     with pytest.raises(queue.Empty):
         queue.get_nowait()
 
 
 def test_queues_do_not_mix(connection):
-    connection.SimpleQueue("jobs").put({"for": "jobs"})
-    with pytest.raises(Empty):
-        connection.SimpleQueue("inference").get_nowait()
-    assert connection.SimpleQueue("jobs").get_nowait().payload == {"for": "jobs"}
+    jobs, inference = connection.SimpleQueue("jobs"), connection.SimpleQueue("inference")
+    jobs.put({"for": "jobs"})
+    with pytest.raises(inference.Empty):
+        inference.get_nowait()
+    assert jobs.get(timeout=5).payload == {"for": "jobs"}
 
 
 def test_a_message_that_is_being_written_is_not_seen(connection, tmp_path):
@@ -45,7 +45,7 @@ def test_a_message_that_is_being_written_is_not_seen(connection, tmp_path):
 def test_what_was_read_leaves_no_file_behind(connection, tmp_path):
     queue = connection.SimpleQueue("jobs")
     queue.put({})
-    queue.get_nowait().ack()
+    queue.get(timeout=5).ack()
     assert not os.listdir(tmp_path / "messages")
     assert not os.listdir(tmp_path / "processed")
 

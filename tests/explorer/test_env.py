@@ -34,7 +34,7 @@ def test_flags_are_read_as_people_write_them(monkeypatch, value, meant):
 @pytest.mark.parametrize("value", ["maybe", "2", "tru"])
 def test_a_flag_that_is_neither_is_refused(monkeypatch, value):
     monkeypatch.setenv("X", value)
-    with pytest.raises(ImproperlyConfigured, match=f"X must be 1 or 0, not “{value}”"):
+    with pytest.raises(ImproperlyConfigured, match=rf"X must be 1 or 0, not “{value}”"):
         env.flag("X", True, "")
 
 
@@ -74,7 +74,7 @@ def test_a_database_url_is_taken_apart(monkeypatch):
 @pytest.mark.parametrize("value", ["postgresql://ada@db.example", "postgresql://h:port/db"])
 def test_a_database_url_without_a_database_or_that_cannot_be_read_is_refused(monkeypatch, value):
     monkeypatch.setenv("X", value)
-    with pytest.raises(ImproperlyConfigured, match="^X "):
+    with pytest.raises(ImproperlyConfigured, match=r"^X "):
         env.database("X", "")
 
 
@@ -101,5 +101,5 @@ def test_a_damaged_secret_file_is_refused(tmp_path):
 
 def test_a_folder_that_is_a_file_is_refused_by_name(tmp_path):
     (tmp_path / "var").write_text("")
-    with pytest.raises(ImproperlyConfigured, match="Cannot write to .*var.*FEATURESCOPE_VAR"):
+    with pytest.raises(ImproperlyConfigured, match=r"Cannot write to .*var.*FEATURESCOPE_VAR"):
         env.secret("X", tmp_path / "var" / "secret", "")

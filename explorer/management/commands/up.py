@@ -19,7 +19,8 @@ from explorer import broker, celery, embedded, preflight
 from explorer.models import User
 from explorer.supervisor import Child, Supervisor
 
-READY_SECONDS = 60
+READY_SECONDS = 180
+"""Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 

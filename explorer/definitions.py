@@ -46,8 +46,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "band": Definition(
             "Band",
-            "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is cut"
-            " into five bands; each shows firings drawn evenly at random from all of its own.",
+            "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is"
+            " cut into five bands; each shows firings drawn evenly at random from all of its own.",
             "share",
         ),
         "logit": Definition(

@@ -138,11 +138,12 @@ def test_resuming_from_nothing_is_refused(llama, sequences, tmp_path):
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "topk"])
 def test_every_architecture_learns_and_is_saved_on_the_common_scale(architecture, llama, sequences, tmp_path):
-    settings = SMALL._replace(architecture=architecture, tokens=8000)
+    settings = SMALL._replace(architecture=architecture, tokens=8000, learning_rate=0.01)
     records = list(train(llama, sequences, settings, str(tmp_path)))
     first, last = of(Metrics, records)[0].values, of(Metrics, records)[-1].values
     sae, x = load_sae(records[-1].path), held_activations(llama, sequences)
     assert last["explained_variance"] > first["explained_variance"] + 0.2
+    assert 0 < last["l0"] < 40
     assert explained(sae, x) == pytest.approx(last["explained_variance"], abs=0.15)
     torch.testing.assert_close(SAE.load_from_disk(records[-1].path).W_dec.norm(dim=-1), torch.ones(64))
 
@@ -236,6 +237,7 @@ for record in train(language, lambda: pack(texts, language.tokenizer, 32), setti
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_checkpoint_that_can_be_read(model_folders, tmp_path):
     """The child writes a checkpoint at every step, so that SIGKILL falls into a write more often than not."""
     command = [sys.executable, "-c", KILLED, str(model_folders["llama"]), str(tmp_path)]

@@ -95,13 +95,24 @@ def _jumprelu(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAECon
 
 
 ARCHITECTURES = {
-    "topk": Architecture(2e-3, _topk),
-    "batchtopk": Architecture(2e-3, _batchtopk),
-    "matryoshka": Architecture(2e-3, _matryoshka),
-    "standard": Architecture(1e-3, _standard),
-    "jumprelu": Architecture(1e-3, _jumprelu),
-    "gated": Architecture(1e-3, _gated),
+    "topk": Architecture(4e-3, _topk),
+    "batchtopk": Architecture(4e-3, _batchtopk),
+    "matryoshka": Architecture(4e-3, _matryoshka),
+    "standard": Architecture(2e-3, _standard),
+    "jumprelu": Architecture(2e-3, _jumprelu),
+    "gated": Architecture(2e-3, _gated),
 }
+"""Learning rates are for batches of 2,048 tokens and runs of about a million.
+
+TopK's was measured on the demo model (4 layers x 256) at blocks.2.hook_resid_post, width 2,048, k 24, after only 400,000
+tokens; explained variance on held-out text, and features that never fired on 40,000 held-out tokens:
+
+    learning rate   0.001 (batch 1,024)   0.002    0.004    0.006
+    held out        0.814                 0.824    0.841    0.826
+    never fired     40%                   17%      8%       17%
+
+A dead window of 30,000 tokens instead of 100,000 changed neither (0.824, 18% at 0.002).
+"""
 
 
 def steps(settings: TrainSettings) -> int:

@@ -73,7 +73,10 @@ def train(
         if metrics:
             yield metrics
             yield run.progress()
-        if run.tokens // settings.checkpoint_tokens > written // settings.checkpoint_tokens and run.tokens < settings.tokens:
+        if (
+            run.tokens // settings.checkpoint_tokens > written // settings.checkpoint_tokens
+            and run.tokens < settings.tokens
+        ):
             written = run.tokens
             yield run.checkpoint()
     yield Progress(settings.tokens, settings.tokens, "tokens", "saving")
@@ -148,7 +151,8 @@ class _Run:
         if not math.isfinite(self.latest["loss"]):
             raise BadInput(
                 "learning_rate",
-                f"The loss is no longer a number after {self.tokens:,} tokens; use a learning rate below {learning_rate(self.settings):g}.",
+                f"The loss is no longer a number after {self.tokens:,} tokens; "
+                f"use a learning rate below {learning_rate(self.settings):g}.",
             )
         return Metrics(self.tokens, self.latest)
 
@@ -214,7 +218,15 @@ class _Run:
         metrics = self.latest | {"tokens": float(self.tokens), "seconds": seconds}
         config = settings._asdict() | {"learning_rate": learning_rate(settings)}
         return TrainedSae(
-            str(path), digest, settings.architecture, sae.cfg.d_in, settings.width, settings.hook, settings.context_size, config, metrics
+            path=str(path),
+            sha256=digest,
+            architecture=settings.architecture,
+            d_in=sae.cfg.d_in,
+            width=settings.width,
+            hook=settings.hook,
+            context_size=settings.context_size,
+            config=config,
+            metrics=metrics,
         )
 
 
@@ -272,7 +284,8 @@ def _resumed(checkpoint: str, settings: TrainSettings) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadInput("resume_from", f"{checkpoint} is not a checkpoint of a training run.") from error
     free = {"checkpoint_tokens", "log_tokens"}
-    differing = [name for name, value in settings._asdict().items() if name not in free and state["settings"].get(name) != value]
+    fixed = {name: value for name, value in settings._asdict().items() if name not in free}
+    differing = [name for name, value in fixed.items() if state["settings"].get(name) != value]
     if differing:
         raise BadInput("resume_from", f"{checkpoint} was made with another {', '.join(differing)}.")
     return state

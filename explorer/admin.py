@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from explorer.models import ApiKey, User
@@ -19,7 +20,8 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     list_filter = ["revoked"]
     search_fields = ["prefix", "name", "user__username"]
     list_select_related = ["user"]
-    fields = readonly_fields = ["prefix", "user", "name", "created", "last_used", "revoked"]
+    readonly_fields = ["prefix", "user", "name", "created", "last_used", "revoked"]
+    exclude = ["sha256"]
     actions = ["revoke"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -27,7 +29,7 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
         return False
 
     @admin.action(description="Revoke the chosen keys", permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: "admin.options.QuerySet[ApiKey]") -> None:
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """End the keys' validity."""
         for key in queryset:
             key.revoke()

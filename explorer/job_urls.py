@@ -8,7 +8,6 @@ urlpatterns = [
     path("", jobs.index, name="jobs"),
     path("new/", starting.choose, name="choose_job"),
     path("new/<slug:kind>/", starting.start, name="start_job"),
-    path("chain/<int:pk>/", jobs.chain, name="job_chain"),
     path("<int:pk>/", jobs.show, name="job"),
     path("<int:pk>/cancel/", jobs.cancel, name="cancel_job"),
     path("<int:pk>/events/", jobs.events, name="job_events"),

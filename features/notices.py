@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import psycopg
 from django.db import connection
@@ -16,7 +16,7 @@ _waiters: dict[int, set[asyncio.Event]] = defaultdict(set)
 _listener: asyncio.Task[None] | None = None
 
 
-async def watch(job_id: int) -> AsyncIterator[None]:
+async def watch(job_id: int) -> AsyncGenerator[None, None]:
     """Yield once at the start, then after every change of the job (several at once count as one), for ever."""
     global _listener
     if _listener is None or _listener.done() or _listener.get_loop() is not asyncio.get_running_loop():

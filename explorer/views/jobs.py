@@ -61,15 +61,6 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     return render(request, "jobs/show.html#live" if request.htmx else "jobs/show.html", context)
 
 
-@require_safe
-def chain(request: HtmxRequest, pk: int) -> HttpResponse:
-    """The progress of all jobs that hang together with this one, as a fragment that renews itself."""
-    found = reading.chain(pk)
-    if not found:
-        raise Http404(f"There is no job {pk}.")
-    return render(request, "jobs/_chain.html", {"jobs": found})
-
-
 @require_POST
 def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
     """Ask a job to stop; for who started it, and staff. Once it is over this changes nothing."""

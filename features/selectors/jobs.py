@@ -113,7 +113,8 @@ def pulse(pk: int) -> dict[str, Any] | None:
     """What changes when a job's page should be drawn again, in one cheap query; None where there is no such job."""
     last = JobEvent.objects.filter(job=OuterRef("pk")).order_by("-id").values("id")[:1]
     rows = Job.objects.filter(pk=pk).annotate(last_event=Subquery(last))
-    return rows.values("state", "done", "total", "doing", "cancel_requested", "last_event").first()
+    found = rows.values("state", "done", "total", "doing", "cancel_requested", "last_event").first()
+    return dict(found) if found else None
 
 
 def _before(pk: int, family: list[Job]) -> list[Job]:

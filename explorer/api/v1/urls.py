@@ -16,7 +16,7 @@ urlpatterns = [
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
     path("kinds/", jobs.Kinds.as_view()),
     path("jobs/", jobs.Jobs.as_view()),
-    path("jobs/<int:pk>/", jobs.Job.as_view()),
+    path("jobs/<int:pk>/", jobs.Job.as_view(), name="api-job"),
     path("jobs/<int:pk>/events/", jobs.Events.as_view()),
     path("jobs/<int:pk>/cancel/", jobs.Cancel.as_view()),
     path("schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),

@@ -26,7 +26,7 @@ from workers.pipeline import stdlib
 END = "<|endoftext|>"
 VOCAB, CONTEXT, BATCH = 4096, 256, 24
 PEAK_LR, WARMUP, WEIGHT_DECAY = 2.5e-3, 100, 0.1
-PROMPT = "def read_lines(path):\n"
+PROMPT = 'def read_lines(path):\n    """'
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -154,10 +154,10 @@ def fit(model: LlamaForCausalLM, train: Tensor, held_out: Tensor, epochs: int, l
 
 
 def sample(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
-    """128 tokens after `PROMPT` at temperature 0.6, seed 0."""
+    """128 tokens after `PROMPT` at temperature 0.8, seed 0."""
     torch.manual_seed(0)
     ids = torch.tensor([[0, *tokenizer(PROMPT)["input_ids"]]])
-    out = model.eval().generate(ids, max_new_tokens=128, do_sample=True, temperature=0.6, top_p=0.95, pad_token_id=0)
+    out = model.eval().generate(ids, max_new_tokens=128, do_sample=True, temperature=0.8, top_p=0.95, pad_token_id=0)
     return str(tokenizer.decode(out[0, 1:]))
 
 

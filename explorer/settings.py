@@ -116,7 +116,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # Whether to serve over HTTPS is the operator's choice, made with FEATURESCOPE_HTTPS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
-API_RATE_ANONYMOUS = env.number("FEATURESCOPE_API_RATE_ANONYMOUS", 600, "API requests a minute by address.", low=1, high=10**6)
+API_RATE_ANONYMOUS = env.number(
+    "FEATURESCOPE_API_RATE_ANONYMOUS", 600, "API requests a minute by address.", low=1, high=10**6
+)
 API_RATE_USER = env.number("FEATURESCOPE_API_RATE_USER", 3000, "API requests a minute by user.", low=1, high=10**6)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -124,7 +126,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny", "explorer.api.v1.permissions.MayLook"],
-    "DEFAULT_THROTTLE_CLASSES": ["explorer.api.v1.throttles.AnonymousThrottle", "explorer.api.v1.throttles.UserThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "explorer.api.v1.throttles.AnonymousThrottle",
+        "explorer.api.v1.throttles.UserThrottle",
+    ],
     "DEFAULT_THROTTLE_RATES": {"anonymous": f"{API_RATE_ANONYMOUS}/minute", "user": f"{API_RATE_USER}/minute"},
     "NUM_PROXIES": 1 if HTTPS else 0,  # without a proxy X-Forwarded-For is whatever the caller wrote
     "DEFAULT_PARSER_CLASSES": ["explorer.api.v1.parsing.SafeJSONParser"],
@@ -136,7 +141,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Featurescope",
-    "DESCRIPTION": "Explore what a language model has learned. Everyone may read; a key, sent as `Authorization: Bearer KEY`, starts jobs.",
+    "DESCRIPTION": "Explore what a language model has learned. Everyone may read; "
+    "a key, sent as `Authorization: Bearer KEY`, starts jobs.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/api/v1",

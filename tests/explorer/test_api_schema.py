@@ -1,11 +1,12 @@
 """The schema is the contract: it is valid, every address is in it, and every answer is what it says."""
 
 import re
+from datetime import datetime
 
 import pytest
 from django.core.management import call_command
 from django.urls import URLPattern, URLResolver, get_resolver
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from explorer.models import ApiKey, User
 from features import jobs as life
@@ -15,6 +16,14 @@ from features.services import catalog
 from tests import builders
 
 PLACES = {"{model}": "tiny", "{sae}": "2-res", "{index}": "0", "{corpus}": "tiny-stories"}
+
+
+FORMATS = FormatChecker()
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_a_time(value):
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 @pytest.fixture
@@ -65,7 +74,7 @@ def check(schema, operation, status, value):
     assert list(content) == ["application/json"]
     answers = {name: node for name, node in schema["components"]["schemas"].items() if not name.endswith("Request")}
     whole = {**content["application/json"]["schema"], "components": {"schemas": strict(answers)}}
-    Draft202012Validator(whole, format_checker=FormatChecker()).validate(value)
+    Draft202012Validator(whole, format_checker=FORMATS).validate(value)
 
 
 def filled(path, job):
@@ -119,6 +128,13 @@ def test_every_answer_is_what_the_schema_says(schema, client, rows):
         assert response.json().get("results") != [], f"{name} was tried without rows"
         called.add(name)
     assert len(called) >= 11
+
+
+@pytest.mark.parametrize("change", [{"extra": 1}, {"layers": "four"}, {"created": "yesterday"}])
+def test_an_answer_that_strays_from_the_schema_would_be_noticed(schema, client, rows, change):
+    told = client.get("/api/v1/models/tiny/").json() | change
+    with pytest.raises(ValidationError):
+        check(schema, schema["paths"]["/api/v1/models/{model}/"]["get"], 200, told)
 
 
 @pytest.mark.parametrize("order", selectors.ORDERS)

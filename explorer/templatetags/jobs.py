@@ -95,8 +95,12 @@ def settings_of(job: Job) -> list[Setting]:
 
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
-    """What a finished job left behind: the SAE, model or corpus with its address, and numbers."""
-    return [_setting(name, job.result, None) for name in job.result]
+    """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined."""
+    rows = [_setting(name, job.result, None) for name, value in job.result.items() if isinstance(value, str)]
+    order = list(DEFINITIONS)
+    numbers = {name: f"eval_{name}" for name, value in job.result.items() if not isinstance(value, str)}
+    ranked = sorted(numbers, key=lambda n: order.index(numbers[n]) if numbers[n] in DEFINITIONS else len(order))
+    return rows + [_measured(name, job.result, numbers[name]) for name in ranked]
 
 
 @register.filter
@@ -125,6 +129,11 @@ def said(event: Any) -> str:
 def _chart(name: str, points: Curve, ghost: Curve) -> Chart:
     known = DEFINITIONS.get(f"job_{name}") or Definition(name.replace("_", " ").capitalize(), "A metric of this job.")
     return Chart(known.name, known.about, written(known, points[-1][1]), points, ghost)
+
+
+def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:
+    known = DEFINITIONS.get(term)
+    return Setting(known.name, known.about, written(known, result[name]), "") if known else _setting(name, result, None)
 
 
 def _setting(name: str, params: Mapping[str, Any], field: forms.Field | None) -> Setting:

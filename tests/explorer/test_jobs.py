@@ -2,7 +2,9 @@
 
 import pytest
 from django.utils import timezone
+from django.utils.html import escape
 
+from explorer.definitions import DEFINITIONS
 from features import jobs
 from features.models import Job, Sae
 from features.records import Metrics, Progress
@@ -126,6 +128,17 @@ def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, trainin
     assert "News." in html
     assert "A line &amp;" not in html
     assert client.get(f"/jobs/{training.pk}/?since=x'y", headers={"HX-Request": "true"}).status_code == 200
+
+
+def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_their_definitions(client, training):
+    result = {"kl_score": 0.9, "explained_variance": 0.812, "strange": 7, "sae": "tiny/2-res"}
+    jobs.finish(running(training), result)
+    html = page(client, training).split("<h2>Result</h2>")[1].split("</section>")[0]
+    names = [escape(DEFINITIONS[term].name) for term in ("eval_explained_variance", "eval_kl_score")]
+    places = [html.index(text) for text in ('href="/tiny/2-res/"', *names, "Strange")]
+    assert places == sorted(places)
+    assert "0.812" in html
+    assert escape(DEFINITIONS["eval_kl_score"].about) in html
 
 
 def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training):

@@ -21,6 +21,7 @@ from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 
 SCHEME = "files"
 POLLING_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 0.5
 
 TRANSPORT_ALIASES[SCHEME] = "explorer.broker:Transport"
 
@@ -78,6 +79,10 @@ class Transport(filesystem.Transport):
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
         self.state = virtual.BrokerState()
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Wait for a message, but not long: a worker looks between two waits whether it was told to stop."""
+        super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
 
 
 def in_folder(folder: Path) -> dict[str, Any]:

@@ -80,7 +80,9 @@ class Transport(filesystem.Transport):
         super().__init__(client, **options)
         self.state = virtual.BrokerState()
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(  # type: ignore[override]  # as kombu has it
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
         """Wait for a message, but not long: a worker looks between two waits whether it was told to stop."""
         super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
 

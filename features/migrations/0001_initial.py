@@ -4,14 +4,14 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import features.fields
-import features.slugs
 from django.conf import settings
 from django.db import migrations, models
 
+import features.fields
+import features.slugs
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -20,257 +20,518 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Corpus',
+            name="Corpus",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9._-]{0,62}\\Z', 'Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.', code='slug')])),
-                ('source', models.CharField(help_text='Hub id, file, folder, or python-stdlib.', max_length=500)),
-                ('revision', models.CharField(max_length=100)),
-                ('text_column', models.CharField(db_default='text', max_length=100)),
-                ('licence', models.CharField(blank=True, db_default='', max_length=200)),
-                ('note', models.CharField(blank=True, db_default='', max_length=500)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=63,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9][a-z0-9._-]{0,62}\\Z",
+                                "Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.",
+                                code="slug",
+                            )
+                        ],
+                    ),
+                ),
+                ("source", models.CharField(help_text="Hub id, file, folder, or python-stdlib.", max_length=500)),
+                ("revision", models.CharField(max_length=100)),
+                ("text_column", models.CharField(db_default="text", max_length=100)),
+                ("licence", models.CharField(blank=True, db_default="", max_length=200)),
+                ("note", models.CharField(blank=True, db_default="", max_length=500)),
+                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'verbose_name_plural': 'corpora',
-                'ordering': ['slug'],
+                "verbose_name_plural": "corpora",
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='LanguageModel',
+            name="LanguageModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9._-]{0,62}\\Z', 'Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.', code='slug'), features.slugs.not_a_fixed_word])),
-                ('source', models.CharField(help_text='Hub id or local Hugging Face folder.', max_length=500)),
-                ('revision', models.CharField(help_text='Commit of the hub, or content hash of the folder.', max_length=100)),
-                ('architecture', models.CharField(max_length=100)),
-                ('layers', models.PositiveIntegerField()),
-                ('d_model', models.PositiveIntegerField()),
-                ('vocabulary_size', models.PositiveIntegerField()),
-                ('context_size', models.PositiveIntegerField()),
-                ('parameters', models.BigIntegerField()),
-                ('dtype', models.CharField(max_length=20)),
-                ('bos_token_id', models.IntegerField(null=True)),
-                ('hooks', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), help_text='Hook points that an SAE can read.', size=None)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=63,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9][a-z0-9._-]{0,62}\\Z",
+                                "Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.",
+                                code="slug",
+                            ),
+                            features.slugs.not_a_fixed_word,
+                        ],
+                    ),
+                ),
+                ("source", models.CharField(help_text="Hub id or local Hugging Face folder.", max_length=500)),
+                (
+                    "revision",
+                    models.CharField(help_text="Commit of the hub, or content hash of the folder.", max_length=100),
+                ),
+                ("architecture", models.CharField(max_length=100)),
+                ("layers", models.PositiveIntegerField()),
+                ("d_model", models.PositiveIntegerField()),
+                ("vocabulary_size", models.PositiveIntegerField()),
+                ("context_size", models.PositiveIntegerField()),
+                ("parameters", models.BigIntegerField()),
+                ("dtype", models.CharField(max_length=20)),
+                ("bos_token_id", models.IntegerField(null=True)),
+                (
+                    "hooks",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=100),
+                        help_text="Hook points that an SAE can read.",
+                        size=None,
+                    ),
+                ),
+                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=50)),
-                ('params', models.JSONField(help_text="Validated with the kind's form.")),
-                ('state', models.CharField(choices=[('waiting', 'waiting for another job'), ('queued', 'queued'), ('running', 'running'), ('finished', 'finished'), ('failed', 'failed'), ('cancelled', 'cancelled')], db_default='queued', default='queued', max_length=10)),
-                ('queue', models.CharField(max_length=50)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('sent', models.DateTimeField(help_text='When its message last went to the broker.', null=True)),
-                ('started', models.DateTimeField(null=True)),
-                ('ended', models.DateTimeField(null=True)),
-                ('worker', models.CharField(blank=True, db_default='', max_length=200)),
-                ('lease_until', models.DateTimeField(help_text='A running job whose lease has passed lost its worker.', null=True)),
-                ('attempts', models.PositiveIntegerField(db_default=0, default=0)),
-                ('cancel_requested', models.BooleanField(db_default=False, default=False)),
-                ('done', models.BigIntegerField(db_default=0, default=0)),
-                ('total', models.BigIntegerField(db_default=0, default=0)),
-                ('unit', models.CharField(blank=True, db_default='', default='', max_length=30)),
-                ('doing', models.CharField(blank=True, db_default='', default='', max_length=300)),
-                ('paced_from', models.BigIntegerField(help_text='What was done when this attempt, or this unit, first told.', null=True)),
-                ('paced_at', models.DateTimeField(help_text='When that was: speed and time left are measured from there.', null=True)),
-                ('told', models.DateTimeField(help_text='When progress was last told.', null=True)),
-                ('checkpoint', models.CharField(blank=True, db_default='', default='', max_length=500)),
-                ('result', models.JSONField(default=dict)),
-                ('error', models.TextField(blank=True, db_default='', default='')),
-                ('error_field', models.CharField(blank=True, db_default='', default='', max_length=50)),
-                ('environment', models.JSONField(default=dict, help_text='Versions and device of the worker that ran it last.')),
-                ('after', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='followers', to='features.job')),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=50)),
+                ("params", models.JSONField(help_text="Validated with the kind's form.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting for another job"),
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("finished", "finished"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        db_default="queued",
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("queue", models.CharField(max_length=50)),
+                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("sent", models.DateTimeField(help_text="When its message last went to the broker.", null=True)),
+                ("started", models.DateTimeField(null=True)),
+                ("ended", models.DateTimeField(null=True)),
+                ("worker", models.CharField(blank=True, db_default="", max_length=200)),
+                (
+                    "lease_until",
+                    models.DateTimeField(help_text="A running job whose lease has passed lost its worker.", null=True),
+                ),
+                ("attempts", models.PositiveIntegerField(db_default=0, default=0)),
+                ("cancel_requested", models.BooleanField(db_default=False, default=False)),
+                ("done", models.BigIntegerField(db_default=0, default=0)),
+                ("total", models.BigIntegerField(db_default=0, default=0)),
+                ("unit", models.CharField(blank=True, db_default="", default="", max_length=30)),
+                ("doing", models.CharField(blank=True, db_default="", default="", max_length=300)),
+                (
+                    "paced_from",
+                    models.BigIntegerField(
+                        help_text="What was done when this attempt, or this unit, first told.", null=True
+                    ),
+                ),
+                (
+                    "paced_at",
+                    models.DateTimeField(
+                        help_text="When that was: speed and time left are measured from there.", null=True
+                    ),
+                ),
+                ("told", models.DateTimeField(help_text="When progress was last told.", null=True)),
+                ("checkpoint", models.CharField(blank=True, db_default="", default="", max_length=500)),
+                ("result", models.JSONField(default=dict)),
+                ("error", models.TextField(blank=True, db_default="", default="")),
+                ("error_field", models.CharField(blank=True, db_default="", default="", max_length=50)),
+                (
+                    "environment",
+                    models.JSONField(default=dict, help_text="Versions and device of the worker that ran it last."),
+                ),
+                (
+                    "after",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="followers",
+                        to="features.job",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="jobs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='JobEvent',
+            name="JobEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('state', 'State'), ('progress', 'Progress'), ('metrics', 'Metrics'), ('log', 'Log')], max_length=10)),
-                ('data', models.JSONField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='features.job')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("state", "State"), ("progress", "Progress"), ("metrics", "Metrics"), ("log", "Log")],
+                        max_length=10,
+                    ),
+                ),
+                ("data", models.JSONField()),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="features.job"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Sae',
+            name="Sae",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=63, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9._-]{0,62}\\Z', 'Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.', code='slug')])),
-                ('hook', models.CharField(max_length=100)),
-                ('architecture', models.CharField(max_length=50)),
-                ('d_in', models.PositiveIntegerField()),
-                ('width', models.PositiveIntegerField()),
-                ('context_size', models.PositiveIntegerField()),
-                ('artifact', models.CharField(help_text="Folder of the weights, below the artifacts' address.", max_length=500)),
-                ('sha256', models.CharField(max_length=64)),
-                ('config', models.JSONField(default=dict, help_text='The settings it was trained with.')),
-                ('training_metrics', models.JSONField(default=dict, help_text='The last metrics of its training.')),
-                ('evaluation', models.JSONField(help_text='Measured on held-out tokens; empty until it was evaluated.', null=True)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('corpus', models.ForeignKey(help_text='What it was trained on.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='features.corpus')),
-                ('evaluated_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='features.job')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='features.job')),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saes', to='features.languagemodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9][a-z0-9._-]{0,62}\\Z",
+                                "Use 1 to 63 small letters, digits, dots, dashes or underscores, beginning with a letter or digit.",
+                                code="slug",
+                            )
+                        ],
+                    ),
+                ),
+                ("hook", models.CharField(max_length=100)),
+                ("architecture", models.CharField(max_length=50)),
+                ("d_in", models.PositiveIntegerField()),
+                ("width", models.PositiveIntegerField()),
+                ("context_size", models.PositiveIntegerField()),
+                (
+                    "artifact",
+                    models.CharField(help_text="Folder of the weights, below the artifacts' address.", max_length=500),
+                ),
+                ("sha256", models.CharField(max_length=64)),
+                ("config", models.JSONField(default=dict, help_text="The settings it was trained with.")),
+                ("training_metrics", models.JSONField(default=dict, help_text="The last metrics of its training.")),
+                (
+                    "evaluation",
+                    models.JSONField(help_text="Measured on held-out tokens; empty until it was evaluated.", null=True),
+                ),
+                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "corpus",
+                    models.ForeignKey(
+                        help_text="What it was trained on.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.corpus",
+                    ),
+                ),
+                (
+                    "evaluated_by",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="saes", to="features.languagemodel"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['model__slug', 'slug'],
+                "ordering": ["model__slug", "slug"],
             },
         ),
         migrations.CreateModel(
-            name='Feature',
+            name="Feature",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('index', models.PositiveIntegerField()),
-                ('fires', models.BigIntegerField()),
-                ('density', models.FloatField()),
-                ('max_activation', models.FloatField()),
-                ('mean_activation', models.FloatField()),
-                ('histogram', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
-                ('histogram_width', models.FloatField()),
-                ('band_edges', django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None)),
-                ('top_logit_ids', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
-                ('top_logits', django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None)),
-                ('bottom_logit_ids', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
-                ('bottom_logits', django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None)),
-                ('logit_histogram', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
-                ('logit_low', models.FloatField()),
-                ('logit_high', models.FloatField()),
-                ('nearest', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), help_text='Indices by falling cosine of decoder directions.', size=None)),
-                ('nearest_cosines', django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None)),
-                ('decoder_norm', models.FloatField()),
-                ('encoder_decoder_cosine', models.FloatField()),
-                ('updated', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('sae', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='features.sae')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("index", models.PositiveIntegerField()),
+                ("fires", models.BigIntegerField()),
+                ("density", models.FloatField()),
+                ("max_activation", models.FloatField()),
+                ("mean_activation", models.FloatField()),
+                (
+                    "histogram",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
+                ("histogram_width", models.FloatField()),
+                (
+                    "band_edges",
+                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                ),
+                (
+                    "top_logit_ids",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                ),
+                (
+                    "top_logits",
+                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                ),
+                (
+                    "bottom_logit_ids",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                ),
+                (
+                    "bottom_logits",
+                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                ),
+                (
+                    "logit_histogram",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                ),
+                ("logit_low", models.FloatField()),
+                ("logit_high", models.FloatField()),
+                (
+                    "nearest",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(),
+                        help_text="Indices by falling cosine of decoder directions.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "nearest_cosines",
+                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                ),
+                ("decoder_norm", models.FloatField()),
+                ("encoder_decoder_cosine", models.FloatField()),
+                ("updated", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "sae",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="features", to="features.sae"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['sae', 'index'],
+                "ordering": ["sae", "index"],
             },
         ),
         migrations.CreateModel(
-            name='Dashboard',
+            name="Dashboard",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tokens', models.BigIntegerField(help_text='Tokens counted; special tokens are left out.')),
-                ('context_size', models.PositiveIntegerField()),
-                ('alive', models.PositiveIntegerField(help_text='Features that fired at least once on those tokens.')),
-                ('density_histogram', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), help_text='Features per half decade of density, from 1e-7 to 1.', size=None)),
-                ('sae_sha256', models.CharField(max_length=64)),
-                ('model_revision', models.CharField(max_length=100)),
-                ('corpus_revision', models.CharField(max_length=100)),
-                ('code_version', models.CharField(max_length=50)),
-                ('made', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('corpus', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='features.corpus')),
-                ('job', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='features.job')),
-                ('sae', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='dashboard', to='features.sae')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tokens", models.BigIntegerField(help_text="Tokens counted; special tokens are left out.")),
+                ("context_size", models.PositiveIntegerField()),
+                ("alive", models.PositiveIntegerField(help_text="Features that fired at least once on those tokens.")),
+                (
+                    "density_histogram",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(),
+                        help_text="Features per half decade of density, from 1e-7 to 1.",
+                        size=None,
+                    ),
+                ),
+                ("sae_sha256", models.CharField(max_length=64)),
+                ("model_revision", models.CharField(max_length=100)),
+                ("corpus_revision", models.CharField(max_length=100)),
+                ("code_version", models.CharField(max_length=50)),
+                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "corpus",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.corpus"
+                    ),
+                ),
+                (
+                    "job",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                    ),
+                ),
+                (
+                    "sae",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="dashboard", to="features.sae"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Sequence',
+            name="Sequence",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('context_size', models.PositiveIntegerField()),
-                ('position', models.PositiveIntegerField(help_text='Place in the corpus as packed, counted in contexts.')),
-                ('document', models.CharField(help_text='Name of the document that the context begins in.', max_length=300)),
-                ('token_ids', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
-                ('corpus', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sequences', to='features.corpus')),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sequences', to='features.languagemodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("context_size", models.PositiveIntegerField()),
+                (
+                    "position",
+                    models.PositiveIntegerField(help_text="Place in the corpus as packed, counted in contexts."),
+                ),
+                (
+                    "document",
+                    models.CharField(help_text="Name of the document that the context begins in.", max_length=300),
+                ),
+                ("token_ids", django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+                (
+                    "corpus",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="sequences", to="features.corpus"
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sequences",
+                        to="features.languagemodel",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Example',
+            name="Example",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('band', models.SmallIntegerField(help_text='0: the top examples; 1 (highest) to 5: an even sample of that band.')),
-                ('rank', models.SmallIntegerField()),
-                ('peak', models.SmallIntegerField(help_text='Position of the firing that put the example here.')),
-                ('positions', django.contrib.postgres.fields.ArrayField(base_field=models.SmallIntegerField(), size=None)),
-                ('values', django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None)),
-                ('feature', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='examples', to='features.feature')),
-                ('sequence', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='features.sequence')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "band",
+                    models.SmallIntegerField(
+                        help_text="0: the top examples; 1 (highest) to 5: an even sample of that band."
+                    ),
+                ),
+                ("rank", models.SmallIntegerField()),
+                ("peak", models.SmallIntegerField(help_text="Position of the firing that put the example here.")),
+                (
+                    "positions",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.SmallIntegerField(), size=None),
+                ),
+                (
+                    "values",
+                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                ),
+                (
+                    "feature",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="examples", to="features.feature"
+                    ),
+                ),
+                (
+                    "sequence",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sequence"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['band', 'rank'],
+                "ordering": ["band", "rank"],
             },
         ),
         migrations.CreateModel(
-            name='Token',
+            name="Token",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('token_id', models.IntegerField()),
-                ('text', models.BinaryField()),
-                ('special', models.BooleanField(db_default=False)),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='features.languagemodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token_id", models.IntegerField()),
+                ("text", models.BinaryField()),
+                ("special", models.BooleanField(db_default=False)),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="tokens", to="features.languagemodel"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['state', 'lease_until'], name='job_by_state'),
+            model_name="job",
+            index=models.Index(fields=["state", "lease_until"], name="job_by_state"),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), ('lease_until__isnull', False), _connector='OR'), name='a_running_job_has_a_lease'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "running"), _negated=True), ("lease_until__isnull", False), _connector="OR"
+                ),
+                name="a_running_job_has_a_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended__isnull', False), ('state__in', ['finished', 'failed', 'cancelled'])), models.Q(('ended__isnull', True), ('state__in', ['waiting', 'queued', 'running'])), _connector='OR'), name='an_end_has_a_time'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("ended__isnull", False), ("state__in", ["finished", "failed", "cancelled"])),
+                    models.Q(("ended__isnull", True), ("state__in", ["waiting", "queued", "running"])),
+                    _connector="OR",
+                ),
+                name="an_end_has_a_time",
+            ),
         ),
         migrations.AddIndex(
-            model_name='jobevent',
-            index=models.Index(fields=['job', 'kind', 'id'], name='event_by_job_and_kind'),
+            model_name="jobevent",
+            index=models.Index(fields=["job", "kind", "id"], name="event_by_job_and_kind"),
         ),
         migrations.AddConstraint(
-            model_name='sae',
-            constraint=models.UniqueConstraint(fields=('model', 'slug'), name='sae_slug_once_per_model'),
+            model_name="sae",
+            constraint=models.UniqueConstraint(fields=("model", "slug"), name="sae_slug_once_per_model"),
         ),
         migrations.AddConstraint(
-            model_name='sae',
-            constraint=models.CheckConstraint(condition=models.Q(('d_in__gt', 0), ('width__gt', 0)), name='sae_has_a_size'),
+            model_name="sae",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("d_in__gt", 0), ("width__gt", 0)), name="sae_has_a_size"
+            ),
         ),
         migrations.AddIndex(
-            model_name='feature',
-            index=models.Index(fields=['sae', 'density', 'index'], name='feature_by_density'),
+            model_name="feature",
+            index=models.Index(fields=["sae", "density", "index"], name="feature_by_density"),
         ),
         migrations.AddIndex(
-            model_name='feature',
-            index=models.Index(fields=['sae', 'max_activation', 'index'], name='feature_by_maximum'),
+            model_name="feature",
+            index=models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
         ),
         migrations.AddConstraint(
-            model_name='feature',
-            constraint=models.UniqueConstraint(fields=('sae', 'index'), name='feature_once'),
+            model_name="feature",
+            constraint=models.UniqueConstraint(fields=("sae", "index"), name="feature_once"),
         ),
         migrations.AddConstraint(
-            model_name='feature',
-            constraint=models.CheckConstraint(condition=models.Q(('density__gte', 0), ('density__lte', 1)), name='density_is_a_share'),
+            model_name="feature",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("density__gte", 0), ("density__lte", 1)), name="density_is_a_share"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sequence',
-            constraint=models.UniqueConstraint(fields=('corpus', 'model', 'context_size', 'position'), name='sequence_once'),
+            model_name="sequence",
+            constraint=models.UniqueConstraint(
+                fields=("corpus", "model", "context_size", "position"), name="sequence_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='example',
-            constraint=models.UniqueConstraint(fields=('feature', 'band', 'rank'), name='example_once'),
+            model_name="example",
+            constraint=models.UniqueConstraint(fields=("feature", "band", "rank"), name="example_once"),
         ),
         migrations.AddConstraint(
-            model_name='example',
-            constraint=models.CheckConstraint(condition=models.Q(('positions__len', models.F('values__len'))), name='a_value_for_every_position'),
+            model_name="example",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("positions__len", models.F("values__len"))), name="a_value_for_every_position"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='token',
-            constraint=models.UniqueConstraint(fields=('model', 'token_id'), name='token_once'),
+            model_name="token",
+            constraint=models.UniqueConstraint(fields=("model", "token_id"), name="token_once"),
         ),
     ]

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 
 import pytest
 
@@ -67,3 +68,60 @@ def finished(instance):
         )  # fmt: skip
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, headless; the tests that need it are skipped aloud where it is not installed."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if not path:
+        pytest.skip("no Chromium on this machine: install Debian's package `chromium`")
+    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=[*quiet, "--disable-quic", "--no-first-run"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser, instance):
+    """A fresh visitor. Any request to another host, script error or console error fails the test that caused it."""
+    context = browser.new_context(base_url=instance.url, viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    wrong: list[str] = []
+    opened.on("request", lambda r: None if r.url.startswith(instance.url) else wrong.append(f"asked {r.url}"))
+    opened.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+    opened.on("console", lambda said: wrong.append(f"console: {said.text}") if said.type == "error" else None)
+    yield opened
+    context.close()
+    assert not wrong, wrong
+
+
+@pytest.fixture
+def admin(page, instance):
+    """The same page, signed in as the first admin."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(instance.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "login" not in url)
+    return page
+
+
+@pytest.fixture(scope="session")
+def shown(instance):
+    """An SAE of the tiny model with its dashboards, made by the chain of jobs: `tiny/shown`."""
+    said = instance.manage(
+        "train_sae", "tiny/shown", "--corpus", "tales", "--hook", "blocks.0.hook_resid_post",
+        "--width", "64", "--k", "4", "--context-size", "64", "--tokens", "50000",
+    )  # fmt: skip
+    assert "Job" in said, said
+    wait_for(
+        lambda: instance.rows("SELECT 1 FROM features_job WHERE kind = 'evaluate_sae' AND state = 'finished'"),
+        240,
+        "dashboards and evaluation",
+    )
+    return "/tiny/shown/"

@@ -40,9 +40,7 @@ def staff_only(view: View) -> View:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         if not may_start_jobs(request.user):
-            raise PermissionDenied(
-                "Only staff may start jobs. Ask whoever runs this instance to make you staff."
-            )
+            raise PermissionDenied("Only staff may start jobs. Ask whoever runs this instance to make you staff.")
         return view(request, *args, **kwargs)
 
     return guarded

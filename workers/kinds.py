@@ -95,13 +95,10 @@ def compute_dashboards(work: Work) -> None:
 
 def training_settings(params: dict[str, Any]) -> TrainSettings:
     """The params of a `train_sae` job as the pipeline takes them; ten checkpoints, at most a million tokens apart."""
-    names = ("hook", "architecture", "width", "tokens", "context_size", "learning_rate", "seed")
-    given = {name: params[name] for name in names if params.get(name) is not None}
-    if params.get("k"):
-        given["k"] = params["k"]
-    sparsity = params.get("sparsity")
-    weights = {"l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient": sparsity}
-    return TrainSettings(**given, **weights, checkpoint_tokens=min(max(params["tokens"] // 10, 10_000), 1_000_000))
+    names = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed")
+    given: dict[str, Any] = {name: params[name] for name in names if params.get(name) is not None}
+    given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = params.get("sparsity")
+    return TrainSettings(**given, checkpoint_tokens=min(max(params["tokens"] // 10, 10_000), 1_000_000))
 
 
 RUNNERS: dict[str, Callable[[Work], None]] = {

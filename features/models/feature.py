@@ -1,12 +1,29 @@
 """A feature of an SAE, and the contexts in which it fires."""
 
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
 from features.fields import RealField
 from features.models.catalog import Sae, Sequence
-from features.querysets import FeatureQuerySet
+
+
+class FeatureQuerySet(models.QuerySet["Feature"]):
+    """Filters on features, to be chained."""
+
+    def of(self, model: str, sae: str) -> Self:
+        """Those of one SAE, by slugs."""
+        return self.filter(sae__model__slug=model, sae__slug=sae)
+
+    def alive(self) -> Self:
+        """Those that fired at least once on the dashboard's tokens."""
+        return self.filter(fires__gt=0)
+
+    def dead(self) -> Self:
+        """Those that never fired on the dashboard's tokens."""
+        return self.filter(fires=0)
 
 
 class Feature(models.Model):

@@ -137,8 +137,8 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
     return FeatureView(
         feature=row,
         sae=row.sae,
-        previous=row.previous_alive,
-        next=row.next_alive,
+        previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations above
+        next=row.next_alive,  # type: ignore[attr-defined]
         bands=_bands(row, examples, vocabulary),
         top_logits=_logits(row.top_logit_ids, row.top_logits, vocabulary),
         bottom_logits=_logits(row.bottom_logit_ids, row.bottom_logits, vocabulary),

@@ -78,9 +78,7 @@ class Work:
 
     def should_stop(self) -> bool:
         """Whether a person cancelled, the lease is lost, or this worker was told to go."""
-        return (
-            self._heart.cancelled or self._heart.lost or bool(worker_state.should_stop or worker_state.should_terminate)
-        )
+        return self._heart.cancelled or self._heart.lost or _told_to_go()
 
     def results(self, records: Iterable[Any]) -> Iterator[Any]:
         """Write progress, metrics, log and checkpoints to the job, and pass on everything else.
@@ -157,6 +155,12 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
+
+
+def _told_to_go() -> bool:
+    """Whether Celery is shutting this worker down. Its flags hold an exit code: 0 means yes, None and False mean no."""
+    flags = (worker_state.should_stop, worker_state.should_terminate)
+    return any(flag is not None and flag is not False for flag in flags)
 
 
 def environment() -> dict[str, str]:

@@ -1,8 +1,12 @@
 """A job ends in one state, whatever its work does."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+from celery.apps.worker import install_worker_term_handler
 
 from features import jobs
 from features.models import Job, JobEvent
@@ -90,12 +94,21 @@ def test_a_request_to_cancel_reaches_the_work(run):
     assert run(work).state == "cancelled"
 
 
-def test_a_worker_that_is_told_to_go_puts_its_job_back(run, monkeypatch):
-    def work(w: running.Work) -> None:
-        monkeypatch.setattr(running.worker_state, "should_stop", True)
-        list(w.results([]))
+def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
+    monkeypatch.setattr(running.worker_state, "should_stop", None)
+    before = signal.getsignal(signal.SIGTERM)
+    install_worker_term_handler(SimpleNamespace(hostname="jobs@here"), verbose=False)
 
-    job = run(work)
+    def work(w: running.Work) -> None:
+        assert not w.should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        list(w.results([]))
+        jobs.finish(w.job, {"went": "on"})
+
+    try:
+        job = run(work)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert (job.state, job.attempts, job.worker) == ("queued", 0, "")
 
 

@@ -121,8 +121,10 @@ def stop(job: Job) -> None:
 
 
 def release(job: Job, why: str) -> None:
-    """Put a running job back in the queue, for a worker that must stop. Raises `LostJob`."""
+    """Put a running job back in the queue, for a worker that must stop; end it where it was to be cancelled. Raises `LostJob`."""
     with transaction.atomic():
+        if Job.objects.select_for_update().filter(pk=job.pk).values_list("cancel_requested", flat=True).first():
+            return stop(job)  # queued, nobody could claim it
         _hold(job, state=State.QUEUED, lease_until=None, worker="", attempts=F("attempts") - 1)
         _note_state(job.pk, State.QUEUED, why)
         _send(job.pk, job.queue)
@@ -131,6 +133,7 @@ def release(job: Job, why: str) -> None:
 def cancel(job_id: int, by: Any = None) -> bool:
     """Ask a job to stop: at once where it is not running, within seconds where it is. False where it was over."""
     with transaction.atomic():
+        Job.objects.select_for_update().filter(pk=job_id).first()  # its state stays as the first of these two finds it
         idle = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED])
         if idle.update(state=State.CANCELLED, ended=timezone.now(), cancel_requested=True):
             _note_state(job_id, State.CANCELLED, f"by {by}" if by else "")
@@ -159,7 +162,8 @@ def reap(idle_queues: Iterable[str] = ()) -> list[int]:
 
 def _take_back(job: Job) -> bool:
     with transaction.atomic():
-        lost = Job.objects.filter(pk=job.pk, state=State.RUNNING, lease_until=job.lease_until)
+        seen = {"lease_until": job.lease_until, "cancel_requested": job.cancel_requested}
+        lost = Job.objects.filter(pk=job.pk, state=State.RUNNING, **seen)
         if job.cancel_requested:
             taken = lost.update(state=State.CANCELLED, ended=timezone.now(), lease_until=None)
             state, note = State.CANCELLED, "its worker died after a request to cancel"

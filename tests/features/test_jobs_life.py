@@ -140,6 +140,24 @@ def test_a_worker_that_must_stop_gives_its_job_back_without_counting_an_attempt(
     assert (job.state, job.attempts, job.lease_until) == ("queued", 0, None)
 
 
+def test_a_job_to_be_cancelled_whose_worker_must_stop_is_cancelled_and_not_queued_for_ever():
+    job = jobs.claim(queued().pk, "one")
+    follower = queued(after=job)
+    jobs.cancel(job.pk)
+    jobs.release(job, "told to stop")
+    assert states(job, follower) == ["cancelled", "cancelled"]
+
+
+def test_a_request_to_cancel_that_a_reaper_has_not_seen_is_not_lost():
+    job = jobs.claim(queued().pk, "one")
+    lease_passes(job)
+    stale = Job.objects.get(pk=job.pk)
+    jobs.cancel(job.pk)
+    assert jobs._take_back(stale) is False
+    assert jobs.reap() == [job.pk]
+    assert states(job) == ["cancelled"]
+
+
 def test_followers_wait_are_queued_one_after_the_other_and_cannot_be_claimed_before():
     first = queued()
     second = queued(after=first)

@@ -73,7 +73,12 @@ def posted(kind: str, data: QueryDict) -> dict[str, str]:
     """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and means no."""
     fields = KINDS[kind].base_fields
     unticked = {name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)}
-    return unticked | {name: str(data[name]) for name in fields if name in data}
+    return unticked | asked(kind, data)
+
+
+def asked(kind: str, data: QueryDict) -> dict[str, str]:
+    """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign that no name has."""
+    return {name: str(data[name]).replace("\0", "\ufffd") for name in KINDS[kind].base_fields if name in data}
 
 
 def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None) -> JobForm:

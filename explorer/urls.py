@@ -1,10 +1,20 @@
 """Every address. Fixed words come first; what is left belongs to models."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, register_converter
+from django.urls.converters import StringConverter
 
 from explorer.health import healthz
 from explorer.views import catalog, features, pattern
+
+
+class Name(StringConverter):
+    """A path segment that PostgreSQL can look up: it refuses NUL."""
+
+    regex = r"[^/\0]+"
+
+
+register_converter(Name, "name")
 
 handler400 = "explorer.views.errors.bad_request"
 handler404 = "explorer.views.errors.not_found"
@@ -19,8 +29,8 @@ urlpatterns = [
     path("about/", catalog.about, name="about"),
     path("pattern/", pattern.pattern, name="pattern"),
     path("", catalog.home, name="home"),
-    path("<str:model>/", catalog.model, name="model"),
-    path("<str:model>/<str:sae>/", catalog.sae, name="sae"),
-    path("<str:model>/<str:sae>/random/", features.random, name="random_feature"),
-    path("<str:model>/<str:sae>/<int:index>/", features.feature, name="feature"),
+    path("<name:model>/", catalog.model, name="model"),
+    path("<name:model>/<name:sae>/", catalog.sae, name="sae"),
+    path("<name:model>/<name:sae>/random/", features.random, name="random_feature"),
+    path("<name:model>/<name:sae>/<int:index>/", features.feature, name="feature"),
 ]

@@ -46,7 +46,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         view = reading.job(pk)
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
-    since = request.GET.get("since", "")
+    since = request.GET.get("since", "")[:20]
     ghost = reading.rival(view.job)
     context = {
         "view": view,

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from explorer.access import staff_only
-from explorer.forms import job_form, posted
+from explorer.forms import asked, job_form, posted
 from explorer.http import HtmxRequest
 from features.kinds import KINDS, InvalidParams, JobForm
 from features.selectors.defaults import defaults
@@ -38,7 +38,7 @@ def start(request: HtmxRequest, kind: str) -> HttpResponse:
     if recheck:
         given = {n: v for n, v in posted(kind, request.POST).items() if n not in RENEWED.get(recheck, ())}
     else:
-        given = {name: request.GET[name] for name in KINDS[kind].base_fields if name in request.GET}
+        given = asked(kind, request.GET)
     initial = given if recheck == "estimate" else defaults(kind, given)
     return _page(request, kind, job_form(kind, initial=initial), estimate_of(kind, initial), recheck=recheck)
 

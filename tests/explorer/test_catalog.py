@@ -186,6 +186,11 @@ def test_what_is_not_there_is_answered_with_what_is(client, planted, address, se
     assert link in response.content.decode()
 
 
+@pytest.mark.parametrize("address", ["/a%00b/", "/tiny/a%00b/", "/tiny/a%00b/random/", "/tiny/a%00b/3/"])
+def test_a_nul_in_an_address_is_no_error_of_ours(client, address):
+    assert client.get(address).status_code == 404
+
+
 def test_lists_cost_the_same_for_10_and_20_rows(client, django_assert_max_num_queries):
     costs = {}
     for count in (10, 20):

@@ -79,6 +79,12 @@ def test_a_dead_feature_says_so_and_leads_on(client, planted):
     assert "␣One" in page, "its logits are real"
 
 
+def test_pages_stand_while_dashboards_are_still_written(client, planted):
+    planted.dashboard.delete()
+    for address in ("/tiny/2-res/3/", "/tiny/2-res/0/", "/tiny/2-res/"):
+        assert "still being computed" in html(client, address) or "not ready" in html(client, address)
+
+
 def test_random_goes_to_a_live_feature(client, planted):
     seen = {client.get("/tiny/2-res/random/").headers["Location"] for _ in range(30)}
     assert len(seen) > 1

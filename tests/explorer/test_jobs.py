@@ -54,6 +54,11 @@ def test_the_list_shows_the_newest_first_and_filters_by_kind_and_state(client, t
     assert f"/jobs/{ids[0]}/" not in only
 
 
+def test_a_place_in_the_log_that_is_no_place_shows_all_of_it(client, training):
+    for since in ("x", "9" * 5000, "-1"):
+        assert client.get(f"/jobs/{training.pk}/?since={since}").status_code == 200
+
+
 def test_the_list_goes_on_page_by_page_without_losing_or_repeating_a_job(client):
     made = [Job.objects.create(kind="add_model", params={"slug": f"m{n}"}, queue="jobs").pk for n in range(95)]
     seen, url = [], "/jobs/?kind=add_model"

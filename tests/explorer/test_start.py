@@ -70,6 +70,12 @@ def test_the_form_proposes_the_middle_of_the_model_eight_times_its_width_and_a_f
     }
 
 
+def test_a_nul_is_refused_beside_its_field(client, planted):
+    assert client.get(f"{TRAIN}?model=%00").status_code == 200
+    refused = client.post(TRAIN, RIGHT | {"model": "a\0"})
+    assert (refused.status_code, list(refused.context["form"].errors)) == (422, ["model"])
+
+
 def test_a_proposed_slug_avoids_those_of_jobs_under_way(client, planted):
     start("train_sae", RIGHT | {"slug": "2-res-topk"})
     assert client.get(TRAIN).context["form"]["slug"].value() == "2-res-topk-2"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.core.exceptions import ValidationError
 
-from features.models import Corpus, LanguageModel, Sae
+from features.models import Corpus, Job, LanguageModel, Sae
 
 T = TypeVar("T")
 
@@ -67,6 +67,11 @@ class JobForm(forms.Form):
         model, _, slug = path.partition("/")
         found = Sae.objects.select_related("model").filter(model__slug=model, slug=slug).first()
         return self._find(found, path, "SAE", (str(sae) for sae in Sae.objects.select_related("model")[:20]))
+
+    def being_made(self, **params: str) -> bool:
+        """Whether a job of this kind with such params is under way: what it will make is as good as there."""
+        wanted = {f"params__{name}": value for name, value in params.items()}
+        return Job.objects.filter(kind=self.kind, **wanted).exclude(state__in=Job.FINAL).exists()
 
     def _find(self, found: T | None, name: str, noun: str, others: Any) -> T | None:
         if found is None and name not in self.promised:

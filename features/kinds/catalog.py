@@ -32,8 +32,10 @@ class AddModel(JobForm):
     def clean_slug(self) -> str:
         """Refuse a slug that is taken."""
         slug: str = self.cleaned_data["slug"]
-        if LanguageModel.objects.filter(slug=slug).exists():
-            raise forms.ValidationError(f"There is a model “{slug}” already; choose another slug.")
+        if LanguageModel.objects.filter(slug=slug).exists() or self.being_made(slug=slug):
+            raise forms.ValidationError(
+                f"There is a model “{slug}” already, or a job is adding it; choose another slug."
+            )
         return slug
 
 
@@ -57,8 +59,10 @@ class AddCorpus(JobForm):
     def clean_slug(self) -> str:
         """Refuse a slug that is taken."""
         slug: str = self.cleaned_data["slug"]
-        if Corpus.objects.filter(slug=slug).exists():
-            raise forms.ValidationError(f"There is a corpus “{slug}” already; choose another slug.")
+        if Corpus.objects.filter(slug=slug).exists() or self.being_made(slug=slug):
+            raise forms.ValidationError(
+                f"There is a corpus “{slug}” already, or a job is adding it; choose another slug."
+            )
         return slug
 
     def clean_text_column(self) -> str:

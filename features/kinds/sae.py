@@ -7,7 +7,7 @@ from django import forms
 
 from features import hooks
 from features.kinds.base import JobForm
-from features.models import Job, Sae
+from features.models import Sae
 from features.slugs import is_slug
 
 ARCHITECTURES = [
@@ -114,7 +114,7 @@ class TrainSae(JobForm):
             self.add_error("model", error)
             return
         slug = cleaned.get("slug")
-        if slug and _taken(cleaned["model"], slug):
+        if slug and self._taken(cleaned["model"], slug):
             self.add_error(
                 "slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug."
             )
@@ -125,6 +125,10 @@ class TrainSae(JobForm):
             self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
         if context and context > model.context_size:
             self.add_error("context_size", f"{model} was made for at most {model.context_size} tokens.")
+
+    def _taken(self, model: str, slug: str) -> bool:
+        there = Sae.objects.filter(model__slug=model, slug=slug).exists()
+        return there or self.being_made(model=model, slug=slug)
 
 
 class OnSae(JobForm):
@@ -176,9 +180,3 @@ class ComputeDashboards(OnSae):
     about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
 
     tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)
-
-
-def _taken(model: str, slug: str) -> bool:
-    live = [Job.State.WAITING, Job.State.QUEUED, Job.State.RUNNING]
-    pending = Job.objects.filter(kind=TrainSae.kind, state__in=live, params__model=model, params__slug=slug)
-    return Sae.objects.filter(model__slug=model, slug=slug).exists() or pending.exists()

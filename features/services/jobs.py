@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from features import jobs
 from features.kinds import KINDS, InvalidParams, check
@@ -20,6 +20,7 @@ def start(
     """
     if kind not in KINDS:
         raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})
+    _one_at_a_time()
     form = KINDS[kind]
     params = check(form, data, promised)
     job = jobs.create(kind, params, queue=form.queue, by=by, after=after)
@@ -30,3 +31,9 @@ def start(
         shown = start("compute_dashboards", rest, by=by, after=job, promised=known)
         start("evaluate_sae", rest, by=by, after=shown, promised=known)
     return job
+
+
+def _one_at_a_time() -> None:
+    """Until this transaction ends nobody else starts a job: of two clicks on one button, the second sees the first's slug."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('featurescope: start a job'))")

@@ -1,12 +1,17 @@
 """Commands that make a job: options from its form, the form's own refusals, one row or none."""
 
+import threading
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from features import jobs
+from features.kinds import InvalidParams
 from features.models import Job
 from features.services import catalog
+from features.services.jobs import start
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +32,36 @@ def test_add_model_queues_one_job_with_its_params():
 def test_what_a_command_leaves_out_takes_the_forms_default():
     call_command("add_corpus", "stdlib", "python-stdlib", stdout=StringIO())
     assert Job.objects.get().params["text_column"] == "text"
+
+
+@pytest.mark.parametrize("command", ["add_model", "add_corpus"])
+def test_a_slug_that_a_job_is_adding_is_taken_until_the_job_is_over(command):
+    call_command(command, "mine", "/somewhere", stdout=StringIO())
+    with pytest.raises(CommandError, match="or a job is adding it"):
+        call_command(command, "mine", "/elsewhere", stdout=StringIO())
+    jobs.cancel(Job.objects.get().pk)
+    call_command(command, "mine", "/elsewhere", stdout=StringIO())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_clicks_at_once_one_starts_a_job():
+    barrier, refused = threading.Barrier(4), []
+
+    def click():
+        try:
+            barrier.wait()
+            start("add_model", {"slug": "mine", "source": "/somewhere"})
+        except InvalidParams as error:
+            refused.append(list(error.errors))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=click) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (Job.objects.count(), refused) == (1, [["slug"]] * 3)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,11 @@ HALF_DECADES = 14
 
 @transaction.atomic
 def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange) -> int:
-    """Write features [start, stop) with their examples and sequences; the number of examples written."""
+    """Write features [start, stop) with their examples and sequences; the number of examples written.
+
+    What an earlier run declared of this SAE goes with the first range: it would be told of numbers that are another run's.
+    """
+    Dashboard.objects.filter(sae=sae).delete()
     sequences = _write_sequences(sae, corpus, context_size, batch.sequences)
     features = _write_features(sae, batch.features)
     Example.objects.filter(feature__in=features.values())._raw_delete(Example.objects.db)

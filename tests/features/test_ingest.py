@@ -108,3 +108,10 @@ def test_densities_fall_into_half_decades_from_1e_minus_7_to_1(planted):
 def test_finishing_again_replaces_the_dashboard(planted):
     ingest.finish(planted.sae, planted.corpus, 5, None, "0.2")
     assert [d.tokens for d in Dashboard.objects.filter(sae=planted.sae)] == [5]
+
+
+def test_a_run_that_began_anew_and_did_not_end_leaves_no_earlier_runs_provenance(planted):
+    contexts = builders.sequences()
+    batch = FeatureRange(0, 1, 5, [builders.firing(0, " fox", contexts)], contexts)
+    ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    assert not Dashboard.objects.filter(sae=planted.sae).exists()

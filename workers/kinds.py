@@ -59,7 +59,7 @@ def train_sae(work: Work) -> None:
         with transaction.atomic():
             sae = writing.add_sae(model, work.params["slug"], record, artifact, corpus, work.job)
             jobs.finish(work.job, {"sae": str(sae)})
-    artifacts.remove(f"jobs/{work.job.pk}")
+        artifacts.remove(f"jobs/{work.job.pk}")
 
 
 def evaluate_sae(work: Work) -> None:

@@ -145,16 +145,27 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
     except Stopped:
         if heart.cancelled:
             jobs.stop(job)
+            _forget_checkpoints(job)
         else:
             jobs.release(job, "its worker was told to stop")
     except jobs.LostJob:
         raise
     except BadInput as error:
         jobs.fail(job, error.message, error.field)
+        _forget_checkpoints(job)
     except Exception as error:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
+        _forget_checkpoints(job)
+
+
+def _forget_checkpoints(job: Job) -> None:
+    """Nothing goes on from where a cancelled or failed job stood: running it again makes a new one."""
+    try:
+        artifacts.remove(f"jobs/{job.pk}")
+    except OSError as error:
+        log.warning("checkpoints of job %s stay: %s", job.pk, error)
 
 
 def _told_to_go() -> bool:
@@ -179,7 +190,7 @@ def environment() -> dict[str, str]:
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == 28:
-        return "The disk is full. Free some space, then run the job again; it goes on from its last checkpoint."
+        return "The disk is full. Free some space, then run the job again."
     if isinstance(error, torch.OutOfMemoryError):
         return "The device ran out of memory. Choose fewer features, or a worker with more memory."
     return f"{type(error).__name__}: {error}. The log has the place; if the settings are right, this is a bug of ours."

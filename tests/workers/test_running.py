@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -135,6 +137,25 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
     assert (artifacts.get(job.checkpoint, tmp_path / "back") / "weights").read_text() == "20"
     with pytest.raises(BadInput):
         artifacts.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_no_checkpoint_is_left_of_a_job_that_nothing_goes_on_from(run, settings, end):
+    def work(w: running.Work) -> None:
+        place = w.folder / "checkpoints" / "10"
+        place.mkdir(parents=True)
+        (place / "weights").write_text("10")
+        list(w.results([Checkpoint(10, str(place))]))
+        assert Path(settings.ARTIFACTS_URL, "jobs", str(w.job.pk)).is_dir()
+        if end == "failed":
+            raise BadInput("learning_rate", "too high")
+        jobs.cancel(w.job.pk)
+        while not w.should_stop():
+            time.sleep(0.01)
+        list(w.results([]))
+
+    job = run(work)
+    assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, False)
 
 
 def test_a_message_that_comes_twice_does_nothing_the_second_time(run):

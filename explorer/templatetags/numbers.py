@@ -32,12 +32,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 @register.filter
 def share(value: float | None) -> str:
-    """A share from 0 to 1 as a percentage with sensible digits: 61%, 6.1%, 0.061%, 0.00012%."""
+    """A share as a percentage with sensible digits: 61%, 6.1%, 0.061%, 0.00012%. A score may leave 0 to 1: −12%, 130%."""
     if value is None or math.isnan(value):
         return DASH
+    if value < 0:
+        return f"−{share(-value)}"
     percent = value * 100
     if percent == 0 or percent >= 9.95:
-        return f"{percent:.1f}".removesuffix(".0") + "%" if percent < 99.95 or value == 1 else ">99.9%"
+        return f"{percent:.1f}".removesuffix(".0") + "%" if percent < 99.95 or value >= 1 else ">99.9%"
     return f"{percent:.{1 - math.floor(math.log10(percent))}f}%"
 
 

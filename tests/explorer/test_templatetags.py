@@ -39,6 +39,8 @@ def test_numbers_have_three_significant_digits(value, written):
         (0.0613, "6.1%"), (0.613, "61.3%"), (0.00061, "0.061%"), (1.2e-6, "0.00012%"), (1, "100%"), (0, "0%"),
         (0.99999, ">99.9%"),
         (0.0994, "9.9%"), (0.09999, "10%"), (None, "–"), (math.nan, "–"),
+        (-0.5, "−50%"),
+        (1.3, "130%"),
     ],
 )  # fmt: skip
 def test_shares_are_percentages_with_sensible_digits(value, written):

@@ -60,3 +60,9 @@ def test_the_schema_is_there_before_anything_that_uses_it():
 def test_servers_are_asked_for_their_health_and_not_open_to_the_world():
     assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "web"))
     assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", []))
+
+
+def test_the_health_check_asks_by_a_name_that_is_answered_whatever_the_operator_allows():
+    hosts = re.sub(r"\$\{ALLOWED_HOSTS[^}]*\}", "scope.example.org", OURS["web"]["environment"]["ALLOWED_HOSTS"])
+    asked = re.search(r"http://([\w.]+):8000/healthz", " ".join(OURS["web"]["healthcheck"]["test"]))
+    assert hosts.split(",") == ["scope.example.org", asked[1]]

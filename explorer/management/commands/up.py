@@ -21,7 +21,7 @@ from explorer.supervisor import Child, Supervisor
 
 READY_SECONDS = 180
 """Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell starts what is in its background deaf to the first
 
 
 class Command(BaseCommand):

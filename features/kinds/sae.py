@@ -57,10 +57,10 @@ class TrainSae(JobForm):
         help_text="Features that fire per token, for TopK; the mean for BatchTopK and Matryoshka, the target for JumpReLU.",
     )
     sparsity = forms.FloatField(
-        min_value=0,
+        min_value=1e-9,
         max_value=1000,
         required=False,
-        help_text="Weight of the sparsity penalty, for standard, gated and JumpReLU. Empty takes the architecture's own default.",
+        help_text="Weight of the sparsity penalty, above 0 (standard, gated, JumpReLU). Empty takes the architecture's default.",
     )
     tokens = forms.IntegerField(min_value=10_000, max_value=10**11, initial=1_000_000, help_text=TOKENS_HELP)
     context_size = forms.IntegerField(

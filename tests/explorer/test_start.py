@@ -166,6 +166,7 @@ def test_a_box_that_is_not_ticked_means_no(client, planted):
         ("tokens", "1e9", "whole number"),
         ("tokens", "10", "greater than or equal to 10000"),
         ("learning_rate", "fast", "number"),
+        ("sparsity", "0", "greater than or equal to"),
         ("learning_rate", "nan", "number"),
         ("architecture", "magic", "not one of the available choices"),
         ("seed", "-1", "greater than or equal to 0"),

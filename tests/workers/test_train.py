@@ -19,7 +19,7 @@ from workers.pipeline.errors import BadInput
 from workers.pipeline.harvest import harvest
 from workers.pipeline.saes import content_hash, load_sae
 from workers.pipeline.tokens import in_batches, pack
-from workers.pipeline.train import ARCHITECTURES, TrainSettings, latest_checkpoint, train
+from workers.pipeline.train import ARCHITECTURES, TrainSettings, latest_checkpoint, train, validate
 
 HOOK = "blocks.1.hook_resid_post"
 SMALL = TrainSettings(
@@ -187,6 +187,11 @@ def test_settings_that_cannot_work_are_refused_by_name_before_anything_is_made(
         list(train(llama, sequences, SMALL._replace(**{field: value}), str(tmp_path / "run")))
     assert caught.value.field == field
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("architecture", ["standard", "gated"])
+def test_a_k_that_an_architecture_does_not_read_refuses_no_narrow_sae(architecture, llama):
+    assert validate(SMALL._replace(architecture=architecture, width=8, k=24), llama) == 32
 
 
 def test_the_stream_serves_each_counted_token_once_and_no_other(llama, sequences):

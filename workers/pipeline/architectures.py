@@ -19,6 +19,7 @@ from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
 
 L1_PER_ROOT = 0.1
+WITHOUT_K = frozenset({"standard", "gated"})
 
 
 class TrainSettings(NamedTuple):
@@ -145,7 +146,7 @@ def validate(settings: TrainSettings, language: Language) -> int:
     ):
         if getattr(settings, name) < 1:
             raise BadInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
-    if settings.k > settings.width:
+    if settings.k > settings.width and settings.architecture not in WITHOUT_K:
         raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
     if settings.tokens < settings.batch_tokens:
         raise BadInput(

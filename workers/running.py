@@ -101,7 +101,7 @@ class Work:
             raise Stopped
 
     def say(self, text: str) -> None:
-        """Add a sentence to the job's log, and show it as what the job is doing."""
+        """Add a sentence to the job's log."""
         jobs.log(self.job, text)
 
     def _tell(self, record: Progress) -> None:

@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                 (
                     "kind",
                     models.CharField(
-                        choices=[("state", "State"), ("progress", "Progress"), ("metrics", "Metrics"), ("log", "Log")],
+                        choices=[("state", "State"), ("metrics", "Metrics"), ("log", "Log")],
                         max_length=10,
                     ),
                 ),

@@ -118,13 +118,12 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """One thing that happened to a job, in order of id. Pages, progress bars and curves are made of these."""
+    """One thing that happened to a job, in order of id. The log and the curves are made of these."""
 
     class Kind(models.TextChoices):
         """What `data` holds."""
 
         STATE = "state"  # {state, note}
-        PROGRESS = "progress"  # {done, total, unit, note}
         METRICS = "metrics"  # {step, values: {name: number}}
         LOG = "log"  # {text}
 

@@ -72,10 +72,7 @@ class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
     """One thing that happened to a job."""
 
     data = serializers.DictField(  # type: ignore[assignment]
-        help_text=(
-            "state: {state, note}. progress: {done, total, unit, note}. metrics: {step, values: {name: number}}."
-            " log: {text}."
-        ),
+        help_text=("state: {state, note}. metrics: {step, values: {name: number}}. log: {text}."),
         read_only=True,
     )
 

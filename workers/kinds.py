@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from features import ingest, jobs
+from features import ingest, jobs, names
 from features.models import Corpus, LanguageModel, Sae
 from features.records import Evaluation, FeatureRange, SequenceRecord, TrainedSae
 from features.selectors import catalog
@@ -25,7 +25,7 @@ from workers.running import Work
 def add_model(work: Work) -> None:
     """Read a model's shape, hooks and vocabulary."""
     source, revision = work.params["source"], work.params.get("revision", "")
-    work.say(f"Reading {source}.")
+    work.say(f"Reading {names.of_source(source)}.")
     record = describe(load_language(source, revision))
     with transaction.atomic():
         model = writing.add_model(work.params["slug"], source, record)
@@ -35,7 +35,7 @@ def add_model(work: Work) -> None:
 def add_corpus(work: Work) -> None:
     """Check that a corpus can be read."""
     source, column = work.params["source"], work.params["text_column"]
-    work.say(f"Reading {source}.")
+    work.say(f"Reading {names.of_source(source)}.")
     revision, note = corpora.describe_corpus(source, column)
     with transaction.atomic():
         corpus = writing.add_corpus(work.params["slug"], source, column, work.params.get("licence", ""), revision, note)

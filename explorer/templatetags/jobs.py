@@ -88,9 +88,9 @@ def charts(curves: Mapping[str, Curve], ghosts: Mapping[str, Curve]) -> list[Cha
 def settings_of(job: Job) -> list[Setting]:
     """The job's params under the names that the start page has for them."""
     fields = KINDS[job.kind].base_fields if job.kind in KINDS else {}
-    known = [name for name in fields if name in job.params]
-    names = known + [name for name in job.params if name not in fields]
-    return [_setting(name, job.params, fields.get(name)) for name in names]
+    params = job.shown_params
+    names = [name for name in fields if name in params] + [name for name in params if name not in fields]
+    return [_setting(name, params, fields.get(name)) for name in names]
 
 
 @register.simple_tag

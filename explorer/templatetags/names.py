@@ -1,6 +1,5 @@
 """Names and settings as people read them."""
 
-from pathlib import PurePath
 from typing import Any
 
 from django import template
@@ -15,12 +14,6 @@ register = template.Library()
 def hook_words(hook: str) -> str:
     """Where a hook reads, in words: residual stream after layer 2."""
     return hooks.read(hook).words
-
-
-@register.filter
-def source_name(source: str) -> str:
-    """A hub id as it is; of a folder only its name, for its path is the machine's own business."""
-    return PurePath(source).name if PurePath(source).is_absolute() else source
 
 
 @register.filter

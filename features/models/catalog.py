@@ -4,6 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from features import names
 from features.slugs import is_slug, not_a_fixed_word
 
 
@@ -29,6 +30,11 @@ class LanguageModel(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def source_name(self) -> str:
+        """The source, without the path of a folder."""
+        return names.of_source(self.source)
 
     def get_absolute_url(self) -> str:
         """The model's page."""
@@ -67,6 +73,11 @@ class Corpus(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def source_name(self) -> str:
+        """The source, without the path of a file or folder."""
+        return names.of_source(self.source)
 
 
 class Sequence(models.Model):

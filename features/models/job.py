@@ -1,9 +1,13 @@
 """Work that a person started, and everything that happened to it."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
+
+from features import names
 
 PACE_SECONDS = 2.0
 """A speed measured over less than this says little: until then the time left is being estimated."""
@@ -76,6 +80,11 @@ class Job(models.Model):
     def get_absolute_url(self) -> str:
         """The job's page."""
         return f"/jobs/{self.pk}/"
+
+    @property
+    def shown_params(self) -> dict[str, Any]:
+        """The params as everyone may see them: a source on the worker's machine by its name."""
+        return {k: names.of_source(v) if k == "source" else v for k, v in self.params.items()}
 
     @property
     def over(self) -> bool:

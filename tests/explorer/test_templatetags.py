@@ -66,8 +66,6 @@ def test_settings_read_as_words():
     assert [names.setting(v) for v in (True, False, None, "", 1_000_000, 24, 0.0003, "topk")] == [
         "yes", "no", "–", "–", "1,000,000", "24", "0.0003", "topk"]  # fmt: skip
     assert names.words("learning_rate") == "Learning rate"
-    assert names.source_name("/srv/models/tiny") == "tiny"
-    assert names.source_name("openai-community/gpt2") == "openai-community/gpt2"
 
 
 def test_a_heatmap_marks_value_peak_and_special_and_escapes_text():

@@ -136,7 +136,7 @@ def test_a_corpus_too_small_to_hold_anything_out_says_so(tmp_path):
     (tmp_path / "c.txt").write_text("just one document")
     parts = [held_out for held_out in (True, False) if not _has(tmp_path / "c.txt", held_out)]
     assert len(parts) == 1
-    assert "part of" in refusal(tmp_path / "c.txt", held_out=parts[0]).message
+    assert " is empty; give a corpus of more documents" in refusal(tmp_path / "c.txt", held_out=parts[0]).message
 
 
 def _has(path: Path, held_out: bool) -> bool:

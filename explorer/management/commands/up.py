@@ -55,6 +55,8 @@ class Command(BaseCommand):
             embedded.ensure(settings.VAR)
             stack.callback(self._stop_database)
         self._fill()
+        self._introduce(*first_admin())  # before anybody can sign up under that name
+        connections.close_all()
         supervisor = Supervisor(children(), self._say)
         stack.callback(supervisor.stop)
         supervisor.start()
@@ -76,7 +78,6 @@ class Command(BaseCommand):
             from features.services.demo import start_demo
 
             start_demo()
-        connections.close_all()
 
     def _await_website(self, supervisor: Supervisor) -> None:
         """Wait until the website answers. What died meanwhile is not started again: it would die again."""
@@ -89,16 +90,18 @@ class Command(BaseCommand):
                 raise CommandError(f"The website did not answer within {READY_SECONDS} s. Look at {settings.VAR}/logs.")
             time.sleep(0.05)
 
-    def _greet(self) -> None:
-        name, password = first_admin()
-        seconds = time.time() - psutil.Process().create_time()
-        lines = [f"Featurescope is at {address()} (ready in {seconds:.1f} s)."]
+    def _introduce(self, name: str, password: str) -> None:
         if password:
-            lines.append(f"Sign in as {name} with the password {password} (shown only this once).")
+            self._say(f"Made an admin: sign in as {name} with the password {password} (shown only this once).")
         elif name:
-            lines.append(f"Sign in as {name} with the password from DJANGO_SUPERUSER_PASSWORD.")
-        lines.append(f"Data and logs are in {settings.VAR}. Ctrl-C stops everything.")
-        self._say("\n".join(lines))
+            self._say(f"Made an admin: sign in as {name} with the password from DJANGO_SUPERUSER_PASSWORD.")
+
+    def _greet(self) -> None:
+        seconds = time.time() - psutil.Process().create_time()
+        self._say(
+            f"Featurescope is at {address()} (ready in {seconds:.1f} s).\n"
+            f"Data and logs are in {settings.VAR}. Ctrl-C stops everything."
+        )
 
     def _stop_database(self) -> None:
         connections.close_all()
@@ -128,9 +131,14 @@ def _worker(queue: str) -> list[str]:
 
 
 def first_admin() -> tuple[str, str]:
-    """Make an admin where there is none: their name, and their password where it was made up here."""
+    """Make an admin where there is none: their name, and their password where it was made up here. Raises `NotReady`."""
     if User.objects.filter(is_superuser=True).exists():
         return "", ""
+    if User.objects.filter(username=settings.SUPERUSER_NAME).exists():
+        raise preflight.NotReady(
+            f"There is no admin yet, and the account “{settings.SUPERUSER_NAME}” is none: "
+            "set DJANGO_SUPERUSER_USERNAME to another name."
+        )
     made_up = "" if settings.SUPERUSER_PASSWORD else secrets.token_urlsafe(12)
     User.objects.create_superuser(settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or made_up)
     return settings.SUPERUSER_NAME, made_up

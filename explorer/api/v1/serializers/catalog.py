@@ -18,10 +18,14 @@ class SaeQuery(PageQuery):
     model = serializers.CharField(required=False, validators=[is_slug], help_text="Only those of this model.")
 
 
+SOURCE = "A hub id, or the name of a file or folder on the worker's machine (not its path)."
+
+
 class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
     """A language model."""
 
     url = serializers.CharField(source="get_absolute_url", help_text=PAGE, read_only=True)
+    source = serializers.CharField(source="source_name", help_text=SOURCE, read_only=True)  # type: ignore[assignment]  # DRF's own attribute
     sae_count = serializers.IntegerField(help_text="SAEs on this model.", read_only=True)
     shown_count = serializers.IntegerField(help_text="Those of them whose features can be explored.", read_only=True)
 
@@ -40,6 +44,8 @@ class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
 
 class CorpusSerializer(serializers.ModelSerializer[Corpus]):
     """A body of text."""
+
+    source = serializers.CharField(source="source_name", help_text=SOURCE, read_only=True)  # type: ignore[assignment]  # DRF's own attribute
 
     class Meta:
         model = Corpus

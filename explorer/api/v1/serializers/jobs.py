@@ -35,7 +35,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     """A job: what was asked for, how far it is, and how it ended."""
 
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
-    params = serializers.DictField(read_only=True, help_text="The settings, as they were checked.")
+    params = serializers.DictField(
+        source="shown_params",
+        read_only=True,
+        help_text="The settings, as they were checked; of a path only its last part.",
+    )
     created_by: Slug = serializers.SlugRelatedField(
         slug_field="username",
         read_only=True,

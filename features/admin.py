@@ -74,8 +74,16 @@ class FeatureAdmin(ReadOnly):
         return False
 
 
+class Trail(ReadOnly):
+    """Rows that say who did what: they stay, and a job that others wait for cannot vanish under them."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes them."""
+        return False
+
+
 @admin.register(Job)
-class JobAdmin(ReadOnly):
+class JobAdmin(Trail):
     """Jobs: look, filter, cancel. They start on /jobs/new/, where wrong settings are refused and a cost is shown."""
 
     list_display = ["id", "kind", "state", "page", "created_by", "created", "started", "ended", "attempts", "worker"]
@@ -99,7 +107,7 @@ class JobAdmin(ReadOnly):
 
 
 @admin.register(JobEvent)
-class JobEventAdmin(ReadOnly):
+class JobEventAdmin(Trail):
     """What happened to jobs."""
 
     list_display = ["id", "job_id", "kind", "at", "data"]

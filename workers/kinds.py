@@ -27,6 +27,7 @@ def add_model(work: Work) -> None:
     source, revision = work.params["source"], work.params.get("revision", "")
     work.say(f"Reading {names.of_source(source)}.")
     record = describe(load_language(source, revision))
+    work.go_on()
     with transaction.atomic():
         model = writing.add_model(work.params["slug"], source, record)
         jobs.finish(work.job, {"model": model.slug})
@@ -37,6 +38,7 @@ def add_corpus(work: Work) -> None:
     source, column = work.params["source"], work.params["text_column"]
     work.say(f"Reading {names.of_source(source)}.")
     revision, note = corpora.describe_corpus(source, column)
+    work.go_on()
     with transaction.atomic():
         corpus = writing.add_corpus(work.params["slug"], source, column, work.params.get("licence", ""), revision, note)
         jobs.finish(work.job, {"corpus": corpus.slug})

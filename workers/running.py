@@ -14,12 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import torch
 from celery.worker import state as worker_state
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
 
 from features import jobs
+from features.kinds import KINDS
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
@@ -97,6 +99,10 @@ class Work:
                     self._keep(record)
                 case _:
                     yield record
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Raise `Stopped` where the job was asked to stop: for work that is no pipeline, before it writes."""
         if self.should_stop():
             raise Stopped
 
@@ -123,8 +129,7 @@ def run(job_id: int) -> None:
     job = jobs.claim(job_id, f"{socket.gethostname()}:{os.getpid()}")
     if job is None:
         return
-    folder = Path(settings.VAR) / "work" / str(job.pk)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = _own_folder(job)
     reaper.busy.set()
     try:
         folder.mkdir(parents=True)
@@ -133,6 +138,15 @@ def run(job_id: int) -> None:
     finally:
         reaper.busy.clear()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_folder(job: Job) -> Path:
+    """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of the dead are removed."""
+    place = Path(settings.VAR) / "work"
+    for old in place.glob(f"{job.pk}-*"):
+        if not psutil.pid_exists(int(old.name.rpartition("-")[2])):
+            shutil.rmtree(old, ignore_errors=True)
+    return place / f"{job.pk}-{os.getpid()}"
 
 
 def _run_to_an_end(work: Work, heart: Heart) -> None:
@@ -151,7 +165,7 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
     except jobs.LostJob:
         raise
     except BadInput as error:
-        jobs.fail(job, error.message, error.field)
+        jobs.fail(job, error.message, _field_of(job, error.field))
         _forget_checkpoints(job)
     except Exception as error:
         log.exception("job %s failed", job.pk)
@@ -186,6 +200,15 @@ def environment() -> dict[str, str]:
         else f"{device}, {torch.get_num_threads()} threads",
         "host": socket.gethostname(),
     }
+
+
+def _field_of(job: Job, field: str) -> str:
+    """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is the job's `corpus`."""
+    fields = KINDS[job.kind].base_fields
+    if field in fields:
+        return field
+    stands_for = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")
+    return stands_for if stands_for in fields else ""
 
 
 def _in_words(error: Exception) -> str:

@@ -180,3 +180,10 @@ class ComputeDashboards(OnSae):
     about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
 
     tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)
+
+    def clean_sae(self) -> str:
+        """The SAE must exist, and no other job may be writing its features: two would mix their ranges."""
+        sae = super().clean_sae()
+        if self.being_made(sae=sae):
+            raise forms.ValidationError(f"A job is making the dashboards of {sae} already; wait for it or cancel it.")
+        return sae

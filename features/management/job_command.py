@@ -3,6 +3,7 @@
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django import forms
@@ -40,7 +41,10 @@ class JobCommand(BaseCommand):
 
     def data(self, options: dict[str, Any]) -> dict[str, Any]:
         """The form's data from the parsed options."""
-        return {name: options[name] for name in self.form.base_fields if options.get(name) is not None}
+        found = {name: options[name] for name in self.form.base_fields if options.get(name) is not None}
+        if "source" in found and Path(found["source"]).expanduser().exists():
+            found["source"] = str(Path(found["source"]).expanduser().resolve())  # the worker is in another folder
+        return found
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Queue the job; print its address, or follow it."""

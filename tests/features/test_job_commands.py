@@ -29,6 +29,13 @@ def test_add_model_queues_one_job_with_its_params():
     assert f"/jobs/{job.pk}/" in out.getvalue()
 
 
+def test_a_relative_path_is_that_of_the_callers_folder(tmp_path, monkeypatch):
+    (tmp_path / "tales.txt").write_text("once")
+    monkeypatch.chdir(tmp_path)
+    call_command("add_corpus", "tales", "tales.txt", stdout=StringIO())
+    assert Job.objects.get().params["source"] == str(tmp_path / "tales.txt")
+
+
 def test_what_a_command_leaves_out_takes_the_forms_default():
     call_command("add_corpus", "stdlib", "python-stdlib", stdout=StringIO())
     assert Job.objects.get().params["text_column"] == "text"

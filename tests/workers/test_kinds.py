@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from features.kinds import InvalidParams
 from features.models import Corpus, Dashboard, Example, Feature, Job, JobEvent, LanguageModel, Sae, Sequence, Token
 from features.selectors.features import feature
 from features.services import jobs as starting
@@ -135,6 +136,26 @@ def test_a_corpus_that_changed_since_it_was_added_is_refused(ready, corpus_file)
     assert (job.state, job.error_field) == ("failed", "corpus")
     assert "add it again" in job.error
     assert not Sae.objects.exists()
+
+
+def test_dashboards_are_made_by_one_job_at_a_time(ready):
+    done(train())
+    starting.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
+    with pytest.raises(InvalidParams, match="already"):
+        starting.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
+
+
+def test_a_corpus_that_went_away_fails_the_job_at_its_own_field(ready, corpus_file):
+    corpus_file.unlink()
+    job = done(train())
+    assert (job.state, job.error_field) == ("failed", "corpus")
+
+
+def test_a_request_to_cancel_keeps_a_model_from_being_added(model_folders, monkeypatch):
+    job = starting.start("add_model", {"slug": "unwanted", "source": str(model_folders["llama"])})
+    monkeypatch.setattr(running.Work, "should_stop", lambda self: True)
+    assert done(job).state == "queued"
+    assert not LanguageModel.objects.exists()
 
 
 def test_a_promise_that_was_not_kept_fails_by_field(ready):

@@ -1,0 +1,53 @@
+"""The first run, whole: `manage.py up` on an empty folder makes the demo by itself, with nobody at the keyboard."""
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.e2e.instance import Instance, wait_for
+
+KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "evaluate_sae"]
+
+
+def answer(running: Instance, address: str) -> str:
+    with urllib.request.urlopen(running.url + address, timeout=30) as response:
+        return str(response.read().decode())
+
+
+def api(running: Instance, address: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer(running, f"/api/v1{address}"))
+    return found
+
+
+def all_over(running: Instance) -> bool:
+    jobs = running.rows("SELECT kind, state, error FROM features_job ORDER BY id")
+    wrong = [job for job in jobs if job["state"] in ("failed", "cancelled")]
+    assert not wrong, wrong
+    return [job["kind"] for job in jobs if job["state"] == "finished"] == KINDS
+
+
+@pytest.mark.slow
+def test_an_empty_instance_makes_the_demo_and_shows_its_features():
+    running = Instance(FEATURESCOPE_DEMO="1")
+    try:
+        assert "Happening now" in answer(running, "/")  # from the first second
+        wait_for(lambda: all_over(running), 1200, "the five jobs of the demo")
+        sae = api(running, "/saes/demo-python/2-res/")
+        measured = sae["evaluation"]["values"]
+        assert sae["width"] == 2048
+        assert sae["dashboard"]["tokens"] >= 300_000
+        assert sae["dashboard"]["alive"] > 0.9 * 2048
+        assert measured["explained_variance"] > 0.75
+        assert measured["dead_share"] < 0.1
+        assert measured["ce_original"] < 2.6, "nats per held-out token; bigrams reach 4.66"
+        listed = api(running, "/features/demo-python/2-res/?order=-max_activation&limit=10")["results"]
+        for row in listed:
+            page = answer(running, f"/demo-python/2-res/{row['index']}/")
+            assert "Top examples" in page
+            top = api(running, f"/features/demo-python/2-res/{row['index']}/")["bands"][0]["examples"]
+            assert top[0]["value"] == pytest.approx(row["max_activation"], rel=1e-5)
+            assert all(any(token["peak"] for token in example["tokens"]) for example in top)
+    finally:
+        running.stop()

@@ -21,7 +21,7 @@ from itertools import islice
 
 import torch
 from jaxtyping import Float
-from sae_lens import SAE
+from sae_lens import SAE, AbsTopKSAE
 from torch import Tensor
 
 from features.records import FeatureRange, LogLine, Progress, SequenceRecord
@@ -32,6 +32,7 @@ from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
 from workers.pipeline.logits import to_residual
 from workers.pipeline.ordering import stable_argsort
+from workers.pipeline.saes import centred, written_hook
 from workers.pipeline.tally import GRID, Batch, DashboardSettings, Firings, Tally
 
 ENCODE_BLOCK = 1 << 23
@@ -56,6 +57,8 @@ def dashboards(
     Where `should_stop` turns true, the generator ends early. Raises `BadInput` for what does not fit together.
     """
     check(language, sae, hook, tokens, settings)
+    if isinstance(sae, AbsTopKSAE):
+        yield LogLine("Features of this SAE fire in both directions; only their positive activations are shown.")
     tally = None
     for tally in scan(language, sae, hook, sequences, tokens, settings):
         yield Progress(tally.tokens, tokens, "tokens", "Reading the corpus")
@@ -64,7 +67,7 @@ def dashboards(
     if tally is None or not tally.tokens:
         raise BadInput("corpus", "The corpus has no token that is not special, so there is nothing to show.")
     yield LogLine(_summary(tally, tokens))
-    for part in feature_ranges(language, sae, hook, tally):
+    for part in feature_ranges(language, sae, written_hook(sae, hook), tally):
         yield part
         yield Progress(part.stop, sae.cfg.d_sae, "features", "Writing dashboards")
         if should_stop():
@@ -83,7 +86,7 @@ def check(language: Language, sae: SAE, hook: str, tokens: int, settings: Dashbo
     width = resolve(language.model, hook).d_in
     if sae.cfg.d_in != width:
         raise BadInput("sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}.")
-    to_residual(language.model, sae.W_dec[:1], hook)
+    to_residual(language.model, sae.W_dec[:1], written_hook(sae, hook))
 
 
 def scan(
@@ -103,9 +106,12 @@ def scan(
             waiting.append(batch)
             yield batch.token_ids
 
+    without_mean = centred(sae, language.model, hook)
     for activations in harvest(language, [hook], feed()):
-        batch = waiting.popleft().to(sae.W_dec.device)
-        tally.add(batch, firings(sae, activations[hook].to(sae.W_dec.device), batch))
+        batch, read = waiting.popleft().to(sae.W_dec.device), activations[hook].to(sae.W_dec.device)
+        if without_mean:
+            read = read - read.mean(-1, keepdim=True)
+        tally.add(batch, firings(sae, read, batch))
         yield tally
 
 

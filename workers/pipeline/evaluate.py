@@ -11,12 +11,13 @@ counted tokens (float64):
     dead_share, dense_share = features that never fired; that fired on more than 10% of the tokens
     encoder_decoder_cosine = mean over features of cos(W_enc[:, i], W_dec[i])
 
+A transcoder is measured where it writes: x and zero are the activation there, y what it makes of the one that it reads.
 Next-token numbers count positions where neither the token nor the next one is special.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -25,9 +26,9 @@ from torch import Tensor
 
 from features.records import Evaluation, LogLine, Progress, SequenceRecord
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import HookPoint, editing, resolve
+from workers.pipeline.hooks import HookPoint, editing, reading, resolve
 from workers.pipeline.language import Language
-from workers.pipeline.saes import require_fit
+from workers.pipeline.saes import centred, reconstruct, require_fit, written_hook
 from workers.pipeline.tokens import in_batches
 
 DENSITY_EDGES = [-7 + bin / 4 for bin in range(29)]
@@ -54,15 +55,14 @@ def evaluate(
     Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true. `BadInput` where the SAE does
     not fit the hook, or the sequences hold no token to count.
     """
-    point = resolve(language.model, hook)
-    require_fit(sae, point)
+    points = _points(language, sae, hook)
     sums = _Sums(sae, language.device)
     total: int | None = None
     for ids in _batches(language, sequences):
         if should_stop():
             yield LogLine(f"Stopped after {sums.tokens:,} tokens.")
             return
-        _measure(language, sae, point, ids, sums)
+        _measure(language, sae, points, ids, sums)
         total = tokens
         yield Progress(min(sums.tokens, tokens), tokens, "tokens", "measuring on held-out text")
         if sums.tokens >= tokens:
@@ -82,13 +82,29 @@ def density_histogram(fires: Int64[Tensor, " d_sae"], tokens: int) -> list[int]:
     return torch.bincount(bins, minlength=len(DENSITY_EDGES) - 1).tolist()
 
 
+class _Points(NamedTuple):
+    """Where an SAE reads and writes (one place, but for a transcoder), and whether it reads without the mean."""
+
+    read: HookPoint
+    written: HookPoint
+    without_mean: bool
+
+
+def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
+    read, written = (resolve(language.model, name) for name in (hook, written_hook(sae, hook)))
+    require_fit(sae, read)
+    if sae.W_dec.shape[1] != written.d_in:
+        raise BadInput("sae", f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has {written.d_in}.")
+    return _Points(read, written, centred(sae, language.model, hook))
+
+
 class _Sums:
     """Sums over counted tokens, in float64."""
 
     def __init__(self, sae: SAE[Any], device: torch.device) -> None:
         self.tokens = self.predictions = 0
         self.total: dict[str, float] = {}
-        self.mean = torch.zeros(sae.cfg.d_in, dtype=torch.float64, device=device)
+        self.mean = torch.zeros(sae.W_dec.shape[1], dtype=torch.float64, device=device)
         self.fires = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=device)
 
     def add(self, **values: Tensor) -> None:
@@ -96,7 +112,7 @@ class _Sums:
             self.total[name] = self.total.get(name, 0.0) + value.sum(dtype=torch.float64).item()
 
     def reconstruction(self, x: Tensor, y: Tensor, codes: Tensor) -> None:
-        """One batch of counted tokens: activations and reconstructions [tokens, d_in], features [tokens, d_sae]."""
+        """One batch of counted tokens: activations and reconstructions [tokens, d_out], features [tokens, d_sae]."""
         x, y = x.double(), y.double()
         norm, length = x.norm(dim=-1), y.norm(dim=-1)
         self.tokens += len(x)
@@ -141,26 +157,31 @@ class _Sums:
         return values
 
 
-def _measure(language: Language, sae: SAE[Any], point: HookPoint, ids: Int64[Tensor, "batch pos"], sums: _Sums) -> None:
+def _measure(language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tensor, "batch pos"], sums: _Sums) -> None:
     """Add one batch: reconstruction at the hook, and next-token numbers of the three forward passes."""
     ordinary = ~torch.isin(ids, language.special_ids)
     if not ordinary.any():
         return
     seen: dict[str, Tensor] = {}
 
-    def reconstruct(x: Tensor) -> Tensor:
-        flat = x[ordinary].float()
-        codes = sae.encode(flat)
-        seen["x"], seen["codes"], seen["y"] = flat, codes, sae.decode(codes)
+    def read(x: Tensor) -> None:
+        seen["codes"], seen["y"] = reconstruct(sae, x[ordinary].float(), points.without_mean)
+
+    def replace(x: Tensor) -> Tensor:
+        if not seen:
+            places = f"The SAE writes to {points.written.name}, which comes before {points.read.name}, where it reads"
+            raise BadInput("sae", f"{places}: one of the two is wrong.")
+        seen["x"] = x[ordinary].float()
         return _with(x, ordinary, seen["y"])
+
+    def remove(x: Tensor) -> Tensor:
+        return _with(x, ordinary, torch.zeros_like(x[ordinary]))
 
     predicted = ordinary[:, :-1] & ordinary[:, 1:]
     targets = ids[:, 1:][predicted]
     original = _log_probabilities(language, ids, predicted)
-    changed = _log_probabilities(language, ids, predicted, point, reconstruct)
-    zero = _log_probabilities(
-        language, ids, predicted, point, lambda x: _with(x, ordinary, torch.zeros_like(x[ordinary]))
-    )
+    changed = _log_probabilities(language, ids, predicted, reading(points.read, read), editing(points.written, replace))
+    zero = _log_probabilities(language, ids, predicted, editing(points.written, remove))
     sums.reconstruction(seen["x"], seen["y"], seen["codes"])
     sums.predictions += len(targets)
     picked = targets[:, None]
@@ -184,12 +205,11 @@ def _log_probabilities(
     language: Language,
     ids: Int64[Tensor, "batch pos"],
     predicted: Bool[Tensor, "batch before"],
-    point: HookPoint | None = None,
-    edit: Callable[[Tensor], Tensor] | None = None,
+    *hooks: AbstractContextManager[None],
 ) -> Float[Tensor, "predictions vocabulary"]:
     with ExitStack() as stack:
-        if point is not None and edit is not None:
-            stack.enter_context(editing(point, edit))
+        for hook in hooks:
+            stack.enter_context(hook)
         logits = language.model(input_ids=ids, use_cache=False).logits
     return logits[:, :-1][predicted].float().log_softmax(dim=-1)
 

@@ -10,7 +10,10 @@ as the list of decoder blocks, found by its length:
     blocks.{L}.attn.hook_z       input of attention's output projection, heads flattened
 
 so that resid_post == resid_pre + attn_out + mlp_out in every family. Gemma 2 and 3 and OLMo 2 normalise after attention
-and MLP too; there the last two are read after that norm.
+and MLP too; there the last two are read after that norm. One more is understood but not offered, as only a transcoder can
+use it: it reads there what nothing writes to the residual stream.
+
+    blocks.{L}.mlp.hook_in       what the MLP reads, after its norm
 """
 
 import re
@@ -26,7 +29,8 @@ from transformers import PreTrainedModel
 from workers.pipeline.errors import BadInput
 
 SITES = ("hook_resid_pre", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
-NAME = re.compile(r"blocks\.(\d+)\.(" + "|".join(re.escape(site) for site in SITES) + ")")
+MLP_IN = "mlp.hook_in"
+NAME = re.compile(r"blocks\.(\d+)\.(" + "|".join(re.escape(site) for site in (*SITES, MLP_IN)) + ")")
 NORMED_AFTER = {"post_attention_layernorm", "post_feedforward_layernorm"}
 NORM = re.compile(r"norm|^ln_?\d|layernorm", re.IGNORECASE)
 
@@ -45,7 +49,7 @@ class HookPoint:
 
 
 def hook_names(model: PreTrainedModel) -> list[str]:
-    """Every hook of `model`, block by block. Raises `BadInput("source")` where its blocks cannot be told."""
+    """Every hook that an SAE can stand at, block by block; `BadInput("source")` where the model's blocks cannot be told."""
     return [f"blocks.{layer}.{site}" for layer in range(len(decoder_blocks(model))) for site in SITES]
 
 
@@ -112,10 +116,10 @@ def _site(block: nn.Module, site: str, d_model: int) -> tuple[nn.Module, Literal
         return block, "output"
     children = dict(block.named_children())
     normed_after = children if children.keys() >= NORMED_AFTER else {}
+    if site == MLP_IN:
+        return _mlp(block), "input"
     if site == "hook_mlp_out":
-        return normed_after.get("post_feedforward_layernorm") or _required(
-            block, "mlp", "feed_forward", "ffn"
-        ), "output"
+        return normed_after.get("post_feedforward_layernorm") or _mlp(block), "output"
     attention = _required(block, "attn", "attention")
     if site == "hook_attn_out":
         return normed_after.get("post_attention_layernorm") or attention, "output"
@@ -128,6 +132,10 @@ def _output_projection(attention: nn.Module, d_model: int) -> nn.Module:
     if not linear or d_model not in _weight(linear[-1]).shape:
         raise BadInput("hook", f"{type(attention).__name__} has no output projection to read hook_z from.")
     return linear[-1]
+
+
+def _mlp(block: nn.Module) -> nn.Module:
+    return _required(block, "mlp", "feed_forward", "ffn")
 
 
 def _weight(module: nn.Module) -> Tensor:

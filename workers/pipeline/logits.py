@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import resolve
+from workers.pipeline.hooks import MLP_IN, resolve
 from workers.pipeline.language import Language
 
 BINS = 50
@@ -118,6 +118,8 @@ def to_residual(
 ) -> Float[Tensor, "features d_model"]:
     """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits nothing there."""
     point = resolve(model, hook)
+    if hook.endswith(MLP_IN):
+        raise BadInput("sae", f"The SAE writes to {hook}, but only the MLP reads that: its features have no logits.")
     width = int(model.config.get_text_config().hidden_size)
     head = model.get_output_embeddings()
     if head is not None and head.weight.shape[1] != width:

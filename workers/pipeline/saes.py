@@ -8,7 +8,9 @@ SAE was trained, so that numbers of different features and SAEs compare:
 - decoder norms are folded into the encoder (and thresholds), except for a TopK that chose its features without them;
 - BatchTopK checkpoints become the JumpReLU that they are at inference.
 
-`layer_norm` and `constant_norm_rescale` act per token and stay in the SAE. `hook_z` comes flattened, so it is not reshaped.
+`layer_norm` and `constant_norm_rescale` act per token and stay in the SAE, whose activations are then in units of the
+normalised token. `hook_z` comes flattened, so it is not reshaped. A transcoder reads one hook and writes another
+(`written_hook`).
 """
 
 import hashlib
@@ -19,15 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from sae_lens import SAE, TrainingSAE
 from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+from sae_lens.saes.transcoder import Transcoder
 from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import HookPoint
+from workers.pipeline.hooks import HookPoint, decoder_blocks
 
 CONFIG, WEIGHTS, SPARSITY, SCALER = (
     "cfg.json",
@@ -90,6 +95,46 @@ def require_fit(sae: SAE[Any], point: HookPoint) -> None:
         raise BadInput("hook", f"The SAE reads {sae.cfg.d_in} dimensions, but {point.name} has {point.d_in}.")
 
 
+def written_hook(sae: SAE[Any], hook: str) -> str:
+    """The hook whose activation `sae` reconstructs from the one at `hook`: the same, or what a transcoder's metadata names.
+
+    `BadInput("sae")` for a transcoder that does not say.
+    """
+    if not isinstance(sae, Transcoder):
+        return hook
+    name = sae.cfg.metadata.hook_name_out
+    if not name:
+        raise BadInput(
+            "sae", f"This transcoder reads {hook}, but its {CONFIG} does not say where it writes: add hook_name_out."
+        )
+    return str(name)
+
+
+def centred(sae: SAE[Any], model: PreTrainedModel, hook: str) -> bool:
+    """Whether `sae` was trained on activations without their mean over dimensions, as its metadata says.
+
+    TransformerLens takes that mean out of what writes to the residual stream (`center_writing_weights`), which models
+    with LayerNorm do not notice; for others it leaves the weights alone.
+    """
+    options = sae.cfg.metadata.model_from_pretrained_kwargs or {}
+    writes = hook.rpartition(".")[2] in ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
+    if not options.get("center_writing_weights") or not writes:
+        return False
+    return any(isinstance(module, nn.LayerNorm) for module in decoder_blocks(model)[0].modules())
+
+
+def reconstruct(
+    sae: SAE[Any], x: Float[Tensor, "tokens d_in"], without_mean: bool = False
+) -> tuple[Float[Tensor, "tokens d_sae"], Float[Tensor, "tokens d_out"]]:
+    """Activations of the features and what they stand for; encoded and decoded in one go, as norms keep state in between."""
+    if isinstance(sae, Transcoder):  # with its skip connection, where it has one
+        rebuilt, codes = sae.forward_with_activations(x)
+        return codes, rebuilt
+    mean = x.mean(-1, keepdim=True) * without_mean
+    codes = sae.encode(x - mean)
+    return codes, sae.decode(codes) + mean
+
+
 def replace_folder(partial: Path, target: Path) -> None:
     """Put the finished folder `partial` in the place of `target`; whoever looks sees the old one, none, or the new one whole."""
     partial.chmod(0o755)  # mkdtemp makes folders that only their owner reads
@@ -115,9 +160,12 @@ def _config(path: Path) -> dict[str, Any]:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput("source", f"{path / CONFIG} is not JSON: {error}") from error
-    architecture = config.get("architecture") if isinstance(config, dict) else None
-    if architecture not in SAE_CLASS_REGISTRY and architecture not in SAE_TRAINING_CLASS_REGISTRY:
-        known = ", ".join(sorted({*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY}))
+    if not isinstance(config, dict):
+        raise BadInput("source", f"{path / CONFIG} is no JSON object of settings.")
+    architecture = config.setdefault("architecture", "standard")  # the first SAEs did not say
+    known_ones = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {"temporal"}  # reads contexts, not tokens
+    if architecture not in known_ones:
+        known = ", ".join(sorted(known_ones))
         raise BadInput("source", f"{CONFIG} names the architecture {architecture!r}; known are {known}.")
     return config
 

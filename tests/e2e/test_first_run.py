@@ -37,8 +37,8 @@ def test_an_empty_instance_makes_the_demo_and_shows_its_features():
         sae = api(running, "/saes/demo-python/2-res/")
         measured = sae["evaluation"]["values"]
         assert sae["width"] == 2048
-        assert sae["dashboard"]["tokens"] >= 300_000
-        assert sae["dashboard"]["alive"] > 0.9 * 2048
+        assert sae["provenance"]["tokens"] >= 300_000
+        assert sae["provenance"]["alive"] > 0.9 * 2048
         assert measured["explained_variance"] > 0.75
         assert measured["dead_share"] < 0.1
         assert measured["ce_original"] < 2.6, "nats per held-out token; bigrams reach 4.66"

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Count, Q
 
+from features import arrays
 from features.models import Corpus, Dashboard, Example, Feature, Job, Sae
 from features.records import FeatureRange, FeatureRecord, SequenceRecord
 
@@ -90,20 +91,29 @@ def _density_histogram(sae: Sae) -> list[int]:
 
 
 def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]) -> dict[int, int]:
-    """Rows by position in the corpus; a sequence that is there already is left as it is."""
-    key = [corpus.pk, sae.model_id, context_size]
+    """Rows by position in the corpus; a sequence that is there already is left as it is, and not sent."""
+    key = (corpus.pk, sae.model_id, context_size)
     unique = {record.position: record for record in records}
-    rows = ((*key, record.position, record.document[:300], record.token_ids) for record in unique.values())
+    known = _sequence_rows(key, list(unique))
+    missing = [record for position, record in unique.items() if position not in known]
+    if not missing:
+        return known
+    rows = ((*key, record.position, record.document[:300], record.token_ids) for record in missing)
     columns = '"corpus_id", "model_id", "context_size", "position", "document", "token_ids"'
     with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
         _copy(staged, columns, ["int8", "int8", "int4", "int4", "text", "int4[]"], rows)
-        cursor.execute(
+        cursor.execute(  # another job may have written some of them by now
             f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
         )
+    return known | _sequence_rows(key, [record.position for record in missing])
+
+
+def _sequence_rows(key: tuple[int, int, int], positions: list[int]) -> dict[int, int]:
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT position, id FROM features_sequence WHERE corpus_id = %s AND model_id = %s AND context_size = %s"
             " AND position = ANY(%s)",
-            [*key, list(unique)],
+            [*key, positions],
         )
         return dict(cursor.fetchall())
 
@@ -135,9 +145,11 @@ def _staging(table: str, columns: str) -> Iterator[str]:
 
 def _copy(table: str, columns: str, types: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
     count = 0
-    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)
-            count += 1
+    with connection.cursor() as cursor:
+        arrays.register(cursor.adapters)  # of this cursor, not of every query of the process
+        with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+                count += 1
     return count

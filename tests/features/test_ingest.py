@@ -86,6 +86,16 @@ def test_a_sequence_is_stored_once_for_all_saes_of_a_model(planted):
     assert Sequence.objects.count() == stored
 
 
+def test_of_known_and_new_sequences_only_the_new_ones_are_added(planted):
+    before = dict(Sequence.objects.values_list("position", "pk"))
+    contexts = builders.sequences([*builders.TEXTS, " one more day"])
+    write(planted, [builders.firing(0, " day", contexts)], contexts)
+    after = dict(Sequence.objects.values_list("position", "pk"))
+    assert {position: after[position] for position in before} == before
+    assert set(after) - set(before) == {len(builders.TEXTS)}
+    assert Sequence.objects.get(position=len(builders.TEXTS)).token_ids == contexts[-1].token_ids
+
+
 def test_the_dashboard_says_what_it_was_made_of(planted):
     made = Dashboard.objects.get(sae=planted.sae)
     assert made.alive == 7

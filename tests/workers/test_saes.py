@@ -1,6 +1,7 @@
 """An SAE is loaded on one scale, whatever way it was trained and saved, or refused with what is wrong."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import resolve
-from workers.pipeline.saes import CONFIG, SCALER, WEIGHTS, content_hash, load_sae, require_fit, save_sae
+from workers.pipeline.sae_folder import CONFIG, SCALER, WEIGHTS
+from workers.pipeline.saes import content_hash, load_sae, require_fit, save_sae
 
 SPECIFIC = {
     "topk": {"k": 4},
@@ -138,13 +140,19 @@ def rewrite(folder, change) -> None:
 def test_a_renamed_tensor_is_named(folder):
     rewrite(folder, lambda weights: weights.update(encoder=weights.pop("W_enc")))
     message = refusal(folder).message
-    assert "W_enc" in message
-    assert "encoder" in message
+    assert "lacks W_enc and has encoder too much" in message
+    assert "cfg.json says 'standard'" in message
 
 
 def test_a_tensor_of_another_shape_is_named(folder):
     rewrite(folder, lambda weights: weights.update(b_enc=torch.zeros(47)))
-    assert "b_enc" in refusal(folder).message
+    assert "b_enc is [47]" in (message := refusal(folder).message)
+    assert "cfg.json makes it [48]" in message
+
+
+def test_an_encoder_that_is_stored_the_other_way_round_is_refused(folder):
+    rewrite(folder, lambda weights: weights.update(W_enc=weights["W_enc"].T.contiguous()))
+    assert "W_enc is [48, 16]" in refusal(folder).message
 
 
 def test_weights_that_are_not_finite_are_named(folder):
@@ -157,16 +165,46 @@ def test_a_pickle_is_refused_as_one(folder):
     assert "ae.pt is a pickle" in refusal(folder).message
 
 
+def test_a_pickle_under_the_name_of_safetensors_is_refused(folder):
+    torch.save({"W_enc": torch.zeros(16, 48)}, folder / WEIGHTS)
+    assert "not a whole safetensors file" in refusal(folder).message
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"architecture": "psychic"}', "{}"])
 def test_a_broken_configuration_is_refused(folder, content):
     (folder / CONFIG).write_text(content)
     refusal(folder)
 
 
-def test_a_configuration_of_another_size_is_refused(folder):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"d_sae": 50}, r"but cfg.json makes it \[50, 16\]"),
+        ({"d_in": "16"}, "d_in is '16'"),
+        ({"d_sae": -1}, "d_sae is -1"),
+        ({"architecture": ["standard"]}, "architecture"),
+        ({"architecture": "temporal"}, "'temporal'"),
+        ({"architecture": "gated"}, "lacks b_gate, b_mag, r_mag and has b_enc too much"),
+        ({"architecture": "topk"}, "k is None"),
+        ({"architecture": "topk", "k": 49}, "k is 49.*d_sae is 48"),
+        ({"normalize_activations": "strange"}, "strange"),
+        ({"reshape_activations": "hook_z"}, "hook_z"),
+        ({"metadata": None}, "metadata"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(folder, change, says):
     config = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(config | {"d_sae": 50}))
-    refusal(folder)
+    config["metadata"]["hook_name"] = "blocks.0.hook_resid_post"
+    (folder / CONFIG).write_text(json.dumps(config | change))
+    assert re.search(says, refusal(folder).message)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"scaling_factor": 0}', '{"scaling_factor": NaN}'])
+@pytest.mark.parametrize("architecture", ["standard", "topk"])
+def test_a_scale_that_cannot_be_is_refused(architecture, content, tmp_path):
+    training_sae(architecture).save_model(tmp_path)
+    (tmp_path / SCALER).write_text(content)
+    assert SCALER in refusal(tmp_path).message
 
 
 def test_cut_weights_and_a_missing_folder_are_refused(folder, tmp_path):

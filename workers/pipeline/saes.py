@@ -14,7 +14,7 @@ normalised token. `hook_z` comes flattened, so it is not reshaped. A transcoder 
 """
 
 import hashlib
-import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from sae_lens import SAE, TrainingSAE
-from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+from sae_lens.registry import SAE_CLASS_REGISTRY
 from sae_lens.saes.transcoder import Transcoder
 from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors import SafetensorError
@@ -33,26 +33,19 @@ from transformers import PreTrainedModel
 
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import HookPoint, decoder_blocks
-
-CONFIG, WEIGHTS, SPARSITY, SCALER = (
-    "cfg.json",
-    "sae_weights.safetensors",
-    "sparsity.safetensors",
-    "activation_scaler.json",
-)
-PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
+from workers.pipeline.sae_folder import CONFIG, SCALER, SPARSITY, WEIGHTS, disagreement, read_config
 
 
 def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
     """The SAE in `folder`, ready for inference. `BadInput("source")` for anything that is missing, renamed or not finite."""
     path = Path(folder)
-    config = _config(path)
+    config = read_config(path)
     try:
         sae = _inference(path, config, device)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput("source", f"The weights in {folder} do not fit its {CONFIG}: {_reason(error)}") from error
+        raise BadInput("source", disagreement(path, config, error)) from error
     for name, tensor in sae.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise BadInput("source", f"Tensor {name} in {folder} holds NaN or infinite values.")
@@ -147,29 +140,6 @@ def replace_folder(partial: Path, target: Path) -> None:
         partial.rename(target)
 
 
-def _config(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise BadInput("source", f"There is no folder {path}.")
-    names = sorted(file.name for file in path.iterdir())
-    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
-    if missing:
-        pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
-        refused = f" {pickles[0]} is a pickle, which may run code: convert it to safetensors." if pickles else ""
-        raise BadInput("source", f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}")
-    try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInput("source", f"{path / CONFIG} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise BadInput("source", f"{path / CONFIG} is no JSON object of settings.")
-    architecture = config.setdefault("architecture", "standard")  # the first SAEs did not say
-    known_ones = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {"temporal"}  # reads contexts, not tokens
-    if architecture not in known_ones:
-        known = ", ".join(sorted(known_ones))
-        raise BadInput("source", f"{CONFIG} names the architecture {architecture!r}; known are {known}.")
-    return config
-
-
 def _inference(path: Path, config: dict[str, Any], device: str) -> SAE[Any]:
     """Load without decoder folding; a training checkpoint is folded and turned into its inference form."""
     if "decoder_init_norm" not in config and config["architecture"] in SAE_CLASS_REGISTRY:
@@ -196,9 +166,15 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         return
     scaler = ActivationScaler()
     if (path / SCALER).is_file():
-        scaler.load(path / SCALER)
-    if mode == "expected_average_only_in" and scaler.scaling_factor is not None:
-        sae.fold_activation_norm_scaling_factor(scaler.scaling_factor)
+        try:
+            scaler.load(path / SCALER)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput("source", f"{path / SCALER} is not what SAELens writes: {error}") from error
+    scale = scaler.scaling_factor
+    if mode == "expected_average_only_in" and scale is not None:
+        if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
+            raise BadInput("source", f"The input scale in {SCALER} is {scale!r}; it must be a positive number.")
+        sae.fold_activation_norm_scaling_factor(scale)
     elif mode == "covariance_whitening" and scaler.whitening is not None:
         white = scaler.whitening
         sae.fold_activation_whitening(white.mean, white.matrix, white.inverse_matrix)
@@ -217,8 +193,3 @@ def _fold_decoder_norm(sae: SAE[Any]) -> None:
         return
     if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
         sae.cfg.rescale_acts_by_decoder_norm = False
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[1:3] if len(lines) > 1 else lines)[:300]

@@ -28,7 +28,7 @@ lint: setup ## Style, templates, and the rules of who may import whom
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m djlint templates --lint --quiet
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/python $(BIN)/lint-imports --no-logo
 
 types: setup ## Check the types
 	$(BIN)/python -m mypy

@@ -96,6 +96,19 @@ def test_hook_z_times_the_output_projection_is_what_attention_gives(family):
 
 
 @every_family
+def test_the_mlp_makes_its_output_of_what_is_read_before_it(family):
+    """`mlp.hook_in` comes after the norm: of the families that normalise no more after the MLP, the rest is `hook_mlp_out`."""
+    point, seen = resolve(family, "blocks.1.mlp.hook_in"), {}
+    found = activations(family, ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"])
+    handle = point.module.register_forward_hook(lambda _, __, output: seen.update(out=output.clone()))
+    family(IDS)
+    handle.remove()
+    torch.testing.assert_close(point.module(found["blocks.1.mlp.hook_in"]), seen["out"])
+    if not family.config.model_type.startswith("gemma"):
+        torch.testing.assert_close(seen["out"], found["blocks.1.hook_mlp_out"])
+
+
+@every_family
 def test_widths_are_those_of_the_activations(family):
     found = activations(family, hook_names(family))
     assert {hook: x.shape[-1] for hook, x in found.items()} == {

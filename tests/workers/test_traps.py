@@ -13,6 +13,7 @@ from tests.workers import planted
 from tests.workers.conftest import make_tokenizer
 from workers.pipeline import dashboards as dashboards_module
 from workers.pipeline.dashboards import dashboards
+from workers.pipeline.errors import BadInput
 from workers.pipeline.evaluate import evaluate
 from workers.pipeline.language import Language
 from workers.pipeline.sae_folder import CONFIG, SCALER, WEIGHTS
@@ -98,6 +99,16 @@ def test_weights_and_thresholds_of_half_precision_are_computed_with_in_float32(t
     x = torch.zeros(1, planted.HIDDEN)
     x[0, 0] = 1.50390625 + 2**-12  # bfloat16 would round this away
     assert sae.encode(x).item() == x[0, 0].item()
+
+
+# C14
+@pytest.mark.parametrize("work", [dashboards, evaluate])
+def test_contexts_longer_than_the_model_takes_are_refused(work, languages):
+    language, sae = on_planted_text(languages["gpt2"]), planted.sae("standard")
+    with pytest.raises(BadInput, match="65 tokens, but the model takes 64") as refused:
+        list(work(language, sae, HOOK, planted.texts(2, 65), 100))
+    assert refused.value.field == "context_size"
+    list(work(language, sae, HOOK, planted.texts(2, 64), 100))
 
 
 # C4, of an SAE that is no training checkpoint by its configuration

@@ -27,7 +27,7 @@ from torch import Tensor
 from features.records import Evaluation, LogLine, Progress, SequenceRecord
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import HookPoint, editing, reading, resolve
-from workers.pipeline.language import Language
+from workers.pipeline.language import Language, require_room
 from workers.pipeline.saes import centred, reconstruct, require_fit, written_hook
 from workers.pipeline.tokens import in_batches
 
@@ -223,4 +223,5 @@ def _batches(language: Language, sequences: Iterable[SequenceRecord]) -> Iterato
         return
     size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * len(first.token_ids))))
     for ids in in_batches((sequence for part in ([first], iterator) for sequence in part), size):
+        require_room(language, ids)
         yield ids.to(language.device)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from workers.pipeline.hooks import reading, resolve
-from workers.pipeline.language import Language
+from workers.pipeline.language import Language, require_room
 
 
 class _Complete(Exception):
@@ -25,7 +25,10 @@ class _Complete(Exception):
 def harvest(
     language: Language, hooks: Sequence[str], batches: Iterable[Int64[Tensor, "batch pos"]]
 ) -> Iterator[dict[str, Float[Tensor, "batch pos d_in"]]]:
-    """Yield, for each batch of token ids, the activations at `hooks` by name. `BadInput("hook")` for an unknown one."""
+    """Yield, for each batch of token ids, the activations at `hooks` by name.
+
+    `BadInput("hook")` for an unknown one, `BadInput("context_size")` for contexts that are too long for the model.
+    """
     points = [resolve(language.model, hook) for hook in dict.fromkeys(hooks)]
     found: dict[str, Tensor] = {}
 
@@ -38,6 +41,7 @@ def harvest(
         return read
 
     for batch in batches:
+        require_room(language, batch)
         found.clear()
         with ExitStack() as stack, torch.no_grad():
             for point in points:

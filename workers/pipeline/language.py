@@ -70,6 +70,14 @@ def load_language(source: str, revision: str = "", device: str = "cpu", dtype: s
     return Language(model, tokenizer, at, ids, known, str(_stored_dtype(config)).removeprefix("torch."))
 
 
+def require_room(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
+    """`BadInput("context_size")` where contexts are longer than the model was made for."""
+    if ids.shape[1] > language.context_size:
+        raise BadInput(
+            "context_size", f"Contexts have {ids.shape[1]} tokens, but the model takes {language.context_size} at most."
+        )
+
+
 def describe(language: Language) -> ModelRecord:
     """The model's shape, hooks and vocabulary, as ingest stores them."""
     config = language.model.config.get_text_config()

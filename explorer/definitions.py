@@ -64,6 +64,17 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Decoder cosine",
             "Cosine between the decoder directions of two features: 1 is the same direction, 0 is unrelated.",
         ),
+        "cofiring_jaccard": Definition(
+            "Shared tokens",
+            "Tokens on which both features fire, as a share of those on which at least one does (Jaccard index). Of all"
+            " features, those with the highest are shown; ties go by index.",
+            "share",
+        ),
+        "cofiring_both": Definition(
+            "Both fire",
+            "The dashboard's tokens on which both features fire, counted exactly, for SAEs of up to 32,768 features.",
+            "count",
+        ),
     },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),

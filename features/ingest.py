@@ -34,6 +34,10 @@ COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples hav
     "nearest_cosines": "float4[]",
     "decoder_norm": "float8",
     "encoder_decoder_cosine": "float8",
+    "nearest_both": "int8[]",
+    "cofiring": "int4[]",
+    "cofiring_both": "int8[]",
+    "cofiring_jaccards": "float4[]",
 }
 HALF_DECADES = 14
 """Bins of a dashboard's density histogram: half decades from 1e-7 to 1."""

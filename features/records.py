@@ -87,6 +87,9 @@ class FeatureRecord(NamedTuple):
 
     `histogram[i]` counts firings with i * width <= activation < (i + 1) * width; `width` is a power of two.
     `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked vocabulary.
+    `nearest_both` and `cofiring_both` count the tokens on which this and the other feature both fire. `cofiring` are the
+    others that share the most, by falling Jaccard index (tokens of both / tokens of either), then by index; none shares no
+    token. Where the SAE is too wide to count pairs, `nearest_both` and the three of `cofiring` are empty.
     """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
@@ -108,6 +111,10 @@ class FeatureRecord(NamedTuple):
     nearest_cosines: list[float]
     decoder_norm: float
     encoder_decoder_cosine: float
+    nearest_both: list[int]
+    cofiring: list[int]
+    cofiring_both: list[int]
+    cofiring_jaccards: list[float]
     examples: list[ExampleRecord]
 
 

@@ -164,6 +164,10 @@ def feature(index: int, *, values: Sequence[float], tokens: int, examples: list[
         nearest_cosines=[0.62, 0.55, 0.41, 0.2, -0.1],
         decoder_norm=1.0,
         encoder_decoder_cosine=0.71,
+        nearest_both=[2, 0, 1, 0, 0] if values else [0] * 5,
+        cofiring=[n for n in (1, 2, 4, 5) if n != index][:3] if values else [],
+        cofiring_both=[2, 1, 1] if values else [],
+        cofiring_jaccards=[0.5, 0.125, 0.0625] if values else [],
         examples=examples,
     )
 

@@ -49,6 +49,10 @@ class Feature(models.Model):
     nearest_cosines = ArrayField(RealField())
     decoder_norm = models.FloatField()
     encoder_decoder_cosine = models.FloatField()
+    nearest_both = ArrayField(models.BigIntegerField(), default=list, help_text="Tokens that each of `nearest` shares.")
+    cofiring = ArrayField(models.IntegerField(), default=list, help_text="Indices by falling Jaccard index of tokens.")
+    cofiring_both = ArrayField(models.BigIntegerField(), default=list)
+    cofiring_jaccards = ArrayField(RealField(), default=list)
     updated = models.DateTimeField(db_default=Now())
 
     objects = FeatureQuerySet.as_manager()

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
@@ -61,6 +62,22 @@ class TokenLogit(NamedTuple):
     plain: str
 
 
+class Near(NamedTuple):
+    """A feature whose decoder direction is near; `both` tokens have both fire, None where that was not counted."""
+
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    cosine: float
+    both: int | None
+
+
+class Partner(NamedTuple):
+    """A feature that fires on the same tokens: on `both` of them, a share `jaccard` of those on which either fires."""
+
+    index: int  # type: ignore[assignment]  # as above
+    jaccard: float
+    both: int
+
+
 class FeatureView(NamedTuple):
     """Everything the feature page and its API twin show."""
 
@@ -71,7 +88,8 @@ class FeatureView(NamedTuple):
     bands: list[Band]
     top_logits: list[TokenLogit]
     bottom_logits: list[TokenLogit]
-    nearest: list[tuple[int, float]]
+    nearest: list[Near]
+    cofiring: list[Partner]
 
     @property
     def reads(self) -> list[str]:
@@ -142,7 +160,8 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
         bands=_bands(row, examples, vocabulary),
         top_logits=_logits(row.top_logit_ids, row.top_logits, vocabulary),
         bottom_logits=_logits(row.bottom_logit_ids, row.bottom_logits, vocabulary),
-        nearest=list(zip(row.nearest, row.nearest_cosines, strict=True)),
+        nearest=[Near(*known) for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)],
+        cofiring=list(map(Partner, row.cofiring, row.cofiring_jaccards, row.cofiring_both)),
     )
 
 

@@ -45,8 +45,18 @@ def test_logits_and_neighbours(both):
         shown = [text(row) for row in find(rf'<div class="{side}"[^>]*>(.*?)</div>', page)]
         assert shown == [text(html.escape(visible(row["text"])) + signed(row["logit"])) for row in rows]
     (near,) = find(r'<div class="near">(.*?)</div>', page)
+    assert find(r"<small>(.*?)</small>", near) == [f"{row['both']:,}" for row in feature["nearest"]]
     assert find(r'href="/tiny/2-res/(\d+)/"', near) == [str(row["index"]) for row in feature["nearest"]]
     assert find(r"<i>(.*?)</i>", near) == [f"{row['cosine']:.2f}" for row in feature["nearest"]]
+
+
+def test_what_it_fires_together_with(both):
+    page, feature = both
+    assert bool(feature["cofiring"]) == feature["alive"]
+    rows = "".join(find(r'<div class="near together">(.*?)</div>', page))
+    assert find(r'href="/tiny/2-res/(\d+)/"', rows) == [str(row["index"]) for row in feature["cofiring"]]
+    assert find(r"<i>(.*?)</i>", rows) == [share(row["jaccard"]) for row in feature["cofiring"]]
+    assert find(r"<small>(.*?)</small>", rows) == [f"{row['both']:,}" for row in feature["cofiring"]]
 
 
 def test_examples_token_by_token(both):

@@ -133,7 +133,10 @@ def test_a_feature_has_everything_that_its_page_reads(api):
         assert feature[name] == getattr(row, name)
     assert feature["histogram"] == {"counts": row.histogram, "low": 0.0, "high": row.histogram_width * 64}
     assert feature["logit_histogram"]["counts"] == row.logit_histogram
-    assert [n["index"] for n in feature["nearest"]] == row.nearest
+    assert [(n["index"], n["both"]) for n in feature["nearest"]] == list(
+        zip(row.nearest, row.nearest_both, strict=True)
+    )
+    assert feature["cofiring"] == [{"index": i, "jaccard": jaccard, "both": both} for i, jaccard, both in view.cofiring]
     assert (feature["previous"], feature["next"]) == (None, 1)
     assert [band["number"] for band in feature["bands"]] == [band.number for band in view.bands]
     assert feature["provenance"]["corpus"] == "tiny-stories"

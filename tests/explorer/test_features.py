@@ -79,6 +79,13 @@ def test_a_dead_feature_says_so_and_leads_on(client, planted):
     assert "␣One" in page, "its logits are real"
 
 
+def test_dashboards_from_before_cofiring_was_counted_still_show(client, planted):
+    planted.sae.features.update(nearest_both=[], cofiring=[], cofiring_both=[], cofiring_jaccards=[])
+    page = html(client)
+    assert "Fires together with" not in page
+    assert page.count("<small>–</small>") == len(planted.feature(0).nearest)
+
+
 def test_pages_stand_while_dashboards_are_still_written(client, planted):
     planted.dashboard.delete()
     for address in ("/tiny/2-res/3/", "/tiny/2-res/0/", "/tiny/2-res/"):

@@ -59,7 +59,8 @@ def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queri
     assert view.bands[0].number == 0
     assert [e.value for e in view.bands[0].examples] == sorted((e.value for e in view.bands[0].examples), reverse=True)
     assert [(t.text, t.plain) for t in view.top_logits[:2]] == [("␣One", " One"), ("␣day", " day")]
-    assert view.nearest[0] == (1, pytest.approx(0.62))
+    assert view.nearest[0] == (1, pytest.approx(0.62), 2)
+    assert view.cofiring == [(1, 0.5, 2), (2, 0.125, 1), (4, 0.0625, 1)]
 
 
 def test_previous_and_next_skip_dead_features_and_stop_at_the_ends(planted):

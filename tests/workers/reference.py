@@ -33,6 +33,19 @@ def statistics(
     return [_feature(f, dense[:, :, f], sequences, tokens, top, bands, per_band, seed) for f in range(dense.shape[2])]
 
 
+def partners(dense: Tensor, count: int = 10) -> list[list[tuple[int, int, float]]]:
+    """For every feature, the others that fire on the same tokens, best first: index, tokens of both, their share as float32."""
+    fired = [set((dense[:, :, f] > 0).flatten().nonzero()[:, 0].tolist()) for f in range(dense.shape[2])]
+    found = []
+    for index, mine in enumerate(fired):
+        shares = [
+            (len(mine & other) / len(mine | other), i) for i, other in enumerate(fired) if i != index and mine & other
+        ]
+        ranked = sorted((-torch.tensor(share, dtype=torch.float32).item(), i) for share, i in shares)
+        found.append([(i, len(mine & fired[i]), -negative) for negative, i in ranked[:count]])
+    return found
+
+
 def _feature(
     index: int,
     dense: Tensor,

@@ -13,6 +13,7 @@ from features.records import FeatureRange, FeatureRecord, LogLine, Progress, Seq
 from tests.workers import planted, reference
 from workers.pipeline import tally as tallies
 from workers.pipeline.assembly import feature_ranges
+from workers.pipeline.cofiring import CoFiring
 from workers.pipeline.dashboards import DashboardSettings, dashboards, scan
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language
@@ -61,6 +62,13 @@ def test_the_fast_path_equals_the_reference(architecture: str) -> None:
     for fast, slow in zip(map(from_corpus, made), expected, strict=True):
         assert fast.mean_activation == pytest.approx(slow.mean_activation, rel=1e-6)
         assert fast._replace(mean_activation=0.0) == slow._replace(mean_activation=0.0)
+    together = reference.partners(dense)
+    assert sum(map(len, together)) > 100
+    fired = dense.nan_to_num() > 0
+    for feature, expected_partners in zip(made, together, strict=True):
+        columns = zip(feature.cofiring, feature.cofiring_both, feature.cofiring_jaccards, strict=True)
+        assert list(columns) == expected_partners
+        assert feature.nearest_both == [int((fired[..., feature.index] & fired[..., i]).sum()) for i in feature.nearest]
 
 
 def cat_feature() -> tuple[Language, SAE]:
@@ -113,7 +121,8 @@ def test_the_size_of_a_range_changes_no_statistic(exact) -> None:
     language, sae, sequences, expected = exact
     parts = ranges(language, sae, sequences, features_per_range=5)
     assert [(part.start, part.stop) for part in parts] == [(i, min(i + 5, 64)) for i in range(0, 64, 5)]
-    assert [from_corpus(f) for part in parts for f in part.features] == list(map(from_corpus, expected))
+    made = [feature for part in parts for feature in part.features]
+    assert [(from_corpus(f), f.cofiring_both) for f in made] == [(from_corpus(f), f.cofiring_both) for f in expected]
 
 
 def test_the_order_of_the_corpus_does_not_matter(exact) -> None:
@@ -215,6 +224,20 @@ def test_a_corpus_that_ends_early_is_said_in_the_log() -> None:
     made = dashboards(planted.language(), planted.sae("topk"), HOOK, planted.texts(2, 8), 1000)
     (line,) = [record.text for record in made if isinstance(record, LogLine)]
     assert "the corpus ended before 1,000" in line
+
+
+def test_an_sae_too_wide_to_count_pairs_is_said_in_the_log_and_has_everything_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    language, sae, sequences = planted.language(exact=True), planted.sae("topk", exact=True), planted.texts(9, 24)
+    narrow = features(language, sae, sequences)
+    monkeypatch.setattr(tallies, "CoFiring", lambda width, device: CoFiring(width, device, widest=width - 1))
+    made = list(dashboards(language, sae, HOOK, sequences, ALL))
+    assert any("this is wider" in record.text for record in made if isinstance(record, LogLine))
+    (part,) = [record for record in made if isinstance(record, FeatureRange)]
+    assert part.features == [
+        f._replace(nearest_both=[], cofiring=[], cofiring_both=[], cofiring_jaccards=[]) for f in narrow
+    ]
 
 
 def test_it_stops_when_told_and_then_yields_no_features() -> None:

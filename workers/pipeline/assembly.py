@@ -42,7 +42,8 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally) -> Ite
             "index": list(range(start, stop)),
             **_statistics(tally, start, stop),
             **_effects(lens.table(directions, settings.logits)),
-            **_geometry(sae, settings.nearest, start, stop),
+            **_geometry(sae, tally, start, stop),
+            **_together(tally, start, stop),
             "examples": [examples.get(feature, []) for feature in range(start, stop)],
         }
         records = [FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
@@ -127,13 +128,21 @@ def _effects(table: LogitTable) -> dict[str, list[Any]]:
 
 
 @torch.no_grad()
-def _geometry(sae: SAE, count: int, start: int, stop: int) -> dict[str, list[Any]]:
-    decoder = sae.W_dec.detach().float()
-    indices, cosines = nearest(decoder, count, start, stop)
+def _geometry(sae: SAE, tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:
+    decoder, cofiring = sae.W_dec.detach().float(), tally.cofiring
+    indices, cosines = nearest(decoder, tally.settings.nearest, start, stop)
+    rows = torch.arange(start, stop, device=indices.device)[:, None]
+    both = cofiring.both(rows, indices) if cofiring.counted else indices[:, :0]
     agreement = encoder_decoder_cosine(sae.W_enc.detach()[:, start:stop], decoder[start:stop])
     return {
         "nearest": indices.tolist(),
         "nearest_cosines": cosines.tolist(),
+        "nearest_both": both.tolist(),
         "decoder_norm": decoder[start:stop].norm(dim=1).tolist(),
         "encoder_decoder_cosine": agreement.tolist(),
     }
+
+
+def _together(tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:
+    found = tally.cofiring.partners(tally.histograms.fires, tally.settings.cofiring, start, stop)
+    return {"cofiring": found.indices, "cofiring_both": found.both, "cofiring_jaccards": found.jaccards}

@@ -11,6 +11,7 @@ after it works on the positive ones alone. Definitions, per feature, over the to
 - top examples (band 0): the highest peaks, one per sequence; of several peaks with the same 16 tokens to either side, one.
 - bands 1 (highest) to 5: the activation range [0, maximum] in nearly equal parts (`FeatureRecord.band_edges`, falling), each
   with an even sample of its firing tokens, at most one per sequence, ranked by activation.
+- co-firing: tokens on which two features both fire, exact; partners by Jaccard index (`cofiring`, which has a widest SAE).
 
 The pass depends on the corpus, the SAE and `seed`, not on the order or size of batches; two runs give the same records.
 """
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from features.records import FeatureRange, LogLine, Progress, SequenceRecord
 from workers.pipeline.assembly import feature_ranges
+from workers.pipeline.cofiring import WIDEST
 from workers.pipeline.errors import BadInput
 from workers.pipeline.harvest import harvest
 from workers.pipeline.hooks import resolve
@@ -67,6 +69,8 @@ def dashboards(
     if tally is None or not tally.tokens:
         raise BadInput("corpus", "The corpus has no token that is not special, so there is nothing to show.")
     yield LogLine(_summary(tally, tokens))
+    if not tally.cofiring.counted:
+        yield LogLine(f"What features fire together is counted in SAEs of up to {WIDEST:,} features; this is wider.")
     for part in feature_ranges(language, sae, written_hook(sae, hook), tally):
         yield part
         yield Progress(part.stop, sae.cfg.d_sae, "features", "Writing dashboards")

@@ -3,6 +3,7 @@
 A batch arrives as its firings: the sparse positive activations, in order of (feature, sequence, position). Everything is
 integer or maximum arithmetic on those, vectorised over features. Memory on the device:
 
+- per two features the tokens on which both fire, 4 bytes (2 x features² in all; see `cofiring`, which has a limit);
 - per feature 64 + 4 words of histogram, `top` + 32 x `per_band` candidates of 24 bytes (4.9 KB at the defaults);
 - per candidate that a feature holds, the firings of that feature in that sequence, 16 bytes each;
 - per sequence that any candidate lies in, its token ids, 4 bytes each.
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from features.records import SequenceRecord
+from workers.pipeline.cofiring import CoFiring
 from workers.pipeline.examples import Best, pack_payload, peak_priority, sample_priority, window_keys
 from workers.pipeline.histograms import Histograms
 from workers.pipeline.ordering import LOW, distinct, pair, run_lengths, stable_argsort, starts
@@ -42,6 +44,7 @@ class DashboardSettings(NamedTuple):
     seed: int = 0
     features_per_range: int = 256
     nearest: int = 10
+    cofiring: int = 10
     logits: int = 10
 
 
@@ -82,6 +85,7 @@ class Tally:
         self.tokens = 0
         self.settings = settings
         self.histograms = Histograms(features, device)
+        self.cofiring = CoFiring(features, device)
         self.top = Best(features, settings.top, device)
         self.samples = Best(features * GRID, settings.per_band, device)
         self.sequences: dict[int, tuple[str, np.ndarray]] = {}
@@ -99,6 +103,7 @@ class Tally:
         sequence = torch.tensor(positions, device=feature.device)[row]
         self._coarsen(self.histograms.grow(feature, value))
         bins = self.histograms.add(feature, value)
+        self.cofiring.add(feature, row * batch.token_ids.shape[1] + position)
         run = starts(pair(feature, sequence))  # where the firings of one feature in one sequence begin
         run_of = run.cumsum(0) - 1
         chosen = torch.zeros(int(run.sum()), dtype=torch.bool, device=feature.device)
@@ -116,6 +121,7 @@ class Tally:
         ours, theirs = self.histograms.merge(other.histograms)
         self._coarsen(ours)
         other._coarsen(theirs)
+        self.cofiring.merge(other.cofiring)
         for mine, shard in ((self.top, other.top), (self.samples, other.samples)):
             groups = torch.arange(len(shard.priorities), device=shard.priorities.device)
             mine.insert(*shard.entries(groups))
@@ -133,7 +139,7 @@ class Tally:
         """Bytes held now, in tensors and token ids."""
         best = [part for kept in (self.top, self.samples) for part in (kept.priorities, kept.keys, kept.payloads)]
         sums = self.histograms
-        tensors: Sequence[Tensor] = [*best, sums.counts, sums.exponents, sums.totals, sums.maxima]
+        tensors: Sequence[Tensor] = [*best, self.cofiring.counts, sums.counts, sums.exponents, sums.totals, sums.maxima]
         stored = [part for chunk in self._stored for part in chunk]
         ids = sum(token_ids.nbytes for _, token_ids in self.sequences.values())
         return sum(tensor.nbytes for tensor in [*tensors, *stored]) + ids

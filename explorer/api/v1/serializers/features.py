@@ -85,6 +85,15 @@ class NeighbourSerializer(serializers.Serializer[Any]):
 
     index = serializers.IntegerField()
     cosine = serializers.FloatField(help_text=about("nearest_cosine"))
+    both = serializers.IntegerField(allow_null=True, help_text=about("cofiring_both") + " Null where they were not.")
+
+
+class PartnerSerializer(serializers.Serializer[Any]):
+    """Another feature of the same SAE, that fires on the same tokens."""
+
+    index = serializers.IntegerField()
+    jaccard = serializers.FloatField(help_text=about("cofiring_jaccard"))
+    both = serializers.IntegerField(help_text=about("cofiring_both"))
 
 
 class ExampleSerializer(serializers.Serializer[Any]):
@@ -135,6 +144,7 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     top_logits = TokenLogitSerializer(many=True)
     bottom_logits = TokenLogitSerializer(many=True)
     nearest = NeighbourSerializer(many=True)
+    cofiring = PartnerSerializer(many=True)
     previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
     next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
     reads = serializers.ListField(
@@ -158,7 +168,8 @@ def detail(view: FeatureView) -> dict[str, Any]:
         "logit_histogram": {"counts": row.logit_histogram, "low": row.logit_low, "high": row.logit_high},
         "top_logits": view.top_logits,
         "bottom_logits": view.bottom_logits,
-        "nearest": [{"index": index, "cosine": cosine} for index, cosine in view.nearest],
+        "nearest": view.nearest,
+        "cofiring": view.cofiring,
         "reads": view.reads,
         "writes": view.writes,
         "previous": view.previous,

@@ -38,6 +38,6 @@ class Feature(APIView):
 
     @operation("get_feature", FeatureDetailSerializer, 404, example=examples.FEATURE)
     def get(self, request: Request, model: str, sae: str, index: int) -> Response:
-        """Get everything about a feature: numbers, histograms, logits, neighbours, examples and provenance."""
+        """Get everything about a feature: numbers, histograms, logits, neighbours, co-firing, examples and provenance."""
         query(request)
         return Response(detail(found(selectors.feature, model, sae, index, noun="feature")))

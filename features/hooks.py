@@ -10,6 +10,7 @@ SITES = {
     "hook_mlp_out": ("mlp", "MLP output of layer {}"),
     "hook_attn_out": ("att", "attention output of layer {}"),
     "attn.hook_z": ("z", "attention heads of layer {}"),
+    "mlp.hook_in": ("mlp-in", "MLP input of layer {}"),
 }
 
 

@@ -38,7 +38,7 @@ format: setup ## Put code and templates into shape
 	$(BIN)/python -m ruff format .
 
 bench: setup ## Measure; the figures go to the terminal
-	$(PYTEST) -s tests/benchmarks
+	@$(BIN)/python -m tests.benchmarks
 
 # No hosts and no local versions go into the locks: they must install from any index.
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --no-header \

@@ -35,30 +35,35 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    language, sae, texts = (
-        random_language(),
-        random_sae(options.architecture, options.width),
-        zipf_texts(options.tokens),
-    )
+    for line in measure(options.architecture, options.tokens, options.width, options.rounds):
+        print(line)
+
+
+def measure(architecture: str, tokens: int, width: int, rounds: int) -> list[str]:
+    """Lines of a report."""
+    language, sae, texts = random_language(), random_sae(architecture, width), zipf_texts(tokens)
     legs: dict[str, Callable[[], None]] = {
-        "forward + encode": lambda: forward_and_encode(language, sae, texts, options.tokens),
-        "streaming pass": lambda: pass_only(language, sae, texts, options.tokens),
-        "dashboards": lambda: whole(language, sae, texts, options.tokens),
+        "forward + encode": lambda: forward_and_encode(language, sae, texts, tokens),
+        "streaming pass": lambda: pass_only(language, sae, texts, tokens),
+        "dashboards": lambda: whole(language, sae, texts, tokens),
     }
-    forward_and_encode(language, sae, texts[:64], options.tokens)  # warm up
-    taken = {name: [timed(leg) for _ in range(options.rounds)] for name, leg in legs.items()}
-    report(taken, options.tokens * options.width)
-    tally = list(scan(language, sae, HOOK, texts, options.tokens, SETTINGS))[-1]
-    print(f"state after the pass: {tally.nbytes() / 2**20:.1f} MiB; {int(tally.histograms.fires.sum()):,} firings")
+    forward_and_encode(language, sae, texts[:64], tokens)  # warm up
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in legs}
+    for _ in range(rounds):  # in turns: what else the machine does falls on all of them
+        for name, leg in legs.items():
+            taken[name].append(timed(leg))
+    return [f"{architecture}, {tokens:,} tokens x {width:,} features", *report(taken, tokens * width)]
 
 
-def report(taken: dict[str, list[tuple[float, float]]], token_features: int) -> None:
-    """Print the fastest round of each leg, and its ratio to the first leg. CPU time does not count what others use."""
+def report(taken: dict[str, list[tuple[float, float]]], token_features: int) -> list[str]:
+    """Tell the fastest round of each leg, and its ratio to the first leg. CPU time does not count what others use."""
     wall, cpu = ({name: min(round_[clock] for round_ in rounds) for name, rounds in taken.items()} for clock in (0, 1))
+    lines = []
     for name in taken:
         against = f"wall x{wall[name] / wall['forward + encode']:.2f}  CPU x{cpu[name] / cpu['forward + encode']:.2f}"
         rate = f"{token_features / wall[name] / 1e6:.1f} M token-features/s"
-        print(f"{name:18s}{wall[name]:8.2f} s wall {cpu[name]:8.2f} s CPU   {against}   {rate}")
+        lines.append(f"  {name:18s}{wall[name]:7.2f} s wall {cpu[name]:7.2f} s CPU   {against}   {rate}")
+    return lines
 
 
 def timed(leg: Callable[[], None]) -> tuple[float, float]:
@@ -88,15 +93,15 @@ def whole(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int
     assert sum(len(part.features) for part in made if isinstance(part, FeatureRange)) == sae.cfg.d_sae
 
 
-def random_language() -> Language:
-    """The demo's shape with random weights and a vocabulary of made-up words."""
+def random_language(hidden: int = HIDDEN, layers: int = 4) -> Language:
+    """The demo's shape, or a smaller one, with random weights and a vocabulary of made-up words."""
     torch.manual_seed(0)
     config = GPTNeoXConfig(
         vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        num_hidden_layers=4,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
         num_attention_heads=4,
-        intermediate_size=4 * HIDDEN,
+        intermediate_size=4 * hidden,
         max_position_embeddings=CONTEXT,
     )
     model = GPTNeoXForCausalLM(config).eval().requires_grad_(False)
@@ -105,16 +110,16 @@ def random_language() -> Language:
     return Language(model, tokenizer, torch.device("cpu"), torch.tensor([0, 1]), "random")
 
 
-def random_sae(architecture: str, width: int) -> SAE:
+def random_sae(architecture: str, width: int, hidden: int = HIDDEN) -> SAE:
     """TopK with k = 24, or a ReLU SAE with a bias that lets about as many features fire."""
     torch.manual_seed(0)
-    size = {"d_in": HIDDEN, "d_sae": width}
+    size = {"d_in": hidden, "d_sae": width}
     if architecture == "topk":
         sae: SAE = TopKSAE(TopKSAEConfig(**size, k=24, rescale_acts_by_decoder_norm=False))
     else:
         sae = StandardSAE(StandardSAEConfig(**size))
     sae.requires_grad_(False)
-    unit = torch.nn.functional.normalize(torch.randn(width, HIDDEN), dim=1)
+    unit = torch.nn.functional.normalize(torch.randn(width, hidden), dim=1)
     sae.W_dec.copy_(unit)
     sae.W_enc.copy_(unit.T)
     if architecture == "standard":
@@ -123,10 +128,12 @@ def random_sae(architecture: str, width: int) -> SAE:
     return sae
 
 
-def ids(rows: int) -> torch.Tensor:
+def ids(rows: int, seed: int = 0) -> torch.Tensor:
     """Contexts of tokens by Zipf's law, each after a BOS."""
     weights = 1.0 / torch.arange(1, VOCABULARY - 1).double()
-    drawn = torch.multinomial(weights, rows * CONTEXT, replacement=True, generator=torch.Generator().manual_seed(0)) + 2
+    drawn = (
+        torch.multinomial(weights, rows * CONTEXT, replacement=True, generator=torch.Generator().manual_seed(seed)) + 2
+    )
     drawn = drawn.view(rows, CONTEXT)
     drawn[:, 0] = 0
     return drawn

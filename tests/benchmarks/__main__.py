@@ -1,0 +1,50 @@
+"""`make bench`: every benchmark in turn, in processes of their own, and then one table of what they said.
+
+python -m tests.benchmarks [--only peer ingest …]
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+
+MEASURED = {
+    "pass": [
+        ["bench_dashboards", "--tokens", "50000", "--architecture", "topk"],
+        ["bench_dashboards", "--tokens", "50000", "--architecture", "standard"],
+    ],
+    "ingest": [["bench_ingest"]],
+    "memory": [["bench_memory"]],
+    "peer": [["bench_peer"]],
+}
+
+
+def main() -> int:
+    """Run what was asked for; the exit code is 1 where a benchmark broke, not where it was slow."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=MEASURED, default=list(MEASURED))
+    options = parser.parse_args()
+    told, broken = [], 0
+    for name in options.only:
+        for command in MEASURED[name]:
+            print(f"{' '.join(command)} …", flush=True)
+            told.append(f"[{name}]{load()}")
+            done = subprocess.run([sys.executable, "-m", f"tests.benchmarks.{command[0]}", *command[1:]], **QUIET)
+            broken |= done.returncode
+            told += done.stdout.splitlines() if not done.returncode else [done.stderr.strip()[-2000:]]
+    print(f"\nMeasured on {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}:\n")
+    print("\n".join(told))
+    return int(bool(broken))
+
+
+QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def load() -> str:
+    """How busy the machine was before, in processes that wanted a core in the last minute."""
+    return f" load before: {os.getloadavg()[0]:.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -173,7 +173,8 @@ def _take_back(job: Job) -> bool:
             state, note = State.FAILED, error
         else:
             taken = lost.update(state=State.QUEUED, lease_until=None, worker="")
-            state, note = State.QUEUED, f"its worker {job.worker} died; it goes on from its last checkpoint"
+            then = "it goes on from its last checkpoint" if job.checkpoint else "it begins again"
+            state, note = State.QUEUED, f"its worker {job.worker} died; {then}"
         if not taken:
             return False
         _note_state(job.pk, state, note)

@@ -91,14 +91,14 @@ def compute_dashboards(work: Work) -> None:
         examples += ingest.write_range(sae, corpus, sae.context_size, record)
     with transaction.atomic():
         shown = ingest.finish(sae, corpus, counted, work.job, VERSION)
-        jobs.log(work.job, f"{shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept.")
+        work.say(f"{shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept.")
         jobs.finish(work.job, {"sae": str(sae), "alive": shown.alive, "tokens": counted})
 
 
 def training_settings(params: dict[str, Any]) -> TrainSettings:
     """The params of a `train_sae` job as the pipeline takes them; ten checkpoints, at most a million tokens apart."""
-    names = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed")
-    given: dict[str, Any] = {name: params[name] for name in names if params.get(name) is not None}
+    taken = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed")
+    given: dict[str, Any] = {name: params[name] for name in taken if params.get(name) is not None}
     given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = params.get("sparsity")
     return TrainSettings(**given, checkpoint_tokens=min(max(params["tokens"] // 10, 10_000), 1_000_000))
 

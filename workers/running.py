@@ -76,7 +76,6 @@ class Work:
         self.job, self.params, self.folder = job, job.params, folder
         self._heart = heart
         self._told = 0.0
-        self.last: Progress | None = None
 
     def should_stop(self) -> bool:
         """Whether a person cancelled, the lease is lost, or this worker was told to go."""
@@ -111,7 +110,6 @@ class Work:
         jobs.log(self.job, text)
 
     def _tell(self, record: Progress) -> None:
-        self.last = record
         if time.monotonic() - self._told > PROGRESS_SECONDS or record.done >= record.total:
             jobs.progress(self.job, record)
             self._told = time.monotonic()
@@ -121,7 +119,7 @@ class Work:
         jobs.remember(self.job, artifacts.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"))
         if before and before != self.job.checkpoint:
             artifacts.remove(before)
-        jobs.log(self.job, f"Checkpoint at {record.step:,} tokens.")
+        self.say(f"Checkpoint at {record.step:,} tokens.")
 
 
 def run(job_id: int) -> None:
@@ -144,7 +142,8 @@ def _own_folder(job: Job) -> Path:
     """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of the dead are removed."""
     place = Path(settings.VAR) / "work"
     for old in place.glob(f"{job.pk}-*"):
-        if not psutil.pid_exists(int(old.name.rpartition("-")[2])):
+        pid = int(old.name.rpartition("-")[2])
+        if pid == os.getpid() or not psutil.pid_exists(pid):  # in a container every worker has the same number
             shutil.rmtree(old, ignore_errors=True)
     return place / f"{job.pk}-{os.getpid()}"
 
@@ -156,22 +155,21 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
     try:
         Job.objects.filter(pk=job.pk).update(environment=environment())
         RUNNERS[job.kind](work)
+        return
     except Stopped:
-        if heart.cancelled:
-            jobs.stop(job)
-            _forget_checkpoints(job)
-        else:
+        if not heart.cancelled:
             jobs.release(job, "its worker was told to stop")
+            return
+        jobs.stop(job)
     except jobs.LostJob:
         raise
     except BadInput as error:
         jobs.fail(job, error.message, _field_of(job, error.field))
-        _forget_checkpoints(job)
     except Exception as error:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
-        _forget_checkpoints(job)
+    _forget_checkpoints(job)
 
 
 def _forget_checkpoints(job: Job) -> None:

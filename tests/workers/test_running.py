@@ -158,6 +158,19 @@ def test_no_checkpoint_is_left_of_a_job_that_nothing_goes_on_from(run, settings,
     assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, False)
 
 
+def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings):
+    job = jobs.create("train_sae", {})
+    left = settings.VAR / "work" / f"{job.pk}-{os.getpid()}"
+    left.mkdir(parents=True)
+    (left / "half").write_text("written")
+
+    def work(w: running.Work) -> None:
+        assert list(w.folder.iterdir()) == []
+        jobs.finish(w.job, {})
+
+    assert run(work, job).state == "finished"
+
+
 def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
     times = []
 

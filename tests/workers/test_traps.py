@@ -11,7 +11,7 @@ from tokenizers import processors
 from features.records import Evaluation, FeatureRange, FeatureRecord
 from tests.workers import planted
 from tests.workers.conftest import make_tokenizer
-from workers.pipeline import dashboards as dashboards_module
+from workers.pipeline import firings as firings_module
 from workers.pipeline.dashboards import dashboards
 from workers.pipeline.errors import BadInput
 from workers.pipeline.evaluate import evaluate
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_adds_bos_itself_does_not_add_a_second_one():
 def test_topk_chooses_among_all_features_however_few_tokens_are_encoded_at_once(monkeypatch):
     language, sae = planted.language(), planted.sae("topk")
     whole = shown(language, sae, planted.HOOK)
-    monkeypatch.setattr(dashboards_module, "ENCODE_BLOCK", 1)
+    monkeypatch.setattr(firings_module, "ENCODE_BLOCK", 1)
     single = shown(language, sae, planted.HOOK)
     assert [feature.fires for feature in single] == [feature.fires for feature in whole]
     tokens = int((~torch.isin(IDS, language.special_ids)).sum())

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import torch
-from jaxtyping import Float
 from sae_lens import SAE, AbsTopKSAE
 from torch import Tensor
 
@@ -29,17 +28,13 @@ from features.records import FeatureRange, LogLine, Progress, SequenceRecord
 from workers.pipeline.assembly import feature_ranges
 from workers.pipeline.cofiring import WIDEST
 from workers.pipeline.errors import BadInput
+from workers.pipeline.firings import firings
 from workers.pipeline.harvest import harvest
 from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
 from workers.pipeline.logits import to_residual
-from workers.pipeline.ordering import stable_argsort
 from workers.pipeline.saes import centred, written_hook
-from workers.pipeline.tally import GRID, Batch, DashboardSettings, Firings, Tally
-
-ENCODE_BLOCK = 1 << 23
-"""Dense activations at once: 32 MB of float32, however wide the SAE is."""
-
+from workers.pipeline.tally import GRID, Batch, DashboardSettings, Tally
 
 DEFAULTS = DashboardSettings()
 
@@ -135,28 +130,6 @@ def batches(sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor,
         wanted = len(group) if int(counted.sum()) < tokens else int(counted.any(1).nonzero()[-1]) + 1
         tokens -= int(counted.sum())
         yield Batch(group[:wanted], token_ids[:wanted], real[:wanted], counted[:wanted])
-
-
-@torch.no_grad()
-def firings(sae: SAE, activations: Float[Tensor, "batch pos d_in"], batch: Batch) -> Firings:
-    """Encode the counted tokens of a batch; return the positive activations in order of (feature, row, position)."""
-    row, position = batch.counted.nonzero(as_tuple=True)
-    read = activations[row, position].to(sae.W_dec.dtype)
-    if not torch.isfinite(read).all():
-        raise BadInput("model", "The model's activations are not finite. Run it in float32 or bfloat16.")
-    token, feature, value = [], [], []
-    size = max(1, ENCODE_BLOCK // sae.cfg.d_sae)
-    for start in range(0, len(read), size):
-        dense = sae.encode(read[start : start + size])
-        place = (dense > 0).nonzero(as_tuple=True)
-        token.append(place[0] + start)
-        feature.append(place[1])
-        value.append(dense[place].float())
-    if not token:
-        return Firings(row, row, row, row.float())
-    at, features, values = torch.cat(token), torch.cat(feature), torch.cat(value)
-    order = stable_argsort(features)
-    return Firings(features[order], row[at][order], position[at][order], values[order])
 
 
 def _summary(tally: Tally, tokens: int) -> str:

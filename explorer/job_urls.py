@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from explorer.views import jobs, starting
+from explorer.views import jobs, starting, workers
 
 urlpatterns = [
     path("", jobs.index, name="jobs"),
     path("new/", starting.choose, name="choose_job"),
     path("new/<slug:kind>/", starting.start, name="start_job"),
+    path("workers/", workers.index, name="workers"),
     path("<int:pk>/", jobs.show, name="job"),
     path("<int:pk>/cancel/", jobs.cancel, name="cancel_job"),
     path("<int:pk>/events/", jobs.events, name="job_events"),

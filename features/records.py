@@ -15,6 +15,18 @@ class Progress(NamedTuple):
     note: str
 
 
+class WorkerState(NamedTuple):
+    """What a worker process tells of itself; memory in bytes, that of a device None where it is the processor."""
+
+    device: str
+    version: str
+    memory: int
+    memory_free: int
+    memory_own: int
+    device_memory: int | None
+    device_memory_free: int | None
+
+
 class Metrics(NamedTuple):
     """One row of a live chart: `step` counts what the job trains on (tokens)."""
 

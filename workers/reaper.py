@@ -1,6 +1,11 @@
-"""A thread in every worker that takes back the jobs of dead workers. Compare-and-set makes any number of them safe."""
+"""A thread in every worker: it tells that this worker lives, and takes back the jobs of those that died.
+
+Compare-and-set makes any number of reapers safe.
+"""
 
 import logging
+import os
+import socket
 import threading
 import time
 from typing import Any
@@ -8,12 +13,19 @@ from typing import Any
 from django.db import Error, close_old_connections
 
 from features import jobs
+from features.services import workers
+from workers import devices
 
 EVERY_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 busy = threading.Event()
 """Set while this process runs a job: only an idle worker may ask for messages to be sent again."""
+
+
+def name() -> str:
+    """This process, as its jobs name it: HOST:PID."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def start(consumer: Any) -> threading.Thread:
@@ -24,12 +36,21 @@ def start(consumer: Any) -> threading.Thread:
     return thread
 
 
+def stop() -> None:
+    """Say that this worker stops in good order; where the database is gone too, its silence will say it."""
+    try:
+        workers.gone(name())
+    except Error as error:
+        log.warning("cannot say that this worker stops: %s", error)
+
+
 def _reap_for_ever(queues: list[str]) -> None:
     while True:
-        time.sleep(EVERY_SECONDS)
         close_old_connections()
         try:
+            workers.here(name(), queues, devices.state())
             for job_id in jobs.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
+        time.sleep(EVERY_SECONDS)

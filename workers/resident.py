@@ -4,24 +4,16 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-from django.conf import settings
 from sae_lens import SAE
 
 from features.models import LanguageModel, Sae
 from workers import artifacts
+from workers.devices import device
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language, load_language
 from workers.pipeline.saes import load_sae
 
 MODELS, SAES = 2, 8
-
-
-def device() -> str:
-    """The device of this process: FEATURESCOPE_DEVICE, or for `auto` a GPU where there is one."""
-    if settings.DEVICE != "auto":
-        return str(settings.DEVICE)
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def language(model: LanguageModel) -> Language:

@@ -25,7 +25,7 @@ from features.kinds import KINDS
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
-from workers import artifacts, reaper, resident
+from workers import artifacts, devices, reaper
 from workers.pipeline.errors import BadInput
 
 HEARTBEAT_SECONDS = 2.0
@@ -124,7 +124,7 @@ class Work:
 
 def run(job_id: int) -> None:
     """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
-    job = jobs.claim(job_id, f"{socket.gethostname()}:{os.getpid()}")
+    job = jobs.claim(job_id, reaper.name())
     if job is None:
         return
     folder = _own_folder(job)
@@ -188,14 +188,11 @@ def _told_to_go() -> bool:
 
 def environment() -> dict[str, str]:
     """What this worker runs on, as a job's page names it."""
-    device = resident.device()
     return {
         "featurescope": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else f"{device}, {torch.get_num_threads()} threads",
+        "device": devices.device_name(),
         "host": socket.gethostname(),
     }
 

@@ -1,7 +1,7 @@
 """The Celery shell: one task, which carries a job's id and nothing else."""
 
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutdown
 
 from features.jobs import TASK
 
@@ -9,14 +9,22 @@ from features.jobs import TASK
 @shared_task(name=TASK, ignore_result=True)
 def run_job(job_id: int) -> None:
     """Run the job if it is still to be had."""
-    from workers import running  # torch comes with it: only when there is work
+    from workers import running  # SAELens comes with it: only when there is work
 
     running.run(job_id)
 
 
 @worker_ready.connect
 def start_reaper(**signal: object) -> None:
-    """Take back jobs whose worker died, for as long as this worker lives."""
+    """Tell that this worker lives, and take back jobs whose worker died, for as long as it does."""
     from workers import reaper
 
     reaper.start(signal["sender"])
+
+
+@worker_shutdown.connect
+def stop_reaper(**signal: object) -> None:
+    """Say that this worker is gone."""
+    from workers import reaper
+
+    reaper.stop()

@@ -3,5 +3,18 @@
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.feature import Example, Feature
 from features.models.job import Job, JobEvent
+from features.models.worker import Worker
 
-__all__ = ["Corpus", "Dashboard", "Example", "Feature", "Job", "JobEvent", "LanguageModel", "Sae", "Sequence", "Token"]
+__all__ = [
+    "Corpus",
+    "Dashboard",
+    "Example",
+    "Feature",
+    "Job",
+    "JobEvent",
+    "LanguageModel",
+    "Sae",
+    "Sequence",
+    "Token",
+    "Worker",
+]

@@ -1,0 +1,16 @@
+"""Workers: who is there, on what device, and what each is doing."""
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from explorer.http import HtmxRequest
+from features.selectors import workers as reading
+
+
+@require_safe
+def index(request: HtmxRequest) -> HttpResponse:
+    """All workers of the last day; for htmx only what changes."""
+    views = reading.workers()
+    context = {"workers": views, "queues": reading.queues(views)}
+    return render(request, "workers/index.html#live" if request.htmx else "workers/index.html", context)

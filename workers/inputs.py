@@ -1,0 +1,63 @@
+"""What a job reads: the rows that its params name, still as they were when it was started, and a corpus as contexts."""
+
+from collections.abc import Iterator
+
+from features import names
+from features.models import Corpus, LanguageModel, Sae
+from features.records import SequenceRecord
+from features.selectors import catalog
+from workers.pipeline import corpora, tokens
+from workers.pipeline.errors import BadInput
+from workers.pipeline.language import Language
+from workers.running import Work
+
+
+def sequences(
+    language: Language, corpus: Corpus, context_size: int, held_out: bool, *, bos: bool
+) -> Iterator[SequenceRecord]:
+    """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks, where the corpus asks it.
+
+    `BadInput("corpus")` where its rules are none for this model.
+    """
+    if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
+        raise BadInput("corpus", f"“{corpus}” begins every context with BOS, but the model's tokenizer has none.")
+    if corpus.chat and not language.tokenizer.chat_template:
+        raise BadInput(
+            "corpus",
+            f"“{corpus}” holds conversations, but the tokenizer of {names.of_source(language.tokenizer.name_or_path)} has no"
+            " chat template: choose a chat model, or a corpus of plain text.",
+        )
+    documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)
+    cut = tokens.pack if corpus.packing == Corpus.Packing.PACKED else tokens.separate
+    return cut(documents, language.tokenizer, context_size, prepend_bos=corpus.begins_with_bos(bos))
+
+
+def model(work: Work) -> LanguageModel:
+    """The model of the job. `BadInput("model")` where it is gone."""
+    slug = work.params["model"]
+    try:
+        return catalog.model(slug)
+    except LanguageModel.DoesNotExist:
+        raise BadInput("model", f"There is no model “{slug}” any more.") from None
+
+
+def corpus(work: Work) -> Corpus:
+    """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that was added."""
+    slug = work.params["corpus"]
+    found = catalog.corpora().filter(slug=slug).first()
+    if found is None:
+        raise BadInput("corpus", f"There is no corpus “{slug}” any more.")
+    revision = corpora.describe_corpus(found.source, found.text_column).revision
+    if revision != found.revision:
+        raise BadInput(
+            "corpus", f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add it again."
+        )
+    return found
+
+
+def sae(path: str) -> Sae:
+    """The SAE at MODEL/SLUG. `BadInput("sae")` where it is gone."""
+    try:
+        return catalog.sae(*path.split("/", 1))
+    except Sae.DoesNotExist:
+        raise BadInput("sae", f"There is no SAE “{path}” any more.") from None

@@ -96,27 +96,27 @@ def _density_histogram(sae: Sae) -> list[int]:
 
 def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]) -> dict[int, int]:
     """Rows by position in the corpus; a sequence that is there already is left as it is, and not sent."""
-    key = (corpus.pk, sae.model_id, context_size)
+    key = (corpus.pk, sae.model_id, context_size, corpus.begins_with_bos(sae.prepend_bos))
     unique = {record.position: record for record in records}
     known = _sequence_rows(key, list(unique))
     missing = [record for position, record in unique.items() if position not in known]
     if not missing:
         return known
     rows = ((*key, record.position, record.document[:300], record.token_ids) for record in missing)
-    columns = '"corpus_id", "model_id", "context_size", "position", "document", "token_ids"'
+    columns = '"corpus_id", "model_id", "context_size", "bos", "position", "document", "token_ids"'
     with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
-        _copy(staged, columns, ["int8", "int8", "int4", "int4", "text", "int4[]"], rows)
+        _copy(staged, columns, ["int8", "int8", "int4", "bool", "int4", "text", "int4[]"], rows)
         cursor.execute(  # another job may have written some of them by now
             f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
         )
     return known | _sequence_rows(key, [record.position for record in missing])
 
 
-def _sequence_rows(key: tuple[int, int, int], positions: list[int]) -> dict[int, int]:
+def _sequence_rows(key: tuple[int, int, int, bool], positions: list[int]) -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT position, id FROM features_sequence WHERE corpus_id = %s AND model_id = %s AND context_size = %s"
-            " AND position = ANY(%s)",
+            " AND bos = %s AND position = ANY(%s)",
             [*key, positions],
         )
         return dict(cursor.fetchall())

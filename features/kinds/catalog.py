@@ -44,7 +44,7 @@ class AddCorpus(JobForm):
 
     kind = "add_corpus"
     title = "Add a corpus"
-    about = "Checks that the text can be read, and keeps its revision."
+    about = "Checks that the text can be read, keeps its revision, and says how it is cut into contexts."
 
     slug = forms.CharField(max_length=63, validators=[is_slug], help_text="Its name here, such as openwebtext.")
     source = forms.CharField(
@@ -52,7 +52,22 @@ class AddCorpus(JobForm):
         help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that the worker can read; a hub id.",
     )
     text_column = forms.CharField(
-        max_length=100, initial="text", required=False, help_text="The column or key that holds the text."
+        max_length=100,
+        initial="text",
+        required=False,
+        help_text="The column or key that holds the text, or the conversations (often messages or conversations): lists of "
+        "role and content, which each model reads through its own chat template.",
+    )
+    packing = forms.ChoiceField(
+        choices=Corpus.Packing.choices,
+        initial=Corpus.Packing.PACKED,
+        help_text="Packed wastes nothing; separate lets no token see another document.",
+    )
+    bos = forms.ChoiceField(
+        choices=Corpus.Bos.choices,
+        initial=Corpus.Bos.ASKED,
+        label="Begin contexts with BOS",
+        help_text="The model's token for a beginning, where its tokenizer has one. It is shown, and counts nowhere.",
     )
     licence = forms.CharField(max_length=200, required=False, help_text="Shown beside every example taken from it.")
 

@@ -57,12 +57,28 @@ class Token(models.Model):
 
 
 class Corpus(models.Model):
-    """A named body of text that models are run on."""
+    """A named body of text that models are run on, and how it is cut into contexts."""
+
+    class Packing(models.TextChoices):
+        """Whether a context may hold more than one document."""
+
+        PACKED = "packed", "Packed: documents joined, every context full"
+        SEPARATE = "separate", "Separate: each document its own contexts, the last one shorter"
+
+    class Bos(models.TextChoices):
+        """Whether contexts begin with the model's token for a beginning."""
+
+        ASKED = "asked", "As the SAE asks, in training as the model does"
+        ALWAYS = "always", "Always"
+        NEVER = "never", "Never"
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug])
     source = models.CharField(max_length=500, help_text="Hub id, file, folder, or python-stdlib.")
     revision = models.CharField(max_length=100)
     text_column = models.CharField(max_length=100, db_default="text")
+    chat = models.BooleanField(db_default=False, default=False, help_text="It holds conversations, not texts.")
+    packing = models.CharField(max_length=10, choices=Packing, db_default=Packing.PACKED, default=Packing.PACKED)
+    bos = models.CharField(max_length=10, choices=Bos, db_default=Bos.ASKED, default=Bos.ASKED)
     licence = models.CharField(max_length=200, blank=True, db_default="")
     note = models.CharField(max_length=500, blank=True, db_default="")
     created = models.DateTimeField(db_default=Now())
@@ -79,20 +95,34 @@ class Corpus(models.Model):
         """The source, without the path of a file or folder."""
         return names.of_source(self.source)
 
+    @property
+    def cut(self) -> str:
+        """How it becomes contexts, in words: “chats by the model's template, documents packed, never a BOS”."""
+        bos = {"asked": "BOS as the SAE asks", "always": "each context after a BOS", "never": "no BOS"}[self.bos]
+        packing = "documents packed" if self.packing == self.Packing.PACKED else "each document apart"
+        return ", ".join([*(["conversations by the model's chat template"] if self.chat else []), packing, bos])
+
+    def begins_with_bos(self, asked: bool) -> bool:
+        """Whether its contexts begin with BOS for an SAE (or a model) that has asked so, where the model has one."""
+        return asked if self.bos == self.Bos.ASKED else self.bos == self.Bos.ALWAYS
+
 
 class Sequence(models.Model):
-    """Token ids of one context of a corpus, packed for a model: stored once, and only where an example needs it."""
+    """Token ids of one context of a corpus, cut for a model: stored once, and only where an example needs it."""
 
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="sequences")
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="sequences")
     context_size = models.PositiveIntegerField()
-    position = models.PositiveIntegerField(help_text="Place in the corpus as packed, counted in contexts.")
+    bos = models.BooleanField(
+        db_default=True, default=True, help_text="Cut to begin with BOS, where the model has one."
+    )
+    position = models.PositiveIntegerField(help_text="Place in the corpus as cut, counted in contexts.")
     document = models.CharField(max_length=300, help_text="Name of the document that the context begins in.")
     token_ids = ArrayField(models.IntegerField())
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["corpus", "model", "context_size", "position"], name="sequence_once")
+            models.UniqueConstraint(fields=["corpus", "model", "context_size", "bos", "position"], name="sequence_once")
         ]
 
     def __str__(self) -> str:
@@ -134,6 +164,11 @@ class Sae(models.Model):
     def get_absolute_url(self) -> str:
         """The SAE's page."""
         return f"/{self.model.slug}/{self.slug}/"
+
+    @property
+    def prepend_bos(self) -> bool:
+        """Whether it asks for contexts that begin with BOS: as it was trained; yes where nobody wrote that down."""
+        return bool(self.config.get("prepend_bos", True))
 
     @property
     def alive_share(self) -> float:

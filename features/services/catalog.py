@@ -16,10 +16,29 @@ def add_model(slug: str, source: str, record: ModelRecord) -> LanguageModel:
     return model
 
 
-def add_corpus(slug: str, source: str, text_column: str, licence: str, revision: str, note: str) -> Corpus:
+def add_corpus(
+    slug: str,
+    source: str,
+    text_column: str,
+    licence: str,
+    revision: str,
+    note: str,
+    *,
+    chat: bool = False,
+    packing: str = Corpus.Packing.PACKED,
+    bos: str = Corpus.Bos.ASKED,
+) -> Corpus:
     """Write a corpus that was found readable."""
     return Corpus.objects.create(
-        slug=slug, source=source, text_column=text_column, licence=licence, revision=revision, note=note
+        slug=slug,
+        source=source,
+        text_column=text_column,
+        licence=licence,
+        revision=revision,
+        note=note,
+        chat=chat,
+        packing=packing,
+        bos=bos,
     )
 
 

@@ -153,17 +153,19 @@ def test_a_hub_dataset_without_a_connection_says_that_a_folder_works():
 
 
 def test_the_revision_follows_the_content(corpus):
-    before, note = describe_corpus(str(corpus))
-    assert describe_corpus(str(corpus))[0] == before
+    before, note, chat = describe_corpus(str(corpus))
+    assert describe_corpus(str(corpus)).revision == before
     assert "MB" in note
+    assert not chat
     extra = corpus / "more.txt" if corpus.is_dir() else corpus
     extra.write_bytes((extra.read_bytes() if extra.exists() else b"") + b"\n")
     if extra.suffix in (".jsonl", ".txt"):
-        assert describe_corpus(str(corpus))[0] != before
+        assert describe_corpus(str(corpus)).revision != before
 
 
 def test_the_standard_library_is_described_by_its_version():
-    revision, note = describe_corpus("python-stdlib")
+    revision, note, chat = describe_corpus("python-stdlib")
+    assert not chat
     assert revision.startswith("python-3.")
     assert "files" in note
 

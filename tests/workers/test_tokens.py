@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from features.records import SequenceRecord
 from workers.pipeline.errors import BadInput
-from workers.pipeline.tokens import BYTES, in_batches, pack, special_ids, take, vocabulary
+from workers.pipeline.tokens import BYTES, in_batches, pack, separate, special_ids, take, vocabulary
 
 TEXTS = ["def f(self):\n\treturn 'naïve œuvre'", "日本 🧠  two  spaces\r\n", "\x00\x7f\xad€ end "]
 WORDS = ["<s>", "</s>", "<pad>", "a", "b", "c", "d", "e", "<mark>"]
@@ -94,6 +94,26 @@ def test_a_long_document_fills_many_contexts_and_the_last_partial_one_is_dropped
     assert ids_of(words(bos_token="<s>"), ["a b c d e a"], 3) == [[0, 3, 4], [0, 5, 6], [0, 7, 3]]
 
 
+def test_separate_documents_share_no_context_and_the_last_one_is_shorter():
+    documents = [("one", "a b c d e a"), ("empty", ""), ("two", "b"), ("three", "c d e")]
+    contexts = list(separate(documents, words(bos_token="<s>"), 4))
+    assert [c.token_ids for c in contexts] == [[0, 3, 4, 5], [0, 6, 7, 3], [0, 4], [0, 5, 6, 7]]
+    assert [(c.position, c.document) for c in contexts] == [(0, "one"), (1, "one"), (2, "two"), (3, "three")]
+
+
+def test_separate_documents_without_bos_fill_their_contexts_with_text():
+    documents = [("one", "a b c"), ("two", "d")]
+    for tokenizer, options in ((words(bos_token="<s>"), {"prepend_bos": False}), (words(), {})):
+        assert [c.token_ids for c in separate(documents, tokenizer, 2, **options)] == [[3, 4], [5], [6]]
+
+
+@pytest.mark.parametrize("texts", [[""], []])
+def test_separate_documents_without_a_token_are_refused(texts):
+    with pytest.raises(BadInput, match="no token") as caught:
+        list(separate([(str(n), text) for n, text in enumerate(texts)], words(bos_token="<s>"), 8))
+    assert caught.value.field == "corpus"
+
+
 def test_each_context_names_its_place_and_the_document_of_its_first_token():
     documents = [("one", "a b c"), ("empty", ""), ("two", "d e a b c d")]
     packed = list(pack(documents, words(bos_token="<s>"), 4))
@@ -139,3 +159,16 @@ def test_batches_hold_ids_in_order():
     batches = list(in_batches(contexts, 2))
     assert [batch.tolist() for batch in batches] == [[[0, 1], [1, 2]], [[2, 3], [3, 4]], [[4, 5]]]
     assert batches[0].dtype == torch.int64
+
+
+def test_short_contexts_are_filled_up_with_a_token_that_nobody_counts():
+    contexts = [SequenceRecord(place, "", [3] * length) for place, length in enumerate((2, 4, 1))]
+    (batch,) = in_batches(contexts, 3, special=torch.tensor([1, 2]))
+    assert batch.tolist() == [[3, 3, 1, 1], [3, 3, 3, 3], [3, 1, 1, 1]]
+
+
+def test_short_contexts_without_any_special_token_are_refused():
+    contexts = [SequenceRecord(place, "", [3] * length) for place, length in enumerate((2, 4))]
+    with pytest.raises(BadInput, match="packed documents"):
+        list(in_batches(contexts, 2))
+    assert [batch.tolist() for batch in in_batches(contexts, 1)] == [[[3, 3]], [[3, 3, 3, 3]]]

@@ -195,7 +195,7 @@ def test_a_k_that_an_architecture_does_not_read_refuses_no_narrow_sae(architectu
 
 
 def test_the_stream_serves_each_counted_token_once_and_no_other(llama, sequences):
-    stream = ActivationStream(llama, HOOK, sequences, 128, SMALL.context_size)
+    stream = ActivationStream(llama, HOOK, sequences, 128)
     everything = held_activations(llama, sequences)
     served = []
     while stream.place.epoch == 0:

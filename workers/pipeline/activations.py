@@ -1,6 +1,6 @@
 """The stream of activations an SAE trains on: harvested block by block, shuffled inside the block, served in batches.
 
-A block is a fixed number of consecutive contexts and its shuffle is seeded by its place, so the whole stream follows from
+A block is consecutive contexts that hold about a fixed number of tokens and its shuffle is seeded by its place, so the whole stream follows from
 `Place` (which block, how many batches of it were served): a run that resumes sees exactly the batches it would have seen.
 Special tokens are left out by id, and sink tokens by their norm (over `SINK` times the median: attention sinks that would
 dominate every average). A corpus that ends begins again.
@@ -55,13 +55,11 @@ class ActivationStream:
         hook: str,
         sequences: Callable[[], Iterator[SequenceRecord]],
         batch_tokens: int,
-        context_size: int,
         seed: int = 0,
         place: Place = START,
     ) -> None:
         self.language, self.hook, self.sequences, self.seed = language, hook, sequences, seed
         self.batch_tokens = batch_tokens
-        self.block_contexts = -(-BLOCK_BATCHES * batch_tokens // context_size)
         self.place = place
         self._contexts: Iterator[SequenceRecord] = islice(sequences(), place.contexts, None)
         self._batches: list[Tensor] = []
@@ -89,15 +87,15 @@ class ActivationStream:
 
     def _load(self) -> None:
         """Harvest and shuffle the block that `place` says, from the next contexts of the corpus."""
-        contexts = list(islice(self._contexts, self.block_contexts))
+        contexts = self._next_contexts()
         if not contexts:
             if not self.place.contexts:
                 raise BadInput("corpus", "The corpus holds not a single context to train on.")
             self.place = Place(self.place.epoch + 1)
             self._contexts = self.sequences()
-            contexts = list(islice(self._contexts, self.block_contexts))
+            contexts = self._next_contexts()
         kept = []
-        for ids in in_batches(contexts, CONTEXTS_AT_ONCE):
+        for ids in in_batches(contexts, CONTEXTS_AT_ONCE, self.language.special_ids):
             at = ids.to(self.language.device)
             for found in harvest(self.language, [self.hook], [at]):
                 kept.append(found[self.hook][counted(at, found[self.hook], self.language.special_ids)])
@@ -108,3 +106,11 @@ class ActivationStream:
         order = torch.randperm(len(tokens), generator=chance).to(tokens.device)
         self._batches = list(tokens[order].tensor_split(max(1, round(len(tokens) / self.batch_tokens))))
         self._size = len(contexts)
+
+    def _next_contexts(self) -> list[SequenceRecord]:
+        """Contexts until they hold a block's tokens, or the pass ends: short ones, of separate documents, are more."""
+        contexts, left = [], BLOCK_BATCHES * self.batch_tokens
+        while left > 0 and (context := next(self._contexts, None)) is not None:
+            contexts.append(context)
+            left -= len(context.token_ids)
+        return contexts

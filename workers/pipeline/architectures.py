@@ -28,6 +28,7 @@ class TrainSettings(NamedTuple):
     `k` is the number of features active per token (TopK), its mean (BatchTopK, Matryoshka) or its target (JumpReLU);
     `l1_coefficient` weighs sparsity for standard and gated, `l0_coefficient` for JumpReLU. `dead_tokens` is the window in
     which a feature that never fired counts as dead (and, in the TopK family, is trained to explain what the rest miss).
+    `prepend_bos` says how the contexts were cut; training does not read it, the SAE remembers it.
     """
 
     hook: str
@@ -38,6 +39,7 @@ class TrainSettings(NamedTuple):
     l0_coefficient: float | None = None
     tokens: int = 1_000_000
     context_size: int = 128
+    prepend_bos: bool = True
     batch_tokens: int = 2048
     learning_rate: float | None = None
     seed: int = 0

@@ -1,4 +1,6 @@
-"""Documents of a corpus, as (name, text): text files, JSON lines, Parquet, folders of them, hub datasets, or `python-stdlib`.
+"""Documents of a corpus, as (name, content): text files, JSON lines, Parquet, folders of them, hub datasets, `python-stdlib`.
+
+The content is a text, or the turns of a conversation (`conversations`) where that is what the column holds.
 
 The order is a seeded shuffle through a buffer of `BUFFER` documents, the same on every run: a corpus of fewer documents
 is shuffled whole. `python-stdlib` holds out the modules listed in `stdlib.HELD_OUT`; every other corpus holds out the
@@ -14,11 +16,13 @@ import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workers.pipeline import stdlib
+from workers.pipeline.conversations import Content, as_content, key
 from workers.pipeline.errors import BadInput
 
 STDLIB = "python-stdlib"
@@ -28,11 +32,19 @@ HELD_OUT_SHARE = 20
 PIECE = 4000
 """A text file is cut between paragraphs into documents of at least this many characters."""
 
-Document = tuple[str, str]
+Document = tuple[str, Content]
+
+
+class Description(NamedTuple):
+    """What a corpus is: `revision` follows its content, `note` is for people; `chat` where it holds conversations."""
+
+    revision: str
+    note: str
+    chat: bool
 
 
 def documents(source: str, *, text_column: str = "text", held_out: bool = False, seed: int = 0) -> Iterator[Document]:
-    """Yield (name, text) of every document of the training part, or of the held-out part.
+    """Yield (name, content) of every document of the training part, or of the held-out part.
 
     Raises `BadInput` (field `source` or `text_column`) saying what is there instead.
     """
@@ -40,25 +52,27 @@ def documents(source: str, *, text_column: str = "text", held_out: bool = False,
         yield from _shuffled(stdlib.documents(held_out), seed)
         return
     found = False
-    for name, text in _shuffled(_every(source, text_column, seed), seed):
-        if text and (zlib.crc32(text.encode()) % HELD_OUT_SHARE == 0) == held_out:
+    for name, content in _shuffled(_every(source, text_column, seed), seed):
+        if content and (zlib.crc32(key(content).encode()) % HELD_OUT_SHARE == 0) == held_out:
             found = True
-            yield name, text
+            yield name, content
     if not found:
         part = "held-out part (one document in 20)" if held_out else "training part"
         raise BadInput("source", f"The {part} of {source} is empty; give a corpus of more documents.")
 
 
-def describe_corpus(source: str, text_column: str = "text") -> tuple[str, str]:
-    """(revision, note) of a corpus that can be read: its first document is. Raises `BadInput` where it cannot."""
+def describe_corpus(source: str, text_column: str = "text") -> Description:
+    """What a corpus is that can be read: its first document is. Raises `BadInput` where it cannot."""
     if source == STDLIB:
-        return _stdlib_revision()
-    next(_every(source, text_column, 0), None)
+        return Description(*_stdlib_revision(), chat=False)
+    first = next((content for _, content in _every(source, text_column, 0) if content), "")
+    chat = not isinstance(first, str)
     if Path(source).expanduser().exists():
         files = _files(Path(source).expanduser())
         size = sum(path.stat().st_size for path in files)
-        return _files_revision(files), f"{len(files)} file{'s' if len(files) > 1 else ''}, {size / 1e6:,.1f} MB"
-    return _hub_revision(source), f"dataset {source} of the Hugging Face hub, split train, streamed"
+        note = f"{len(files)} file{'s' if len(files) > 1 else ''}, {size / 1e6:,.1f} MB"
+        return Description(_files_revision(files), note, chat)
+    return Description(_hub_revision(source), f"dataset {source} of the Hugging Face hub, split train, streamed", chat)
 
 
 def _every(source: str, text_column: str, seed: int) -> Iterator[Document]:
@@ -112,10 +126,10 @@ def _json_lines(file: Path, name: str, text_column: str) -> Iterator[Document]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise BadInput("source", f"{name}, line {number} is not JSON: {error.msg}.") from error
-        if not isinstance(row, dict) or not isinstance(row.get(text_column), str):
+        if not isinstance(row, dict) or row.get(text_column) is None:
             there = ", ".join(map(str, row)) if isinstance(row, dict) else f"a {type(row).__name__}"
             raise BadInput("text_column", f"{name}, line {number} has no text in {text_column!r}; it has {there}.")
-        yield f"{name}:{number}", row[text_column]
+        yield f"{name}:{number}", _content(row[text_column], f"{text_column!r} of {name}, line {number}")
 
 
 def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
@@ -129,13 +143,16 @@ def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
         )
     number = 0
     for rows in table.iter_batches(batch_size=256, columns=[text_column]):
-        for text in rows.column(0).to_pylist():
-            if text is not None and not isinstance(text, str):
-                raise BadInput(
-                    "text_column", f"Column {text_column!r} of {name} holds {type(text).__name__}, not text."
-                )
-            yield f"{name}:{number}", text or ""
+        for value in rows.column(0).to_pylist():
+            yield f"{name}:{number}", _content(value, f"Column {text_column!r} of {name}, row {number},")
             number += 1
+
+
+def _content(value: Any, where: str) -> Content:
+    try:
+        return as_content(value)
+    except ValueError as error:
+        raise BadInput("text_column", f"{where} {error}.") from error
 
 
 def _lines(file: Path, name: str) -> Iterator[str]:
@@ -159,12 +176,12 @@ def _hub(source: str, text_column: str, seed: int) -> Iterator[Document]:
         raise BadInput(
             "source", f"Cannot stream dataset {source} from the hub (a local folder works offline): {why}"
         ) from error
-    if first is None or not isinstance(first.get(text_column), str):
+    if first is None or text_column not in first:
         raise BadInput(
             "text_column", f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}."
         )
     for number, row in enumerate(itertools.chain([first], rows)):
-        yield f"train:{number}", row[text_column] or ""
+        yield f"train:{number}", _content(row[text_column], f"{text_column!r} of {source}, row {number},")
 
 
 def _shuffled(items: Iterator[Document], seed: int) -> Iterator[Document]:

@@ -17,6 +17,7 @@ Next-token numbers count positions where neither the token nor the next one is s
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -218,10 +219,9 @@ def _batches(language: Language, sequences: Iterable[SequenceRecord]) -> Iterato
     """Batches as large as `LOGITS_AT_ONCE` allows, at most 32 contexts, on the model's device."""
     vocabulary = int(language.model.config.get_text_config().vocab_size)
     iterator = iter(sequences)
-    first = next(iterator, None)
-    if first is None:
-        return
-    size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * len(first.token_ids))))
-    for ids in in_batches((sequence for part in ([first], iterator) for sequence in part), size):
-        require_room(language, ids)
-        yield ids.to(language.device)
+    while group := list(islice(iterator, 32)):
+        longest = max(len(sequence.token_ids) for sequence in group)
+        size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * longest)))
+        for ids in in_batches(group, size, language.special_ids):
+            require_room(language, ids)
+            yield ids.to(language.device)

@@ -1,11 +1,14 @@
 """Token ids: the vocabulary as exact bytes, and the one token stream that training, evaluation and dashboards share.
 
-The stream is every document end to end with a separator between them, cut into contexts of one size:
+The stream is every document end to end with a separator between them, cut into contexts of one size (`pack`); or each
+document alone, whose last context is shorter (`separate`):
 
-    [BOS] a a a a a a a | [BOS] a a SEP b b b b | [BOS] b b b SEP c c c | …
+    pack        [BOS] a a a a a a a | [BOS] a a SEP b b b b | [BOS] b b b SEP c c c | …
+    separate    [BOS] a a a a a a a | [BOS] a a | [BOS] b b b b b b b | [BOS] c c c | …
 
-SEP is the tokenizer's BOS, or its EOS where it has no BOS; a tokenizer without BOS gets contexts without one. Ids are the
-truth from here on: nothing downstream decodes and tokenizes again.
+SEP is the tokenizer's BOS, or its EOS where it has no BOS; a tokenizer without BOS gets contexts without one. A conversation
+is what the tokenizer's chat template makes of it, without the BOS that some templates write first: there is never a second
+one. Ids are the truth from here on: nothing downstream decodes and tokenizes again.
 """
 
 import json
@@ -20,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from features.records import SequenceRecord, TokenRecord
+from workers.pipeline.conversations import Content, text_of
 from workers.pipeline.errors import BadInput
 
 T = TypeVar("T")
@@ -49,22 +53,19 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
 
 
 def pack(
-    documents: Iterable[tuple[str, str]],
+    documents: Iterable[tuple[str, Content]],
     tokenizer: PreTrainedTokenizerBase,
     context_size: int,
     *,
     prepend_bos: bool = True,
 ) -> Iterator[SequenceRecord]:
-    """Cut the stream of `documents` (name, text) into contexts of exactly `context_size` ids (see the top of this file).
+    """Cut the stream of `documents` (name, content) into contexts of exactly `context_size` ids (see the top of this file).
 
     `position` counts contexts from 0; `document` names where the first id after BOS is from. The last, partial context is
     dropped. Raises `BadInput("corpus")` where the documents do not fill one context.
     """
-    bos = tokenizer.bos_token_id if prepend_bos else None
     separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    head = [] if bos is None else [bos]
-    if context_size <= len(head):
-        raise BadInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
+    head = _head(tokenizer, context_size, prepend_bos)
     position, context, origin = 0, list(head), ""
     for name, ids in _tokenized(documents, tokenizer):
         start = 0
@@ -87,6 +88,27 @@ def pack(
         raise BadInput("corpus", f"The corpus has only {len(context)} tokens; one context needs {context_size}.")
 
 
+def separate(
+    documents: Iterable[tuple[str, Content]],
+    tokenizer: PreTrainedTokenizerBase,
+    context_size: int,
+    *,
+    prepend_bos: bool = True,
+) -> Iterator[SequenceRecord]:
+    """Cut each of `documents` (name, content) into contexts of its own, at most `context_size` ids long.
+
+    The last context of a document holds what is left of it, and no padding. Raises `BadInput("corpus")` where no document
+    holds a token.
+    """
+    head, position = _head(tokenizer, context_size, prepend_bos), 0
+    for name, ids in _tokenized(documents, tokenizer):
+        for start in range(0, len(ids), context_size - len(head)):
+            yield SequenceRecord(position, name, [*head, *ids[start : start + context_size - len(head)]])
+            position += 1
+    if not position:
+        raise BadInput("corpus", "The documents of the corpus hold no token.")
+
+
 def take(sequences: Iterable[SequenceRecord], tokens: int, special: Collection[int] = ()) -> Iterator[SequenceRecord]:
     """Yield whole contexts until they hold at least `tokens` ids; ids in `special` are not counted (none by default)."""
     left = tokens
@@ -97,19 +119,44 @@ def take(sequences: Iterable[SequenceRecord], tokens: int, special: Collection[i
         yield sequence
 
 
-def in_batches(sequences: Iterable[SequenceRecord], size: int) -> Iterator[Int64[Tensor, "batch pos"]]:
-    """Token ids of `size` contexts at a time; the last batch may be smaller."""
+def in_batches(
+    sequences: Iterable[SequenceRecord], size: int, special: Collection[int] = ()
+) -> Iterator[Int64[Tensor, "batch pos"]]:
+    """Token ids of `size` contexts at a time; the last batch may be smaller.
+
+    Shorter contexts are filled up at their end with one of the `special` ids, which nobody counts and which a causal model
+    does not see from before. Raises `BadInput("corpus")` where that is needed and there is none.
+    """
+    filler = next(iter(map(int, special)), None)
     for group in _groups(sequences, size):
-        yield torch.tensor([sequence.token_ids for sequence in group], dtype=torch.int64)
+        longest = max(len(sequence.token_ids) for sequence in group)
+        if filler is None and any(len(sequence.token_ids) != longest for sequence in group):
+            raise BadInput(
+                "corpus",
+                "The tokenizer has no special token to fill contexts up with: add the corpus with packed documents.",
+            )
+        rows = [[*ids, *[filler] * (longest - len(ids))] for ids in (sequence.token_ids for sequence in group)]
+        yield torch.tensor(rows, dtype=torch.int64)
+
+
+def _head(tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bool) -> list[int]:
+    """What each context begins with."""
+    head = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
+    if context_size <= len(head):
+        raise BadInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
+    return head
 
 
 def _tokenized(
-    documents: Iterable[tuple[str, str]], tokenizer: PreTrainedTokenizerBase
+    documents: Iterable[tuple[str, Content]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, list[int]]]:
+    bos = tokenizer.bos_token_id
     for group in _groups(documents, DOCUMENTS_AT_ONCE):
-        texts = [text for _, text in group]
+        texts = [text_of(content, name, tokenizer) for name, content in group]
         encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-        yield from zip((name for name, _ in group), encoded, strict=True)
+        for (name, content), ids in zip(group, encoded, strict=True):
+            second = bos is not None and not isinstance(content, str) and ids[:1] == [bos]
+            yield name, ids[1:] if second else ids
 
 
 def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

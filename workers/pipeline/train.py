@@ -106,9 +106,7 @@ class _Run:
         self.trainer = _trainer(language, settings, d_in)
         self.seconds = float(state.get("seconds", 0.0))
         place = Place(*state.get("place", Place()))
-        self.stream = ActivationStream(
-            language, settings.hook, sequences, settings.batch_tokens, settings.context_size, settings.seed, place
-        )
+        self.stream = ActivationStream(language, settings.hook, sequences, settings.batch_tokens, settings.seed, place)
         if resume_from:
             self.trainer.load_trainer_state(resume_from)
             self.trainer.sae.load_weights_from_checkpoint(resume_from)
@@ -236,7 +234,7 @@ def _trainer(language: Language, settings: TrainSettings, d_in: int) -> SAETrain
         "model_revision": language.revision,
         "hook_name": settings.hook,
         "context_size": settings.context_size,
-        "prepend_bos": language.tokenizer.bos_token_id is not None,
+        "prepend_bos": settings.prepend_bos and language.tokenizer.bos_token_id is not None,
         "exclude_special_tokens": True,
     }
     config = sae_config(settings, d_in, metadata)
@@ -285,7 +283,8 @@ def _resumed(checkpoint: str, settings: TrainSettings) -> dict[str, Any]:
         raise BadInput("resume_from", f"{checkpoint} is not a checkpoint of a training run.") from error
     free = {"checkpoint_tokens", "log_tokens"}
     fixed = {name: value for name, value in settings._asdict().items() if name not in free}
-    differing = [name for name, value in fixed.items() if state["settings"].get(name) != value]
+    made_with = TrainSettings._field_defaults | state["settings"]
+    differing = [name for name, value in fixed.items() if made_with.get(name) != value]
     if differing:
         raise BadInput("resume_from", f"{checkpoint} was made with another {', '.join(differing)}.")
     return state

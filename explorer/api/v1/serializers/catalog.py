@@ -49,7 +49,7 @@ class CorpusSerializer(serializers.ModelSerializer[Corpus]):
 
     class Meta:
         model = Corpus
-        fields = ["slug", "source", "revision", "text_column", "licence", "note", "created"]
+        fields = ["slug", "source", "revision", "text_column", "chat", "packing", "bos", "licence", "note", "created"]
         read_only_fields = fields
 
 

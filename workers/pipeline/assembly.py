@@ -28,12 +28,12 @@ class Chosen(NamedTuple):
     value: np.ndarray
 
 
-def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally) -> Iterator[FeatureRange]:
-    """Yield every feature of `sae` in order, in ranges with the sequences that their examples need."""
+def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first: int = 0) -> Iterator[FeatureRange]:
+    """Yield every feature of `sae` from `first` on, in order, in ranges with the sequences that their examples need."""
     lens = readout(language.model, masked_tokens(language))
     decoder, settings = sae.W_dec.detach(), tally.settings
     stored = [column.cpu().numpy() for column in tally.stored()]
-    for start in range(0, len(decoder), settings.features_per_range):
+    for start in range(first, len(decoder), settings.features_per_range):
         stop = min(start + settings.features_per_range, len(decoder))
         chosen = choose(tally, start, stop)
         examples = _examples(chosen, stored)
@@ -102,13 +102,11 @@ def _statistics(tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:
     fires = sums.counts[rows].sum(1)
     edges = band_edges(sums.maxima[rows], sums.exponents[rows], GRID, tally.settings.bands)
     widths = torch.where(fires > 0, power_of_two(sums.exponents[rows]) / BINS, 0)
-    # a mean of seven digits does not depend on the order in which shards were added
-    means = (sums.totals[rows] / fires.clamp(min=1)).float()
     return {
         "fires": fires.tolist(),
         "density": (fires.double() / tally.tokens).tolist(),
         "max_activation": sums.maxima[rows].tolist(),
-        "mean_activation": means.tolist(),
+        "mean_activation": (sums.totals[rows] / fires.clamp(min=1)).tolist(),
         "histogram": sums.counts[rows].tolist(),
         "histogram_width": widths.tolist(),
         "band_edges": (edges * (BINS // GRID) * widths[:, None]).tolist(),

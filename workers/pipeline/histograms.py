@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 BINS = 64
+COARSE, FINE = 20, 35
+"""Sums are kept in whole units of 2**-20, and what is below in units of 2**-55: integers, which add up in any order."""
 EMPTY = -(1 << 20)
 """The exponent of a feature that has not fired: below that of any float."""
 
@@ -17,14 +19,16 @@ EMPTY = -(1 << 20)
 class Histograms:
     """Counts, sums and maxima of positive activations for `features` features.
 
-    `counts` [features, BINS] int64; `exponents` [features] int64 with R = 2**exponent; `totals` [features] float64;
-    `maxima` [features] float32.
+    `counts` [features, BINS] int64; `exponents` [features] int64 with R = 2**exponent; `coarse` and `fine` [features] int64,
+    the sums in their units; `maxima` [features] float32. Sums are exact for activations above 2e-10, and do not depend on the
+    order, as long as those of one batch stay below 2**33 and there are fewer than 2**18 firings of a feature in it.
     """
 
     def __init__(self, features: int, device: torch.device | str = "cpu") -> None:
         self.counts = torch.zeros(features, BINS, dtype=torch.int64, device=device)
         self.exponents = torch.full((features,), EMPTY, dtype=torch.int64, device=device)
-        self.totals = torch.zeros(features, dtype=torch.float64, device=device)
+        self.coarse = torch.zeros(features, dtype=torch.int64, device=device)
+        self.fine = torch.zeros_like(self.coarse)
         self.maxima = torch.zeros(features, device=device)
 
     @property
@@ -32,18 +36,23 @@ class Histograms:
         """How often each feature fired [features]."""
         return self.counts.sum(1)
 
+    @property
+    def totals(self) -> Tensor:
+        """The sum of each feature's activations [features], float64."""
+        return self.coarse.double() * 2.0**-COARSE + self.fine.double() * 2.0 ** -(COARSE + FINE)
+
     def grow(self, feature: Tensor, value: Tensor) -> Tensor:
         """Widen each range to hold new activations; return how often each doubled [features]."""
         maxima = self.maxima.scatter_reduce(0, feature, value, "amax")
         return self._fit(maxima, exponents_of(maxima))
 
     def add(self, feature: Tensor, value: Tensor) -> Tensor:
-        """Count activations that the ranges already hold; return the bin of each [n]. `feature` must be sorted."""
+        """Count activations that the ranges already hold; return the bin of each [n]."""
         bins = (value.double() * power_of_two(6 - self.exponents)[feature]).long()
         self.counts.view(-1).scatter_add_(0, feature * BINS + bins, torch.ones_like(bins))
-        lengths = torch.bincount(feature, minlength=len(self.maxima))
-        # a segmented sum adds in one order on every device; an atomic one would not
-        self.totals += torch.segment_reduce(value.double(), "sum", lengths=lengths, initial=0)
+        units = value.double() * 2.0**COARSE
+        whole = units.floor()
+        self._add_sums(*(self._sum(feature, part).long() for part in (whole, ((units - whole) * 2.0**FINE).floor())))
         return bins
 
     def merge(self, other: "Histograms") -> tuple[Tensor, Tensor]:
@@ -53,8 +62,17 @@ class Histograms:
         theirs = doublings(other.exponents, exponents)
         ours = self._fit(maxima, exponents)
         self.counts += halve(other.counts, theirs)
-        self.totals += other.totals
+        self._add_sums(other.coarse, other.fine)
         return ours, theirs
+
+    def _sum(self, feature: Tensor, parts: Tensor) -> Tensor:
+        """Sum integers that float64 holds by feature: no sum is rounded, so atomic additions may come in any order."""
+        return torch.bincount(feature, parts, len(self.maxima))
+
+    def _add_sums(self, coarse: Tensor, fine: Tensor) -> None:
+        fine = self.fine + fine
+        self.coarse = self.coarse + coarse + (fine >> FINE)
+        self.fine = fine & ((1 << FINE) - 1)
 
     def _fit(self, maxima: Tensor, exponents: Tensor) -> Tensor:
         shifts = doublings(self.exponents, exponents)

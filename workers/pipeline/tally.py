@@ -12,7 +12,8 @@ Firings of candidates are kept when they are seen, so no second forward pass is 
 later candidates push out is swept whenever the store has doubled. None of this grows with the tokens once it is full.
 """
 
-from collections.abc import Sequence
+import json
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,14 @@ REACH = 16
 """Two peaks show the same text if the tokens up to so far to each side are the same."""
 
 SWEEP_FLOOR = 1 << 18
+
+STATE = (
+    "histograms.counts", "histograms.exponents", "histograms.coarse", "histograms.fine", "histograms.maxima",
+    "cofiring.counts",
+    "top.priorities", "top.keys", "top.payloads",
+    "samples.priorities", "samples.keys", "samples.payloads",
+)  # fmt: skip
+"""The attributes of a `Tally` that are its state, besides the firings and sequences of candidates."""
 
 
 class DashboardSettings(NamedTuple):
@@ -137,12 +146,50 @@ class Tally:
 
     def nbytes(self) -> int:
         """Bytes held now, in tensors and token ids."""
-        best = [part for kept in (self.top, self.samples) for part in (kept.priorities, kept.keys, kept.payloads)]
-        sums = self.histograms
-        tensors: Sequence[Tensor] = [*best, self.cofiring.counts, sums.counts, sums.exponents, sums.totals, sums.maxima]
-        stored = [part for chunk in self._stored for part in chunk]
+        tensors = [attrgetter(name)(self) for name in STATE] + [part for chunk in self._stored for part in chunk]
         ids = sum(token_ids.nbytes for _, token_ids in self.sequences.values())
-        return sum(tensor.nbytes for tensor in [*tensors, *stored]) + ids
+        return sum(tensor.nbytes for tensor in tensors) + ids
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the whole state by name, so that `from_tensors` goes on from it. Names are those of attributes, and
+
+        - "tokens" int64 []; "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
+        - "sequences.position" and "sequences.length" int64 [sequences], "sequences.token_ids" int32 end to end, and
+          "sequences.documents" uint8, their names as one JSON list in UTF-8.
+        """
+        stored = self.stored()._asdict()
+        positions = sorted(self.sequences)
+        documents = json.dumps([self.sequences[position][0] for position in positions]).encode()
+        ids = [self.sequences[position][1] for position in positions]
+        return {name: attrgetter(name)(self) for name in STATE} | {
+            "tokens": torch.tensor(self.tokens),
+            **{f"stored.{name}": column for name, column in stored.items()},
+            "sequences.position": torch.tensor(positions, dtype=torch.int64),
+            "sequences.length": torch.tensor([len(some) for some in ids], dtype=torch.int64),
+            "sequences.token_ids": torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *ids])),
+            "sequences.documents": torch.frombuffer(bytearray(documents), dtype=torch.uint8),
+        }
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], settings: DashboardSettings, device: torch.device | str
+    ) -> "Tally":
+        """Return the tally that `tensors` were taken of, on `device`."""
+        tally = cls(len(tensors["histograms.maxima"]), settings, device)
+        tally.tokens = int(tensors["tokens"])
+        for name in STATE:
+            owner, _, part = name.partition(".")
+            setattr(getattr(tally, owner), part, tensors[name].to(device))
+        tally._stored = [Stored(*(tensors[f"stored.{name}"].to(device) for name in Stored._fields))]
+        tally._swept = max(SWEEP_FLOOR, len(tally._stored[0].pairs))
+        names = json.loads(bytes(tensors["sequences.documents"].numpy()))
+        lengths = tensors["sequences.length"].tolist()
+        ids = np.split(tensors["sequences.token_ids"].numpy(), np.cumsum(lengths)[:-1])
+        entries = zip(
+            tensors["sequences.position"].tolist(), names, ids, strict=False
+        )  # split makes a piece of nothing
+        tally.sequences = {position: (name, some) for position, name, some in entries}
+        return tally
 
     def _offer_peaks(self, batch: Batch, firings: Firings, sequence: Tensor, run: Tensor, run_of: Tensor) -> Tensor:
         """Offer each feature's peak in each sequence; return the indices of those that found a place."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import current_app
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, When
+from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, QuerySet, When
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerDown
 
@@ -21,6 +21,8 @@ TASK = "workers.run_job"
 CHANNEL = "featurescope_job"
 LEASE = timedelta(seconds=20)
 MOST_ATTEMPTS = 5
+FIRST_PAUSE = timedelta(seconds=10)
+"""Before the first new try of what failed for a while; each further pause is three times as long."""
 UNSENT_AFTER = timedelta(seconds=5)
 
 State = Job.State
@@ -31,24 +33,48 @@ class LostJob(Exception):
 
 
 def create(
-    kind: str, params: Mapping[str, Any], *, queue: str = "jobs", by: Any = None, after: Job | None = None
+    kind: str,
+    params: Mapping[str, Any],
+    *,
+    queue: str = "jobs",
+    by: Any = None,
+    after: Job | None = None,
+    priority: int = Job.Priority.NORMAL,
 ) -> Job:
     """Write a job with params that were validated already, and send its message when the transaction commits.
 
     A job `after` another waits for it: it is queued when that one finishes, and cancelled when it does not.
     """
     state = State.WAITING if after else State.QUEUED
-    job = Job.objects.create(kind=kind, params=dict(params), queue=queue, created_by=by, after=after, state=state)
-    _note_state(job.pk, state, f"by {by}" if by else "")
+    job = Job.objects.create(
+        kind=kind, params=dict(params), queue=queue, created_by=by, after=after, state=state, priority=priority
+    )
+    _note_state(job.pk, state, f"by {by}" if by else "", by)
     if not after:
         _send(job.pk, queue)
     return job
 
 
+def take(job_id: int, worker: str) -> Job | None:
+    """Claim the job of a message, or a more urgent one that waits in the same queue; None where neither is to be had.
+
+    Where another went first, the message is sent again: there are as many messages as jobs.
+    """
+    asked = Job.objects.filter(pk=job_id, state=State.QUEUED).first()
+    if asked is None:
+        return None
+    rivals = _ready().filter(queue=asked.queue, priority__gt=asked.priority).order_by("-priority", "id")
+    for pk in rivals.values_list("pk", flat=True)[:10]:
+        if job := claim(pk, worker):
+            _send(asked.pk, asked.queue)
+            return job
+    return claim(job_id, worker)
+
+
 def claim(job_id: int, worker: str) -> Job | None:
     """Take a queued job for `worker`; None where it is not to be had, which is no error."""
     now = timezone.now()
-    won = Job.objects.filter(pk=job_id, state=State.QUEUED, cancel_requested=False).update(
+    won = _ready().filter(pk=job_id).update(
         state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=now, attempts=F("attempts") + 1, doing="starting",
         paced_from=None, paced_at=None,
     )  # fmt: skip
@@ -113,6 +139,30 @@ def fail(job: Job, error: str, field: str = "") -> None:
         _cancel_followers([job.pk])
 
 
+def retry(job: Job, error: str, field: str = "") -> None:
+    """Try again later what failed for a reason that may pass; fail where it was tried often enough. Raises `LostJob`."""
+    tries = JobEvent.objects.filter(job=job, kind=JobEvent.Kind.STATE, data__retry=True).count()
+    if tries >= MOST_ATTEMPTS - 1:
+        return fail(job, f"{error} It was tried {tries + 1} times.", field)
+    pause = FIRST_PAUSE * 3**tries
+    with transaction.atomic():
+        if _asked_to_stop(job):
+            return stop(job)
+        _hold(job, state=State.QUEUED, lease_until=None, worker="", not_before=timezone.now() + pause, doing="")
+        note = f"{error} Trying again in {pause.total_seconds():.0f} s."
+        _event(job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True})
+
+
+def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
+    """Put a job that waits before or behind others. False where it has begun."""
+    waiting = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED]).exclude(priority=priority)
+    if not waiting.update(priority=priority):
+        return False
+    name = Job.Priority(priority).label.partition(":")[0]
+    _event(job_id, JobEvent.Kind.LOG, {"text": f"Priority {name}{f', by {by}' if by else ''}."}, by)
+    return True
+
+
 def stop(job: Job) -> None:
     """The worker obeyed a request to cancel. Raises `LostJob`."""
     with transaction.atomic():
@@ -123,7 +173,7 @@ def stop(job: Job) -> None:
 def release(job: Job, why: str) -> None:
     """Put a running job back in the queue, for a worker that must stop; end it where it was to be cancelled. Raises `LostJob`."""
     with transaction.atomic():
-        if Job.objects.select_for_update().filter(pk=job.pk).values_list("cancel_requested", flat=True).first():
+        if _asked_to_stop(job):
             return stop(job)  # queued, nobody could claim it
         _hold(job, state=State.QUEUED, lease_until=None, worker="", attempts=F("attempts") - 1)
         _note_state(job.pk, State.QUEUED, why)
@@ -136,12 +186,12 @@ def cancel(job_id: int, by: Any = None) -> bool:
         Job.objects.select_for_update().filter(pk=job_id).first()  # its state stays as the first of these two finds it
         idle = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED])
         if idle.update(state=State.CANCELLED, ended=timezone.now(), cancel_requested=True):
-            _note_state(job_id, State.CANCELLED, f"by {by}" if by else "")
+            _note_state(job_id, State.CANCELLED, f"by {by}" if by else "", by)
             _cancel_followers([job_id])
             return True
         asked = Job.objects.filter(pk=job_id, state=State.RUNNING, cancel_requested=False).update(cancel_requested=True)
         if asked:
-            _event(job_id, JobEvent.Kind.LOG, {"text": f"Cancel requested{f' by {by}' if by else ''}."})
+            _event(job_id, JobEvent.Kind.LOG, {"text": f"Cancel requested{f' by {by}' if by else ''}."}, by)
         return bool(asked)
 
 
@@ -153,9 +203,7 @@ def reap(idle_queues: Iterable[str] = ()) -> list[int]:
         if _take_back(job):
             reaped.append(job.pk)
     unsent = Q(sent__isnull=True) | Q(sent__lt=now - UNSENT_AFTER)
-    for pk, queue in Job.objects.filter(unsent, state=State.QUEUED, queue__in=list(idle_queues)).values_list(
-        "pk", "queue"
-    ):
+    for pk, queue in _ready().filter(unsent, queue__in=list(idle_queues)).values_list("pk", "queue"):
         _send(pk, queue)
     return reaped
 
@@ -185,6 +233,11 @@ def _take_back(job: Job) -> bool:
         return True
 
 
+def _asked_to_stop(job: Job) -> bool:
+    """Whether a person asked; until this transaction ends nobody can."""
+    return bool(Job.objects.select_for_update().filter(pk=job.pk).values_list("cancel_requested", flat=True).first())
+
+
 def _hold(job: Job, **changes: Any) -> None:
     if not Job.objects.filter(pk=job.pk, state=State.RUNNING, worker=job.worker).update(**changes):
         raise LostJob(f"job {job.pk} no longer belongs to {job.worker}")
@@ -204,12 +257,18 @@ def _cancel_followers(ids: list[int]) -> None:
             _note_state(pk, State.CANCELLED, "the job before it did not finish")
 
 
-def _note_state(job_id: int, state: str, note: str) -> None:
-    _event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note})
+def _ready() -> QuerySet[Job]:
+    """Queued jobs that a worker may take now."""
+    due = Q(not_before=None) | Q(not_before__lte=timezone.now())
+    return Job.objects.filter(due, state=State.QUEUED, cancel_requested=False)
 
 
-def _event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any]) -> None:
-    JobEvent.objects.create(job_id=job_id, kind=kind, data=dict(data))
+def _note_state(job_id: int, state: str, note: str, by: Any = None) -> None:
+    _event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note}, by)
+
+
+def _event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any], by: Any = None) -> None:
+    JobEvent.objects.create(job_id=job_id, kind=kind, data=dict(data), by=str(by or ""))
     _notify(job_id)
 
 

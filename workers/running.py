@@ -19,6 +19,7 @@ import torch
 from celery.worker import state as worker_state
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
+from django.db import OperationalError as DatabaseBusy
 
 from features import jobs
 from features.kinds import KINDS
@@ -26,7 +27,7 @@ from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
 from workers import artifacts, devices, reaper
-from workers.pipeline.errors import BadInput
+from workers.pipeline.errors import BadInput, Unavailable
 
 HEARTBEAT_SECONDS = 2.0
 PROGRESS_SECONDS = 0.5
@@ -124,7 +125,7 @@ class Work:
 
 def run(job_id: int) -> None:
     """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
-    job = jobs.claim(job_id, reaper.name())
+    job = jobs.take(job_id, reaper.name())
     if job is None:
         return
     folder = _own_folder(job)
@@ -163,6 +164,13 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         jobs.stop(job)
     except jobs.LostJob:
         raise
+    except Unavailable as error:
+        jobs.retry(job, error.message, _field_of(job, error.field))
+        return
+    except (DatabaseBusy, ConnectionError, TimeoutError) as error:
+        close_old_connections()
+        jobs.retry(job, _in_words(error))
+        return
     except BadInput as error:
         jobs.fail(job, error.message, _field_of(job, error.field))
     except Exception as error:
@@ -211,4 +219,6 @@ def _in_words(error: Exception) -> str:
         return "The disk is full. Free some space, then run the job again."
     if isinstance(error, torch.OutOfMemoryError):
         return "The device ran out of memory. Choose fewer features, or a worker with more memory."
+    if isinstance(error, DatabaseBusy | ConnectionError | TimeoutError):
+        return f"A connection broke: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
     return f"{type(error).__name__}: {error}. The log has the place; if the settings are right, this is a bug of ours."

@@ -26,12 +26,23 @@ class Job(models.Model):
         FAILED = "failed", "failed"
         CANCELLED = "cancelled", "cancelled"
 
+    class Priority(models.IntegerChoices):
+        """Which of the jobs that wait in a queue goes first; among equals the oldest."""
+
+        LOW = -1, "low: when nothing else waits"
+        NORMAL = 0, "normal"
+        HIGH = 1, "high: before all others"
+
     FINAL = frozenset({State.FINISHED, State.FAILED, State.CANCELLED})
 
     kind = models.CharField(max_length=50)
     params = models.JSONField(help_text="Validated with the kind's form.")
     state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
     queue = models.CharField(max_length=50)
+    priority = models.SmallIntegerField(
+        choices=Priority, db_default=0, default=0, help_text="Of those that wait in a queue, the highest goes first."
+    )
+    not_before = models.DateTimeField(null=True, help_text="A job that failed for a while is tried again from then on.")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
@@ -140,6 +151,9 @@ class JobEvent(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     data = models.JSONField()
     at = models.DateTimeField(db_default=Now())
+    by = models.CharField(
+        max_length=150, blank=True, db_default="", default="", help_text="Who did it, where a person did."
+    )
 
     class Meta:
         ordering = ["id"]

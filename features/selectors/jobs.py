@@ -99,7 +99,8 @@ def ahead(job: Job) -> int:
     """How many jobs its queue serves before it; 0 where it is not queued."""
     if job.state != Job.State.QUEUED:
         return 0
-    earlier = Q(state=Job.State.QUEUED, pk__lt=job.pk) | Q(state=Job.State.RUNNING)
+    first = Q(priority__gt=job.priority) | Q(priority=job.priority, pk__lt=job.pk)
+    earlier = Q(first, state=Job.State.QUEUED) | Q(state=Job.State.RUNNING)
     return Job.objects.filter(earlier, queue=job.queue).count()
 
 

@@ -14,6 +14,14 @@ from features.records import Metrics, Progress
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def sent(monkeypatch):
+    """Ids of the jobs whose message was sent, in order."""
+    ids = []
+    monkeypatch.setattr(jobs, "_send", lambda job_id, queue: ids.append(job_id))
+    return ids
+
+
 def queued(after=None):
     return jobs.create("add_model", {"slug": "x"}, after=after)
 
@@ -235,3 +243,77 @@ def test_metrics_and_log_lines_of_a_job_stay_in_order():
         jobs.log(job, f"step {step}")
     assert [e.data["step"] for e in job.events.filter(kind="metrics")] == [0, 1, 2]
     assert [text for text, _ in said(job) if text and text.startswith("step")] == ["step 0", "step 1", "step 2"]
+
+
+def due(job):
+    Job.objects.filter(pk=job.pk).update(not_before=timezone.now() - timedelta(seconds=1))
+
+
+def test_what_failed_for_a_while_is_tried_again_later_and_each_pause_is_longer():
+    job = queued()
+    pauses = []
+    for _ in range(4):
+        jobs.retry(jobs.claim(job.pk, "one"), "The hub does not answer.")
+        job.refresh_from_db()
+        pauses.append(round((job.not_before - timezone.now()).total_seconds()))
+        assert (job.state, jobs.claim(job.pk, "early")) == ("queued", None)
+        due(job)
+    assert pauses == [10, 30, 90, 270]
+    jobs.retry(jobs.claim(job.pk, "one"), "The hub does not answer.", "source")
+    job.refresh_from_db()
+    assert (job.state, job.error_field) == ("failed", "source")
+    assert job.error == "The hub does not answer. It was tried 5 times."
+
+
+def test_a_job_that_pauses_is_not_sent_before_it_is_due(sent):
+    job = queued()
+    jobs.retry(jobs.claim(job.pk, "one"), "Later.")
+    Job.objects.update(sent=timezone.now() - timedelta(minutes=1))
+    sent.clear()
+    jobs.reap(["jobs"])
+    assert sent == []
+    due(job)
+    jobs.reap(["jobs"])
+    assert sent == [job.pk]
+
+
+def test_a_job_that_was_to_be_cancelled_is_not_tried_again():
+    job = queued()
+    claimed = jobs.claim(job.pk, "one")
+    jobs.cancel(job.pk)
+    jobs.retry(claimed, "Later.")
+    assert states(job) == ["cancelled"]
+
+
+def test_a_job_that_pauses_can_be_cancelled():
+    job = queued()
+    jobs.retry(jobs.claim(job.pk, "one"), "Later.")
+    assert jobs.cancel(job.pk)
+    assert states(job) == ["cancelled"]
+
+
+def test_the_most_urgent_job_of_the_queue_goes_first_and_the_other_is_sent_again(sent):
+    usual, low, high = queued(), queued(), queued()
+    other = jobs.create("add_model", {"slug": "x"}, queue="inference", priority=1)
+    assert jobs.prioritise(low.pk, -1)
+    assert jobs.prioritise(high.pk, 1, by="ada")
+    sent.clear()
+    assert jobs.take(usual.pk, "one").pk == high.pk
+    assert sent == [usual.pk]
+    assert jobs.take(low.pk, "two").pk == usual.pk
+    assert jobs.take(low.pk, "three").pk == low.pk
+    assert jobs.take(high.pk, "four") is None
+    assert states(other) == ["queued"]
+
+
+def test_one_that_began_keeps_its_priority():
+    job = queued()
+    jobs.claim(job.pk, "one")
+    assert not jobs.prioritise(job.pk, 1)
+
+
+def test_who_did_what_is_kept():
+    job = queued()
+    jobs.prioritise(job.pk, 1, by="ada")
+    jobs.cancel(job.pk, by="ben")
+    assert [e.by for e in job.events.order_by("id")] == ["", "ada", "ben"]

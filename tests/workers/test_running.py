@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from celery.apps.worker import install_worker_term_handler
+from django.db import OperationalError
 
 from features import jobs
 from features.models import Job, JobEvent
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from workers import artifacts, kinds, running
-from workers.pipeline.errors import BadInput
+from workers.pipeline.errors import BadInput, Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,3 +182,16 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
     job = run(work)
     running.run(job.pk)
     assert times == [job.pk]
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("source", "The hub does not answer."), ConnectionResetError("gone"), OperationalError("gone")]
+)
+def test_what_may_pass_is_tried_again_and_keeps_its_checkpoints(run, error):
+    def work(work):
+        raise error
+
+    job = run(work)
+    assert job.state == "queued"
+    assert job.not_before is not None
+    assert "Trying again in 10 s." in job.events.order_by("id").last().data["note"]

@@ -1,4 +1,4 @@
-"""The one error of the pipeline that a user can mend."""
+"""The errors of the pipeline that a user can mend, or that mend themselves."""
 
 
 class BadInput(ValueError):
@@ -8,3 +8,7 @@ class BadInput(ValueError):
         super().__init__(message)
         self.field = field
         self.message = message
+
+
+class Unavailable(BadInput):
+    """What a setting names cannot be had now, but perhaps in a while: a hub that does not answer, a download that broke off."""

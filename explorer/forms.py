@@ -100,7 +100,9 @@ def _models(values: Mapping[str, Any]) -> Choices:
 
 
 def _corpora(values: Mapping[str, Any]) -> Choices:
-    return [(c.slug, f"{c.slug} · {c.note}" if c.note else c.slug) for c in Corpus.objects.all()]
+    return [
+        (c.slug, " · ".join(filter(None, [c.slug, c.note, "conversations" * c.chat]))) for c in Corpus.objects.all()
+    ]
 
 
 def _saes(values: Mapping[str, Any]) -> Choices:

@@ -96,7 +96,7 @@ def test_a_chat_corpus_is_found_by_what_its_column_holds(tmp_path, suffix):
 
 def test_a_row_that_holds_neither_is_named_with_its_place(tmp_path):
     (tmp_path / "c.jsonl").write_text(json.dumps({"messages": [{"who": "me"}]}) + "\n")
-    with pytest.raises(BadInput, match="'messages' of c.jsonl, line 1 has a turn 1 without role") as caught:
+    with pytest.raises(BadInput, match=r"'messages' of c\.jsonl, line 1 has a turn 1 without role") as caught:
         describe_corpus(str(tmp_path / "c.jsonl"), "messages")
     assert caught.value.field == "text_column"
 

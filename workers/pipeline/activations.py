@@ -1,9 +1,9 @@
 """The stream of activations an SAE trains on: harvested block by block, shuffled inside the block, served in batches.
 
-A block is consecutive contexts that hold about a fixed number of tokens and its shuffle is seeded by its place, so the whole stream follows from
-`Place` (which block, how many batches of it were served): a run that resumes sees exactly the batches it would have seen.
-Special tokens are left out by id, and sink tokens by their norm (over `SINK` times the median: attention sinks that would
-dominate every average). A corpus that ends begins again.
+A block is consecutive contexts that hold about `BLOCK_BATCHES` batches of tokens, and its shuffle is seeded by its place, so
+the whole stream follows from `Place` (which block, how many batches of it were served): a run that resumes sees exactly the
+batches it would have seen. Special tokens are left out by id, and sink tokens by their norm (over `SINK` times the median:
+attention sinks that would dominate every average). A corpus that ends begins again.
 """
 
 from collections.abc import Callable, Iterator

@@ -65,7 +65,7 @@ def _by_turn(columns: dict[str, Any]) -> list[dict[str, Any]]:
 def _turn(turn: Any, number: int) -> dict[str, str]:
     for role, content in KEYS:
         if isinstance(turn, dict) and isinstance(turn.get(role), str):
-            name = turn[role]
+            name = str(turn[role])
             return {"role": SHAREGPT.get(name, name), "content": _words(turn.get(content), number)}
     there = ", ".join(map(str, turn)) if isinstance(turn, dict) else f"a {type(turn).__name__}"
     raise ValueError(f"has a turn {number} without role and content (or from and value); it has {there}")
@@ -77,7 +77,10 @@ def _words(content: Any, number: int) -> str:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        if all(part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
-            return "".join(part["text"] for part in content)
+    if isinstance(content, list) and all(_is_text(part) for part in content):
+        return "".join(part["text"] for part in content)
     raise ValueError(f"has a turn {number} whose content is no text")
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

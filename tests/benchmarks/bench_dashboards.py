@@ -16,9 +16,11 @@ from tokenizers import Tokenizer, models
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from features.records import FeatureRange, SequenceRecord
-from workers.pipeline.dashboards import DashboardSettings, batches, dashboards, scan
+from workers.pipeline.dashboards import dashboards
 from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
+from workers.pipeline.scan import Target, batches, scan
+from workers.pipeline.tally import DashboardSettings
 
 HOOK = "blocks.2.hook_resid_post"
 VOCABULARY, HIDDEN, CONTEXT = 4096, 256, 128
@@ -83,7 +85,7 @@ def forward_and_encode(language: Language, sae: SAE, texts: list[SequenceRecord]
 
 def pass_only(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int) -> None:
     """The streaming pass without the finish (logits, neighbours, records), which does not grow with the tokens."""
-    for _ in scan(language, sae, HOOK, texts, tokens, SETTINGS):
+    for _ in scan(language, [Target(sae, HOOK)], texts, tokens, SETTINGS):
         pass
 
 

@@ -17,7 +17,7 @@ import torch
 
 from features.records import SequenceRecord
 from tests.benchmarks import bench_dashboards as bench
-from workers.pipeline.dashboards import scan
+from workers.pipeline.scan import Target, scan
 
 HIDDEN, LAYERS, WIDTH = 32, 2, 256
 HOOK = "blocks.0.hook_resid_post"
@@ -43,7 +43,8 @@ def measure(tokens: int) -> list[str]:
     early = tokens // 10
     seen: list[tuple[int, int, int, float]] = []  # tokens, peak of state, peak of process, seconds
     state, start = 0, time.perf_counter()
-    for tally in scan(language, sae, HOOK, corpus(tokens), tokens, bench.SETTINGS):
+    for done in scan(language, [Target(sae, HOOK)], corpus(tokens), tokens, bench.SETTINGS):
+        (tally,) = done.tallies
         state = max(state, tally.nbytes())
         if not seen and tally.tokens >= early:
             seen.append((tally.tokens, state, peak_memory(), time.perf_counter() - start))

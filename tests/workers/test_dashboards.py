@@ -14,9 +14,11 @@ from tests.workers import planted, reference
 from workers.pipeline import tally as tallies
 from workers.pipeline.assembly import feature_ranges
 from workers.pipeline.cofiring import CoFiring
-from workers.pipeline.dashboards import DashboardSettings, dashboards, scan
+from workers.pipeline.dashboards import dashboards
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language
+from workers.pipeline.scan import Shard, Target, scan
+from workers.pipeline.tally import DashboardSettings
 
 ALL = 10**9
 HOOK = planted.HOOK
@@ -141,11 +143,11 @@ def test_another_seed_draws_another_sample_and_changes_nothing_else(exact) -> No
 @pytest.mark.parametrize("shards", [2, 4])
 def test_shards_merge_to_what_one_pass_makes(exact, shards: int) -> None:
     language, sae, sequences, expected = exact
-    settings = DashboardSettings()
-    made = [list(scan(language, sae, HOOK, sequences[i::shards], ALL, settings))[-1] for i in range(shards)]
-    whole = made.pop()
-    for shard in made:
-        whole.merge(shard)
+    settings, targets = DashboardSettings(batch_sequences=8), [Target(sae, HOOK)]
+    made = [list(scan(language, targets, sequences, ALL, settings, Shard(i, shards)))[-1] for i in range(shards)]
+    whole, *others = random.Random(shards).sample([tally for done in made for tally in done.tallies], shards)
+    for other in others:
+        whole.merge(other)
     assert [feature for part in feature_ranges(language, sae, HOOK, whole) for feature in part.features] == expected
 
 
@@ -200,9 +202,10 @@ def test_the_state_stops_growing_with_the_tokens(monkeypatch: pytest.MonkeyPatch
     language, sae = planted.language(), planted.sae("topk", 8)
     settings = DashboardSettings(top=2, per_band=1, batch_sequences=64)
     sizes = []
-    for tally in scan(language, sae, HOOK, planted.texts(64 * 64, 16), ALL, settings):
+    for done in scan(language, [Target(sae, HOOK)], planted.texts(64 * 64, 16), ALL, settings):
+        (tally,) = done.tallies
         sizes.append(tally.nbytes())
-    assert len(sizes) == 64
+    assert len(sizes) == 64 + 1
     assert max(sizes[32:]) < 1.5 * max(sizes[:8])
     tally.stored()  # leaves what is needed alone
     assert max(sizes[32:]) < 2.5 * tally.nbytes()
@@ -241,10 +244,18 @@ def test_an_sae_too_wide_to_count_pairs_is_said_in_the_log_and_has_everything_el
 
 
 def test_it_stops_when_told_and_then_yields_no_features() -> None:
+    stops = iter([False] * 3)
     made = list(
-        dashboards(planted.language(), planted.sae("topk"), HOOK, planted.texts(99, 8), ALL, should_stop=lambda: True)
+        dashboards(
+            planted.language(),
+            planted.sae("topk"),
+            HOOK,
+            planted.texts(99, 8),
+            ALL,
+            should_stop=lambda: next(stops, True),
+        )
     )
-    assert [type(record) for record in made] == [Progress]
+    assert {type(record) for record in made} == {Progress}
 
 
 @pytest.mark.parametrize(

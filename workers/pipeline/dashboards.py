@@ -16,27 +16,29 @@ after it works on the positive ones alone. Definitions, per feature, over the to
 The pass depends on the corpus, the SAE and `seed`, not on the order or size of batches; two runs give the same records.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
-import torch
 from sae_lens import SAE, AbsTopKSAE
-from torch import Tensor
 
-from features.records import FeatureRange, LogLine, Progress, SequenceRecord
+from features.records import Checkpoint, FeatureRange, LogLine, Progress, SequenceRecord
+from workers.pipeline import tally_file
 from workers.pipeline.assembly import feature_ranges
 from workers.pipeline.cofiring import WIDEST
 from workers.pipeline.errors import BadInput
-from workers.pipeline.firings import firings
-from workers.pipeline.harvest import harvest
 from workers.pipeline.hooks import resolve
 from workers.pipeline.language import Language
 from workers.pipeline.logits import to_residual
-from workers.pipeline.saes import centred, written_hook
-from workers.pipeline.tally import GRID, Batch, DashboardSettings, Tally
+from workers.pipeline.saes import written_hook
+from workers.pipeline.scan import WHOLE, Scan, Shard, Target, scan
+from workers.pipeline.tally import GRID, DashboardSettings, Tally
 
 DEFAULTS = DashboardSettings()
+CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.02
+"""A scan is put down no more often than so many seconds, and so seldom that it takes no more than this share of the time."""
 
 
 def dashboards(
@@ -53,28 +55,67 @@ def dashboards(
     The pass counts exactly `tokens`, or fewer where the corpus ends before. Progress counts tokens, then features.
     Where `should_stop` turns true, the generator ends early. Raises `BadInput` for what does not fit together.
     """
-    check(language, sae, hook, tokens, settings)
-    if isinstance(sae, AbsTopKSAE):
-        yield LogLine("Features of this SAE fire in both directions; only their positive activations are shown.")
-    tally = None
-    for tally in scan(language, sae, hook, sequences, tokens, settings):
-        yield Progress(tally.tokens, tokens, "tokens", "Reading the corpus")
+    target = Target(sae, hook)
+    check(language, target, tokens, settings)
+    for record in read_corpus(language, [target], sequences, tokens, settings, should_stop=should_stop):
+        if isinstance(record, Progress):
+            yield record
+        elif isinstance(record, Scan):
+            yield from about(target, record.tallies[0], tokens)
+            for part in feature_ranges(language, sae, written_hook(sae, hook), record.tallies[0]):
+                yield part
+                yield Progress(part.stop, sae.cfg.d_sae, "features", "Writing dashboards")
+                if should_stop():
+                    return
+
+
+def read_corpus(
+    language: Language,
+    targets: Sequence[Target],
+    sequences: Iterable[SequenceRecord],
+    tokens: int,
+    settings: DashboardSettings = DEFAULTS,
+    shard: Shard = WHOLE,
+    begun: Scan | None = None,
+    keep: tuple[Path, str] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress | Checkpoint | Scan]:
+    """Run a scan (see `scan.scan`) with its progress; the last record is the complete `Scan`, unless it was stopped.
+
+    With `keep`, a folder and what the scan is made from, it is put down there now and then and at the end. Each checkpoint is
+    removed once the next record is asked for.
+    """
+    last, gap = time.monotonic(), CHECKPOINT_SECONDS
+    for state in scan(language, targets, sequences, tokens, settings, shard, begun, should_stop):
+        share = state.tokens if state.complete else max(-(-tokens // shard.of), state.tokens)
+        yield Progress(state.tokens, share, "tokens", "Reading the corpus")
         if should_stop():
             return
-    if tally is None or not tally.tokens:
+        if keep and (state.complete or time.monotonic() - last > gap):
+            started = time.monotonic()
+            place = tally_file.save(state, keep[0] / str(state.tokens), keep[1])
+            yield Checkpoint(state.tokens, str(place))
+            shutil.rmtree(place)
+            last = time.monotonic()
+            gap = max(CHECKPOINT_SECONDS, (last - started) / CHECKPOINT_SHARE)
+        if state.complete:
+            yield state
+
+
+def about(target: Target, tally: Tally, tokens: int) -> Iterator[LogLine]:
+    """What is to be said of a scan of `tokens` tokens. `BadInput("corpus")` where there is nothing to show."""
+    if not tally.tokens:
         raise BadInput("corpus", "The corpus has no token that is not special, so there is nothing to show.")
+    if isinstance(target.sae, AbsTopKSAE):
+        yield LogLine("Features of this SAE fire in both directions; only their positive activations are shown.")
     yield LogLine(_summary(tally, tokens))
     if not tally.cofiring.counted:
         yield LogLine(f"What features fire together is counted in SAEs of up to {WIDEST:,} features; this is wider.")
-    for part in feature_ranges(language, sae, written_hook(sae, hook), tally):
-        yield part
-        yield Progress(part.stop, sae.cfg.d_sae, "features", "Writing dashboards")
-        if should_stop():
-            return
 
 
-def check(language: Language, sae: SAE, hook: str, tokens: int, settings: DashboardSettings) -> None:
+def check(language: Language, target: Target, tokens: int, settings: DashboardSettings = DEFAULTS) -> None:
     """Raise `BadInput` where the settings make no sense, or the SAE does not fit the hook."""
+    sae, hook = target
     if tokens < 1:
         raise BadInput("tokens", "Count at least 1 token.")
     for name in ("top", "per_band", "batch_sequences", "features_per_range"):
@@ -86,50 +127,6 @@ def check(language: Language, sae: SAE, hook: str, tokens: int, settings: Dashbo
     if sae.cfg.d_in != width:
         raise BadInput("sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}.")
     to_residual(language.model, sae.W_dec[:1], written_hook(sae, hook))
-
-
-def scan(
-    language: Language,
-    sae: SAE,
-    hook: str,
-    sequences: Iterable[SequenceRecord],
-    tokens: int,
-    settings: DashboardSettings,
-) -> Iterator[Tally]:
-    """Stream a corpus, or one shard of it, through model and SAE; yield the growing tally after each batch."""
-    tally = Tally(sae.cfg.d_sae, settings, sae.W_dec.device)
-    waiting: deque[Batch] = deque()
-
-    def feed() -> Iterator[Tensor]:
-        for batch in batches(sequences, settings.batch_sequences, language.special_ids.cpu(), tokens):
-            waiting.append(batch)
-            yield batch.token_ids
-
-    without_mean = centred(sae, language.model, hook)
-    for activations in harvest(language, [hook], feed()):
-        batch, read = waiting.popleft().to(sae.W_dec.device), activations[hook].to(sae.W_dec.device)
-        if without_mean:
-            read = read - read.mean(-1, keepdim=True)
-        tally.add(batch, firings(sae, read, batch))
-        yield tally
-
-
-def batches(sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor, tokens: int) -> Iterator[Batch]:
-    """Group sequences until exactly `tokens` are counted, so that the size of a group does not matter.
-
-    Shorter sequences are padded on the right, which a causal model does not see.
-    """
-    stream = iter(sequences)
-    while tokens > 0 and (group := list(islice(stream, size))):
-        lengths = torch.tensor([len(record.token_ids) for record in group])
-        real = torch.arange(int(lengths.max())) < lengths[:, None]
-        token_ids = torch.zeros(real.shape, dtype=torch.int64)
-        token_ids[real] = torch.tensor([token_id for record in group for token_id in record.token_ids])
-        counted = real & ~torch.isin(token_ids, special_ids)
-        counted &= counted.flatten().cumsum(0).view(counted.shape) <= tokens
-        wanted = len(group) if int(counted.sum()) < tokens else int(counted.any(1).nonzero()[-1]) + 1
-        tokens -= int(counted.sum())
-        yield Batch(group[:wanted], token_ids[:wanted], real[:wanted], counted[:wanted])
 
 
 def _summary(tally: Tally, tokens: int) -> str:

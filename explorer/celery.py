@@ -11,7 +11,10 @@ from explorer import broker
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 
 INFERENCE, JOBS = "inference", "jobs"
-"""The queues: answers in milliseconds from warm models, and work of minutes to days."""
+"""The queues: answers in milliseconds from warm models, and work of minutes to days.
+
+A worker that listens to `jobs` listens to `jobs-gpu` or `jobs-cpu` as well, by what it computes on.
+"""
 
 
 def configuration() -> dict[str, Any]:
@@ -27,7 +30,7 @@ def configuration() -> dict[str, Any]:
         "task_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": JOBS,
-        "task_queues": [Queue(INFERENCE), Queue(JOBS)],
+        "task_queues": [Queue(name) for name in (INFERENCE, JOBS, f"{JOBS}-gpu", f"{JOBS}-cpu")],
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from features import jobs
+from features.kinds import InvalidParams
 from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
+from features.services import jobs as services
 
 
 class ReadOnly(admin.ModelAdmin[Any]):
@@ -86,12 +88,24 @@ class Trail(ReadOnly):
 class JobAdmin(Trail):
     """Jobs: look, filter, cancel. They start on /jobs/new/, where wrong settings are refused and a cost is shown."""
 
-    list_display = ["id", "kind", "state", "page", "created_by", "created", "started", "ended", "attempts", "worker"]
-    list_filter = ["state", "kind", "queue"]
+    list_display = [
+        "id",
+        "kind",
+        "state",
+        "priority",
+        "page",
+        "created_by",
+        "created",
+        "started",
+        "ended",
+        "attempts",
+        "worker",
+    ]
+    list_filter = ["state", "kind", "queue", "priority", "created_by"]
     list_select_related = ["created_by"]
     search_fields = ["=id", "worker", "error"]
     show_full_result_count = False
-    actions = ["cancel"]
+    actions = ["cancel", "put_first", "put_normal", "put_last", "run_again"]
     change_list_template = "admin/features/job/change_list.html"
 
     @admin.display(description="page")
@@ -105,13 +119,44 @@ class JobAdmin(Trail):
         asked = sum(jobs.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True))
         self.message_user(request, f"{asked} asked to stop; those that were over stay as they are.")
 
+    @admin.action(description="Put the chosen jobs before all others", permissions=["view"])
+    def put_first(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Priority high."""
+        self._prioritise(request, queryset, Job.Priority.HIGH)
+
+    @admin.action(description="Give the chosen jobs the normal priority", permissions=["view"])
+    def put_normal(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Priority normal."""
+        self._prioritise(request, queryset, Job.Priority.NORMAL)
+
+    @admin.action(description="Put the chosen jobs behind all others", permissions=["view"])
+    def put_last(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Priority low."""
+        self._prioritise(request, queryset, Job.Priority.LOW)
+
+    @admin.action(description="Run the chosen jobs again, those that failed or were cancelled", permissions=["view"])
+    def run_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """A new job each, with the same settings; one that is refused now says why."""
+        ended = queryset.filter(state__in=[Job.State.FAILED, Job.State.CANCELLED]).order_by("id")
+        for job in ended:
+            try:
+                again = services.start(job.kind, job.params, by=request.user)
+            except InvalidParams as refused:
+                self.message_user(request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR)
+            else:
+                self.message_user(request, f"Job {job.pk} runs again as job {again.pk}.")
+
+    def _prioritise(self, request: HttpRequest, queryset: QuerySet[Job], priority: int) -> None:
+        moved = sum(jobs.prioritise(pk, priority, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        self.message_user(request, f"{moved} moved; those that have begun stay as they are.")
+
 
 @admin.register(JobEvent)
 class JobEventAdmin(Trail):
-    """What happened to jobs."""
+    """What happened to jobs, and who did it: the audit trail is what people did."""
 
-    list_display = ["id", "job_id", "kind", "at", "data"]
-    list_filter = ["kind"]
-    search_fields = ["=job__id"]
+    list_display = ["id", "job_id", "kind", "at", "by", "data"]
+    list_filter = [("by", admin.EmptyFieldListFilter), "kind"]
+    search_fields = ["=job__id", "=by"]
     show_full_result_count = False
     ordering = ["-id"]

@@ -31,6 +31,9 @@ def name() -> str:
 def start(consumer: Any) -> threading.Thread:
     """Begin; `consumer` is Celery's, which knows the queues that this worker listens to."""
     queues = [queue.name for queue in consumer.task_consumer.queues]
+    if "jobs" in queues:
+        queues.append(f"jobs-{'gpu' if devices.device() != 'cpu' else 'cpu'}")
+        consumer.add_task_queue(queues[-1])
     thread = threading.Thread(target=_reap_for_ever, args=(queues,), daemon=True, name="reaper")
     thread.start()
     return thread

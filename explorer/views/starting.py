@@ -11,6 +11,7 @@ from explorer.access import staff_only
 from explorer.forms import asked, job_form, posted
 from explorer.http import HtmxRequest
 from features.kinds import KINDS, InvalidParams, JobForm
+from features.kinds.placing import Placing
 from features.selectors.defaults import defaults
 from features.services import jobs
 from features.services.estimates import Estimate, estimate
@@ -45,8 +46,9 @@ def start(request: HtmxRequest, kind: str) -> HttpResponse:
 
 def _started(request: HtmxRequest, kind: str) -> HttpResponse:
     data = posted(kind, request.POST)
+    placing = {name: request.POST[name] for name in Placing.base_fields if name in request.POST}
     try:
-        job = jobs.start(kind, data, by=request.user)
+        job = jobs.start(kind, data, by=request.user, placing=placing)
     except InvalidParams:
         form = job_form(kind, data)
         form.is_valid()
@@ -58,7 +60,8 @@ def _page(
     request: HtmxRequest, kind: str, form: JobForm, guess: Estimate | None, *, recheck: str = "", status: int = 200
 ) -> HttpResponse:
     part = {"": "", "estimate": "#estimate"}.get(recheck, "#fields") if request.htmx else ""
-    context = {"kind": KINDS[kind], "form": form, "estimate": guess}
+    sent = request.POST if request.method == "POST" else None
+    context = {"kind": KINDS[kind], "form": form, "placing": Placing(sent), "estimate": guess}
     return render(request, f"jobs/start.html{part}", context, status=status)
 
 

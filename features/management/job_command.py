@@ -10,6 +10,7 @@ from django import forms
 from django.core.management.base import BaseCommand, CommandError
 
 from features.kinds import InvalidParams, JobForm
+from features.kinds.placing import OPTIONS, Placing
 from features.models import Job
 from features.services import jobs
 
@@ -31,6 +32,10 @@ class JobCommand(BaseCommand):
         for name, field in self.form.base_fields.items():
             if name not in self.taken():
                 self._add_option(parser, name, field)
+        for name, choices in OPTIONS.items():
+            field = Placing.base_fields[name]
+            about = f"{field.help_text} Default {field.initial}."
+            parser.add_argument(f"--{name}", choices=choices, default=field.initial, help=about)
         parser.add_argument(
             "--wait", action="store_true", help="Follow the job to its end; exit code 1 where it fails."
         )
@@ -49,7 +54,8 @@ class JobCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Queue the job; print its address, or follow it."""
         try:
-            job = jobs.start(self.form.kind, self.data(options))
+            placing = {name: options[name] for name in OPTIONS}
+            job = jobs.start(self.form.kind, self.data(options), placing=placing)
         except InvalidParams as refused:
             raise CommandError(
                 "\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())
@@ -62,7 +68,14 @@ class JobCommand(BaseCommand):
         flag = f"--{name.replace('_', '-')}"
         help_text = str(field.help_text).replace("%", "%%")
         if isinstance(field, forms.BooleanField):
-            parser.add_argument(f"--no-{name}", dest=name, action="store_false", default=None, help=f"Not: {help_text}")
+            if field.initial:
+                parser.add_argument(
+                    f"--no-{name}", dest=name, action="store_false", default=None, help=f"Not: {help_text}"
+                )
+            else:
+                parser.add_argument(
+                    flag, dest=name, action="store_true", default=None, help=f"{field.label}. {help_text}"
+                )
             return
         if field.initial is not None:
             help_text += f" Default {field.initial}."
@@ -99,3 +112,20 @@ class OnSaeCommand(JobCommand):
     def data(self, options: dict[str, Any]) -> dict[str, Any]:
         """The form's data, the target as the SAE."""
         return {**super().data(options), "sae": options["target"]}
+
+
+class NewSaeCommand(JobCommand):
+    """A command that makes an SAE, named MODEL/SLUG."""
+
+    positional: ClassVar[tuple[str, ...]] = ("target",)
+
+    def taken(self) -> set[str]:
+        """The target is model and slug."""
+        return {"model", "slug", *self.positional}
+
+    def data(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The form's data, the target cut into model and slug."""
+        model, slash, slug = options["target"].partition("/")
+        if not slash:
+            raise CommandError(f"Write MODEL/SLUG, such as {model}/2-res-topk.")
+        return {**super().data(options), "model": model, "slug": slug}

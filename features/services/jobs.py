@@ -7,29 +7,37 @@ from django.db import connection, transaction
 
 from features import jobs
 from features.kinds import KINDS, InvalidParams, check
+from features.kinds.placing import placed
 from features.models import Job
 
 
 @transaction.atomic
 def start(
-    kind: str, data: Mapping[str, Any], *, by: Any = None, after: Job | None = None, promised: Collection[str] = ()
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    by: Any = None,
+    after: Job | None = None,
+    promised: Collection[str] = (),
+    placing: Mapping[str, Any] | None = None,
 ) -> Job:
     """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to follow it.
 
-    Raises `InvalidParams` before anything is written.
+    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place. Raises `InvalidParams` before anything is written.
     """
     if kind not in KINDS:
         raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})
     _one_at_a_time()
     form = KINDS[kind]
     params = check(form, data, promised)
-    job = jobs.create(kind, params, queue=form.queue, by=by, after=after)
+    place = placed(form.queue, placing or {})
+    job = jobs.create(kind, params, queue=place.queue, priority=place.priority, by=by, after=after)
     if params.get("then"):
         sae = f"{params['model']}/{params['slug']}"
         rest = {"sae": sae, "corpus": params["corpus"]}
         known = {*promised, sae}
-        shown = start("compute_dashboards", rest, by=by, after=job, promised=known)
-        start("evaluate_sae", rest, by=by, after=shown, promised=known)
+        shown = start("compute_dashboards", rest, by=by, after=job, promised=known, placing=placing)
+        start("evaluate_sae", rest, by=by, after=shown, promised=known, placing=placing)
     return job
 
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from explorer.api.v1.fields import PageQuery, TextField
 from explorer.api.v1.serializers.catalog import PAGE, Slug
 from features.kinds import KINDS, JobForm
+from features.kinds.placing import OPTIONS
 from features.models import Job, JobEvent
 
 BIGGEST_ID = 2**63 - 1
@@ -49,6 +50,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     after = serializers.IntegerField(
         source="after_id", read_only=True, allow_null=True, help_text="Id of the job that it waits for."
     )
+    priority = serializers.ChoiceField(
+        choices=Job.Priority.choices, read_only=True, help_text="1 goes before 0, and that before -1."
+    )
+    not_before = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When it is tried again, where it failed for a reason that may pass."
+    )
     share = serializers.FloatField(read_only=True, help_text="How much is done, 0 to 1.")
     result = serializers.DictField(read_only=True, help_text="What it made; empty until it finished.")
     environment = serializers.DictField(read_only=True, help_text="Versions and device of the worker that ran it last.")
@@ -57,7 +64,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     class Meta:
         model = Job
         fields = [
-            "id", "url", "kind", "params", "state", "created_by", "after", "created", "started", "ended", "attempts",
+            "id", "url", "kind", "params", "state", "queue", "priority", "not_before",
+            "created_by", "after", "created", "started", "ended", "attempts",
             "cancel_requested", "share", "done", "total", "unit", "doing", "result", "error", "error_field", "environment",
         ]  # fmt: skip
         read_only_fields = fields
@@ -69,6 +77,12 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=list(KINDS), help_text="`/api/v1/kinds/` lists them with their settings.")
     params = serializers.DictField(
         help_text="The settings of that kind, by name; what is left out takes its default.", default=dict
+    )
+    priority = serializers.ChoiceField(
+        choices=OPTIONS["priority"], default="normal", help_text="Which of the jobs that wait in a queue goes first."
+    )
+    device = serializers.ChoiceField(
+        choices=OPTIONS["device"], default="any", help_text="Only a worker with such a device takes the job."
     )
 
 
@@ -82,7 +96,7 @@ class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
 
     class Meta:
         model = JobEvent
-        fields = ["id", "kind", "data", "at"]
+        fields = ["id", "kind", "data", "at", "by"]
         read_only_fields = fields
 
 

@@ -27,6 +27,7 @@ from explorer.api.v1.serializers.jobs import (
 )
 from features import jobs as life
 from features.kinds import KINDS, InvalidParams
+from features.kinds.placing import OPTIONS
 from features.selectors import jobs as selectors
 from features.services import jobs as services
 
@@ -69,8 +70,9 @@ class Jobs(APIView):
         name, params = asked.validated_data["kind"], asked.validated_data["params"]
         if wrong := wrong_types(KINDS[name], params):
             raise _refusal(wrong)
+        placing = {name: asked.validated_data[name] for name in OPTIONS}
         try:
-            job = services.start(name, params, by=request.user)
+            job = services.start(name, params, by=request.user, placing=placing)
         except InvalidParams as refused:
             raise _refusal(refused.errors) from None
         return Response(JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"})

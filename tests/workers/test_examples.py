@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 import torch
 
+from workers.pipeline import examples
 from workers.pipeline.examples import (
     NONE,
     Best,
+    Entries,
     pack_payload,
     peak_priority,
     sample_priority,
@@ -24,7 +26,8 @@ def offered(batches: list[list[Entry]], groups: int = 5, keep: int = 3) -> Best:
     for batch in batches:
         columns = torch.tensor(batch).unbind(1)
         admitted = best.admits(columns[0], columns[1])
-        best.insert(*(column[admitted] for column in columns))
+        best.offer(Entries(*columns).take(admitted))
+    best.settle()
     return best
 
 
@@ -60,15 +63,22 @@ def test_the_best_of_each_group_with_keys_that_differ_are_kept_in_order(size: in
 def test_two_shards_merge_to_the_best_of_all() -> None:
     offers = entries(300, 1)
     one, other = offered([offers[:100]]), offered([offers[100:]])
-    one.insert(*other.entries(torch.arange(5)))
+    one.offer(other.entries(torch.arange(5)))
+    one.settle()
     assert content(one) == plain(offers)
 
 
-def test_clearing_a_group_leaves_the_others() -> None:
-    best = offered([entries(100, 2)])
-    before = content(best)
-    best.clear(torch.tensor([1, 3]))
-    assert content(best) == [before[0], [], before[2], [], []]
+@pytest.mark.parametrize("many", [0, 1000])
+def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(monkeypatch, many: int) -> None:
+    monkeypatch.setattr(examples, "MANY", many)
+    offers = entries(300, 2)
+    names = torch.tensor([0, 0, 2, 1, 4])
+    best = Best(5, 3)
+    best.offer(Entries(*torch.tensor(offers[:200]).unbind(1)))
+    best.rename(torch.tensor([1, 3]), names)
+    best.offer(Entries(*torch.tensor(offers[200:]).unbind(1)))
+    best.settle()
+    assert content(best) == plain([(int(names[group]), *rest) for group, *rest in offers[:200]] + offers[200:])
 
 
 def test_peaks_rank_by_activation_then_by_the_earlier_sequence() -> None:
@@ -90,7 +100,8 @@ def test_every_firing_has_the_same_chance_to_be_sampled() -> None:
     feature = torch.arange(features).repeat_interleave(firings)
     sequence = torch.arange(firings).repeat(features)
     best = Best(features, kept)
-    best.insert(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence)
+    best.offer(Entries(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence))
+    best.settle()
     drawn = Counter(best.payloads.flatten().tolist())
     expected = features * kept / firings
     assert sum((drawn[i] - expected) ** 2 / expected for i in range(firings)) < 80  # chi squared of 39: 1 in 10,000

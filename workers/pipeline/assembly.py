@@ -9,7 +9,7 @@ import torch
 from sae_lens import SAE
 
 from features.records import ExampleRecord, FeatureRange, FeatureRecord, SequenceRecord
-from workers.pipeline.examples import Best, unpack_payload
+from workers.pipeline.examples import Best, Entries, unpack_payload
 from workers.pipeline.histograms import BINS, band_edges, power_of_two
 from workers.pipeline.language import Language
 from workers.pipeline.logits import LogitTable, masked_tokens, readout, to_residual
@@ -77,7 +77,8 @@ def _band_samples(tally: Tally, start: int, stop: int) -> Best:
     feature = group // GRID - start
     band = (edges[feature, 1:] > (group % GRID)[:, None]).sum(1)
     joined = Best((stop - start) * bands, tally.settings.per_band, edges.device)
-    joined.insert(feature * bands + band, priority, sequence, payload)
+    joined.offer(Entries(feature * bands + band, priority, sequence, payload))
+    joined.settle()
     return joined
 
 

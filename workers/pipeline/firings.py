@@ -6,7 +6,7 @@ from sae_lens import SAE
 from torch import Tensor
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.ordering import stable_argsort
+from workers.pipeline.ordering import positive, stable_argsort
 from workers.pipeline.tally import Batch, Firings
 
 ENCODE_BLOCK = 1 << 23
@@ -24,10 +24,10 @@ def firings(sae: SAE, activations: Float[Tensor, "batch pos d_in"], batch: Batch
     size = max(1, ENCODE_BLOCK // sae.cfg.d_sae)
     for start in range(0, len(read), size):
         dense = sae.encode(read[start : start + size])
-        place = (dense > 0).nonzero(as_tuple=True)
-        token.append(place[0] + start)
-        feature.append(place[1])
-        value.append(dense[place].float())
+        place = positive(dense)
+        token.append(place // sae.cfg.d_sae + start)
+        feature.append(place % sae.cfg.d_sae)
+        value.append(dense.flatten()[place].float())
     if not token:
         return Firings(row, row, row, row.float())
     at, features, values = torch.cat(token), torch.cat(feature), torch.cat(value)

@@ -13,11 +13,43 @@ LOW = (1 << SEQUENCE_BITS) - 1
 def stable_argsort(keys: Tensor) -> Tensor:
     """Return the indices that sort int64 `keys` [n] upwards, equal keys in their old order.
 
-    On a CPU this is numpy's: torch's sort of one dimension took 50 times as long there (185 ms against 3.5 ms for 60,000).
+    On a CPU this is numpy's, whose sort of plain numbers is a vectorised one: keys of few bits are sorted with their places
+    in the bits below (1.3 ms for 100,000; the stable sort takes 7, torch's 3 to 185), and others are only sorted again where
+    the quick sort met equal ones.
     """
-    if keys.device.type == "cpu":
-        return torch.from_numpy(np.argsort(keys.numpy(), kind="stable"))
-    return torch.argsort(keys, stable=True)
+    if keys.device.type != "cpu":
+        return torch.argsort(keys, stable=True)
+    plain = keys.numpy()
+    bits = len(plain).bit_length()
+    if not len(plain) or (plain.min() >= 0 and int(plain.max()) < 1 << (63 - bits)):
+        packed = (plain << bits) | np.arange(len(plain))
+        packed.sort()
+        return torch.from_numpy(packed & ((1 << bits) - 1))
+    order = np.argsort(plain)
+    ordered = plain[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(plain, kind="stable")
+    return torch.from_numpy(order)
+
+
+def first_of_each(keys: Tensor) -> Tensor:
+    """Return the index of the first of each value of int64 `keys` [n], in rising order of index."""
+    if keys.device.type == "cpu" and len(keys):
+        order = np.argsort(keys.numpy())
+        ordered = keys.numpy()[order]
+        begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        found = np.minimum.reduceat(order, begins)
+        found.sort()
+        return torch.from_numpy(found)
+    order = stable_argsort(keys)
+    return order[starts(keys[order])].sort().values
+
+
+def positive(dense: Tensor) -> Tensor:
+    """Return the flat places [n] of what is above 0 in `dense`, rising. On a CPU numpy's comparison is four times as fast."""
+    if dense.device.type == "cpu" and dense.dtype == torch.float32:
+        return torch.from_numpy(np.flatnonzero(dense.detach().numpy() > 0))
+    return (dense > 0).flatten().nonzero()[:, 0]
 
 
 def distinct(keys: Tensor) -> Tensor:

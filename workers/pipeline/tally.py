@@ -22,9 +22,9 @@ from torch import Tensor
 
 from features.records import SequenceRecord
 from workers.pipeline.cofiring import CoFiring
-from workers.pipeline.examples import Best, pack_payload, peak_priority, sample_priority, window_keys
+from workers.pipeline.examples import Best, Entries, pack_payload, peak_priority, sample_priority, window_keys
 from workers.pipeline.histograms import Histograms
-from workers.pipeline.ordering import LOW, distinct, pair, run_lengths, stable_argsort, starts
+from workers.pipeline.ordering import LOW, SEQUENCE_BITS, distinct, pair, run_lengths, stable_argsort, starts
 
 GRID = 32
 """Bins over [0, R) that samples are drawn from: each is two bins of the histogram."""
@@ -33,6 +33,7 @@ REACH = 16
 """Two peaks show the same text if the tokens up to so far to each side are the same."""
 
 SWEEP_FLOOR = 1 << 18
+SWEEP_FEATURES = 1 << 14
 
 STATE = (
     "histograms.counts", "histograms.exponents", "histograms.coarse", "histograms.fine", "histograms.maxima",
@@ -88,10 +89,16 @@ class Stored(NamedTuple):
 
 
 class Tally:
-    """Everything a pass keeps about `features` features. `add` batches in any order, `merge` shards, then read the parts."""
+    """Everything a pass keeps about `features` features. `add` batches in any order, `merge` shards, then read the parts.
 
-    def __init__(self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu") -> None:
+    They are those from `first` on where the SAE is read in tiles; all indices in a tally count from there.
+    """
+
+    def __init__(
+        self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu", first: int = 0
+    ) -> None:
         self.tokens = 0
+        self.features, self.first = features, first
         self.settings = settings
         self.histograms = Histograms(features, device)
         self.cofiring = CoFiring(features, device)
@@ -120,7 +127,7 @@ class Tally:
         chosen[run_of[self._offer_samples(firings, sequence, bins)]] = True
         kept = chosen[run_of]
         self._stored.append(Stored(pair(feature, sequence)[kept], position[kept].int(), value[kept]))
-        for index in torch.unique(row[kept]).tolist():
+        for index in torch.bincount(row[kept]).nonzero()[:, 0].tolist():
             record = batch.sequences[index]
             self.sequences[record.position] = (record.document, np.asarray(record.token_ids, dtype=np.int32))
         self._sweep_if_due()
@@ -132,8 +139,8 @@ class Tally:
         other._coarsen(theirs)
         self.cofiring.merge(other.cofiring)
         for mine, shard in ((self.top, other.top), (self.samples, other.samples)):
-            groups = torch.arange(len(shard.priorities), device=shard.priorities.device)
-            mine.insert(*shard.entries(groups))
+            shard.settle()
+            mine.offer(shard.entries(torch.arange(len(shard.priorities), device=shard.priorities.device)))
         self.tokens += other.tokens
         self.sequences |= other.sequences
         self._stored += other._stored
@@ -146,14 +153,15 @@ class Tally:
 
     def nbytes(self) -> int:
         """Bytes held now, in tensors and token ids."""
-        tensors = [attrgetter(name)(self) for name in STATE] + [part for chunk in self._stored for part in chunk]
+        tensors = [attrgetter(name)(self) for name in STATE if not name.startswith(("top.", "samples."))]
+        tensors += [part for chunk in self._stored for part in chunk]
         ids = sum(token_ids.nbytes for _, token_ids in self.sequences.values())
-        return sum(tensor.nbytes for tensor in tensors) + ids
+        return self.top.nbytes() + self.samples.nbytes() + sum(tensor.nbytes for tensor in tensors) + ids
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state by name, so that `from_tensors` goes on from it. Names are those of attributes, and
 
-        - "tokens" int64 []; "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
+        - "tokens" and "first" int64 []; "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
         - "sequences.position" and "sequences.length" int64 [sequences], "sequences.token_ids" int32 end to end, and
           "sequences.documents" uint8, their names as one JSON list in UTF-8.
         """
@@ -163,6 +171,7 @@ class Tally:
         ids = [self.sequences[position][1] for position in positions]
         return {name: attrgetter(name)(self) for name in STATE} | {
             "tokens": torch.tensor(self.tokens),
+            "first": torch.tensor(self.first),
             **{f"stored.{name}": column for name, column in stored.items()},
             "sequences.position": torch.tensor(positions, dtype=torch.int64),
             "sequences.length": torch.tensor([len(some) for some in ids], dtype=torch.int64),
@@ -175,7 +184,7 @@ class Tally:
         cls, tensors: dict[str, Tensor], settings: DashboardSettings, device: torch.device | str
     ) -> "Tally":
         """Return the tally that `tensors` were taken of, on `device`."""
-        tally = cls(len(tensors["histograms.maxima"]), settings, device)
+        tally = cls(len(tensors["histograms.maxima"]), settings, device, int(tensors["first"]))
         tally.tokens = int(tensors["tokens"])
         for name in STATE:
             owner, _, part = name.partition(".")
@@ -200,16 +209,16 @@ class Tally:
         peak = peak[self.top.admits(firings.feature[peak], peak_priority(value[peak], sequence[peak]))]
         keys = window_keys(batch.token_ids, batch.real, REACH)[firings.row[peak], firings.position[peak]]
         payload = pack_payload(firings.position[peak], value[peak])
-        self.top.insert(firings.feature[peak], peak_priority(value[peak], sequence[peak]), keys, payload)
+        self.top.offer(Entries(firings.feature[peak], peak_priority(value[peak], sequence[peak]), keys, payload))
         return peak
 
     def _offer_samples(self, firings: Firings, sequence: Tensor, bins: Tensor) -> Tensor:
         """Offer every firing to the sample of its bin; return the indices of those that found a place."""
         group = firings.feature * GRID + bins // (64 // GRID)
-        priority = sample_priority(self.settings.seed, firings.feature, sequence, firings.position)
+        priority = sample_priority(self.settings.seed, firings.feature + self.first, sequence, firings.position)
         lucky = self.samples.admits(group, priority).nonzero()[:, 0]
         payload = pack_payload(firings.position[lucky], firings.value[lucky])
-        self.samples.insert(group[lucky], priority[lucky], sequence[lucky], payload)
+        self.samples.offer(Entries(group[lucky], priority[lucky], sequence[lucky], payload))
         return lucky
 
     def _coarsen(self, shifts: Tensor) -> None:
@@ -218,30 +227,37 @@ class Tally:
         if not len(grown):
             return
         bins = torch.arange(GRID, device=shifts.device)
-        groups = (grown[:, None] * GRID + bins).flatten()
-        group, *entries = self.samples.entries(groups)
-        self.samples.clear(groups)
-        feature = group // GRID
-        self.samples.insert(feature * GRID + (group % GRID >> shifts[feature]), *entries)
+        feature = torch.arange(len(shifts), device=shifts.device)[:, None]
+        self.samples.rename(
+            (grown[:, None] * GRID + bins).flatten(), (feature * GRID + (bins >> shifts[:, None])).flatten()
+        )
 
     def _sweep_if_due(self) -> None:
         if sum(len(chunk.pairs) for chunk in self._stored) > 2 * self._swept:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Drop firings and sequences that no candidate needs any more."""
+        """Drop firings and sequences that no candidate needs any more, some features at a time to need little room."""
+        self.top.settle()
+        self.samples.settle()
         pairs, positions, values = (torch.cat(parts) for parts in zip(*self._stored, strict=True))
         order = stable_argsort(pairs)
-        needed = self._needed()
-        kept = order[torch.isin(pairs[order], needed)]
-        self._stored = [Stored(pairs[kept], positions[kept], values[kept])]
-        self._swept = max(SWEEP_FLOOR, len(kept))
-        live = set(torch.unique(needed & LOW).tolist())
+        ordered = pairs[order]
+        kept, live = [order[:0]], set()
+        for start in range(0, self.features, SWEEP_FEATURES):
+            stop = min(start + SWEEP_FEATURES, self.features)
+            needed = self._needed(start, stop)
+            begin, end = torch.searchsorted(ordered, pairs.new_tensor([start, stop]) << SEQUENCE_BITS).tolist()
+            kept.append(order[begin:end][torch.isin(ordered[begin:end], needed)])
+            live.update(torch.unique(needed & LOW).tolist())
+        wanted = torch.cat(kept)
+        self._stored = [Stored(pairs[wanted], positions[wanted], values[wanted])]
+        self._swept = max(SWEEP_FLOOR, len(wanted))
         self.sequences = {position: entry for position, entry in self.sequences.items() if position in live}
 
-    def _needed(self) -> Tensor:
-        """Return each (feature, sequence) that some candidate lies in, packed and rising."""
+    def _needed(self, start: int, stop: int) -> Tensor:
+        """Return each (feature, sequence) that some candidate of features [start, stop) lies in, packed and rising."""
         device = self.top.priorities.device
-        top, priority, _, _ = self.top.entries(torch.arange(len(self.top.priorities), device=device))
-        group, _, sequence, _ = self.samples.entries(torch.arange(len(self.samples.priorities), device=device))
-        return distinct(torch.cat([pair(top, priority & LOW), pair(group // GRID, sequence)]))
+        top = self.top.entries(torch.arange(start, stop, device=device))
+        sample = self.samples.entries(torch.arange(start * GRID, stop * GRID, device=device))
+        return distinct(torch.cat([pair(top.group, top.priority & LOW), pair(sample.group // GRID, sample.key)]))

@@ -28,10 +28,11 @@ class WorkerState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """One row of a live chart: `step` counts what the job trains on (tokens)."""
+    """One row of a live chart: `step` counts what the job trains on (tokens); `series` names one SAE of a sweep."""
 
     step: int
     values: dict[str, float]
+    series: str = ""
 
 
 class LogLine(NamedTuple):
@@ -144,7 +145,10 @@ class FeatureRange(NamedTuple):
 
 
 class TrainedSae(NamedTuple):
-    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured on the way."""
+    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured on the way.
+
+    `name` is its name in a sweep, empty where it was trained alone.
+    """
 
     path: str
     sha256: str
@@ -155,6 +159,34 @@ class TrainedSae(NamedTuple):
     context_size: int
     config: dict[str, object]
     metrics: dict[str, float]
+    name: str = ""
+
+
+class ImportedSae(NamedTuple):
+    """An SAE from elsewhere that passed the checks: `sae` in our terms, `origin` where it is from and how its test went.
+
+    `origin` holds kind (folder, hub, registry), source, revision, dtype, decoder_norms before folding [least, mean, largest],
+    notes, warnings, and test {tokens, corpus, values}; see docs/numbers.md for the values.
+    """
+
+    sae: TrainedSae
+    origin: dict[str, object]
+
+
+class FeatureMap(NamedTuple):
+    """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`; empty where there is none.
+
+    Coordinates have no unit. `clusters` numbers groups from 0, the largest; None where a feature is in none. `neighbours`
+    (each feature itself among them) and `seed` are what it was made with, `made_with` names the libraries.
+    """
+
+    indices: list[int]
+    x: list[float]
+    y: list[float]
+    clusters: list[int | None]
+    neighbours: int
+    seed: int
+    made_with: str
 
 
 class Evaluation(NamedTuple):

@@ -103,7 +103,7 @@ def test_two_runs_with_one_seed_are_the_same(finished, llama, sequences, tmp_pat
     assert records[-1].sha256 == finished[0][-1].sha256
 
 
-@pytest.mark.parametrize("after", [1, 17, 30])
+@pytest.mark.parametrize("after", [6, 24, 37])
 def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(finished, llama, sequences, tmp_path, after):
     left = iter(range(after))
     first = list(train(llama, sequences, SMALL, str(tmp_path / "a"), should_stop=lambda: next(left, None) is None))
@@ -195,15 +195,27 @@ def test_a_k_that_an_architecture_does_not_read_refuses_no_narrow_sae(architectu
 
 
 def test_the_stream_serves_each_counted_token_once_and_no_other(llama, sequences):
-    stream = ActivationStream(llama, HOOK, sequences, 128)
+    stream = ActivationStream(llama, [HOOK], sequences, 128)
     everything = held_activations(llama, sequences)
     served = []
     while stream.place.epoch == 0:
-        served.append(next(stream))
+        stream.advance()
+        served.append(stream.batch(HOOK, 0))
     served = torch.cat(served[:-1])  # the last batch is of the second pass
     assert len(served) == len(everything)
     assert torch.equal(served.sum(-1).sort().values, everything.sum(-1).sort().values)
     assert not torch.equal(served, everything)
+
+
+def test_what_an_sae_is_served_does_not_depend_on_who_reads_beside_it(llama, sequences):
+    hooks = ["blocks.0.hook_resid_post", HOOK, "blocks.2.hook_mlp_out"]
+    alone, beside = (ActivationStream(llama, which, sequences, 128) for which in ([HOOK], hooks))
+    for _ in range(40):
+        alone.advance()
+        beside.advance()
+        beside.batch(hooks[0], 7)
+        assert alone.place == beside.place
+        assert torch.equal(alone.batch(HOOK, 3), beside.batch(HOOK, 3))
 
 
 def test_special_and_sink_tokens_do_not_count():

@@ -1,4 +1,4 @@
-"""The stream of activations an SAE trains on: harvested block by block, shuffled inside the block, served in batches.
+"""The stream of activations that SAEs train on: harvested block by block, shuffled inside the block, served in batches.
 
 A block is consecutive contexts that hold about `BLOCK_BATCHES` batches of tokens, and its shuffle is seeded by its place, so
 the whole stream follows from `Place` (which block, how many batches of it were served): a run that resumes sees exactly the
@@ -6,7 +6,7 @@ batches it would have seen. Special tokens are left out by id, and sink tokens b
 attention sinks that would dominate every average). A corpus that ends begins again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -46,47 +46,73 @@ def counted(
     return ordinary & (norms <= SINK * norms[ordinary].median()) if ordinary.any() else ordinary
 
 
+class Interrupted(Exception):
+    """Told to stop while a block was read: nothing of it was served."""
+
+
 class ActivationStream:
-    """An endless iterator of float32 [batch, d_in] on the model's device; `place` says where it stands."""
+    """Rounds of batches, the same for every SAE that reads a hook with a seed, alone or beside others.
+
+        stream.advance()
+        x = stream.batch(hook, seed)        # float32 [batch, d_in] on the model's device; None where its block has ended
+
+    All hooks are read in one forward pass. Their batches are about `batch_tokens` long: a block is cut into equal parts, so
+    that none is left over. Sinks differ between hooks, and so may, by one, their batches in a block. `place` says where the
+    stream stands; `should_stop` is asked while a block is read, which may take long: `Interrupted`.
+    """
 
     def __init__(
         self,
         language: Language,
-        hook: str,
+        hooks: Sequence[str],
         sequences: Callable[[], Iterator[SequenceRecord]],
         batch_tokens: int,
-        seed: int = 0,
         place: Place = START,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.language, self.hook, self.sequences, self.seed = language, hook, sequences, seed
-        self.batch_tokens = batch_tokens
-        self.place = place
+        self.language, self.hooks, self.sequences = language, list(dict.fromkeys(hooks)), sequences
+        self.batch_tokens, self.place, self.should_stop = batch_tokens, place, should_stop
         self._contexts: Iterator[SequenceRecord] = islice(sequences(), place.contexts, None)
-        self._batches: list[Tensor] = []
+        self._tokens: dict[str, Tensor] = {}
+        self._orders: dict[tuple[str, int], Int64[Tensor, " tokens"]] = {}
         self._size = 0
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return self
-
-    def __next__(self) -> Float[Tensor, "batch d_in"]:
-        """The next batch of about `batch_tokens` tokens (a block is cut into equal parts, so that none is left over)."""
-        if not self._batches:
-            self._load()
-        if self.place.served >= len(self._batches):
+    def advance(self) -> None:
+        """Go to the next round, in the next block where this one has ended."""
+        self._need()
+        if self.place.served >= max(map(self._rounds, self.hooks)):
             self.place = Place(self.place.epoch, self.place.contexts + self._size, 0)
             self._load()
-        batch = self._batches[self.place.served]
         self.place = self.place._replace(served=self.place.served + 1)
-        return batch
 
-    def block(self) -> Float[Tensor, "tokens d_in"]:
-        """All activations of the block that the next batch comes from."""
-        if not self._batches:
+    def batch(self, hook: str, seed: int) -> Float[Tensor, "batch d_in"] | None:
+        """This round's batch of what `hook` reads, in the order of `seed`."""
+        rounds, now = self._rounds(hook), self.place.served - 1
+        if now >= rounds:
+            return None
+        return self._tokens[hook][self._order(hook, seed).tensor_split(rounds)[now]]
+
+    def block(self, hook: str, seed: int) -> Float[Tensor, "tokens d_in"]:
+        """All activations of this round's block, in the order of `seed`."""
+        self._need()
+        return self._tokens[hook][self._order(hook, seed)]
+
+    def _need(self) -> None:
+        if not self._tokens:
             self._load()
-        return torch.cat(self._batches)
+
+    def _rounds(self, hook: str) -> int:
+        return max(1, round(len(self._tokens[hook]) / self.batch_tokens))
+
+    def _order(self, hook: str, seed: int) -> Int64[Tensor, " tokens"]:
+        if (hook, seed) not in self._orders:
+            chance = torch.Generator().manual_seed(hash((seed, self.place.epoch, self.place.contexts)) % 2**63)
+            tokens = self._tokens[hook]
+            self._orders[hook, seed] = torch.randperm(len(tokens), generator=chance).to(tokens.device)
+        return self._orders[hook, seed]
 
     def _load(self) -> None:
-        """Harvest and shuffle the block that `place` says, from the next contexts of the corpus."""
+        """Harvest the block that `place` says, from the next contexts of the corpus."""
         contexts = self._next_contexts()
         if not contexts:
             if not self.place.contexts:
@@ -94,18 +120,18 @@ class ActivationStream:
             self.place = Place(self.place.epoch + 1)
             self._contexts = self.sequences()
             contexts = self._next_contexts()
-        kept = []
+        kept: dict[str, list[Tensor]] = {hook: [] for hook in self.hooks}
         for ids in in_batches(contexts, CONTEXTS_AT_ONCE, self.language.special_ids):
+            if self.should_stop():
+                raise Interrupted
             at = ids.to(self.language.device)
-            for found in harvest(self.language, [self.hook], [at]):
-                kept.append(found[self.hook][counted(at, found[self.hook], self.language.special_ids)])
-        tokens = torch.cat(kept)
-        if not len(tokens):
+            for found in harvest(self.language, self.hooks, [at]):
+                for hook, x in found.items():
+                    kept[hook].append(x[counted(at, x, self.language.special_ids)])
+        self._tokens = {hook: torch.cat(parts) for hook, parts in kept.items()}
+        self._orders, self._size = {}, len(contexts)
+        if not all(len(tokens) for tokens in self._tokens.values()):
             raise BadInput("corpus", f"{len(contexts)} contexts of the corpus hold special tokens only.")
-        chance = torch.Generator().manual_seed(hash((self.seed, self.place.epoch, self.place.contexts)) % 2**63)
-        order = torch.randperm(len(tokens), generator=chance).to(tokens.device)
-        self._batches = list(tokens[order].tensor_split(max(1, round(len(tokens) / self.batch_tokens))))
-        self._size = len(contexts)
 
     def _next_contexts(self) -> list[SequenceRecord]:
         """Contexts until they hold a block's tokens, or the pass ends: short ones, of separate documents, are more."""

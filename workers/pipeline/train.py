@@ -1,41 +1,35 @@
-"""Train an SAE: our own loop around SAELens's trainer, with live metrics, checkpoints, and an exact resume.
+"""Train SAEs: our own loop around SAELens's trainer, with live metrics, checkpoints, and an exact resume.
 
     x = activation * scale                      scale = sqrt(d_in) / mean norm, from the first block
     loss = |x - decode(encode(x))|^2 + what the architecture adds;   Adam, warm-up, linear decay at the end
     at the end: fold the scale (and decoder norms) into the weights, save in SAELens's format
 
-SAELens's own runner is not used: it shows no metrics without W&B, loses a run on SIGTERM, and resumes inexactly.
+Several SAEs of one sweep share the forward pass of the model and nothing else: each ends as it would alone, with the same
+weights. SAELens's own runner is not used: it shows no metrics without W&B, loses a run on SIGTERM, and resumes inexactly.
 """
 
 import json
-import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from sae_lens import TrainingSAE
-from sae_lens.config import SAETrainerConfig
-from sae_lens.saes.sae import TrainStepOutput
-from sae_lens.training.sae_trainer import SAETrainer
-from torch import Tensor
-
 from features.records import Checkpoint, LogLine, Metrics, Progress, SequenceRecord, TrainedSae
-from workers.pipeline.activations import ActivationStream, Place
-from workers.pipeline.architectures import ARCHITECTURES, TrainSettings, learning_rate, sae_config, steps, validate
+from workers.pipeline.activations import ActivationStream, Interrupted, Place
+from workers.pipeline.architectures import ARCHITECTURES, TrainSettings, learning_rate, validate
 from workers.pipeline.errors import BadInput
+from workers.pipeline.lane import Lane
 from workers.pipeline.language import Language
-from workers.pipeline.saes import replace_folder, save_sae
+from workers.pipeline.saes import replace_folder
 
-__all__ = ["ARCHITECTURES", "TrainSettings", "latest_checkpoint", "train", "validate"]
+__all__ = ["ARCHITECTURES", "TrainSettings", "latest_checkpoint", "train", "train_sweep", "validate"]
 
 RUN = "run.json"
-WARM_UP, DECAY = 0.05, 0.3
-"""Shares of the steps over which the learning rate rises, and falls to zero."""
 CHECKPOINTS_KEPT = 2
+SHARED = ("tokens", "context_size", "prepend_bos", "batch_tokens", "checkpoint_tokens", "log_tokens")
+"""Settings that all SAEs of a sweep have in common: those of the stream that they share."""
 
 Record = Progress | Metrics | LogLine | Checkpoint | TrainedSae
 
@@ -49,38 +43,54 @@ def train(
     resume_from: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Record]:
-    """Train on the contexts of `sequences()` (a fresh iterator per call) and yield what happens, `TrainedSae` last.
+    """Train one SAE: a sweep of one without a name (see `train_sweep`)."""
+    return train_sweep(language, sequences, {"": settings}, folder, resume_from=resume_from, should_stop=should_stop)
 
-    Checkpoints go to `folder`/checkpoints/<tokens>, the finished SAE to `folder`/sae. When `should_stop()` turns true a
-    checkpoint is written and the generator ends without a `TrainedSae`; `resume_from` such a folder goes on exactly there.
-    Raises `BadInput` for settings that cannot work, and `BadInput("learning_rate")` where the loss is no longer a number.
+
+def train_sweep(
+    language: Language,
+    sequences: Callable[[], Iterator[SequenceRecord]],
+    settings: Mapping[str, TrainSettings],
+    folder: str,
+    *,
+    resume_from: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Record]:
+    """Train SAEs by name on the contexts of `sequences()` (a fresh iterator per call) and yield what happens.
+
+    One `TrainedSae` each comes last; their folders are `folder`/sae/<name>, checkpoints `folder`/checkpoints/<tokens>. When
+    `should_stop()` turns true a checkpoint is written and the generator ends without them; `resume_from` such a folder goes
+    on exactly there. An SAE whose loss is no longer a number is left out, which the log says; `BadInput("learning_rate")`
+    where none is left. Raises `BadInput` for settings that cannot work.
     """
-    d_in = validate(settings, language)
-    yield Progress(0, settings.tokens, "tokens", "reading the corpus")
-    run = _Run(language, sequences, settings, d_in, Path(folder), resume_from)
+    widths = {name: validate(one, language) for name, one in settings.items()}
+    shared = _shared(settings)
+    yield Progress(0, shared.tokens, "tokens", "reading the corpus")
+    try:
+        run = _Run(language, sequences, settings, widths, Path(folder), resume_from, should_stop)
+    except Interrupted:
+        yield LogLine("Stopped before the first step.")
+        return
     yield LogLine(run.opening())
     written = run.tokens
-    while run.tokens < settings.tokens:
-        if should_stop():
-            if run.tokens > written or written == 0:
-                yield run.checkpoint()
-            yield LogLine(f"Stopped after {run.tokens:,} tokens.")
-            return
-        epoch = run.stream.place.epoch
-        metrics = run.step()
-        if run.stream.place.epoch > epoch:
-            yield LogLine(f"The corpus ended after {run.tokens:,} tokens; it is read again.")
-        if metrics:
-            yield metrics
-            yield run.progress()
-        if (
-            run.tokens // settings.checkpoint_tokens > written // settings.checkpoint_tokens
-            and run.tokens < settings.tokens
-        ):
-            written = run.tokens
-            yield run.checkpoint()
-    yield Progress(settings.tokens, settings.tokens, "tokens", "saving")
-    yield run.finish()
+    try:
+        while not run.over:
+            if should_stop():
+                raise Interrupted
+            yield from run.round()
+            if (
+                run.tokens // shared.checkpoint_tokens > written // shared.checkpoint_tokens
+                and run.tokens < shared.tokens
+            ):
+                yield from run.checkpoint()
+                written = run.tokens
+    except Interrupted:
+        if run.tokens > written or written == 0:
+            yield from run.checkpoint()
+        yield LogLine(f"Stopped after {run.tokens:,} tokens.")
+        return
+    yield Progress(shared.tokens, shared.tokens, "tokens", "saving")
+    yield from run.finish()
 
 
 def latest_checkpoint(folder: str) -> str | None:
@@ -90,184 +100,140 @@ def latest_checkpoint(folder: str) -> str | None:
 
 
 class _Run:
-    """One training run: SAELens's trainer (weights, optimizer, schedules), the stream, and the clock."""
+    """A sweep: its SAEs, the stream that they share, and the clock."""
 
     def __init__(
         self,
         language: Language,
         sequences: Callable[[], Iterator[SequenceRecord]],
-        settings: TrainSettings,
-        d_in: int,
+        settings: Mapping[str, TrainSettings],
+        widths: Mapping[str, int],
         folder: Path,
         resume_from: str | None,
+        should_stop: Callable[[], bool],
     ) -> None:
-        self.settings, self.folder, self.resumed = settings, folder, resume_from
+        self.folder, self.resumed, self.shared = folder, resume_from, _shared(settings)
         state = _resumed(resume_from, settings) if resume_from else {}
-        self.trainer = _trainer(language, settings, d_in)
+        self.lanes = [Lane(name, language, one, widths[name]) for name, one in settings.items()]
         self.seconds = float(state.get("seconds", 0.0))
-        place = Place(*state.get("place", Place()))
-        self.stream = ActivationStream(language, settings.hook, sequences, settings.batch_tokens, settings.seed, place)
-        if resume_from:
-            self.trainer.load_trainer_state(resume_from)
-            self.trainer.sae.load_weights_from_checkpoint(resume_from)
-        else:
-            self._start_at(self.stream.block())
-        self.latest: dict[str, float] = {}
-        self.began, self.began_tokens, self.logged = time.monotonic(), self.tokens, self.tokens
+        self.stream = ActivationStream(
+            language, [one.hook for one in settings.values()], sequences, self.shared.batch_tokens,
+            Place(*state.get("place", Place())), should_stop,
+        )  # fmt: skip
+        for lane in self.lanes:
+            lane.lost = state.get("lost", {}).get(lane.name, "")
+            lane.threshold = state.get("thresholds", {}).get(lane.name)
+            if resume_from and not lane.lost:
+                lane.resume(Path(resume_from, lane.name))
+            elif not resume_from:
+                lane.start_at(self.stream.block(lane.settings.hook, lane.settings.seed))
+        self.began = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return all(lane.over for lane in self.lanes)
 
     @property
     def tokens(self) -> int:
-        return self.trainer.n_training_samples
-
-    @property
-    def scale(self) -> float:
-        scale = self.trainer.activation_scaler.scaling_factor
-        assert scale is not None
-        return scale
+        """Tokens that the SAE which is furthest behind has seen; a lost one counts for nothing."""
+        return min((lane.tokens for lane in self.lanes if not lane.lost), default=self.shared.tokens)
 
     def opening(self) -> str:
-        s = self.settings
+        s, first = self.shared, self.lanes[0]
         start = f"Going on from {self.tokens:,} tokens" if self.resumed else "Training"
+        dead = f"A feature is dead when it did not fire in the last {s.dead_tokens:,} tokens."
+        if len(self.lanes) > 1:
+            hooks = ", ".join(self.stream.hooks)
+            return (
+                f"{start}: {len(self.lanes)} SAEs from one forward pass that reads {hooks}; {s.tokens:,} tokens in batches "
+                f"of {s.batch_tokens:,}. {dead}"
+            )
         return (
             f"{start}: {s.architecture}, {s.width:,} features on {s.hook}, {s.tokens:,} tokens in batches of {s.batch_tokens:,}, "
-            f"learning rate {learning_rate(s):g}, input scale {self.scale:.4g}. "
-            f"A feature is dead when it did not fire in the last {s.dead_tokens:,} tokens."
+            f"learning rate {learning_rate(s):g}, input scale {first.scale:.4g}. {dead}"
         )
 
-    def step(self) -> Metrics | None:
-        """One optimizer step; its metrics where they are due."""
-        trainer = self.trainer
-        output = trainer.step(next(self.stream))
-        trainer.n_frac_active_samples += len(output.sae_in) - self.settings.batch_tokens  # it counts full batches only
-        trainer.n_training_steps += 1
-        trainer.maybe_reset_sparsity()
-        done = self.tokens >= self.settings.tokens
-        if self.tokens - self.logged < self.settings.log_tokens and trainer.n_training_steps > 1 and not done:
-            return None
-        self.logged = self.tokens
-        self.latest = self._measure(output)
-        if not math.isfinite(self.latest["loss"]):
-            raise BadInput(
-                "learning_rate",
-                f"The loss is no longer a number after {self.tokens:,} tokens; "
-                f"use a learning rate below {learning_rate(self.settings):g}.",
-            )
-        return Metrics(self.tokens, self.latest)
+    def round(self) -> Iterator[Record]:
+        """One step of every SAE that is not over, and what is to be told of it."""
+        epoch, told = self.stream.place.epoch, False
+        self.stream.advance()
+        for lane in self.lanes:
+            batch = None if lane.over else self.stream.batch(lane.settings.hook, lane.settings.seed)
+            if batch is None:
+                continue
+            metrics = lane.step(batch)
+            if lane.lost:
+                yield from self._give_up(lane)
+            if metrics:
+                told = True
+                yield metrics
+            if lane.over and not lane.lost:
+                lane.settle(self.stream.block(lane.settings.hook, lane.settings.seed))
+        if self.stream.place.epoch > epoch:
+            yield LogLine(f"The corpus ended after {self.tokens:,} tokens; it is read again.")
+        if told:
+            yield self._progress()
 
-    def progress(self) -> Progress:
-        s, m = self.settings, self.latest
-        note = f"explained variance {m['explained_variance']:.3f}, {m['tokens_per_second']:,.0f} tokens/s"
-        return Progress(min(self.tokens, s.tokens), s.tokens, "tokens", note)
-
-    @torch.no_grad()
-    def _measure(self, output: TrainStepOutput) -> dict[str, float]:
-        """Metrics of one batch, in the units of the model's activations; `loss` is what the optimizer sees."""
-        x, y = output.sae_in, output.sae_out
-        error = (x - y).pow(2).sum(-1).mean().item()
-        variance = (x - x.mean(0)).pow(2).sum(-1).mean().item()
-        elapsed = time.monotonic() - self.began
-        return {
-            "loss": output.loss.item(),
-            "mse": error / self.scale**2,
-            "explained_variance": 1 - error / variance,
-            "l0": (output.feature_acts != 0).sum().item() / len(x),
-            "dead_share": self.trainer.dead_neurons.float().mean().item(),
-            "learning_rate": self.trainer.optimizer.param_groups[0]["lr"],
-            "tokens_per_second": (self.tokens - self.began_tokens) / max(elapsed, 1e-9),
-        }
-
-    @torch.no_grad()
-    def _start_at(self, block: Tensor) -> None:
-        """Scale inputs to a mean norm of sqrt(d_in), and start the decoder's bias at their mean."""
-        scale = math.sqrt(block.shape[1]) / block.norm(dim=-1).mean().item()
-        self.trainer.activation_scaler.scaling_factor = scale
-        self.trainer.sae.b_dec.copy_(block.mean(0) * scale)
-
-    def checkpoint(self) -> Checkpoint:
-        """Write a checkpoint whole or not at all, and drop all but the last two."""
+    def checkpoint(self) -> Iterator[Record]:
+        """Write a checkpoint whole or not at all, and drop all but the last two. What is lost by now is not kept."""
+        for lane in self.lanes:
+            if not lane.lost and not lane.sound():
+                yield from self._give_up(lane)
         target = self.folder / "checkpoints" / f"{self.tokens:012d}"
         target.parent.mkdir(parents=True, exist_ok=True)
         for leftover in target.parent.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-        self.trainer.save_checkpoint(".", base_path=partial)
-        seconds = self.seconds + time.monotonic() - self.began
-        state = {"settings": self.settings._asdict(), "place": list(self.stream.place), "seconds": seconds}
-        (partial / RUN).write_text(json.dumps(state))
+        for lane in self.lanes:
+            if not lane.lost:
+                lane.trainer.save_checkpoint(lane.name or ".", base_path=partial)
+        (partial / RUN).write_text(json.dumps(self._state()))
         replace_folder(partial, target)
         for old in _checkpoints(self.folder)[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
-        return Checkpoint(self.tokens, str(target))
+        yield Checkpoint(self.tokens, str(target))
 
-    @torch.no_grad()
-    def finish(self) -> TrainedSae:
-        """Fold every scale, save the SAE, and say what was measured."""
-        trainer, settings = self.trainer, self.settings
-        sae = trainer.sae
-        if hasattr(sae, "topk_threshold"):
-            sae.topk_threshold.fill_(_batch_threshold(sae, self.stream.block() * self.scale, settings.k))
-        trainer.set_final_sae_metadata()
-        sae.fold_activation_norm_scaling_factor(self.scale)
-        if settings.architecture in ("standard", "gated", "jumprelu"):
-            sae.fold_W_dec_norm()
-        path = self.folder / "sae"
-        digest = save_sae(sae, str(path), trainer.log_feature_sparsity)
-        seconds = self.seconds + time.monotonic() - self.began
-        metrics = self.latest | {"tokens": float(self.tokens), "seconds": seconds}
-        config = settings._asdict() | {"learning_rate": learning_rate(settings)}
-        return TrainedSae(
-            path=str(path),
-            sha256=digest,
-            architecture=settings.architecture,
-            d_in=sae.cfg.d_in,
-            width=settings.width,
-            hook=settings.hook,
-            context_size=settings.context_size,
-            config=config,
-            metrics=metrics,
-        )
+    def finish(self) -> Iterator[Record]:
+        """Every SAE that is not lost."""
+        seconds = self._elapsed()
+        for lane in self.lanes:
+            if not lane.lost:
+                yield lane.finish(self.folder / "sae" / lane.name, seconds)
 
+    def _give_up(self, lane: Lane) -> Iterator[Record]:
+        """Go on without an SAE that came to nothing, unless it was the last."""
+        if all(other.lost for other in self.lanes):
+            raise BadInput("learning_rate", lane.lost)
+        yield LogLine(f"{lane.name} is left out of the sweep. {lane.lost}")
 
-def _trainer(language: Language, settings: TrainSettings, d_in: int) -> SAETrainer[Any, Any]:
-    metadata = {
-        "model_name": language.model.config.name_or_path,
-        "model_revision": language.revision,
-        "hook_name": settings.hook,
-        "context_size": settings.context_size,
-        "prepend_bos": settings.prepend_bos and language.tokenizer.bos_token_id is not None,
-        "exclude_special_tokens": True,
-    }
-    config = sae_config(settings, d_in, metadata)
-    config.device = str(language.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        sae: TrainingSAE[Any] = TrainingSAE.from_dict(config.to_dict())
-    count = steps(settings)
-    trainer_config = SAETrainerConfig(
-        total_training_samples=settings.tokens,
-        train_batch_size_samples=settings.batch_tokens,
-        lr=learning_rate(settings),
-        lr_end=learning_rate(settings) / 10,
-        lr_warm_up_steps=int(count * WARM_UP),
-        lr_decay_steps=int(count * DECAY),
-        device=str(language.device),
-        dead_feature_window=max(1, settings.dead_tokens // settings.batch_tokens),
-        feature_sampling_window=max(1, count // 4),
-    )
-    return SAETrainer(trainer_config, sae, data_provider=iter(()))
+    def _progress(self) -> Progress:
+        known = [lane.latest for lane in self.lanes if lane.latest and not lane.lost]
+        least, most = (end(m["explained_variance"] for m in known) for end in (min, max))
+        variance = f"{least:.3f}" if len(known) == 1 else f"{least:.3f} to {most:.3f}"
+        speed = min(m["tokens_per_second"] for m in known)
+        note = f"explained variance {variance}, {speed:,.0f} tokens/s"
+        return Progress(min(self.tokens, self.shared.tokens), self.shared.tokens, "tokens", note)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "settings": {lane.name: lane.settings._asdict() for lane in self.lanes},
+            "place": list(self.stream.place),
+            "seconds": self._elapsed(),
+            "lost": {lane.name: lane.lost for lane in self.lanes if lane.lost},
+            "thresholds": {lane.name: lane.threshold for lane in self.lanes if lane.threshold is not None},
+        }
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.began
 
 
-def _batch_threshold(sae: TrainingSAE[Any], block: Tensor, k: int, batch: int = 2048) -> float:
-    """The activation that on average k features per token exceed: what BatchTopK's inference form uses as its threshold.
-
-    Measured with the final weights on the last block. SAELens's own running mean starts from 0 and lags the weights, which
-    leaves far too many features active after a short run.
-    """
-    thresholds = []
-    for part in block.split(batch):
-        _, before = sae.encode_with_hidden_pre(part)
-        thresholds.append(before.flatten().topk(k * len(part), sorted=False).values.min().clamp(min=0).item())
-    return sum(thresholds) / len(thresholds)
+def _shared(settings: Mapping[str, TrainSettings]) -> TrainSettings:
+    """The settings of any of them, once they agree on what they share. Raises `BadInput` naming what differs."""
+    first, *others = settings.values()
+    for field in SHARED:
+        if any(getattr(other, field) != getattr(first, field) for other in others):
+            raise BadInput(field, f"The SAEs of a sweep share one forward pass, so they share {field}.")
+    return first
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -275,16 +241,24 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.name.isdigit()) if parent.is_dir() else []
 
 
-def _resumed(checkpoint: str, settings: TrainSettings) -> dict[str, Any]:
+def _resumed(checkpoint: str, settings: Mapping[str, TrainSettings]) -> dict[str, Any]:
     """What a checkpoint stored; refused where it was made with other settings."""
     try:
         state: dict[str, Any] = json.loads((Path(checkpoint) / RUN).read_text())
-    except (OSError, ValueError) as error:
+        made = {name: TrainSettings._field_defaults | one for name, one in state["settings"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput("resume_from", f"{checkpoint} is not a checkpoint of a training run.") from error
+    if set(made) != set(settings):
+        raise BadInput("resume_from", f"{checkpoint} was made with other SAEs: {', '.join(sorted(made))}.")
     free = {"checkpoint_tokens", "log_tokens"}
-    fixed = {name: value for name, value in settings._asdict().items() if name not in free}
-    made_with = TrainSettings._field_defaults | state["settings"]
-    differing = [name for name, value in fixed.items() if made_with.get(name) != value]
+    differing = sorted(
+        {
+            name
+            for which, one in settings.items()
+            for name, value in one._asdict().items()
+            if name not in free and made[which].get(name) != value
+        }
+    )
     if differing:
         raise BadInput("resume_from", f"{checkpoint} was made with another {', '.join(differing)}.")
     return state

@@ -134,7 +134,8 @@ class FeatureRecord(NamedTuple):
 class FeatureRange(NamedTuple):
     """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need.
 
-    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended.
+    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended. `readout` says
+    how their logits were made.
     """
 
     start: int
@@ -142,6 +143,25 @@ class FeatureRange(NamedTuple):
     tokens: int
     features: list[FeatureRecord]
     sequences: list[SequenceRecord]
+    readout: "ReadoutRecord | None" = None
+
+
+class ReadoutRecord(NamedTuple):
+    """How logit effects were made for a model: through which norm, and which rows of the unembedding were left out and why.
+
+    `norm` is the class of the final norm, empty where there is none; `centred` whether it subtracts the mean; `gain_low` and
+    `gain_high` are the ends of its gain. `through` names what stands between the SAE's output and the residual stream.
+    """
+
+    norm: str
+    centred: bool
+    gain_low: float
+    gain_high: float
+    through: str
+    rows: int
+    special: int
+    unused: int
+    fallback: int
 
 
 class TrainedSae(NamedTuple):

@@ -14,7 +14,7 @@ from tests.workers import planted
 from workers.pipeline import logits
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language
-from workers.pipeline.logits import masked_tokens, readout, to_residual
+from workers.pipeline.logits import masked_tokens, readout, readout_record, to_residual
 
 SHAPES = {
     "llama": {"intermediate_size": 32, "num_key_value_heads": 2},
@@ -107,6 +107,17 @@ def test_a_direction_without_effect_fills_one_bin() -> None:
 def test_special_unused_and_fallback_rows_are_masked() -> None:
     masked = masked_tokens(planted.language())
     assert masked.nonzero()[:, 0].tolist() == [0, 1, 2, 3, 60, 61, 62, 63]
+
+
+def test_the_record_counts_masked_rows_by_reason_and_names_the_norm() -> None:
+    language = planted.language()
+    lens = readout(language.model, masked_tokens(language))
+    record = readout_record(language, lens, "blocks.0.hook_resid_post")
+    assert (record.rows, record.special, record.unused, record.fallback) == (64, 2, 5, 1)
+    assert record.rows - len(lens.kept) == record.special + record.unused + record.fallback
+    assert (record.norm, record.centred, record.through) == ("LlamaRMSNorm", False, "")
+    assert (record.gain_low, record.gain_high) == (float(lens.gain.min()), float(lens.gain.max()))
+    assert readout_record(language, lens, "blocks.0.attn.hook_z").through == "attention's output projection"
 
 
 @pytest.mark.parametrize(

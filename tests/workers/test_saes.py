@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import resolve
 from workers.pipeline.sae_folder import CONFIG, SCALER, WEIGHTS
-from workers.pipeline.saes import content_hash, load_sae, require_fit, save_sae
+from workers.pipeline.saes import content_hash, inference_form, load_sae, own_norms, require_fit, save_sae
 
 SPECIFIC = {
     "topk": {"k": 4},
@@ -98,6 +98,17 @@ def test_saving_replaces_what_was_there_and_leaves_nothing_else(tmp_path):
     save_sae(sae, str(tmp_path / "sae"))
     assert [path.name for path in tmp_path.iterdir()] == ["sae"]
     assert sorted(path.name for path in (tmp_path / "sae").iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_the_norms_that_are_folded_away_are_kept(tmp_path):
+    sae = training_sae("standard")
+    sae.fold_activation_norm_scaling_factor(SCALE)
+    save_sae(sae, str(tmp_path / "sae"))
+    loaded = load_sae(str(tmp_path / "sae"))
+    torch.testing.assert_close(own_norms(loaded), torch.linspace(0.2, 3, 48) / SCALE)
+    assert "own_norms" not in loaded.state_dict()
+    again = inference_form(training_sae("topk"))  # not loaded: its norms are those of its rows
+    assert torch.equal(own_norms(again), again.W_dec.norm(dim=1))
 
 
 def test_a_topk_that_chose_without_decoder_norms_keeps_its_choice(tmp_path):

@@ -12,9 +12,10 @@ from features.records import ExampleRecord, FeatureRange, FeatureRecord, Sequenc
 from workers.pipeline.examples import Best, Entries, unpack_payload
 from workers.pipeline.histograms import BINS, band_edges, power_of_two
 from workers.pipeline.language import Language
-from workers.pipeline.logits import LogitTable, masked_tokens, readout, to_residual
+from workers.pipeline.logits import LogitTable, masked_tokens, readout, readout_record, to_residual
 from workers.pipeline.neighbors import encoder_decoder_cosine, nearest
 from workers.pipeline.ordering import LOW, pair
+from workers.pipeline.saes import own_norms
 from workers.pipeline.tally import GRID, Tally
 
 
@@ -31,6 +32,7 @@ class Chosen(NamedTuple):
 def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first: int = 0) -> Iterator[FeatureRange]:
     """Yield every feature of `sae` from `first` on, in order, in ranges with the sequences that their examples need."""
     lens = readout(language.model, masked_tokens(language))
+    logits_by = readout_record(language, lens, hook)
     decoder, settings = sae.W_dec.detach(), tally.settings
     stored = [column.cpu().numpy() for column in tally.stored()]
     for start in range(first, len(decoder), settings.features_per_range):
@@ -49,7 +51,7 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first:
         records = [FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
         sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
-        yield FeatureRange(start, stop, tally.tokens, records, sequences)
+        yield FeatureRange(start, stop, tally.tokens, records, sequences, logits_by)
 
 
 def choose(tally: Tally, start: int, stop: int) -> Chosen:
@@ -137,7 +139,7 @@ def _geometry(sae: SAE, tally: Tally, start: int, stop: int) -> dict[str, list[A
         "nearest": indices.tolist(),
         "nearest_cosines": cosines.tolist(),
         "nearest_both": both.tolist(),
-        "decoder_norm": decoder[start:stop].norm(dim=1).tolist(),
+        "decoder_norm": own_norms(sae)[start:stop].tolist(),
         "encoder_decoder_cosine": agreement.tolist(),
     }
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from features.records import ReadoutRecord
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import MLP_IN, resolve
 from workers.pipeline.language import Language
@@ -34,6 +35,7 @@ PLACEHOLDER = re.compile(
     r"[<\[|]+(unused|reserved|extra_id|extra_token|pad|dummy|special_token)[\w|]*[>\]|]+", re.IGNORECASE
 )
 FALLBACK = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+KEPT, SPECIAL, UNUSED, BYTE = range(4)
 
 
 class LogitTable(NamedTuple):
@@ -138,13 +140,35 @@ def to_residual(
 
 def masked_tokens(language: Language) -> Bool[Tensor, " vocabulary"]:
     """Which rows of the unembedding are special, unused (placeholders, rows without a token) or byte fallbacks."""
+    return _reasons(language) != KEPT
+
+
+def readout_record(language: Language, lens: Readout, hook: str) -> ReadoutRecord:
+    """How `lens` makes the logits of directions written at `hook`, for the pages that show them."""
+    norm = _final_norm(language.model, lens.unembedding.shape[1])
+    counts = torch.bincount(_reasons(language), minlength=4).tolist()
+    return ReadoutRecord(
+        norm=type(norm).__name__ if norm is not None else "",
+        centred=lens.centred,
+        gain_low=lens.gain.min().item(),
+        gain_high=lens.gain.max().item(),
+        through="attention's output projection" if hook.endswith("attn.hook_z") else "",
+        rows=len(lens.unembedding),
+        special=counts[SPECIAL],
+        unused=counts[UNUSED],
+        fallback=counts[BYTE],
+    )
+
+
+def _reasons(language: Language) -> Int64[Tensor, " vocabulary"]:
+    """For each row of the unembedding why it is masked: `KEPT`, `SPECIAL`, `UNUSED` or `BYTE`; special goes before others."""
     rows = language.model.get_output_embeddings().weight.shape[0]
-    masked = torch.ones(rows, dtype=torch.bool)
+    reasons = torch.full((rows,), UNUSED)
     for text, token_id in language.tokenizer.get_vocab().items():
         if token_id < rows:
-            masked[token_id] = bool(PLACEHOLDER.fullmatch(text) or FALLBACK.fullmatch(text))
-    masked[language.special_ids.cpu()] = True
-    return masked
+            reasons[token_id] = UNUSED if PLACEHOLDER.fullmatch(text) else BYTE if FALLBACK.fullmatch(text) else KEPT
+    reasons[language.special_ids.cpu()] = SPECIAL
+    return reasons
 
 
 def _final_norm(model: PreTrainedModel, width: int) -> nn.Module | None:

@@ -6,6 +6,7 @@ SAE was trained, so that numbers of different features and SAEs compare:
 - an input scale (`expected_average_only_in`) or whitening is multiplied into the weights; a training checkpoint keeps it
   in a file of its own, and without that file the SAE is refused, since it would silently run on the wrong scale;
 - decoder norms are folded into the encoder (and thresholds), except for a TopK that chose its features without them;
+  `own_norms` keeps them;
 - BatchTopK checkpoints become the JumpReLU that they are at inference.
 
 `layer_norm` and `constant_norm_rescale` act per token and stay in the SAE, whose activations are then in units of the
@@ -186,7 +187,13 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         )
 
 
+def own_norms(sae: SAE[Any]) -> Float[Tensor, " d_sae"]:
+    """Length of each decoder row as the SAE was saved, in the model's units; `load_sae` folds it, so the rows have length 1."""
+    return sae.own_norms if hasattr(sae, "own_norms") else sae.W_dec.detach().float().norm(dim=1)
+
+
 def _fold_decoder_norm(sae: SAE[Any]) -> None:
+    sae.register_buffer("own_norms", own_norms(sae), persistent=False)
     try:
         sae.fold_W_dec_norm()
     except NotImplementedError:  # a TopK trained without decoder norms: folding would change which features it picks

@@ -7,10 +7,11 @@ from typing import Any
 from features import hooks
 from features.kinds import KINDS
 from features.models import Corpus, Job, LanguageModel, Sae
+from features.several import split
 
 FEATURES_PER_DIMENSION = 8
 CONTEXT = 128
-SUGGESTED = re.compile(r"\d+-(res-pre|res|mlp|att|z)-[a-z]+(-\d+)?")
+SUGGESTED = re.compile(r"(\d+-(res-pre|res|mlp-in|mlp|att|z)(-[a-z]+)?|[a-z]+)(-\d+)?")
 """A slug of this form follows the hook and the architecture; one that a person wrote stays."""
 
 
@@ -33,14 +34,16 @@ def _for_model(found: dict[str, Any], given: Mapping[str, str]) -> None:
     if model is None:
         return
     found["model"] = found["model"] or model.slug
-    if found["hook"] not in model.hooks:
-        found["hook"] = hooks.middle(model.hooks)
+    read = [hook for hook in split(found["hook"] or "") if hook in model.hooks] or [hooks.middle(model.hooks)]
+    found["hook"] = ",".join(read)
     if not given.get("width"):
         found["width"] = FEATURES_PER_DIMENSION * model.d_model
     if not given.get("context_size"):
         found["context_size"] = min(CONTEXT, model.context_size)
     if not found["slug"] or SUGGESTED.fullmatch(found["slug"]):
-        found["slug"] = _free(model, f"{hooks.read(found['hook']).short}-{found['architecture']}"[:58])
+        common = [hooks.read(read[0]).short] if len(read) == 1 else []
+        common += split(found["architecture"]) if len(split(found["architecture"])) == 1 else []
+        found["slug"] = _free(model, "-".join(common or ["sweep"])[:58])
 
 
 def _free(model: LanguageModel, slug: str) -> str:

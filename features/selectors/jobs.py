@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import Cast, Mod, RowNumber
 
+from features import sweeps
 from features.models import Job, JobEvent, Sae
 
 LOG_LINES = 200
@@ -87,7 +88,7 @@ def chain(pk: int) -> list[Job]:
 
 def rival(job: Job) -> Job | None:
     """The earlier job whose SAE on the same hook explained the most variance at the end of its training."""
-    if job.kind != "train_sae":
+    if job.kind != "train_sae" or len(sweeps.members(job.params)) > 1:
         return None
     same = Sae.objects.filter(model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk)
     measured = same.filter(training_metrics__explained_variance__isnull=False)

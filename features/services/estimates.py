@@ -3,7 +3,8 @@
 Per token, with P parameters and N layers of the model, a hook in layer L, and an SAE of `width` features on `d` numbers:
 
     forward to the hook      2 P (L + 1) / N        a multiplication and an addition per parameter on the way
-    train_sae                forward + 12 d width   encode and decode are 4 d width; the way back costs twice as much
+    train_sae                forward + 12 d width   encode and decode are 4 d width; the way back costs twice as much;
+                                                    in a sweep: forward to its deepest hook, and the sum of its widths
     compute_dashboards       forward + 2 d width    encode only
     evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the reconstruction, and with zeros at the hook
 
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from features import hooks
+from features import hooks, sweeps
 from features.models import Job, LanguageModel, Sae
 
 ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10}
@@ -92,7 +93,9 @@ def _shape(params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes:
     if sae:
         return _Shape(sae.model, sae.hook, sae.d_in, sae.width)
     if model and params.get("hook") and params.get("width"):
-        return _Shape(model, params["hook"], model.d_model, params["width"])
+        sweep = list(sweeps.members(params).values())
+        deepest = max((one["hook"] for one in sweep), key=lambda hook: hooks.read(hook).layer or 0)
+        return _Shape(model, deepest, model.d_model, sum(one["width"] for one in sweep))
     return None
 
 

@@ -1,0 +1,68 @@
+"""How much memory training will take, before it is queued, and whether a worker has it.
+
+model            parameters x bytes of a number as the worker holds it (4 on a CPU, where half precision runs as float32)
+each SAE         its numbers x 16 bytes: weight, gradient, and Adam's two means, in float32
+one step         batch x (6 width + 6 d) x 4 bytes, of the widest SAE: activations before and after the nonlinearity,
+                 the gradients of both, masks, inputs and reconstructions; SAEs take their steps one after the other
+block            16 batches x d x 4 bytes per hook, twice while it is put together
+forward pass     32 contexts x (10 d_model + contexts x heads' share) numbers, which is left out below: it is small beside these
+everything else  0.7 GiB: Python, torch, the tokenizer, the corpus's buffer
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from features import sweeps
+from features.models import LanguageModel, Worker
+
+BATCH, BLOCK_BATCHES, NUMBER = 2048, 16, 4
+EVERYTHING_ELSE = 700 * 2**20
+HEARD_OF = timedelta(minutes=2)
+"""A worker that was silent for longer says nothing about what there is now."""
+
+
+class Memory(NamedTuple):
+    """Bytes that training takes, by what takes them."""
+
+    model: int
+    saes: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it, with what every worker takes."""
+        return self.model + self.saes + self.activations + EVERYTHING_ELSE
+
+
+def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
+    """What a `train_sae` job of valid params will take; hooks are taken to be as wide as the model's residual stream."""
+    sweep, d = list(sweeps.members(params).values()), model.d_model
+    widths = [int(one["width"]) for one in sweep]
+    saes = sum(16 * (2 * d * width + 4 * width + d) for width in widths)
+    step = BATCH * 6 * (max(widths) + d) * NUMBER
+    block = 2 * BLOCK_BATCHES * BATCH * d * NUMBER * len({one["hook"] for one in sweep})
+    return Memory(model.parameters * NUMBER, saes, step + block)
+
+
+def refusal(params: Mapping[str, Any], model: LanguageModel, queue: str) -> str:
+    """Why no worker of `queue` could train this, as a sentence; empty where one could, or none told of itself lately."""
+    seen = Worker.objects.filter(queues__contains=[queue], left=None, seen__gt=timezone.now() - HEARD_OF)
+    largest = max(seen, key=lambda worker: worker.device_memory or worker.memory, default=None)
+    if largest is None:
+        return ""
+    there, need = largest.device_memory or largest.memory, needed(params, model)
+    if need.total <= there:
+        return ""
+    return (
+        f"This would take about {gib(need.total)} (SAEs with gradients and optimizer {gib(need.saes)}, activations "
+        f"{gib(need.activations)}, the model {gib(need.model)}), and the largest worker of “{queue}”, {largest.name}, has "
+        f"{gib(there)}. Choose fewer features, or fewer SAEs at once."
+    )
+
+
+def gib(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / 2**30:,.1f} GiB"

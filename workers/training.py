@@ -1,0 +1,85 @@
+"""Training jobs: from params to SAEs with their rows, through checkpoints that outlive the job."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from features import jobs, sweeps
+from features.models import Corpus, Job, LanguageModel
+from features.records import TrainedSae
+from features.services import catalog as writing
+from workers import artifacts, inputs, resident
+from workers.pipeline.train import TrainSettings, train, train_sweep
+from workers.running import Work
+
+TAKEN = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed", "dead_tokens")
+
+
+def train_sae(work: Work) -> None:
+    """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows all at once."""
+    model, corpus = inputs.model(work), inputs.corpus(work)
+    language = resident.language(model)
+    sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(work.params).items()}
+    first = next(iter(sweep.values()))
+    stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)
+    options: dict[str, Any] = {"resume_from": _resume(work), "should_stop": work.should_stop}
+    if len(sweep) > 1:
+        records = train_sweep(language, stream, sweep, str(work.folder), **options)
+    else:
+        records = train(language, stream, first, str(work.folder), **options)
+    trained = {record.name or work.params["slug"]: record for record in work.results(records)}
+    kept = {slug: _kept(model, slug, record) for slug, record in trained.items()}
+    with transaction.atomic():
+        rows = _written(work, model, corpus, trained, kept)
+        _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
+        jobs.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
+    for name in {f"jobs/{work.job.pk}", work.job.checkpoint or f"jobs/{work.job.pk}"}:
+        artifacts.remove(name)
+
+
+def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
+    """The params of one SAE as the pipeline takes them; ten checkpoints, at most a million tokens apart."""
+    given: dict[str, Any] = {name: params[name] for name in TAKEN if params.get(name) is not None}
+    given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = params.get("sparsity")
+    every = min(max(params["tokens"] // 10, 10_000), 1_000_000)
+    return TrainSettings(**given, prepend_bos=corpus.begins_with_bos(True), checkpoint_tokens=every)
+
+
+def _resume(work: Work) -> str | None:
+    if not work.job.checkpoint:
+        return None
+    folder = artifacts.get(work.job.checkpoint, work.folder / "resume")
+    work.say(f"Resuming from {work.job.checkpoint}.")
+    return str(folder)
+
+
+def _kept(model: LanguageModel, slug: str, record: TrainedSae) -> str:
+    """Where the weights lie from now on."""
+    return artifacts.put(Path(record.path), f"saes/{model.slug}/{slug}-{record.sha256[:12]}")
+
+
+def _written(
+    work: Work, model: LanguageModel, corpus: Corpus, trained: dict[str, TrainedSae], kept: dict[str, str]
+) -> list[str]:
+    """The rows of the SAEs, as MODEL/SLUG."""
+    rows = (writing.add_sae(model, slug, record, kept[slug], corpus, work.job) for slug, record in trained.items())
+    return [str(row) for row in rows]
+
+
+def _spare_the_lost(job: Job, lost: list[str]) -> None:
+    """What was to follow for SAEs that came to nothing is cancelled, or goes on with the others."""
+    if not lost:
+        return
+    following = Job.objects.filter(state=Job.State.WAITING, after=job) | Job.objects.filter(
+        state=Job.State.WAITING, after__after=job
+    )
+    for follower in following:
+        asked = str(follower.params.get("sae", "")).split()
+        left = [path for path in asked if path not in lost]
+        if not left:
+            jobs.cancel(follower.pk)
+        elif left != asked:
+            Job.objects.filter(pk=follower.pk).update(params={**follower.params, "sae": " ".join(left)})
+            jobs.log(follower, f"Left out, because their training came to nothing: {', '.join(lost)}.")

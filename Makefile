@@ -5,7 +5,7 @@ export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test lint types format bench lock clean
+.PHONY: help setup run test lint types format bench faults lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,7 +19,7 @@ run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=
 test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
 	@sh scripts/browser.sh
 	$(MAKE) --no-print-directory lint types
-	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/benchmarks
+	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
 	$(PYTEST) tests/workers
 	$(PYTEST) tests/e2e
 
@@ -39,6 +39,9 @@ format: setup ## Put code and templates into shape
 
 bench: setup ## Measure; the figures go to the terminal
 	@$(BIN)/python -m tests.benchmarks
+
+faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1); about six minutes a round
+	ROUNDS=$(or $(ROUNDS),1) $(PYTEST) tests/faults
 
 # No hosts and no local versions go into the locks: they must install from any index.
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --no-header \

@@ -60,13 +60,20 @@ def ensure(var: Path) -> None:
         var.mkdir(parents=True, exist_ok=True)
         users = (var / "postgres.users").open("ab")
         fcntl.flock(users, fcntl.LOCK_SH)  # waits here while a keeper stops the server
-        with (var / "postgres.start").open("ab") as start:
-            fcntl.flock(start, fcntl.LOCK_EX)
-            if not _locked(var / "postgres.keeper"):
-                _start_keeper(var)
+        revive(var)
     except OSError as error:
         raise DatabaseFailed(f"cannot start the database in {var}: {error.strerror}.") from error
     _held[var] = users
+
+
+def revive(var: Path) -> bool:
+    """Start the keeper where none runs; True where that was so. For who uses the server. Raises `DatabaseFailed`."""
+    with (var / "postgres.start").open("ab") as start:
+        fcntl.flock(start, fcntl.LOCK_EX)  # first: asking for the keeper's lock would be in the way of one that starts
+        if _locked(var / "postgres.keeper"):
+            return False
+        _start_keeper(var)
+        return True
 
 
 def release(var: Path, wait: float = 10.0) -> bool:

@@ -33,6 +33,13 @@ HTTPS = env.flag("FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTP
 DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
 DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
 DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
+HANG_MINUTES = env.number(
+    "FEATURESCOPE_HANG_MINUTES",
+    30,
+    "A worker whose job gives no sign of life for so long ends itself.",
+    low=1,
+    high=10_000,
+)
 SIGNUP = env.flag("FEATURESCOPE_SIGNUP", True, "0 closes sign-up: an admin makes the accounts.")
 SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
 SUPERUSER_PASSWORD = env.text(

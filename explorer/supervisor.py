@@ -53,6 +53,10 @@ class Child:
         """Whether it runs."""
         return self.process is not None and self.process.poll() is None
 
+    def lived(self) -> float:
+        """Seconds since it was started last."""
+        return time.monotonic() - self.started
+
     def signal(self, sign: signal.Signals) -> None:
         """Send a signal to its whole group."""
         if self.process and self.alive():
@@ -100,8 +104,7 @@ class Supervisor:
                     child.process.wait()
 
     def _note_death(self, child: Child, code: int) -> None:
-        lived = time.monotonic() - child.started
-        child.deaths = 0 if lived > HEALTHY_AFTER else child.deaths + 1
+        child.deaths = 0 if child.lived() > HEALTHY_AFTER else child.deaths + 1
         pause = min(2.0 ** (child.deaths - 1), LONGEST_PAUSE) if child.deaths else 0.0
         child.again_at, child.process = time.monotonic() + pause, None
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -22,11 +22,11 @@ from django.db import Error, close_old_connections, connection
 from django.db import OperationalError as DatabaseBusy
 
 from features import jobs
-from features.kinds import KINDS
+from features.kinds import EVERY
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
-from workers import artifacts, devices, reaper
+from workers import artifacts, devices, leftovers, reaper
 from workers.pipeline.errors import BadInput, Unavailable
 
 HEARTBEAT_SECONDS = 2.0
@@ -39,17 +39,24 @@ class Stopped(Exception):
 
 
 class Heart(threading.Thread):
-    """Renews the lease from a thread of its own; learns of requests to cancel and of a lost lease."""
+    """Renews the lease from a thread of its own; learns of requests to cancel and of a lost lease.
+
+    It beats for work that lives, not for a process that exists: where the work gave no sign of life for too long, the
+    process ends, and the job goes on from its checkpoint elsewhere.
+    """
 
     def __init__(self, job: Job) -> None:
         super().__init__(daemon=True, name=f"heart of job {job.pk}")
         self.job = job
         self.cancelled = self.lost = False
+        self.life = time.monotonic()
         self._over = threading.Event()
 
     def run(self) -> None:
         """Beat until told to stop."""
         while not self._over.wait(HEARTBEAT_SECONDS):
+            if time.monotonic() - self.life > settings.HANG_MINUTES * 60:
+                self._end_process()
             try:
                 self.cancelled = jobs.heartbeat(self.job)
             except jobs.LostJob:
@@ -58,6 +65,12 @@ class Heart(threading.Thread):
                 log.warning("heartbeat of job %s: %s", self.job.pk, error)
                 close_old_connections()
         connection.close()
+
+    def _end_process(self) -> None:
+        with contextlib.suppress(Error):
+            jobs.log(self.job, f"No sign of life for {settings.HANG_MINUTES} min: its worker ends itself.")
+        log.error("job %s gives no sign of life: this worker ends", self.job.pk)
+        os._exit(1)  # what hangs cannot be asked to end
 
     def __enter__(self) -> Self:
         self.start()
@@ -79,7 +92,8 @@ class Work:
         self._told = 0.0
 
     def should_stop(self) -> bool:
-        """Whether a person cancelled, the lease is lost, or this worker was told to go."""
+        """Whether a person cancelled, the lease is lost, or this worker was told to go. To ask is a sign of life."""
+        self._heart.life = time.monotonic()
         return self._heart.cancelled or self._heart.lost or _told_to_go()
 
     def results(self, records: Iterable[Any]) -> Iterator[Any]:
@@ -88,6 +102,7 @@ class Work:
         Raises `Stopped` where the pipeline ended because it was asked to.
         """
         for record in records:
+            self._heart.life = time.monotonic()
             match record:
                 case Progress():
                     self._tell(record)
@@ -177,15 +192,7 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
-    _forget_checkpoints(job)
-
-
-def _forget_checkpoints(job: Job) -> None:
-    """Nothing goes on from where a cancelled or failed job stood: running it again makes a new one."""
-    try:
-        artifacts.remove(f"jobs/{job.pk}")
-    except OSError as error:
-        log.warning("checkpoints of job %s stay: %s", job.pk, error)
+    leftovers.clear()  # nothing goes on from where a cancelled or failed job stood: running it again makes a new one
 
 
 def _told_to_go() -> bool:
@@ -207,7 +214,7 @@ def environment() -> dict[str, str]:
 
 def _field_of(job: Job, field: str) -> str:
     """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is the job's `corpus`."""
-    fields = KINDS[job.kind].base_fields
+    fields = EVERY[job.kind].base_fields
     if field in fields:
         return field
     stands_for = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")

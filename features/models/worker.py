@@ -1,5 +1,7 @@
 """A worker process, as it last told of itself."""
 
+import socket
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
@@ -22,6 +24,16 @@ class Worker(models.Model):
 
     class Meta:
         ordering = ["name"]
+
+    @property
+    def pid(self) -> int:
+        """The number of the process on its machine."""
+        return int(self.name.rpartition(":")[2])
+
+    @property
+    def here(self) -> bool:
+        """Whether its machine is this one."""
+        return self.name.rpartition(":")[0] == socket.gethostname()
 
     def __str__(self) -> str:
         return self.name

@@ -10,6 +10,8 @@ from features.models import Job, Worker
 
 SILENT_AFTER = timedelta(seconds=20)
 """A worker tells of itself every few seconds; after so long without a word it is taken for dead."""
+MUTE_AFTER = timedelta(seconds=90)
+"""After so long a process that still exists is ended: nothing that it does in earnest keeps all its threads from running."""
 
 
 class WorkerView(NamedTuple):
@@ -23,6 +25,11 @@ class WorkerView(NamedTuple):
     def listening(self) -> bool:
         """Whether it would take a job."""
         return self.state in {"working", "idle"}
+
+    @property
+    def mute(self) -> bool:
+        """Whether it stopped speaking so long ago that it hangs, if it exists."""
+        return self.state == "silent" and timezone.now() - self.worker.seen > MUTE_AFTER
 
 
 class QueueView(NamedTuple):

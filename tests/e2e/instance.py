@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import psycopg
 from psycopg.rows import dict_row
 
@@ -94,6 +95,20 @@ class Instance:
 
     def job(self, pk: int) -> dict[str, Any]:
         return self.rows("SELECT * FROM features_job WHERE id = %s", pk)[0]
+
+    def processes(self, word: str = "") -> list[psutil.Process]:
+        """Every process that works on this instance's folder, by its environment or arguments; `word` is in its command."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                command = " ".join(process.cmdline())
+                mine = process.environ().get("FEATURESCOPE_VAR") == str(self.var) or str(self.var) in command
+                living = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+                if mine and living and word in command:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
 
     def stop(self, keep: bool = False) -> None:
         """Press Ctrl-C and wait for the end; the folder goes unless it is to be kept."""

@@ -30,19 +30,6 @@ def up():
     shutil.rmtree(running.folder, ignore_errors=True)
 
 
-def children(var) -> list[psutil.Process]:
-    """Every process that works on this folder, by its environment or its arguments."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            mine = process.environ().get("FEATURESCOPE_VAR") == str(var) or str(var) in " ".join(process.cmdline())
-            if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 def refused(var, **environment) -> str:
     """What a start says that must not succeed."""
     done = subprocess.run(
@@ -83,7 +70,7 @@ def test_the_first_admins_password_is_printed_once_and_kept_as_a_hash(up):
 
 
 def test_it_listens_on_loopback_only(up):
-    web = next(process for process in children(up.var) if "uvicorn" in process.cmdline())
+    web = next(process for process in up.processes() if "uvicorn" in process.cmdline())
     assert {connection.laddr.ip for connection in web.net_connections() if connection.status == "LISTEN"} == {
         "127.0.0.1"
     }
@@ -99,7 +86,7 @@ def test_a_second_start_on_the_same_data_is_refused(up):
 
 def test_a_killed_worker_is_started_again_and_that_is_said(up):
     def worker() -> psutil.Process | None:
-        return next((p for p in children(up.var) if "celery" in p.cmdline() and "jobs" in p.cmdline()), None)
+        return next((p for p in up.processes() if "celery" in p.cmdline() and "jobs" in p.cmdline()), None)
 
     before = wait_for(worker, 20, "the worker")
     before.kill()
@@ -118,7 +105,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_is_quick_and_keeps_everythi
     up.stop(keep=True)
     assert up.process.returncode == 0
     assert up.output.read_text().endswith("Stopped.\n")
-    assert children(up.var) == []
+    assert up.processes() == []
     up.start()
     text = up.output.read_text()
     took = float(re.search(r"ready in ([\d.]+) s", text)[1])
@@ -130,10 +117,10 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_is_quick_and_keeps_everythi
 def test_a_kill_of_the_parent_leaves_no_child_and_the_next_start_works(up):
     up.process.kill()
     up.process.wait()
-    wait_for(lambda: not children(up.var), 20, "the end of every child")
+    wait_for(lambda: not up.processes(), 20, "the end of every child")
     up.start()
     up.stop(keep=True)
-    assert children(up.var) == []
+    assert up.processes() == []
 
 
 def test_a_port_in_use_is_one_sentence_and_starts_nothing(tmp_path):

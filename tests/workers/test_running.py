@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,3 +196,20 @@ def test_what_may_pass_is_tried_again_and_keeps_its_checkpoints(run, error):
     assert job.state == "queued"
     assert job.not_before is not None
     assert "Trying again in 10 s." in job.events.order_by("id").last().data["note"]
+
+
+def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(running.os, "_exit", lambda code: ended.set())
+    settings.HANG_MINUTES = 0.2 / 60
+
+    def work(w: running.Work) -> None:
+        for _ in range(8):
+            time.sleep(0.1)
+            w.should_stop()
+        assert not ended.is_set()
+        assert ended.wait(5)
+        jobs.finish(w.job, {})
+
+    log = [e.data.get("text", "") for e in run(work).events.all()]
+    assert any(text.startswith("No sign of life") for text in log)

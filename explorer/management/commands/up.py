@@ -13,14 +13,16 @@ import psutil
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, connections
+from django.db import DatabaseError, OperationalError, connections
 
 from explorer import broker, celery, embedded, preflight
 from explorer.models import User
-from explorer.supervisor import Child, Supervisor
+from explorer.supervisor import HEALTHY_AFTER, Child, Supervisor
+from features.selectors import workers as reading
 
 READY_SECONDS = 180
 """Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
+WATCH_SECONDS = 3.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell starts what is in its background deaf to the first
 
 
@@ -62,9 +64,29 @@ class Command(BaseCommand):
         supervisor.start()
         self._await_website(supervisor)
         self._greet()
+        watched = time.monotonic()
         while True:
             time.sleep(0.2)
             supervisor.look()
+            if time.monotonic() - watched > WATCH_SECONDS:
+                self._watch(supervisor)
+                watched = time.monotonic()
+
+    def _watch(self, supervisor: Supervisor) -> None:
+        """Start the database again where its keeper was killed too, and end workers that live but do not speak."""
+        try:
+            if settings.DATABASE_IS_EMBEDDED and embedded.revive(settings.VAR):
+                self._say("The database was killed; it runs again.")
+            silent = {view.worker.pid for view in reading.workers() if view.mute and view.worker.here}
+        except (embedded.DatabaseFailed, DatabaseError) as error:
+            self._say(f"The database does not answer: {str(error).strip()}")
+            return
+        finally:
+            connections.close_all()
+        for child in supervisor.children:
+            if child.process and child.alive() and child.process.pid in silent and child.lived() > HEALTHY_AFTER:
+                self._say(f"{child.name} does not speak any more; ending it.")
+                child.signal(signal.SIGKILL)
 
     def _fill(self) -> None:
         """Bring the tables up to date; on the first run, queue the demo."""

@@ -14,6 +14,7 @@ from explorer.models import User
 from features import hooks
 from features.kinds import KINDS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
+from features.several import Several, split
 
 Choices = list[tuple[str, Any]]
 
@@ -78,7 +79,10 @@ def posted(kind: str, data: QueryDict) -> dict[str, str]:
 
 def asked(kind: str, data: QueryDict) -> dict[str, str]:
     """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign that no name has."""
-    return {name: str(data[name]).replace("\0", "\ufffd") for name in KINDS[kind].base_fields if name in data}
+    fields = KINDS[kind].base_fields
+    given = {name: data.getlist(name) for name in fields if name in data}
+    several = {name: ",".join(values) for name, values in given.items() if isinstance(fields[name], Several)}
+    return {n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()}
 
 
 def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None) -> JobForm:
@@ -86,13 +90,36 @@ def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[
     form = KINDS[kind](data, initial=dict(initial or {}))
     values = form.data if form.is_bound else form.initial
     for name, field in form.fields.items():
-        if name in CHOICES:
+        if isinstance(field, Several):
+            field.widget = _widget(field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name))
+        elif name in CHOICES:
             field.widget = forms.Select(choices=_with(CHOICES[name](values), values.get(name)))
         elif isinstance(field, forms.FloatField):
             field.widget.attrs["step"] = "any"
         if name in ("model", "hook", "architecture"):
             field.widget.attrs |= {"hx-post": "", "hx-target": "#fields", "hx-vals": f'{{"recheck": "{name}"}}'}
     return form
+
+
+class SelectSeveral(forms.SelectMultiple):
+    """A list in which several can be chosen; its value may be a text with commas."""
+
+    def format_value(self, value: Any) -> list[str]:
+        """The chosen values."""
+        return [str(one) for one in split(value or "")]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        """What was chosen, or the text that stands for it."""
+        return data.get(name)
+
+
+def _widget(field: Several, choices: Choices, value: Any) -> forms.Widget:
+    """A list where there are choices, else a text for numbers with commas."""
+    if not choices:
+        return forms.TextInput(attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"})
+    for one in split(value or ""):
+        choices = _with(choices, one)
+    return SelectSeveral(choices=choices, attrs={"size": 6})
 
 
 def _models(values: Mapping[str, Any]) -> Choices:

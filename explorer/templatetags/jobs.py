@@ -12,6 +12,7 @@ from features import hooks
 from features.kinds import KINDS
 from features.models import Job
 from features.selectors.jobs import Curve
+from features.several import joined
 
 register = template.Library()
 
@@ -106,7 +107,7 @@ def results_of(job: Job) -> list[Setting]:
 @register.filter
 def again(job: Job) -> str:
     """The start page's address, filled in as this job was."""
-    params = {name: str(value) for name, value in job.params.items()}
+    params = {name: joined(value) for name, value in job.params.items()}
     return f"/jobs/new/{job.kind}/?{urlencode(params)}"
 
 
@@ -152,11 +153,13 @@ def _label(name: str, field: forms.Field | None) -> str:
 
 
 def _value(name: str, value: Any, field: forms.Field | None) -> str:
+    if isinstance(value, list):
+        return ", ".join(_value(name, one, field) for one in value)
     if name == "hook":
         words = hooks.read(str(value)).words
         return words[0].upper() + words[1:]
-    if isinstance(field, forms.ChoiceField):
-        return str(dict(field.choices).get(value, value)).partition(":")[0]  # type: ignore[arg-type]
+    if choices := getattr(field, "choices", None):
+        return str(dict(choices).get(value, value)).partition(":")[0]
     match value:
         case bool():
             return "yes" if value else "no"

@@ -11,7 +11,9 @@ from features.several import split
 
 FEATURES_PER_DIMENSION = 8
 CONTEXT = 128
-SUGGESTED = re.compile(r"(\d+-(res-pre|res|mlp-in|mlp|att|z)(-[a-z]+)?|[a-z]+)(-\d+)?")
+SUGGESTED = re.compile(
+    r"(\d+-(res-pre|res|mlp-in|mlp|att|z)(-[a-z]+)?|sweep|topk|batchtopk|matryoshka|jumprelu|gated|standard)(-\d+)?"
+)
 """A slug of this form follows the hook and the architecture; one that a person wrote stays."""
 
 

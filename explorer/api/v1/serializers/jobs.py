@@ -11,6 +11,7 @@ from explorer.api.v1.serializers.catalog import PAGE, Slug
 from features.kinds import KINDS, JobForm
 from features.kinds.placing import OPTIONS
 from features.models import Job, JobEvent
+from features.several import Several
 
 BIGGEST_ID = 2**63 - 1
 
@@ -90,7 +91,9 @@ class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
     """One thing that happened to a job."""
 
     data = serializers.DictField(  # type: ignore[assignment]
-        help_text=("state: {state, note}. metrics: {step, values: {name: number}}. log: {text}."),
+        help_text=(
+            "state: {state, note}. metrics: {step, values: {name: number}, and in a sweep series: the SAE's slug}. log: {text}."
+        ),
         read_only=True,
     )
 
@@ -123,6 +126,9 @@ class SettingSerializer(serializers.Serializer[Any]):
     minimum = serializers.FloatField(allow_null=True)
     maximum = serializers.FloatField(allow_null=True)
     choices = ChoiceSerializer(many=True)
+    several = serializers.BooleanField(
+        help_text="Whether a list of values makes a sweep, which trains every combination."
+    )
     help = serializers.CharField()
 
 
@@ -148,6 +154,9 @@ def wrong_types(form: type[JobForm], params: dict[str, Any]) -> dict[str, list[s
         if isinstance(form.base_fields.get(name), forms.BooleanField):
             if not isinstance(value, bool):
                 found[name] = ["Give true or false."]
+        elif isinstance(value, list) and isinstance(form.base_fields.get(name), Several):
+            if any(isinstance(one, list | dict | bool) for one in value):
+                found[name] = ["Give texts or numbers."]
         elif isinstance(value, list | dict | bool):
             found[name] = ["Give a text or a number."]
     return found
@@ -163,12 +172,13 @@ def _setting(name: str, field: forms.Field) -> dict[str, Any]:
         "minimum": getattr(field, "min_value", None),
         "maximum": getattr(field, "max_value", None),
         "choices": [{"value": value, "label": label} for value, label in getattr(field, "choices", [])],
+        "several": isinstance(field, Several),
         "help": str(field.help_text),
     }
 
 
 def _type(field: forms.Field) -> str:
-    match field:
+    match field.each if isinstance(field, Several) else field:
         case forms.BooleanField():
             return "boolean"
         case forms.ChoiceField():

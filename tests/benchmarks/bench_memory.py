@@ -1,22 +1,26 @@
-"""Whether what a pass keeps grows with the tokens: its state and the process, at a tenth of a corpus and at its end.
+"""Whether a pass needs more memory, or more time for a token, the longer the corpus: each length in a process of its own.
 
-    python -m tests.benchmarks.bench_memory --tokens 1000000
+    python -m tests.benchmarks.bench_memory --tokens 1000000 3000000 10000000
 
-The model is tiny (2 layers of 32), so that a million tokens take a minute; the SAE has 256 features. State is what the tally
-holds, at its largest so far; the process's own peak counts what the libraries and the corpus take too. The corpus is drawn
-as it is read.
+The model is tiny (2 layers of 32) and the SAE has 256 features, so that a million tokens take less than a minute. The corpus
+is drawn as it is read. Memory is what the system says a process had at most, from its start to the last record, libraries
+and all; state is what the tally held at most. Time is the processor's, which does not count what other programs used.
 """
 
 import argparse
+import json
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from features.records import SequenceRecord
 from tests.benchmarks import bench_dashboards as bench
+from workers.pipeline.assembly import feature_ranges
 from workers.pipeline.scan import Target, scan
 
 HIDDEN, LAYERS, WIDTH = 32, 2, 256
@@ -28,35 +32,49 @@ ROWS = 512
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=1_000_000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
+    parser.add_argument("--threads", type=int, default=1, help="on tensors so small, a second thread only waits")
+    parser.add_argument("--here", action="store_true", help="measure this process, and print JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for line in measure(options.tokens):
+    if options.here:
+        print(json.dumps(run(options.tokens[0])))
+        return
+    own = [sys.executable, "-m", "tests.benchmarks.bench_memory", "--here", "--threads", str(options.threads)]
+    runs = [json.loads(_said([*own, "--tokens", str(tokens)])) for tokens in options.tokens]
+    for line in report(runs):
         print(line)
 
 
-def measure(tokens: int) -> list[str]:
-    """Lines of a report."""
+def report(runs: list[dict[str, float]]) -> list[str]:
+    """Lines that compare each run with the first."""
+    first, last = runs[0], runs[-1]
+    lines = [f"memory and time of passes over {first['tokens']:,} to {last['tokens']:,} tokens, {WIDTH} features:"]
+    for run_ in runs:
+        pace, before = (some["seconds"] / some["tokens"] * 1e6 for some in (run_, first))
+        lines.append(
+            f"  {run_['tokens']:12,} tokens: process {run_['peak'] / 2**20:.0f} MiB (x{run_['peak'] / first['peak']:.3f}; asked"
+            f" at most x1.10), state {run_['state'] / 2**20:.1f} MiB, {pace:.1f} us of CPU a token (x{pace / before:.3f};"
+            f" linear: x1), {run_['seconds']:.0f} s"
+        )
+    return lines
+
+
+def run(tokens: int) -> dict[str, Any]:
+    """A whole pass in this process, records included."""
     language = bench.random_language(HIDDEN, LAYERS)
     sae = bench.random_sae("topk", WIDTH, HIDDEN)
-    early = tokens // 10
-    seen: list[tuple[int, int, int, float]] = []  # tokens, peak of state, peak of process, seconds
-    state, start = 0, time.perf_counter()
+    state, start = 0, time.process_time()
     for done in scan(language, [Target(sae, HOOK)], corpus(tokens), tokens, bench.SETTINGS):
-        (tally,) = done.tallies
-        state = max(state, tally.nbytes())
-        if not seen and tally.tokens >= early:
-            seen.append((tally.tokens, state, peak_memory(), time.perf_counter() - start))
-    seen.append((tally.tokens, state, peak_memory(), time.perf_counter() - start))
-    (few, small, before, first), (many, large, after, whole) = seen
-    pace = (whole / many) / (first / few)
-    return [
-        f"memory from {few:,} to {many:,} tokens: state {small / 2**20:.1f} to {large / 2**20:.1f} MiB"
-        f" (x{large / small:.2f}), process {before / 2**20:.0f} to {after / 2**20:.0f} MiB (x{after / before:.2f});"
-        f" asked at most x1.10",
-        f"time for a token over all / over the first tenth: x{pace:.2f} (linear: x1)",
-    ]
+        state = max(state, done.tallies[0].nbytes())
+    shown = sum(len(part.features) for part in feature_ranges(language, sae, HOOK, done.tallies[0]))
+    assert shown == WIDTH
+    return {
+        "tokens": done.tokens,
+        "state": state,
+        "peak": peak_memory(),
+        "seconds": time.process_time() - start,
+    }
 
 
 def peak_memory() -> int:
@@ -72,6 +90,11 @@ def corpus(tokens: int) -> Iterator[SequenceRecord]:
         for row in bench.ids(ROWS, seed).tolist():
             yield SequenceRecord(position, "zipf", row)
             position += 1
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 if __name__ == "__main__":

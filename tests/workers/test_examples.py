@@ -27,7 +27,6 @@ def offered(batches: list[list[Entry]], groups: int = 5, keep: int = 3) -> Best:
         columns = torch.tensor(batch).unbind(1)
         admitted = best.admits(columns[0], columns[1])
         best.offer(Entries(*columns).take(admitted))
-    best.settle()
     return best
 
 
@@ -41,7 +40,7 @@ def plain(entries: list[Entry], groups: int = 5, keep: int = 3) -> list[list[Ent
 
 
 def content(best: Best) -> list[list[Entry]]:
-    groups = [best.entries(torch.tensor([group])) for group in range(len(best.priorities))]
+    groups = [best.between(group, group + 1) for group in range(len(best.worst))]
     return [list(zip(*(column.tolist() for column in columns), strict=True)) for columns in groups]
 
 
@@ -57,14 +56,13 @@ def test_the_best_of_each_group_with_keys_that_differ_are_kept_in_order(size: in
     best = offered([offers[i : i + size] for i in range(0, 400, size)])
     assert content(best) == plain(offers)
     assert content(best)[4] == []
-    assert (best.priorities[4] == NONE).all()
+    assert best.worst.tolist() == [priorities[-1][1] for priorities in content(best)[:4]] + [NONE]
 
 
 def test_two_shards_merge_to_the_best_of_all() -> None:
     offers = entries(300, 1)
     one, other = offered([offers[:100]]), offered([offers[100:]])
-    one.offer(other.entries(torch.arange(5)))
-    one.settle()
+    one.offer(other.entries)
     assert content(one) == plain(offers)
 
 
@@ -72,12 +70,11 @@ def test_two_shards_merge_to_the_best_of_all() -> None:
 def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(monkeypatch, many: int) -> None:
     monkeypatch.setattr(examples, "MANY", many)
     offers = entries(300, 2)
-    names = torch.tensor([0, 0, 2, 1, 4])
+    names = torch.tensor([0, 0, 1, 1, 2])
     best = Best(5, 3)
     best.offer(Entries(*torch.tensor(offers[:200]).unbind(1)))
-    best.rename(torch.tensor([1, 3]), names)
+    best.rename(lambda group: names[group])
     best.offer(Entries(*torch.tensor(offers[200:]).unbind(1)))
-    best.settle()
     assert content(best) == plain([(int(names[group]), *rest) for group, *rest in offers[:200]] + offers[200:])
 
 
@@ -101,8 +98,7 @@ def test_every_firing_has_the_same_chance_to_be_sampled() -> None:
     sequence = torch.arange(firings).repeat(features)
     best = Best(features, kept)
     best.offer(Entries(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence))
-    best.settle()
-    drawn = Counter(best.payloads.flatten().tolist())
+    drawn = Counter(best.entries.payload.tolist())
     expected = features * kept / firings
     assert sum((drawn[i] - expected) ** 2 / expected for i in range(firings)) < 80  # chi squared of 39: 1 in 10,000
 

@@ -12,7 +12,7 @@ from features.records import ExampleRecord, FeatureRange, FeatureRecord, Sequenc
 from workers.pipeline.examples import Best, Entries, unpack_payload
 from workers.pipeline.histograms import BINS, band_edges, power_of_two
 from workers.pipeline.language import Language
-from workers.pipeline.logits import LogitTable, masked_tokens, readout, readout_record, to_residual
+from workers.pipeline.logits import LogitTable, masked_tokens, readout, to_residual
 from workers.pipeline.neighbors import encoder_decoder_cosine, nearest
 from workers.pipeline.ordering import LOW, pair
 from workers.pipeline.saes import own_norms
@@ -32,7 +32,6 @@ class Chosen(NamedTuple):
 def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first: int = 0) -> Iterator[FeatureRange]:
     """Yield every feature of `sae` from `first` on, in order, in ranges with the sequences that their examples need."""
     lens = readout(language.model, masked_tokens(language))
-    logits_by = readout_record(language, lens, hook)
     decoder, settings = sae.W_dec.detach(), tally.settings
     stored = [column.cpu().numpy() for column in tally.stored()]
     for start in range(first, len(decoder), settings.features_per_range):
@@ -51,16 +50,15 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first:
         records = [FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
         sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
-        yield FeatureRange(start, stop, tally.tokens, records, sequences, logits_by)
+        yield FeatureRange(start, stop, tally.tokens, records, sequences)
 
 
 def choose(tally: Tally, start: int, stop: int) -> Chosen:
     """Pick the examples of features [start, stop) among a tally's candidates: the top ones, and a sample of each band."""
-    device = tally.top.priorities.device
-    top = tally.top.entries(torch.arange(start, stop, device=device))
+    top = tally.top.between(start, stop)
     bands = tally.settings.bands
     samples = _band_samples(tally, start, stop)
-    group, _, sampled, payload = samples.entries(torch.arange((stop - start) * bands, device=device))
+    group, _, sampled, payload = samples.entries
     feature = torch.cat([top[0], start + group // bands])
     band = torch.cat([torch.zeros_like(top[0]), 1 + group % bands])
     sequence = torch.cat([top[1] & LOW, sampled])
@@ -74,13 +72,11 @@ def _band_samples(tally: Tally, start: int, stop: int) -> Best:
     """Join the samples of the grid's bins to samples of bands: still the smallest priorities, one per sequence."""
     sums, bands = tally.histograms, tally.settings.bands
     edges = band_edges(sums.maxima[start:stop], sums.exponents[start:stop], GRID, bands)
-    groups = torch.arange(start * GRID, stop * GRID, device=edges.device)
-    group, priority, sequence, payload = tally.samples.entries(groups)
+    group, priority, sequence, payload = tally.samples.between(start * GRID, stop * GRID)
     feature = group // GRID - start
     band = (edges[feature, 1:] > (group % GRID)[:, None]).sum(1)
     joined = Best((stop - start) * bands, tally.settings.per_band, edges.device)
     joined.offer(Entries(feature * bands + band, priority, sequence, payload))
-    joined.settle()
     return joined
 
 

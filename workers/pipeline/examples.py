@@ -10,6 +10,7 @@ anything: an entry that `keep` better keys push out could never come back.
   key the sequence. The smallest of random priorities are a uniform sample, and they do not depend on batch order.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -37,69 +38,71 @@ class Entries(NamedTuple):
 
 
 class Best:
-    """The `keep` entries of lowest priority in each of `groups` groups, at most one per key; 24 bytes an entry.
+    """The `keep` entries of lowest priority in each of `groups` groups, at most one per key; 32 bytes an entry.
 
-    `priorities` [groups, keep] rises along a row and is `NONE` where nothing is kept; `keys` and `payloads` belong to them.
-    Entries that are offered wait until there are many, as sorting them in costs what the rows they fall into hold; the
-    three tensors are up to date after `settle`.
+    Entries that are offered wait until there are many, as sorting them in costs as much as what is held. Groups that hold
+    nothing take 8 bytes, so that an SAE of a million features can be read.
     """
 
     def __init__(self, groups: int, keep: int, device: torch.device | str = "cpu") -> None:
-        self.priorities = torch.full((groups, keep), NONE, dtype=torch.int64, device=device)
-        self.keys = torch.zeros(groups, keep, dtype=torch.int64, device=device)
-        self.payloads = torch.zeros(groups, keep, dtype=torch.int64, device=device)
+        self.keep = keep
+        self.worst = torch.full((groups,), NONE, dtype=torch.int64, device=device)
+        empty = torch.zeros(0, dtype=torch.int64, device=device)
+        self._held = Entries(empty, empty, empty, empty)
         self._waiting: list[Entries] = []
 
+    @property
+    def entries(self) -> Entries:
+        """All that is kept, by rising group, then priority."""
+        self._settle()
+        return self._held
+
+    def between(self, start: int, stop: int) -> Entries:
+        """What is kept in groups [start, stop)."""
+        held = self.entries
+        begin, end = torch.searchsorted(held.group, held.group.new_tensor([start, stop])).tolist()
+        return Entries(*(column[begin:end] for column in held))
+
     def admits(self, group: Tensor, priority: Tensor) -> Tensor:
-        """Whether each entry [n] would find a place among those that are settled, were its key new."""
-        return priority < self.priorities[:, -1][group]
+        """Whether each entry [n] would find a place among those that do not wait, were its key new."""
+        return priority < self.worst[group]
 
     def offer(self, entries: Entries) -> None:
         """Offer n entries."""
         self._waiting.append(entries)
-        if sum(len(some.group) for some in self._waiting) > max(MANY, self.priorities.numel() // 4):
-            self.settle()
+        if sum(len(some.group) for some in self._waiting) > max(MANY, len(self._held.group) // 2):
+            self._settle()
 
-    def rename(self, groups: Tensor, names: Tensor) -> None:
-        """Let what is in `groups`, which are all that change, be in the group that `names` [all groups] says."""
-        held = self.entries(groups)
-        self.priorities[groups] = NONE
-        self._waiting = [some._replace(group=names[some.group]) for some in self._waiting]
-        self.offer(held._replace(group=names[held.group]))
+    def rename(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Let each entry be in the group [n] that `change` makes of its old one [n]."""
+        self._waiting = [some._replace(group=change(some.group)) for some in self._waiting]
+        groups = change(self._held.group)
+        moved = groups != self._held.group
+        self.worst[self._held.group[moved]] = NONE
+        self._waiting.append(self._held._replace(group=groups).take(moved))
+        self._held = self._held.take(~moved)
 
-    def settle(self) -> None:
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        columns = [column for some in (self._held, *self._waiting) for column in some]
+        return self.worst.nbytes + sum(column.nbytes for column in columns)
+
+    def _settle(self) -> None:
         """Sort in what waits."""
         if not self._waiting:
             return
-        offered = Entries(*(torch.cat(column) for column in zip(*self._waiting, strict=True)))
+        every = Entries(*(torch.cat(column) for column in zip(self._held, *self._waiting, strict=True)))
         self._waiting = []
-        touched = torch.zeros(len(self.priorities), dtype=torch.bool, device=offered.group.device)
-        touched[offered.group] = True
-        groups = touched.nonzero()[:, 0]
-        held = self.entries(groups)
-        self.priorities[groups] = NONE
-        entries = Entries(*(torch.cat(pair) for pair in zip(held, offered, strict=True)))
-        group, priority, key, payload = entries.take(stable_argsort(entries.priority))
+        group, priority, key, payload = every.take(stable_argsort(every.priority))
         chosen = first_of_each(mix(group) + key)
         chosen = chosen[stable_argsort(group[chosen])]
         first = starts(group[chosen])
         rank = torch.arange(len(chosen), device=group.device)
         rank -= torch.repeat_interleave(first.nonzero()[:, 0], run_lengths(first))
-        kept = rank < self.priorities.shape[1]
-        chosen, rank = chosen[kept], rank[kept]
-        place = (group[chosen], rank)
-        self.priorities[place], self.keys[place], self.payloads[place] = priority[chosen], key[chosen], payload[chosen]
-
-    def entries(self, groups: Tensor) -> Entries:
-        """Return everything that is settled in `groups`."""
-        held = (self.priorities[groups] != NONE).nonzero(as_tuple=True)
-        place = (groups[held[0]], held[1])
-        return Entries(place[0], self.priorities[place], self.keys[place], self.payloads[place])
-
-    def nbytes(self) -> int:
-        """Bytes held now."""
-        waiting = [column for some in self._waiting for column in some]
-        return sum(tensor.nbytes for tensor in (self.priorities, self.keys, self.payloads, *waiting))
+        kept = chosen[rank < self.keep]
+        self._held = Entries(group[kept], priority[kept], key[kept], payload[kept])
+        last = chosen[rank == self.keep - 1]
+        self.worst[group[last]] = priority[last]
 
 
 def peak_priority(value: Tensor, sequence: Tensor) -> Tensor:

@@ -38,10 +38,8 @@ SWEEP_FEATURES = 1 << 14
 STATE = (
     "histograms.counts", "histograms.exponents", "histograms.coarse", "histograms.fine", "histograms.maxima",
     "cofiring.counts",
-    "top.priorities", "top.keys", "top.payloads",
-    "samples.priorities", "samples.keys", "samples.payloads",
 )  # fmt: skip
-"""The attributes of a `Tally` that are its state, besides the firings and sequences of candidates."""
+"""The attributes of a `Tally` that are its state, besides candidates and their firings and sequences."""
 
 
 class DashboardSettings(NamedTuple):
@@ -139,8 +137,7 @@ class Tally:
         other._coarsen(theirs)
         self.cofiring.merge(other.cofiring)
         for mine, shard in ((self.top, other.top), (self.samples, other.samples)):
-            shard.settle()
-            mine.offer(shard.entries(torch.arange(len(shard.priorities), device=shard.priorities.device)))
+            mine.offer(shard.entries)
         self.tokens += other.tokens
         self.sequences |= other.sequences
         self._stored += other._stored
@@ -153,15 +150,15 @@ class Tally:
 
     def nbytes(self) -> int:
         """Bytes held now, in tensors and token ids."""
-        tensors = [attrgetter(name)(self) for name in STATE if not name.startswith(("top.", "samples."))]
-        tensors += [part for chunk in self._stored for part in chunk]
+        tensors = [attrgetter(name)(self) for name in STATE] + [part for chunk in self._stored for part in chunk]
         ids = sum(token_ids.nbytes for _, token_ids in self.sequences.values())
         return self.top.nbytes() + self.samples.nbytes() + sum(tensor.nbytes for tensor in tensors) + ids
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state by name, so that `from_tensors` goes on from it. Names are those of attributes, and
 
-        - "tokens" and "first" int64 []; "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
+        - "top.*" and "samples.*" int64 [n], the columns of `Entries`; "tokens" and "first" int64 [];
+        - "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
         - "sequences.position" and "sequences.length" int64 [sequences], "sequences.token_ids" int32 end to end, and
           "sequences.documents" uint8, their names as one JSON list in UTF-8.
         """
@@ -172,6 +169,8 @@ class Tally:
         return {name: attrgetter(name)(self) for name in STATE} | {
             "tokens": torch.tensor(self.tokens),
             "first": torch.tensor(self.first),
+            **{f"top.{name}": column for name, column in self.top.entries._asdict().items()},
+            **{f"samples.{name}": column for name, column in self.samples.entries._asdict().items()},
             **{f"stored.{name}": column for name, column in stored.items()},
             "sequences.position": torch.tensor(positions, dtype=torch.int64),
             "sequences.length": torch.tensor([len(some) for some in ids], dtype=torch.int64),
@@ -189,6 +188,8 @@ class Tally:
         for name in STATE:
             owner, _, part = name.partition(".")
             setattr(getattr(tally, owner), part, tensors[name].to(device))
+        for best, kept in ((tally.top, "top"), (tally.samples, "samples")):
+            best.offer(Entries(*(tensors[f"{kept}.{name}"].to(device) for name in Entries._fields)))
         tally._stored = [Stored(*(tensors[f"stored.{name}"].to(device) for name in Stored._fields))]
         tally._swept = max(SWEEP_FLOOR, len(tally._stored[0].pairs))
         names = json.loads(bytes(tensors["sequences.documents"].numpy()))
@@ -223,14 +224,8 @@ class Tally:
 
     def _coarsen(self, shifts: Tensor) -> None:
         """Join the bins of samples as the ranges of the histograms doubled `shifts` [features] times."""
-        grown = shifts.nonzero()[:, 0]
-        if not len(grown):
-            return
-        bins = torch.arange(GRID, device=shifts.device)
-        feature = torch.arange(len(shifts), device=shifts.device)[:, None]
-        self.samples.rename(
-            (grown[:, None] * GRID + bins).flatten(), (feature * GRID + (bins >> shifts[:, None])).flatten()
-        )
+        if shifts.any():
+            self.samples.rename(lambda group: group // GRID * GRID + (group % GRID >> shifts[group // GRID]))
 
     def _sweep_if_due(self) -> None:
         if sum(len(chunk.pairs) for chunk in self._stored) > 2 * self._swept:
@@ -238,8 +233,6 @@ class Tally:
 
     def _sweep(self) -> None:
         """Drop firings and sequences that no candidate needs any more, some features at a time to need little room."""
-        self.top.settle()
-        self.samples.settle()
         pairs, positions, values = (torch.cat(parts) for parts in zip(*self._stored, strict=True))
         order = stable_argsort(pairs)
         ordered = pairs[order]
@@ -257,7 +250,5 @@ class Tally:
 
     def _needed(self, start: int, stop: int) -> Tensor:
         """Return each (feature, sequence) that some candidate of features [start, stop) lies in, packed and rising."""
-        device = self.top.priorities.device
-        top = self.top.entries(torch.arange(start, stop, device=device))
-        sample = self.samples.entries(torch.arange(start * GRID, stop * GRID, device=device))
+        top, sample = self.top.between(start, stop), self.samples.between(start * GRID, stop * GRID)
         return distinct(torch.cat([pair(top.group, top.priority & LOW), pair(sample.group // GRID, sample.key)]))

@@ -11,6 +11,7 @@ from features.records import Evaluation, TrainedSae
 from features.services import catalog as writing
 from workers import artifacts, inputs, resident
 from workers.dashboards import compute_dashboards
+from workers.importing import add_sae
 from workers.pipeline import corpora
 from workers.pipeline.evaluate import evaluate
 from workers.pipeline.language import describe, load_language
@@ -91,6 +92,7 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "add_model": add_model,
     "add_corpus": add_corpus,
     "train_sae": train_sae,
+    "add_sae": add_sae,
     "evaluate_sae": evaluate_sae,
     "compute_dashboards": compute_dashboards,
 }

@@ -2,16 +2,18 @@
 
 from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
+from features.kinds.importing import AddSae
 from features.kinds.sae import ComputeDashboards, EvaluateSae, TrainSae
 
 KINDS: dict[str, type[JobForm]] = {
-    form.kind: form for form in (TrainSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)
+    form.kind: form for form in (TrainSae, AddSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)
 }
 
 __all__ = [
     "KINDS",
     "AddCorpus",
     "AddModel",
+    "AddSae",
     "ComputeDashboards",
     "EvaluateSae",
     "InvalidParams",

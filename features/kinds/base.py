@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from features.models import Corpus, Job, LanguageModel, Sae
 
 T = TypeVar("T")
+MAKES_SAES = ("train_sae", "add_sae")
 
 
 class InvalidParams(ValueError):
@@ -68,10 +69,15 @@ class JobForm(forms.Form):
         found = Sae.objects.select_related("model").filter(model__slug=model, slug=slug).first()
         return self._find(found, path, "SAE", (str(sae) for sae in Sae.objects.select_related("model")[:20]))
 
-    def being_made(self, **params: str) -> bool:
-        """Whether a job of this kind with such params is under way: what it will make is as good as there."""
+    def sae_taken(self, model: str, slug: str) -> bool:
+        """Whether the model has an SAE of that slug, or a job of any kind is making it."""
+        there = Sae.objects.filter(model__slug=model, slug=slug).exists()
+        return there or any(self.being_made(kind, model=model, slug=slug) for kind in MAKES_SAES)
+
+    def being_made(self, kind: str = "", **params: str) -> bool:
+        """Whether a job of that kind (this one) with such params is under way: what it will make is as good as there."""
         wanted = {f"params__{name}": value for name, value in params.items()}
-        return Job.objects.filter(kind=self.kind, **wanted).exclude(state__in=Job.FINAL).exists()
+        return Job.objects.filter(kind=kind or self.kind, **wanted).exclude(state__in=Job.FINAL).exists()
 
     def _find(self, found: T | None, name: str, noun: str, others: Any) -> T | None:
         if found is None and name not in self.promised:

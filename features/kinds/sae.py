@@ -7,7 +7,6 @@ from django import forms
 
 from features import hooks
 from features.kinds.base import JobForm
-from features.models import Sae
 from features.slugs import is_slug
 
 ARCHITECTURES = [
@@ -114,7 +113,7 @@ class TrainSae(JobForm):
             self.add_error("model", error)
             return
         slug = cleaned.get("slug")
-        if slug and self._taken(cleaned["model"], slug):
+        if slug and self.sae_taken(cleaned["model"], slug):
             self.add_error(
                 "slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug."
             )
@@ -125,10 +124,6 @@ class TrainSae(JobForm):
             self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
         if context and context > model.context_size:
             self.add_error("context_size", f"{model} was made for at most {model.context_size} tokens.")
-
-    def _taken(self, model: str, slug: str) -> bool:
-        there = Sae.objects.filter(model__slug=model, slug=slug).exists()
-        return there or self.being_made(model=model, slug=slug)
 
 
 class OnSae(JobForm):

@@ -1,5 +1,7 @@
 """What there is to explore: language models with their tokens, corpora with their sequences, SAEs with their dashboards."""
 
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
@@ -149,6 +151,9 @@ class Sae(models.Model):
         Corpus, models.SET_NULL, null=True, related_name="+", help_text="What it was trained on."
     )
     made_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
+    origin = models.JSONField(
+        null=True, help_text="Where it was imported from, and how its test went; empty if made here."
+    )
     created = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -169,6 +174,11 @@ class Sae(models.Model):
     def prepend_bos(self) -> bool:
         """Whether it asks for contexts that begin with BOS: as it was trained; yes where nobody wrote that down."""
         return bool(self.config.get("prepend_bos", True))
+
+    @property
+    def shown_origin(self) -> dict[str, Any] | None:
+        """The origin as everyone may see it: of a folder only its name."""
+        return {**self.origin, "source": names.of_source(self.origin["source"])} if self.origin else None
 
     @property
     def alive_share(self) -> float:

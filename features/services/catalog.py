@@ -1,5 +1,8 @@
 """Writing what workers read: models, corpora, SAEs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import transaction
 
 from features.models import Corpus, Job, LanguageModel, Sae, Token
@@ -43,9 +46,15 @@ def add_corpus(
 
 
 def add_sae(
-    model: LanguageModel, slug: str, record: TrainedSae, artifact: str, corpus: Corpus | None, job: Job | None
+    model: LanguageModel,
+    slug: str,
+    record: TrainedSae,
+    artifact: str,
+    corpus: Corpus | None,
+    job: Job | None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Sae:
-    """Write a finished SAE whose weights lie at `artifact` below the artifacts' address."""
+    """Write a finished SAE whose weights lie at `artifact` below the artifacts' address; `origin` says where it is from."""
     return Sae.objects.create(
         model=model,
         slug=slug,
@@ -60,6 +69,7 @@ def add_sae(
         training_metrics=record.metrics,
         corpus=corpus,
         made_by=job,
+        origin=dict(origin) if origin else None,
     )
 
 

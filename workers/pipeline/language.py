@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from features.records import ModelRecord
+from workers.pipeline import hub
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import hook_names
 from workers.pipeline.tokens import special_ids, vocabulary
@@ -54,8 +55,11 @@ def load_language(source: str, revision: str = "", device: str = "cpu", dtype: s
             "source", f"There is no folder {source}. Give a hub id (owner/name) or a folder with config.json."
         )
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
-    if revision and not local:
-        options["revision"] = revision
+    repository = None if local else hub.look(source, revision)
+    if repository:
+        if repository.unreachable and not hub.sizes(repository, ["config.json"]):
+            raise repository.unreachable
+        options["revision"] = repository.commit  # every file of one commit, whatever is pushed meanwhile
     config = _ask(source, AutoConfig.from_pretrained, **options)
     tokenizer = _tokenizer(source, options)
     model = _model(source, config, device, dtype, options)
@@ -66,7 +70,7 @@ def load_language(source: str, revision: str = "", device: str = "cpu", dtype: s
         )
     at = torch.device(device)
     ids = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=at)
-    known = folder_revision(folder) if local else str(getattr(config, "_commit_hash", None) or revision)
+    known = repository.commit if repository else folder_revision(folder)
     return Language(model, tokenizer, at, ids, known, str(_stored_dtype(config)).removeprefix("torch."))
 
 
@@ -128,10 +132,7 @@ def _ask(source: str, load: Any, **options: Any) -> Any:
     try:
         return load(source, **options)
     except (OSError, SafetensorError) as error:
-        if "revision" in options and "revision" in str(error).lower():
-            raise BadInput("revision", f"{source} has no revision {options['revision']!r}.") from error
-        hub = "" if options["local_files_only"] else " from the hub (is it reachable? a local folder works offline)"
-        raise BadInput("source", f"Cannot load {source}{hub}: {_first_line(error)}") from error
+        raise BadInput("source", f"Cannot load {source}: {_first_line(error)}") from error
     except (ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BadInput("source", f"Cannot load {source} as a causal language model: {_first_line(error)}") from error
 

@@ -40,9 +40,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadInput("source", f"{path / CONFIG} is not JSON: {error}") from error
+        raise BadInput("source", f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
-        raise BadInput("source", f"{path / CONFIG} is no JSON object of settings, with an object of metadata.")
+        raise BadInput("source", f"{CONFIG} is no JSON object of settings, with an object of metadata.")
     _check(config)
     return config
 
@@ -53,17 +53,19 @@ def disagreement(path: Path, config: dict[str, Any], error: Exception) -> str:
         with safe_open(path / WEIGHTS, "pt") as file:
             found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as broken:
-        return f"{path / WEIGHTS} is not a whole safetensors file: {broken}"
+        return f"{WEIGHTS} is not a whole safetensors file: {broken}"
     wanted = _shapes(config)
     lacking, extra = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
     if wanted and (lacking or extra):
         parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [f"has {', '.join(extra)} too much"] * bool(extra)
-        return f"{path / WEIGHTS} {' and '.join(parts)}: {CONFIG} says {config['architecture']!r}, made of {', '.join(wanted)}."
+        return (
+            f"{WEIGHTS} {' and '.join(parts)}: {CONFIG} says {config['architecture']!r}, made of {', '.join(wanted)}."
+        )
     for name, shape in wanted.items():
         if found[name] != shape:
-            return f"{name} is {found[name]} in {path / WEIGHTS}, but {CONFIG} makes it {shape}."
+            return f"{name} is {found[name]} in {WEIGHTS}, but {CONFIG} makes it {shape}."
     what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-    return f"{path / CONFIG} cannot be used: {what}"[:500]
+    return f"{CONFIG} cannot be used: {what}"[:500]
 
 
 def _check(config: dict[str, Any]) -> None:

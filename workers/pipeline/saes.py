@@ -49,7 +49,7 @@ def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
         raise BadInput("source", disagreement(path, config, error)) from error
     for name, tensor in sae.state_dict().items():
         if not torch.isfinite(tensor).all():
-            raise BadInput("source", f"Tensor {name} in {folder} holds NaN or infinite values.")
+            raise BadInput("source", f"Tensor {name} in {WEIGHTS} holds NaN or infinite values.")
     if tuple(sae.W_enc.shape) != (sae.cfg.d_in, sae.cfg.d_sae):
         raise BadInput("source", f"W_enc is {tuple(sae.W_enc.shape)}, {CONFIG} says {(sae.cfg.d_in, sae.cfg.d_sae)}.")
     _fold_decoder_norm(sae)
@@ -76,10 +76,13 @@ def save_sae(sae: SAE[Any], folder: str, log_density: Tensor | None = None) -> s
 
 
 def content_hash(folder: str) -> str:
-    """Hex SHA-256 over the configuration and the weights of an SAE folder: the same bytes, the same SAE."""
+    """Hex SHA-256 over the configuration, the weights and any input scale of an SAE folder: the same bytes, the same SAE."""
     digest = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        digest.update((Path(folder) / name).read_bytes())
+    for name in (CONFIG, WEIGHTS, SCALER):
+        if name != SCALER or (Path(folder) / name).is_file():
+            with (Path(folder) / name).open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
     return digest.hexdigest()
 
 
@@ -170,7 +173,7 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         try:
             scaler.load(path / SCALER)
         except (ValueError, KeyError, TypeError) as error:
-            raise BadInput("source", f"{path / SCALER} is not what SAELens writes: {error}") from error
+            raise BadInput("source", f"{SCALER} is not what SAELens writes: {error}") from error
     scale = scaler.scaling_factor
     if mode == "expected_average_only_in" and scale is not None:
         if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:

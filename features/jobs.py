@@ -1,6 +1,7 @@
 """The life of a job: every change of state is a compare-and-set on its row, so no two workers can both win.
 
 waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its worker died.
+A job with parts waits until all of them have finished; where one does not, the job fails and the others are cancelled.
 A Celery message carries only the id; one that is delivered twice, or late, finds nothing to claim.
 """
 
@@ -8,17 +9,15 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from celery import current_app
-from django.db import connection, transaction
-from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, QuerySet, When
+from django.db import transaction
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerDown
 
+from features import family, messages
 from features.models import Job, JobEvent
 from features.records import Metrics, Progress
 
-TASK = "workers.run_job"
-CHANNEL = "featurescope_job"
 LEASE = timedelta(seconds=20)
 MOST_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=10)
@@ -40,18 +39,22 @@ def create(
     by: Any = None,
     after: Job | None = None,
     priority: int = Job.Priority.NORMAL,
+    part_of: Job | None = None,
+    in_parts: bool = False,
 ) -> Job:
     """Write a job with params that were validated already, and send its message when the transaction commits.
 
-    A job `after` another waits for it: it is queued when that one finishes, and cancelled when it does not.
+    A job `after` another waits for it: it is queued when that one finishes, and cancelled when it does not. A job that is
+    made `in_parts` waits for the jobs that are `part_of` it, which the caller creates in the same transaction.
     """
-    state = State.WAITING if after else State.QUEUED
+    state = State.WAITING if after or in_parts else State.QUEUED
     job = Job.objects.create(
-        kind=kind, params=dict(params), queue=queue, created_by=by, after=after, state=state, priority=priority
-    )
-    _note_state(job.pk, state, f"by {by}" if by else "", by)
-    if not after:
-        _send(job.pk, queue)
+        kind=kind, params=dict(params), queue=queue, created_by=by, after=after, state=state, priority=priority,
+        part_of=part_of,
+    )  # fmt: skip
+    messages.note_state(job.pk, state, f"by {by}" if by else "", by)
+    if state == State.QUEUED:
+        messages.send(job.pk, queue)
     return job
 
 
@@ -66,7 +69,7 @@ def take(job_id: int, worker: str) -> Job | None:
     rivals = _ready().filter(queue=asked.queue, priority__gt=asked.priority).order_by("-priority", "id")
     for pk in rivals.values_list("pk", flat=True)[:10]:
         if job := claim(pk, worker):
-            _send(asked.pk, asked.queue)
+            messages.send(asked.pk, asked.queue)
             return job
     return claim(job_id, worker)
 
@@ -74,14 +77,17 @@ def take(job_id: int, worker: str) -> Job | None:
 def claim(job_id: int, worker: str) -> Job | None:
     """Take a queued job for `worker`; None where it is not to be had, which is no error."""
     now = timezone.now()
+    since_its_parts = When(Exists(Job.objects.filter(part_of=OuterRef("pk"))), then=Coalesce(F("started"), now))
     won = _ready().filter(pk=job_id).update(
-        state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=now, attempts=F("attempts") + 1, doing="starting",
-        paced_from=None, paced_at=None,
+        state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=Case(since_its_parts, default=now),
+        attempts=F("attempts") + 1, doing="starting", paced_from=None, paced_at=None,
     )  # fmt: skip
     if not won:
         return None
-    _note_state(job_id, State.RUNNING, f"on {worker}")
-    return Job.objects.get(pk=job_id)
+    messages.note_state(job_id, State.RUNNING, f"on {worker}")
+    job = Job.objects.get(pk=job_id)
+    Job.objects.filter(pk=job.part_of_id or 0, started=None).update(started=now)
+    return job
 
 
 def heartbeat(job: Job) -> bool:
@@ -96,24 +102,21 @@ def progress(job: Job, record: Progress) -> None:
     The pace is measured from the first telling of an attempt, so that loading and what an earlier attempt did do not
     count; it starts anew where the unit changes or the count goes back.
     """
-    now = timezone.now()
-    same = Q(unit=record.unit, paced_from__lte=record.done, done__lte=record.done)
-    _hold(
-        job, done=record.done, total=record.total, unit=record.unit, doing=record.note[:300], told=now,
-        paced_from=Case(When(same, then=F("paced_from")), default=record.done, output_field=BigIntegerField()),
-        paced_at=Case(When(same, then=F("paced_at")), default=now, output_field=DateTimeField()),
-    )  # fmt: skip
-    _notify(job.pk)
+    _hold(job, **family.told(record))
+    messages.notify(job.pk)
+    if job.part_of_id:
+        family.progress_of_whole(job.part_of_id, record)
 
 
 def metrics(job: Job, record: Metrics) -> None:
     """Add a row to the job's live charts."""
-    _event(job.pk, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values})
+    series = {"series": record.series} if record.series else {}
+    messages.event(job.pk, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series})
 
 
 def log(job: Job, text: str) -> None:
     """Add a sentence to the job's log."""
-    _event(job.pk, JobEvent.Kind.LOG, {"text": text})
+    messages.event(job.pk, JobEvent.Kind.LOG, {"text": text})
 
 
 def remember(job: Job, checkpoint: str) -> None:
@@ -122,21 +125,30 @@ def remember(job: Job, checkpoint: str) -> None:
     job.checkpoint = checkpoint
 
 
+def wrote(job: Job, written: Mapping[str, int]) -> None:
+    """Keep how far what the job makes is in the database, in the transaction that writes it. Raises `LostJob`."""
+    _hold(job, written=dict(written))
+    job.written = dict(written)
+
+
 def finish(job: Job, result: Mapping[str, Any]) -> None:
-    """End well and queue the jobs that waited for this one. Raises `LostJob`."""
+    """End well and queue the jobs that waited for this one, and the whole whose last part it was. Raises `LostJob`."""
     with transaction.atomic():
+        family.lock_whole(job)
         _end(job, State.FINISHED, result=dict(result), doing="")
-        for follower in Job.objects.select_for_update().filter(after=job, state=State.WAITING):
-            Job.objects.filter(pk=follower.pk).update(state=State.QUEUED)
-            _note_state(follower.pk, State.QUEUED, f"job {job.pk} finished")
-            _send(follower.pk, follower.queue)
+        alone = ~Exists(Job.objects.filter(part_of=OuterRef("pk")))
+        for follower in Job.objects.select_for_update().filter(alone, after=job, state=State.WAITING):
+            family.queue(follower, f"job {job.pk} finished")
+        family.tell_whole(job, State.FINISHED)
 
 
 def fail(job: Job, error: str, field: str = "") -> None:
     """End badly, in words for the person who started it; jobs that waited are cancelled. Raises `LostJob`."""
     with transaction.atomic():
+        family.lock_whole(job)
         _end(job, State.FAILED, error=error, error_field=field)
-        _cancel_followers([job.pk])
+        family.cancel_followers([job.pk])
+        family.tell_whole(job, State.FAILED, error, field)
 
 
 def retry(job: Job, error: str, field: str = "") -> None:
@@ -146,11 +158,12 @@ def retry(job: Job, error: str, field: str = "") -> None:
         return fail(job, f"{error} It was tried {tries + 1} times.", field)
     pause = FIRST_PAUSE * 3**tries
     with transaction.atomic():
+        family.lock_whole(job)
         if _asked_to_stop(job):
             return stop(job)
         _hold(job, state=State.QUEUED, lease_until=None, worker="", not_before=timezone.now() + pause, doing="")
         note = f"{error} Trying again in {pause.total_seconds():.0f} s."
-        _event(job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True})
+        messages.event(job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True})
 
 
 def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
@@ -158,40 +171,51 @@ def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
     waiting = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED]).exclude(priority=priority)
     if not waiting.update(priority=priority):
         return False
+    Job.objects.filter(part_of=job_id, state__in=[State.WAITING, State.QUEUED]).update(priority=priority)
     name = Job.Priority(priority).label.partition(":")[0]
-    _event(job_id, JobEvent.Kind.LOG, {"text": f"Priority {name}{f', by {by}' if by else ''}."}, by)
+    messages.event(job_id, JobEvent.Kind.LOG, {"text": f"Priority {name}{f', by {by}' if by else ''}."}, by)
     return True
 
 
 def stop(job: Job) -> None:
     """The worker obeyed a request to cancel. Raises `LostJob`."""
     with transaction.atomic():
+        family.lock_whole(job)
         _end(job, State.CANCELLED)
-        _cancel_followers([job.pk])
+        family.cancel_followers([job.pk])
+        family.tell_whole(job, State.CANCELLED)
 
 
 def release(job: Job, why: str) -> None:
     """Put a running job back in the queue, for a worker that must stop; end it where it was to be cancelled. Raises `LostJob`."""
     with transaction.atomic():
+        family.lock_whole(job)
         if _asked_to_stop(job):
             return stop(job)  # queued, nobody could claim it
         _hold(job, state=State.QUEUED, lease_until=None, worker="", attempts=F("attempts") - 1)
-        _note_state(job.pk, State.QUEUED, why)
-        _send(job.pk, job.queue)
+        messages.note_state(job.pk, State.QUEUED, why)
+        messages.send(job.pk, job.queue)
 
 
 def cancel(job_id: int, by: Any = None) -> bool:
-    """Ask a job to stop: at once where it is not running, within seconds where it is. False where it was over."""
+    """Ask a job to stop: at once where it is not running, within seconds where it is. False where it was over.
+
+    A part is nothing alone: with it the whole is cancelled, and with the whole all of its parts.
+    """
+    part = Job.objects.filter(pk=job_id).exclude(state__in=Job.FINAL).first()
+    if part and part.part_of_id:
+        return cancel(part.part_of_id, by)
     with transaction.atomic():
         Job.objects.select_for_update().filter(pk=job_id).first()  # its state stays as the first of these two finds it
         idle = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED])
         if idle.update(state=State.CANCELLED, ended=timezone.now(), cancel_requested=True):
-            _note_state(job_id, State.CANCELLED, f"by {by}" if by else "", by)
-            _cancel_followers([job_id])
+            messages.note_state(job_id, State.CANCELLED, f"by {by}" if by else "", by)
+            family.cancel_parts(job_id, "with the job that it is a part of")
+            family.cancel_followers([job_id])
             return True
         asked = Job.objects.filter(pk=job_id, state=State.RUNNING, cancel_requested=False).update(cancel_requested=True)
         if asked:
-            _event(job_id, JobEvent.Kind.LOG, {"text": f"Cancel requested{f' by {by}' if by else ''}."}, by)
+            messages.event(job_id, JobEvent.Kind.LOG, {"text": f"Cancel requested{f' by {by}' if by else ''}."}, by)
         return bool(asked)
 
 
@@ -204,12 +228,13 @@ def reap(idle_queues: Iterable[str] = ()) -> list[int]:
             reaped.append(job.pk)
     unsent = Q(sent__isnull=True) | Q(sent__lt=now - UNSENT_AFTER)
     for pk, queue in _ready().filter(unsent, queue__in=list(idle_queues)).values_list("pk", "queue"):
-        _send(pk, queue)
+        messages.send(pk, queue)
     return reaped
 
 
 def _take_back(job: Job) -> bool:
     with transaction.atomic():
+        family.lock_whole(job)
         seen = {"lease_until": job.lease_until, "cancel_requested": job.cancel_requested}
         lost = Job.objects.filter(pk=job.pk, state=State.RUNNING, **seen)
         if job.cancel_requested:
@@ -221,15 +246,16 @@ def _take_back(job: Job) -> bool:
             state, note = State.FAILED, error
         else:
             taken = lost.update(state=State.QUEUED, lease_until=None, worker="")
-            then = "it goes on from its last checkpoint" if job.checkpoint else "it begins again"
+            then = "it goes on from its last checkpoint" if job.checkpoint or job.written else "it begins again"
             state, note = State.QUEUED, f"its worker {job.worker} died; {then}"
         if not taken:
             return False
-        _note_state(job.pk, state, note)
+        messages.note_state(job.pk, state, note)
         if state == State.QUEUED:
-            _send(job.pk, job.queue)
+            messages.send(job.pk, job.queue)
         else:
-            _cancel_followers([job.pk])
+            family.cancel_followers([job.pk])
+            family.tell_whole(job, state, note)
         return True
 
 
@@ -245,46 +271,10 @@ def _hold(job: Job, **changes: Any) -> None:
 
 def _end(job: Job, state: Job.State, **changes: Any) -> None:
     _hold(job, state=state, ended=timezone.now(), lease_until=None, **changes)
-    _note_state(job.pk, state, changes.get("error", ""))
-
-
-def _cancel_followers(ids: list[int]) -> None:
-    while ids:
-        waiting = Job.objects.filter(after__in=ids, state=State.WAITING)
-        ids = list(waiting.values_list("pk", flat=True))
-        Job.objects.filter(pk__in=ids, state=State.WAITING).update(state=State.CANCELLED, ended=timezone.now())
-        for pk in ids:
-            _note_state(pk, State.CANCELLED, "the job before it did not finish")
+    messages.note_state(job.pk, state, changes.get("error", ""))
 
 
 def _ready() -> QuerySet[Job]:
     """Queued jobs that a worker may take now."""
     due = Q(not_before=None) | Q(not_before__lte=timezone.now())
     return Job.objects.filter(due, state=State.QUEUED, cancel_requested=False)
-
-
-def _note_state(job_id: int, state: str, note: str, by: Any = None) -> None:
-    _event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note}, by)
-
-
-def _event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any], by: Any = None) -> None:
-    JobEvent.objects.create(job_id=job_id, kind=kind, data=dict(data), by=str(by or ""))
-    _notify(job_id)
-
-
-def _notify(job_id: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(job_id)])
-
-
-def _send(job_id: int, queue: str) -> None:
-    """Send the message after the commit. A broker that is down loses nothing: the row stays, and `reap` sends again."""
-    Job.objects.filter(pk=job_id).update(sent=timezone.now())
-
-    def send() -> None:
-        try:
-            current_app.send_task(TASK, args=[job_id], queue=queue, retry=False)
-        except (OSError, BrokerDown):
-            Job.objects.filter(pk=job_id).update(sent=None)
-
-    transaction.on_commit(send)

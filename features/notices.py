@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import psycopg
 from django.db import connection
 
-from features.jobs import CHANNEL
+from features.messages import CHANNEL
 
 QUIET_SECONDS = 10.0
 """Without a notice for this long the watcher is woken all the same: a notice lost with a connection costs no more."""

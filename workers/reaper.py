@@ -14,9 +14,10 @@ from django.db import Error, close_old_connections
 
 from features import jobs
 from features.services import workers
-from workers import devices
+from workers import devices, leftovers
 
 EVERY_SECONDS = 3.0
+UPKEEP_SECONDS = 600.0
 log = logging.getLogger(__name__)
 
 busy = threading.Event()
@@ -48,12 +49,14 @@ def stop() -> None:
 
 
 def _reap_for_ever(queues: list[str]) -> None:
+    looked = time.monotonic()
     while True:
         close_old_connections()
         try:
             workers.here(name(), queues, devices.state())
             for job_id in jobs.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
+            leftovers.clear()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
         time.sleep(EVERY_SECONDS)

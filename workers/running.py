@@ -192,7 +192,7 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
-    leftovers.clear()  # nothing goes on from where a cancelled or failed job stood: running it again makes a new one
+    leftovers.clear()
 
 
 def _told_to_go() -> bool:

@@ -3,7 +3,7 @@
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 
-from features.jobs import TASK
+from features.messages import TASK
 
 
 @shared_task(name=TASK, ignore_result=True)

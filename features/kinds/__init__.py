@@ -2,22 +2,36 @@
 
 from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
+from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.importing import AddSae
-from features.kinds.sae import ComputeDashboards, EvaluateSae, TrainSae
+from features.kinds.mapping import MapSae
+from features.kinds.sae import EvaluateSae
+from features.kinds.training import TrainSae
+from features.kinds.upkeep import CollectGarbage
 
 KINDS: dict[str, type[JobForm]] = {
-    form.kind: form for form in (TrainSae, AddSae, ComputeDashboards, EvaluateSae, AddModel, AddCorpus)
+    form.kind: form for form in (TrainSae, AddSae, ComputeDashboards, MapSae, EvaluateSae, AddModel, AddCorpus, CollectGarbage)
 }
 
+PARTS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}
+"""Kinds that other jobs are divided into: nobody starts one by itself, and lists of kinds leave them out."""
+
+EVERY = KINDS | PARTS
+
 __all__ = [
+    "EVERY",
     "KINDS",
+    "PARTS",
     "AddCorpus",
     "AddModel",
     "AddSae",
+    "CollectGarbage",
     "ComputeDashboards",
     "EvaluateSae",
     "InvalidParams",
     "JobForm",
+    "MapSae",
+    "ScanShard",
     "TrainSae",
     "check",
 ]

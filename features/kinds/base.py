@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.core.exceptions import ValidationError
 
+from features import sweeps
 from features.models import Corpus, Job, LanguageModel, Sae
 
 T = TypeVar("T")
@@ -30,6 +31,10 @@ class JobForm(forms.Form):
     title: ClassVar[str]
     about: ClassVar[str]
     queue: ClassVar[str] = "jobs"
+    resumable: ClassVar[bool] = False
+    """Whether a cancelled or failed job keeps its last checkpoint, for a new one to go on from."""
+    part: ClassVar[str] = ""
+    """The kind of the parts that a job with more than one of `shards` is divided into."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, promised: Collection[str] = (), **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
@@ -71,8 +76,10 @@ class JobForm(forms.Form):
 
     def sae_taken(self, model: str, slug: str) -> bool:
         """Whether the model has an SAE of that slug, or a job of any kind is making it."""
-        there = Sae.objects.filter(model__slug=model, slug=slug).exists()
-        return there or any(self.being_made(kind, model=model, slug=slug) for kind in MAKES_SAES)
+        if Sae.objects.filter(model__slug=model, slug=slug).exists():
+            return True
+        making = Job.objects.filter(kind__in=MAKES_SAES, params__model=model).exclude(state__in=Job.FINAL)
+        return any(slug in sweeps.members(job.params) for job in making)
 
     def being_made(self, kind: str = "", **params: str) -> bool:
         """Whether a job of that kind (this one) with such params is under way: what it will make is as good as there."""

@@ -47,6 +47,14 @@ class Job(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
     after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="followers")
+    part_of = models.ForeignKey(
+        "self",
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="parts",
+        help_text="The job that waits until all its parts have finished.",
+    )
     created = models.DateTimeField(db_default=Now())
     sent = models.DateTimeField(null=True, help_text="When its message last went to the broker.")
     started = models.DateTimeField(null=True)
@@ -65,6 +73,9 @@ class Job(models.Model):
     paced_at = models.DateTimeField(null=True, help_text="When that was: speed and time left are measured from there.")
     told = models.DateTimeField(null=True, help_text="When progress was last told.")
     checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
+    written = models.JSONField(
+        default=dict, help_text="By SAE: features below this one are in the database; an attempt goes on there."
+    )
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True, db_default="", default="")
     error_field = models.CharField(max_length=50, blank=True, db_default="", default="")
@@ -124,8 +135,8 @@ class Job(models.Model):
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the end of what is counted, at the measured rate; None while unknown or not running."""
-        if self.state != self.State.RUNNING or not self.rate:
+        """Time to the end of what is counted, at the measured rate; None while unknown, or where nobody works on it."""
+        if self.state not in (self.State.RUNNING, self.State.WAITING) or not self.rate:
             return None
         return max(self.total - self.done, 0) / self.rate
 
@@ -144,7 +155,7 @@ class JobEvent(models.Model):
         """What `data` holds."""
 
         STATE = "state"  # {state, note}
-        METRICS = "metrics"  # {step, values: {name: number}}
+        METRICS = "metrics"  # {step, values: {name: number}, series: of which SAE of a sweep}
         LOG = "log"  # {text}
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="events")

@@ -1,11 +1,12 @@
 """Starting jobs: validate, write the row, and queue what follows."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
-from features import jobs
+from features import jobs, sweeps
 from features.kinds import KINDS, InvalidParams, check
 from features.kinds.placing import placed
 from features.models import Job
@@ -31,14 +32,44 @@ def start(
     form = KINDS[kind]
     params = check(form, data, promised)
     place = placed(form.queue, placing or {})
-    job = jobs.create(kind, params, queue=place.queue, priority=place.priority, by=by, after=after)
+    shards = params.get("shards", 1) if form.part else 1
+    create = partial(jobs.create, queue=place.queue, priority=place.priority, by=by, after=after)
+    job = create(kind, params, in_parts=shards > 1)
+    for number in range(1, shards + 1) if shards > 1 else ():
+        create(form.part, {**params, "shard": number}, part_of=job)
     if params.get("then"):
-        sae = f"{params['model']}/{params['slug']}"
-        rest = {"sae": sae, "corpus": params["corpus"]}
-        known = {*promised, sae}
-        shown = start("compute_dashboards", rest, by=by, after=job, promised=known, placing=placing)
-        start("evaluate_sae", rest, by=by, after=shown, promised=known, placing=placing)
+        saes = [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
+        follow = partial(start, by=by, promised={*promised, *saes}, placing=placing)
+        shown = follow("compute_dashboards", {"sae": " ".join(saes), "corpus": params["corpus"]}, after=job)
+        for sae in saes:
+            follow("evaluate_sae", {"sae": sae, "corpus": params["corpus"]}, after=shown)
     return job
+
+
+def may_resume(job: Job) -> bool:
+    """Whether a new job can go on where this one stood: it came to no good end, and its last checkpoint is still its own."""
+    kind = KINDS.get(job.kind)
+    return bool(kind and kind.resumable and job.checkpoint and job.state in (Job.State.CANCELLED, Job.State.FAILED))
+
+
+@transaction.atomic
+def resume(job_id: int, *, by: Any = None) -> Job:
+    """Start a job that goes on from the last checkpoint of one that was cancelled or failed; the checkpoint becomes its own.
+
+    Raises `InvalidParams` where there is none, or where the settings cannot be used any more.
+    """
+    old = Job.objects.select_for_update().get(pk=job_id)
+    if not may_resume(old):
+        why = "it has no checkpoint, or another job took it up" if old.over else "it is not over"
+        raise InvalidParams({"__all__": [f"Job {job_id} cannot be resumed: {why}."]})
+    new = start(old.kind, old.params, by=by)
+    Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint, queue=old.queue, priority=old.priority)
+    Job.objects.filter(pk=old.pk).update(checkpoint="")
+    who = f", by {by}" if by else ""
+    jobs.log(new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.")
+    jobs.log(old, f"Job {new.pk} goes on from here{who}.")
+    new.refresh_from_db()
+    return new
 
 
 def _one_at_a_time() -> None:

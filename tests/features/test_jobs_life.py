@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from features import jobs
+from features import jobs, messages
 from features.models import Job
 from features.records import Metrics, Progress
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def sent(monkeypatch):
     """Ids of the jobs whose message was sent, in order."""
     ids = []
-    monkeypatch.setattr(jobs, "_send", lambda job_id, queue: ids.append(job_id))
+    monkeypatch.setattr(messages, "send", lambda job_id, queue: ids.append(job_id))
     return ids
 
 
@@ -317,3 +317,117 @@ def test_who_did_what_is_kept():
     jobs.prioritise(job.pk, 1, by="ada")
     jobs.cancel(job.pk, by="ben")
     assert [e.by for e in job.events.order_by("id")] == ["", "ada", "ben"]
+
+
+def in_parts(n=3, after=None):
+    whole = jobs.create("compute_dashboards", {"sae": "a/b"}, after=after, in_parts=True)
+    return whole, [jobs.create("scan_shard", {"shard": i + 1}, after=after, part_of=whole) for i in range(n)]
+
+
+def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
+    whole, parts = in_parts()
+    assert states(whole, *parts) == ["waiting", "queued", "queued", "queued"]
+    for part in (parts[2], parts[0], parts[1]):
+        assert states(whole) == ["waiting"]
+        jobs.finish(jobs.claim(part.pk, "one"), {})
+    assert states(whole, *parts) == ["queued", "finished", "finished", "finished"]
+    assert [note for state, note in said(whole) if state == "queued"] == ["all of its parts finished"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_last_parts_that_finish_at_once_one_queues_the_whole():
+    for _ in range(5):
+        whole, parts = in_parts(4)
+        held = [jobs.claim(part.pk, f"worker {n}") for n, part in enumerate(parts)]
+        barrier = threading.Barrier(len(held))
+
+        def finish(part, barrier=barrier):
+            try:
+                barrier.wait()
+                jobs.finish(part, {})
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=finish, args=(part,)) for part in held]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert states(whole) == ["queued"]
+        assert [state for state, _ in said(whole)] == ["waiting", "queued"]
+
+
+def test_a_part_that_fails_fails_the_whole_with_its_reason_and_ends_the_others():
+    whole, (first, second, third) = in_parts()
+    follower = queued(after=whole)
+    running = jobs.claim(second.pk, "two")
+    jobs.fail(jobs.claim(first.pk, "one"), "no such text", "corpus")
+    assert states(whole, follower, first, second, third) == ["failed", "cancelled", "failed", "running", "cancelled"]
+    whole.refresh_from_db()
+    assert (whole.error_field, whole.error) == ("corpus", f"Its part, job {first.pk}, failed: no such text")
+    assert jobs.heartbeat(running) is True
+    jobs.stop(running)
+    assert states(whole, second) == ["failed", "cancelled"]
+
+
+@pytest.mark.parametrize("which", ["the whole", "a part"])
+def test_a_request_to_cancel_the_whole_or_a_part_ends_all_of_it(which):
+    whole, (first, second, third) = in_parts()
+    jobs.finish(jobs.claim(first.pk, "one"), {})
+    running = jobs.claim(second.pk, "two")
+    assert jobs.cancel((whole if which == "the whole" else third).pk, by="ada")
+    assert states(whole, first, third) == ["cancelled", "finished", "cancelled"]
+    assert jobs.heartbeat(running) is True
+    jobs.stop(running)
+    assert states(second) == ["cancelled"]
+    assert not jobs.cancel(first.pk)
+
+
+def test_a_part_whose_worker_died_is_tried_again_and_in_the_end_fails_the_whole():
+    whole, (first, second, _) = in_parts()
+    for n in range(jobs.MOST_ATTEMPTS):
+        assert states(whole, first) == ["waiting", "queued"]
+        assert jobs.claim(first.pk, f"worker {n}")
+        lease_passes(first)
+        jobs.reap()
+    assert states(whole, first, second) == ["failed", "failed", "cancelled"]
+    whole.refresh_from_db()
+    assert "died 5 times" in whole.error
+
+
+def test_a_job_in_parts_that_waits_for_another_begins_with_its_parts():
+    before = queued()
+    whole, parts = in_parts(2, after=before)
+    assert states(whole, *parts) == ["waiting"] * 3
+    jobs.finish(jobs.claim(before.pk, "one"), {})
+    assert states(whole, *parts) == ["waiting", "queued", "queued"]
+    other = queued()
+    whole, parts = in_parts(2, after=other)
+    jobs.fail(jobs.claim(other.pk, "one"), "no")
+    assert states(whole, *parts) == ["cancelled"] * 3
+
+
+def test_the_whole_tells_what_its_parts_have_done_and_since_when():
+    whole, parts = in_parts(4)
+    first, second = (jobs.claim(part.pk, "one") for part in parts[:2])
+    jobs.progress(first, Progress(30, 100, "tokens", "Reading the corpus"))
+    jobs.progress(second, Progress(10, 100, "tokens", "Reading the corpus"))
+    whole.refresh_from_db()
+    assert (whole.done, whole.total, whole.unit) == (40, 400, "tokens")
+    assert whole.doing == "Reading the corpus: 2 of 4 parts at work"
+    began = Job.objects.get(pk=first.pk).started
+    assert whole.started == began
+    for part in (first, second, *(jobs.claim(part.pk, "two") for part in parts[2:])):
+        jobs.finish(part, {})
+    assert jobs.claim(whole.pk, "three").started == began
+
+
+def test_how_far_the_writing_is_can_only_be_kept_by_the_worker_that_has_the_job():
+    job = jobs.claim(queued().pk, "one")
+    jobs.wrote(job, {"7": 256})
+    lease_passes(job)
+    jobs.reap()
+    again = jobs.claim(job.pk, "two")
+    assert again.written == {"7": 256}
+    with pytest.raises(jobs.LostJob):
+        jobs.wrote(job, {"7": 512})

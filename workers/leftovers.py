@@ -1,0 +1,35 @@
+"""Checkpoints that nothing goes on from: of jobs that failed or were cancelled, and of parts whose whole is over.
+
+Training that was cancelled, or failed for another reason than its settings, keeps its last one for `KEPT`: it can be resumed.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from features.kinds import KINDS
+from features.models import Job
+from workers import artifacts
+
+log = logging.getLogger(__name__)
+State = Job.State
+KEPT = timedelta(days=30)
+
+
+def clear() -> None:
+    """Remove them. Any number of workers may do so at once."""
+    resumable = [kind for kind, form in KINDS.items() if form.resumable]
+    kept = Q(kind__in=resumable, error_field="", ended__gt=timezone.now() - KEPT)
+    unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept
+    merged = Q(state=State.FINISHED, part_of__state__in=Job.FINAL)
+    over = Job.objects.filter(unfinished | merged).exclude(checkpoint="")
+    for pk, checkpoint in over.values_list("pk", "checkpoint"):
+        try:
+            for name in (f"jobs/{pk}", checkpoint):  # what a job took up from another lies in that one's folder
+                artifacts.remove(name)
+        except OSError as error:  # another worker was quicker, or the store is away: the reaper tries again
+            log.warning("checkpoints of job %s stay: %s", pk, error)
+        else:
+            Job.objects.filter(pk=pk).update(checkpoint="")

@@ -11,5 +11,6 @@ urlpatterns = [
     path("workers/", workers.index, name="workers"),
     path("<int:pk>/", jobs.show, name="job"),
     path("<int:pk>/cancel/", jobs.cancel, name="cancel_job"),
+    path("<int:pk>/resume/", jobs.resume, name="resume_job"),
     path("<int:pk>/events/", jobs.events, name="job_events"),
 ]

@@ -43,36 +43,79 @@ def bars(
     )  # fmt: skip
 
 
-def curve(
-    points: Sequence[Point], ghost: Sequence[Point], alternative: str, x_text: str, write_y: object = None
-) -> SafeString:
-    """A filled line with the ticks of its range at the left; `ghost` is a dashed one to compare with."""
-    points, ghost = thinned(points), thinned(ghost)
-    both = [*points, *ghost]
-    if not both:
+class Line(NamedTuple):
+    """One line of a plot: (x, y) points, what it is called, and its look (a CSS class; empty for the plot's own, filled)."""
+
+    points: Sequence[Point]
+    name: str = ""
+    look: str = ""
+
+
+def curve(lines: Sequence[Line], alternative: str, x_text: str, write_y: object = None) -> SafeString:
+    """Lines with the ticks of their common range at the left. The first is on top."""
+    lines = [line._replace(points=thinned(line.points)) for line in lines]
+    every = [point for line in lines for point in line.points]
+    if not every:
         return format_html('<p class="empty">{}</p>', "No values yet.")
-    low, high = nice_range([y for _, y in both])
-    right = max(x for x, _ in both) or 1
+    low, high = nice_range([y for _, y in every])
+    right = max(x for x, _ in every) or 1
     write = write_y if callable(write_y) else nice_text
 
     def place(x: float, y: float) -> str:
         return f"{LEFT + x / right * (RIGHT - LEFT):.1f} {BOTTOM - (y - low) / (high - low) * (BOTTOM - TOP):.1f}"
 
-    def path(line: Sequence[Point]) -> str:
-        return "M" + "L".join(place(x, y) for x, y in line)
-
     parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
-    if len(points) > 1:
-        ends = f"L{place(points[-1][0], low)}L{place(points[0][0], low)}Z"
-        parts.append(f'<path class="fill" d="{path(points)}{ends}"/>')
-    if len(ghost) > 1:
-        parts.append(f'<path class="ghost" d="{path(ghost)}"/>')
-    parts.append(f'<path d="{path(points)}"/>' if len(points) > 1 else "")
-    parts += [_dot(place(*point)) for point in points[:1] if len(points) == 1]
+    for line in reversed(lines):
+        parts += _drawn(line, [place(*point) for point in line.points], BOTTOM)
     parts += [_label(LEFT - 6, TOP + 6, write(high), "end"), _label(LEFT - 6, BOTTOM, write(low), "end")]
     parts += [_label(LEFT, CURVE_HEIGHT - 6, "0", "start"), _label(RIGHT, CURVE_HEIGHT - 6, x_text, "end")]
     return format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
+        WIDTH, CURVE_HEIGHT, alternative, mark_safe("".join(parts)),
+    )  # fmt: skip
+
+
+def _drawn(line: Line, places: Sequence[str], bottom: int) -> list[str]:
+    """A line with its name on hover; a single point as a dot."""
+    title = f"<title>{escape(line.name)}</title>" if line.name else ""
+    look = f' class="{line.look}"' if line.look else ""
+    if len(places) == 1:
+        return [_dot(places[0], line.look, title)]
+    if not places:
+        return []
+    path = "M" + "L".join(places)
+    ends = f"L{places[-1].split()[0]} {bottom}L{places[0].split()[0]} {bottom}Z"
+    fill = [] if line.look else [f'<path class="fill" d="{path}{ends}"/>']
+    return [*fill, f'<path{look} d="{path}">{title}</path>' if title else f'<path{look} d="{path}"/>']
+
+
+class Spot(NamedTuple):
+    """One point of a scatter plot, what it is called, and its look (a CSS class)."""
+
+    x: float
+    y: float
+    name: str
+    look: str = ""
+
+
+def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -> SafeString:
+    """Spots over two axes with round ends, each with its name on hover."""
+    left, right = nice_range([spot.x for spot in spots])
+    low, high = nice_range([spot.y for spot in spots])
+    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
+    for spot in spots:
+        x = LEFT + (spot.x - left) / (right - left) * (RIGHT - LEFT)
+        y = BOTTOM - (spot.y - low) / (high - low) * (BOTTOM - TOP)
+        parts.append(_dot(f"{x:.1f} {y:.1f}", spot.look, f"<title>{escape(spot.name)}</title>"))
+    parts += [_label(LEFT - 6, TOP + 6, nice_text(high), "end"), _label(LEFT - 6, BOTTOM, nice_text(low), "end")]
+    parts += [
+        _label(LEFT + 6, TOP + 6, y_name, "start"),
+        _label((LEFT + RIGHT) / 2, CURVE_HEIGHT - 6, x_name, "middle"),
+    ]
+    parts += [_label(LEFT, CURVE_HEIGHT - 6, nice_text(left), "start")]
+    parts += [_label(RIGHT, CURVE_HEIGHT - 6, nice_text(right), "end")]
+    return format_html(
+        '<svg class="spark scatter" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
         WIDTH, CURVE_HEIGHT, alternative, mark_safe("".join(parts)),
     )  # fmt: skip
 
@@ -119,6 +162,11 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _dot(place: str) -> str:
+def _dot(place: str, look: str = "", title: str = "") -> str:
     x, y = place.split()
-    return f'<circle cx="{x}" cy="{y}" r="3"/>'
+    known = f' class="{look}"' if look else ""
+    return (
+        f'<circle{known} cx="{x}" cy="{y}" r="3">{title}</circle>'
+        if title
+        else f'<circle{known} cx="{x}" cy="{y}" r="3"/>'
+    )

@@ -6,28 +6,14 @@ from urllib.parse import urlencode
 
 from django import forms, template
 
-from explorer.definitions import DEFINITIONS, Definition
+from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
 from features import hooks
 from features.kinds import KINDS
 from features.models import Job
-from features.selectors.jobs import Curve
 from features.several import joined
 
 register = template.Library()
-
-ORDER = ("explained_variance", "mse", "l0", "dead_share", "loss", "learning_rate", "tokens_per_second")
-"""Curves in the order in which a person asks: is it good, is it sparse, is it alive, how is it getting on."""
-
-
-class Chart(NamedTuple):
-    """One card of a job's page."""
-
-    name: str
-    about: str
-    value: str
-    points: Curve
-    ghost: Curve
 
 
 class Setting(NamedTuple):
@@ -79,13 +65,6 @@ def in_sentence(title: str) -> str:
 
 
 @register.simple_tag
-def charts(curves: Mapping[str, Curve], ghosts: Mapping[str, Curve]) -> list[Chart]:
-    """Every metric that the job told, the known ones first; an unknown one goes by its own name."""
-    names = [n for n in ORDER if n in curves] + [n for n in curves if n not in ORDER]
-    return [_chart(name, curves[name], ghosts.get(name, [])) for name in names]
-
-
-@register.simple_tag
 def settings_of(job: Job) -> list[Setting]:
     """The job's params under the names that the start page has for them."""
     fields = KINDS[job.kind].base_fields if job.kind in KINDS else {}
@@ -97,9 +76,11 @@ def settings_of(job: Job) -> list[Setting]:
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
     """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined."""
-    rows = [_setting(name, job.result, None) for name, value in job.result.items() if isinstance(value, str)]
+    texts = [_setting(name, job.result, None) for name, value in job.result.items() if isinstance(value, str)]
+    saes = [Setting("SAE", "", path, f"/{path}/") for path in job.result.get("saes", [])]
+    rows = [*saes, *texts]
     order = list(DEFINITIONS)
-    numbers = {name: f"eval_{name}" for name, value in job.result.items() if not isinstance(value, str)}
+    numbers = {name: f"eval_{name}" for name, value in job.result.items() if not isinstance(value, str | list)}
     ranked = sorted(numbers, key=lambda n: order.index(numbers[n]) if numbers[n] in DEFINITIONS else len(order))
     return rows + [_measured(name, job.result, numbers[name]) for name in ranked]
 
@@ -125,11 +106,6 @@ def said(event: Any) -> str:
     if event.kind == "state":
         return ": ".join(part for part in (str(data.get("state", "")).capitalize(), data.get("note")) if part)
     return str(data.get("text", ""))
-
-
-def _chart(name: str, points: Curve, ghost: Curve) -> Chart:
-    known = DEFINITIONS.get(f"job_{name}") or Definition(name.replace("_", " ").capitalize(), "A metric of this job.")
-    return Chart(known.name, known.about, written(known, points[-1][1]), points, ghost)
 
 
 def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:

@@ -60,16 +60,25 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
 
 
 @register.simple_tag
-def curve(
-    points: Sequence[svg.Point], ghost: Sequence[svg.Point] | None = None, label: str = "", unit: str = "tokens"
-) -> SafeString:
-    """(step, value) points of a job as a line, with those of an earlier one as a dashed `ghost`."""
-    ghost = ghost or []
-    last = max((x for x, _ in [*points, *ghost]), default=0)
-    alternative = (
-        f"{label or 'Curve'}: {number(points[-1][1])} at {count(int(points[-1][0]))} {unit}." if points else label
+def curve(lines: Sequence[svg.Line], label: str = "", unit: str = "tokens") -> SafeString:
+    """Lines of (step, value) points of jobs; the alternative tells where each that has a colour of its own ends."""
+    last = max((x for line in lines for x, _ in line.points), default=0)
+    told = [line for line in lines if line.points and line.look != "ghost"]
+    ends = [f"{line.name} {_end(line, unit)}".strip() for line in told]
+    return svg.curve(
+        lines, f"{label or 'Curve'}: {', '.join(ends)}." if ends else label, f"{short_count(last)} {unit}".strip()
     )
-    return svg.curve(points, ghost, alternative, f"{short_count(last)} {unit}".strip())
+
+
+@register.simple_tag
+def scatter(spots: Sequence[svg.Spot], x_name: str, y_name: str) -> SafeString:
+    """A spot for each of some SAEs; the alternative tells all of them."""
+    return svg.scatter(spots, x_name, y_name, f"{y_name} against {x_name}. " + "; ".join(spot.name for spot in spots))
+
+
+def _end(line: svg.Line, unit: str) -> str:
+    step, value = line.points[-1]
+    return f"{number(value)} at {count(int(step))} {unit}"
 
 
 def _times(n: int, noun: str) -> str:

@@ -12,14 +12,19 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from explorer.access import may_cancel, may_start_jobs
+from explorer import charts
+from explorer.access import may_cancel, may_start_jobs, staff_only
 from explorer.forms import JobFilter
 from explorer.http import HtmxRequest
 from features import jobs, keyset, notices
+from features.kinds import InvalidParams
 from features.models import Job
 from features.selectors import jobs as reading
+from features.services import jobs as services
 
 PAGE = 40
+MOST_BESIDE = 20
+"""Other runs that a job's page proposes to lay over its own."""
 REST_SECONDS = 0.5
 """At most this often a watcher is told that something changed."""
 
@@ -47,18 +52,54 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
     since = request.GET.get("since", "")[:20]
-    ghost = reading.rival(view.job)
+    own = charts.Run(view.job, view.curves)
+    other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
+    best = None if other else reading.rival(view.job)
+    ghost = charts.Run(best, reading.curves(best.pk)) if best else None
+    rows = charts.sweep(own, reading.made(view.job) if view.job.over else [])
     context = {
         "view": view,
         "job": view.job,
         "ahead": reading.ahead(view.job),
+        "cards": charts.charts(own, ghost, other),
+        "keys": charts.keys(own, other),
         "ghost": ghost,
-        "ghost_curves": reading.curves(ghost.pk) if ghost else {},
+        "other": other,
+        "unknown": unknown,
+        "sweep": rows,
+        "spots": charts.spots(rows),
+        "compare": charts.compare_address(rows),
+        "beside": list(reading.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
+        "address": f"{view.job.get_absolute_url()}?with={other.job.pk}" if other else view.job.get_absolute_url(),
+        "may_resume": may_start_jobs(request.user) and services.may_resume(view.job),
         "may_start": may_start_jobs(request.user),
         "may_cancel": may_cancel(request.user, view.job) and not view.job.over,
         "news": [e for e in view.log if e.pk > int(since)] if since.isdecimal() else view.log,
     }
     return render(request, "jobs/show.html#live" if request.htmx else "jobs/show.html", context)
+
+
+def _laid_over(job: Job, asked: str) -> tuple[charts.Run | None, str]:
+    """The job whose curves are to be laid over those of `job`, or what was asked for and is not to be had."""
+    if not asked:
+        return None, ""
+    number = int(asked) if asked.isdecimal() and len(asked) < 19 else 0
+    other = reading.beside(job).filter(pk=number).first()
+    return (charts.Run(other, reading.curves(other.pk)), "") if other else (None, asked)
+
+
+@require_POST
+@staff_only
+def resume(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Start a job that goes on where this one stood."""
+    if not reading.jobs().filter(pk=pk).exists():
+        raise Http404(f"There is no job {pk}.")
+    try:
+        job = services.resume(pk, by=request.user)
+    except InvalidParams as refused:
+        error = " ".join(text for texts in refused.errors.values() for text in texts)
+        return render(request, "jobs/refused.html", {"pk": pk, "error": error}, status=409)
+    return redirect(job)
 
 
 @require_POST

@@ -29,6 +29,7 @@ class TrainSae(JobForm):
 
     kind = "train_sae"
     title = "Train an SAE"
+    resumable = True
     about = (
         "Trains a sparse autoencoder on the activations of a hook point while a corpus runs through the model. Several hooks, "
         "or several values with commas between, make a sweep: every combination, all from one forward pass."

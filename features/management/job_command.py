@@ -13,6 +13,7 @@ from features.kinds import InvalidParams, JobForm
 from features.kinds.placing import OPTIONS, Placing
 from features.models import Job
 from features.services import jobs
+from features.several import Several
 
 UNCLAIMED_SECONDS = 15
 
@@ -77,6 +78,8 @@ class JobCommand(BaseCommand):
                     flag, dest=name, action="store_true", default=None, help=f"{field.label}. {help_text}"
                 )
             return
+        if isinstance(field, Several):
+            help_text += " Several with commas between make a sweep."
         if field.initial is not None:
             help_text += f" Default {field.initial}."
         parser.add_argument(flag, dest=name, required=field.required and field.initial is None, help=help_text)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Mod, RowNumber
 
 from features import sweeps
@@ -13,17 +14,19 @@ POINTS = 120
 """A curve of more points than this looks the same, and is slower to send."""
 
 Curve = list[tuple[int, float]]
+Curves = dict[str, dict[str, Curve]]
+"""By metric, then by series: the SAEs of a sweep by their slugs, or one without a name."""
 
 
 class JobView(NamedTuple):
     """Everything a job's page shows.
 
-    `curves` maps a metric's name to about `POINTS` of its (step, value) points, the last one among them; `followers`
-    are all jobs that wait for this one, directly or not, and `before` those it waited for; both in order of id.
+    `curves` holds about `POINTS` (step, value) points of each metric and series, the last one among them; `followers` are all
+    jobs that wait for this one, directly or not, and `before` those it waited for; both in order of id.
     """
 
     job: Job
-    curves: dict[str, Curve]
+    curves: Curves
     log: list[JobEvent]
     followers: list[Job]
     before: list[Job]
@@ -48,23 +51,34 @@ def job(pk: int) -> JobView:
     return JobView(row, curves(pk), log, _after(pk, family), _before(pk, family))
 
 
-def curves(pk: int) -> dict[str, Curve]:
+def curves(pk: int) -> Curves:
     """The job's metrics, thinned evenly by the database. Where an attempt resumed, what it measured again replaces the old."""
     rows = JobEvent.objects.filter(job_id=pk, kind=JobEvent.Kind.METRICS)
+    own = [KT("data__series")]
     numbered = rows.annotate(
-        place=Window(RowNumber(), order_by=F("id").asc()),
-        every=(Cast(Window(Count("id")), IntegerField()) + (POINTS - 1)) / POINTS,
-        last=Window(Max("id")),
+        place=Window(RowNumber(), partition_by=own, order_by=F("id").asc()),
+        every=(Cast(Window(Count("id"), partition_by=own), IntegerField()) + (POINTS - 1)) / POINTS,
+        last=Window(Max("id"), partition_by=own),
     )
     kept = numbered.annotate(rest=Mod(F("place") - 1, F("every"))).filter(Q(rest=0) | Q(id=F("last")))
-    found: dict[str, Curve] = {}
+    found: Curves = {}
     for data in kept.order_by("id").values_list("data", flat=True):
         for name, value in data["values"].items():
-            curve = found.setdefault(name, [])
+            curve = found.setdefault(name, {}).setdefault(data.get("series", ""), [])
             while curve and curve[-1][0] >= data["step"]:
                 curve.pop()
             curve.append((data["step"], value))
     return found
+
+
+def beside(job: Job) -> QuerySet[Job]:
+    """Other jobs of its kind that have begun, newest first: those whose curves may be laid over its own."""
+    return Job.objects.filter(kind=job.kind, started__isnull=False).exclude(pk=job.pk).order_by("-id")
+
+
+def made(job: Job) -> list[Sae]:
+    """The SAEs that a job made, in its order."""
+    return list(Sae.objects.filter(made_by=job).select_related("model").order_by("id"))
 
 
 def chain(pk: int) -> list[Job]:

@@ -217,7 +217,7 @@ def test_running_it_again_opens_the_start_page_filled_in_as_it_was_under_a_free_
 
 def test_a_long_curve_is_thinned_to_what_can_be_seen_and_keeps_its_ends(client, training):
     claimed = running(training, points=999)
-    points = client.get(f"/jobs/{claimed.pk}/").context["view"].curves["l0"]
+    points = client.get(f"/jobs/{claimed.pk}/").context["view"].curves["l0"][""]
     assert 100 <= len(points) <= 121
     assert (points[0][0], points[-1][0]) == (1000, 999_000)
 
@@ -225,4 +225,4 @@ def test_a_long_curve_is_thinned_to_what_can_be_seen_and_keeps_its_ends(client, 
 def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
     for step, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (4, 0.4)]:
         jobs.metrics(training, Metrics(step, {"l0": value}))
-    assert curves(training.pk)["l0"] == [(1, 0.1), (2, 0.25), (4, 0.4)]
+    assert curves(training.pk)["l0"] == {"": [(1, 0.1), (2, 0.25), (4, 0.4)]}

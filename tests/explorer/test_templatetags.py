@@ -144,18 +144,40 @@ def test_density_histograms_have_a_tick_at_decades():
 
 def test_a_curve_says_its_last_value_and_draws_the_ghost():
     points = [(0, 0.0), (500_000, 0.7), (1_000_000, 0.83)]
-    made = plots.curve(points, [(0, 0.1), (900_000, 0.8)], "Explained variance")
+    lines = [svg.Line(points), svg.Line([(0, 0.1), (900_000, 0.8)], "job 1", "ghost")]
+    made = plots.curve(lines, "Explained variance")
     tree = parsed(made)
     assert tree.get("aria-label") == "Explained variance: 0.830 at 1,000,000 tokens."
-    assert [p.get("class") for p in tree.iter("path")] == ["axis", "fill", "ghost", None]
+    assert [p.get("class") for p in tree.iter("path")] == ["axis", "ghost", "fill", None]
     assert [t.text for t in tree.iter("text")] == ["1", "0", "0", "1M tokens"]
 
 
 def test_curves_of_no_one_or_endless_points_are_drawn():
     assert "No values yet" in plots.curve([])
-    assert "<circle" in plots.curve([(0, 5.0)])
-    assert plots.curve([(i, math.sin(i)) for i in range(100_000)]).count("L") <= 2 * svg.MOST_POINTS + 2
-    assert "nan" not in plots.curve([(0, 1.0), (1, math.nan), (2, math.inf), (3, 2.0)])
+    assert "<circle" in plots.curve([svg.Line([(0, 5.0)])])
+    long = [(i, math.sin(i)) for i in range(100_000)]
+    assert plots.curve([svg.Line(long)]).count("L") <= 2 * svg.MOST_POINTS + 2
+    assert "nan" not in plots.curve([svg.Line([(0, 1.0), (1, math.nan), (2, math.inf), (3, 2.0)])])
+
+
+def test_lines_of_a_sweep_have_names_looks_and_one_range():
+    lines = [svg.Line([(0, 0.0), (10, n / 10)], f"k<{n}", f"s{n}") for n in (1, 2)]
+    tree = parsed(plots.curve(lines, "L0", "steps"))
+    drawn = {p.get("class"): p for p in tree.iter("path")}
+    assert list(drawn) == ["axis", "s2", "s1"]  # the first lies on top
+    assert [drawn[look].find("title").text for look in ("s1", "s2")] == ["k<1", "k<2"]
+    assert tree.get("aria-label") == "L0: k<1 0.100 at 10 steps, k<2 0.200 at 10 steps."
+    assert [t.text for t in tree.iter("text")][0] == "0.2"
+
+
+def test_a_scatter_plot_says_every_spot():
+    spots = [svg.Spot(8, 0.7, "a & b", "s0"), svg.Spot(32, 0.9, "c", "s1")]
+    tree = parsed(plots.scatter(spots, "L0", "Explained variance"))
+    assert [c.find("title").text for c in tree.iter("circle")] == ["a & b", "c"]
+    assert tree.get("aria-label") == "Explained variance against L0. a & b; c"
+    places = [(float(c.get("cx")), float(c.get("cy"))) for c in tree.iter("circle")]
+    assert places[0][0] < places[1][0]
+    assert places[0][1] > places[1][1]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from django import forms
 
 from features.selectors import features as select
 
+COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
 ALIVE = [("", "alive"), ("all", "all"), ("dead", "dead")]
 ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
@@ -60,6 +61,16 @@ class BrowseForm(forms.Form):
             "density_max": found.get("density_max"),
             "cursor": found.get("cursor", ""),
         }
+
+
+class MapForm(forms.Form):
+    """What colours the features on the map of an SAE."""
+
+    color = forms.ChoiceField(choices=COLORS, required=False)
+
+    def chosen(self) -> str:
+        """The colouring; an unknown one is by cluster."""
+        return (self.cleaned_data["color"] if self.is_valid() else "") or "cluster"
 
 
 class ExamplesForm(forms.Form):

@@ -31,7 +31,11 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "mean_activation": Definition(
             "Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."
         ),
-        "decoder_norm": Definition("Decoder norm", "Length of the feature's decoder direction, as the SAE was loaded."),
+        "decoder_norm": Definition(
+            "Decoder norm",
+            "Length of the feature's decoder direction as the SAE was saved, before it is folded into the activations; 1 where"
+            " training keeps or saves it so.",
+        ),
         "encoder_decoder_cosine": Definition(
             "Encoder to decoder",
             "Cosine between the direction that the feature reads and the one that it writes; near 1 it does both alike.",
@@ -86,6 +90,18 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "dashboard_tokens": Definition(
             "Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"
+        ),
+        "map": Definition(
+            "Map",
+            "Live features in the plane (UMAP on their exact nearest neighbours by decoder cosine, a fixed seed). What is near on"
+            " it has a similar direction; distances between far groups mean little, and the axes have no unit.",
+            "count",
+        ),
+        "cluster": Definition(
+            "Cluster",
+            "A dense group on the map (HDBSCAN on its two coordinates, from one in 200 live features on, 5 to 50), numbered from"
+            " 0, the largest. A feature between the groups is in none.",
+            "count",
         ),
         "density_histogram": Definition(
             "Density of features", "Live features in half decades of density, from 1e-7 to 1.", "count"

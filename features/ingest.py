@@ -12,7 +12,7 @@ from django.db.models import Count, Q
 
 from features import arrays
 from features.models import Corpus, Dashboard, Example, Feature, Job, Sae
-from features.records import FeatureRange, FeatureRecord, SequenceRecord
+from features.records import FeatureMap, FeatureRange, FeatureRecord, ReadoutRecord, SequenceRecord
 
 COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples have their own table
     "index": "int4",
@@ -39,6 +39,8 @@ COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples hav
     "cofiring_both": "int8[]",
     "cofiring_jaccards": "float4[]",
 }
+NO_PLACE = "map_x = NULL, map_y = NULL, cluster = NULL"
+"""A map is of one run's live features: it goes with what it was made of."""
 HALF_DECADES = 14
 """Bins of a dashboard's density histogram: half decades from 1e-7 to 1."""
 
@@ -63,8 +65,10 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
 
 
 @transaction.atomic
-def finish(sae: Sae, corpus: Corpus, tokens: int, job: Job | None, code_version: str) -> Dashboard:
-    """Declare the dashboards of `sae` complete: the row that pages look for."""
+def finish(
+    sae: Sae, corpus: Corpus, tokens: int, job: Job | None, code_version: str, readout: ReadoutRecord | None = None
+) -> Dashboard:
+    """Declare the dashboards of `sae` complete: the row that pages look for. `readout` is how its logits were made."""
     alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))["alive"]
     made = {
         "corpus": corpus,
@@ -77,8 +81,34 @@ def finish(sae: Sae, corpus: Corpus, tokens: int, job: Job | None, code_version:
         "model_revision": sae.model.revision,
         "corpus_revision": corpus.revision,
         "code_version": code_version,
+        "readout": readout._asdict() if readout else None,
+        "map": None,
+        "mapped_by": None,
     }
     return Dashboard.objects.update_or_create(sae=sae, defaults=made)[0]
+
+
+@transaction.atomic
+def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None:
+    """Put the features of an SAE in their places, all or none. `Dashboard.DoesNotExist` where that was made anew meanwhile."""
+    Dashboard.objects.select_for_update().get(pk=dashboard.pk, made=dashboard.made)
+    columns = '"index", "map_x", "map_y", "cluster"'
+    with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
+        rows = zip(record.indices, record.x, record.y, record.clusters, strict=True)
+        _copy(staged, columns, ["int4", "float4", "float4", "int4"], rows)
+        cursor.execute(
+            f"UPDATE features_feature SET {NO_PLACE} WHERE sae_id = %s AND map_x IS NOT NULL", [dashboard.sae_id]
+        )
+        cursor.execute(
+            "UPDATE features_feature SET map_x = m.map_x, map_y = m.map_y, cluster = m.cluster"
+            f' FROM {staged} m WHERE sae_id = %s AND features_feature."index" = m."index"',
+            [dashboard.sae_id],
+        )
+    told = {name: getattr(record, name) for name in ("neighbours", "seed", "made_with")}
+    clusters = {number for number in record.clusters if number is not None}
+    dashboard.map = {"features": len(record.indices), "clusters": len(clusters), **told}
+    dashboard.mapped_by = job
+    dashboard.save(update_fields=["map", "mapped_by"])
 
 
 def _density_histogram(sae: Sae) -> list[int]:
@@ -132,7 +162,8 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
         _copy(staged, columns, ["int8", *COLUMNS.values()], rows)
         cursor.execute(
             f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
-            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, updated = statement_timestamp() RETURNING "index", id'
+            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, updated = statement_timestamp()'
+            ' RETURNING "index", id'
         )
         return dict(cursor.fetchall())
 

@@ -134,8 +134,7 @@ class FeatureRecord(NamedTuple):
 class FeatureRange(NamedTuple):
     """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need.
 
-    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended. `readout` says
-    how their logits were made.
+    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended.
     """
 
     start: int
@@ -143,7 +142,6 @@ class FeatureRange(NamedTuple):
     tokens: int
     features: list[FeatureRecord]
     sequences: list[SequenceRecord]
-    readout: "ReadoutRecord | None" = None
 
 
 class ReadoutRecord(NamedTuple):

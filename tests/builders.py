@@ -5,6 +5,7 @@ builders.firing(0, " day", texts)       # a feature that fires on exactly that t
 ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visitor who has no account
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,9 +16,11 @@ from features import ingest
 from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae
 from features.records import (
     ExampleRecord,
+    FeatureMap,
     FeatureRange,
     FeatureRecord,
     ModelRecord,
+    ReadoutRecord,
     SequenceRecord,
     TokenRecord,
     TrainedSae,
@@ -50,6 +53,7 @@ TEXTS = [
     " x = name(<script>alert(1)</script>)",
     " day after day a fox =\n     return",
 ]
+READOUT = ReadoutRecord("LayerNorm", True, 0.5, 1.75, "", 273, special=1, unused=2, fallback=0)
 BINS, LOGIT_BINS, BANDS = 64, 50, 5
 
 
@@ -177,7 +181,15 @@ def dashboards(of: Sae, on: Corpus, records: Sequence[FeatureRecord], contexts: 
     tokens = sum(len(s.token_ids) - 1 for s in contexts)
     batch = FeatureRange(records[0].index, records[-1].index + 1, tokens, list(records), list(contexts))
     ingest.write_range(of, on, of.context_size, batch)
-    return ingest.finish(of, on, tokens, None, "0.1")
+    return ingest.finish(of, on, tokens, None, "0.1", READOUT)
+
+
+def mapped(of: Sae) -> None:
+    """Put the live features of an SAE on a circle, the even ones in cluster 0, of the odd ones only 1 in a cluster of its own."""
+    alive = list(Feature.objects.filter(sae=of).alive().order_by("index").values_list("index", flat=True))
+    x, y = ([turn(index) for index in alive] for turn in (math.cos, math.sin))
+    clusters = [0 if index % 2 == 0 else 1 if index == 1 else None for index in alive]
+    ingest.write_map(of.dashboard, FeatureMap(alive, x, y, clusters, 15, 0, "umap-learn 0.5, scikit-learn 1.9"), None)
 
 
 class Planted(NamedTuple):
@@ -199,7 +211,9 @@ def planted(width: int = 8, slug: str = "tiny") -> Planted:
     made, contexts = sae(of, width=width, trained_on=on), sequences()
     words = [" day", " self", "<script>", "", " name", " fox", " a", "é"]
     records = [dead(i) if i % 8 == 3 else firing(i, words[i % 8], contexts, 2.0 + i / 4) for i in range(width)]
-    return Planted(of, on, made, dashboards(made, on, records, contexts))
+    shown = dashboards(made, on, records, contexts)
+    mapped(made)
+    return Planted(of, on, made, shown)
 
 
 def cast() -> tuple[Any, Any, AnonymousUser]:

@@ -2,21 +2,24 @@
 
 from collections import defaultdict
 from itertools import chain
+from typing import Any
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from explorer import access
-from explorer.browse import BrowseForm
+from explorer.browse import BrowseForm, MapForm
 from explorer.definitions import DEFINITIONS, GROUPS
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from features.keyset import BadCursor
 from features.models import LanguageModel, Sae
-from features.selectors import catalog
+from features.selectors import catalog, mapping
 from features.selectors import features as select
 
 MOST_CHOICES = 20
 MOST_JOBS = 6
+MOST_PLACES = 1500
+"""Dots of the map that is drawn on the server; the script draws all."""
 SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
 TRAINING = ("explained_variance", "l0", "dead_share")
 """What of the last training step is shown until an SAE is evaluated."""
@@ -73,10 +76,21 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
         "settings": [(name, value) for name, value in found.config.items() if name not in SHOWN_ELSEWHERE],
         "quality": quality(found),
         "happening": catalog.happening(model, sae)[:MOST_JOBS],
+        "may_start_jobs": access.may_start_jobs(request.user),
     }
+    if not request.htmx:
+        context |= map_of(request, found)
     return page(
         request, "catalog/sae.html", context, {"features": "features", "more": "rows", "happening": "happening"}
     )
+
+
+def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
+    """The map as the page shows it before its script does, and how it is coloured; empty where there is none."""
+    form = MapForm(request.GET)
+    dashboard = getattr(sae, "dashboard", None)
+    drawn = mapping.sample(sae, MOST_PLACES) if dashboard and dashboard.map else []
+    return {"map": drawn, "map_form": form, "color": form.chosen(), "sampled": sae.width > MOST_PLACES}
 
 
 def quality(sae: Sae) -> list[tuple[str, float]]:

@@ -202,6 +202,13 @@ class Dashboard(models.Model):
     model_revision = models.CharField(max_length=100)
     corpus_revision = models.CharField(max_length=100)
     code_version = models.CharField(max_length=50)
+    map = models.JSONField(
+        null=True, help_text="features, clusters, neighbours, seed and made_with of the map; null until made."
+    )
+    mapped_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
+    readout = models.JSONField(
+        null=True, help_text="How the logits were made: norm, centred, through, masked rows by reason, vocabulary."
+    )
     made = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ class FeatureQuerySet(models.QuerySet["Feature"]):
 
 
 class Feature(models.Model):
-    """One direction of an SAE with its statistics; `features.records.FeatureRecord` defines every column."""
+    """One direction of an SAE with its statistics; `FeatureRecord` and `FeatureMap` of features.records define every column."""
 
     sae = models.ForeignKey(Sae, models.CASCADE, related_name="features")
     index = models.PositiveIntegerField()
@@ -53,6 +53,9 @@ class Feature(models.Model):
     cofiring = ArrayField(models.IntegerField(), default=list, help_text="Indices by falling Jaccard index of tokens.")
     cofiring_both = ArrayField(models.BigIntegerField(), default=list)
     cofiring_jaccards = ArrayField(RealField(), default=list)
+    map_x = RealField(null=True, help_text="Place on the SAE's map; null where it is not on it.")
+    map_y = RealField(null=True)
+    cluster = models.IntegerField(null=True, help_text="Its group on the map, 0 the largest; null where it is in none.")
     updated = models.DateTimeField(db_default=Now())
 
     objects = FeatureQuerySet.as_manager()

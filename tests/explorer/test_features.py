@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from features.records import ExampleRecord, SequenceRecord
+from explorer.templatetags.readouts import in_words
+from features.records import ExampleRecord, ReadoutRecord, SequenceRecord
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -160,7 +161,8 @@ def test_pages_load_htmx_and_our_own_files_and_nothing_else(client, planted, add
     found.feed(client.get(address).content.decode())
     assert found.inline == []
     scripts = {load for load in found.loads if load.endswith(".js")}
-    assert scripts <= {"/static/django_htmx/htmx-2.min.js", "/static/js/keys.js", "/static/js/heatmap.js"}
+    own = {f"/static/js/{name}.js" for name in ("keys", "heatmap", "map")}
+    assert scripts <= own | {"/static/django_htmx/htmx-2.min.js"}
     assert all(load.startswith("/") and not load.startswith("//") for load in found.loads)
 
 
@@ -168,3 +170,25 @@ def test_our_scripts_are_a_few_kilobytes(client):
     sizes = [len(client.get(f"/static/js/{name}.js").content) for name in ("keys", "heatmap")]
     assert all(sizes)
     assert sum(sizes) < 6_000
+    assert sum(len(client.get(f"/static/js/{name}.js").content) for name in ("map", "map_points")) < 20_000
+
+
+def test_the_page_says_how_its_logits_were_made(client, planted):
+    page = client.get("/tiny/2-res/0/").content.decode()
+    assert "The decoder direction has its mean over the residual stream taken out, is multiplied by the gain of the final" in page
+    assert "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that norm subtracts it." in page
+    assert "Of 273 rows of the vocabulary 3 are left out: 1 special and 2 unused." in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "The decoder direction is multiplied by the gain of the final LlamaRMSNorm (0.500 to 1.75) and meets each row of"),
+        ({"norm": ""}, "The decoder direction meets each row of the unembedding. Of"),
+        ({"through": "attention's output projection"}, "goes through attention's output projection, then is multiplied"),
+        ({"special": 0}, "All 64 rows of the vocabulary are ranked."),
+    ],
+)
+def test_how_logits_were_made_in_words(changes, said):
+    record = ReadoutRecord("LlamaRMSNorm", False, 0.5, 1.75, "", 64, special=2, unused=0, fallback=0)
+    assert said in in_words(record._replace(**changes)._asdict())

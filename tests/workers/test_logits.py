@@ -112,12 +112,12 @@ def test_special_unused_and_fallback_rows_are_masked() -> None:
 def test_the_record_counts_masked_rows_by_reason_and_names_the_norm() -> None:
     language = planted.language()
     lens = readout(language.model, masked_tokens(language))
-    record = readout_record(language, lens, "blocks.0.hook_resid_post")
+    record = readout_record(language, "blocks.0.hook_resid_post")
     assert (record.rows, record.special, record.unused, record.fallback) == (64, 2, 5, 1)
     assert record.rows - len(lens.kept) == record.special + record.unused + record.fallback
     assert (record.norm, record.centred, record.through) == ("LlamaRMSNorm", False, "")
     assert (record.gain_low, record.gain_high) == (float(lens.gain.min()), float(lens.gain.max()))
-    assert readout_record(language, lens, "blocks.0.attn.hook_z").through == "attention's output projection"
+    assert readout_record(language, "blocks.0.attn.hook_z").through == "attention's output projection"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_row_of_zeros_has_no_place(decoder, found):
 
 
 def test_progress_comes_in_epochs_to_the_last_one(records_and_map):
-    told = [r for r in records_and_map[0] if isinstance(r, Progress) and r.unit == "epochs"]
+    told = [r for r in records_and_map[0] if isinstance(r, Progress) and r.unit == "epochs" and r.total > 1]
     assert [r.done for r in told] == sorted({r.done for r in told})
     assert (told[-1].done, told[-1].total) == (layout.EPOCHS, layout.EPOCHS)
 
@@ -140,4 +140,4 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
 
 
 def test_the_smallest_cluster_grows_with_the_map():
-    assert [smallest_cluster(n) for n in (15, 2_048, 16_384, 131_072)] == [5, 5, 40, 50]
+    assert [smallest_cluster(n) for n in (15, 2_048, 8_192, 131_072)] == [5, 10, 40, 50]

@@ -143,8 +143,9 @@ def masked_tokens(language: Language) -> Bool[Tensor, " vocabulary"]:
     return _reasons(language) != KEPT
 
 
-def readout_record(language: Language, lens: Readout, hook: str) -> ReadoutRecord:
-    """How `lens` makes the logits of directions written at `hook`, for the pages that show them."""
+def readout_record(language: Language, hook: str) -> ReadoutRecord:
+    """How the logits of directions written at `hook` are made, for the pages that show them."""
+    lens = readout(language.model, masked_tokens(language))
     norm = _final_norm(language.model, lens.unembedding.shape[1])
     counts = torch.bincount(_reasons(language), minlength=4).tolist()
     return ReadoutRecord(

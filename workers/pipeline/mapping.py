@@ -61,6 +61,7 @@ def feature_map(
         found.append(nearest(unit, neighbours - 1, start, min(start + 4096, len(rows))))
         if should_stop():
             return
+    yield Progress(0, 1, "epochs", "Preparing the layout")
     near, cosines = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
     _write(Path(folder), unit.cpu().numpy(), near, cosines, seed, smallest)
     for done, total in _run(Path(folder), should_stop):
@@ -77,8 +78,8 @@ def feature_map(
 
 
 def smallest_cluster(features: int) -> int:
-    """How few features make a cluster: one in 400, from 5 to 50."""
-    return min(max(5, features // 400), 50)
+    """How few features make a cluster: one in 200, from 5 to 50."""
+    return min(max(5, features // 200), 50)
 
 
 def _write(folder: Path, unit: np.ndarray, near: np.ndarray, cosines: np.ndarray, seed: int, smallest: int) -> None:

@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from explorer.api.v1 import schema as schema
-from explorer.api.v1.views import catalog, features, jobs
+from explorer.api.v1.views import catalog, features, jobs, mapping
 
 urlpatterns = [
     path("models/", catalog.Models.as_view()),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("corpora/", catalog.Corpora.as_view()),
     path("saes/", catalog.Saes.as_view()),
     path("saes/<str:model>/<str:sae>/", catalog.Sae.as_view()),
+    path("saes/<str:model>/<str:sae>/map/", mapping.Map.as_view()),
     path("features/<str:model>/<str:sae>/", features.Features.as_view()),
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
     path("kinds/", jobs.Kinds.as_view()),

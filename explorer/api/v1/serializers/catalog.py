@@ -53,18 +53,44 @@ class CorpusSerializer(serializers.ModelSerializer[Corpus]):
         read_only_fields = fields
 
 
+class ReadoutSerializer(serializers.Serializer[Any]):
+    """How logit effects were made: the final norm, and the rows of the unembedding that were left out."""
+
+    norm = serializers.CharField(help_text="Class of the model's final norm; empty where it has none.")
+    centred = serializers.BooleanField(help_text="Whether that norm subtracts the mean, and so do the effects.")
+    gain_low = serializers.FloatField(help_text="Smallest factor of the norm's gain.")
+    gain_high = serializers.FloatField(help_text="Largest factor.")
+    through = serializers.CharField(help_text="What stands between the SAE and the residual stream; empty for nothing.")
+    rows = serializers.IntegerField(help_text="Rows of the unembedding.")
+    special = serializers.IntegerField(help_text="Of these left out as special tokens.")
+    unused = serializers.IntegerField(help_text="Left out as placeholders, or rows without a token.")
+    fallback = serializers.IntegerField(help_text="Left out as fallbacks for single bytes.")
+
+
+class MappedSerializer(serializers.Serializer[Any]):
+    """What is on an SAE's map, and what it was made with."""
+
+    features = serializers.IntegerField(help_text="Live features on it; 0 where they were too few for a map.")
+    clusters = serializers.IntegerField(help_text="Groups among them.")
+    neighbours = serializers.IntegerField(help_text="Nearest features that held each in its place, itself among them.")
+    seed = serializers.IntegerField()
+    made_with = serializers.CharField(help_text="The libraries, with their versions.")
+
+
 class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
     """The run that made the features of an SAE: model revision, SAE hash, corpus, tokens, job and version."""
 
     corpus: Slug = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     job = serializers.IntegerField(source="job_id", allow_null=True, read_only=True, help_text="Its id.")
     code_version = TextField(read_only=True, help_text="Version of Featurescope.")
+    readout = ReadoutSerializer(allow_null=True, read_only=True, help_text="Null for dashboards of earlier versions.")
+    map = MappedSerializer(allow_null=True, read_only=True, help_text="Null until the map is made.")
 
     class Meta:
         model = Dashboard
         fields = [
             "model_revision", "sae_sha256", "corpus", "corpus_revision", "context_size", "tokens", "alive",
-            "density_histogram", "job", "code_version", "made",
+            "density_histogram", "job", "code_version", "readout", "map", "made",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -1,0 +1,71 @@
+"""The map of an SAE's features as inline SVG: what shows before, and without, the script that draws all of it."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from features.selectors.mapping import Place
+
+register = template.Library()
+
+WIDTH, HEIGHT, EDGE = 800, 400, 14
+SHADES = 8
+RAREST = -6
+"""Densities from 1e-6 on are told apart, up to 1, in `SHADES` steps of their logarithm. map.js has the same numbers."""
+GOLDEN = 137.508
+"""Degrees of hue from one cluster to the next: no two neighbours in number look alike."""
+
+
+@register.simple_tag
+def map_plot(places: Sequence[Place], color: str) -> SafeString:
+    """One path of dots for each colour; the colours themselves are in map.css."""
+    inks = sorted((ink(place, color), place) for place in places)
+    x_low, y_low, scale = _fit(places)
+    paths = []
+    for (kind, style), group in groupby(inks, key=lambda pair: pair[0]):
+        dots = "".join(f"M{_at(p.x, x_low, scale)} {_at(p.y, y_low, scale)}h0" for _, p in group)
+        paths.append((kind, style, dots))
+    drawn = format_html_join("", '<path class="ink {}" style="{}" d="{}"/>', paths)
+    words = f"Map of {len(places):,} features, coloured by {color}."
+    return format_html(
+        '<svg viewBox="{} {} {} {}" role="img" aria-label="{}">{}</svg>', *_frame(places, scale), words, drawn
+    )
+
+
+def ink(place: Place, color: str) -> tuple[str, str]:
+    """Class and style of a feature's colour."""
+    if color == "density":
+        return "dense", f"--s:{shade(place.density) / (SHADES - 1):.2f}"
+    if place.cluster is None:
+        return "", ""  # sorts before the clusters, so that these are drawn above it
+    return "grouped", f"--h:{place.cluster * GOLDEN % 360:.0f}"
+
+
+def shade(density: float) -> int:
+    """Step of a density's logarithm, 0 to `SHADES` - 1."""
+    share = (math.log10(density) - RAREST) / -RAREST if density > 0 else 0.0
+    return min(max(int(share * SHADES), 0), SHADES - 1)
+
+
+def _fit(places: Sequence[Place]) -> tuple[float, float, float]:
+    """Left and lower end of the map, and how many pixels a unit is."""
+    x_low, x_high = min((p.x for p in places), default=0.0), max((p.x for p in places), default=1.0)
+    y_low, y_high = min((p.y for p in places), default=0.0), max((p.y for p in places), default=1.0)
+    wide, high = max(x_high - x_low, 1e-6), max(y_high - y_low, 1e-6)
+    return x_low, y_low, min((WIDTH - 2 * EDGE) / wide, (HEIGHT - 2 * EDGE) / high)
+
+
+def _frame(places: Sequence[Place], scale: float) -> tuple[int, int, int, int]:
+    """The view box that puts the map in the middle."""
+    x_low, y_low, _ = _fit(places)
+    wide = (max((p.x for p in places), default=0.0) - x_low) * scale
+    high = (max((p.y for p in places), default=0.0) - y_low) * scale
+    return round((wide - WIDTH) / 2), round((high - HEIGHT) / 2), WIDTH, HEIGHT
+
+
+def _at(value: float, low: float, scale: float) -> str:
+    return f"{(value - low) * scale:.1f}".removesuffix(".0")

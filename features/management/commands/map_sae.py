@@ -1,0 +1,10 @@
+"""manage.py map_sae MODEL/SLUG."""
+
+from features.kinds import MapSae
+from features.management.job_command import OnSaeCommand
+
+
+class Command(OnSaeCommand):
+    """Place the features of an SAE on a map."""
+
+    form = MapSae

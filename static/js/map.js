@@ -1,0 +1,261 @@
+// The map of an SAE's features on a canvas: one draw per frame, a grid to find what is under the pointer. The drawing of the
+// server shows until all features have come, and where there is no script.
+import { Points } from "./map_points.js";
+
+const SHADES = 8, RAREST = -6, GOLDEN = 137.508, EDGE = 14, REACH = 14, MOST_ROUND = 12000; // the first three as in maps.py
+
+class FeatureMap {
+  constructor(root, data) {
+    this.root = root;
+    this.points = new Points(data);
+    this.view = root.querySelector(".map-view");
+    this.canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
+    this.canvas.setAttribute("role", "application");
+    this.canvas.setAttribute("aria-label", `Map of ${this.points.count} features. Arrow keys move it, plus and minus zoom, 0 shows all, Enter opens the feature in the middle.`);
+    this.tip = Object.assign(document.createElement("a"), { className: "map-tip", hidden: true });
+    this.tip.setAttribute("role", "status");
+    this.chosen = -1;
+    this.fingers = new Map();
+    this.view.replaceChildren(this.canvas, this.#buttons(), this.tip);
+    this.#listen();
+    this.paint(root.dataset.color);
+    new ResizeObserver(() => this.#resize()).observe(this.view);
+  }
+
+  paint(color) { // colours come from map.css; features are sorted by theirs, so that each is set once per frame
+    this.color = this.root.dataset.color = color;
+    const { densities, clusters, count } = this.points, names = new Map(), of = new Uint16Array(count);
+    const group = color === "density" ? (i) => shade(densities[i]) : (i) => clusters[i] ?? -1;
+    for (const g of [...new Set(Array.from({ length: count }, (_, i) => group(i)))].sort((a, b) => a - b)) names.set(g, names.size);
+    for (let i = 0; i < count; i++) of[i] = names.get(group(i));
+    this.order = Uint32Array.from(of.keys()).sort((a, b) => of[a] - of[b]);
+    this.of = of;
+    this.inks = [...names.keys()].map((g) => this.#ink(g));
+    this.edge = getComputedStyle(this.root).color;
+    this.later();
+  }
+
+  #ink(group) {
+    const probe = Object.assign(document.createElement("i"), { className: "ink", hidden: true });
+    if (this.color === "density") (probe.classList.add("dense"), probe.style.setProperty("--s", group / (SHADES - 1)));
+    else if (group >= 0) (probe.classList.add("grouped"), probe.style.setProperty("--h", (group * GOLDEN) % 360));
+    this.root.append(probe);
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
+  }
+
+  later() { // one draw per frame, however many events there were
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const { canvas, order, of, inks, scale, left, top } = this, { x, y, count } = this.points;
+    const context = canvas.getContext("2d"), r = this.#radius();
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    const seen = [];
+    for (let k = 0; k < count; k++) {
+      const i = order[k], px = x[i] * scale + left, py = y[i] * scale + top;
+      if (px > -r && py > -r && px < this.width + r && py < this.height + r) seen.push(i);
+    }
+    const round = seen.length <= MOST_ROUND;
+    for (let k = 0; k < seen.length; ) {
+      const ink = of[seen[k]];
+      context.fillStyle = inks[ink];
+      context.beginPath();
+      for (; k < seen.length && of[seen[k]] === ink; k++) {
+        const px = x[seen[k]] * scale + left, py = y[seen[k]] * scale + top;
+        if (round) (context.moveTo(px + r, py), context.arc(px, py, r, 0, 7));
+        else context.fillRect(px - r, py - r, 2 * r, 2 * r);
+      }
+      if (round) context.fill();
+    }
+    if (this.chosen >= 0) this.#mark(context, r);
+  }
+
+  #mark(context, r) {
+    const px = this.points.x[this.chosen] * this.scale + this.left, py = this.points.y[this.chosen] * this.scale + this.top;
+    context.beginPath();
+    context.arc(px, py, r + 3, 0, 7);
+    context.lineWidth = 2;
+    context.strokeStyle = this.edge;
+    context.stroke();
+    const { offsetWidth: w, offsetHeight: h } = this.tip;
+    const beside = px + 14 + w < this.width ? px + 14 : Math.max(px - 14 - w, 4);
+    this.tip.style.transform = `translate(${beside}px, ${Math.min(Math.max(py - h / 2, 4), Math.max(this.height - h - 4, 4))}px)`;
+  }
+
+  #radius() {
+    const fitting = 0.28 * Math.sqrt((this.width * this.height) / this.points.count) * Math.sqrt(this.scale / this.whole);
+    return Math.min(Math.max(fitting, 0.8), 6);
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.view;
+    Object.assign(this.canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+    Object.assign(this, { width, height });
+    const p = this.points, room = (size, of) => (of ? (size - 2 * EDGE) / of : Infinity);
+    const fit = Math.min(room(width, p.width), room(height, p.height));
+    this.whole = Number.isFinite(fit) ? fit : Math.min(width, height) / 2;
+    this.reset();
+  }
+
+  reset() {
+    this.scale = this.whole;
+    this.left = (this.width - this.points.width * this.scale) / 2;
+    this.top = (this.height - this.points.height * this.scale) / 2;
+    this.#moved();
+  }
+
+  zoom(by, x = this.width / 2, y = this.height / 2) { // the place under (x, y) stays there
+    const scale = Math.min(Math.max(this.scale * by, this.whole), this.whole * 200), ratio = scale / this.scale;
+    if (scale === this.whole) return this.reset();
+    Object.assign(this, { scale, left: x - (x - this.left) * ratio, top: y - (y - this.top) * ratio });
+    this.#moved();
+  }
+
+  pan(dx, dy) { // some of the map stays in sight
+    const held = (at, size, room) => Math.min(Math.max(at, 40 - size), room - 40);
+    this.left = held(this.left + dx, this.points.width * this.scale, this.width);
+    this.top = held(this.top + dy, this.points.height * this.scale, this.height);
+    this.#moved();
+  }
+
+  #moved() {
+    this.canvas.classList.toggle("moved", this.scale > this.whole); // then a finger moves the map, not the page
+    this.later();
+  }
+
+  choose(i, touched = false) {
+    this.tip.classList.toggle("touched", touched);
+    this.canvas.classList.toggle("on", i >= 0);
+    if (i === this.chosen) return;
+    this.chosen = i;
+    this.tip.hidden = i < 0;
+    if (i >= 0) this.#tell(i);
+    this.later();
+  }
+
+  #tell(i) {
+    const { indices, densities, maxima, token, tokens, clusters, sizes } = this.points;
+    const line = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+    const share = densities[i] ? `${Number((100 * densities[i]).toPrecision(2))}%` : "none";
+    const lines = [line("b", `Feature ${indices[i]}`), line("span", `fires on ${share} of tokens, up to ${maxima[i]}`)];
+    if (token[i] >= 0) lines.push(line("span", `promotes “${tokens[token[i]]}”`));
+    lines.push(line("span", clusters[i] === null ? "in no cluster" : `cluster ${clusters[i]}, of ${sizes.get(clusters[i])} features`));
+    this.tip.replaceChildren(...lines);
+    this.tip.href = `${this.root.dataset.home}${indices[i]}/`;
+  }
+
+  #at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  #under(x, y, reach = REACH) {
+    return this.points.nearest((x - this.left) / this.scale, (y - this.top) / this.scale, reach / this.scale);
+  }
+
+  #open(event) {
+    if (this.chosen < 0) return;
+    if (event.ctrlKey || event.metaKey || event.button === 1) window.open(this.tip.href, "_blank", "noopener");
+    else location.assign(this.tip.href);
+  }
+
+  #buttons() {
+    const box = Object.assign(document.createElement("div"), { className: "map-zoom" });
+    for (const [text, name, act] of [["+", "Zoom in", () => this.zoom(1.6)], ["−", "Zoom out", () => this.zoom(1 / 1.6)], ["⤢", "Show all", () => this.reset()]]) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: text, title: name, onclick: act });
+      button.setAttribute("aria-label", name);
+      box.append(button);
+    }
+    return box;
+  }
+
+  #listen() {
+    const on = (name, act, options) => this.canvas.addEventListener(name, act, options);
+    let scrolled = 0;
+    addEventListener("scroll", () => (scrolled = performance.now()), { passive: true });
+    on("wheel", (event) => {
+      const all = event.deltaY > 0 && this.scale <= this.whole; // nothing to zoom out of: the page scrolls on
+      if (all || performance.now() - scrolled < 250) return; // and a page that was scrolling does not stop at the map
+      event.preventDefault();
+      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...this.#at(event));
+    }, { passive: false });
+    on("pointerdown", (event) => {
+      this.canvas.setPointerCapture(event.pointerId);
+      this.fingers.set(event.pointerId, this.#at(event));
+      this.dragged = 0;
+    });
+    on("pointermove", (event) => {
+      const [x, y] = this.#at(event), before = this.fingers.get(event.pointerId);
+      if (!before) return this.choose(this.#under(x, y));
+      this.#drag(event.pointerId, before, [x, y]);
+    });
+    on("pointerup", (event) => {
+      const tapped = this.fingers.delete(event.pointerId) && this.dragged < 5;
+      if (!tapped || event.button === 2) return;
+      if (event.pointerType === "mouse") this.#open(event);
+      else this.choose(this.#under(...this.#at(event), 24), true); // a finger hides what is under it: its tip is the link
+    });
+    on("pointercancel", (event) => this.fingers.delete(event.pointerId));
+    on("pointerleave", (event) => event.pointerType === "mouse" && this.choose(-1));
+    on("blur", () => this.choose(-1));
+    on("keydown", (event) => this.#key(event));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint(this.color));
+  }
+
+  #drag(id, before, now) { // one finger moves the map, two also zoom it about their middle
+    const other = [...this.fingers].find(([key]) => key !== id)?.[1];
+    this.fingers.set(id, now);
+    const share = other ? 0.5 : 1, dx = (now[0] - before[0]) * share, dy = (now[1] - before[1]) * share;
+    this.dragged += Math.hypot(dx, dy);
+    this.pan(dx, dy);
+    if (!other) return;
+    const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]) || 1;
+    this.zoom(apart(now) / apart(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = 60, moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+    if (event.key === "Enter") return this.#open(event);
+    if (event.key === "Escape") return this.choose(-1);
+    if (moves[event.key]) this.pan(...moves[event.key]);
+    else if (event.key === "+" || event.key === "=") this.zoom(1.6);
+    else if (event.key === "-") this.zoom(1 / 1.6);
+    else if (event.key === "0") this.reset();
+    else return;
+    event.preventDefault();
+    this.choose(this.#under(this.width / 2, this.height / 2, Math.hypot(this.width, this.height)));
+  }
+}
+
+function shade(density) {
+  const share = density > 0 ? (Math.log10(density) - RAREST) / -RAREST : 0;
+  return Math.min(Math.max(Math.floor(share * SHADES), 0), SHADES - 1);
+}
+
+async function start(root) {
+  const answer = await fetch(root.dataset.src);
+  if (!answer.ok) return; // the server's drawing stays
+  const map = new FeatureMap(root, await answer.json());
+  root.addEventListener("click", (event) => { // the links of the colours work without a script too; the address keeps the choice
+    const link = event.target.closest("a[data-color]");
+    if (!link || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    history.replaceState(history.state, "", link.href);
+    for (const other of root.querySelectorAll("a[data-color]")) other.removeAttribute("aria-current");
+    link.setAttribute("aria-current", "true");
+    for (const key of root.querySelectorAll("[data-for]")) key.hidden = key.dataset.for !== link.dataset.color;
+    map.paint(link.dataset.color);
+  });
+  root.dataset.ready = "";
+}
+
+const root = document.querySelector("#map[data-src]");
+if (root) start(root);

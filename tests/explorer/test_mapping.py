@@ -1,0 +1,111 @@
+"""The map on the SAE's page and in the API: the same features, coloured alike, kept by the browser until it changes."""
+
+import json
+import re
+
+import pytest
+
+from explorer.templatetags.maps import SHADES, shade
+from features import ingest
+from features.models import Dashboard
+from features.records import FeatureMap
+from features.selectors.mapping import Place, sample
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+API = "/api/v1/saes/tiny/2-res/map/"
+
+
+@pytest.fixture
+def planted():
+    return builders.planted(width=20)
+
+
+def section(client, address="/tiny/2-res/"):
+    page = client.get(address).content.decode()
+    return page[page.index('id="map"') : page.index('aria-label="Features"')]
+
+
+def test_the_page_draws_a_dot_for_every_live_feature_without_a_script(client, planted):
+    drawn = section(client)
+    assert len(re.findall(r"M-?[\d.]+ -?[\d.]+h0", drawn)) == 17
+    assert 'aria-label="Map of 17 features, coloured by cluster."' in drawn
+    assert 'data-src="/api/v1/saes/tiny/2-res/map/"' in drawn
+    assert "2 clusters" in drawn
+
+
+def test_each_cluster_has_a_hue_and_the_rest_has_none(client, planted):
+    inks = re.findall(r'<path class="ink (\w*)" style="([^"]*)" d="([^"]+)"', section(client))
+    counts = {(kind, style): dots.count("M") for kind, style, dots in inks}
+    assert counts == {("", ""): 6, ("grouped", "--h:0"): 10, ("grouped", "--h:138"): 1}
+
+
+def test_the_colour_is_part_of_the_address(client, planted):
+    drawn = section(client, "/tiny/2-res/?color=density")
+    assert "coloured by density" in drawn
+    assert re.search(r'data-color="density" aria-current="true"', drawn)
+    assert "ink dense" in drawn
+    assert "coloured by cluster" in section(client, "/tiny/2-res/?color=nonsense")
+
+
+@pytest.mark.parametrize(("density", "step"), [(0, 0), (1e-7, 0), (1.1e-6, 0), (1e-3, 4), (0.9, 7), (1.0, 7)])
+def test_densities_are_shaded_by_their_logarithm(density, step):
+    assert shade(density) == step < SHADES
+
+
+def test_dots_lie_within_the_picture_whatever_the_units(planted):
+    from explorer.templatetags.maps import map_plot
+
+    for places in ([], [Place(0, 5e6, -3.0, None, 0.1)], [Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)]):
+        left, top, wide, high = map(int, re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups())
+        for x, y in re.findall(r"M(\S+) (\S+)h0", map_plot(places, "cluster")):
+            assert left <= float(x) <= left + wide
+            assert top <= float(y) <= top + high
+
+
+def test_the_api_has_every_feature_of_the_page(client, planted):
+    found = client.get(API).json()
+    assert found["indices"] == [place.index for place in sample(planted.sae, 1000)]
+    assert found["clusters"][:4] == [0, 1, 0, 0]
+    assert (found["job"], found["seed"], found["neighbours"]) == (None, 0, 15)
+
+
+def test_a_browser_that_has_the_map_gets_nothing_until_it_changes(client, planted):
+    first = client.get(API, headers={"Accept-Encoding": "gzip"})
+    tag = first["ETag"]
+    assert first["Cache-Control"] == "no-cache"
+    again = client.get(API, headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
+    assert (again.status_code, again.content, again["ETag"].removeprefix("W/")) == (304, b"", tag.removeprefix("W/"))
+    contexts = builders.sequences()
+    builders.dashboards(planted.sae, planted.corpus, [builders.firing(i, " day", contexts) for i in range(20)], contexts)
+    builders.mapped(planted.sae)
+    assert client.get(API, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_without_a_map_the_api_names_the_job_that_makes_it(client, planted):
+    Dashboard.objects.update(map=None)
+    response = client.get(API)
+    assert response.status_code == 404
+    assert "map_sae" in response.json()["error"]["message"]
+    assert client.get("/api/v1/saes/tiny/none/map/").status_code == 404
+
+
+def test_without_a_map_the_page_offers_it_to_staff(client, planted):
+    Dashboard.objects.update(map=None)
+    assert "No map yet" in section(client)
+    assert "Make it now" not in section(client)
+    client.force_login(builders.cast()[0])
+    assert "/jobs/new/map_sae/?sae=tiny/2-res" in section(client)
+
+
+def test_too_few_live_features_are_told(client, planted):
+    ingest.write_map(planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None)
+    assert "too few for a map" in section(client)
+    assert json.loads(client.get(API).content)["indices"] == []
+
+
+def test_a_fragment_of_the_features_does_not_read_the_map(client, planted, django_assert_max_num_queries):
+    headers = {"HX-Request": "true", "HX-Target": "features"}
+    with django_assert_max_num_queries(9) as seen:
+        client.get("/tiny/2-res/", headers=headers)
+    assert not any("map_x" in q["sql"] and "IS NOT NULL" in q["sql"] for q in seen.captured_queries)

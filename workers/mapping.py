@@ -1,0 +1,33 @@
+"""The map of an SAE, from its job's row to the places of its features."""
+
+from django.db import transaction
+
+from features import ingest, jobs
+from features.models import Dashboard, Feature
+from features.records import FeatureMap
+from workers import inputs, resident
+from workers.pipeline.errors import BadInput
+from workers.pipeline.mapping import feature_map
+from workers.running import Work
+
+
+def map_sae(work: Work) -> None:
+    """Lay out the features that the dashboards found alive."""
+    sae = inputs.sae(work.params["sae"])
+    dashboard = Dashboard.objects.filter(sae=sae).first()
+    if dashboard is None:
+        raise BadInput("sae", f"{sae} has no dashboards, which say what is alive. Make them, then run this again.")
+    alive = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
+    decoder = resident.sae(sae).W_dec.detach()
+    settings = {name: work.params[name] for name in ("neighbours", "seed")}
+    for record in work.results(feature_map(decoder, alive, str(work.folder), **settings, should_stop=work.should_stop)):
+        assert isinstance(record, FeatureMap)
+        try:
+            with transaction.atomic():
+                ingest.write_map(dashboard, record, work.job)
+                assert dashboard.map is not None
+                counts = {name: dashboard.map[name] for name in ("features", "clusters")}
+                jobs.finish(work.job, {"sae": str(sae), **counts})
+        except Dashboard.DoesNotExist:
+            again = "were made anew while the map was being made; their own job makes the new map"
+            raise BadInput("sae", f"The dashboards of {sae} {again}.") from None

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 BINS = 64
+ROWS = 1 << 14
+"""Features whose bins are joined at once: 8 MB for each step of it."""
 COARSE, FINE = 20, 35
 """Sums are kept in whole units of 2**-20, and what is below in units of 2**-55: integers, which add up in any order."""
 EMPTY = -(1 << 20)
@@ -76,8 +78,8 @@ class Histograms:
 
     def _fit(self, maxima: Tensor, exponents: Tensor) -> Tensor:
         shifts = doublings(self.exponents, exponents)
-        grown = shifts.nonzero()[:, 0]
-        self.counts[grown] = halve(self.counts[grown], shifts[grown])
+        for grown in shifts.nonzero()[:, 0].split(ROWS):
+            self.counts[grown] = halve(self.counts[grown], shifts[grown])
         self.maxima, self.exponents = maxima, exponents
         return shifts
 

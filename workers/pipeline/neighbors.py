@@ -6,6 +6,8 @@ from torch import Tensor
 
 BLOCK = 1 << 24
 """Cosines computed at once: 64 MB of float32, however wide the SAE is."""
+ROWS = 256
+TINY = 1e-12
 
 
 def nearest(
@@ -15,15 +17,29 @@ def nearest(
 
     Fewer than `count` come back where the SAE has no more features. A decoder row of zeros has cosine 0 with all.
     """
-    unit = torch.nn.functional.normalize(decoder.float(), dim=1)
-    count = min(count, len(unit) - 1)
-    found = []
-    for rows in torch.arange(start, stop, device=unit.device).split(max(1, block // len(unit))):
-        similar = unit[rows] @ unit.T
-        similar.scatter_(1, rows[:, None], -torch.inf)
-        found.append(similar.topk(count))
+    norms = decoder.norm(dim=1, dtype=torch.float32).clamp(min=TINY)
+    count, height = min(count, len(decoder) - 1), min(ROWS, block)
+    found = [
+        _nearest(decoder, norms, rows, count, max(1, block // height))
+        for rows in torch.arange(start, stop, device=norms.device).split(height)
+    ]
     cosines, indices = (torch.cat(parts) for parts in zip(*found, strict=True))
     return indices, cosines.clamp(-1, 1)
+
+
+def _nearest(decoder: Tensor, norms: Tensor, rows: Tensor, count: int, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and indices [rows, count], from blocks of `width` columns of which the best are kept."""
+    unit = decoder[rows].float() / norms[rows, None]
+    best, indices = unit.new_zeros(len(rows), 0), rows.new_zeros(len(rows), 0)
+    for columns in torch.arange(len(decoder), device=rows.device).split(width):
+        block = slice(int(columns[0]), int(columns[-1]) + 1)
+        similar = (unit @ decoder[block].float().T) / norms[block]
+        similar.masked_fill_(columns == rows[:, None], -torch.inf)
+        top = similar.topk(min(count, len(columns)))
+        best, indices = torch.cat([best, top.values], 1), torch.cat([indices, columns[top.indices]], 1)
+        best, order = best.topk(min(count, best.shape[1]))
+        indices = indices.gather(1, order)
+    return best, indices
 
 
 def encoder_decoder_cosine(

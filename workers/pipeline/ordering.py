@@ -41,8 +41,8 @@ def first_of_each(keys: Tensor) -> Tensor:
         found = np.minimum.reduceat(order, begins)
         found.sort()
         return torch.from_numpy(found)
-    order = stable_argsort(keys)
-    return order[starts(keys[order])].sort().values
+    sorting = stable_argsort(keys)
+    return sorting[starts(keys[sorting])].sort().values
 
 
 def positive(dense: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ A batch arrives as its firings: the sparse positive activations, in order of (fe
 integer or maximum arithmetic on those, vectorised over features. Memory on the device:
 
 - per two features the tokens on which both fire, 4 bytes (2 x features² in all; see `cofiring`, which has a limit);
-- per feature 64 + 4 words of histogram, `top` + 32 x `per_band` candidates of 24 bytes (4.9 KB at the defaults);
-- per candidate that a feature holds, the firings of that feature in that sequence, 16 bytes each;
+- per feature 64 words of histogram, 4 of sums and the worst priority of 33 groups of candidates, 8 bytes each (0.8 KB);
+- per candidate 32 bytes; a feature holds up to `top` + 32 x `per_band` (180 at the defaults), and no more than it has firings;
+- per candidate the firings of that feature in that sequence, 16 bytes each;
 - per sequence that any candidate lies in, its token ids, 4 bytes each.
 
 Firings of candidates are kept when they are seen, so no second forward pass is needed for the values of an example. What
@@ -87,16 +88,11 @@ class Stored(NamedTuple):
 
 
 class Tally:
-    """Everything a pass keeps about `features` features. `add` batches in any order, `merge` shards, then read the parts.
+    """Everything a pass keeps about `features` features. `add` batches in any order, `merge` shards, then read the parts."""
 
-    They are those from `first` on where the SAE is read in tiles; all indices in a tally count from there.
-    """
-
-    def __init__(
-        self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu", first: int = 0
-    ) -> None:
+    def __init__(self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu") -> None:
         self.tokens = 0
-        self.features, self.first = features, first
+        self.features = features
         self.settings = settings
         self.histograms = Histograms(features, device)
         self.cofiring = CoFiring(features, device)
@@ -157,7 +153,7 @@ class Tally:
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state by name, so that `from_tensors` goes on from it. Names are those of attributes, and
 
-        - "top.*" and "samples.*" int64 [n], the columns of `Entries`; "tokens" and "first" int64 [];
+        - "top.*" and "samples.*" int64 [n], the columns of `Entries`; "tokens" int64 [];
         - "stored.pairs", "stored.positions", "stored.values" [n], the firings of candidates;
         - "sequences.position" and "sequences.length" int64 [sequences], "sequences.token_ids" int32 end to end, and
           "sequences.documents" uint8, their names as one JSON list in UTF-8.
@@ -168,7 +164,6 @@ class Tally:
         ids = [self.sequences[position][1] for position in positions]
         return {name: attrgetter(name)(self) for name in STATE} | {
             "tokens": torch.tensor(self.tokens),
-            "first": torch.tensor(self.first),
             **{f"top.{name}": column for name, column in self.top.entries._asdict().items()},
             **{f"samples.{name}": column for name, column in self.samples.entries._asdict().items()},
             **{f"stored.{name}": column for name, column in stored.items()},
@@ -183,7 +178,7 @@ class Tally:
         cls, tensors: dict[str, Tensor], settings: DashboardSettings, device: torch.device | str
     ) -> "Tally":
         """Return the tally that `tensors` were taken of, on `device`."""
-        tally = cls(len(tensors["histograms.maxima"]), settings, device, int(tensors["first"]))
+        tally = cls(len(tensors["histograms.maxima"]), settings, device)
         tally.tokens = int(tensors["tokens"])
         for name in STATE:
             owner, _, part = name.partition(".")
@@ -216,7 +211,7 @@ class Tally:
     def _offer_samples(self, firings: Firings, sequence: Tensor, bins: Tensor) -> Tensor:
         """Offer every firing to the sample of its bin; return the indices of those that found a place."""
         group = firings.feature * GRID + bins // (64 // GRID)
-        priority = sample_priority(self.settings.seed, firings.feature + self.first, sequence, firings.position)
+        priority = sample_priority(self.settings.seed, firings.feature, sequence, firings.position)
         lucky = self.samples.admits(group, priority).nonzero()[:, 0]
         payload = pack_payload(firings.position[lucky], firings.value[lucky])
         self.samples.offer(Entries(group[lucky], priority[lucky], sequence[lucky], payload))

@@ -29,10 +29,15 @@ class MapSae(OnSae):
     )
 
     def clean_sae(self) -> str:
-        """The SAE must have dashboards, which say what is alive, and one map is made at a time."""
+        """The SAE must have dashboards, which say what is alive, and one map is made at a time.
+
+        New dashboards bring their own map: one that is being made of the old ones ends by itself.
+        """
         path = super().clean_sae()
+        if path in self.promised:
+            return path
         model, _, slug = path.partition("/")
-        if path not in self.promised and not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
+        if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
             raise forms.ValidationError(f"{path} has no dashboards yet, which say what is alive: make them first.")
         if self.being_made(sae=path):
             raise forms.ValidationError(f"A job is making the map of {path} already; wait for it or cancel it.")

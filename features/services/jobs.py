@@ -37,6 +37,9 @@ def start(
     job = create(kind, params, in_parts=shards > 1)
     for number in range(1, shards + 1) if shards > 1 else ():
         create(form.part, {**params, "shard": number}, part_of=job)
+    if kind == "compute_dashboards":
+        for sae in params["sae"].split():
+            start("map_sae", {"sae": sae}, by=by, after=job, promised={*promised, sae}, placing=placing)
     if params.get("then"):
         saes = [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
         follow = partial(start, by=by, promised={*promised, *saes}, placing=placing)

@@ -32,6 +32,23 @@ def may_cancel(visitor: Visitor, job: Job) -> bool:
     return may_start_jobs(visitor) or (visitor.is_active and job.created_by_id == visitor.pk)
 
 
+def may_download(visitor: Visitor) -> bool:
+    """Whether files may be taken along: by everyone who has an account."""
+    return visitor.is_authenticated and visitor.is_active
+
+
+def members_only(view: View) -> View:
+    """Send visitors to sign in."""
+
+    @wraps(view)
+    def guarded(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not may_download(request.user):
+            return redirect_to_login(request.get_full_path())
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
 def staff_only(view: View) -> View:
     """Send visitors to sign in, and refuse members with a 403 that says whom to ask."""
 

@@ -5,7 +5,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, features, pattern
+from explorer.views import catalog, features, files, pattern
 
 
 class Name(StringConverter):
@@ -32,5 +32,7 @@ urlpatterns = [
     path("<name:model>/", catalog.model, name="model"),
     path("<name:model>/<name:sae>/", catalog.sae, name="sae"),
     path("<name:model>/<name:sae>/random/", features.random, name="random_feature"),
+    path("<name:model>/<name:sae>/files/", files.index, name="files"),
+    path("<name:model>/<name:sae>/files/<path:name>", files.download, name="file"),
     path("<name:model>/<name:sae>/<int:index>/", features.feature, name="feature"),
 ]

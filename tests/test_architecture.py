@@ -39,7 +39,12 @@ def test_a_worker_starts_without_torch_too():
 
 def test_the_pipeline_runs_in_a_notebook_without_django_or_celery():
     for path in sorted((ROOT / "workers" / "pipeline").glob("*.py")):
-        names = {alias.name for node in ast.walk(ast.parse(path.read_text())) for alias in getattr(node, "names", [])}
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            for alias in getattr(node, "names", [])
+            if isinstance(alias, ast.alias)
+        }
         modules = {getattr(node, "module", "") or "" for node in ast.walk(ast.parse(path.read_text()))}
         assert not {"django", "celery"} & {name.partition(".")[0] for name in names | modules}, path
 

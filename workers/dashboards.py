@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from features import ingest, jobs, overlap
+from features import artifacts, ingest, jobs, overlap
 from features.models import Corpus, Dashboard, Example, Job, Sae
 from features.records import FeatureRange, Progress
 from features.version import VERSION
-from workers import artifacts, inputs, leftovers, resident
+from workers import inputs, leftovers, resident
 from workers.pipeline import tally_file
 from workers.pipeline.assembly import feature_ranges
 from workers.pipeline.dashboards import DEFAULTS, about, check, read_corpus
@@ -70,7 +70,9 @@ def _given(work: Work) -> Given:
     first = saes[0]
     for sae in saes:
         if (sae.context_size, sae.prepend_bos, sae.model) != (first.context_size, first.prepend_bos, first.model):
-            raise BadInput("sae", f"{first} and {sae} read contexts of different sizes or beginnings, or different models.")
+            raise BadInput(
+                "sae", f"{first} and {sae} read contexts of different sizes or beginnings, or different models."
+            )
     corpus = inputs.corpus(work)
     language = resident.language(first.model)
     targets = [Target(resident.sae(sae), sae.hook) for sae in saes]

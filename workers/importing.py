@@ -5,11 +5,11 @@ from pathlib import Path
 
 from django.db import transaction
 
-from features import jobs, names, sources
+from features import artifacts, jobs, names, sources
 from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, LogLine, Progress, SequenceRecord
 from features.services import catalog as writing
-from workers import artifacts, inputs, resident
+from workers import inputs, resident
 from workers.pipeline import corpora, foreign
 from workers.pipeline.errors import BadInput
 from workers.pipeline.importing import import_sae

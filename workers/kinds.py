@@ -15,8 +15,8 @@ from workers.pipeline import corpora
 from workers.pipeline.evaluate import evaluate
 from workers.pipeline.language import describe, load_language
 from workers.running import Work
-from workers.upkeep import collect_garbage
 from workers.training import train_sae
+from workers.upkeep import collect_garbage
 
 
 def add_model(work: Work) -> None:

@@ -9,9 +9,9 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
+from features import artifacts
 from features.kinds import KINDS
 from features.models import Job
-from workers import artifacts
 
 log = logging.getLogger(__name__)
 State = Job.State

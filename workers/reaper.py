@@ -13,7 +13,7 @@ from typing import Any
 from django.db import Error, close_old_connections
 
 from features import jobs
-from features.services import workers
+from features.services import garbage, workers
 from workers import devices, leftovers
 
 EVERY_SECONDS = 3.0
@@ -49,7 +49,7 @@ def stop() -> None:
 
 
 def _reap_for_ever(queues: list[str]) -> None:
-    looked = time.monotonic()
+    kept = time.monotonic()
     while True:
         close_old_connections()
         try:
@@ -57,6 +57,9 @@ def _reap_for_ever(queues: list[str]) -> None:
             for job_id in jobs.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
             leftovers.clear()
+            if time.monotonic() - kept > UPKEEP_SECONDS:
+                kept = time.monotonic()
+                garbage.start_when_due()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
         time.sleep(EVERY_SECONDS)

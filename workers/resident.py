@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sae_lens import SAE
 
+from features import artifacts
 from features.models import LanguageModel, Sae
-from workers import artifacts
 from workers.devices import device
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language, load_language
-from workers.pipeline.saes import load_sae
+from workers.pipeline.saes import content_hash, load_sae
 
 MODELS, SAES = 2, 8
 
@@ -25,7 +25,7 @@ def language(model: LanguageModel) -> Language:
 
 
 def sae(row: Sae) -> SAE:
-    """The weights of an SAE, with every scale folded."""
+    """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not those that were kept."""
     return _sae(row.artifact, row.sha256)
 
 
@@ -37,4 +37,10 @@ def _language(source: str, revision: str) -> Language:
 @lru_cache(maxsize=SAES)
 def _sae(artifact: str, sha256: str) -> SAE:
     with tempfile.TemporaryDirectory() as folder:
-        return load_sae(str(artifacts.get(artifact, folder)), device=device())
+        try:
+            artifacts.get(artifact, folder)
+        except artifacts.Missing as missing:
+            raise BadInput("sae", str(missing)) from None
+        if content_hash(folder) != sha256:
+            raise BadInput("sae", f"The weights at {artifact} are not those that were kept: import or train it again.")
+        return load_sae(folder, device=device())

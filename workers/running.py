@@ -21,12 +21,12 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.db import OperationalError as DatabaseBusy
 
-from features import jobs
+from features import artifacts, jobs
 from features.kinds import EVERY
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
-from workers import artifacts, devices, leftovers, reaper
+from workers import devices, leftovers, reaper
 from workers.pipeline.errors import BadInput, Unavailable
 
 HEARTBEAT_SECONDS = 2.0
@@ -186,6 +186,8 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         close_old_connections()
         jobs.retry(job, _in_words(error))
         return
+    except artifacts.Missing as error:
+        jobs.fail(job, str(error))
     except BadInput as error:
         jobs.fail(job, error.message, _field_of(job, error.field))
     except Exception as error:

@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db import transaction
 
-from features import jobs, sweeps
+from features import artifacts, jobs, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import TrainedSae
 from features.services import catalog as writing
-from workers import artifacts, inputs, resident
+from workers import inputs, resident
+from workers.pipeline.errors import BadInput
 from workers.pipeline.train import TrainSettings, train, train_sweep
 from workers.running import Work
 
@@ -35,8 +36,7 @@ def train_sae(work: Work) -> None:
         rows = _written(work, model, corpus, trained, kept)
         _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
         jobs.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
-    for name in {f"jobs/{work.job.pk}", work.job.checkpoint or f"jobs/{work.job.pk}"}:
-        artifacts.remove(name)
+    artifacts.remove(f"jobs/{work.job.pk}")
 
 
 def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
@@ -48,9 +48,19 @@ def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
 
 
 def _resume(work: Work) -> str | None:
-    if not work.job.checkpoint:
+    """The last checkpoint as a local folder. That of another job becomes our own first."""
+    found = work.job.checkpoint
+    if not found:
         return None
-    folder = artifacts.get(work.job.checkpoint, work.folder / "resume")
+    try:
+        folder = artifacts.get(found, work.folder / "resume")
+    except artifacts.Missing:
+        Job.objects.filter(checkpoint=found).update(checkpoint="")
+        raise BadInput("checkpoint", "Its checkpoint is gone. Run it again from the start.") from None
+    if not found.startswith(f"jobs/{work.job.pk}/"):
+        jobs.remember(work.job, artifacts.put(folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}"))
+        Job.objects.filter(checkpoint=found).update(checkpoint="")
+        artifacts.remove(found)
     work.say(f"Resuming from {work.job.checkpoint}.")
     return str(folder)
 

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -36,9 +36,15 @@ def check(patient: Patient, slug: str, ids: list[int], undisturbed: str) -> None
     assert len(patient.rows("SELECT id FROM features_sae WHERE slug = %s", slug)) == 1
 
 
-def kill_the_worker(patient: Patient) -> None:
+def hit(patient: Patient, sign: signal.Signals) -> None:
+    """Signal the worker of the running job; one that died before is not known to be dead yet."""
     if job := patient.running():
-        os.kill(patient.pid_of(job), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(patient.pid_of(job), sign)
+
+
+def kill_the_worker(patient: Patient) -> None:
+    hit(patient, signal.SIGKILL)
 
 
 def kill_the_web(patient: Patient) -> None:
@@ -57,8 +63,7 @@ def kill_the_keeper(patient: Patient) -> None:
 
 
 def stop_the_worker_in_order(patient: Patient) -> None:
-    if job := patient.running():
-        os.kill(patient.pid_of(job), signal.SIGTERM)
+    hit(patient, signal.SIGTERM)
 
 
 def empty_the_broker(patient: Patient) -> None:

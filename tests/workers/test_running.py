@@ -12,10 +12,10 @@ import pytest
 from celery.apps.worker import install_worker_term_handler
 from django.db import OperationalError
 
-from features import jobs
+from features import artifacts, jobs
 from features.models import Job, JobEvent
 from features.records import Checkpoint, LogLine, Metrics, Progress
-from workers import artifacts, kinds, running
+from workers import kinds, running
 from workers.pipeline.errors import BadInput, Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,7 +137,7 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
     job = run(work)
     assert job.checkpoint == f"jobs/{job.pk}/checkpoints/20"
     assert (artifacts.get(job.checkpoint, tmp_path / "back") / "weights").read_text() == "20"
-    with pytest.raises(BadInput):
+    with pytest.raises(artifacts.Missing):
         artifacts.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
-from workers import artifacts
-from workers.pipeline.errors import BadInput
+from features import artifacts
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_putting_again_replaces_and_leaves_nothing_of_the_old(folder, tmp_path):
 
 
 def test_what_is_not_there_names_the_address(tmp_path):
-    with pytest.raises(BadInput, match=r"nothing at .*artifacts/gone"):
+    with pytest.raises(artifacts.Missing, match=r"nothing at .*artifacts/gone"):
         artifacts.get("gone", tmp_path / "back")
 
 
@@ -47,7 +47,7 @@ def test_removing_twice_is_no_error(folder, tmp_path):
     artifacts.put(folder, "x")
     artifacts.remove("x")
     artifacts.remove("x")
-    with pytest.raises(BadInput):
+    with pytest.raises(artifacts.Missing):
         artifacts.get("x", tmp_path / "back")
 
 
@@ -55,3 +55,25 @@ def test_any_fsspec_address_serves(settings, folder, tmp_path):
     settings.ARTIFACTS_URL = "memory://store"
     artifacts.put(folder, "y")
     assert (artifacts.get("y", tmp_path / "back") / "a.txt").read_text() == "one"
+
+
+def test_files_are_listed_with_their_sizes_and_read_in_pieces(folder):
+    artifacts.put(folder, "saes/m/s")
+    assert artifacts.files("saes/m/s") == [("a.txt", 3), ("deep/b.bin", 2)]
+    assert b"".join(artifacts.read("saes/m/s", "deep/b.bin")) == b"\x00\xff"
+    for name in ("no.txt", "../s/a.txt", "deep"):
+        with pytest.raises(artifacts.Missing):
+            artifacts.read("saes/m/s", name)
+
+
+def test_a_copy_that_breaks_off_leaves_nothing_behind(folder, monkeypatch, settings):
+    artifacts.put(folder, "x")
+
+    def full(self, *paths, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", full)
+    with pytest.raises(OSError, match="No space"):
+        artifacts.put(folder, "x")
+    assert list(Path(settings.ARTIFACTS_URL, artifacts.INCOMING).iterdir()) == []
+    assert len(artifacts.files("x")) == 2

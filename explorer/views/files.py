@@ -1,0 +1,52 @@
+"""The weights of an SAE, to take along: for members."""
+
+from collections.abc import AsyncIterator, Iterator
+
+from asgiref.sync import sync_to_async
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_safe
+
+from explorer.access import members_only
+from explorer.http import HtmxRequest, NotHere
+from explorer.views.catalog import find_sae
+from features import artifacts
+
+
+@require_safe
+@members_only
+def index(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
+    """The files, with how to load them."""
+    found = find_sae(model, sae)
+    return render(request, "catalog/files.html", {"sae": found, "files": _files(found.artifact)})
+
+
+@require_GET
+@members_only
+def download(request: HtmxRequest, model: str, sae: str, name: str) -> StreamingHttpResponse:
+    """One file, streamed from wherever it lies."""
+    found = find_sae(model, sae)
+    sizes = {file.name: file.size for file in _files(found.artifact)}
+    if name not in sizes:
+        raise NotHere(f"{found} has no file “{name}”. It has {', '.join(sizes)}.")
+    headers = {
+        "Content-Length": str(sizes[name]),
+        "Content-Disposition": f'attachment; filename="{name.rpartition("/")[2]}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    pieces = artifacts.read(found.artifact, name)
+    return StreamingHttpResponse(_one_by_one(pieces), content_type="application/octet-stream", headers=headers)
+
+
+def _files(artifact: str) -> list[artifacts.File]:
+    try:
+        return artifacts.files(artifact)
+    except artifacts.Missing as missing:
+        raise NotHere(str(missing)) from None
+
+
+async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces as ASGI wants them: of a synchronous iterator it would make a list first, and weights are large."""
+    following = sync_to_async(lambda: next(pieces, None), thread_sensitive=False)
+    while (piece := await following()) is not None:
+        yield piece

@@ -1,0 +1,70 @@
+"""The weights of an SAE can be taken along by who has an account."""
+
+import asyncio
+
+import pytest
+
+from features import artifacts
+from features.models import Sae
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+WEIGHTS = bytes(range(256)) * 10_000
+
+
+@pytest.fixture
+def sae(settings, tmp_path):
+    settings.ARTIFACTS_URL = str(tmp_path / "store")
+    sae = builders.planted().sae
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "sae_weights.safetensors").write_bytes(WEIGHTS)
+    (folder / "cfg.json").write_text("{}")
+    Sae.objects.filter(pk=sae.pk).update(artifact=artifacts.put(folder, "saes/tiny/2-res-abc"))
+    return sae
+
+
+@pytest.fixture
+def ben(client):
+    _, ben, _ = builders.cast()
+    client.force_login(ben)
+    return ben
+
+
+def test_a_visitor_is_sent_to_sign_in(client, sae):
+    for path in ("", "cfg.json"):
+        response = client.get(f"/tiny/2-res/files/{path}")
+        assert response.status_code == 302
+        assert response["Location"].startswith("/accounts/login/")
+
+
+def test_a_member_sees_the_files_and_their_sizes(client, sae, ben):
+    html = client.get("/tiny/2-res/files/").content.decode()
+    assert "/tiny/2-res/files/sae_weights.safetensors" in html
+    assert "2.4\xa0MB" in html
+    assert sae.sha256 in html
+
+
+def test_a_file_comes_whole_and_in_pieces(client, sae, ben):
+    response = client.get("/tiny/2-res/files/sae_weights.safetensors")
+    assert response["Content-Length"] == str(len(WEIGHTS))
+    assert response["Content-Disposition"] == 'attachment; filename="sae_weights.safetensors"'
+
+    async def pieces():
+        return [piece async for piece in response.streaming_content]
+
+    got = asyncio.run(pieces())
+    assert b"".join(got) == WEIGHTS
+    assert len(got) > 1
+
+
+@pytest.mark.parametrize("name", ["no.txt", "../../../etc/passwd", "..%2f..%2fsecret", "cfg.json/x", "%00"])
+def test_what_is_no_file_of_it_is_a_404(client, sae, ben, name):
+    assert client.get(f"/tiny/2-res/files/{name}").status_code == 404
+
+
+def test_weights_that_are_gone_are_a_404_that_says_so(client, sae, ben):
+    artifacts.remove("saes/tiny/2-res-abc")
+    response = client.get("/tiny/2-res/files/")
+    assert response.status_code == 404
+    assert "was it moved or deleted" in response.content.decode()

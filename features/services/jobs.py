@@ -50,14 +50,16 @@ def start(
 
 
 def may_resume(job: Job) -> bool:
-    """Whether a new job can go on where this one stood: it came to no good end, and its last checkpoint is still its own."""
+    """Whether a new job can go on where this one stood: it came to no good end, and no later one took its checkpoint."""
     kind = KINDS.get(job.kind)
-    return bool(kind and kind.resumable and job.checkpoint and job.state in (Job.State.CANCELLED, Job.State.FAILED))
+    if not (kind and kind.resumable and job.checkpoint and job.state in (Job.State.CANCELLED, Job.State.FAILED)):
+        return False
+    return not Job.objects.filter(checkpoint=job.checkpoint, pk__gt=job.pk).exists()
 
 
 @transaction.atomic
 def resume(job_id: int, *, by: Any = None) -> Job:
-    """Start a job that goes on from the last checkpoint of one that was cancelled or failed; the checkpoint becomes its own.
+    """Start a job that goes on from the last checkpoint of one that was cancelled or failed; its worker makes it its own.
 
     Raises `InvalidParams` where there is none, or where the settings cannot be used any more.
     """
@@ -67,7 +69,6 @@ def resume(job_id: int, *, by: Any = None) -> Job:
         raise InvalidParams({"__all__": [f"Job {job_id} cannot be resumed: {why}."]})
     new = start(old.kind, old.params, by=by)
     Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint, queue=old.queue, priority=old.priority)
-    Job.objects.filter(pk=old.pk).update(checkpoint="")
     who = f", by {by}" if by else ""
     jobs.log(new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.")
     jobs.log(old, f"Job {new.pk} goes on from here{who}.")

@@ -1,5 +1,6 @@
 """Forms of pages: filters in query strings, accounts, and the jobs' own forms with choices from the database."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -81,8 +82,12 @@ def asked(kind: str, data: QueryDict) -> dict[str, str]:
     """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign that no name has."""
     fields = KINDS[kind].base_fields
     given = {name: data.getlist(name) for name in fields if name in data}
-    several = {name: ",".join(values) for name, values in given.items() if isinstance(fields[name], Several)}
+    several = {name: _with_commas(values) for name, values in given.items() if isinstance(fields[name], Several)}
     return {n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()}
+
+
+def _with_commas(values: Iterable[str]) -> str:
+    return ",".join(part for value in values for part in re.split(r"[\s,]+", value) if part)
 
 
 def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None) -> JobForm:

@@ -44,6 +44,7 @@ def tell_whole(part: Job, state: str, error: str = "", field: str = "") -> None:
     if whole is None:
         return
     if state == State.FINISHED:
+        messages.event(whole.pk, JobEvent.Kind.LOG, {"text": f"Its part, job {part.pk}, finished."})
         if whole.state == State.WAITING and not whole.parts.exclude(state=State.FINISHED).exists():
             queue(whole, "all of its parts finished")
     elif whole.state == State.WAITING:

@@ -104,8 +104,8 @@ def _begun(work: Work, given: Given) -> Scan | None:
     if work.job.checkpoint:
         try:
             found = _loaded(work, given, work.job.checkpoint)
-        except BadInput as error:
-            work.say(f"Beginning again. {error.message}")
+        except (BadInput, artifacts.Missing) as error:
+            work.say(f"Beginning again. {error}")
         else:
             work.say(f"Going on after the {found.tokens:,} tokens that were read.")
             return found

@@ -9,7 +9,7 @@ from django import forms, template
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
 from features import hooks
-from features.kinds import KINDS
+from features.kinds import EVERY
 from features.models import Job
 from features.several import joined
 
@@ -49,13 +49,13 @@ def roughly(seconds: float) -> str:
 @register.filter
 def headline(job: Job) -> str:
     """What the job does, in one line."""
-    return KINDS[job.kind].headline(job.params) if job.kind in KINDS else job.kind
+    return EVERY[job.kind].headline(job.params) if job.kind in EVERY else job.kind
 
 
 @register.filter
 def kind_title(job: Job) -> str:
     """The name of the job's kind."""
-    return KINDS[job.kind].title if job.kind in KINDS else job.kind
+    return EVERY[job.kind].title if job.kind in EVERY else job.kind
 
 
 @register.filter
@@ -67,16 +67,18 @@ def in_sentence(title: str) -> str:
 @register.simple_tag
 def settings_of(job: Job) -> list[Setting]:
     """The job's params under the names that the start page has for them."""
-    fields = KINDS[job.kind].base_fields if job.kind in KINDS else {}
+    fields = EVERY[job.kind].base_fields if job.kind in EVERY else {}
     params = job.shown_params
     names = [name for name in fields if name in params] + [name for name in params if name not in fields]
-    return [_setting(name, params, fields.get(name)) for name in names]
+    return [one for name in names for one in _settings(name, params, fields.get(name))]
 
 
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
     """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined."""
-    texts = [_setting(name, job.result, None) for name, value in job.result.items() if isinstance(value, str)]
+    texts = [
+        one for name, value in job.result.items() if isinstance(value, str) for one in _settings(name, job.result, None)
+    ]
     saes = [Setting("SAE", "", path, f"/{path}/") for path in job.result.get("saes", [])]
     rows = [*saes, *texts]
     order = list(DEFINITIONS)
@@ -95,7 +97,7 @@ def again(job: Job) -> str:
 @register.filter
 def field_name(job: Job) -> str:
     """The label of the setting that made the job fail."""
-    field = KINDS[job.kind].base_fields.get(job.error_field) if job.kind in KINDS else None
+    field = EVERY[job.kind].base_fields.get(job.error_field) if job.kind in EVERY else None
     return _label(job.error_field, field)
 
 
@@ -111,6 +113,12 @@ def said(event: Any) -> str:
 def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:
     known = DEFINITIONS.get(term)
     return Setting(known.name, known.about, written(known, result[name]), "") if known else _setting(name, result, None)
+
+
+def _settings(name: str, params: Mapping[str, Any], field: forms.Field | None) -> list[Setting]:
+    """One line, or a line for each of several SAEs."""
+    values = str(params[name]).split() if name == "sae" else [params[name]]
+    return [_setting(name, {**params, name: value}, field) for value in values]
 
 
 def _setting(name: str, params: Mapping[str, Any], field: forms.Field | None) -> Setting:

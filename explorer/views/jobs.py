@@ -72,7 +72,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "beside": list(reading.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}" if other else view.job.get_absolute_url(),
         "may_resume": may_start_jobs(request.user) and services.may_resume(view.job),
-        "may_start": may_start_jobs(request.user),
+        "may_start": may_start_jobs(request.user) and view.job.part_of_id is None,
         "may_cancel": may_cancel(request.user, view.job) and not view.job.over,
         "news": [e for e in view.log if e.pk > int(since)] if since.isdecimal() else view.log,
     }
@@ -92,7 +92,7 @@ def _laid_over(job: Job, asked: str) -> tuple[charts.Run | None, str]:
 @staff_only
 def resume(request: HtmxRequest, pk: int) -> HttpResponse:
     """Start a job that goes on where this one stood."""
-    if not reading.jobs().filter(pk=pk).exists():
+    if not reading.every().filter(pk=pk).exists():
         raise Http404(f"There is no job {pk}.")
     try:
         job = services.resume(pk, by=request.user)
@@ -105,7 +105,7 @@ def resume(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
     """Ask a job to stop; for who started it, and staff. Once it is over this changes nothing."""
-    job = reading.jobs().filter(pk=pk).first()
+    job = reading.every().filter(pk=pk).first()
     if job is None:
         raise Http404(f"There is no job {pk}.")
     if not may_cancel(request.user, job):

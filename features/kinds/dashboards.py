@@ -1,6 +1,5 @@
 """Jobs that make dashboards: of one SAE or of several of one model, by one worker or by many."""
 
-import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -9,17 +8,21 @@ from django import forms
 
 from features.kinds.sae import TOKENS_HELP, OnSae
 from features.models import Job, Sae
+from features.several import Several
 
 MOST_SHARDS = 64
 
 
-class SaePaths(forms.CharField):
-    """SAEs as MODEL/SLUG with spaces or commas between; cleaned to single spaces, each once. The API may send a list."""
+class SaePaths(Several):
+    """One SAE or several as MODEL/SLUG, with spaces or commas between or as a list; cleaned to a text with spaces."""
 
-    def to_python(self, value: Any) -> str:
-        """The paths in their order."""
-        text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(super().to_python(value) or "")
-        return " ".join(dict.fromkeys(re.split(r"[\s,]+", text.strip())))
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(forms.CharField(max_length=200), **kwargs)
+
+    def clean(self, value: Any) -> str:
+        """The paths in their order, each once."""
+        found = super().clean(",".join(value.split()) if isinstance(value, str) else value)
+        return " ".join(found) if isinstance(found, list) else str(found)
 
 
 class ComputeDashboards(OnSae):
@@ -31,8 +34,7 @@ class ComputeDashboards(OnSae):
     about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
     part: ClassVar[str] = "scan_shard"
 
-    sae = SaePaths(
-        max_length=4000,
+    sae = SaePaths(  # type: ignore[assignment]
         label="SAE",
         help_text="As MODEL/SLUG. Several of one model, with spaces between, share one run of the model.",
     )

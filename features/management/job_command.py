@@ -29,7 +29,8 @@ class JobCommand(BaseCommand):
         parser.description = self.form.about
         parser.formatter_class = RawDescriptionHelpFormatter
         for name in self.positional:
-            parser.add_argument(name, metavar=name.upper() if name != "target" else "MODEL/SLUG")
+            several = "+" if name == "target" and isinstance(self.form.base_fields.get("sae"), Several) else None
+            parser.add_argument(name, metavar=name.upper() if name != "target" else "MODEL/SLUG", nargs=several)
         for name, field in self.form.base_fields.items():
             if name not in self.taken():
                 self._add_option(parser, name, field)

@@ -114,6 +114,11 @@ class Job(models.Model):
         return self.state in self.FINAL
 
     @property
+    def in_parts(self) -> bool:
+        """Whether other jobs are parts of this one."""
+        return self.part_of_id is None and self.params.get("shards", 1) > 1
+
+    @property
     def share(self) -> float:
         """How much is done, 0 to 1."""
         if self.state == self.State.FINISHED:

@@ -30,11 +30,17 @@ class JobView(NamedTuple):
     log: list[JobEvent]
     followers: list[Job]
     before: list[Job]
+    parts: list[Job]
+
+
+def every() -> QuerySet[Job]:
+    """All jobs, newest first, the parts of others among them."""
+    return Job.objects.select_related("created_by").order_by("-id")
 
 
 def jobs(kind: str = "", state: str = "") -> QuerySet[Job]:
-    """Jobs, newest first."""
-    rows = Job.objects.select_related("created_by").order_by("-id")
+    """Jobs as lists show them, newest first: parts are on the page of the job that they are parts of."""
+    rows = every().filter(part_of=None)
     if kind:
         rows = rows.filter(kind=kind)
     if state:
@@ -48,7 +54,8 @@ def job(pk: int) -> JobView:
     said = JobEvent.objects.filter(job=row).exclude(kind=JobEvent.Kind.METRICS)
     log = list(said.order_by("-id")[:LOG_LINES])[::-1]
     family = chain(pk)
-    return JobView(row, curves(pk), log, _after(pk, family), _before(pk, family))
+    parts = list(row.parts.order_by("id")) if row.in_parts else []
+    return JobView(row, curves(pk), log, _after(pk, family), _before(pk, family), parts)
 
 
 def curves(pk: int) -> Curves:
@@ -146,7 +153,7 @@ def _after(pk: int, family: list[Job]) -> list[Job]:
     """A job's id is greater than that of the job it waits for, so one pass in order of id finds all."""
     ids, found = {pk}, []
     for job in family:
-        if job.after_id in ids:
+        if job.after_id in ids and job.part_of_id is None:
             ids.add(job.pk)
             found.append(job)
     return found

@@ -5,7 +5,8 @@ Per token, with P parameters and N layers of the model, a hook in layer L, and a
     forward to the hook      2 P (L + 1) / N        a multiplication and an addition per parameter on the way
     train_sae                forward + 12 d width   encode and decode are 4 d width; the way back costs twice as much;
                                                     in a sweep: forward to its deepest hook, and the sum of its widths
-    compute_dashboards       forward + 2 d width    encode only
+    compute_dashboards       forward + 2 d width    encode only; of several SAEs: forward to the deepest hook, and the sum
+                                                    of d width; with shards: as long as one worker takes for all of them
     evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the reconstruction, and with zeros at the hook
 
 The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was measured with the
@@ -35,13 +36,13 @@ class Estimate(NamedTuple):
 class _Shape(NamedTuple):
     model: LanguageModel
     hook: str
-    d_in: int
-    width: int
+    weights: int
 
 
 def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     """The estimate of a job, at most four queries; None where params are incomplete or nothing is known of the kind."""
-    earlier = list(Job.objects.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER])
+    alone = Job.objects.filter(parts=None, part_of=None)  # what many workers took says nothing about one
+    earlier = list(alone.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER])
     if kind not in ASSUMED_SPEED:
         return _as_long_as(earlier)
     tokens = params.get("tokens")
@@ -53,11 +54,15 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     if not speeds:
         assumed = ASSUMED_SPEED[kind]
         told = f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of this kind has finished here yet."
-        return Estimate(work / assumed, tokens, told)
+        return Estimate(work / assumed, tokens, told + _side_by_side(params))
     speed = median(speeds.values())
-    return Estimate(
-        work / speed, tokens, f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
-    )
+    told = f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
+    return Estimate(work / speed, tokens, told + _side_by_side(params))
+
+
+def _side_by_side(params: Mapping[str, Any]) -> str:
+    shards = params.get("shards") or 1
+    return f" That is for one worker; {shards} at once take about a {shards}th of it." if shards > 1 else ""
 
 
 def _speed(job: Job, shape: _Shape | None) -> float | None:
@@ -70,7 +75,7 @@ def _speed(job: Job, shape: _Shape | None) -> float | None:
 
 def _work(kind: str, shape: _Shape) -> float:
     """Operations per token; see the top of the file."""
-    whole, sae = 2.0 * shape.model.parameters, float(shape.d_in * shape.width)
+    whole, sae = 2.0 * shape.model.parameters, float(shape.weights)
     layer = hooks.read(shape.hook).layer
     share = (layer + 1) / shape.model.layers if layer is not None else 1.0
     return {
@@ -83,20 +88,29 @@ def _work(kind: str, shape: _Shape) -> float:
 def _shapes(many: list[Mapping[str, Any]]) -> list[_Shape | None]:
     """The shapes that params speak of, None where a row is unknown; two queries."""
     models = LanguageModel.objects.in_bulk([p["model"] for p in many if p.get("model")], field_name="slug")
-    slugs = [p["sae"].partition("/")[2] for p in many if p.get("sae")]
+    slugs = [path.partition("/")[2] for p in many for path in str(p.get("sae") or "").split()]
     saes = {str(sae): sae for sae in Sae.objects.select_related("model").filter(slug__in=slugs)} if slugs else {}
     return [_shape(params, models, saes) for params in many]
 
 
 def _shape(params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes: Mapping[str, Sae]) -> _Shape | None:
-    sae, model = saes.get(params.get("sae", "")), models.get(params.get("model", ""))
-    if sae:
-        return _Shape(sae.model, sae.hook, sae.d_in, sae.width)
+    named, model = (
+        [saes.get(path) for path in str(params.get("sae") or "").split()],
+        models.get(params.get("model", "")),
+    )
+    found = [sae for sae in named if sae]
+    if named and len(found) == len(named):
+        deepest = max((sae.hook for sae in found), key=_depth)
+        return _Shape(found[0].model, deepest, sum(sae.d_in * sae.width for sae in found))
     if model and params.get("hook") and params.get("width"):
         sweep = list(sweeps.members(params).values())
-        deepest = max((one["hook"] for one in sweep), key=lambda hook: hooks.read(hook).layer or 0)
-        return _Shape(model, deepest, model.d_model, sum(one["width"] for one in sweep))
+        deepest = max((one["hook"] for one in sweep), key=_depth)
+        return _Shape(model, deepest, model.d_model * sum(one["width"] for one in sweep))
     return None
+
+
+def _depth(hook: str) -> int:
+    return hooks.read(hook).layer or 0
 
 
 def _as_long_as(earlier: list[Job]) -> Estimate | None:

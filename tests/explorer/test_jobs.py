@@ -1,11 +1,14 @@
 """The pages of jobs: the list, one job in every state, the chain it belongs to, and who may cancel."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
 from explorer.definitions import DEFINITIONS
 from features import jobs
+from features.kinds import InvalidParams
 from features.models import Job, Sae
 from features.records import Metrics, Progress
 from features.selectors.jobs import curves
@@ -226,3 +229,88 @@ def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
     for step, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (4, 0.4)]:
         jobs.metrics(training, Metrics(step, {"l0": value}))
     assert curves(training.pk)["l0"] == {"": [(1, 0.1), (2, 0.25), (4, 0.4)]}
+
+
+@pytest.fixture
+def divided():
+    """A job that makes dashboards in three parts: one read, one at work, one queued."""
+    builders.planted()
+    whole = start("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 3000, "shards": 3})
+    first, second, _ = whole.parts.order_by("id")
+    for part, done in ((first, 1000), (second, 500)):
+        claimed = jobs.claim(part.pk, "worker:7")
+        jobs.progress(claimed, Progress(done, 1000, "tokens", "Reading the corpus"))
+        if done == 1000:
+            jobs.finish(claimed, {"tokens": done})
+    return Job.objects.get(pk=whole.pk)
+
+
+def test_the_page_of_a_job_in_parts_shows_each_of_them_and_what_they_did_together(client, divided):
+    html = page(client, divided)
+    for part in divided.parts.all():
+        assert f'href="/jobs/{part.pk}/"' in html
+    assert "running in 3 parts" in html
+    assert "<b>50%</b> of 3,000 tokens" in html
+    assert "1 of 3 parts at work" in html
+    assert "worker:7" in html
+    assert f"Its part, job {divided.parts.order_by('id')[0].pk}, finished." in html
+
+
+def test_lists_leave_parts_out_and_their_own_pages_name_the_whole(client, ada, divided):
+    part = divided.parts.order_by("id").last()
+    html = client.get("/jobs/").content.decode()
+    assert f"/jobs/{divided.pk}/" in html
+    assert f"/jobs/{part.pk}/" not in html
+    listed = {row["id"] for row in client.get("/api/v1/jobs/").json()["results"]}
+    assert divided.pk in listed
+    assert not listed & {part.pk for part in divided.parts.all()}
+    assert client.get(f"/api/v1/jobs/{part.pk}/").json()["part_of"] == divided.pk
+    html = page(client, part)
+    assert f'part of <a href="/jobs/{divided.pk}/">job {divided.pk}</a>' in html
+    assert "Run again" not in html
+    assert escape("Shard 3 of 3 for tiny/2-res") in html
+
+
+def test_nobody_starts_a_part_by_itself(client, ada, divided):
+    assert client.get("/jobs/new/scan_shard/").status_code == 404
+    assert "Read a shard" not in client.get("/jobs/new/").content.decode()
+    kinds = client.get("/api/v1/kinds/").json()["results"]
+    assert "scan_shard" not in [kind["kind"] for kind in kinds]
+    with pytest.raises(InvalidParams, match="no kind “scan_shard”"):
+        start("scan_shard", {"sae": "tiny/2-res", "corpus": "tiny-stories", "shard": 1})
+
+
+def test_cancelling_a_part_from_its_page_cancels_all_of_the_job(client, ada, divided):
+    part = divided.parts.order_by("id").last()
+    client.post(f"/jobs/{part.pk}/cancel/")
+    assert [Job.objects.get(pk=pk).state for pk in (divided.pk, part.pk)] == ["cancelled", "cancelled"]
+
+
+def test_a_page_of_many_parts_costs_as_many_queries_as_one_of_few(client, divided):
+    def cost():
+        with CaptureQueriesContext(connection) as seen:
+            page(client, divided)
+        return len(seen)
+
+    before = cost()
+    for number in range(4, 40):
+        jobs.create("scan_shard", {**divided.params, "shard": number}, part_of=divided)
+    assert cost() == before
+
+
+def test_several_saes_are_chosen_on_the_start_page_and_linked_on_the_jobs(client, ada):
+    planted = builders.planted()
+    builders.sae(planted.model, "1-res")
+    html = client.get("/jobs/new/compute_dashboards/?sae=tiny/2-res+tiny/1-res").content.decode()
+    assert '<option value="tiny/2-res" selected>' in html
+    assert '<option value="tiny/1-res" selected>' in html
+    assert '<select name="sae"' in html
+    sent = {"sae": ["tiny/2-res", "tiny/1-res"], "corpus": "tiny-stories", "tokens": "5000", "shards": "1"}
+    there = client.post("/jobs/new/compute_dashboards/", sent)
+    job = Job.objects.get(kind="compute_dashboards")
+    assert (there.status_code, job.params["sae"]) == (302, "tiny/2-res tiny/1-res")
+    html = page(client, job)
+    assert "Make the dashboards of tiny/2-res and 1 other" in html
+    assert '<a href="/tiny/2-res/">tiny/2-res</a>' in html
+    assert '<a href="/tiny/1-res/">tiny/1-res</a>' in html
+    assert "/jobs/new/compute_dashboards/?sae=tiny%2F2-res+tiny%2F1-res" in html

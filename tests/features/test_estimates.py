@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from features.models import Job
+from features.models import Job, LanguageModel, Sae
 from features.services.estimates import ASSUMED_SPEED, estimate
 from tests import builders
 
@@ -95,3 +95,23 @@ def test_an_estimate_takes_a_constant_number_of_queries(django_assert_max_num_qu
         finished("compute_dashboards", params_of("compute_dashboards"), 10)
     with django_assert_max_num_queries(3):
         estimate("compute_dashboards", params_of("compute_dashboards"))
+
+
+def test_several_saes_cost_one_forward_to_the_deepest_and_the_sum_of_their_widths():
+    other = builders.sae(LanguageModel.objects.get(), "0-res", width=100)
+    Sae.objects.filter(pk=other.pk).update(hook="blocks.0.hook_resid_post")
+    params = {**params_of("compute_dashboards"), "sae": "tiny/0-res tiny/2-res"}
+    work = 2 * 3_456_789 * 3 / 4 + 2 * 64 * (8 + 100)
+    found = estimate("compute_dashboards", params)
+    assert found.seconds == pytest.approx(work * 400_000 / ASSUMED_SPEED["compute_dashboards"])
+    assert estimate("compute_dashboards", {**params, "sae": "tiny/0-res tiny/gone"}) is None
+
+
+def test_shards_are_estimated_for_one_worker_and_what_parts_took_is_no_measure():
+    params = {**params_of("compute_dashboards"), "shards": 4}
+    whole = finished("compute_dashboards", params, 1)
+    finished("scan_shard", {**params, "shard": 1}, 1, part_of=whole)
+    found = estimate("compute_dashboards", params)
+    assert "Assumes" in found.told
+    assert "4 at once take about a 4th of it" in found.told
+    assert found.seconds == estimate("compute_dashboards", params_of("compute_dashboards")).seconds

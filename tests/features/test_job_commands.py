@@ -12,6 +12,7 @@ from features.kinds import InvalidParams
 from features.models import Job
 from features.services import catalog
 from features.services.jobs import start
+from tests import builders
 
 pytestmark = pytest.mark.django_db
 
@@ -103,3 +104,28 @@ def test_every_command_explains_its_options(command, capsys):
         call_command(command, "--help")
     assert ended.value.code == 0
     assert "--wait" in capsys.readouterr().out
+
+
+def test_dashboards_of_several_saes_are_one_job_and_shards_are_its_parts():
+    planted = builders.planted()
+    builders.sae(planted.model, "1-res")
+    command = ["compute_dashboards", "tiny/2-res", "tiny/1-res", "--corpus", "tiny-stories", "--shards", "2"]
+    call_command(*command, stdout=StringIO())
+    job, *parts = Job.objects.filter(kind__in=["compute_dashboards", "scan_shard"]).order_by("id")
+    assert (job.params["sae"], job.state) == ("tiny/2-res tiny/1-res", "waiting")
+    assert [(part.kind, part.part_of, part.params["shard"]) for part in parts] == [
+        ("scan_shard", job, 1),
+        ("scan_shard", job, 2),
+    ]
+    with pytest.raises(CommandError, match="dashboards of tiny/2-res already"):
+        call_command("compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", stdout=StringIO())
+
+
+@pytest.mark.parametrize("shards", [0, 65, "many"])
+def test_as_many_shards_as_make_no_sense_are_refused(shards):
+    builders.planted()
+    with pytest.raises(CommandError, match="shards"):
+        call_command(
+            "compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", "--shards", str(shards), stdout=StringIO()
+        )
+    assert not Job.objects.exists()

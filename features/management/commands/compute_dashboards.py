@@ -1,10 +1,10 @@
-"""manage.py compute_dashboards MODEL/SLUG --corpus C --tokens N."""
+"""manage.py compute_dashboards MODEL/SLUG [MODEL/SLUG …] --corpus C --tokens N --shards S."""
 
 from features.kinds import ComputeDashboards
 from features.management.job_command import OnSaeCommand
 
 
 class Command(OnSaeCommand):
-    """Run an SAE over a corpus and keep what each feature fires on."""
+    """Run one SAE or several over a corpus and keep what each feature fires on."""
 
     form = ComputeDashboards

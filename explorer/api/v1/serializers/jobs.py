@@ -51,6 +51,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     after = serializers.IntegerField(
         source="after_id", read_only=True, allow_null=True, help_text="Id of the job that it waits for."
     )
+    part_of = serializers.IntegerField(
+        source="part_of_id",
+        read_only=True,
+        allow_null=True,
+        help_text="Id of the job that it is a part of; lists leave parts out.",
+    )
     priority = serializers.ChoiceField(
         choices=Job.Priority.choices, read_only=True, help_text="1 goes before 0, and that before -1."
     )
@@ -66,7 +72,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields = [
             "id", "url", "kind", "params", "state", "queue", "priority", "not_before",
-            "created_by", "after", "created", "started", "ended", "attempts",
+            "created_by", "after", "part_of", "created", "started", "ended", "attempts",
             "cancel_requested", "share", "done", "total", "unit", "doing", "result", "error", "error_field", "environment",
         ]  # fmt: skip
         read_only_fields = fields

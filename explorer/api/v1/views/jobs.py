@@ -120,8 +120,26 @@ class Cancel(APIView):
         return Response(JobSerializer(job).data)
 
 
+class Resume(APIView):
+    """Going on with a job that was cancelled or failed."""
+
+    permission_classes = [MayStartJobs]
+
+    @operation("resume_job", JobSerializer, 403, 404, 409, success=201, request=None)
+    def post(self, request: Request, pk: int) -> Response:
+        """Start a job that goes on from the last checkpoint of training that was cancelled or failed (staff)."""
+        query(request)
+        _job(pk)
+        try:
+            job = services.resume(pk, by=request.user)
+        except InvalidParams as refused:
+            raise Conflict(" ".join(text for texts in refused.errors.values() for text in texts)) from None
+        where = request.path.replace(f"/{pk}/resume/", f"/{job.pk}/")
+        return Response(JobSerializer(job).data, status=201, headers={"Location": where})
+
+
 def _job(pk: int) -> Any:
-    return found(lambda pk: selectors.jobs().get(pk=pk), pk, noun="job")
+    return found(lambda pk: selectors.every().get(pk=pk), pk, noun="job")
 
 
 def _refusal(errors: dict[str, list[str]]) -> ValidationError:

@@ -1,7 +1,7 @@
 """The SAEs that one training job makes: every combination of the settings that were given several values."""
 
 from collections.abc import Mapping
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from features import hooks
@@ -11,6 +11,8 @@ SWEPT = ("hook", "architecture", "width", "k", "sparsity", "learning_rate", "see
 """Settings that may have several values, in the order in which names and combinations are made."""
 MOST = 16
 """SAEs of one sweep: each takes memory of its own."""
+ENOUGH = 1000
+"""Combinations that are looked at: that many are too many in any case."""
 UNREAD = {"gated": "k", "standard": "k", "topk": "sparsity", "batchtopk": "sparsity", "matryoshka": "sparsity"}
 """The setting that an architecture does not read: it is not kept, so that no page shows what had no effect."""
 
@@ -22,7 +24,7 @@ def members(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     swept = [name for name in SWEPT if len(split(params.get(name))) > 1]
     found = {}
-    for values in product(*(split(params[name]) for name in swept)):
+    for values in islice(product(*(split(params[name]) for name in swept)), ENOUGH):
         chosen = dict(zip(swept, values, strict=True))
         one = {**params, **chosen}
         unread = UNREAD.get(str(one.get("architecture")), "")

@@ -147,7 +147,7 @@ class TrainSae(JobForm):
         if len(sweep) > sweeps.MOST:
             self.add_error(
                 None,
-                f"These settings make {len(sweep)} SAEs ({sweeps.combinations(cleaned)}); one sweep trains at most "
+                f"These settings make {_many(len(sweep))} SAEs ({sweeps.combinations(cleaned)}); one sweep trains at most "
                 f"{sweeps.MOST}. Give fewer values, or start several sweeps.",
             )
             return
@@ -164,6 +164,10 @@ class TrainSae(JobForm):
             self.add_error(
                 "slug", f"“{longest}” would be {len(longest)} characters long, and 63 are the most: shorten it."
             )
+
+
+def _many(count: int) -> str:
+    return f"{count}" if count < sweeps.ENOUGH else f"{sweeps.ENOUGH:,} or more"
 
 
 def _kept(cleaned: dict[str, Any]) -> dict[str, Any]:

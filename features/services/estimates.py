@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from features import hooks, sweeps
 from features.models import Job, LanguageModel, Sae
+from features.services.memory import needed
 
 ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10}
 """Operations per second of a computer with two cores, for kinds that never finished here; other kinds read no tokens."""
@@ -26,11 +27,16 @@ EARLIER = 5
 
 
 class Estimate(NamedTuple):
-    """`seconds` for `tokens` tokens (0 where a kind reads none), and a sentence that says where the number comes from."""
+    """`seconds` for `tokens` tokens (0 where a kind reads none), and a sentence that says where the number comes from.
+
+    `memory` is what training takes, in bytes, for so many `saes`; 0 for other kinds.
+    """
 
     seconds: float
     tokens: int
     told: str
+    memory: int = 0
+    saes: int = 1
 
 
 class _Shape(NamedTuple):
@@ -50,14 +56,15 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     if shapes[0] is None or not tokens:
         return None
     work = _work(kind, shapes[0]) * tokens
+    size = (needed(params, shapes[0].model).total, len(sweeps.members(params))) if kind == "train_sae" else (0, 1)
     speeds = {job.pk: speed for job, shape in zip(earlier, shapes[1:], strict=True) if (speed := _speed(job, shape))}
     if not speeds:
         assumed = ASSUMED_SPEED[kind]
         told = f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of this kind has finished here yet."
-        return Estimate(work / assumed, tokens, told + _side_by_side(params))
+        return Estimate(work / assumed, tokens, told + _side_by_side(params), *size)
     speed = median(speeds.values())
     told = f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
-    return Estimate(work / speed, tokens, told + _side_by_side(params))
+    return Estimate(work / speed, tokens, told + _side_by_side(params), *size)
 
 
 def _side_by_side(params: Mapping[str, Any]) -> str:

@@ -20,5 +20,6 @@ urlpatterns = [
     path("jobs/<int:pk>/", jobs.Job.as_view(), name="api-job"),
     path("jobs/<int:pk>/events/", jobs.Events.as_view()),
     path("jobs/<int:pk>/cancel/", jobs.Cancel.as_view()),
+    path("jobs/<int:pk>/resume/", jobs.Resume.as_view()),
     path("schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),
 ]

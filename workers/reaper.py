@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import Error, close_old_connections
 
-from features import jobs
+from features import answers, jobs
 from features.services import garbage, workers
 from workers import devices, leftovers
 
@@ -60,6 +60,7 @@ def _reap_for_ever(queues: list[str]) -> None:
             if time.monotonic() - kept > UPKEEP_SECONDS:
                 kept = time.monotonic()
                 garbage.start_when_due()
+                answers.forget()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
         time.sleep(EVERY_SECONDS)

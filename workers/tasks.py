@@ -1,8 +1,9 @@
-"""The Celery shell: one task, which carries a job's id and nothing else."""
+"""The Celery shell: two tasks, which carry the id of a job or the key of a question and nothing else."""
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 
+from features import answers
 from features.messages import TASK
 
 
@@ -12,6 +13,14 @@ def run_job(job_id: int) -> None:
     from workers import running  # SAELens comes with it: only when there is work
 
     running.run(job_id)
+
+
+@shared_task(name=answers.TASK, ignore_result=True)
+def answer(key: str) -> None:
+    """Answer a question to the models."""
+    from workers import answering
+
+    answering.answer(key)
 
 
 @worker_ready.connect

@@ -1,0 +1,82 @@
+"""Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is written on the way.
+
+`answers.Refused` and `answers.NoAnswer` pass through everything here.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from features import answers
+from features.models import Feature, LanguageModel, Sae
+from features.selectors.features import vocabulary_of
+from features.tokens import Span, spans
+
+MOST_CHARACTERS = 20_000
+MOST_SAES = 12
+
+
+class FeatureReading(NamedTuple):
+    """One feature on a text: the heatmap against the feature's own maximum, and the activation of each token."""
+
+    token_ids: list[int]
+    values: list[float]
+    tokens: list[Span]
+    highest: float
+
+
+class Fired(NamedTuple):
+    """A feature that fires on a token."""
+
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    value: float
+
+
+class TextReading(NamedTuple):
+    """A text through one SAE: its boxes as they read, and for each token id what fires on it, strongest first."""
+
+    sae: Sae
+    token_ids: list[int]
+    tokens: list[Span]
+    fired: list[list[Fired]]
+
+
+def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:
+    """One feature of an SAE on each token of `text`; special tokens have 0."""
+    sae = feature.sae
+    asked = {"kind": "read_feature", "sae": sae.slug, "index": feature.index, **_about(sae.model, [sae], text)}
+    found = answers.ask(asked)
+    ids, values = found["token_ids"], found["values"]
+    highest = max(values)
+    firing = [(place, value) for place, value in enumerate(values) if value > 0]
+    places, sizes = [place for place, _ in firing], [value for _, value in firing]
+    full = maximum or feature.max_activation or highest
+    return FeatureReading(ids, values, spans(ids, vocabulary_of(sae.model_id, ids), places, sizes, None, full), highest)
+
+
+def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
+    """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and SAE."""
+    model = saes[0].model
+    asked = {"kind": "read_text", "saes": [sae.slug for sae in saes], **_about(model, saes, text)}
+    found = answers.ask(asked)
+    vocabulary = vocabulary_of(model.pk, (i for sae in saes for i in found[sae.slug]["token_ids"]))
+    return [
+        TextReading(
+            sae,
+            found[sae.slug]["token_ids"],
+            spans(found[sae.slug]["token_ids"], vocabulary),
+            [list(map(Fired, *token)) for token in found[sae.slug]["fired"]],
+        )
+        for sae in saes
+    ]
+
+
+def _about(model: LanguageModel, saes: Iterable[Sae], text: str) -> dict[str, object]:
+    """What every question holds: the hashes are in it so that an old answer is never taken for a new one."""
+    if "\0" in text:
+        raise answers.Refused("text", "This text has a NUL character, which no tokenizer was trained on. Remove it.")
+    if len(text) > MOST_CHARACTERS:
+        raise answers.Refused(
+            "text", f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read."
+        )
+    made = [sae.sha256 for sae in saes]
+    return {"model": model.slug, "revision": model.revision, "made": made, "text": text}

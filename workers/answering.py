@@ -1,0 +1,71 @@
+"""What the inference workers are asked: each kind of question, answered by a warm model."""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from features import answers
+from features.models import LanguageModel, Sae
+from workers import resident
+from workers.pipeline.errors import BadInput
+from workers.pipeline.language import Language
+from workers.pipeline.reading import Lens, Reader
+
+log = logging.getLogger(__name__)
+Question = dict[str, Any]
+
+
+def answer(key: str) -> None:
+    """Answer one question. Never raises for what is wrong with it."""
+    question = answers.question(key)
+    if question is None:
+        return
+    try:
+        answers.give(key, KINDS[question["kind"]](question))
+    except BadInput as error:
+        answers.refuse(key, error.field, error.message)
+    except Exception as error:
+        log.exception("cannot answer %s", question)
+        answers.refuse(
+            key, "", f"The worker could not answer: {type(error).__name__}. Its log says more.", passing=True
+        )
+
+
+def read_feature(question: Question) -> dict[str, Any]:
+    """One feature on each token of a text."""
+    model = _model(question)
+    lens = _lenses(model, [question["sae"]])[question["sae"]]
+    ids, values = _reader(resident.language(model)).feature(lens, question["index"], question["text"])
+    return {"token_ids": ids, "values": values}
+
+
+def read_text(question: Question) -> dict[str, Any]:
+    """The strongest features of some SAEs on each token of a text."""
+    model = _model(question)
+    lenses = _lenses(model, question["saes"])
+    found = _reader(resident.language(model)).tokens(lenses, question["text"])
+    return {name: {"token_ids": ids, "fired": [list(token) for token in fired]} for name, (ids, fired) in found.items()}
+
+
+KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {"read_feature": read_feature, "read_text": read_text}
+
+
+@lru_cache(maxsize=resident.MODELS)
+def _reader(language: Language) -> Reader:
+    return Reader(language)
+
+
+def _model(question: Question) -> LanguageModel:
+    model = LanguageModel.objects.filter(slug=question["model"]).first()
+    if model is None:
+        raise BadInput("model", f"There is no model “{question['model']}” any more.")
+    return model
+
+
+def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
+    rows = {row.slug: row for row in Sae.objects.filter(model=model, slug__in=slugs)}
+    for slug in slugs:
+        if slug not in rows:
+            raise BadInput("sae", f"{model} has no SAE “{slug}” any more.")
+    return {slug: Lens(resident.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}

@@ -1,6 +1,6 @@
 """The map of an SAE's features as inline SVG: what shows before, and without, the script that draws all of it."""
 
-import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -14,8 +14,7 @@ register = template.Library()
 
 WIDTH, HEIGHT, EDGE = 800, 400, 14
 SHADES = 8
-RAREST = -6
-"""Densities from 1e-6 on are told apart, up to 1, in `SHADES` steps of their logarithm. map.js has the same numbers."""
+"""Eighths of the features, from the rarest to the densest. map.js has the same number, and the next."""
 GOLDEN = 137.508
 """Degrees of hue from one cluster to the next: no two neighbours in number look alike."""
 
@@ -23,7 +22,8 @@ GOLDEN = 137.508
 @register.simple_tag
 def map_plot(places: Sequence[Place], color: str) -> SafeString:
     """One path of dots for each colour; the colours themselves are in map.css."""
-    inks = sorted((ink(place, color), place) for place in places)
+    ranked = sorted(place.density for place in places)
+    inks = sorted((ink(place, color, ranked), place) for place in places)
     x_low, y_low, scale = _fit(places)
     paths = []
     for (kind, style), group in groupby(inks, key=lambda pair: pair[0]):
@@ -36,19 +36,18 @@ def map_plot(places: Sequence[Place], color: str) -> SafeString:
     )
 
 
-def ink(place: Place, color: str) -> tuple[str, str]:
-    """Class and style of a feature's colour."""
+def ink(place: Place, color: str, ranked: Sequence[float]) -> tuple[str, str]:
+    """Class and style of a feature's colour; `ranked` are all densities, rising."""
     if color == "density":
-        return "dense", f"--s:{shade(place.density) / (SHADES - 1):.2f}"
+        return "dense", f"--s:{shade(place.density, ranked) / (SHADES - 1):.2f}"
     if place.cluster is None:
         return "", ""  # sorts before the clusters, so that these are drawn above it
     return "grouped", f"--h:{place.cluster * GOLDEN % 360:.0f}"
 
 
-def shade(density: float) -> int:
-    """Step of a density's logarithm, 0 to `SHADES` - 1."""
-    share = (math.log10(density) - RAREST) / -RAREST if density > 0 else 0.0
-    return min(max(int(share * SHADES), 0), SHADES - 1)
+def shade(density: float, ranked: Sequence[float]) -> int:
+    """The eighth of the features that a density belongs to, 0 to `SHADES` - 1; equal ones to the same."""
+    return bisect_left(ranked, density) * SHADES // len(ranked)
 
 
 def _fit(places: Sequence[Place]) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 // server shows until all features have come, and where there is no script.
 import { Points } from "./map_points.js";
 
-const SHADES = 8, RAREST = -6, GOLDEN = 137.508, EDGE = 14, REACH = 14, MOST_ROUND = 12000; // the first three as in maps.py
+const SHADES = 8, GOLDEN = 137.508, EDGE = 14, REACH = 14, MOST_ROUND = 4000; // the first two as in maps.py
 
 class FeatureMap {
   constructor(root, data) {
@@ -25,11 +25,12 @@ class FeatureMap {
   paint(color) { // colours come from map.css; features are sorted by theirs, so that each is set once per frame
     this.color = this.root.dataset.color = color;
     const { densities, clusters, count } = this.points, names = new Map(), of = new Uint16Array(count);
-    const group = color === "density" ? (i) => shade(densities[i]) : (i) => clusters[i] ?? -1;
+    const group = color === "density" ? shades(densities) : (i) => clusters[i] ?? -1;
     for (const g of [...new Set(Array.from({ length: count }, (_, i) => group(i)))].sort((a, b) => a - b)) names.set(g, names.size);
     for (let i = 0; i < count; i++) of[i] = names.get(group(i));
     this.order = Uint32Array.from(of.keys()).sort((a, b) => of[a] - of[b]);
     this.of = of;
+    this.seen = new Uint32Array(count);
     this.inks = [...names.keys()].map((g) => this.#ink(g));
     this.edge = getComputedStyle(this.root).color;
     this.later();
@@ -53,28 +54,52 @@ class FeatureMap {
   }
 
   #draw() {
-    const { canvas, order, of, inks, scale, left, top } = this, { x, y, count } = this.points;
-    const context = canvas.getContext("2d"), r = this.#radius();
+    const context = this.canvas.getContext("2d"), r = this.#radius(), seen = this.#inSight(r);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    if (seen.length > MOST_ROUND) this.#squares(context, seen, r);
+    else context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
-    const seen = [];
+    if (seen.length <= MOST_ROUND) this.#rounds(context, seen, r);
+    if (this.chosen >= 0) this.#mark(context, r);
+  }
+
+  #inSight(r) { // features in the order of their colours
+    const { order, scale, left, top, width, height } = this, { x, y, count } = this.points;
+    let found = 0;
     for (let k = 0; k < count; k++) {
       const i = order[k], px = x[i] * scale + left, py = y[i] * scale + top;
-      if (px > -r && py > -r && px < this.width + r && py < this.height + r) seen.push(i);
+      if (px > -r && py > -r && px < width + r && py < height + r) this.seen[found++] = i;
     }
-    const round = seen.length <= MOST_ROUND;
+    return this.seen.subarray(0, found);
+  }
+
+  #rounds(context, seen, r) {
+    const { of, inks, scale, left, top } = this, { x, y } = this.points;
     for (let k = 0; k < seen.length; ) {
       const ink = of[seen[k]];
       context.fillStyle = inks[ink];
       context.beginPath();
       for (; k < seen.length && of[seen[k]] === ink; k++) {
         const px = x[seen[k]] * scale + left, py = y[seen[k]] * scale + top;
-        if (round) (context.moveTo(px + r, py), context.arc(px, py, r, 0, 7));
-        else context.fillRect(px - r, py - r, 2 * r, 2 * r);
+        context.moveTo(px + r, py);
+        context.arc(px, py, r, 0, 7);
       }
-      if (round) context.fill();
+      context.fill();
     }
-    if (this.chosen >= 0) this.#mark(context, r);
+  }
+
+  #squares(context, seen, r) { // straight into the pixels: a hundred thousand in a few milliseconds
+    const { width, height } = this.canvas, image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+    const { of, scale, left, top } = this, { x, y } = this.points, dpr = devicePixelRatio, side = Math.max(1, Math.round(2 * r * dpr));
+    const words = this.inks.map((ink) => asPixel(ink));
+    for (const i of seen) {
+      const word = words[of[i]], px = Math.round((x[i] * scale + left - r) * dpr), py = Math.round((y[i] * scale + top - r) * dpr);
+      const first = Math.max(px, 0), right = Math.min(px + side, width), bottom = Math.min(py + side, height);
+      for (let row = Math.max(py, 0); row < bottom; row++) {
+        for (let at = row * width + first; at < row * width + right; at++) pixels[at] = word;
+      }
+    }
+    context.putImageData(image, 0, 0);
   }
 
   #mark(context, r) {
@@ -90,7 +115,7 @@ class FeatureMap {
   }
 
   #radius() {
-    const fitting = 0.28 * Math.sqrt((this.width * this.height) / this.points.count) * Math.sqrt(this.scale / this.whole);
+    const fitting = 0.2 * Math.sqrt((this.width * this.height) / this.points.count) * Math.sqrt(this.scale / this.whole);
     return Math.min(Math.max(fitting, 0.8), 6);
   }
 
@@ -235,9 +260,22 @@ class FeatureMap {
   }
 }
 
-function shade(density) {
-  const share = density > 0 ? (Math.log10(density) - RAREST) / -RAREST : 0;
-  return Math.min(Math.max(Math.floor(share * SHADES), 0), SHADES - 1);
+const asPixel = (() => { // a colour as one word of an image's pixels
+  const known = new Map(), context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  return (color) => {
+    if (!known.has(color)) {
+      context.fillStyle = color;
+      context.fillRect(0, 0, 1, 1);
+      known.set(color, new Uint32Array(context.getImageData(0, 0, 1, 1).data.buffer)[0]);
+    }
+    return known.get(color);
+  };
+})();
+
+function shades(densities) { // by feature, the eighth that it belongs to: from the rarest features to the densest
+  const ranked = Float64Array.from(densities).sort();
+  const edges = Array.from({ length: SHADES - 1 }, (_, k) => ranked[Math.ceil(((k + 1) * ranked.length) / SHADES) - 1]);
+  return (i) => edges.filter((edge) => edge < densities[i]).length;
 }
 
 async function start(root) {

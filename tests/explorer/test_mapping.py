@@ -48,16 +48,20 @@ def test_the_colour_is_part_of_the_address(client, planted):
     assert "coloured by cluster" in section(client, "/tiny/2-res/?color=nonsense")
 
 
-@pytest.mark.parametrize(("density", "step"), [(0, 0), (1e-7, 0), (1.1e-6, 0), (1e-3, 4), (0.9, 7), (1.0, 7)])
-def test_densities_are_shaded_by_their_logarithm(density, step):
-    assert shade(density) == step < SHADES
+def test_each_shade_of_density_is_an_eighth_of_the_features():
+    ranked = [0.001 * i for i in range(80)]
+    assert [shade(density, ranked) for density in ranked] == [i // 10 for i in range(80)]
+    assert {shade(0.5, [0.5] * 9)} == {0}
+    assert shade(1.0, [0.1, 1.0]) == SHADES // 2
 
 
 def test_dots_lie_within_the_picture_whatever_the_units(planted):
     from explorer.templatetags.maps import map_plot
 
     for places in ([], [Place(0, 5e6, -3.0, None, 0.1)], [Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)]):
-        left, top, wide, high = map(int, re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups())
+        left, top, wide, high = map(
+            int, re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups()
+        )
         for x, y in re.findall(r"M(\S+) (\S+)h0", map_plot(places, "cluster")):
             assert left <= float(x) <= left + wide
             assert top <= float(y) <= top + high
@@ -77,7 +81,9 @@ def test_a_browser_that_has_the_map_gets_nothing_until_it_changes(client, plante
     again = client.get(API, headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
     assert (again.status_code, again.content, again["ETag"].removeprefix("W/")) == (304, b"", tag.removeprefix("W/"))
     contexts = builders.sequences()
-    builders.dashboards(planted.sae, planted.corpus, [builders.firing(i, " day", contexts) for i in range(20)], contexts)
+    builders.dashboards(
+        planted.sae, planted.corpus, [builders.firing(i, " day", contexts) for i in range(20)], contexts
+    )
     builders.mapped(planted.sae)
     assert client.get(API, headers={"If-None-Match": tag}).status_code == 200
 

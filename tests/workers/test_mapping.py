@@ -139,5 +139,15 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
         assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [0, 2, 1]
 
 
+def test_a_map_lies_on_its_long_side_however_it_was_turned():
+    rng = np.random.default_rng(0)
+    flat = rng.normal(0, 1, (200, 2)) * [5, 1] + 30
+    for angle in (0.3, 1.5, 2.9):
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        lying = layout.level(flat @ turn)
+        assert lying.std(0) == pytest.approx(np.linalg.svd(flat - flat.mean(0))[1] / np.sqrt(200))
+        assert lying.mean(0) == pytest.approx([0, 0], abs=1e-9)
+
+
 def test_the_smallest_cluster_grows_with_the_map():
     assert [smallest_cluster(n) for n in (15, 2_048, 8_192, 131_072)] == [5, 10, 40, 50]

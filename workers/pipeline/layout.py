@@ -54,7 +54,15 @@ def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: in
         random_state=seed,
         tqdm_kwds=bar,
     )
-    return np.asarray(reducer.fit_transform(vectors), dtype=np.float32)
+    return level(np.asarray(reducer.fit_transform(vectors), dtype=np.float64)).astype(np.float32)
+
+
+def level(points: np.ndarray) -> np.ndarray:
+    """The points about their middle, turned so that they reach farthest from left to right: pages are wide."""
+    centred = points - points.mean(0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # either sign is an axis
+    return centred @ axes
 
 
 def group(points: np.ndarray, smallest: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from features.selectors import features as select
+from features.selectors import registry
 
 COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
@@ -81,3 +82,41 @@ class ExamplesForm(forms.Form):
     def chosen(self) -> str:
         """The width; an unknown one is a snippet, and the page shows the form's message."""
         return (self.cleaned_data["width"] if self.is_valid() else "") or "snippet"
+
+
+class RegistryForm(forms.Form):
+    """What to look for in the registry of published SAEs."""
+
+    q = forms.CharField(
+        required=False, max_length=200, label="Words", widget=forms.TextInput({"placeholder": "gpt2 res 32k"})
+    )
+    model = forms.ChoiceField(required=False)
+    site = forms.ChoiceField(
+        required=False,
+        label="Reads",
+        choices=[
+            ("", "anything"),
+            ("residual", "residual stream"),
+            ("mlp", "MLP output"),
+            ("attention", "attention"),
+            ("transcoder", "MLP input (transcoders)"),
+        ],
+    )
+    layer = forms.IntegerField(required=False, min_value=0, max_value=999)
+    here = forms.BooleanField(required=False, label="models that are here")
+    release = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    start = forms.IntegerField(required=False, min_value=0, max_value=10**6, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = [(name, name) for name in registry.model_names()]
+        field = self.fields["model"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "every model"), *known]
+
+    def arguments(self) -> tuple[registry.Wanted, int]:
+        """What is wanted, and from which row on; a field that was refused counts as empty."""
+        self.full_clean()
+        found = self.cleaned_data
+        given = {name: found[name] for name in registry.Wanted._fields if found.get(name) not in (None, "")}
+        return registry.Wanted(**given), found.get("start") or 0

@@ -82,6 +82,13 @@ GROUPS: dict[str, dict[str, Definition]] = {
     },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),
+        "published_l0": Definition(
+            "L0", "Features that fire per token, as whoever published the SAE gives it; nothing where they do not."
+        ),
+        "decoder_norms": Definition(
+            "Decoder norms",
+            "Least, mean and largest length of a decoder direction in the file, before folding makes them 1.",
+        ),
         "d_in": Definition("Reads", "Size of the activation vector at the hook point.", "count"),
         "alive": Definition(
             "Alive",

@@ -98,7 +98,8 @@ def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[
         if isinstance(field, Several):
             field.widget = _widget(field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name))
         elif name in CHOICES:
-            field.widget = forms.Select(choices=_with(CHOICES[name](values), values.get(name)))
+            choices = _with(CHOICES[name](values), values.get(name))
+            field.widget = forms.Select(choices=choices if field.required else _or_none(choices))
         elif isinstance(field, forms.FloatField):
             field.widget.attrs["step"] = "any"
         if name in ("model", "hook", "architecture"):
@@ -162,6 +163,11 @@ def _with(choices: Choices, value: Any) -> Choices:
     if not value:
         return choices if choices else [("", "none yet")]
     return choices if value in known else [(str(value), f"{value} (unknown)"), *choices]
+
+
+def _or_none(choices: Choices) -> Choices:
+    """The choices of a field that may stay empty; its help says what that means."""
+    return [("", "—"), *(choice for choice in choices if choice[0])]
 
 
 CHOICES = {"model": _models, "corpus": _corpora, "sae": _saes, "hook": _hooks}

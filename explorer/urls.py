@@ -5,7 +5,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, features, files, pattern
+from explorer.views import catalog, features, files, pattern, registry
 
 
 class Name(StringConverter):
@@ -27,6 +27,7 @@ urlpatterns = [
     path("jobs/", include("explorer.job_urls")),
     path("accounts/", include("explorer.account_urls")),
     path("about/", catalog.about, name="about"),
+    path("registry/", registry.index, name="registry"),
     path("pattern/", pattern.pattern, name="pattern"),
     path("", catalog.home, name="home"),
     path("<name:model>/", catalog.model, name="model"),

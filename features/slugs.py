@@ -19,6 +19,7 @@ FIXED_WORDS = frozenset(
         "events",
         "pattern",
         "about",
+        "registry",
     ]
 )
 """First path segments of our own pages, which no model may take."""

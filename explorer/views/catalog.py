@@ -21,6 +21,7 @@ MOST_JOBS = 6
 MOST_PLACES = 1500
 """Dots of the map that is drawn on the server; the script draws all."""
 SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
+BOOKKEEPING = frozenset({"device", "dtype", "d_in", "d_sae", "architecture", "hook_name", "hook_point", "model_name"})
 TRAINING = ("explained_variance", "l0", "dead_share")
 """What of the last training step is shown until an SAE is evaluated."""
 
@@ -73,7 +74,7 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
         "form": form,
         "rows": [(row, listed.snippets.get(row.pk, [])) for row in listed.features],
         "next": listed.next,
-        "settings": [(name, value) for name, value in found.config.items() if name not in SHOWN_ELSEWHERE],
+        "settings": settings_of(found),
         "quality": quality(found),
         "happening": catalog.happening(model, sae)[:MOST_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
@@ -93,10 +94,22 @@ def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
     return {"map": drawn, "map_form": form, "color": form.chosen(), "sampled": sae.width > MOST_PLACES}
 
 
+def settings_of(sae: Sae) -> list[tuple[str, object]]:
+    """The settings that an SAE was made with; of an imported one, those that are more than its files' own bookkeeping."""
+    told = ((name, value) for name, value in sae.config.items() if name not in SHOWN_ELSEWHERE)
+    if not sae.origin:
+        return list(told)
+    return [(name, value) for name, value in told if name not in BOOKKEEPING and isinstance(value, str | int | float)]
+
+
 def quality(sae: Sae) -> list[tuple[str, float]]:
-    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else its last training step."""
+    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else the test
+    of its import, else its last training step."""
     if sae.evaluation:
         found = {f"eval_{name}": value for name, value in sae.evaluation["values"].items()}
+        return [(term, found[term]) for term in DEFINITIONS if term in found]
+    if sae.origin:
+        found = {f"eval_{name}": value for name, value in sae.origin["test"]["values"].items()}
         return [(term, found[term]) for term in DEFINITIONS if term in found]
     known = sae.training_metrics
     return [(f"job_{name}", known[name]) for name in TRAINING if name in known]

@@ -27,6 +27,8 @@ def defaults(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
         found["sae"] = str(Sae.objects.select_related("model").order_by("-id").first() or "")
     if kind == "train_sae":
         _for_model(found, given)
+    if kind == "add_sae" and not found["model"]:
+        found["model"] = LanguageModel.objects.order_by("id").values_list("slug", flat=True).first()
     return found
 
 

@@ -52,7 +52,7 @@ def test_a_visitor_is_sent_to_sign_in_and_a_member_is_refused_kindly(client):
 
 def test_every_kind_can_be_chosen_and_opened_on_an_empty_instance(client):
     html = client.get("/jobs/new/").content.decode()
-    for kind in ("train_sae", "compute_dashboards", "evaluate_sae", "add_model", "add_corpus"):
+    for kind in ("train_sae", "add_sae", "compute_dashboards", "evaluate_sae", "add_model", "add_corpus"):
         assert f'href="/jobs/new/{kind}/"' in html
         assert client.get(f"/jobs/new/{kind}/").status_code == 200
 

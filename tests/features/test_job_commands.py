@@ -98,7 +98,9 @@ def test_a_corpus_that_is_not_there_is_named_with_those_that_are():
         call_command("evaluate_sae", "m/s", "--corpus", "tails")
 
 
-@pytest.mark.parametrize("command", ["add_model", "add_corpus", "train_sae", "evaluate_sae", "compute_dashboards"])
+@pytest.mark.parametrize(
+    "command", ["add_model", "add_corpus", "add_sae", "train_sae", "evaluate_sae", "compute_dashboards"]
+)
 def test_every_command_explains_its_options(command, capsys):
     with pytest.raises(SystemExit) as ended:
         call_command(command, "--help")
@@ -129,3 +131,17 @@ def test_as_many_shards_as_make_no_sense_are_refused(shards):
             "compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", "--shards", str(shards), stdout=StringIO()
         )
     assert not Job.objects.exists()
+
+
+def test_add_sae_takes_target_and_source_and_boxes_that_are_not_ticked():
+    catalog.add_corpus("tales", "/t.txt", "text", "", "r", "")
+    builders.model("tiny")
+    call_command("add_sae", "tiny/theirs", "owner/name", "--subfolder", "a/b", "--no-then", stdout=StringIO())
+    params = Job.objects.get().params
+    wanted = {"model": "tiny", "slug": "theirs", "source": "owner/name", "subfolder": "a/b", "corpus": "tales"}
+    assert wanted.items() <= params.items()
+    assert (params["anyway"], params["then"]) == (False, False)
+    call_command("add_sae", "tiny/again", "owner/name", "--anyway", "--no-then", stdout=StringIO())
+    assert Job.objects.latest("id").params["anyway"] is True
+    with pytest.raises(CommandError, match="source: SAELens's registry has no release “gpt3”"):
+        call_command("add_sae", "tiny/other", "gpt3:x", stdout=StringIO())

@@ -13,6 +13,7 @@ from sae_lens import SAE
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
+from features.names import same_model
 from features.records import Evaluation, ImportedSae, LogLine, Progress, SequenceRecord, TrainedSae
 from workers.pipeline.errors import BadInput
 from workers.pipeline.evaluate import evaluate
@@ -25,14 +26,6 @@ from workers.pipeline.saes import content_hash, load_sae, require_fit
 
 TEST_TOKENS = 4096
 USUAL_CONTEXT = 128
-ALIASES = {
-    "gpt2-small": "gpt2",
-    "mistral-7b": "mistral-7b-v0.1",
-    "llama-3-8b": "meta-llama-3-8b",
-    "llama-3.1-8b": "meta-llama-3.1-8b",
-}
-"""Names that TransformerLens gives to models, and those of their repositories."""
-
 Sequences = Callable[[int, bool], Iterator[SequenceRecord]]
 
 
@@ -108,12 +101,6 @@ def read_claims(sae: SAE[Any]) -> Claims:
         context_size=size if isinstance(size, int) and size > 1 else None,
         prepend_bos=data.prepend_bos is not False,
     )
-
-
-def same_model(claimed: str, known_as: Collection[str]) -> bool:
-    """Whether a name of a model means one of `known_as`: by its last part, in small letters, by either of two names."""
-    names = {_plain(name) for name in known_as}
-    return _plain(claimed) in names
 
 
 def our_hook(model: PreTrainedModel, name: str, in_modules: str = "") -> str | None:
@@ -216,11 +203,6 @@ def _origin(
         "warnings": [suspicion.text for suspicion in found],
         "test": {"tokens": measured.tokens, "corpus": corpus, "values": measured.values},
     }
-
-
-def _plain(name: str) -> str:
-    last = _last(name).lower().removesuffix("-hf")
-    return ALIASES.get(last, last)
 
 
 def _last(name: str) -> str:

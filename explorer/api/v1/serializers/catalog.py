@@ -119,6 +119,12 @@ class SaeSerializer(serializers.ModelSerializer[Sae]):
         child=serializers.FloatField(), read_only=True, help_text="The last metrics of its training, by name."
     )
     evaluation = EvaluationSerializer(allow_null=True, read_only=True)
+    origin = serializers.DictField(
+        source="shown_origin",
+        allow_null=True,
+        read_only=True,
+        help_text="Where it was imported from, the test that it took, and warnings; null where it was made here.",
+    )
     made_by = serializers.IntegerField(
         source="made_by_id", allow_null=True, read_only=True, help_text="Id of the job that trained it."
     )
@@ -133,7 +139,7 @@ class SaeSerializer(serializers.ModelSerializer[Sae]):
         model = Sae
         fields = [
             "model", "slug", "url", "hook", "architecture", "d_in", "width", "context_size", "sha256", "corpus", "config",
-            "training_metrics", "evaluation", "made_by", "evaluated_by", "provenance", "created",
+            "training_metrics", "evaluation", "origin", "made_by", "evaluated_by", "provenance", "created",
         ]  # fmt: skip
         read_only_fields = fields
         extra_kwargs = {"d_in": {"help_text": about("d_in")}, "width": {"help_text": about("width")}}

@@ -1,0 +1,45 @@
+"""The registry of published SAEs: browse it by model, place and words, and start an import from it."""
+
+from urllib.parse import urlencode
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer import access
+from explorer.browse import RegistryForm
+from explorer.http import HtmxRequest, page
+from features.selectors import registry
+from features.selectors.registry import Published
+
+PAGE = 50
+
+
+@require_safe
+def index(request: HtmxRequest) -> HttpResponse:
+    """Releases, or with a narrower question the SAEs of them, `PAGE` at a time."""
+    form = RegistryForm(request.GET)
+    wanted, start = form.arguments()
+    found = registry.search(wanted, registry.models_here())
+    rows = [(row, _import(row)) for row in found[start : start + PAGE]] if wanted.narrow else []
+    context = {
+        "form": form,
+        "wanted": wanted,
+        "groups": [] if wanted.narrow else registry.groups(found),
+        "rows": rows,
+        "found": len(found),
+        "next": start + PAGE if wanted.narrow and len(found) > start + PAGE else None,
+        "may_start_jobs": access.may_start_jobs(request.user),
+    }
+    return page(request, "registry/index.html", context, {"found": "found", "more": "rows"})
+
+
+def _import(row: Published) -> str:
+    """The start page that imports it, filled in; that which adds its model, where that is not here but on a hub; else empty."""
+    if row.entry.refusal:
+        return ""
+    if row.model:
+        asked = {"model": row.model.slug, "slug": row.entry.slug, "source": row.entry.source}
+        return f"/jobs/new/add_sae/?{urlencode(asked)}"
+    if "/" in row.entry.model:
+        return f"/jobs/new/add_model/?{urlencode({'source': row.entry.model})}"
+    return ""

@@ -1,0 +1,174 @@
+"""The page of published SAEs, the start page it leads to, the same in the API, and an imported SAE's page."""
+
+import pytest
+
+from features.models import Job
+from features.records import TrainedSae
+from features.services import catalog
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+SOURCE = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
+RIGHT = {"model": "gpt2-small", "slug": "theirs", "source": SOURCE, "corpus": "stories", "then": "on"}
+NEW = "/jobs/new/add_sae/"
+
+
+@pytest.fixture
+def gpt2():
+    builders.corpus()
+    return builders.model("gpt2-small", hooks=[f"blocks.{n}.hook_resid_pre" for n in range(12)], layers=12)
+
+
+@pytest.fixture
+def ada(client):
+    ada, *_ = builders.cast()
+    client.force_login(ada)
+    return ada
+
+
+def imported(model, **origin):
+    """An imported SAE whose test went badly."""
+    record = TrainedSae(
+        "", "ab" * 32, "standard", 64, 8, "blocks.2.hook_resid_post", 128, {"d_in": 64, "metadata": {"x": 1}}, {}
+    )
+    told = {
+        "kind": "folder", "source": "/home/ada/secret/their-sae", "model_name": "gpt2-small", "dtype": "bfloat16",
+        "hook_name": "blocks.2.hook_resid_pre", "decoder_norms": [0.5, 1.0, 2.0], "notes": ["Taken for gpt2."],
+        "warnings": ["It explains -12% of the variance."],
+        "test": {"tokens": 4096, "corpus": "stories", "values": {"explained_variance": -0.12, "l0": 31.4}}, **origin,
+    }  # fmt: skip
+    return catalog.add_sae(model, "theirs", record, "saes/x", None, None, told)
+
+
+def test_everybody_may_browse_and_every_release_is_there(client):
+    html = client.get("/registry/").content.decode()
+    assert "13,857 SAEs in 170 releases" in html.replace("\n", "")
+    assert 'href="?release=gpt2-small-res-jb"' in html
+    assert "cannot be imported: its weights are a pickle" in html
+    assert NEW not in html
+
+
+def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
+    client, ada, gpt2, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(5):
+        html = client.get("/registry/?q=gpt2+res-jb+6.hook").content.decode()
+    assert 'href="/gpt2-small/"' in html
+    url = html.split(f'href="{NEW}')[1].split('"')[0].replace("&amp;", "&")
+    form = client.get(NEW + url).context["form"]
+    values = {name: form[name].value() for name in ("model", "slug", "source", "corpus", "hook", "anyway")}
+    slug = "gpt2-small-res-jb.blocks.6.hook_resid_pre"
+    assert values == {
+        "model": "gpt2-small",
+        "slug": slug,
+        "source": SOURCE,
+        "corpus": "stories",
+        "hook": None,
+        "anyway": False,
+    }
+    away = client.get("/registry/?q=gemma-scope-2-1b-pt-res-all+layer_12").content.decode()
+    assert "not here" in away
+    assert "/jobs/new/add_model/?source=google%2Fgemma-3-1b-pt" in away
+
+
+def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
+    assert "No published SAE is like that" in client.get("/registry/?q=zzzz").content.decode()
+    for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
+        response = client.get(f"/registry/?{query}")
+        assert (response.status_code, "errorlist" in response.content.decode()) == (200, True), query
+
+
+def test_pages_follow_one_another_and_htmx_gets_rows_only(client):
+    first = client.get("/registry/?release=gemma-scope-2b-pt-res")
+    assert first.content.decode().count("<tr>") == 51  # 50 and the heading
+    more = client.get(
+        "/registry/?release=gemma-scope-2b-pt-res&start=50", headers={"HX-Request": "true", "HX-Target": "more"}
+    )
+    assert "<html" not in more.content.decode()
+    assert more.content.decode().count("<tr>") == 50
+
+
+def test_the_api_lists_the_same(client, gpt2):
+    answer = client.get("/api/v1/registry/?q=gpt2+res-jb+6.hook").json()
+    (row,) = answer["results"]
+    assert (row["source"], row["here"], row["hook"], row["refusal"]) == (
+        SOURCE,
+        "gpt2-small",
+        "blocks.6.hook_resid_pre",
+        "",
+    )
+    listed, address = 0, "/api/v1/registry/?release=gemma-scope-2b-pt-res&limit=200"
+    while address:
+        page = client.get(address).json()
+        listed, address = listed + len(page["results"]), page["next"]
+    assert listed == 316
+    assert client.get("/api/v1/registry/?site=nowhere").json()["error"]["fields"].keys() == {"site"}
+
+
+def test_start_queues_the_import_with_what_follows_it(client, ada, gpt2):
+    response = client.post(NEW, RIGHT)
+    assert response.status_code == 302, response.context["form"].errors
+    first, *rest = Job.objects.order_by("id")
+    assert (first.kind, first.params["source"], first.params["anyway"]) == ("add_sae", SOURCE, False)
+    assert {"compute_dashboards", "evaluate_sae"} <= {job.kind for job in rest}
+    again = client.post(NEW, RIGHT).context["form"].errors
+    assert "or a job is making it" in str(again["slug"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("source", "gpt2-small-res-jp:blocks.6.hook_resid_pre", "Did you mean “gpt2-small-res-jb”"),
+        ("source", "gpt2-small-res-jb:blocks.66.hook_resid_pre", "Did you mean “blocks.6.hook_resid_pre”"),
+        ("source", "goodfire-llama-3.1-8b-instruct:layer_19", "its weights are a pickle"),
+        ("source", "nonsense", "Write the path of a folder"),
+        ("source", "", "required"),
+        ("subfolder", "../../etc", "inside the repository"),
+        ("hook", "blocks.99.hook_resid_pre", "gpt2-small has no hook"),
+        ("model", "nope", "There is no model “nope”"),
+        ("corpus", "nope", "There is no corpus “nope”"),
+        ("slug", "No Good", "small letters"),
+    ],
+)
+def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(client, ada, gpt2, field, value, said):
+    response = client.post(NEW, RIGHT | {field: value})
+    errors = response.context["form"].errors
+    assert (response.status_code, list(errors)) == (422, [field])
+    assert said in str(errors[field]).replace("&quot;", '"')
+    assert not Job.objects.exists()
+
+
+def test_an_empty_corpus_is_the_only_one_and_several_must_be_chosen_from(client, ada, gpt2):
+    client.post(NEW, RIGHT | {"corpus": "", "then": ""})
+    assert Job.objects.get().params["corpus"] == "stories"
+    builders.corpus("other")
+    refused = client.post(NEW, RIGHT | {"corpus": "", "slug": "second"})
+    assert "Choose one of the corpora: other, stories" in str(refused.context["form"].errors["corpus"])
+    builders.corpus("python-stdlib")
+    client.post(NEW, RIGHT | {"corpus": "", "slug": "third", "then": ""})
+    assert Job.objects.latest("id").params["corpus"] == "python-stdlib"
+
+
+def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gpt2):
+    imported(gpt2)
+    html = client.get("/gpt2-small/theirs/").content.decode()
+    assert "<b>Doubtful.</b> It explains -12% of the variance." in html
+    assert "in its test, on 4.1k tokens of stories" in html.replace("\n", "")
+    assert "Taken for gpt2." in html
+    assert "their-sae" in html
+    answer = client.get("/api/v1/saes/gpt2-small/theirs/").json()
+    assert answer["origin"]["warnings"] == ["It explains -12% of the variance."]
+    assert answer["origin"]["source"] == "their-sae"
+    assert "/home/ada" not in html + str(answer)
+
+
+def test_a_finished_imports_page_shows_its_warnings(client, gpt2):
+    result = {"sae": "gpt2-small/theirs", "explained_variance": -0.12, "l0": 31.4, "warnings": ["It explains -12%."]}
+    from django.utils import timezone
+
+    job = Job.objects.create(
+        kind="add_sae", params=RIGHT, queue="jobs", state="finished", ended=timezone.now(), result=result
+    )
+    html = client.get(f"/jobs/{job.pk}/").content.decode()
+    assert "<b>Doubtful.</b> It explains -12%." in html
+    assert "Explained variance" in html

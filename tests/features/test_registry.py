@@ -1,0 +1,84 @@
+"""Published SAEs: looked up by what a person writes, searched, and matched with the models that are here."""
+
+import pytest
+
+from features import names, registry, sources
+from features.selectors import registry as select
+from features.selectors.registry import Wanted
+from tests import builders
+
+GPT2 = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
+
+
+def test_an_entry_is_found_by_release_and_id():
+    entry = registry.find(GPT2)
+    assert (entry.model, entry.hook, entry.refusal) == ("gpt2-small", "blocks.6.hook_resid_pre", "")
+    assert entry.slug == "gpt2-small-res-jb.blocks.6.hook_resid_pre"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("gpt2-small-res-jp:blocks.6.hook_resid_pre", "no release “gpt2-small-res-jp”. Did you mean “gpt2-small-res-jb”"),
+        ("gpt2-small-res-jb:blocks.6.hook_resid_pro", "has no SAE “blocks.6.hook_resid_pro”. Did you mean “blocks.6"),
+        ("gpt2-small-res-jb:7", "It has blocks.0.hook_resid_pre, blocks.1.hook_resid_pre"),
+        ("gpt2-small-res-jb", "add the id of one of its SAEs, such as gpt2-small-res-jb:blocks.0.hook_resid_pre"),
+        ("goodfire-llama-3.1-8b-instruct:layer_19", "its weights are a pickle, which may run code. Where you trust it, convert"),
+        ("temporal-sae-gemma-2-2b:blocks.12.hook_resid_post", "it reads whole contexts, not tokens"),
+        ("what is this", "Write the path of a folder"),
+        ("a/b/c", "Write the path of a folder"),
+        ("../up", None),
+        ("owner/name", None),
+        (GPT2, None),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
+    if said is None:
+        assert sources.read(source).place == source
+        return
+    with pytest.raises(LookupError) as refused:
+        sources.read(source)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "same"),
+    [
+        ("gpt2-small", True), ("gpt2", True), ("openai-community/gpt2", True), ("GPT2", True),
+        ("gpt2-medium", False), ("distilgpt2", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_model_is_known_by_either_of_its_names(claimed, same):
+    assert names.same_model(claimed, {"mine", "openai-community/gpt2"}) == same
+
+
+def test_every_entry_can_be_named_and_has_a_slug():
+    from features.slugs import is_slug
+
+    seen = 0
+    for entry in registry.entries():
+        seen += 1
+        is_slug(entry.slug)
+        if not entry.refusal:
+            assert sources.read(entry.source) == ("registry", entry.source)
+    assert seen == 13_857
+
+
+@pytest.mark.django_db
+def test_searching_narrows_by_every_word_model_place_and_layer():
+    builders.model("gpt2-small")
+    here = select.models_here()
+    assert len(select.search(Wanted(), here)) == 13_857
+    jb = select.search(Wanted(release="gpt2-small-res-jb"), here)
+    assert len(jb) == 13
+    assert {row.model.slug for row in jb} == {"gpt2-small"}
+    (one,) = select.search(Wanted(q="gpt2 res-jb 6.hook"), here)
+    assert one.entry.source == GPT2
+    attention = select.search(Wanted(model="openai-community/gpt2", site="attention", layer=5), here)
+    assert {row.entry.hook for row in attention} == {"blocks.5.hook_attn_out", "blocks.5.attn.hook_z"}
+    assert {row.entry.model for row in select.search(Wanted(here=True), here)} == {"gpt2-small"}
+    assert select.search(Wanted(q="no such thing"), here) == []
+    groups = select.groups(jb)
+    assert [(group.release.name, group.saes, group.model.slug) for group in groups] == [
+        ("gpt2-small-res-jb", 13, "gpt2-small")
+    ]

@@ -1,7 +1,9 @@
 """From what a pass kept to the records that ingest writes: one `FeatureRange` at a time, so that little is in memory."""
 
-from collections import Counter
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,23 +36,35 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first:
     lens = readout(language.model, masked_tokens(language))
     decoder, settings = sae.W_dec.detach(), tally.settings
     stored = [column.cpu().numpy() for column in tally.stored()]
-    for start in range(first, len(decoder), settings.features_per_range):
-        stop = min(start + settings.features_per_range, len(decoder))
-        chosen = choose(tally, start, stop)
-        examples = _examples(chosen, stored)
-        directions = to_residual(language.model, decoder[start:stop].to(lens.gain.device), hook)
-        columns = {
-            "index": list(range(start, stop)),
-            **_statistics(tally, start, stop),
-            **_effects(lens.table(directions, settings.logits)),
-            **_geometry(sae, tally, start, stop),
-            **_together(tally, start, stop),
-            "examples": [examples.get(feature, []) for feature in range(start, stop)],
-        }
-        records = [FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-        needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
-        sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
-        yield FeatureRange(start, stop, tally.tokens, records, sequences)
+    with _frozen():
+        for start in range(first, len(decoder), settings.features_per_range):
+            stop = min(start + settings.features_per_range, len(decoder))
+            chosen = choose(tally, start, stop)
+            directions = to_residual(language.model, decoder[start:stop].to(lens.gain.device), hook)
+            columns = {
+                "index": list(range(start, stop)),
+                **_statistics(tally, start, stop),
+                **_effects(lens.table(directions, settings.logits)),
+                **_geometry(sae, tally, start, stop),
+                **_together(tally, start, stop),
+                "examples": _examples(chosen, stored, start, stop),
+            }
+            records = [
+                FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+            ]
+            needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
+            sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
+            yield FeatureRange(start, stop, tally.tokens, records, sequences)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Have the garbage collector leave alone what is there: looking through all of torch took half of the time here."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def choose(tally: Tally, start: int, stop: int) -> Chosen:
@@ -80,20 +94,27 @@ def _band_samples(tally: Tally, start: int, stop: int) -> Best:
     return joined
 
 
-def _examples(chosen: Chosen, stored: list[np.ndarray]) -> dict[int, list[ExampleRecord]]:
-    """Records by feature, each with every firing of the feature in the sequence."""
+def _examples(chosen: Chosen, stored: list[np.ndarray], start: int, stop: int) -> list[list[ExampleRecord]]:
+    """Records of each of features [start, stop), each with every firing of the feature in the sequence."""
     pairs, positions, values = stored
     wanted = pair(torch.from_numpy(chosen.feature), torch.from_numpy(chosen.sequence)).numpy()
     begins, ends = np.searchsorted(pairs, wanted, "left"), np.searchsorted(pairs, wanted, "right")
-    examples: dict[int, list[ExampleRecord]] = {}
-    ranks: Counter[tuple[int, int]] = Counter()
-    columns = (column.tolist() for column in (chosen.feature, chosen.band, chosen.sequence, chosen.peak, begins, ends))
-    for feature, band, sequence, peak, begin, end in zip(*columns, strict=True):
-        rank = ranks[feature, band]
-        ranks[feature, band] += 1
-        firings = (positions[begin:end].tolist(), values[begin:end].tolist())
-        examples.setdefault(feature, []).append(ExampleRecord(band, rank, sequence, peak, *firings))
-    return examples
+    stops = (ends - begins).cumsum()
+    firings = np.arange(stops[-1] if len(stops) else 0) + np.repeat(ends - stops, ends - begins)
+    columns = (column.tolist() for column in (chosen.band, _ranks(chosen), chosen.sequence, chosen.peak))
+    cuts = [slice(*cut) for cut in pairwise([0, *stops.tolist()])]
+    lists = ([column[cut] for cut in cuts] for column in (positions[firings].tolist(), values[firings].tolist()))
+    records = list(map(ExampleRecord, *columns, *lists))
+    bounds = np.searchsorted(chosen.feature, np.arange(start, stop + 1)).tolist()
+    return [records[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _ranks(chosen: Chosen) -> np.ndarray:
+    """The place of each example in its band of its feature."""
+    places = np.arange(len(chosen.feature))
+    new = np.ones(len(places), dtype=bool)
+    new[1:] = (np.diff(chosen.feature) != 0) | (np.diff(chosen.band) != 0)
+    return places - np.maximum.accumulate(np.where(new, places, 0))
 
 
 def _statistics(tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:

@@ -87,7 +87,7 @@ class Feature(models.Model):
 class Example(models.Model):
     """A context in which a feature fires: sparse positions and values, never zeros, never strings."""
 
-    feature = models.ForeignKey(Feature, models.CASCADE, related_name="examples")
+    feature = models.ForeignKey(Feature, models.CASCADE, related_name="examples", db_index=False)  # example_once is one
     sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+")
     band = models.SmallIntegerField(help_text="0: the top examples; 1 (highest) to 5: an even sample of that band.")
     rank = models.SmallIntegerField()

@@ -13,7 +13,7 @@ from features.models import Feature
 register = template.Library()
 
 LOWEST_EXPONENT = -7
-"""Density histograms begin at 1e-7, in half decades."""
+"""Density histograms reach from 1e-7 to 1."""
 
 
 @register.simple_tag
@@ -50,11 +50,12 @@ def logit_histogram(feature: Feature) -> SafeString:
 
 @register.simple_tag
 def density_histogram(counts: Sequence[int]) -> SafeString:
-    """Live features by density, in half decades from 1e-7 to 1."""
-    ends = [10 ** (LOWEST_EXPONENT + i / 2) for i in range(len(counts) + 1)]
+    """Live features by density, in equal parts of the decades from 1e-7 to 1."""
+    step = -LOWEST_EXPONENT / max(len(counts), 1)
+    ends = [10 ** (LOWEST_EXPONENT + i * step) for i in range(len(counts) + 1)]
     hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
     decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
-    ticks = [svg.Tick((d - LOWEST_EXPONENT) * 2 / len(counts), "1" if d == 0 else f"1e{d}") for d in decades]
+    ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
     alternative = f"Histogram of densities of {_times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet")
 

@@ -20,9 +20,16 @@ def test_the_docs_have_the_same_groups():
     assert re.findall(r"^## (.+)$", DOCS, re.MULTILINE) == list(GROUPS)
 
 
+def test_the_docs_set_the_same_quantities_of_saebench_beside_ours():
+    rows = re.findall(r"^\| (.+) \(`(\w+)`\) \| (.+) \|$", DOCS, re.MULTILINE)
+    assert rows == [(known.name, term, known.saebench) for term, known in DEFINITIONS.items() if known.saebench]
+    assert len(rows) > 10
+
+
 def test_definitions_are_sentences():
     for term, known in DEFINITIONS.items():
         assert known.about.endswith("."), term
+        assert known.saebench == "" or known.saebench.endswith("."), term
         assert known.name[0].isupper(), term
 
 

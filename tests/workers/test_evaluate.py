@@ -1,6 +1,7 @@
 """Every number of an evaluation against a slow reference of a few lines, and against SAEs whose answer is known."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from workers.pipeline.errors import BadInput
 from workers.pipeline.evaluate import DENSITY_EDGES, density_histogram, evaluate
 from workers.pipeline.harvest import harvest
 from workers.pipeline.hooks import resolve
+from workers.pipeline.quality import weight_quality
 from workers.pipeline.tokens import pack
 
 HOOK = "blocks.1.hook_resid_post"
@@ -92,7 +94,8 @@ def reference(language, sae, contexts) -> dict[str, float]:
         "l2_ratio": (y.norm(dim=-1) / x.norm(dim=-1)).mean().item(),
         "dead_share": (shares == 0).double().mean().item(),
         "dense_share": (shares > 0.1).double().mean().item(),
-        "encoder_decoder_cosine": torch.nn.functional.cosine_similarity(sae.W_enc.T, sae.W_dec, dim=-1).mean().item(),
+        "reconstruction_bias": (y.pow(2).sum(-1).mean() / (x * y).sum(-1).mean()).item(),
+        **weights(sae),
         "ce_original": original,
         "ce_sae": with_sae,
         "ce_zero": zero,
@@ -103,8 +106,64 @@ def reference(language, sae, contexts) -> dict[str, float]:
     }
 
 
+def weights(sae) -> dict[str, float]:
+    """What the weights alone say, one pair of features at a time."""
+    unit = [row / row.norm() if row.norm() else row for row in sae.W_dec.double()]
+    cosines = torch.tensor([[float(a @ b) for b in unit] for a in unit]).fill_diagonal_(-2)
+    both = sorted(float(e @ d / e.norm()) for e, d in zip(sae.W_enc.T.double(), unit, strict=True))
+    at = lambda share: float(torch.quantile(torch.tensor(both, dtype=torch.float64), share))  # noqa: E731
+    return {
+        "encoder_decoder_cosine": sum(both) / len(both),
+        "encoder_decoder_cosine_q05": at(0.05),
+        "encoder_decoder_cosine_median": at(0.5),
+        "encoder_decoder_cosine_q95": at(0.95),
+        "max_decoder_cosine": cosines.amax(1).mean().item(),
+        "duplicate_share": (cosines.amax(1) > 0.9).double().mean().item(),
+        "duplicate_pairs": int((cosines > 0.9).sum()) // 2,
+    }
+
+
+@pytest.mark.parametrize("block", [1, 300, 10**6])
+def test_duplicates_are_counted_by_pair_and_by_feature(block):
+    made = identity()
+    made.W_dec[1], made.W_dec[2] = made.W_dec[0] * 3, made.W_dec[0] + 0.1 * made.W_dec[40]
+    made.W_dec[5] = 0
+    found = weight_quality(made, block)
+    assert (found["duplicate_pairs"], found["duplicate_share"]) == (3, 3 / 64)
+    for name, value in weights(made).items():
+        if not name.startswith("encoder"):
+            assert found[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_weights_that_cannot_be_compared_give_no_number():
+    assert weight_quality(StandardSAE(StandardSAEConfig(d_in=4, d_sae=1))).keys() == {
+        "encoder_decoder_cosine", "encoder_decoder_cosine_q05", "encoder_decoder_cosine_median", "encoder_decoder_cosine_q95"
+    }  # fmt: skip
+    narrow = SimpleNamespace(W_enc=torch.randn(8, 20), W_dec=torch.randn(20, 6))
+    assert weight_quality(narrow).keys() == {"max_decoder_cosine", "duplicate_share", "duplicate_pairs"}
+
+
+def test_shrinkage_is_seen_where_every_reconstruction_is_half_as_long(llama, contexts):
+    made = identity()
+    made.W_dec.mul_(0.5)
+    values = result(llama, made, HOOK, contexts[:8], 10**6).values
+    assert (values["l2_ratio"], values["reconstruction_bias"]) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+def test_the_explained_variance_of_saebench_is_the_mean_of_its_tokens(llama, sae, contexts):
+    """One batch of 32 contexts, as SAEBench computes it on one batch."""
+    values = result(llama, sae, HOOK, contexts[:32], 10**6).values
+    ids = torch.tensor([sequence.token_ids for sequence in contexts[:32]])
+    x = next(harvest(llama, [HOOK], [ids]))[HOOK][ids != 0]
+    y = sae.decode(sae.encode(x))
+    expected = (1 - (x - y).pow(2).sum(-1) / (x - x.mean(dim=0)).pow(2).sum(-1)).mean().item()
+    assert values["explained_variance_per_token"] == pytest.approx(expected, rel=1e-4)
+    assert values["explained_variance_per_token"] != pytest.approx(values["explained_variance"], rel=1e-3)
+
+
 def test_every_number_equals_the_reference(llama, sae, contexts):
     measured = result(llama, sae, HOOK, contexts, 10**6)
+    assert measured.values.pop("explained_variance_per_token") < 1  # depends on batches: it has a test of its own
     expected = reference(llama, sae, contexts)
     assert measured.values.keys() == expected.keys()
     for name, value in expected.items():
@@ -139,7 +198,8 @@ def test_the_batch_size_changes_nothing(llama, sae, contexts, monkeypatch):
     parts = result(llama, sae, HOOK, contexts, 10**6)
     assert parts.density_histogram == whole.density_histogram
     for name, value in whole.values.items():
-        assert parts.values[name] == pytest.approx(value, rel=1e-5), name
+        if name != "explained_variance_per_token":
+            assert parts.values[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_it_stops_after_the_tokens_asked_for_and_tells_progress(llama, sae, contexts, monkeypatch):

@@ -9,12 +9,16 @@ counted tokens (float64):
     ce_*  = cross-entropy of the next token in nats; kl_* = KL(model as it is || changed model) of the next token
     ce_loss_score = (ce_zero - ce_sae) / (ce_zero - ce_original)    kl_score = (kl_zero - kl_sae) / kl_zero
     dead_share, dense_share = features that never fired; that fired on more than 10% of the tokens
-    encoder_decoder_cosine = mean over features of cos(W_enc[:, i], W_dec[i])
+    reconstruction_bias = E |y|^2 / E x.y (shrinkage: below 1, scaling all y up would bring them nearer)
+    explained_variance_per_token = E (1 - |x - y|^2 / |x - m|^2), m the mean of the token's batch: what SAEBench reports
+
+and what the weights alone say (`quality`).
 
 A transcoder is measured where it writes: x and zero are the activation there, y what it makes of the one that it reads.
 Next-token numbers count positions where neither the token nor the next one is special.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
@@ -29,6 +33,7 @@ from features.records import Evaluation, LogLine, Progress, SequenceRecord
 from workers.pipeline.errors import BadInput
 from workers.pipeline.hooks import HookPoint, editing, reading, resolve
 from workers.pipeline.language import Language, require_room
+from workers.pipeline.quality import weight_quality
 from workers.pipeline.saes import centred, reconstruct, require_fit, written_hook
 from workers.pipeline.tokens import in_batches
 
@@ -120,19 +125,15 @@ class _Sums:
         self.mean += x.sum(0)
         self.fires += (codes != 0).sum(0)
         dot = (x * y).sum(-1)
-        self.add(error=(x - y).pow(2), power=x.pow(2))
+        error, spread = (x - y).pow(2).sum(-1), (x - x.mean(0)).pow(2).sum(-1)
+        self.add(error=error, power=x.pow(2), rebuilt=y.pow(2), dot=dot)
+        self.add(per_token=1 - error / spread.clamp(min=1e-12))
         self.add(cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
 
     def values(self, sae: SAE[Any]) -> dict[str, float]:
         total, count = self.total, self.tokens
         variance = total["power"] / count - (self.mean / count).pow(2).sum().item()
         density = self.fires.double() / count
-        encoder, decoder = sae.W_enc.T.double(), sae.W_dec.double()
-        both = (
-            torch.nn.functional.cosine_similarity(encoder, decoder, dim=-1).mean().item()
-            if encoder.shape == decoder.shape
-            else float("nan")
-        )
         values = {
             "l0": self.fires.sum().item() / count,
             "explained_variance": 1 - total["error"] / count / variance if variance > 0 else float("nan"),
@@ -141,9 +142,11 @@ class _Sums:
             "l2_ratio": total["ratio"] / count,
             "dead_share": (self.fires == 0).double().mean().item(),
             "dense_share": (density > DENSE).double().mean().item(),
-            "encoder_decoder_cosine": both,
+            "reconstruction_bias": total["rebuilt"] / total["dot"] if total["dot"] else float("nan"),
+            "explained_variance_per_token": total["per_token"] / count,
         }
-        return {name: value for name, value in (values | self._next_token()).items() if value == value}
+        found = values | self._next_token() | weight_quality(sae)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def _next_token(self) -> dict[str, float]:
         if not self.predictions:

@@ -102,7 +102,7 @@ class EvaluationSerializer(serializers.Serializer[Any]):
     corpus = serializers.CharField(help_text="Slug of the corpus.")
     values = serializers.DictField(child=serializers.FloatField(), help_text="By name; docs/numbers.md defines each.")
     density_histogram = serializers.ListField(
-        child=serializers.IntegerField(), help_text="Features per half decade of density on those tokens."
+        child=serializers.IntegerField(), help_text=about("eval_density_histogram")
     )
 
 

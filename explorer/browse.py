@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from features.readings import MOST_CHARACTERS
 from features.selectors import features as select
 from features.selectors import registry
 
@@ -72,6 +73,20 @@ class MapForm(forms.Form):
     def chosen(self) -> str:
         """The colouring; an unknown one is by cluster."""
         return (self.cleaned_data["color"] if self.is_valid() else "") or "cluster"
+
+
+class TestForm(forms.Form):
+    """A text to try a feature on."""
+
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=MOST_CHARACTERS,
+        label="Test on your own text",
+        widget=forms.Textarea(
+            {"rows": 2, "placeholder": "Type or paste some text", "data-key": "t", "data-key-name": "Test on a text"}
+        ),
+    )
 
 
 class ExamplesForm(forms.Form):

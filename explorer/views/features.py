@@ -7,10 +7,12 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from explorer.browse import ExamplesForm
+from explorer.browse import ExamplesForm, TestForm
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
+from features import answers
 from features.models import Feature
+from features.readings import FeatureReading, read_feature
 from features.selectors import features as select
 
 
@@ -23,7 +25,10 @@ def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         view = select.feature(model, sae, index)
     except (Feature.DoesNotExist, OverflowError):
         raise _no_feature(model, sae, index) from None
+    test = TestForm(request.GET)
     context = {
+        "test": test,
+        "reading": tested(view.feature, test),
         "view": view,
         "feature": view.feature,
         "sae": view.sae,
@@ -31,7 +36,20 @@ def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         "width": width,
         "logits": list(zip(bars(view.top_logits), bars(view.bottom_logits), strict=False)),
     }
-    return page(request, "features/feature.html", context, {"examples": "examples"})
+    return page(request, "features/feature.html", context, {"examples": "examples", "test": "test"})
+
+
+def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
+    """What the feature does on the text of the form; what is in the way is told by the form."""
+    if not form.is_valid() or not form.cleaned_data["text"]:
+        return None
+    try:
+        return read_feature(feature, form.cleaned_data["text"])
+    except answers.Refused as refused:
+        form.add_error("text", refused.message)
+    except answers.NoAnswer as nobody:
+        form.add_error("text", str(nobody))
+    return None
 
 
 def bars(logits: Sequence[select.TokenLogit]) -> list[dict[str, Any]]:

@@ -165,6 +165,11 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
     )
 
 
+def row(model: str, sae: str, index: int) -> Feature:
+    """One feature alone, with its SAE and model. Raises `Feature.DoesNotExist`."""
+    return Feature.objects.of(model, sae).select_related("sae__model").get(index=index)
+
+
 def random_alive(sae: Sae) -> int | None:
     """Index of a live feature, drawn evenly; None where there is none."""
     index: int | None = Feature.objects.filter(sae=sae).alive().order_by("?").values_list("index", flat=True).first()

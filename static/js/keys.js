@@ -24,10 +24,17 @@ function showKeys() {
   dialog.showModal();
 }
 
+function press(element, event) {
+  if (!element) return;
+  if (!typing(element)) return element.click();
+  event.preventDefault(); // or the key would be the first letter of what is typed
+  element.focus();
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
   if (event.key === "?") showKeys();
   else if (event.key === "/") document.querySelector("input[type=search]")?.focus();
-  else document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([aria-disabled=true])`)?.click();
+  else press(document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([aria-disabled=true])`), event);
   if (event.key === "/" || event.key === "?") event.preventDefault();
 });

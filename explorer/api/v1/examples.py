@@ -125,3 +125,16 @@ JOB = [
         value={"kind": "compute_dashboards", "params": {"sae": "demo-python/3-res", "corpus": "python-stdlib"}},
     ),
 ]
+
+ACTIVATIONS = [
+    OpenApiExample(
+        "One feature on a text",
+        request_only=True,
+        value={"model": "demo-python", "sae": "2-res", "index": 3, "text": "def main(self):\n    return self"},
+    ),
+    OpenApiExample(
+        "Every feature that fires",
+        request_only=True,
+        value={"model": "demo-python", "sae": ["2-res"], "text": "import os", "top": 5},
+    ),
+]

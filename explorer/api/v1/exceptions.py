@@ -18,3 +18,11 @@ class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
     default_detail = "The body is larger than any request needs."
+
+
+class Unanswered(APIException):
+    """No worker answered in time."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unanswered"
+    default_detail = "No worker answered."

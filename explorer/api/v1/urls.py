@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from explorer.api.v1 import schema as schema
-from explorer.api.v1.views import catalog, features, jobs, mapping, registry
+from explorer.api.v1.views import activations, catalog, features, jobs, mapping, registry
 
 urlpatterns = [
     path("models/", catalog.Models.as_view()),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("features/<str:model>/<str:sae>/", features.Features.as_view()),
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
     path("registry/", registry.Registry.as_view()),
+    path("activations/", activations.Activations.as_view()),
     path("kinds/", jobs.Kinds.as_view()),
     path("jobs/", jobs.Jobs.as_view()),
     path("jobs/<int:pk>/", jobs.Job.as_view(), name="api-job"),

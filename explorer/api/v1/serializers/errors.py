@@ -17,6 +17,7 @@ MEANINGS = {
     409: "The state does not allow it.",
     413: "The body is too large.",
     415: "The body must be `application/json`.",
+    503: "No worker answered: none runs, or all are busy. Try again.",
     429: "Too many requests: `Retry-After` says how many seconds to wait.",
 }
 

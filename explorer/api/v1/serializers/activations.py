@@ -1,0 +1,92 @@
+"""A text that is read by a model and its SAEs."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from explorer.api.v1.fields import about
+from explorer.api.v1.serializers.features import SpanSerializer
+from features.readings import MOST_CHARACTERS, MOST_SAES, FeatureReading, TextReading
+
+BIGGEST_INDEX = 2**31 - 1
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+class OneOrMoreField(serializers.ListField):
+    """A list, or one of its items alone."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The list."""
+        return super().to_internal_value([data] if isinstance(data, str) else data)
+
+
+class ActivationsRequestSerializer(serializers.Serializer[Any]):
+    """A text, and what to read it with."""
+
+    model = serializers.CharField(max_length=63)
+    sae = OneOrMoreField(
+        child=serializers.CharField(max_length=63),
+        min_length=1,
+        max_length=MOST_SAES,
+        help_text=f"Slug of an SAE of the model, or a list of 1 to {MOST_SAES}; with `index`, one.",
+    )
+    index = serializers.IntegerField(
+        min_value=0, max_value=BIGGEST_INDEX, required=False, help_text="One feature; without it, all that fire."
+    )
+    text = serializers.CharField(
+        trim_whitespace=False, max_length=MOST_CHARACTERS, help_text="As it is: blanks at its ends are read too."
+    )
+    top = serializers.IntegerField(
+        min_value=1, max_value=64, default=10, help_text="Without `index`: strongest features of each token, 1 to 64."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """An index is one of one SAE."""
+        if "index" in attrs and len(attrs["sae"]) != 1:
+            raise serializers.ValidationError({"sae": ["Name one SAE where you give an index."]})
+        return attrs
+
+
+class FiredSerializer(serializers.Serializer[Any]):
+    """A feature on a token."""
+
+    index = serializers.IntegerField()
+    value = serializers.FloatField(help_text=about("activation"))
+
+
+class SaeReadingSerializer(serializers.Serializer[Any]):
+    """The text through one SAE."""
+
+    sae = serializers.CharField()
+    token_ids = serializers.ListField(child=serializers.IntegerField(), help_text="What the SAE reads, BOS too.")
+    tokens = SpanSerializer(many=True)
+    values = serializers.ListField(
+        child=serializers.FloatField(), allow_null=True, help_text="The activation on each token id; null without `index`."
+    )
+    fired = serializers.ListField(
+        child=FiredSerializer(many=True), allow_null=True, help_text="What fires on each, strongest first; null with one."
+    )
+
+
+class ActivationsSerializer(serializers.Serializer[Any]):
+    """The answer, an entry for each SAE."""
+
+    results = SaeReadingSerializer(many=True)
+
+
+def of_feature(sae: str, reading: FeatureReading) -> dict[str, Any]:
+    """One feature's reading in the shape of `SaeReadingSerializer`."""
+    read = {"sae": sae, "token_ids": reading.token_ids, "tokens": _spans(reading.tokens)}
+    return read | {"values": reading.values, "fired": None}
+
+
+def of_text(reading: TextReading, top: int) -> dict[str, Any]:
+    """A text's reading in that shape."""
+    fired = [[feature._asdict() for feature in token[:top]] for token in reading.fired]
+    read = {"sae": reading.sae.slug, "token_ids": reading.token_ids, "tokens": _spans(reading.tokens)}
+    return read | {"values": None, "fired": fired}
+
+
+def _spans(tokens: Any) -> Any:
+    return SpanSerializer(tokens, many=True).data

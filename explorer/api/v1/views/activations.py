@@ -1,0 +1,48 @@
+"""Activations of features on a text that the caller sends."""
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from explorer.api.v1 import examples
+from explorer.api.v1.base import found
+from explorer.api.v1.exceptions import Unanswered
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.activations import (
+    ActivationsRequestSerializer,
+    ActivationsSerializer,
+    of_feature,
+    of_text,
+)
+from explorer.api.v1.serializers.errors import operation
+from features import answers, readings
+from features.selectors import catalog
+from features.selectors import features as selectors
+
+
+class Activations(APIView):
+    """A text through a model and its SAEs."""
+
+    @operation(
+        "read_text", ActivationsSerializer, 404, 413, 415, 503, request=ActivationsRequestSerializer,
+        examples=examples.ACTIVATIONS,
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Read a text: one feature on each token, or the strongest features of every token. Nothing is kept."""
+        query(request)
+        asked = ActivationsRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        given = asked.validated_data
+        saes = [found(catalog.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
+        try:
+            if "index" in given:
+                one = found(selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
+                results = [of_feature(saes[0].slug, readings.read_feature(one, given["text"]))]
+            else:
+                results = [of_text(reading, given["top"]) for reading in readings.read_text(saes, given["text"])]
+        except answers.Refused as refused:
+            raise ValidationError({refused.field or "text": [refused.message]}) from None
+        except answers.NoAnswer as nobody:
+            raise Unanswered(str(nobody)) from None
+        return Response({"results": results})

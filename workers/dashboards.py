@@ -8,7 +8,6 @@ far it is (`Job.written`); and an SAE whose dashboards this job declared is left
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
@@ -123,23 +122,20 @@ def _loaded(work: Work, given: Given, name: str) -> Scan:
 
 
 def _merged(work: Work, given: Given, parts: list[Job]) -> Scan:
-    """What the parts read, as one: two tallies are in memory at a time."""
-
-    def load() -> Iterator[Progress | Scan]:
-        for number, part in enumerate(parts):
-            yield Progress(number, len(parts), "shards", "Merging what the parts read")
-            yield _loaded(work, given, part.checkpoint)
-            if work.should_stop():
-                return
-
+    """What the parts read, as one: the tallies of two of them are in memory at a time."""
     merged: Scan | None = None
-    for scan in work.results(load()):
-        if merged is None:
-            merged = scan
-            continue
-        for tally, other in zip(merged.tallies, scan.tallies, strict=True):
-            tally.merge(other)
+    for number, part in enumerate(parts):
+        list(work.results([Progress(number, len(parts), "parts", "Merging what the parts read")]))
+        merged = _joined(merged, _loaded(work, given, part.checkpoint))
     assert merged is not None
+    return merged
+
+
+def _joined(merged: Scan | None, scan: Scan) -> Scan:
+    if merged is None:
+        return scan
+    for tally, other in zip(merged.tallies, scan.tallies, strict=True):
+        tally.merge(other)
     return merged
 
 

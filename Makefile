@@ -37,8 +37,8 @@ format: setup ## Put code and templates into shape
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: setup ## Measure; the figures go to the terminal
-	@$(BIN)/python -m tests.benchmarks
+bench: setup ## Measure; the figures go to the terminal. PARTS="pass peer" measures some
+	@$(BIN)/python -m tests.benchmarks $(PARTS)
 
 faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1); about six minutes a round
 	ROUNDS=$(or $(ROUNDS),1) $(PYTEST) tests/faults

@@ -23,7 +23,7 @@ from workers.pipeline.scan import Target, batches, scan
 from workers.pipeline.tally import DashboardSettings
 
 HOOK = "blocks.2.hook_resid_post"
-VOCABULARY, HIDDEN, CONTEXT = 4096, 256, 128
+VOCABULARY, HIDDEN, LAYERS, CONTEXT = 4096, 256, 4, 128
 SETTINGS = DashboardSettings()
 
 
@@ -95,7 +95,7 @@ def whole(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int
     assert sum(len(part.features) for part in made if isinstance(part, FeatureRange)) == sae.cfg.d_sae
 
 
-def random_language(hidden: int = HIDDEN, layers: int = 4) -> Language:
+def random_language(hidden: int = HIDDEN, layers: int = LAYERS) -> Language:
     """The demo's shape, or a smaller one, with random weights and a vocabulary of made-up words."""
     torch.manual_seed(0)
     config = GPTNeoXConfig(
@@ -112,7 +112,7 @@ def random_language(hidden: int = HIDDEN, layers: int = 4) -> Language:
     return Language(model, tokenizer, torch.device("cpu"), torch.tensor([0, 1]), "random")
 
 
-def random_sae(architecture: str, width: int, hidden: int = HIDDEN) -> SAE:
+def random_sae(architecture: str, width: int, hidden: int = HIDDEN, layers: int = LAYERS) -> SAE:
     """TopK with k = 24, or a ReLU SAE with a bias that lets about as many features fire."""
     torch.manual_seed(0)
     size = {"d_in": hidden, "d_sae": width}
@@ -125,7 +125,7 @@ def random_sae(architecture: str, width: int, hidden: int = HIDDEN) -> SAE:
     sae.W_dec.copy_(unit)
     sae.W_enc.copy_(unit.T)
     if architecture == "standard":
-        read = torch.cat([harvested[HOOK] for harvested in harvest(random_language(), [HOOK], [ids(8)])])
+        read = torch.cat([harvested[HOOK] for harvested in harvest(random_language(hidden, layers), [HOOK], [ids(8)])])
         sae.b_enc.fill_(-float((read.flatten(0, 1) @ sae.W_enc).quantile(1 - 24 / width, dim=1).mean()))
     return sae
 

@@ -5,7 +5,7 @@
 The peer is installed once, from the package index, into an environment of its own in FEATURESCOPE_VAR (or `.bench/`): it
 needs older packages than ours. Where it cannot be installed or does not run, this says so and gives no ratio. Both clocks run
 from a loaded model to the dashboards of every feature in memory; the peer may keep the model's activations on disk (its
-`cache_dir`), so that it runs the model once, and takes its own sizes of batches.
+`cache_dir`), so that it runs the model once, and takes its own sizes of batches (128 features) and of examples (11 tokens).
 
 Compared, for every feature: firings (ours count tokens, its density is their share of all positions); top activations, of
 which the peer takes several in one context, so the best of each context counts, as rounded by it to 4 digits; top and bottom
@@ -19,7 +19,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ from workers.pipeline.language import Language
 
 PEER = "sae-dashboard==0.8.0"
 PINS = ["torch==2.13.0", "numpy<2", "pyarrow<22"]  # our torch; the peer asks for a numpy that newer pyarrows refuse
+HIDDEN, LAYERS = 64, 5
+"""The blocks of the 260K-parameter model that the targets were set with."""
 TARGETS = {"topk": 40, "standard": 15}
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,7 +99,7 @@ def _call(command: list[str]) -> None:
 
 
 def _race(python: Path, architecture: str, tokens: int, width: int, threads: int) -> list[str]:
-    language, texts = bench.random_language(), bench.zipf_texts(tokens)
+    language, texts = bench.random_language(HIDDEN, LAYERS), bench.zipf_texts(tokens)
     sae = _comparable(language, architecture, width)
     with tempfile.TemporaryDirectory(prefix="featurescope-bench-") as name:
         folder = Path(name)
@@ -106,21 +107,27 @@ def _race(python: Path, architecture: str, tokens: int, width: int, threads: int
         _call([str(python), str(Path(__file__).with_name("peer_runner.py")), name, str(threads)])
         theirs = json.loads((folder / "peer.json").read_text())
     counted = sum(len(text.token_ids) - 1 for text in texts)
-    start = time.perf_counter()
-    made = list(dashboards(language, sae, bench.HOOK, texts, counted))
-    seconds = time.perf_counter() - start
+    made: list[Any] = []
+    ours = dict(
+        zip(
+            ("wall", "cpu"),
+            bench.timed(lambda: made.extend(dashboards(language, sae, bench.HOOK, texts, counted))),
+            strict=True,
+        )
+    )
     records = [record for part in made if isinstance(part, FeatureRange) for record in part.features]
-    speed, peers = (counted * width / taken / 1e6 for taken in (seconds, theirs["seconds"]))
+    speed, peers = (counted * width / taken["wall"] / 1e6 for taken in (ours, theirs))
     return [
-        f"peer, {architecture}: {peers:.2f} M token-features/s, ours {speed:.1f} M: x{speed / peers:.1f}"
-        f" (asked x{TARGETS[architecture]}; {counted:,} tokens x {width:,} features)",
+        f"peer, {architecture}: {peers:.2f} M token-features/s, ours {speed:.1f} M: x{speed / peers:.1f} on"
+        f" the wall, x{theirs['cpu'] / ours['cpu']:.1f} in CPU time ({theirs['cpu']:.1f} s to {ours['cpu']:.1f} s; asked"
+        f" x{TARGETS[architecture]}; {counted:,} tokens x {width:,} features)",
         f"  {compare(records, theirs['features'])}",
     ]
 
 
 def _comparable(language: Language, architecture: str, width: int) -> SAE:
     """A decoder of unit rows without a mean, and no logits for the special tokens, which only we mask."""
-    sae = bench.random_sae(architecture, width)
+    sae = bench.random_sae(architecture, width, HIDDEN, LAYERS)
     rows = sae.W_dec - sae.W_dec.mean(1, keepdim=True)
     sae.W_dec.copy_(torch.nn.functional.normalize(rows, dim=1))
     language.model.get_output_embeddings().weight[language.special_ids] = 0

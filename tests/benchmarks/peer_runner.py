@@ -34,12 +34,11 @@ def main(folder: Path, threads: int) -> None:
         device="cpu",
         cache_dir=folder / "activations",
     )
-    config.feature_centric_layout.seq_cfg.buffer = None  # whole contexts, as ours
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     made = SaeVisRunner(config).run(encoder=sae, model=model, tokens=tokens)
-    seconds = time.perf_counter() - start
+    taken = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}
     features = {index: shown(data) for index, data in made.feature_data_dict.items()}
-    (folder / "peer.json").write_text(json.dumps({"seconds": seconds, "features": features}))
+    (folder / "peer.json").write_text(json.dumps({**taken, "features": features}))
 
 
 def hooked(folder: Path, context: int) -> HookedTransformer:

@@ -64,6 +64,10 @@ class AddSae(JobForm):
         """Such as: Import gpt2-small/6-res-jb."""
         return f"Import {params.get('model')}/{params.get('slug')}"
 
+    def params(self) -> dict[str, Any]:
+        """What was given: a place that was left empty is no setting."""
+        return {name: value for name, value in super().params().items() if value != ""}
+
     def clean_source(self) -> str:
         """Something that can be looked up: an entry of the registry must be there, and be no pickle."""
         source: str = self.cleaned_data["source"]

@@ -8,14 +8,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from features.models import Job, JobEvent, LanguageModel, Sae
+from features.records import SequenceRecord
 from features.services import jobs as starting
 from workers import resident, running
+from workers.pipeline import reconstruction
 from workers.pipeline.foreign import Brought
 from workers.pipeline.hooks import reading, resolve
 from workers.pipeline.importing import our_hook
 from workers.pipeline.language import Language, load_language
 from workers.pipeline.reconstruction import explained_variance
 from workers.pipeline.sae_folder import CONFIG, SCALER, SPARSITY, WEIGHTS
+from workers.pipeline.saes import load_sae
 
 HOOK = "blocks.1.hook_resid_post"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,7 +140,7 @@ def test_the_test_measures_what_its_definition_says(ready, folder):
 
 
 def test_dashboards_and_evaluation_follow(ready, folder):
-    job, sae = add(folder, then=True)
+    _, sae = add(folder, then=True)
     for kind in ("compute_dashboards", "evaluate_sae"):
         assert done(Job.objects.get(kind=kind)).state == "finished"
     sae.refresh_from_db()
@@ -148,8 +151,8 @@ def test_dashboards_and_evaluation_follow(ready, folder):
 def test_at_the_wrong_hook_it_is_kept_with_a_warning_that_names_the_right_one(ready, folder):
     job, sae = add(folder, hook="blocks.0.hook_resid_pre")
     assert (job.state, sae.hook) == ("finished", "blocks.0.hook_resid_pre")
-    (warning,) = [w for w in sae.origin["warnings"] if "explains" in w]
-    assert warning.startswith("It explains ")
+    (warning,) = [w for w in sae.origin["warnings"] if "Usual causes" in w]
+    assert warning.startswith("It explains ") or "worse than their mean" in warning
     assert "Usual causes: another hook or layer" in warning
     assert f"At {HOOK}" in warning or "At blocks.2.hook_resid_pre" in warning
     assert job.result["warnings"] == sae.origin["warnings"]
@@ -157,23 +160,31 @@ def test_at_the_wrong_hook_it_is_kept_with_a_warning_that_names_the_right_one(re
 
 
 def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
-    x = activations(llama, HOOK)
+    """An SAE that was trained on inputs of mean norm √d, and says nothing of it, where the model's are a fifth of that."""
+    embedded = "blocks.0.hook_resid_pre"
+    x = activations(llama, embedded)
     scale = 32**0.5 / x.norm(dim=-1).mean()
-    narrow = write_sae(tmp_path / "narrow", llama)
-    edit(narrow, weights=lambda w: {**w, "b_dec": w["b_dec"] * scale, "b_enc": torch.full((48,), -0.2)})
-    job, sae = add(narrow)
-    assert job.state == "finished"
-    explained = sae.origin["test"]["values"]["explained_variance"]
-    assert explained == explained
-    unfolded = write_sae(tmp_path / "unfolded", llama, config={"normalize_activations": "expected_average_only_in"})
-    edit(unfolded, weights=lambda w: {**w, "b_dec": w["b_dec"] * scale})
-    refused, _ = add(unfolded, slug="other")
+    _, _, axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    directions = torch.cat([axes, -axes])
+    weights = {"W_enc": directions.T, "W_dec": directions, "b_enc": torch.full((64,), -0.5), "b_dec": x.mean(0) * scale}
+    given = write_sae(tmp_path / "given", llama, embedded, config={"d_sae": 64}, weights=lambda _: weights)
+    _, sae = add(given)
+    (warning,) = [w for w in sae.origin["warnings"] if "Usual causes" in w]
+    assert embedded in warning
+    contexts = [SequenceRecord(n, "", [0, *range(20 * n + 1, 20 * n + 21)]) for n in range(16)]
+    scaled = reconstruction._tried(llama, load_sae(str(given)), embedded, contexts)[reconstruction.SCALED]
+    assert scaled > 0.6
+    told = reconstruction._implausible(0.03, 4096, embedded, {reconstruction.SCALED: scaled, HOOK: 0.2})
+    assert f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
+    edit(given, config={"normalize_activations": "expected_average_only_in"})
+    refused = done(starting.start("add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False}))
     assert (refused.state, refused.error_field) == ("failed", "source")
     assert "its input scale is unknown" in refused.error
-    (unfolded / SCALER).write_text(json.dumps({"scaling_factor": scale.item()}))
-    job = done(starting.start("add_sae", {"model": "tiny", "slug": "folded", "source": str(unfolded), "then": False}))
+    (given / SCALER).write_text(json.dumps({"scaling_factor": scale.item()}))
+    done(starting.start("add_sae", {"model": "tiny", "slug": "folded", "source": str(given), "then": False}))
     folded = Sae.objects.get(slug="folded")
-    assert folded.origin["test"]["values"]["explained_variance"] > 0.9
+    assert folded.origin["test"]["values"]["explained_variance"] > 0.6
+    assert not [w for w in folded.origin["warnings"] if "Usual causes" in w]
     assert folded.sha256 != sae.sha256
 
 

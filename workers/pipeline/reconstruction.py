@@ -26,6 +26,7 @@ PLAUSIBLE = 0.3
 """Explained variance below this is no result of a training that worked, or not of this model and hook."""
 TRIED = 2048
 """Tokens on which other hooks and scales are tried."""
+SCALED = "scaled"
 
 
 class Suspicion(NamedTuple):
@@ -65,20 +66,26 @@ def explained_variance(x: Float[Tensor, "tokens d"], y: Float[Tensor, "tokens d"
 
 
 def _implausible(explained: float, tokens: int, hook: str, tried: dict[str, float]) -> str:
-    share = "an unknown share" if math.isnan(explained) else f"{explained:.0%}"
+    told = f"It explains {explained:.0%} of the variance of {tokens:,} tokens at {hook}"
+    if not explained >= 0:
+        told = (
+            f"At {hook} it rebuilds {tokens:,} tokens worse than their mean would (explained variance {explained:.3g})"
+        )
     text = (
-        f"It explains {share} of the variance of {tokens:,} tokens at {hook}; below {PLAUSIBLE:.0%} something is wrong."
-        " Usual causes: another hook or layer than it was trained at, another model or revision, an input scale that was not"
-        " folded, or contexts with BOS where it was trained without (or the other way round)."
+        f"{told}; below {PLAUSIBLE:.0%} something is wrong. Usual causes: another hook or layer than it was trained at, another"
+        " model or revision, an input scale that was not folded, or contexts with BOS where it was trained without (or the"
+        " other way round)."
     )
     best = max(tried, key=tried.__getitem__, default=None)
-    if best is not None and tried[best] >= PLAUSIBLE:
-        text += f" {best} it explains {tried[best]:.0%}: that is probably where it belongs."
-    return text
+    if best is None or tried[best] < PLAUSIBLE:
+        return text
+    if best == SCALED:
+        return f"{text} With its inputs scaled to a mean norm of √d it explains {tried[best]:.0%}: their scale was not folded."
+    return f"{text} At {best} it explains {tried[best]:.0%}: that is probably where it belongs."
 
 
 def _tried(language: Language, sae: SAE[Any], hook: str, contexts: list[SequenceRecord]) -> dict[str, float]:
-    """Explained variance elsewhere, by a phrase that says where: at every hook of its width, and at its own with scaled input."""
+    """Explained variance elsewhere, at every other hook of its width, and at its own with `SCALED` input."""
     few = list(islice(contexts, max(1, TRIED // max(1, len(contexts[0].token_ids))))) if contexts else []
     hooks = [name for name in hook_names(language.model) if resolve(language.model, name).d_in == sae.cfg.d_in]
     found: dict[str, float] = {}
@@ -86,11 +93,9 @@ def _tried(language: Language, sae: SAE[Any], hook: str, contexts: list[Sequence
         _, y = reconstruct(sae, x, centred(sae, language.model, name))
         if name == hook:
             scale = math.sqrt(x.shape[1]) / x.norm(dim=-1).mean().item()
-            found[f"With inputs scaled to a mean norm of √{x.shape[1]}"] = explained_variance(
-                x, reconstruct(sae, x * scale)[1] / scale
-            )
+            found[SCALED] = explained_variance(x, reconstruct(sae, x * scale)[1] / scale)
         else:
-            found[f"At {name}"] = explained_variance(x, y)
+            found[name] = explained_variance(x, y)
     return found
 
 

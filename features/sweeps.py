@@ -35,10 +35,10 @@ def members(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def combinations(params: Mapping[str, Any]) -> str:
-    """What a sweep goes over: “2 hooks x 3 widths”. Some of it may make no difference to some architecture."""
+    """What a sweep goes over: “2 hooks × 3 widths”. Some of it may make no difference to some architecture."""
     swept = {name: len(split(params.get(name))) for name in SWEPT if len(split(params.get(name))) > 1}
     words = {"hook": "hooks", "k": "values of k", "sparsity": "sparsities", "learning_rate": "learning rates"}
-    return " x ".join(f"{count} {words.get(name, f'{name}s')}" for name, count in swept.items())
+    return " × ".join(f"{count} {words.get(name, f'{name}s')}" for name, count in swept.items())
 
 
 def part(name: str, value: Any) -> str:

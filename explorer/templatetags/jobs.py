@@ -75,12 +75,13 @@ def settings_of(job: Job) -> list[Setting]:
 
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
-    """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined."""
-    texts = [
+    """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined.
+
+    The SAEs of a sweep are in its own table.
+    """
+    rows = [
         one for name, value in job.result.items() if isinstance(value, str) for one in _settings(name, job.result, None)
     ]
-    saes = [Setting("SAE", "", path, f"/{path}/") for path in job.result.get("saes", [])]
-    rows = [*saes, *texts]
     order = list(DEFINITIONS)
     numbers = {name: f"eval_{name}" for name, value in job.result.items() if not isinstance(value, str | list)}
     ranked = sorted(numbers, key=lambda n: order.index(numbers[n]) if numbers[n] in DEFINITIONS else len(order))

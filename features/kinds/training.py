@@ -11,7 +11,7 @@ from features.kinds.sae import TOKENS_HELP
 from features.models import LanguageModel
 from features.services import memory
 from features.several import Several, split
-from features.slugs import is_slug
+from features.slugs import is_slug, not_a_page_of_a_model
 
 ARCHITECTURES = [
     ("topk", "TopK: the k largest fire"),
@@ -38,7 +38,7 @@ class TrainSae(JobForm):
     model = forms.CharField(help_text="The language model to read.")
     slug = forms.CharField(
         max_length=63,
-        validators=[is_slug],
+        validators=[is_slug, not_a_page_of_a_model],
         help_text="The SAE's name in its address, such as 2-res-topk. In a sweep each SAE adds what it differs in.",
     )
     corpus = forms.CharField(help_text="The text to run; a part of it is held out for evaluation.")
@@ -82,7 +82,8 @@ class TrainSae(JobForm):
         min_value=2048,
         max_value=10**10,
         initial=100_000,
-        help_text="A feature counts as dead when it did not fire in so many tokens; the TopK family then revives it.",
+        label="Dead after",
+        help_text="Tokens. A feature that did not fire in so many counts as dead; the TopK family revives it.",
     )
     then = forms.BooleanField(
         initial=True,

@@ -49,7 +49,7 @@ def test_several_hooks_chosen_and_numbers_with_commas_start_one_sweep(client, ad
     job = Job.objects.get(kind="train_sae")
     assert (job.params["hook"], job.params["k"]) == (data["hook"], [8, 16])
     html = client.get(response.headers["Location"]).content.decode()
-    assert "Train 4 SAEs on tiny, 2 hooks x 2 values of k" in html
+    assert "Train 4 SAEs on tiny, 2 hooks × 2 values of k" in html
     assert "Residual stream after layer 1, Residual stream after layer 2" in html
 
 

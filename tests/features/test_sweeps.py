@@ -93,7 +93,7 @@ def test_a_sweep_is_queued_as_one_job_with_what_follows_for_each(planted):
 def test_more_than_sixteen_are_refused_with_the_count(planted):
     (text,) = refused(k="1,2,3,4,5", width="64,128", seed="0,1")["__all__"]
     assert text.startswith(
-        "These settings make 20 SAEs (2 widths x 5 values of k x 2 seeds); one sweep trains at most 16."
+        "These settings make 20 SAEs (2 widths × 5 values of k × 2 seeds); one sweep trains at most 16."
     )
     many = ",".join(map(str, range(64, 164)))
     (text,) = refused(k=many, width=",".join(map(str, range(200, 300))), seed=many)["__all__"]

@@ -90,12 +90,13 @@ def _drawn(line: Line, places: Sequence[str], bottom: int) -> list[str]:
 
 
 class Spot(NamedTuple):
-    """One point of a scatter plot, what it is called, and its look (a CSS class)."""
+    """One point of a scatter plot, what it is called, its look (a CSS class), and the page that it links to."""
 
     x: float
     y: float
     name: str
     look: str = ""
+    url: str = ""
 
 
 def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -> SafeString:
@@ -106,7 +107,8 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
     for spot in spots:
         x = LEFT + (spot.x - left) / (right - left) * (RIGHT - LEFT)
         y = BOTTOM - (spot.y - low) / (high - low) * (BOTTOM - TOP)
-        parts.append(_dot(f"{x:.1f} {y:.1f}", spot.look, f"<title>{escape(spot.name)}</title>"))
+        dot = _dot(f"{x:.1f} {y:.1f}", spot.look, f"<title>{escape(spot.name)}</title>")
+        parts.append(f'<a href="{escape(spot.url)}">{dot}</a>' if spot.url else dot)
     parts += [_label(LEFT - 6, TOP + 6, nice_text(high), "end"), _label(LEFT - 6, BOTTOM, nice_text(low), "end")]
     parts += [
         _label(LEFT + 6, TOP + 6, y_name, "start"),

@@ -5,7 +5,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, features, files, pattern, registry
+from explorer.views import catalog, comparing, features, files, pattern, registry
 
 
 class Name(StringConverter):
@@ -31,6 +31,7 @@ urlpatterns = [
     path("pattern/", pattern.pattern, name="pattern"),
     path("", catalog.home, name="home"),
     path("<name:model>/", catalog.model, name="model"),
+    path("<name:model>/compare/", comparing.compare, name="compare"),
     path("<name:model>/<name:sae>/", catalog.sae, name="sae"),
     path("<name:model>/<name:sae>/random/", features.random, name="random_feature"),
     path("<name:model>/<name:sae>/files/", files.index, name="files"),

@@ -8,7 +8,7 @@ from django import forms
 from features import hooks, sources
 from features.kinds.base import JobForm
 from features.models import Corpus, LanguageModel
-from features.slugs import is_slug
+from features.slugs import is_slug, not_a_page_of_a_model
 
 STDLIB = "python-stdlib"
 
@@ -22,7 +22,7 @@ class AddSae(JobForm):
 
     model = forms.CharField(help_text="The language model that it explains.")
     slug = forms.CharField(
-        max_length=63, validators=[is_slug], help_text="The SAE's name in its address, such as 6-res-jb."
+        max_length=63, validators=[is_slug, not_a_page_of_a_model], help_text="The SAE's name in its address, such as 6-res-jb."
     )
     source = forms.CharField(
         max_length=500,

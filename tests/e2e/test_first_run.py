@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.instance import Instance, wait_for
 
-KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "evaluate_sae"]
+KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "map_sae", "evaluate_sae"]
 
 
 def answer(running: Instance, address: str) -> str:
@@ -33,12 +33,13 @@ def test_an_empty_instance_makes_the_demo_and_shows_its_features():
     running = Instance(FEATURESCOPE_DEMO="1")
     try:
         assert "Happening now" in answer(running, "/")  # from the first second
-        wait_for(lambda: all_over(running), 1200, "the five jobs of the demo")
+        wait_for(lambda: all_over(running), 1200, "the six jobs of the demo")
         sae = api(running, "/saes/demo-python/2-res/")
         measured = sae["evaluation"]["values"]
         assert sae["width"] == 2048
         assert sae["provenance"]["tokens"] >= 300_000
         assert sae["provenance"]["alive"] > 0.9 * 2048
+        assert sae["provenance"]["map"]["features"] == sae["provenance"]["alive"]
         assert measured["explained_variance"] > 0.75
         assert measured["dead_share"] < 0.1
         assert measured["ce_original"] < 2.6, "nats per held-out token; bigrams reach 4.66"

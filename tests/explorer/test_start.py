@@ -134,11 +134,12 @@ def test_the_estimate_follows_the_fields_and_says_where_it_comes_from(client, pl
 
 def test_start_queues_the_job_with_those_that_follow_it_and_shows_it(client, ada, planted):
     response = client.post(TRAIN, RIGHT)
-    first, shown, evaluated = Job.objects.order_by("id")
+    first, shown, mapped, evaluated = Job.objects.order_by("id")
     assert response.headers["Location"] == f"/jobs/{first.pk}/"
     assert (first.kind, first.state, first.created_by) == ("train_sae", "queued", ada)
     assert first.params["width"] == 512
     assert (shown.kind, shown.after, shown.state) == ("compute_dashboards", first, "waiting")
+    assert (mapped.kind, mapped.after) == ("map_sae", shown)
     assert (evaluated.kind, evaluated.after) == ("evaluate_sae", shown)
 
 
@@ -209,7 +210,7 @@ def test_jobs_on_an_sae_propose_the_newest_and_refuse_one_that_is_not_there(clie
     assert "There is no SAE “tiny/nope”" in wrong.content.decode()
     right = client.post(f"/jobs/new/{kind}/", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": "5000"})
     assert right.status_code == 302
-    assert Job.objects.get().kind == kind
+    assert Job.objects.order_by("id")[0].kind == kind
 
 
 def test_the_admin_pages_list_everything_link_to_the_start_page_and_add_no_jobs(client, planted):

@@ -50,6 +50,13 @@ class Row(NamedTuple):
     sae: Sae | None
 
 
+def ghost(sae: Sae, curves: Curves) -> Run:
+    """The run that an SAE was made in; of a sweep only its own lines."""
+    own = {name: {s: curve for s, curve in lines.items() if s in ("", sae.slug)} for name, lines in curves.items()}
+    assert sae.made_by is not None
+    return Run(sae.made_by, own)
+
+
 def charts(own: Run, ghost: Run | None, other: Run | None) -> list[Chart]:
     """A chart for every metric that the job told, the known ones first; an unknown one goes by its own name."""
     names = [n for n in ORDER if n in own.curves] + [n for n in own.curves if n not in ORDER]
@@ -117,8 +124,8 @@ def _chart(name: str, own: Run, ghost: Run | None, other: Run | None, looks: Map
     elif ghost:
         lines += [Line(curve, f"job {ghost.job.pk}", GHOST) for curve in ghost.curves.get(name, {}).values()]
     ends = [curve[-1][1] for curve in own.curves[name].values()]
-    value = written(known, ends[0]) if len(ends) == 1 else f"{written(known, min(ends))} to {written(known, max(ends))}"
-    return Chart(known.name, known.about, value, lines)
+    least, most = written(known, min(ends)), written(known, max(ends))
+    return Chart(known.name, known.about, least if least == most else f"{least} to {most}", lines)
 
 
 def _line(run: Run, series: str, curve: Curve, looks: Mapping[tuple[int, str], str]) -> Line:

@@ -55,7 +55,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     own = charts.Run(view.job, view.curves)
     other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
     best = None if other else reading.rival(view.job)
-    ghost = charts.Run(best, reading.curves(best.pk)) if best else None
+    ghost = charts.ghost(best, reading.curves(best.made_by_id)) if best and best.made_by_id else None
     rows = charts.sweep(own, reading.made(view.job) if view.job.over else [])
     context = {
         "view": view,

@@ -107,14 +107,13 @@ def chain(pk: int) -> list[Job]:
     )
 
 
-def rival(job: Job) -> Job | None:
-    """The earlier job whose SAE on the same hook explained the most variance at the end of its training."""
+def rival(job: Job) -> Sae | None:
+    """Of the SAEs that earlier jobs made on the same hook, the one that explained the most variance at the end of training."""
     if job.kind != "train_sae" or len(sweeps.members(job.params)) > 1:
         return None
     same = Sae.objects.filter(model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk)
     measured = same.filter(training_metrics__explained_variance__isnull=False)
-    best = measured.select_related("made_by").order_by("-training_metrics__explained_variance", "id").first()
-    return best.made_by if best else None
+    return measured.select_related("made_by").order_by("-training_metrics__explained_variance", "id").first()
 
 
 def ahead(job: Job) -> int:

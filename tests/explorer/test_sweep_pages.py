@@ -234,3 +234,17 @@ def test_the_api_takes_lists_and_says_which_settings_do(client, ada):
         "hook": "text", "architecture": "choice", "width": "integer", "k": "integer", "sparsity": "number",
         "learning_rate": "number", "seed": "integer",
     }  # fmt: skip
+
+
+def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
+    earlier = told(sweep(), ("new-k8", "new-k16"))
+    model = Sae.objects.get().model
+    for place, name in enumerate(("new-k8", "new-k16")):
+        row = builders.sae(model, name)
+        row.made_by, row.training_metrics = earlier, {"explained_variance": 0.9 + place / 100}
+        row.save()
+    jobs.finish(earlier, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
+    response = page(client, told(start("train_sae", SETTINGS | {"slug": "later", "then": False})))
+    card = next(card for card in response.context["cards"] if card.name == "Features firing per token")
+    assert [(line.look, line.points[-1][1]) for line in card.lines] == [("", 8.0), ("ghost", 9.0)]
+    assert f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run' in response.content.decode()

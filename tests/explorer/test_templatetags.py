@@ -167,7 +167,7 @@ def test_lines_of_a_sweep_have_names_looks_and_one_range():
     assert list(drawn) == ["axis", "s2", "s1"]  # the first lies on top
     assert [drawn[look].find("title").text for look in ("s1", "s2")] == ["k<1", "k<2"]
     assert tree.get("aria-label") == "L0: k<1 0.100 at 10 steps, k<2 0.200 at 10 steps."
-    assert [t.text for t in tree.iter("text")][0] == "0.2"
+    assert next(t.text for t in tree.iter("text")) == "0.2"
 
 
 def test_a_scatter_plot_says_every_spot():

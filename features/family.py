@@ -4,6 +4,7 @@ These are called inside the transaction that changes a job's state. Whoever chan
 whole first (`lock_whole`).
 """
 
+import sys
 from typing import Any
 
 from django.db.models import BigIntegerField, Case, DateTimeField, F, Q, When
@@ -70,13 +71,14 @@ def cancel_parts(job_id: int, why: str) -> None:
 
 def progress_of_whole(job_id: int, record: Progress) -> None:
     """What the parts have done together; those that did not begin yet have as much to do as the others."""
+    asked = Job.objects.values_list("params", flat=True).get(pk=job_id).get("tokens", sys.maxsize)
     rows = list(Job.objects.filter(part_of=job_id).values_list("done", "total", "state"))
     begun = [total for _, total, _ in rows if total]
     now = sum(state == State.RUNNING for _, _, state in rows)
     changes = told(
         Progress(
             sum(done for done, _, _ in rows),
-            sum(begun) * len(rows) // max(len(begun), 1),
+            min(sum(begun) * len(rows) // max(len(begun), 1), asked),
             record.unit,
             f"{record.note}: {now} of {len(rows)} parts at work",
         )

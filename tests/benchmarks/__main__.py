@@ -17,6 +17,7 @@ MEASURED = {
         ["bench_dashboards", "--tokens", "100000", "--architecture", "standard"],
     ],
     "wide": [["bench_wide"]],
+    "train": [["bench_train"]],
     "ingest": [["bench_ingest"]],
     "memory": [["bench_memory"]],
     "peer": [["bench_peer"]],

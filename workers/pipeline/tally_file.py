@@ -1,7 +1,6 @@
 """A scan put down on disk and taken up again: one safetensors file per SAE, and nothing that is executed when it is read.
 
-A tensor that is mostly zeros (pairs that never fire together), or mostly empty places, is stored as the others' places and
-values where that is smaller.
+A tensor that is mostly zeros (pairs that never fire together) is stored as the others' places and values where that is smaller.
 """
 
 import json
@@ -13,11 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.examples import NONE
 from workers.pipeline.scan import Scan
 from workers.pipeline.tally import DashboardSettings, Tally
 
-FORMAT = "featurescope tally 1"
+FORMAT = "featurescope tally 2"
 PLACES, VALUES = "|places", "|values"
 
 
@@ -56,13 +54,13 @@ def load(folder: Path, settings: DashboardSettings, device: torch.device | str, 
 
 
 def _packed(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-    """The tensors as they are stored, and the shapes of those whose empty places are left out."""
+    """The tensors as they are stored, and the shapes of those whose zeros are left out."""
     packed: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, tensor in tensors.items():
         flat = tensor.contiguous().cpu().flatten()
         place = torch.int32 if len(flat) < 2**31 else torch.int64
-        kept = flat != _empty(name)
+        kept = flat != 0
         if int(kept.sum()) * (place.itemsize + flat.itemsize) < flat.nbytes:
             packed |= {name + PLACES: kept.nonzero()[:, 0].to(place), name + VALUES: flat[kept]}
             shapes[name] = list(tensor.shape)
@@ -75,12 +73,7 @@ def _unpacked(packed: dict[str, Tensor], shapes: dict[str, list[int]]) -> dict[s
     tensors = {name: tensor for name, tensor in packed.items() if not name.endswith((PLACES, VALUES))}
     for name, shape in shapes.items():
         values = packed[name + VALUES]
-        tensor = torch.full((torch.Size(shape).numel(),), _empty(name), dtype=values.dtype)
+        tensor = torch.zeros(torch.Size(shape).numel(), dtype=values.dtype)
         tensor[packed[name + PLACES].long()] = values
         tensors[name] = tensor.view(shape)
     return tensors
-
-
-def _empty(name: str) -> int:
-    """What a tensor of that name holds where nothing is kept."""
-    return NONE if name.endswith(".priorities") else 0

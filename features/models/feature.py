@@ -53,8 +53,10 @@ class Feature(models.Model):
     cofiring = ArrayField(models.IntegerField(), default=list, help_text="Indices by falling Jaccard index of tokens.")
     cofiring_both = ArrayField(models.BigIntegerField(), default=list)
     cofiring_jaccards = ArrayField(RealField(), default=list)
-    map_x = RealField(null=True, help_text="Place on the SAE's map; null where it is not on it.")
-    map_y = RealField(null=True)
+    map_x = RealField(  # type: ignore[misc]  # the stubs want another class for a column that may be null
+        null=True, help_text="Place on the SAE's map; null where it is not on it."
+    )
+    map_y = RealField(null=True)  # type: ignore[misc]  # as above
     cluster = models.IntegerField(null=True, help_text="Its group on the map, 0 the largest; null where it is in none.")
     updated = models.DateTimeField(db_default=Now())
 

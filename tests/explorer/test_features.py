@@ -175,7 +175,10 @@ def test_our_scripts_are_a_few_kilobytes(client):
 
 def test_the_page_says_how_its_logits_were_made(client, planted):
     page = client.get("/tiny/2-res/0/").content.decode()
-    assert "The decoder direction has its mean over the residual stream taken out, is multiplied by the gain of the final" in page
+    assert (
+        "The decoder direction has its mean over the residual stream taken out, is multiplied by the gain of the final"
+        in page
+    )
     assert "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that norm subtracts it." in page
     assert "Of 273 rows of the vocabulary 3 are left out: 1 special and 2 unused." in page
 
@@ -183,9 +186,15 @@ def test_the_page_says_how_its_logits_were_made(client, planted):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "The decoder direction is multiplied by the gain of the final LlamaRMSNorm (0.500 to 1.75) and meets each row of"),
+        (
+            {},
+            "The decoder direction is multiplied by the gain of the final LlamaRMSNorm (0.500 to 1.75) and meets each row of",
+        ),
         ({"norm": ""}, "The decoder direction meets each row of the unembedding. Of"),
-        ({"through": "attention's output projection"}, "goes through attention's output projection, then is multiplied"),
+        (
+            {"through": "attention's output projection"},
+            "goes through attention's output projection, then is multiplied",
+        ),
         ({"special": 0}, "All 64 rows of the vocabulary are ranked."),
     ],
 )

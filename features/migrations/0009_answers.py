@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ("asked", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("answered", models.DateTimeField(null=True)),
                 ("result", models.JSONField(null=True)),
-                ("error", models.JSONField(help_text="{field, message}", null=True)),
+                ("error", models.JSONField(help_text="{field, message, passing}", null=True)),
             ],
             options={
                 "indexes": [models.Index(fields=["asked"], name="answer_by_age")],

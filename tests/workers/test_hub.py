@@ -165,9 +165,6 @@ def test_a_disk_that_has_no_room_is_seen_before_anything_is_downloaded(fake, tmp
 
 
 def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path, monkeypatch):
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(hub._Transfer, "run", lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="full"):
         fetched(tmp_path / "sae")

@@ -12,7 +12,6 @@ from features.records import SequenceRecord
 from features.services import jobs as starting
 from workers import resident, running
 from workers.pipeline import reconstruction
-from workers.pipeline.foreign import Brought
 from workers.pipeline.hooks import reading, resolve
 from workers.pipeline.importing import our_hook
 from workers.pipeline.language import Language, load_language
@@ -322,7 +321,3 @@ def test_a_transcoder_comes_in_with_both_hooks(ready, tmp_path, llama):
 )
 def test_hooks_of_other_schemes_are_understood(llama, name, ours):
     assert our_hook(llama.model, name) == ours
-
-
-def test_what_was_brought_is_a_plain_record():
-    assert Brought({}, {})._fields == ("config", "provenance")

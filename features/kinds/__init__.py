@@ -10,7 +10,8 @@ from features.kinds.training import TrainSae
 from features.kinds.upkeep import CollectGarbage
 
 KINDS: dict[str, type[JobForm]] = {
-    form.kind: form for form in (TrainSae, AddSae, ComputeDashboards, MapSae, EvaluateSae, AddModel, AddCorpus, CollectGarbage)
+    form.kind: form
+    for form in (TrainSae, AddSae, ComputeDashboards, MapSae, EvaluateSae, AddModel, AddCorpus, CollectGarbage)
 }
 
 PARTS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}

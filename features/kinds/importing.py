@@ -22,7 +22,9 @@ class AddSae(JobForm):
 
     model = forms.CharField(help_text="The language model that it explains.")
     slug = forms.CharField(
-        max_length=63, validators=[is_slug, not_a_page_of_a_model], help_text="The SAE's name in its address, such as 6-res-jb."
+        max_length=63,
+        validators=[is_slug, not_a_page_of_a_model],
+        help_text="The SAE's name in its address, such as 6-res-jb.",
     )
     source = forms.CharField(
         max_length=500,

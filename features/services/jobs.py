@@ -24,7 +24,8 @@ def start(
 ) -> Job:
     """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to follow it.
 
-    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place. Raises `InvalidParams` before anything is written.
+    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place.
+    Raises `InvalidParams` before anything is written.
     """
     if kind not in KINDS:
         raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})

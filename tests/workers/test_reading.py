@@ -28,7 +28,11 @@ def test_every_value_is_that_of_a_plain_forward_pass(llama, kind, bos):
     lens = Lens(sae, "blocks.0.hook_resid_post", bos)
     reader = Reader(llama)
     ids, tokens = reader.tokens({"a": lens}, TEXT)["a"]
-    assert ids == ([llama.tokenizer.bos_token_id] if bos else []) + llama.tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+    assert (
+        ids
+        == ([llama.tokenizer.bos_token_id] if bos else [])
+        + llama.tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+    )
     codes = plain(llama, sae, ids, 0)
     for place, token in enumerate(tokens):
         fires = {i: v for i, v in enumerate(codes[place].tolist()) if v > 0}

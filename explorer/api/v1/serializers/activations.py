@@ -62,10 +62,14 @@ class SaeReadingSerializer(serializers.Serializer[Any]):
     token_ids = serializers.ListField(child=serializers.IntegerField(), help_text="What the SAE reads, BOS too.")
     tokens = SpanSerializer(many=True)
     values = serializers.ListField(
-        child=serializers.FloatField(), allow_null=True, help_text="The activation on each token id; null without `index`."
+        child=serializers.FloatField(),
+        allow_null=True,
+        help_text="The activation on each token id; null without `index`.",
     )
     fired = serializers.ListField(
-        child=FiredSerializer(many=True), allow_null=True, help_text="What fires on each, strongest first; null with one."
+        child=FiredSerializer(many=True),
+        allow_null=True,
+        help_text="What fires on each, strongest first; null with one.",
     )
 
 

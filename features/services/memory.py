@@ -1,12 +1,16 @@
 """How much memory training will take, before it is queued, and whether a worker has it.
 
-model            parameters x bytes of a number as the worker holds it (4 on a CPU, where half precision runs as float32)
-each SAE         its numbers x 16 bytes: weight, gradient, and Adam's two means, in float32
-one step         batch x (6 width + 6 d) x 4 bytes, of the widest SAE: activations before and after the nonlinearity,
-                 the gradients of both, masks, inputs and reconstructions; SAEs take their steps one after the other
-block            16 batches x d x 4 bytes per hook, twice while it is put together
-forward pass     32 contexts x (10 d_model + contexts x heads' share) numbers, which is left out below: it is small beside these
-everything else  0.7 GiB: Python, torch, the tokenizer, the corpus's buffer
+The sum of these, in bytes, with d for the width of the model's residual stream:
+
+    model            parameters x 4: on a CPU half precision runs as float32
+    each SAE         its numbers x 16: weight, gradient, and Adam's two means, in float32
+    one step         batch x 8 (width + d) x 4, of the widest SAE: activations before and after the nonlinearity, the gradients
+                     of both, masks, reconstructions; SAEs take their steps one after the other
+    block            16 batches x d x 4 per hook, twice while it is put together
+    everything else  0.7 GiB: Python, torch, the tokenizer, the corpus's buffer
+
+Measured with 16,384 features on 256 dimensions, the peak of the whole process against this sum of 1.91 GiB: standard 1.57,
+TopK 1.77, JumpReLU 1.90, gated 1.98, Matryoshka 2.00 GiB. The buffers of the model's own forward pass are left out.
 """
 
 from collections.abc import Mapping
@@ -18,7 +22,7 @@ from django.utils import timezone
 from features import sweeps
 from features.models import LanguageModel, Worker
 
-BATCH, BLOCK_BATCHES, NUMBER = 2048, 16, 4
+BATCH, BLOCK_BATCHES, STEP, NUMBER = 2048, 16, 8, 4
 EVERYTHING_ELSE = 700 * 2**20
 HEARD_OF = timedelta(minutes=2)
 """A worker that was silent for longer says nothing about what there is now."""
@@ -42,7 +46,7 @@ def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
     sweep, d = list(sweeps.members(params).values()), model.d_model
     widths = [int(one["width"]) for one in sweep]
     saes = sum(16 * (2 * d * width + 4 * width + d) for width in widths)
-    step = BATCH * 6 * (max(widths) + d) * NUMBER
+    step = BATCH * STEP * (max(widths) + d) * NUMBER
     block = 2 * BLOCK_BATCHES * BATCH * d * NUMBER * len({one["hook"] for one in sweep})
     return Memory(model.parameters * NUMBER, saes, step + block)
 

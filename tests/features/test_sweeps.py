@@ -151,7 +151,7 @@ def test_memory_by_hand(planted):
     need = memory.needed({"hook": HOOKS, "width": [512, 1024]}, model)
     assert need.model == 4 * 3_456_789
     assert need.saes == 2 * 16 * (2 * 64 * (512 + 1024) + 4 * (512 + 1024) + 2 * 64)
-    assert need.activations == 2048 * 6 * (1024 + 64) * 4 + 2 * 2 * 16 * 2048 * 64 * 4
+    assert need.activations == 2048 * 8 * (1024 + 64) * 4 + 2 * 2 * 16 * 2048 * 64 * 4
     assert need.total > need.model + need.saes + need.activations
 
 
@@ -172,7 +172,7 @@ WIDE = {"width": "1048576", "seed": ",".join(map(str, range(16)))}
 def test_what_does_not_fit_the_largest_worker_is_refused_with_the_estimate(planted):
     worker(24)
     (text,) = refused(**WIDE)["width"]
-    assert "would take about 81.7 GiB (SAEs with gradients and optimizer 33.0 GiB, activations 48.0 GiB" in text
+    assert "would take about 97.7 GiB (SAEs with gradients and optimizer 33.0 GiB, activations 64.0 GiB" in text
     assert "the largest worker of “jobs”, machine:7, has 24.0 GiB" in text
     worker(100, name="larger:8")
     assert start("train_sae", TRAIN | WIDE)

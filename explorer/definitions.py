@@ -84,6 +84,42 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "count",
         ),
     },
+    "Search": {
+        "search_sum": Definition(
+            "Sum",
+            "The feature's activations on the chosen tokens added up, on all tokens where none is chosen. Special tokens are left"
+            " out. Of each token the 64 strongest features of an SAE are known; a weaker one counts as 0 there.",
+        ),
+        "search_max": Definition(
+            "Maximum on them",
+            "The feature's largest activation on the chosen tokens, on all tokens where none is chosen; special tokens are"
+            " left out.",
+        ),
+        "search_difference": Definition(
+            "Chosen less rest",
+            "The feature's mean activation over the chosen tokens less its mean over the text's other tokens; special tokens are"
+            " in neither.",
+        ),
+        "apart_difference": Definition(
+            "First less second",
+            "The feature's mean activation over the tokens of the first text less its mean over those of the second; special"
+            " tokens are left out. Of each token the 64 strongest features of an SAE are known.",
+        ),
+        "apart_max": Definition(
+            "First less second",
+            "The feature's largest activation on the first text less its largest on the second; special tokens are left out.",
+        ),
+        "search_scale": Definition(
+            "Measured as",
+            "Activations as they are, or as shares of the feature's own maximum on the dashboard's tokens: SAEs of different"
+            " layers have different scales, and only shares compare across them.",
+        ),
+        "peak_examples": Definition(
+            "Peaks here",
+            "Of the feature's top examples, those whose peak is on one of the tokens that were searched.",
+            "count",
+        ),
+    },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),
         "published_l0": Definition(

@@ -5,7 +5,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, comparing, features, files, pattern, registry
+from explorer.views import catalog, comparing, features, files, pattern, registry, search
 
 
 class Name(StringConverter):
@@ -28,6 +28,7 @@ urlpatterns = [
     path("accounts/", include("explorer.account_urls")),
     path("about/", catalog.about, name="about"),
     path("registry/", registry.index, name="registry"),
+    path("search/", search.search, name="search"),
     path("pattern/", pattern.pattern, name="pattern"),
     path("", catalog.home, name="home"),
     path("<name:model>/", catalog.model, name="model"),

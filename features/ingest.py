@@ -3,7 +3,8 @@
 Features keep their row, and so their labels, across runs; their examples are replaced. Rerunning is safe.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q
 
 from features import arrays
-from features.models import Corpus, Dashboard, Example, Feature, Job, Sae
+from features.models import Corpus, Dashboard, Example, Feature, Job, Peak, Sae
 from features.records import FeatureMap, FeatureRange, FeatureRecord, ReadoutRecord, SequenceRecord
 
 COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples have their own table
@@ -55,6 +56,7 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
     sequences = _write_sequences(sae, corpus, context_size, batch.sequences)
     features = _write_features(sae, batch.features)
     Example.objects.filter(feature__in=features.values())._raw_delete(Example.objects.db)
+    _write_peaks(sae, features, batch)
     rows = (
         (features[f.index], sequences[e.sequence], e.band, e.rank, e.peak, e.positions, e.values)
         for f in batch.features
@@ -166,6 +168,19 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
             ' RETURNING "index", id'
         )
         return dict(cursor.fetchall())
+
+
+def _write_peaks(sae: Sae, features: Mapping[int, int], batch: FeatureRange) -> None:
+    """Under which tokens the top examples of each feature peak."""
+    Peak.objects.filter(feature__in=features.values())._raw_delete(Peak.objects.db)
+    token_ids = {record.position: record.token_ids for record in batch.sequences}
+    rows = (
+        (features[f.index], sae.pk, token_id, times, f.max_activation)
+        for f in batch.features
+        for token_id, times in Counter(token_ids[e.sequence][e.peak] for e in f.examples if e.band == 0).items()
+    )
+    columns = '"feature_id", "sae_id", "token_id", "examples", "maximum"'
+    _copy("features_peak", columns, ["int8", "int8", "int4", "int2", "float4"], rows)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
-from features.models.feature import Example, Feature
+from features.models.feature import Example, Feature, Peak
 from features.models.job import Job, JobEvent
 from features.models.worker import Worker
 
@@ -15,6 +15,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "LanguageModel",
+    "Peak",
     "Sae",
     "Sequence",
     "Token",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -53,6 +54,7 @@ class Token(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "token_id"], name="token_once")]
+        indexes = [HashIndex(fields=["text"], name="token_by_text")]  # a B-tree would refuse long tokens
 
     def __str__(self) -> str:
         return f"{self.token_id}: {bytes(self.text)!r}"

@@ -3,6 +3,7 @@
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -71,6 +72,7 @@ class Feature(models.Model):
         indexes = [
             models.Index(fields=["sae", "density", "index"], name="feature_by_density"),
             models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
+            GinIndex(fields=["top_logit_ids"], name="feature_by_promoted"),
         ]
 
     def __str__(self) -> str:
@@ -108,3 +110,25 @@ class Example(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feature} in {self.sequence}"
+
+
+class Peak(models.Model):
+    """How many of a feature's top examples peak on one token: what a search by token reads, kept by ingest.
+
+    It repeats the SAE and the maximum of its feature, so that one index answers without touching the features' wide rows.
+    """
+
+    pk = models.CompositePrimaryKey("feature", "token_id")
+    feature = models.ForeignKey(Feature, models.CASCADE, related_name="peaks", db_index=False)  # the key begins with it
+    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", db_index=False)  # peak_by_token begins with it
+    token_id = models.IntegerField()
+    examples = models.SmallIntegerField()
+    maximum = RealField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["sae", "token_id"], include=["feature", "examples", "maximum"], name="peak_by_token")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature} on token {self.token_id}"

@@ -47,3 +47,14 @@ def happening(model: str = "", sae: str = "") -> QuerySet[Job]:
         uses = Q(params__model=model) | Q(kind="add_model", params__slug=model) | Q(params__sae__startswith=f"{model}/")
         rows = rows.filter(uses)
     return rows.order_by(Case(When(state=Job.State.RUNNING, then=0), default=1), "id")
+
+
+def searchable() -> QuerySet[Sae]:
+    """SAEs of all models whose dashboards are complete, by model and slug, with what a search needs."""
+    needed = ("slug", "hook", "width", "sha256", "config", "model__slug", "model__revision", "model__bos_token_id")
+    return (
+        Sae.objects.filter(dashboard__isnull=False)
+        .select_related("model")
+        .only(*needed)
+        .order_by("model__slug", "slug")
+    )

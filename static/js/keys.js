@@ -1,4 +1,4 @@
-// Keys of every page: elements say which key presses them with data-key, and [type=search] takes "/".
+// Keys of every page: elements say which key presses them with data-key.
 const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
 
 function showKeys() {
@@ -10,7 +10,6 @@ function showKeys() {
     const list = document.createElement("dl");
     list.className = "keys";
     const rows = [...document.querySelectorAll("[data-key]")].map((e) => [e.dataset.key, e.dataset.keyName || e.textContent]);
-    if (document.querySelector("input[type=search]")) rows.unshift(["/", "Search"]);
     for (const [key, name] of [...rows, ["?", "This list"], ["Esc", "Close"]]) {
       const term = document.createElement("dt");
       term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
@@ -34,7 +33,6 @@ function press(element, event) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
   if (event.key === "?") showKeys();
-  else if (event.key === "/") document.querySelector("input[type=search]")?.focus();
   else press(document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([aria-disabled=true])`), event);
   if (event.key === "/" || event.key === "?") event.preventDefault();
 });

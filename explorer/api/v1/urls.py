@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from explorer.api.v1 import schema as schema
-from explorer.api.v1.views import activations, catalog, features, jobs, mapping, registry
+from explorer.api.v1.views import activations, catalog, features, jobs, mapping, registry, search
 
 urlpatterns = [
     path("models/", catalog.Models.as_view()),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("saes/<str:model>/<str:sae>/map/", mapping.Map.as_view()),
     path("features/<str:model>/<str:sae>/", features.Features.as_view()),
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
+    path("search/tokens/", search.Tokens.as_view()),
     path("registry/", registry.Registry.as_view()),
     path("activations/", activations.Activations.as_view()),
     path("kinds/", jobs.Kinds.as_view()),

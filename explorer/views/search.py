@@ -1,0 +1,84 @@
+"""Features found by a text, by what tells two texts apart, and by a token."""
+
+from collections.abc import Sequence
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer.definitions import DEFINITIONS, Definition
+from explorer.http import HtmxRequest, page
+from explorer.searching import TextForm, TokenForm
+from features import answers, searching
+from features.models import Sae
+from features.searching import Text, TextSearch, Wanted
+from features.selectors import catalog, tokens
+
+MOST_LISTED = 200
+"""Tokens in the table of what fires on each."""
+
+
+@require_safe
+def search(request: HtmxRequest) -> HttpResponse:
+    """One page, whose query string says by what: `token`, or else `text` and perhaps `text2`."""
+    known = list(catalog.searchable())
+    return _by_token(request, known) if "token" in request.GET else _by_text(request, known)
+
+
+def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
+    form = TextForm(request.GET, known)
+    saes = form.saes()
+    wanted = form.wanted()
+    found = _found(form, saes, wanted) if saes else None
+    context = {
+        "kind": "texts" if form.two else "text",
+        "form": form,
+        "known": known,
+        "saes": saes,
+        "wanted": wanted,
+        "found": found,
+        "value": _term(form, wanted),
+        "listed": found.texts[0][:MOST_LISTED] if found else [],
+    }
+    return page(request, "search/text.html", context, {"found": "found"})
+
+
+def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
+    form = TokenForm(request.GET, known)
+    saes = form.saes()
+    token = form.cleaned_data.get("token", "")
+    found = tokens.search(saes, token) if saes and token else None
+    context = {"kind": "token", "form": form, "known": known, "saes": saes, "token": token, "found": found}
+    return page(request, "search/token.html", context, {"found": "found"})
+
+
+def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
+    """What the texts of the form find; what is in the way is told by the form."""
+    read = {name: _read(form, saes, name) for name in (("text", "text2") if form.two else ("text",))}
+    first, second = read["text"], read.get("text2")
+    if first is None or (form.two and second is None):
+        return None
+    if second is not None:
+        return searching.compare(saes, first, second, wanted)
+    last = max((span.position + len(span.token_ids) for span in first.tokens), default=0) - 1
+    if any(place > last for place in wanted.chosen):
+        form.add_error("tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out.")
+    return searching.search(saes, first, wanted)
+
+
+def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
+    text = form.cleaned_data.get(name)
+    if not text:
+        return None
+    try:
+        return searching.read(saes, text)
+    except answers.Refused as refused:
+        form.add_error(
+            refused.field if refused.field in form.fields and refused.field != "text" else name, refused.message
+        )
+    except answers.NoAnswer as nobody:
+        form.add_error(name, str(nobody))
+    return None
+
+
+def _term(form: TextForm, wanted: Wanted) -> Definition:
+    return DEFINITIONS[f"{'apart' if form.two else 'search'}_{wanted.by}"]

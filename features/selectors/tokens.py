@@ -1,0 +1,104 @@
+"""Features found by a token: those whose top examples peak on it, and those that promote it in the logits."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from django.db import connection
+from django.db.models import Max, Sum
+
+from features.models import Feature, Peak, Sae, Token
+from features.selectors.features import snippets
+from features.tokens import Span, visible
+
+SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
+
+
+class Meant(NamedTuple):
+    """A token of the vocabulary that a search means; `text` shows blanks as signs, `plain` leaves them."""
+
+    token_id: int
+    text: str
+    plain: str
+
+
+class Peaking(NamedTuple):
+    """A feature with the number of its top examples that peak on one of the tokens."""
+
+    feature: Feature
+    examples: int
+    snippet: list[Span]
+
+
+class Promoting(NamedTuple):
+    """A feature that has one of the tokens among its ten highest logits: the largest effect on any of them."""
+
+    feature: Feature
+    logit: float
+    snippet: list[Span]
+
+
+class TokenSearch(NamedTuple):
+    """What a search by token found: the tokens that were meant, and two lists of features."""
+
+    tokens: list[Meant]
+    peaks: list[Peaking]
+    promotes: list[Promoting]
+
+
+def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
+    """Features of SAEs of one model, by a token as somebody wrote it, in five queries for any number of them.
+
+    Peaks go by how many top examples peak there, then by the feature's maximum; what promotes it by the logit's size.
+    """
+    tokens = meant(saes[0].model_id, token)
+    ids = [token.token_id for token in tokens]
+    peaks, promotes = _peaks(saes, ids, limit), _promotes(saes, ids, limit)
+    of = {sae.pk: sae for sae in saes}
+    wanted = [pk for pk, _ in [*peaks, *promotes]]
+    rows = Feature.objects.only("sae_id", "index", "density", "max_activation", "fires").in_bulk(wanted)
+    for row in rows.values():
+        row.sae = of[row.sae_id]
+    seen = snippets(rows.values(), saes[0].model_id) if rows else {}
+    return TokenSearch(
+        tokens,
+        [Peaking(rows[pk], times, seen.get(pk, [])) for pk, times in peaks],
+        [Promoting(rows[pk], logit, seen.get(pk, [])) for pk, logit in promotes],
+    )
+
+
+def meant(model_id: int, token: str) -> list[Meant]:
+    """The tokens that `token` may be: exactly as written first, then with or without a blank before it, in other cases."""
+    wanted = {spelling.encode(): place for place, spelling in enumerate(spellings(token))}
+    rows = Token.objects.filter(model_id=model_id, text__in=wanted, special=False)
+    found = [(bytes(text), token_id) for token_id, text in rows.values_list("token_id", "text")]
+    found.sort(key=lambda row: (wanted[row[0]], row[1]))
+    return [Meant(token_id, visible(raw.decode()), raw.decode()) for raw, token_id in found]
+
+
+def spellings(token: str) -> list[str]:
+    """Every way to write a token that a search takes for the same, the likeliest first; signs for blanks are understood."""
+    meant = token.translate(SIGNS)
+    word = meant.strip()
+    cases = dict.fromkeys([word, word.lower(), word.capitalize(), word.upper()]) if word else {}
+    every = [token, meant, *(blank + case for case in cases for blank in (" ", ""))]
+    return [spelling for spelling in dict.fromkeys(every) if spelling]
+
+
+def _peaks(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, int]]:
+    rows = Peak.objects.filter(sae__in=saes, token_id__in=ids).values("feature_id")
+    ranked = rows.annotate(times=Sum("examples"), highest=Max("maximum")).order_by("-times", "-highest", "feature_id")
+    return list(ranked.values_list("feature_id", "times")[:limit])
+
+
+def _promotes(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, float]]:
+    """Through the index of `top_logit_ids`; the arrays of the few that are left are unnested side by side."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT f.id, max(up.logit) AS most FROM features_feature f,"
+            " unnest(f.top_logit_ids, f.top_logits) AS up(token_id, logit)"
+            " WHERE f.sae_id = ANY(%(saes)s) AND f.top_logit_ids && %(ids)s::int4[] AND up.token_id = ANY(%(ids)s)"
+            " AND up.logit > 0"
+            " GROUP BY f.id ORDER BY most DESC, f.id LIMIT %(limit)s",
+            {"saes": [sae.pk for sae in saes], "ids": ids, "limit": limit},
+        )
+        return list(cursor.fetchall())

@@ -55,7 +55,7 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
 def bars(logits: Sequence[select.TokenLogit]) -> list[dict[str, Any]]:
     """Rows of a logit table, each with its bar's width: 1 for the largest."""
     largest = max((abs(row.logit) for row in logits), default=0.0) or 1.0
-    return [{"text": row.text, "logit": row.logit, "width": f"{abs(row.logit) / largest:.2f}"} for row in logits]
+    return [row._asdict() | {"width": f"{abs(row.logit) / largest:.2f}"} for row in logits]
 
 
 @never_cache

@@ -240,6 +240,13 @@ def test_a_token_finds_what_peaks_on_it_and_what_promotes_it(client, planted):
     assert "␣day</b> 258" in html
 
 
+def test_a_feature_links_the_tokens_that_it_writes_to_their_search(client, planted):
+    html = client.get("/tiny/2-res/0/").content.decode()
+    assert 'href="/search/?model=tiny&amp;token=%20day"' in html
+    assert 'href="/search/?model=tiny&amp;token=%3Cscript%3E"' not in html
+    assert 'href="/search/?model=tiny&amp;token=def"' in html
+
+
 def test_a_token_that_is_none_is_told_with_the_way_on(client, planted):
     html = get(client, token="nothing<b>")
     assert "No token of tiny is “nothing&lt;b&gt;”" in html

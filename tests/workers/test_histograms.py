@@ -28,7 +28,10 @@ def plain(values: list[float], bound: float) -> list[int]:
 
 
 def same(one: Histograms, other: Histograms) -> bool:
-    return all(torch.equal(getattr(one, part), getattr(other, part)) for part in ("counts", "exponents", "coarse", "fine", "maxima"))
+    return all(
+        torch.equal(getattr(one, part), getattr(other, part))
+        for part in ("counts", "exponents", "coarse", "fine", "maxima")
+    )
 
 
 def test_bins_are_half_open_so_a_power_of_two_opens_the_upper_half() -> None:

@@ -141,8 +141,16 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
         artifacts.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
 
 
-@pytest.mark.parametrize("end", ["cancelled", "failed"])
-def test_no_checkpoint_is_left_of_a_job_that_nothing_goes_on_from(run, settings, end):
+@pytest.mark.parametrize(
+    ("kind", "end", "stays"),
+    [
+        ("train_sae", "cancelled", True),  # a person may go on with it
+        ("train_sae", "failed", False),  # a wrong setting stays wrong
+        ("compute_dashboards", "cancelled", False),
+        ("compute_dashboards", "failed", False),
+    ],
+)
+def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(run, monkeypatch, settings, kind, end, stays):
     def work(w: running.Work) -> None:
         place = w.folder / "checkpoints" / "10"
         place.mkdir(parents=True)
@@ -150,14 +158,15 @@ def test_no_checkpoint_is_left_of_a_job_that_nothing_goes_on_from(run, settings,
         list(w.results([Checkpoint(10, str(place))]))
         assert Path(settings.ARTIFACTS_URL, "jobs", str(w.job.pk)).is_dir()
         if end == "failed":
-            raise BadInput("learning_rate", "too high")
+            raise BadInput("corpus", "too short")
         jobs.cancel(w.job.pk)
         while not w.should_stop():
             time.sleep(0.01)
         list(w.results([]))
 
-    job = run(work)
-    assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, False)
+    monkeypatch.setitem(kinds.RUNNERS, kind, work)
+    job = run(work, jobs.create(kind, {}))
+    assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, stays)
 
 
 def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings):

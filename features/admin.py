@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from features import jobs
 from features.kinds import InvalidParams
+from features.kinds.placing import as_placed
 from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
 from features.services import jobs as services
 
@@ -136,11 +137,11 @@ class JobAdmin(Trail):
 
     @admin.action(description="Run the chosen jobs again, those that failed or were cancelled", permissions=["view"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """A new job each, with the same settings; one that is refused now says why."""
+        """A new job each, with the same settings in the same place; one that is refused now says why."""
         ended = queryset.filter(state__in=[Job.State.FAILED, Job.State.CANCELLED]).order_by("id")
         for job in ended:
             try:
-                again = services.start(job.kind, job.params, by=request.user)
+                again = services.start(job.kind, job.params, by=request.user, placing=as_placed(job))
             except InvalidParams as refused:
                 self.message_user(request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR)
             else:

@@ -1,12 +1,13 @@
 """Checkpoints that nothing goes on from: of jobs that failed or were cancelled, and of parts whose whole is over.
 
 Training that was cancelled, or failed for another reason than its settings, keeps its last one for `KEPT`: it can be resumed.
+A corpus or a model that cannot be read is no setting: it may be back tomorrow.
 """
 
 import logging
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from features import artifacts
@@ -16,15 +17,21 @@ from features.models import Job
 log = logging.getLogger(__name__)
 State = Job.State
 KEPT = timedelta(days=30)
+READ = ("model", "corpus")
+"""Fields that name what training reads."""
 
 
 def clear() -> None:
     """Remove them. Any number of workers may do so at once."""
     resumable = [kind for kind, form in KINDS.items() if form.resumable]
-    kept = Q(kind__in=resumable, error_field="", ended__gt=timezone.now() - KEPT)
+    kept = Q(kind__in=resumable, error_field__in=["", *READ], ended__gt=timezone.now() - KEPT)
     unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept
     merged = Q(state=State.FINISHED, part_of__state__in=Job.FINAL)
-    over = Job.objects.filter(unfinished | merged).exclude(checkpoint="")
+    useless = Job.objects.filter(unfinished | merged)
+    # a job that resumes another begins with that one's checkpoint
+    sharing = Job.objects.filter(checkpoint=OuterRef("checkpoint")).exclude(pk=OuterRef("pk"))
+    needed = Exists(sharing.exclude(pk__in=useless.values("pk")))
+    over = useless.filter(~needed).exclude(checkpoint="")
     for pk, checkpoint in over.values_list("pk", "checkpoint"):
         try:
             for name in (f"jobs/{pk}", checkpoint):  # what a job took up from another lies in that one's folder

@@ -47,3 +47,9 @@ def placed(queue: str, data: Mapping[str, Any]) -> Place:
     return Place(
         queue if device == "any" else f"{queue}-{device}", PRIORITIES[form.cleaned_data["priority"] or "normal"]
     )
+
+
+def as_placed(job: Job) -> dict[str, str]:
+    """The fields of `Placing` that put another job where this one is."""
+    priority = next(name for name, value in PRIORITIES.items() if value == job.priority)
+    return {"priority": priority, "device": job.queue.partition("-")[2] or "any"}

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from features import jobs, sweeps
 from features.kinds import KINDS, InvalidParams, check
-from features.kinds.placing import placed
+from features.kinds.placing import as_placed, placed
 from features.models import Job
 
 
@@ -68,8 +68,8 @@ def resume(job_id: int, *, by: Any = None) -> Job:
     if not may_resume(old):
         why = "it has no checkpoint, or another job took it up" if old.over else "it is not over"
         raise InvalidParams({"__all__": [f"Job {job_id} cannot be resumed: {why}."]})
-    new = start(old.kind, old.params, by=by)
-    Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint, queue=old.queue, priority=old.priority)
+    new = start(old.kind, old.params, by=by, placing=as_placed(old))
+    Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint)
     who = f", by {by}" if by else ""
     jobs.log(new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.")
     jobs.log(old, f"Job {new.pk} goes on from here{who}.")

@@ -3,9 +3,9 @@
 import pytest
 from django.core.management import call_command
 
-from features import jobs
+from features import jobs, messages
 from features.models import Job, JobEvent
-from features.services.jobs import start
+from features.services.jobs import resume, start
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -88,3 +88,19 @@ def test_running_again_what_cannot_be_says_why(client, ada):
     response = client.post("/admin/features/job/", {"action": "run_again", "_selected_action": [job.pk]}, follow=True)
     assert "There is no SAE “tiny/gone”" in response.content.decode()
     assert Job.objects.count() == 1
+
+
+def test_what_is_resumed_or_run_again_asks_for_the_same_device(client, ada, monkeypatch):
+    """The message, too: it is what a worker gets."""
+    sent = []
+    monkeypatch.setattr(messages, "send", lambda job_id, queue: sent.append(queue))
+    old = jobs.claim(start("train_sae", SETTINGS, placing=URGENT).pk, "one")
+    jobs.remember(old, f"jobs/{old.pk}/checkpoints/5000")
+    jobs.stop(old)
+    jobs.cancel(resume(old.pk).pk)
+    ada.is_superuser = True
+    ada.save()
+    client.post("/admin/features/job/", {"action": "run_again", "_selected_action": [old.pk]})
+    assert Job.objects.filter(kind="train_sae").count() == 3
+    assert places() == {("jobs-gpu", 1)}
+    assert sent == ["jobs-gpu"] * 3

@@ -1,0 +1,60 @@
+"""Which checkpoints are kept: what training could go on from, and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from features import artifacts, jobs
+from features.models import Job
+from workers import leftovers
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _store(settings, tmp_path):
+    settings.ARTIFACTS_URL = str(tmp_path / "store")
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A training job with a checkpoint (of its own, or another's) that failed because of a field, or was cancelled."""
+
+    def end(field=None, checkpoint=""):
+        job = jobs.claim(jobs.create("train_sae", {}).pk, "one")
+        name = checkpoint or f"jobs/{job.pk}/checkpoints/5000"
+        if not checkpoint:
+            (tmp_path / "made").mkdir(exist_ok=True)
+            (tmp_path / "made" / "run.json").write_text("{}")
+            artifacts.put(tmp_path / "made", name)
+        jobs.remember(job, name)
+        jobs.stop(job) if field is None else jobs.fail(job, "no", field)
+        return job
+
+    return end
+
+
+def kept(job):
+    leftovers.clear()
+    name = Job.objects.get(pk=job.pk).checkpoint
+    return bool(name and artifacts.folders("jobs", 3) and artifacts.files(name))
+
+
+@pytest.mark.parametrize(("field", "stays"), [("learning_rate", False), ("", True), ("corpus", True), ("model", True)])
+def test_a_corpus_or_a_model_that_is_away_for_a_while_does_not_cost_the_checkpoint(ended, field, stays):
+    assert kept(ended(field)) is stays
+
+
+def test_what_another_job_may_still_go_on_from_stays(ended):
+    first = ended()
+    ended("width", first.checkpoint)
+    assert kept(first)
+    third = jobs.create("train_sae", {})
+    Job.objects.filter(pk=third.pk).update(checkpoint=first.checkpoint)
+    long_ago = timezone.now() - leftovers.KEPT - timedelta(days=1)
+    Job.objects.filter(pk=first.pk).update(ended=long_ago)
+    assert kept(first)
+    jobs.cancel(third.pk)
+    Job.objects.filter(pk=third.pk).update(ended=long_ago)
+    assert not kept(first)

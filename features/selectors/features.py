@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
 from features import keyset
-from features.models import Example, Feature, Sae, Token
+from features.models import Example, Feature, Sae
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
 
 ORDERS = {
@@ -130,11 +131,8 @@ def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
     """By feature id, the words around the peak of its best example: two queries for any number of features."""
     by_id = {row.pk: row for row in rows}
     best = list(Example.objects.filter(feature__in=by_id, band=0, rank=0).select_related("sequence"))
-    vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids))
-    return {
-        e.feature_id: around(_spans(e, vocabulary, by_id[e.feature_id].max_activation), SNIPPET_BEFORE, SNIPPET_AFTER)
-        for e in best
-    }
+    vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids[_near(e)]))
+    return {e.feature_id: _snippet(e, vocabulary, by_id[e.feature_id].max_activation) for e in best}
 
 
 def feature(model: str, sae: str, index: int) -> FeatureView:
@@ -177,11 +175,13 @@ def random_alive(sae: Sae) -> int | None:
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, in one query."""
-    rows = Token.objects.filter(model_id=model_id, token_id__in=set(token_ids))
-    return {
-        token_id: (bytes(text), special) for token_id, text, special in rows.values_list("token_id", "text", "special")
-    }
+    """Bytes of the tokens named, in one query; the ids go as one array, for a list of thousands takes long to put together."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s)",
+            [model_id, list(set(token_ids))],
+        )
+        return {token_id: (bytes(text), special) for token_id, text, special in cursor.fetchall()}
 
 
 def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) -> list[Band]:
@@ -213,6 +213,22 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
 
 def _spans(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
     return spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum)
+
+
+def _near(e: Example) -> slice:
+    """The tokens that a snippet may need: a box has at most four, as a character has at most four bytes."""
+    return slice(max(e.peak - 4 * (SNIPPET_BEFORE + 1), 0), e.peak + 4 * (SNIPPET_AFTER + 1))
+
+
+def _snippet(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
+    """The boxes around the peak; positions are those in the whole context."""
+    near = _near(e)
+    first, ids = near.start, e.sequence.token_ids[near]
+    firing = [(place - first, value) for place, value in zip(e.positions, e.values, strict=True)]
+    inside = [(place, value) for place, value in firing if 0 <= place < len(ids)]
+    places, values = [place for place, _ in inside], [value for _, value in inside]
+    boxes = around(spans(ids, vocabulary, places, values, e.peak - first, maximum), SNIPPET_BEFORE, SNIPPET_AFTER)
+    return [box._replace(position=box.position + first) for box in boxes]
 
 
 def _logits(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:

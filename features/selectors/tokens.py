@@ -91,14 +91,15 @@ def _peaks(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, i
 
 
 def _promotes(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, float]]:
-    """Through the index of `top_logit_ids`; the arrays of the few that are left are unnested side by side."""
+    """Through the index of `top_logit_ids`; `greatest` passes over tokens that a feature does not have there."""
+    logits = ", ".join(["f.top_logits[array_position(f.top_logit_ids, %s::int4)]"] * len(ids))
+    if not ids:
+        return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT f.id, max(up.logit) AS most FROM features_feature f,"
-            " unnest(f.top_logit_ids, f.top_logits) AS up(token_id, logit)"
-            " WHERE f.sae_id = ANY(%(saes)s) AND f.top_logit_ids && %(ids)s::int4[] AND up.token_id = ANY(%(ids)s)"
-            " AND up.logit > 0"
-            " GROUP BY f.id ORDER BY most DESC, f.id LIMIT %(limit)s",
-            {"saes": [sae.pk for sae in saes], "ids": ids, "limit": limit},
+            f"SELECT id, most FROM (SELECT f.id, greatest({logits}) AS most FROM features_feature f"
+            " WHERE f.sae_id = ANY(%s) AND f.top_logit_ids && %s::int4[]) AS up"
+            " WHERE most > 0 ORDER BY most DESC, id LIMIT %s",
+            [*ids, [sae.pk for sae in saes], ids, limit],
         )
         return list(cursor.fetchall())

@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in turn, in processes of their own, and then one table of what they said.
 
-python -m tests.benchmarks [pass wide ingest memory peer]
+python -m tests.benchmarks [pass wide train ingest tokens memory peer]
 
 All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and peer (its installation).
 """
@@ -19,6 +19,7 @@ MEASURED = {
     "wide": [["bench_wide"]],
     "train": [["bench_train"]],
     "ingest": [["bench_ingest"]],
+    "tokens": [["bench_tokens"]],
     "memory": [["bench_memory"]],
     "peer": [["bench_peer"]],
 }

@@ -74,7 +74,7 @@ def _room(features: int, parts: list[FeatureRange]) -> str:
 
     with connection.cursor() as cursor:
         size = {}
-        for table in ("feature", "example", "sequence"):
+        for table in ("feature", "example", "peak", "sequence"):
             cursor.execute(
                 f"VACUUM FULL features_{table}"
             )  # what the replaced rows left is reused, not part of the data

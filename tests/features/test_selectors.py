@@ -1,12 +1,15 @@
 """Page-shaped reads: what page and API both show, in a constant number of queries."""
 
 import pytest
+from django.db.models import F
 
 from features import jobs
 from features.keyset import BadCursor
-from features.models import Feature, LanguageModel, Sae
+from features.models import Example, Feature, LanguageModel, Sae
+from features.records import SequenceRecord
 from features.selectors import catalog
 from features.selectors import features as select
+from features.tokens import around
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -139,3 +142,20 @@ def test_snippets_show_the_peak_and_whole_characters(planted):
 def test_a_page_costs_three_queries_whatever_its_size(planted, django_assert_num_queries, size):
     with django_assert_num_queries(3):
         select.page(planted.sae, size=size)
+
+
+def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(planted):
+    contexts = [
+        SequenceRecord(100, "long.txt", builders.encode("日本 é 🙂" * 60 + " day" + " 日本é🙂 a fox" * 60)),
+        SequenceRecord(101, "first.txt", builders.encode(" day" + "日本" * 30, bos=False)),
+    ]
+    builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+    row = planted.feature(0)
+    for chosen in (0, 1):
+        Example.objects.filter(feature=row, band=0).update(rank=F("rank") + 10)
+        Example.objects.filter(feature=row, band=0, sequence__position=100 + chosen).update(rank=0)
+        (snippet,) = select.snippets([row], planted.model.pk).values()
+        examples = select.feature("tiny", "2-res", 0).bands[0].examples
+        whole = next(e for e in examples if e.document == contexts[chosen].document)
+        assert snippet == around(whole.tokens, select.SNIPPET_BEFORE, select.SNIPPET_AFTER)
+        assert next(span for span in snippet if span.peak).text == " day"

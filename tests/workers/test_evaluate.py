@@ -1,6 +1,7 @@
 """Every number of an evaluation against a slow reference of a few lines, and against SAEs whose answer is known."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -250,3 +251,19 @@ def test_a_model_with_nothing_to_predict_gives_no_number_rather_than_nonsense(ll
     values = result(llama, sae, HOOK, lone, 100).values
     assert "ce_original" not in values
     assert all(math.isfinite(value) for value in values.values())
+
+
+def test_a_request_to_stop_is_heard_while_features_are_compared(llama, sae, contexts, monkeypatch):
+    """A wide SAE takes an hour for it: a job that asked nobody meanwhile would be taken for one that hangs."""
+    one_row_at_once = partial(weight_quality, block=len(sae.W_dec))
+    monkeypatch.setattr("workers.pipeline.evaluate.weight_quality", one_row_at_once)
+    asked = []
+
+    def stop_among_the_pairs():
+        asked.append(len(asked))
+        return len(asked) > 30
+
+    records = list(evaluate(llama, sae, HOOK, contexts[:1], 10, stop_among_the_pairs))
+    assert 30 < len(asked) < 100
+    assert not any(isinstance(record, Evaluation) for record in records)
+    assert records[-1] == LogLine("Stopped before the last number.")

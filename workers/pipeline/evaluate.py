@@ -77,7 +77,12 @@ def evaluate(
         raise BadInput("corpus", "The held-out part of the corpus holds no tokens to evaluate on.")
     if sums.tokens < tokens:
         yield LogLine(f"The held-out text ended after {sums.tokens:,} of {tokens:,} tokens.")
-    yield Evaluation(sums.tokens, sums.values(sae), density_histogram(sums.fires, sums.tokens))
+    values = sums.values() | weight_quality(sae, should_stop=should_stop)
+    if should_stop():
+        yield LogLine("Stopped before the last number.")
+        return
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    yield Evaluation(sums.tokens, finite, density_histogram(sums.fires, sums.tokens))
 
 
 def density_histogram(fires: Int64[Tensor, " d_sae"], tokens: int) -> list[int]:
@@ -130,7 +135,7 @@ class _Sums:
         self.add(per_token=1 - error / spread.clamp(min=1e-12))
         self.add(cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
 
-    def values(self, sae: SAE[Any]) -> dict[str, float]:
+    def values(self) -> dict[str, float]:
         total, count = self.total, self.tokens
         variance = total["power"] / count - (self.mean / count).pow(2).sum().item()
         density = self.fires.double() / count
@@ -145,8 +150,7 @@ class _Sums:
             "reconstruction_bias": total["rebuilt"] / total["dot"] if total["dot"] else float("nan"),
             "explained_variance_per_token": total["per_token"] / count,
         }
-        found = values | self._next_token() | weight_quality(sae)
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+        return values | self._next_token()
 
     def _next_token(self) -> dict[str, float]:
         if not self.predictions:

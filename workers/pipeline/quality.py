@@ -8,6 +8,7 @@ Decoder rows of zeros have cosine 0 with all. Where encoder and decoder live in 
 nothing and is left out; so are cosines with others where there is only one feature.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,10 +23,15 @@ BLOCK = 1 << 24
 
 
 @torch.no_grad()
-def weight_quality(sae: SAE[Any], block: int = BLOCK) -> dict[str, float]:
-    """The numbers above, by name; those that mean nothing for this SAE are not there."""
+def weight_quality(
+    sae: SAE[Any], block: int = BLOCK, should_stop: Callable[[], bool] = lambda: False
+) -> dict[str, float]:
+    """The numbers above, by name; those that mean nothing for this SAE are not there.
+
+    `should_stop` is asked before each block, as a wide SAE takes long; where it turns true, numbers are missing.
+    """
     encoder, decoder = sae.W_enc.detach().T, sae.W_dec.detach()
-    return _agreement(encoder, decoder) | _duplicates(decoder, block)
+    return _agreement(encoder, decoder) | _duplicates(decoder, block, should_stop)
 
 
 def _agreement(encoder: Float[Tensor, "features d_in"], decoder: Float[Tensor, "features d_out"]) -> dict[str, float]:
@@ -37,12 +43,16 @@ def _agreement(encoder: Float[Tensor, "features d_in"], decoder: Float[Tensor, "
     return {"encoder_decoder_cosine": cosines.mean().item(), **named}
 
 
-def _duplicates(decoder: Float[Tensor, "features d_out"], block: int) -> dict[str, float]:
+def _duplicates(
+    decoder: Float[Tensor, "features d_out"], block: int, should_stop: Callable[[], bool]
+) -> dict[str, float]:
     if len(decoder) < 2:
         return {}
     unit = torch.nn.functional.normalize(decoder.float(), dim=1)
     largest, pairs = [], 0
     for rows in torch.arange(len(unit), device=unit.device).split(max(1, block // len(unit))):
+        if should_stop():
+            return {}
         similar = unit[rows] @ unit.T
         similar.scatter_(1, rows[:, None], -torch.inf)
         largest.append(similar.amax(1))

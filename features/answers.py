@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerDown
 
+from features import names
 from features.models import Answer
 
 TASK = "workers.answer"
@@ -73,7 +74,7 @@ def give(key: str, result: Mapping[str, Any]) -> None:
 
 def refuse(key: str, field: str, message: str, *, passing: bool = False) -> None:
     """Say why there is no answer; where that may be `passing`, the next who asks makes us try again."""
-    _answered(key, error={"field": field, "message": message, "passing": passing})
+    _answered(key, error={"field": field, "message": names.without_folders(message), "passing": passing})
 
 
 def forget() -> None:

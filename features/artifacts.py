@@ -80,7 +80,7 @@ def files(name: str) -> list[File]:
     store, root = _store()
     found = _files(store, f"{root}/{name}")
     if not found:
-        raise Missing(f"There is nothing at {settings.ARTIFACTS_URL}/{name}; was it moved or deleted?")
+        raise Missing(f"There is nothing at {name} among the artifacts; was it moved or deleted?")
     return sorted(File(path.removeprefix(f"{root}/{name}/"), int(info["size"])) for path, info in found.items())
 
 

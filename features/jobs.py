@@ -14,7 +14,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from features import family, messages
+from features import family, messages, names
 from features.models import Job, JobEvent
 from features.records import Metrics, Progress
 
@@ -115,8 +115,8 @@ def metrics(job: Job, record: Metrics) -> None:
 
 
 def log(job: Job, text: str) -> None:
-    """Add a sentence to the job's log."""
-    messages.event(job.pk, JobEvent.Kind.LOG, {"text": text})
+    """Add a sentence to the job's log, which everyone may read: where files lie is left out."""
+    messages.event(job.pk, JobEvent.Kind.LOG, {"text": names.without_folders(text)})
 
 
 def remember(job: Job, checkpoint: str) -> None:
@@ -144,6 +144,7 @@ def finish(job: Job, result: Mapping[str, Any]) -> None:
 
 def fail(job: Job, error: str, field: str = "") -> None:
     """End badly, in words for the person who started it; jobs that waited are cancelled. Raises `LostJob`."""
+    error = names.without_folders(error)
     with transaction.atomic():
         family.lock_whole(job)
         _end(job, State.FAILED, error=error, error_field=field)
@@ -162,7 +163,7 @@ def retry(job: Job, error: str, field: str = "") -> None:
         if _asked_to_stop(job):
             return stop(job)
         _hold(job, state=State.QUEUED, lease_until=None, worker="", not_before=timezone.now() + pause, doing="")
-        note = f"{error} Trying again in {pause.total_seconds():.0f} s."
+        note = f"{names.without_folders(error)} Trying again in {pause.total_seconds():.0f} s."
         messages.event(job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True})
 
 

@@ -39,7 +39,7 @@ def test_putting_again_replaces_and_leaves_nothing_of_the_old(folder, tmp_path):
 
 
 def test_what_is_not_there_names_the_address(tmp_path):
-    with pytest.raises(artifacts.Missing, match=r"nothing at .*artifacts/gone"):
+    with pytest.raises(artifacts.Missing, match="nothing at gone"):
         artifacts.get("gone", tmp_path / "back")
 
 

@@ -18,7 +18,10 @@ MODELS, SAES = 2, 8
 
 def language(model: LanguageModel) -> Language:
     """The weights of `model`. Raises `BadInput` where they are no longer the ones that were added."""
-    loaded = _language(model.source, model.revision)
+    try:
+        loaded = _language(model.source, model.revision)
+    except BadInput as error:  # to whoever asked here, its source is no setting
+        raise type(error)("model", error.message) from error
     if loaded.revision != model.revision:
         raise BadInput("model", f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.")
     return loaded

@@ -151,6 +151,13 @@ def test_a_corpus_that_went_away_fails_the_job_at_its_own_field(ready, corpus_fi
     assert (job.state, job.error_field) == ("failed", "corpus")
 
 
+def test_a_model_that_went_away_fails_the_job_at_its_own_field(ready):
+    LanguageModel.objects.update(source="/nowhere/at/all/llama")
+    job = done(train())
+    assert (job.state, job.error_field) == ("failed", "model")
+    assert job.error.startswith("There is no folder llama.")
+
+
 def test_a_request_to_cancel_keeps_a_model_from_being_added(model_folders, monkeypatch):
     job = starting.start("add_model", {"slug": "unwanted", "source": str(model_folders["llama"])})
     monkeypatch.setattr(running.Work, "should_stop", lambda self: True)

@@ -158,7 +158,7 @@ def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(run, monkeypat
         list(w.results([Checkpoint(10, str(place))]))
         assert Path(settings.ARTIFACTS_URL, "jobs", str(w.job.pk)).is_dir()
         if end == "failed":
-            raise BadInput("corpus", "too short")
+            raise BadInput("learning_rate", "too large")
         jobs.cancel(w.job.pk)
         while not w.should_stop():
             time.sleep(0.01)

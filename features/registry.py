@@ -4,6 +4,7 @@
 """
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ UNREAD = {"temporal": "it reads whole contexts, not tokens"} | dict.fromkeys(
     PICKLED, "its weights are a pickle, which may run code"
 )
 """Forms that cannot be imported, and why."""
+MOST_CHARACTERS = 63
+"""Of a slug."""
 
 
 class Entry(NamedTuple):
@@ -44,8 +47,12 @@ class Entry(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """A slug for it: its release and id in small letters, dots and dashes."""
-        return re.sub(r"[^a-z0-9._-]+", "-", f"{self.release}.{self.id}".lower()).strip("-._")[:63]
+        """A slug of its own: its release and id in small letters, dots and dashes; a long one ends in digits of their hash."""
+        words = re.sub(r"[^a-z0-9._-]+", "-", f"{self.release}.{self.id}".lower()).strip("-._")
+        if len(words) <= MOST_CHARACTERS:
+            return words
+        digits = hashlib.sha256(self.source.encode()).hexdigest()[:6]
+        return f"{words[: MOST_CHARACTERS - 7].rstrip('-._')}-{digits}"
 
 
 class Release(NamedTuple):

@@ -63,6 +63,6 @@ def _reap_for_ever(queues: list[str]) -> None:
                 answers.forget()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
-        except Exception:  # a store or a device that answers strangely: jobs of the dead are to be taken back all the same
+        except Exception:  # a store or a device that answers strangely must not end this thread
             log.exception("reaper")
         time.sleep(EVERY_SECONDS)

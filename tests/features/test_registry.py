@@ -52,6 +52,12 @@ def test_a_model_is_known_by_either_of_its_names(claimed, same):
     assert names.same_model(claimed, {"mine", "openai-community/gpt2"}) == same
 
 
+def test_no_two_entries_of_a_model_are_proposed_the_same_slug():
+    """Ids that differ at their ends alone are long: a slug that is only cut off would be taken by the first of them."""
+    slugs = [(entry.model, entry.slug) for entry in registry.entries()]
+    assert len(slugs) == len(set(slugs)) > 10_000
+
+
 def test_every_entry_can_be_named_and_has_a_slug():
     from features.slugs import is_slug
 

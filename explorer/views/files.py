@@ -12,13 +12,19 @@ from explorer.http import HtmxRequest, NotHere
 from explorer.views.catalog import find_sae
 from features import artifacts
 
+HASHED = ("cfg.json", "sae_weights.safetensors", "activation_scaler.json")
+"""What an SAE's SHA-256 is of, end to end: see `workers.pipeline.saes.content_hash`."""
+
 
 @require_safe
 @members_only
 def index(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """The files, with how to load them."""
     found = find_sae(model, sae)
-    return render(request, "catalog/files.html", {"sae": found, "files": _files(found.artifact)})
+    files = _files(found.artifact)
+    there = {file.name for file in files}
+    hashed = [name for name in HASHED if name in there]
+    return render(request, "catalog/files.html", {"sae": found, "files": files, "hashed": hashed})
 
 
 @require_GET

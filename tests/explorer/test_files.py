@@ -1,6 +1,8 @@
 """The weights of an SAE can be taken along by who has an account."""
 
 import asyncio
+import hashlib
+import re
 
 import pytest
 
@@ -43,6 +45,16 @@ def test_a_member_sees_the_files_and_their_sizes(client, sae, ben):
     assert "/tiny/2-res/files/sae_weights.safetensors" in html
     assert "2.4\xa0MB" in html
     assert sae.sha256 in html
+
+
+def test_the_hash_can_be_checked_with_the_command_that_is_shown(client, sae, ben, tmp_path):
+    made = hashlib.sha256(b"{}" + WEIGHTS).hexdigest()
+    Sae.objects.filter(pk=sae.pk).update(sha256=made)
+    html = client.get("/tiny/2-res/files/").content.decode()
+    names = re.search("<code>cat (.*) [|] sha256sum</code> gives", html)[1].split()
+    together = b"".join((tmp_path / "made" / name).read_bytes() for name in names)
+    assert hashlib.sha256(together).hexdigest() == made
+    assert made in html
 
 
 def test_a_file_comes_whole_and_in_pieces(client, sae, ben):

@@ -1,5 +1,6 @@
 """An SAE is loaded on one scale, whatever way it was trained and saved, or refused with what is wrong."""
 
+import hashlib
 import json
 import re
 
@@ -228,3 +229,11 @@ def test_an_sae_of_another_width_does_not_fit_the_hook(folder, llama):
     with pytest.raises(BadInput, match=r"16 dimensions.*has 32") as caught:
         require_fit(load_sae(str(folder)), resolve(llama.model, "blocks.1.hook_resid_post"))
     assert caught.value.field == "hook"
+
+
+def test_the_page_of_files_names_what_is_hashed(tmp_path):
+    from explorer.views.files import HASHED
+
+    for number, name in enumerate(HASHED):
+        (tmp_path / name).write_text(str(number))
+    assert content_hash(str(tmp_path)) == hashlib.sha256(b"012").hexdigest()

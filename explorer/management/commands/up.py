@@ -23,6 +23,8 @@ from features.selectors import workers as reading
 READY_SECONDS = 180
 """Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
 WATCH_SECONDS = 3.0
+MUTE_LOOKS = 10
+"""A worker is ended when so many looks in a row found it mute: after a night asleep, or without the database, all seem so."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell starts what is in its background deaf to the first
 
 
@@ -31,6 +33,10 @@ class Command(BaseCommand):
 
     help = "Start everything on this machine: database, website and workers. Ctrl-C stops it all."
     requires_system_checks = ()  # migrate runs them, once the database is there
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.mute: dict[int, int] = {}
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until told to stop. One sentence and exit code 1 where something is in the way."""
@@ -79,12 +85,16 @@ class Command(BaseCommand):
                 self._say("The database was killed; it runs again.")
             silent = {view.worker.pid for view in reading.workers() if view.mute and view.worker.here}
         except (embedded.DatabaseFailed, DatabaseError) as error:
+            self.mute.clear()
             self._say(f"The database does not answer: {str(error).strip()}")
             return
         finally:
             connections.close_all()
+        self.mute = {pid: self.mute.get(pid, 0) + 1 for pid in silent}
         for child in supervisor.children:
-            if child.process and child.alive() and child.process.pid in silent and child.lived() > HEALTHY_AFTER:
+            if not (child.process and child.alive() and child.lived() > HEALTHY_AFTER):
+                continue
+            if self.mute.get(child.process.pid, 0) >= MUTE_LOOKS:
                 self._say(f"{child.name} does not speak any more; ending it.")
                 child.signal(signal.SIGKILL)
 

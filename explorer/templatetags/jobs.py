@@ -10,6 +10,7 @@ from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
 from features import hooks
 from features.kinds import EVERY
+from features.kinds.placing import as_placed
 from features.models import Job
 from features.several import joined
 
@@ -90,9 +91,9 @@ def results_of(job: Job) -> list[Setting]:
 
 @register.filter
 def again(job: Job) -> str:
-    """The start page's address, filled in as this job was."""
+    """The start page's address, filled in as this job was, in its place."""
     params = {name: joined(value) for name, value in job.params.items()}
-    return f"/jobs/new/{job.kind}/?{urlencode(params)}"
+    return f"/jobs/new/{job.kind}/?{urlencode(params | as_placed(job))}"
 
 
 @register.filter

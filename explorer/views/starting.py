@@ -60,7 +60,8 @@ def _page(
     request: HtmxRequest, kind: str, form: JobForm, guess: Estimate | None, *, recheck: str = "", status: int = 200
 ) -> HttpResponse:
     part = {"": "", "estimate": "#estimate"}.get(recheck, "#fields") if request.htmx else ""
-    sent = request.POST if request.method == "POST" else None
+    given = request.POST if request.method == "POST" else request.GET
+    sent = given if any(name in given for name in Placing.base_fields) else None
     context = {"kind": KINDS[kind], "form": form, "placing": Placing(sent), "estimate": guess}
     return render(request, f"jobs/start.html{part}", context, status=status)
 

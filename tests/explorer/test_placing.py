@@ -1,5 +1,8 @@
 """Priority and device of a job: the same from the page, the API and a command, for it and for those that follow it."""
 
+import re
+from html import unescape
+
 import pytest
 from django.core.management import call_command
 
@@ -104,3 +107,12 @@ def test_what_is_resumed_or_run_again_asks_for_the_same_device(client, ada, monk
     assert Job.objects.filter(kind="train_sae").count() == 3
     assert places() == {("jobs-gpu", 1)}
     assert sent == ["jobs-gpu"] * 3
+
+
+def test_run_again_with_changes_proposes_the_same_place(client, ada):
+    job = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"}, placing=URGENT)
+    address = re.search(r'href="(/jobs/new/[^"]*)"', client.get(f"/jobs/{job.pk}/").content.decode())[1]
+    html = client.get(unescape(address)).content.decode()
+    assert '<option value="high" selected>' in html
+    assert '<option value="gpu" selected>' in html
+    assert client.get("/jobs/new/evaluate_sae/?priority=very&device=x").status_code == 200

@@ -14,12 +14,12 @@ from features.searching import Wanted
 NAMED = 20
 """SAEs or models that a refusal names."""
 ONE = [
-    ("sum", "sum on the chosen tokens"),
-    ("max", "maximum on the chosen tokens"),
-    ("difference", "chosen tokens less the rest"),
+    ("sum", "sum over tokens"),
+    ("max", "maximum on tokens"),
+    ("difference", "chosen less the rest"),
 ]
 TWO = [("difference", "difference of means"), ("max", "difference of maxima")]
-SCALES = [("", "activation"), ("own", "share of its own maximum")]
+SCALES = [("", "activation"), ("own", "share of maximum")]
 DENSITIES = [("0.1%", "up to 0.1%"), ("1%", "up to 1%"), ("10%", "up to 10%"), ("100%", "any")]
 DENSITY, DENSITY_MAX = "1%", 0.01
 """A limit of 1% until another is asked for: denser features fire on everything, and would come first everywhere."""
@@ -75,7 +75,7 @@ class ScopeForm(forms.Form):
 
 
 def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
-    widget = forms.Textarea({"rows": 3, "placeholder": placeholder, **attributes})
+    widget = forms.Textarea({"rows": 4, "placeholder": placeholder, **attributes})
     return forms.CharField(required=False, strip=False, max_length=MOST_CHARACTERS, label=label, widget=widget)
 
 

@@ -35,6 +35,7 @@ def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "known": known,
         "saes": saes,
         "wanted": wanted,
+        "chosen": _chosen(found, wanted) if found else set(),
         "found": found,
         "value": _term(form, wanted),
         "listed": found.texts[0][:MOST_LISTED] if found else [],
@@ -49,6 +50,13 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     found = tokens.search(saes, token) if saes and token else None
     context = {"kind": "token", "form": form, "known": known, "saes": saes, "token": token, "found": found}
     return page(request, "search/token.html", context, {"found": "found"})
+
+
+def _chosen(found: TextSearch, wanted: Wanted) -> set[int]:
+    """Positions of the boxes that hold a chosen token."""
+    chosen = set(wanted.chosen)
+    spans = [box.span for box in found.texts[0]]
+    return {s.position for s in spans if chosen.intersection(range(s.position, s.position + len(s.token_ids)))}
 
 
 def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:

@@ -46,7 +46,7 @@ def get(client, htmx=False, **query):
 
 def ranked(html):
     """What the table of features lists: name and value."""
-    return re.findall(r'name="feature".*?>(\S+)</a></td>\s*<td class="n">(?:<span[^>]*>)?([\d.−-]+)', html)
+    return re.findall(r'name="feature".*?>(\S+)</a></td>\s*<td class="n">(?:<span[^>]*>)?([\d.−+]+)', html)
 
 
 def test_it_is_in_the_navigation_and_says_where_nothing_is(client):
@@ -118,10 +118,10 @@ def test_shares_of_the_own_maximum_compare_across_scales(client, planted, worker
 
 def test_two_texts_are_told_apart(client, planted, worker):
     html = get(client, text=" day a", text2=" fox a", density_max="100%")
-    assert ranked(html) == [("2-res/5", "-1.50"), ("2-res/0", "1.00"), ("2-res/6", "0.250")]
+    assert ranked(html) == [("2-res/5", "−1.50"), ("2-res/0", "+1.00"), ("2-res/6", "+0.250")]
     assert [question["text"] for question in worker] == [" day a", " fox a"]
     html = get(client, text=" day a", text2=" fox a", density_max="100%", by="max", feature="2-res/0")
-    assert ranked(html) == [("2-res/5", "-3.00"), ("2-res/0", "2.00"), ("2-res/6", "0.500")]
+    assert ranked(html) == [("2-res/5", "−3.00"), ("2-res/0", "+2.00"), ("2-res/6", "+0.500")]
     both = html[html.index('class="sides"', html.index('id="found"')) : html.index('aria-label="Features"')]
     assert both.count('class="tokens"') == 2
     assert both.count("data-v") == 1
@@ -136,6 +136,17 @@ def test_one_of_two_texts_alone_finds_nothing_yet(client, planted, worker):
 def test_htmx_gets_what_was_found_alone(client, planted, worker):
     assert get(client, htmx=True, text=TEXT).strip().startswith('<div id="found"')
     assert get(client, htmx=True, token=" day").strip().startswith('<div id="found"')
+
+
+def test_tokens_that_are_not_there_choose_nothing(client, planted, worker):
+    html = get(client, text=TEXT, density_max="100%", tokens="98,99")
+    assert ranked(html) == ranked(get(client, text=TEXT, density_max="100%"))
+    assert "Features on the whole text" in html
+
+
+def test_a_box_of_several_tokens_is_chosen_whole(client, planted, worker):
+    html = get(client, text=" day é", density_max="100%", tokens="3")
+    assert re.findall(r'name="tokens" id="t(\d+)" value="([\d,]+)"[^>]* checked', html) == [("2", "2,3")]
 
 
 def test_special_tokens_are_no_choice_and_count_for_nothing(client, planted, worker):

@@ -39,8 +39,9 @@ class PositionsField(forms.Field):
 
 
 class ScopeForm(forms.Form):
-    """Which SAEs to search: those that are ticked, else the first of the model."""
+    """Which SAEs to search: those that are ticked, else all of the model, or its first `most` where not all can be."""
 
+    most: int | None = None
     model = forms.ChoiceField(required=False)
     sae = forms.MultipleChoiceField(required=False, label="SAEs", widget=forms.CheckboxSelectMultiple)
 
@@ -63,15 +64,15 @@ class ScopeForm(forms.Form):
     def clean_sae(self) -> list[str]:
         """Not more than are read at once."""
         slugs: list[str] = self.cleaned_data["sae"]
-        if len(slugs) > MOST_SAES:
-            raise forms.ValidationError(f"{len(slugs)} SAEs are ticked; at most {MOST_SAES} are read at once.")
+        if self.most and len(slugs) > self.most:
+            raise forms.ValidationError(f"{len(slugs)} SAEs are ticked; at most {self.most} are read at once.")
         return slugs
 
     def saes(self) -> list[Sae]:
         """The SAEs to search; a choice that was refused counts as none."""
         self.full_clean()
         ticked = self.cleaned_data.get("sae") or [sae.slug for sae in self.known]
-        return [sae for sae in self.known if sae.slug in ticked][:MOST_SAES]
+        return [sae for sae in self.known if sae.slug in ticked][: self.most]
 
 
 def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
@@ -82,6 +83,7 @@ def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
 class TextForm(ScopeForm):
     """A text or two, the tokens that were chosen, and how to rank what fires on them."""
 
+    most = MOST_SAES
     text = _text("Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"})
     text2 = _text("Second text", "What to tell it apart from")
     by = forms.ChoiceField(required=False, label="Rank by", choices=ONE)

@@ -229,6 +229,21 @@ def test_a_model_is_chosen_and_its_saes_are_all_read_until_some_are_ticked(clien
     ]
 
 
+def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(client, planted, worker):
+    for number in range(13):
+        sae = builders.sae(planted.model, f"m{number:02}")
+        contexts = builders.sequences()
+        builders.dashboards(sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+    html = get(client, text=TEXT)
+    assert len(worker[0]["saes"]) == 12
+    assert "The first 12 of 14 SAEs" in html
+    html = get(client, text=TEXT, sae=[f"m{number:02}" for number in range(13)])
+    assert "13 SAEs are ticked; at most 12 are read at once." in html
+    html = get(client, token=" day")
+    assert "All 14 SAEs" in html
+    assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote it")])) == 14
+
+
 def test_more_features_cost_no_more_queries(client, worker, django_assert_num_queries):
     builders.planted(slug="a")
     builders.planted(width=40, slug="b")

@@ -47,7 +47,7 @@ def harvest(
             for point in points:
                 stack.enter_context(reading(point, keep(point.name)))
             try:
-                language.model(input_ids=batch.to(language.device), use_cache=False)
+                language.model(input_ids=batch.to(language.device, non_blocking=True), use_cache=False)
             except _Complete:
                 pass
         yield dict(found)

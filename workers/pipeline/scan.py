@@ -90,6 +90,8 @@ def scan(
                 return
             seen = max(seen, place + 1)
             if place >= done.batches and shard.has(place):
+                if language.device.type == "cuda":
+                    batch = batch.pinned()
                 waiting.append((place, batch))
                 yield batch.token_ids
 

@@ -76,7 +76,12 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
-        return Batch(self.sequences, self.token_ids.to(device), self.real.to(device), self.counted.to(device))
+        moved = (part.to(device, non_blocking=True) for part in (self.token_ids, self.real, self.counted))
+        return Batch(self.sequences, *moved)
+
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU copies from while it computes."""
+        return Batch(self.sequences, *(part.pin_memory() for part in (self.token_ids, self.real, self.counted)))
 
 
 class Stored(NamedTuple):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from celery import current_app
 from django.db import connection, transaction
 from django.utils import timezone
@@ -21,6 +22,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 
 from features import names
 from features.models import Answer
+from features.selectors.workers import workers
 
 TASK = "workers.answer"
 QUEUE = "inference"
@@ -52,6 +54,7 @@ def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, An
         Answer.objects.filter(key=key).update(answered=None, error=None, asked=timezone.now() - 2 * LOST_AFTER)
         row.answered = None
     if row.answered is None:
+        _somebody_listens()
         stale = Answer.objects.filter(key=key, answered=None, asked__lt=timezone.now() - LOST_AFTER)
         if new or stale.update(asked=timezone.now()):
             _send(key)
@@ -108,9 +111,18 @@ def _wait(key: str, patience: float) -> Answer:
 
 def _next_notice(key: str, seconds: float) -> None:
     """Return at a notice of this key, or after so many seconds."""
-    for notice in connection.connection.notifies(timeout=seconds):
-        if notice.payload == key:
-            return
+    try:
+        for notice in connection.connection.notifies(timeout=seconds):
+            if notice.payload == key:
+                return
+    except psycopg.OperationalError:
+        raise NoAnswer("The database restarted meanwhile. Ask again.") from None
+
+
+def _somebody_listens() -> None:
+    """Raise `NoAnswer` at once where waiting is in vain."""
+    if not any(QUEUE in view.worker.queues for view in workers() if view.listening):
+        raise NoAnswer("No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/.")
 
 
 def _send(key: str) -> None:

@@ -146,7 +146,6 @@ def run(job_id: int) -> None:
     folder = _own_folder(job)
     reaper.busy.set()
     try:
-        folder.mkdir(parents=True)
         with Heart(job) as heart, contextlib.suppress(jobs.LostJob):
             _run_to_an_end(Work(job, heart, folder), heart)
     finally:
@@ -169,6 +168,7 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
 
     job = work.job
     try:
+        work.folder.mkdir(parents=True)
         Job.objects.filter(pk=job.pk).update(environment=environment())
         RUNNERS[job.kind](work)
         return

@@ -11,6 +11,8 @@ from features.models import Job, Sae
 from features.several import Several
 
 MOST_SHARDS = 64
+MOST_TOGETHER = 4
+"""SAEs that one job reads at once: what is kept of each is in memory beside the others (docs/running.md says how much)."""
 
 
 class SaePaths(Several):
@@ -56,6 +58,8 @@ class ComputeDashboards(OnSae):
     def clean_sae(self) -> str:
         """All must exist, be read alike, and be in no other job that makes dashboards: two would mix their ranges."""
         paths = str(self.cleaned_data["sae"]).split()
+        if len(paths) > MOST_TOGETHER:
+            raise forms.ValidationError(f"These are {len(paths)} SAEs; one job takes at most {MOST_TOGETHER}.")
         found = [self.find_sae(path) for path in paths]
         models = {path.partition("/")[0]: path for path in paths}
         if len(models) > 1:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from features import jobs, sweeps
 from features.kinds import KINDS, InvalidParams, check
+from features.kinds.dashboards import MOST_TOGETHER
 from features.kinds.placing import as_placed, placed
 from features.models import Job
 
@@ -44,9 +45,11 @@ def start(
     if params.get("then"):
         saes = [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
         follow = partial(start, by=by, promised={*promised, *saes}, placing=placing)
-        shown = follow("compute_dashboards", {"sae": " ".join(saes), "corpus": params["corpus"]}, after=job)
-        for sae in saes:
-            follow("evaluate_sae", {"sae": sae, "corpus": params["corpus"]}, after=shown)
+        for first in range(0, len(saes), MOST_TOGETHER):
+            together = saes[first : first + MOST_TOGETHER]
+            shown = follow("compute_dashboards", {"sae": " ".join(together), "corpus": params["corpus"]}, after=job)
+            for sae in together:
+                follow("evaluate_sae", {"sae": sae, "corpus": params["corpus"]}, after=shown)
     return job
 
 

@@ -8,10 +8,17 @@ from django.db import connection
 from django.utils import timezone
 
 from features import answers
-from features.models import Answer
+from features.models import Answer, Worker
+from features.records import WorkerState
+from features.services import workers as telling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QUESTION = {"kind": "read_feature", "text": "a", "index": 3}
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
 
 
 @pytest.fixture
@@ -118,3 +125,9 @@ def test_the_table_costs_no_log():
     with connection.cursor() as cursor:
         cursor.execute("SELECT relpersistence FROM pg_class WHERE relname = 'features_answer'")
         assert cursor.fetchone() == ("u",)
+
+
+def test_where_nobody_listens_nobody_waits():
+    Worker.objects.all().delete()
+    with pytest.raises(answers.NoAnswer, match="No worker of the queue"):
+        answers.ask(QUESTION)

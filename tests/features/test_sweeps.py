@@ -101,6 +101,16 @@ def test_more_than_sixteen_are_refused_with_the_count(planted):
 
 
 @pytest.mark.django_db
+def test_a_wide_sweep_is_shown_by_several_jobs_of_four_saes_each_as_all_are_in_memory_at_once(planted):
+    start("train_sae", TRAIN | {"hook": HOOKS[0], "k": "1,2,3,4,5", "architecture": "topk", "then": True})
+    shown = Job.objects.filter(kind="compute_dashboards").order_by("id")
+    assert [len(job.params["sae"].split()) for job in shown] == [4, 1]
+    assert Job.objects.filter(kind="evaluate_sae").count() == 5
+    with pytest.raises(InvalidParams, match="at most 4"):
+        start("compute_dashboards", {"sae": " ".join(f"tiny/s{n}" for n in range(5)), "corpus": "tiny-stories"})
+
+
+@pytest.mark.django_db
 def test_names_of_a_sweep_are_as_taken_as_any_other(planted):
     start("train_sae", TRAIN | {"k": "8,16"})
     for changes in ({"slug": "s-k8"}, {"k": "16,32"}):

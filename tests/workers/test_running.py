@@ -222,3 +222,11 @@ def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypa
 
     log = [e.data.get("text", "") for e in run(work).events.all()]
     assert any(text.startswith("No sign of life") for text in log)
+
+
+def test_a_folder_that_cannot_be_made_fails_the_job_in_words(run, settings):
+    settings.VAR.mkdir(parents=True)
+    (settings.VAR / "work").write_text("in the way")
+    job = run(lambda work: pytest.fail("it ran"))
+    assert job.state == "failed"
+    assert "Error" in job.error

@@ -5,7 +5,8 @@
 The peer is installed once, from the package index, into an environment of its own in FEATURESCOPE_VAR (or `.bench/`): it
 needs older packages than ours. Where it cannot be installed or does not run, this says so and gives no ratio. Both clocks run
 from a loaded model to the dashboards of every feature in memory; the peer may keep the model's activations on disk (its
-`cache_dir`), so that it runs the model once, and takes its own sizes of batches (128 features) and of examples (11 tokens).
+`cache_dir`), so that it runs the model once, and takes its own size of batches
+(128 features). It shows whole contexts, as we do: with its default, 11 tokens, it leaves out peaks near their ends.
 
 Compared, for every feature: firings (ours count tokens, its density is their share of all positions); top activations, of
 which the peer takes several in one context, so the best of each context counts, as rounded by it to 4 digits; top and bottom

@@ -20,6 +20,7 @@ from features.records import SequenceRecord
 from workers.pipeline.firings import firings
 from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
+from workers.pipeline.memory import give_back
 from workers.pipeline.saes import centred
 from workers.pipeline.tally import Batch, DashboardSettings, Tally
 
@@ -56,6 +57,10 @@ class Scan(NamedTuple):
     def tokens(self) -> int:
         """How many tokens this shard counted."""
         return self.tallies[0].tokens
+
+
+GIVE_BACK_EVERY = 32
+"""Batches between two times that freed memory is given back: often enough that it stays flat, too seldom to cost time."""
 
 
 def begin(targets: Sequence[Target], settings: DashboardSettings) -> Scan:
@@ -101,6 +106,8 @@ def scan(
             for target, tally in zip(targets, done.tallies, strict=True):
                 _add(language, target, tally, activations[target.hook], batch)
             yield Scan(done.tallies, place + 1)
+            if place % GIVE_BACK_EVERY == 0:
+                give_back()
     if not should_stop():
         yield Scan(done.tallies, seen, complete=True)
 

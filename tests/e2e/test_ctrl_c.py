@@ -13,7 +13,7 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(tiny_m
         assert "Finished" in running.manage("add_corpus", "tales", str(tiny_corpus), "--wait")
         said = running.manage(
             "train_sae", "tiny/stopped", "--corpus", "tales", "--hook", "blocks.0.hook_resid_post", "--width", "128",
-            "--k", "4", "--context-size", "64", "--tokens", "600000", "--no-then",
+            "--k", "4", "--context-size", "64", "--tokens", "250000", "--no-then",
         )  # fmt: skip
         pk = int(re.search(r"Job (\d+)", said)[1])
         wait_for(lambda: running.job(pk)["done"] > 0, 90, "progress")
@@ -23,7 +23,7 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(tiny_m
         running.start()
         job = running.job(pk)
         assert job["attempts"] <= 1, "a Ctrl-C is no death of a worker"
-        wait_for(lambda: running.job(pk)["state"] == "finished", 120, "the end of the job")
+        wait_for(lambda: running.job(pk)["state"] == "finished", 240, "the end of the job")
         notes = running.rows(
             "SELECT data->>'note' AS note, data->>'text' AS text FROM features_jobevent WHERE job_id = %s ORDER BY id",
             pk,

@@ -34,7 +34,9 @@ def main(folder: Path, threads: int) -> None:
         device="cpu",
         cache_dir=folder / "activations",
     )
-    config.feature_centric_layout.seq_cfg.buffer = None  # whole contexts, as ours: else it leaves out peaks near their ends
+    config.feature_centric_layout.seq_cfg.buffer = (
+        None  # whole contexts, as ours: else it leaves out peaks near their ends
+    )
     start = time.perf_counter(), time.process_time()
     made = SaeVisRunner(config).run(encoder=sae, model=model, tokens=tokens)
     taken = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}

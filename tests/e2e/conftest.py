@@ -126,7 +126,10 @@ def shown(instance):
     )  # fmt: skip
     assert "Job" in said, said
     wait_for(
-        lambda: instance.rows("SELECT 1 FROM features_job WHERE kind = 'evaluate_sae' AND state = 'finished'"),
+        lambda: instance.rows(
+            "SELECT 1 FROM features_job WHERE kind = 'evaluate_sae' AND state = 'finished' AND params->>'sae' = %s",
+            "tiny/shown",
+        ),
         240,
         "dashboards and evaluation",
     )

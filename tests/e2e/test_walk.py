@@ -71,7 +71,7 @@ def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(admin
 
 def test_from_home_to_a_feature_and_on_by_keyboard(page: Page, shown):
     page.goto("/")
-    page.locator("main").get_by_role("link", name=re.compile("shown")).first.click()
+    page.locator(f'main a[href="{shown}"]').first.click()
     page.wait_for_url(re.compile("/tiny/shown/$"))
     page.get_by_role("table").get_by_role("link").first.click()
     page.wait_for_url(re.compile(r"/tiny/shown/\d+/"))

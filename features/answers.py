@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 
 from features import names
 from features.models import Answer
-from features.selectors.workers import workers
+from features.selectors.workers import listens
 
 TASK = "workers.answer"
 QUEUE = "inference"
@@ -121,7 +121,7 @@ def _next_notice(key: str, seconds: float) -> None:
 
 def _somebody_listens() -> None:
     """Raise `NoAnswer` at once where waiting is in vain."""
-    if not any(QUEUE in view.worker.queues for view in workers() if view.listening):
+    if not listens(QUEUE):
         raise NoAnswer("No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/.")
 
 

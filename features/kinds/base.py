@@ -81,6 +81,13 @@ class JobForm(forms.Form):
         making = Job.objects.filter(kind__in=MAKES_SAES, params__model=model).exclude(state__in=Job.FINAL)
         return any(slug in sweeps.members(job.params) for job in making)
 
+    def refuse_taken(self, model: str, slug: str) -> bool:
+        """Say beside `slug` where `sae_taken`; whether it is."""
+        taken = self.sae_taken(model, slug)
+        if taken:
+            self.add_error("slug", f"{model} has an SAE “{slug}” already, or a job is making it; choose another slug.")
+        return taken
+
     def being_made(self, kind: str = "", **params: str) -> bool:
         """Whether a job of that kind (this one) with such params is under way: what it will make is as good as there."""
         wanted = {f"params__{name}": value for name, value in params.items()}

@@ -114,10 +114,8 @@ class AddSae(JobForm):
             self.add_error("model", error)
             return
         slug, hook = cleaned.get("slug"), cleaned.get("hook")
-        if slug and self.sae_taken(cleaned["model"], slug):
-            self.add_error(
-                "slug", f"{cleaned['model']} has an SAE “{slug}” already, or a job is making it; choose another slug."
-            )
+        if slug:
+            self.refuse_taken(cleaned["model"], slug)
         if model and hook and not _has(model, hook):
             self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
 

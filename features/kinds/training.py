@@ -152,12 +152,8 @@ class TrainSae(JobForm):
                 f"{sweeps.MOST}. Give fewer values, or start several sweeps.",
             )
             return
-        for slug in sweep:
-            if self.sae_taken(model, slug):
-                self.add_error(
-                    "slug", f"{model} has an SAE “{slug}” already, or a job is making it; choose another slug."
-                )
-                return
+        if any(self.refuse_taken(model, slug) for slug in sweep):  # one sentence is enough: the first
+            return
         try:
             is_slug(max(sweep, key=len))
         except forms.ValidationError:

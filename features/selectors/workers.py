@@ -46,6 +46,12 @@ class QueueView(NamedTuple):
         return self.queued > 0 and not self.workers
 
 
+def listens(queue: str) -> bool:
+    """Whether a living worker takes what comes to that queue."""
+    heard = Worker.objects.filter(left=None, seen__gte=timezone.now() - SILENT_AFTER)
+    return heard.filter(queues__contains=[queue]).exists()
+
+
 def workers() -> list[WorkerView]:
     """Every worker heard of in the last day, the living first; two queries."""
     running = {job.worker: job for job in Job.objects.filter(state=Job.State.RUNNING)}

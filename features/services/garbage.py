@@ -58,7 +58,8 @@ def _of_finished_jobs() -> list[artifacts.Folder]:
     """Folders of jobs that are over and keep no checkpoint, or are no more."""
     found = {int(name): folder for folder in artifacts.folders("jobs", 1) if (name := folder.name[5:]).isdecimal()}
     needed = Job.objects.filter(pk__in=found).exclude(state__in=Job.FINAL, checkpoint="")
-    return [folder for pk, folder in found.items() if pk not in set(needed.values_list("pk", flat=True))]
+    kept = set(needed.values_list("pk", flat=True))
+    return [folder for pk, folder in found.items() if pk not in kept]
 
 
 def _older(folders: Iterable[artifacts.Folder], limit: datetime) -> list[artifacts.Folder]:

@@ -3,6 +3,7 @@
 Positions count tokens from 0 inside a sequence; activations are in the units of the SAE after folding (see docs/numbers.md).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -72,12 +73,24 @@ class ModelRecord(NamedTuple):
     tokens: list[TokenRecord]
 
 
+class Piece(NamedTuple):
+    """From the position `at` of a context on: the tokens of `document`, from its `token`-th on, until they or it end."""
+
+    at: int
+    document: str
+    token: int
+
+
 class SequenceRecord(NamedTuple):
-    """Token ids of one context; `position` is its place in the corpus as packed, `document` names where it starts."""
+    """Token ids of one context; `position` is its place in the corpus as packed, `document` names where it starts.
+
+    `pieces` say what its tokens are of; nothing of BOS and separators. They are not stored.
+    """
 
     position: int
     document: str
     token_ids: list[int]
+    pieces: Sequence[Piece] = ()
 
 
 class ExampleRecord(NamedTuple):
@@ -213,3 +226,31 @@ class Evaluation(NamedTuple):
     tokens: int
     values: dict[str, float]
     density_histogram: list[int]
+
+
+class ScoreRecord(NamedTuple):
+    """How well a label tells, on held-out examples, where its feature fires; `kind` is one of LabelScore.Kind.
+
+    `value` is the kind's own number with its 95% interval [low, high] from `n` examples; chance is 0.5 for
+    `balanced_accuracy` and `auroc`, None where the kind has no such number.
+    """
+
+    kind: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    balanced_accuracy: float | None = None
+    auroc: float | None = None
+    details: dict[str, object] = {}
+    scorer: str = ""
+    negatives: str = ""
+
+
+class LabelRecord(NamedTuple):
+    """What a method says that the feature at `index` means; `provenance` tells how it came to it."""
+
+    index: int  # type: ignore[assignment]  # as above
+    text: str
+    provenance: dict[str, object]
+    scores: list[ScoreRecord]

@@ -4,20 +4,29 @@ from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.feature import Example, Feature, Peak
 from features.models.job import Job, JobEvent
+from features.models.label import Label, LabelRevision, LabelScore, Vote
+from features.models.talk import Comment, Flag, Moderation
 from features.models.worker import Worker
 
 __all__ = [
     "Answer",
+    "Comment",
     "Corpus",
     "Dashboard",
     "Example",
     "Feature",
+    "Flag",
     "Job",
     "JobEvent",
+    "Label",
+    "LabelRevision",
+    "LabelScore",
     "LanguageModel",
+    "Moderation",
     "Peak",
     "Sae",
     "Sequence",
     "Token",
+    "Vote",
     "Worker",
 ]

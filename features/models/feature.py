@@ -59,6 +59,14 @@ class Feature(models.Model):
     )
     map_y = RealField(null=True)  # type: ignore[misc]  # as above
     cluster = models.IntegerField(null=True, help_text="Its group on the map, 0 the largest; null where it is in none.")
+    label = models.ForeignKey(
+        "Label",
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="The consensus; see features.services.consensus.",
+    )
+    disputed = models.BooleanField(db_default=False, default=False, help_text="People disagree on what it means.")
     updated = models.DateTimeField(db_default=Now())
 
     objects = FeatureQuerySet.as_manager()

@@ -1,0 +1,155 @@
+"""Writing labels: what people propose, edit and vote, and what methods find."""
+
+import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Lower, Now
+
+from features.models import Feature, Job, Label, LabelRevision, LabelScore, Sae, Vote
+from features.models.label import LONGEST
+from features.records import LabelRecord, ScoreRecord
+from features.services.consensus import settle
+
+AT_ONCE = 5000
+"""Labels of a method written in one statement."""
+
+
+class Refused(ValueError):
+    """Something that cannot be done: `field` names what is at fault, the message says what to do instead."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field, self.message = field, message
+
+
+class Changed(Refused):
+    """The words were changed since they were shown: `label` is as it is now, and nothing was written."""
+
+    def __init__(self, label: Label) -> None:
+        super().__init__("text", f"It says “{label.text}” by now; somebody edited it while you did.")
+        self.label = label
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty or too long."""
+    composed = unicodedata.normalize("NFC", text)
+    seen = "".join(" " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] != "C")
+    words = " ".join(seen.split())
+    if not words:
+        raise Refused("text", "Write at least one word.")
+    if len(words) > longest:
+        raise Refused("text", f"At most {longest:,} characters; this has {len(words):,}.")
+    return words
+
+
+@transaction.atomic
+def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
+    """A person's label. Words that are there already, by whoever, become a vote for that label instead."""
+    words = clean(text)
+    Feature.objects.select_for_update(no_key=True).get(pk=feature.pk)  # two who say the same at once: the second votes
+    same = Label.objects.shown().annotate(lower=Lower("text")).filter(feature=feature, lower=words.lower()).first()
+    if same is not None:
+        if same.author_id != by.pk:
+            vote(same, 1, by=by, weight=weight)
+        return same
+    label = Label.objects.create(
+        feature=feature, sae_id=feature.sae_id, text=words, method=Label.PERSON, author=by, weight=weight
+    )
+    LabelRevision.objects.create(label=label, version=1, text=words, by=by)
+    settle([feature.pk])
+    return label
+
+
+@transaction.atomic
+def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Label:
+    """Other words for a label, of which the editor saw version `seen`; the old ones stay in its history.
+
+    Votes and scores stay with the words they were given to. `Changed` where somebody was faster; `Refused` where the
+    words are those of another label of the feature.
+    """
+    words = clean(text)
+    Feature.objects.select_for_update(no_key=True).get(pk=label.feature_id)
+    now = Label.objects.get(pk=label.pk)
+    if now.version != seen:
+        raise Changed(now)
+    if words == now.text:
+        return now
+    others = Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
+    if others.annotate(lower=Lower("text")).filter(lower=words.lower()).exists():
+        raise Refused("text", "Another label of this feature says that already; vote for it instead.")
+    LabelRevision.objects.get_or_create(label=now, version=now.version, defaults={"text": now.text, "at": now.created})
+    now.text, now.version = words, now.version + 1
+    Label.objects.filter(pk=now.pk).update(text=words, version=now.version, updated=Now())
+    LabelRevision.objects.create(label=now, version=now.version, text=words, by=by, note=note)
+    settle([now.feature_id])
+    now.refresh_from_db()
+    return now
+
+
+@transaction.atomic
+def vote(label: Label, value: int, *, by: Any, weight: int) -> None:
+    """For (1) or against (-1) the words as they are now; 0 takes the vote back. A second vote replaces the first."""
+    if label.author_id == by.pk:
+        raise Refused("value", "It is your own label: you stand for it already.")
+    Feature.objects.select_for_update(no_key=True).get(pk=label.feature_id)
+    now = Label.objects.get(pk=label.pk)
+    if now.state != Label.State.SHOWN:
+        raise Refused("value", f"This label is {now.get_state_display()}; it takes no votes.")
+    if value:
+        chosen = {"value": value, "version": now.version, "weight": weight, "at": Now()}
+        Vote.objects.update_or_create(label=now, user=by, defaults=chosen)
+    else:
+        Vote.objects.filter(label=now, user=by).delete()
+    settle([now.feature_id])
+
+
+@transaction.atomic
+def write_found(sae: Sae, method: str, records: Iterable[LabelRecord], job: Job | None) -> int:
+    """Replace what `method` said of the features of an SAE; how many labels it says now.
+
+    What people touched (an edit, a vote, a comment, a flag) stays as it is. Nobody sees a half of it: one transaction.
+    """
+    mine = Label.objects.filter(sae=sae, method=method)
+    untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None)
+    features = dict(Feature.objects.filter(sae=sae).values_list("index", "pk"))
+    changed = set(mine.values_list("feature_id", flat=True))
+    untouched.delete()
+    kept = {(label.feature_id, label.text.lower()): label for label in mine}
+    said = 0
+    stream = iter(records)
+    while some := list(islice(stream, AT_ONCE)):
+        found = [(features[record.index], record) for record in some if record.index in features]
+        new = {
+            feature: Label(
+                feature_id=feature,
+                sae=sae,
+                text=clean(r.text[:LONGEST]),
+                method=method,
+                job=job,
+                provenance=r.provenance,
+            )
+            for feature, r in found
+        }
+        rows = {feature: kept.get((feature, label.text.lower()), label) for feature, label in new.items()}
+        Label.objects.bulk_create(label for label in rows.values() if label.pk is None)
+        _write_scores(((rows[feature], score) for feature, r in found for score in r.scores), job)
+        changed.update(rows)
+        said += len(rows)
+    settle(changed)
+    return said
+
+
+def _write_scores(scores: Iterable[tuple[Label, ScoreRecord]], job: Job | None) -> None:
+    """Scores of the words that the labels have now; one of the same kind, scorer and negatives is replaced."""
+    unique = ["label", "version", "kind", "scorer", "negatives"]
+    values = [*(name for name in ScoreRecord._fields if name not in unique), "job"]
+    LabelScore.objects.bulk_create(
+        (LabelScore(label=label, version=label.version, job=job, **score._asdict()) for label, score in scores),
+        update_conflicts=True,
+        unique_fields=unique,
+        update_fields=values,
+        batch_size=AT_ONCE,
+    )

@@ -10,6 +10,7 @@ from features.selectors import registry
 
 COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
+BREAKS = [("on", "On"), ("off", "Off")]
 ALIVE = [("", "alive"), ("all", "all"), ("dead", "dead")]
 ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
 
@@ -90,13 +91,30 @@ class TestForm(forms.Form):
 
 
 class ExamplesForm(forms.Form):
-    """How wide to show examples."""
+    """How wide to show examples, and whether lines break where their text does."""
 
     width = forms.ChoiceField(choices=WIDTHS, required=False)
+    breaks = forms.ChoiceField(choices=BREAKS, required=False, label="Line breaks")
 
-    def chosen(self) -> str:
-        """The width; an unknown one is a snippet, and the page shows the form's message."""
-        return (self.cleaned_data["width"] if self.is_valid() else "") or "snippet"
+    def chosen(self) -> tuple[str, bool]:
+        """Width and breaks; an unknown width is a snippet, and the page shows the form's message.
+
+        Until somebody asks otherwise, lines break in full contexts only; stacked lines never do.
+        """
+        self.full_clean()
+        width = self.cleaned_data.get("width") or "snippet"
+        breaks = self.cleaned_data.get("breaks") or ("on" if width == "full" else "off")
+        return width, breaks == "on" and width != "stacked"
+
+
+class EmbedForm(ExamplesForm):
+    """The same of an embedded heatmap, and how many of the top examples it holds."""
+
+    examples = forms.IntegerField(required=False, min_value=1, max_value=20)
+
+    def chosen_examples(self) -> int:
+        """How many; a wrong number is five."""
+        return self.cleaned_data.get("examples") or 5
 
 
 class RegistryForm(forms.Form):

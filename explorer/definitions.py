@@ -52,6 +52,10 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 + count).",
             "count",
         ),
+        "text_maximum": Definition(
+            "Maximum on this text",
+            "The feature's largest activation on the text that was typed, marked in the histogram; special tokens have none.",
+        ),
         "band": Definition(
             "Band",
             "Top examples are the contexts with the highest peaks, one per context and text. The range from 0 to the maximum is"

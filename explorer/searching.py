@@ -80,27 +80,18 @@ def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
     return forms.CharField(required=False, strip=False, max_length=MOST_CHARACTERS, label=label, widget=widget)
 
 
-class TextForm(ScopeForm):
-    """A text or two, the tokens that were chosen, and how to rank what fires on them."""
+class RankingForm(forms.Form):
+    """The tokens that were chosen, and how to rank what fires on them."""
 
-    most = MOST_SAES
-    text = _text("Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"})
-    text2 = _text("Second text", "What to tell it apart from")
     by = forms.ChoiceField(required=False, label="Rank by", choices=ONE)
     scale = forms.ChoiceField(required=False, label="Measured as", choices=SCALES)
     density_max = ShareField(required=False, label="Density", widget=forms.Select)
     tokens = PositionsField(required=False)
     feature = forms.CharField(required=False, max_length=100)
 
-    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
-        data = data.copy()
-        self.two = "text2" in data
-        data["density_max"] = data.get("density_max") or DENSITY
-        if self.two and data.get("by") != "max":
-            data["by"] = "difference"
-        super().__init__(data, known)
-        self.fields["by"].widget.choices = TWO if self.two else ONE
-        asked = data["density_max"]
+    def offer_densities(self) -> None:
+        """Limits to choose from, with the one that was asked for."""
+        asked = self.data["density_max"]
         own = [] if asked in dict(DENSITIES) else [(asked, asked)]
         self.fields["density_max"].widget.choices = [*DENSITIES, *own]
 
@@ -115,6 +106,34 @@ class TextForm(ScopeForm):
             scaled=found.get("scale") == "own",
             shown=found.get("feature") or "",
         )
+
+
+class TextForm(RankingForm, ScopeForm):
+    """A text or two, and how to rank what fires on their tokens."""
+
+    most = MOST_SAES
+    text = _text("Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"})
+    text2 = _text("Second text", "What to tell it apart from")
+
+    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+        data = data.copy()
+        self.two = "text2" in data
+        data["density_max"] = data.get("density_max") or DENSITY
+        if self.two and data.get("by") != "max":
+            data["by"] = "difference"
+        super().__init__(data, known)
+        self.fields["by"].widget.choices = TWO if self.two else ONE
+        self.offer_densities()
+
+
+class ContextForm(RankingForm):
+    """How to rank what fires on the tokens of a context; no feature is too dense until a limit is asked for."""
+
+    def __init__(self, data: QueryDict) -> None:
+        data = data.copy()
+        data["density_max"] = data.get("density_max") or "100%"
+        super().__init__(data)
+        self.offer_densities()
 
 
 class TokenForm(ScopeForm):

@@ -23,9 +23,17 @@ class Tick(NamedTuple):
 
 
 def bars(
-    heights: Sequence[float], hints: Sequence[str], ticks: Iterable[Tick], alternative: str, kind: str = ""
+    heights: Sequence[float],
+    hints: Sequence[str],
+    ticks: Iterable[Tick],
+    alternative: str,
+    kind: str = "",
+    mark: Tick | None = None,
 ) -> SafeString:
-    """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on hover."""
+    """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on hover.
+
+    A `mark` is a line across the plot, whose text shows on hover.
+    """
     step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
     parts = []
     for i, (height, hint) in enumerate(zip(heights, hints, strict=True)):
@@ -37,6 +45,9 @@ def bars(
             f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"><title>{escape(hint)}</title></rect>'
         )
     parts += [_label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
+    if mark:
+        x = f"{min(max(mark.at, 0), 1) * (WIDTH - 2) + 1:.1f}"
+        parts.append(f'<path class="mark" d="M{x} 0V{BASE}"><title>{escape(mark.text)}</title></path>')
     return format_html(
         '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line x1="0" x2="{}" y1="{}" y2="{}"/></svg>',
         kind, WIDTH, BAR_HEIGHT, alternative, mark_safe("".join(parts)), WIDTH, BASE + 0.5, BASE + 0.5,

@@ -5,7 +5,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, comparing, features, files, pattern, registry, search
+from explorer.views import catalog, comparing, contexts, examples, features, files, pattern, registry, search
 
 
 class Name(StringConverter):
@@ -37,5 +37,8 @@ urlpatterns = [
     path("<name:model>/<name:sae>/random/", features.random, name="random_feature"),
     path("<name:model>/<name:sae>/files/", files.index, name="files"),
     path("<name:model>/<name:sae>/files/<path:name>", files.download, name="file"),
+    path("<name:model>/<name:sae>/contexts/<int:pk>/", contexts.context, name="context"),
     path("<name:model>/<name:sae>/<int:index>/", features.feature, name="feature"),
+    path("<name:model>/<name:sae>/<int:index>/try/<int:pk>/", examples.tried, name="try_example"),
+    path("<name:model>/<name:sae>/<int:index>/embed/", examples.embed, name="embed"),
 ]

@@ -3,7 +3,7 @@
 `answers.Refused` and `answers.NoAnswer` pass through everything here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from features import answers
@@ -43,7 +43,8 @@ class TextReading(NamedTuple):
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:
     """One feature of an SAE on each token of `text`; special tokens have 0."""
     sae = feature.sae
-    asked = {"kind": "read_feature", "sae": sae.slug, "index": feature.index, **_about(sae.model, [sae], text)}
+    about = _about(sae.model, [sae])
+    asked = {"kind": "read_feature", "sae": sae.slug, "index": feature.index, "text": _readable(text), **about}
     found = answers.ask(asked)
     ids, values = found["token_ids"], found["values"]
     highest = max(values)
@@ -55,9 +56,17 @@ def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -
 
 def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
     """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and SAE."""
+    return _read(saes, {"kind": "read_text", "text": _readable(text)})
+
+
+def read_context(sae: Sae, token_ids: Sequence[int]) -> TextReading:
+    """What fires on each token of a context, whose ids are read as they were stored; likewise up to 64 features."""
+    return _read([sae], {"kind": "read_context", "token_ids": list(token_ids)})[0]
+
+
+def _read(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
     model = saes[0].model
-    asked = {"kind": "read_text", "saes": [sae.slug for sae in saes], **_about(model, saes, text)}
-    found = answers.ask(asked)
+    found = answers.ask({"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)})
     vocabulary = vocabulary_of(model.pk, (i for sae in saes for i in found[sae.slug]["token_ids"]))
     return [
         TextReading(
@@ -70,13 +79,17 @@ def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
     ]
 
 
-def _about(model: LanguageModel, saes: Iterable[Sae], text: str) -> dict[str, object]:
+def _about(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
     """What every question holds: the hashes are in it so that an old answer is never taken for a new one."""
+    return {"model": model.slug, "revision": model.revision, "made": [sae.sha256 for sae in saes]}
+
+
+def _readable(text: str) -> str:
+    """The text. Raises `Refused` where no worker could read it."""
     if "\0" in text:
         raise answers.Refused("text", "This text has a NUL character, which no tokenizer was trained on. Remove it.")
     if len(text) > MOST_CHARACTERS:
         raise answers.Refused(
             "text", f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read."
         )
-    made = [sae.sha256 for sae in saes]
-    return {"model": model.slug, "revision": model.revision, "made": made, "text": text}
+    return text

@@ -11,11 +11,12 @@ from django.db import connection
 
 from features.models import Feature, Sae
 from features.ranking import Firings, Key, Ranked, by_feature, rank, tell_apart
-from features.readings import TextReading, read_text
+from features.readings import TextReading, read_context, read_text
 from features.selectors.features import snippets
 from features.tokens import Span, alpha
 
-MOST_FOUND = 50
+MOST_FOUND = 64
+"""As many as are known of one token of an SAE: where one token is chosen, every feature that fires on it is found."""
 PER_TOKEN = 5
 """Features named with each token."""
 
@@ -57,10 +58,11 @@ class Strong(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box of a text with the features that fire on it most strongly."""
+    """A box of a text with the features that fire on it most strongly, of `firing` that do."""
 
     span: Span
     strongest: list[Strong]
+    firing: int
 
 
 class TextSearch(NamedTuple):
@@ -91,6 +93,13 @@ def read(saes: Sequence[Sae], text: str) -> Text:
     tokens = [span._replace(position=span.position - head) for span in readings[0].tokens if span.position >= head]
     counted = [place for span in tokens if not span.special for place in _places(span)]
     return Text(tokens, counted, by_feature(fired))
+
+
+def read_stored(sae: Sae, token_ids: Sequence[int]) -> Text:
+    """Read a context as it is stored, special tokens and all: positions count from its first token."""
+    reading = read_context(sae, token_ids)
+    counted = [place for span in reading.tokens if not span.special for place in _places(span)]
+    return Text(reading.tokens, counted, by_feature({sae.slug: reading.fired}))
 
 
 def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
@@ -150,7 +159,9 @@ def _search(
     saes: Sequence[Sae], texts: Sequence[Text], known: Mapping[Key, Known | None], ranked: list[Ranked], wanted: Wanted
 ) -> TextSearch:
     sparse = [row for row in ranked if known[row.key]]
-    found = _found(saes, known, sparse[:MOST_FOUND])
+    first = sparse[:MOST_FOUND]
+    chosen = [row for row in sparse[MOST_FOUND:] if f"{row.key[0]}/{row.key[1]}" == wanted.shown]
+    found = _found(saes, known, first + chosen)
     shown = next((row for row in found if row.name == wanted.shown), next(iter(found), None))
     of = {sae.slug: sae for sae in saes}
     boxes = [_boxes(of, text, known, shown) for text in texts]
@@ -182,14 +193,14 @@ def _boxes(of: Mapping[str, Sae], text: Text, known: Mapping[Key, Known | None],
     for span in text.tokens:
         here = max((at[place] for place in _places(span) if place in at), default=None)
         lit = span._replace(value=here, strength=alpha(here or 0.0, full))
-        boxes.append(Box(lit, _strongest(of, [row for place in _places(span) for row in on.get(place, [])])))
+        boxes.append(_box(of, lit, [row for place in _places(span) for row in on.get(place, [])]))
     return boxes
 
 
-def _strongest(of: Mapping[str, Sae], firing: Iterable[tuple[float, Key]]) -> list[Strong]:
-    """The strongest, each once though it may fire on several tokens of the box."""
+def _box(of: Mapping[str, Sae], span: Span, firing: Iterable[tuple[float, Key]]) -> Box:
+    """With the strongest, each once though it may fire on several tokens of the box."""
     best: dict[Key, float] = {}
     for value, key in firing:
         best[key] = max(value, best.get(key, 0.0))
     first = sorted(best.items(), key=lambda row: (-row[1], row[0]))[:PER_TOKEN]
-    return [Strong(of[slug], index, value) for (slug, index), value in first]
+    return Box(span, [Strong(of[slug], index, value) for (slug, index), value in first], len(best))

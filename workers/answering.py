@@ -1,7 +1,7 @@
 """What the inference workers are asked: each kind of question, answered by a warm model."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from features.models import LanguageModel, Sae
 from workers import resident
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language
-from workers.pipeline.reading import Lens, Reader
+from workers.pipeline.reading import FiredToken, Lens, Reader
 
 log = logging.getLogger(__name__)
 Question = dict[str, Any]
@@ -44,11 +44,25 @@ def read_text(question: Question) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    found = _reader(resident.language(model)).tokens(lenses, question["text"])
+    return _listed(_reader(resident.language(model)).tokens(lenses, question["text"]))
+
+
+def read_context(question: Question) -> dict[str, Any]:
+    """The same on each token of a context, whose ids are in the question as they were stored."""
+    model = _model(question)
+    lenses = _lenses(model, question["saes"])
+    return _listed(_reader(resident.language(model)).context(lenses, question["token_ids"]))
+
+
+KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
+    "read_feature": read_feature,
+    "read_text": read_text,
+    "read_context": read_context,
+}
+
+
+def _listed(found: Mapping[str, tuple[list[int], list[FiredToken]]]) -> dict[str, Any]:
     return {name: {"token_ids": ids, "fired": [list(token) for token in fired]} for name, (ids, fired) in found.items()}
-
-
-KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {"read_feature": read_feature, "read_text": read_text}
 
 
 @lru_cache(maxsize=resident.MODELS)

@@ -16,6 +16,12 @@ register.filter("signs", visible)
 HINTED = 3
 
 
+@register.filter
+def places(box: Box) -> str:
+    """The positions of a box's tokens, as the query string names them."""
+    return ",".join(str(box.span.position + i) for i in range(len(box.span.token_ids)))
+
+
 @register.simple_tag
 def boxes(found: Iterable[Box], chosen: Collection[int] | None = None) -> SafeString:
     """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except special tokens."""
@@ -27,12 +33,11 @@ def _box(box: Box, chosen: Collection[int] | None) -> SafeString:
     hint = " · ".join(f"{row.sae.slug}/{row.index} {number(row.value)}" for row in box.strongest[:HINTED])
     if chosen is None or span.special:
         return format_html('<span title="{}">{}</span>', hint, drawn) if hint else drawn
-    places = range(span.position, span.position + len(span.token_ids))
     return format_html(
         '<label title="{}"><input type="checkbox" name="tokens" id="t{}" value="{}" aria-label="Token {}, {}"{}>{}</label>',
         hint or "No feature within the density fires here.",
         span.position,
-        ",".join(map(str, places)),
+        places(box),
         span.position,
         visible(span.text),
         mark_safe(" checked") if span.position in chosen else "",

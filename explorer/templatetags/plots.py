@@ -7,8 +7,10 @@ from django import template
 from django.utils.safestring import SafeString
 
 from explorer import svg
+from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, short_count
 from features.models import Feature
+from features.readings import FeatureReading
 
 register = template.Library()
 
@@ -17,8 +19,8 @@ LOWEST_EXPONENT = -7
 
 
 @register.simple_tag
-def activation_histogram(feature: Feature) -> SafeString:
-    """Firings by activation on a log scale of counts, cut at the feature's maximum."""
+def activation_histogram(feature: Feature, reading: FeatureReading | None = None) -> SafeString:
+    """Firings by activation on a log scale of counts, cut at the feature's maximum; that of a typed text is marked."""
     width = feature.histogram_width
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
@@ -27,7 +29,11 @@ def activation_histogram(feature: Feature) -> SafeString:
     alternative = (
         f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
     )
-    return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative)
+    mark = None
+    if reading and used:
+        said = f"{DEFINITIONS['text_maximum'].name}: {number(reading.highest)}"
+        mark, alternative = svg.Tick(reading.highest / (used * width), said), f"{alternative} {said}."
+    return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, mark=mark)
 
 
 @register.simple_tag

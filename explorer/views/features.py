@@ -20,11 +20,8 @@ from features.selectors import features as select
 def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
     """Everything about one feature."""
     form = ExamplesForm(request.GET)
-    width = form.chosen()
-    try:
-        view = select.feature(model, sae, index)
-    except (Feature.DoesNotExist, OverflowError):
-        raise _no_feature(model, sae, index) from None
+    width, breaks = form.chosen()
+    view = find_feature(model, sae, index)
     test = TestForm(request.GET)
     context = {
         "test": test,
@@ -34,9 +31,19 @@ def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         "sae": view.sae,
         "form": form,
         "width": width,
+        "breaks": breaks,
+        "address": request.build_absolute_uri(view.feature.get_absolute_url()),
         "logits": list(zip(bars(view.top_logits), bars(view.bottom_logits), strict=False)),
     }
     return page(request, "features/feature.html", context, {"examples": "examples", "test": "test"})
+
+
+def find_feature(model: str, sae: str, index: int) -> select.FeatureView:
+    """The feature, or a 404 that says what there is."""
+    try:
+        return select.feature(model, sae, index)
+    except (Feature.DoesNotExist, OverflowError):
+        raise _no_feature(model, sae, index) from None
 
 
 def tested(feature: Feature, form: TestForm) -> FeatureReading | None:

@@ -35,7 +35,7 @@ def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "known": known,
         "saes": saes,
         "wanted": wanted,
-        "chosen": _chosen(found, wanted) if found else set(),
+        "chosen": chosen_boxes(found, wanted) if found else set(),
         "found": found,
         "value": _term(form, wanted),
         "listed": found.texts[0][:MOST_LISTED] if found else [],
@@ -52,7 +52,7 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     return page(request, "search/token.html", context, {"found": "found"})
 
 
-def _chosen(found: TextSearch, wanted: Wanted) -> set[int]:
+def chosen_boxes(found: TextSearch, wanted: Wanted) -> set[int]:
     """Positions of the boxes that hold a chosen token."""
     chosen = set(wanted.chosen)
     spans = [box.span for box in found.texts[0]]

@@ -42,9 +42,14 @@ class Band(NamedTuple):
 
 
 class ShownExample(NamedTuple):
-    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are every firing."""
+    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are every firing.
+
+    `sequence` is the id of its context, `name` its band and rank: 0.3 is the fourth of the top examples.
+    """
 
     id: int
+    sequence: int
+    name: str
     value: float
     peak: int
     document: str
@@ -189,6 +194,8 @@ def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) ->
     for e in examples:
         shown = ShownExample(
             id=e.pk,
+            sequence=e.sequence_id,
+            name=f"{e.band}.{e.rank}",
             value=e.values[e.positions.index(e.peak)],
             peak=e.peak,
             document=e.sequence.document,

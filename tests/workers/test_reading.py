@@ -44,6 +44,27 @@ def test_every_value_is_that_of_a_plain_forward_pass(llama, kind, bos):
         assert values == pytest.approx(codes[:, index].tolist(), rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_stored_context_is_read_as_it_is(llama, bos):
+    sae = planted.sae("topk")
+    end = llama.tokenizer.eos_token_id
+    ids = [end, *llama.tokenizer("cat saw", add_special_tokens=False)["input_ids"], end, 70, 71]
+    found, tokens = Reader(llama).context({"a": Lens(sae, "blocks.0.hook_resid_post", bos)}, ids)["a"]
+    assert found == ids, "whatever the SAE asks for, no BOS is added"
+    codes = plain(llama, sae, ids, 0)
+    for place, token in enumerate(tokens):
+        fires = {i: v for i, v in enumerate(codes[place].tolist()) if v > 0}
+        assert dict(zip(token.features, token.values, strict=True)) == pytest.approx(fires, rel=1e-5, abs=1e-5)
+    assert tokens[0].features == tokens[-3].features == []
+
+
+@pytest.mark.parametrize("ids", [[], [5] * 65])
+def test_a_context_that_does_not_fit_is_refused(llama, ids):
+    with pytest.raises(BadInput, match="reads 1 to 64") as refused:
+        Reader(llama).context({"a": Lens(planted.sae("topk"), "blocks.0.hook_resid_post", True)}, ids)
+    assert refused.value.field == "context"
+
+
 def test_a_wide_sae_in_tiles_gives_the_same(llama, monkeypatch):
     sae = planted.sae("standard")
     lens = {"a": Lens(sae, "blocks.0.hook_resid_post", True)}

@@ -73,13 +73,22 @@ class Reader:
 
     def tokens(self, lenses: Mapping[str, Lens], text: str) -> dict[str, tuple[list[int], list[FiredToken]]]:
         """By the name of each SAE, the ids that it reads, and what fires on each of them."""
-        found = {}
-        for name, lens in lenses.items():
-            ids = self.token_ids(text, lens.prepend_bos)
-            hooks = [other.hook for other in lenses.values() if other.prepend_bos == lens.prepend_bos]
-            parts = ((first, self._encode(part, lens, ids, hooks)) for first, part in tiled(lens.sae))
-            found[name] = (ids, _strongest(parts))
-        return found
+        return {
+            name: (ids := self.token_ids(text, lens.prepend_bos), self._fired(lens, ids, lenses.values()))
+            for name, lens in lenses.items()
+        }
+
+    def context(self, lenses: Mapping[str, Lens], ids: list[int]) -> dict[str, tuple[list[int], list[FiredToken]]]:
+        """The same of a stored context, whose ids are read as they are. `BadInput("context")` where they are too many."""
+        if not 0 < len(ids) <= self.language.context_size:
+            most = self.language.context_size
+            raise BadInput("context", f"This context has {len(ids):,} tokens; the model reads 1 to {most:,} at once.")
+        return {name: (ids, self._fired(lens, ids, lenses.values())) for name, lens in lenses.items()}
+
+    def _fired(self, lens: Lens, ids: list[int], lenses: Iterable[Lens]) -> list[FiredToken]:
+        """What fires on each of the ids; the model's one pass serves all `lenses` that want the same beginning."""
+        hooks = [other.hook for other in lenses if other.prepend_bos == lens.prepend_bos]
+        return _strongest((first, self._encode(part, lens, ids, hooks)) for first, part in tiled(lens.sae))
 
     @torch.no_grad()
     def _encode(self, part: SAE[Any], lens: Lens, ids: list[int], hooks: list[str]) -> Float[Tensor, "pos features"]:

@@ -1,6 +1,7 @@
 """The life of a job: every change of state is a compare-and-set on its row, so no two workers can both win.
 
-waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its worker died.
+waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its worker died or failed for a
+while; what waits may fail or be cancelled, what is queued be cancelled. A trigger of the table refuses any other change.
 A job with parts waits until all of them have finished; where one does not, the job fails and the others are cancelled.
 A Celery message carries only the id; one that is delivered twice, or late, finds nothing to claim.
 """

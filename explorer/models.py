@@ -15,7 +15,17 @@ USED_EVERY = timedelta(minutes=1)
 
 
 class User(AbstractUser):
-    """A person with a name and a password; staff start jobs and see the admin pages."""
+    """A person with a name and a password. Curators look after labels; staff start jobs too and see the admin pages.
+
+    `explorer.roles` changes roles and suspends, as labels have to be counted anew.
+    """
+
+    curator = models.BooleanField(
+        db_default=False, default=False, help_text="Edits, merges and hides labels, and suspends members."
+    )
+    suspended = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since when this person may not write, and weighs nothing."
+    )
 
 
 class ApiKey(models.Model):

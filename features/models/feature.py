@@ -80,6 +80,12 @@ class Feature(models.Model):
         indexes = [
             models.Index(fields=["sae", "density", "index"], name="feature_by_density"),
             models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
+            models.Index(
+                fields=["sae", "-density", "id"],
+                condition=models.Q(label=None, fires__gt=0),
+                name="feature_needs_a_label",
+            ),
+            models.Index(fields=["sae", "-density", "id"], condition=models.Q(disputed=True), name="feature_disputed"),
             GinIndex(fields=["top_logit_ids"], name="feature_by_promoted"),
         ]
 

@@ -14,6 +14,10 @@ LONGEST = 500
 """Characters of a label: a claim, not an essay."""
 
 
+UPLOADED = "upload:"
+"""What the method of an uploaded label begins with: what a file says that it came from is not what was run here."""
+
+
 class LabelQuerySet(models.QuerySet["Label"]):
     """Filters on labels, to be chained."""
 
@@ -44,6 +48,7 @@ class Label(models.Model):
     method = models.CharField(max_length=50, help_text="“person”, or what made it: concept, logits, an explainer …")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="labels")
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
+    upload = models.ForeignKey("LabelUpload", models.SET_NULL, null=True, related_name="labels")
     provenance = models.JSONField(
         default=dict, help_text="How the method came to it: settings, examples shown, prompt."
     )
@@ -79,6 +84,10 @@ class Label(models.Model):
     def __str__(self) -> str:
         return self.text
 
+    def get_absolute_url(self) -> str:
+        """Its page, with its history."""
+        return f"/labels/{self.pk}/"
+
     @property
     def by_person(self) -> bool:
         """Whether a person proposed it."""
@@ -96,7 +105,7 @@ class LabelRevision(models.Model):
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        ordering = ["version"]
+        ordering = ["label", "version"]
         constraints = [models.UniqueConstraint(fields=["label", "version"], name="revision_once")]
 
     def __str__(self) -> str:

@@ -8,6 +8,9 @@ from features.models.feature import Feature
 from features.models.label import Label
 
 
+LONGEST_COMMENT = 5000
+
+
 class Comment(models.Model):
     """A sentence or more in the thread of a feature; about one of its labels where `label` is set."""
 
@@ -15,8 +18,11 @@ class Comment(models.Model):
     label = models.ForeignKey(Label, models.CASCADE, null=True, related_name="comments")
     parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="replies", help_text="What it answers.")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="comments")
-    text = models.CharField(max_length=5000)
+    text = models.CharField(max_length=LONGEST_COMMENT)
     hidden = models.BooleanField(db_default=False, default=False)
+    deleted = models.BooleanField(
+        db_default=False, default=False, help_text="Its author took it back; replies keep their place below it."
+    )
     created = models.DateTimeField(db_default=Now())
     edited = models.DateTimeField(null=True)
 

@@ -1,5 +1,6 @@
 """Writing labels: what people propose, edit and vote, and what methods find."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from itertools import islice
@@ -13,6 +14,7 @@ from features.models.label import LONGEST
 from features.records import LabelRecord, ScoreRecord
 from features.services.consensus import settle
 
+LONGEST_NOTE = 300
 AT_ONCE = 5000
 """Labels of a method written in one statement."""
 
@@ -25,6 +27,13 @@ class Refused(ValueError):
         self.field, self.message = field, message
 
 
+class Gone(Refused):
+    """What it is about was deleted meanwhile."""
+
+    def __init__(self, noun: str) -> None:
+        super().__init__("", f"This {noun} is not here any more; it was deleted meanwhile.")
+
+
 class Changed(Refused):
     """The words were changed since they were shown: `label` is as it is now, and nothing was written."""
 
@@ -35,21 +44,51 @@ class Changed(Refused):
 
 def clean(text: str, longest: int = LONGEST) -> str:
     """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty or too long."""
+    return _of_length(_line(text), longest)
+
+
+def clean_lines(text: str, longest: int) -> str:
+    """The same of each line of a text, with at most one empty line between two others."""
+    lines = "\n".join(_line(line) for line in text.splitlines())
+    return _of_length(re.sub(r"\n{3,}", "\n\n", lines).strip(), longest)
+
+
+def _line(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
     seen = "".join(" " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] != "C")
-    words = " ".join(seen.split())
-    if not words:
+    return " ".join(seen.split())
+
+
+def _of_length(text: str, longest: int) -> str:
+    if not text:
         raise Refused("text", "Write at least one word.")
-    if len(words) > longest:
-        raise Refused("text", f"At most {longest:,} characters; this has {len(words):,}.")
-    return words
+    if len(text) > longest:
+        raise Refused("text", f"At most {longest:,} characters; this has {len(text):,}.")
+    return text
+
+
+def lock(feature_id: int) -> None:
+    """Be the only one who writes labels of the feature until the transaction ends. `Gone` where it is not there."""
+    if not Feature.objects.select_for_update(no_key=True).filter(pk=feature_id).values_list("pk"):
+        raise Gone("feature")
+
+
+def present(label: Label) -> Label:
+    """The label as it is now, its feature locked. `Gone` where it is not there, `Refused` where it is not shown."""
+    lock(label.feature_id)
+    now = Label.objects.filter(pk=label.pk).first()
+    if now is None:
+        raise Gone("label")
+    if now.state != Label.State.SHOWN:
+        raise Refused("", f"This label is {now.get_state_display()}; it cannot be changed or voted on.")
+    return now
 
 
 @transaction.atomic
 def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
     """A person's label. Words that are there already, by whoever, become a vote for that label instead."""
     words = clean(text)
-    Feature.objects.select_for_update(no_key=True).get(pk=feature.pk)  # two who say the same at once: the second votes
+    lock(feature.pk)  # two who say the same at once: the second votes
     same = Label.objects.shown().annotate(lower=Lower("text")).filter(feature=feature, lower=words.lower()).first()
     if same is not None:
         if same.author_id != by.pk:
@@ -70,9 +109,10 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
     Votes and scores stay with the words they were given to. `Changed` where somebody was faster; `Refused` where the
     words are those of another label of the feature.
     """
-    words = clean(text)
-    Feature.objects.select_for_update(no_key=True).get(pk=label.feature_id)
-    now = Label.objects.get(pk=label.pk)
+    words, note = clean(text), _line(note)
+    if len(note) > LONGEST_NOTE:
+        raise Refused("note", f"At most {LONGEST_NOTE} characters.")
+    now = present(label)
     if now.version != seen:
         raise Changed(now)
     if words == now.text:
@@ -92,12 +132,9 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
 @transaction.atomic
 def vote(label: Label, value: int, *, by: Any, weight: int) -> None:
     """For (1) or against (-1) the words as they are now; 0 takes the vote back. A second vote replaces the first."""
-    if label.author_id == by.pk:
+    now = present(label)
+    if now.author_id == by.pk:
         raise Refused("value", "It is your own label: you stand for it already.")
-    Feature.objects.select_for_update(no_key=True).get(pk=label.feature_id)
-    now = Label.objects.get(pk=label.pk)
-    if now.state != Label.State.SHOWN:
-        raise Refused("value", f"This label is {now.get_state_display()}; it takes no votes.")
     if value:
         chosen = {"value": value, "version": now.version, "weight": weight, "at": Now()}
         Vote.objects.update_or_create(label=now, user=by, defaults=chosen)

@@ -1,0 +1,134 @@
+"""What moderators do: hide, restore, merge, dismiss, and take or give back somebody's weight. Each leaves a row in the trail."""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from features.models import Comment, Flag, Label, Moderation, Vote
+from features.services.consensus import settle
+from features.services.labels import Gone, Refused, clean_lines, lock, present
+
+LONGEST_REASON = 500
+Target = Label | Comment
+
+
+@transaction.atomic
+def flag(target: Target, reason: str, *, by: Any) -> Flag:
+    """Report a label or comment to the curators; a second report of the same by the same person replaces the first."""
+    why = clean_lines(reason, LONGEST_REASON)
+    now = _locked(target)
+    of: dict[str, Any] = {"label": now} if isinstance(now, Label) else {"comment": now}
+    found, _ = Flag.objects.update_or_create(**of, by=by, decided=None, defaults={"reason": why})
+    return found
+
+
+@transaction.atomic
+def hide(target: Target, *, by: Any, reason: str = "") -> None:
+    """Show a label or comment no more, and decide what was reported of it. Twice changes nothing.
+
+    An author withdraws a label in the same way, so that nothing that others voted on is lost.
+    """
+    now = _locked(target)
+    own = now.author_id == by.pk
+    if isinstance(now, Label):
+        if now.state != Label.State.SHOWN:
+            return
+        Label.objects.filter(pk=now.pk).update(state=Label.State.HIDDEN, updated=Now())
+        settle([now.feature_id])
+    elif now.hidden:
+        return
+    else:
+        Comment.objects.filter(pk=now.pk).update(hidden=True)
+    note("withdraw" if own else "hide", now, by=by, reason=reason)
+    _decide(now, by)
+
+
+@transaction.atomic
+def restore(target: Target, *, by: Any, reason: str = "") -> None:
+    """Show again what was hidden or merged; votes that a merger took along go back. `Refused` where it was said anew."""
+    now = _locked(target)
+    if isinstance(now, Comment):
+        changed = Comment.objects.filter(pk=now.pk, hidden=True).update(hidden=False)
+    else:
+        changed = _show(now)
+        settle([now.feature_id])
+    if changed:
+        note("restore", now, by=by, reason=reason)
+
+
+def _show(label: Label) -> int:
+    if label.state == Label.State.SHOWN:
+        return 0
+    merger = Moderation.objects.filter(label=label, action="merge").first()
+    if label.state == Label.State.MERGED and merger is not None:
+        taken = Vote.objects.filter(label=label.merged_into_id, user__in=merger.details["votes"])
+        taken.filter(at__lte=merger.at).delete()
+    try:
+        with transaction.atomic():
+            return Label.objects.filter(pk=label.pk).update(state=Label.State.SHOWN, merged_into=None, updated=Now())
+    except IntegrityError:
+        raise Refused("", "Another label of this feature says the same by now; merge them instead.") from None
+
+
+@transaction.atomic
+def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
+    """One label in place of two that mean the same: people who stood for the first vote for the second from now on.
+
+    A vote that somebody gave the second stays as it is. Votes against are not taken along: they were of other words.
+    """
+    if label.pk == into.pk or label.feature_id != into.feature_id:
+        raise Refused("into", "Choose another label of the same feature.")
+    now, kept = present(label), present(into)
+    known = {*Vote.objects.filter(label=kept).values_list("user", flat=True), kept.author_id}
+    voters = Vote.objects.filter(label=now, version=now.version, value=1).values_list("user", "weight")
+    stand = {user: weight for user, weight in [(now.author_id, now.weight), *voters] if user and user not in known}
+    Vote.objects.bulk_create(
+        Vote(label=kept, user_id=user, value=1, version=kept.version, weight=weight, at=Now())
+        for user, weight in stand.items()
+    )
+    Label.objects.filter(pk=now.pk).update(state=Label.State.MERGED, merged_into=kept, updated=Now())
+    settle([now.feature_id])
+    note("merge", now, by=by, reason=reason, details={"into": kept.pk, "said": kept.text, "votes": [*stand]})
+    _decide(now, by)
+
+
+@transaction.atomic
+def dismiss(flag: Flag, *, by: Any, reason: str = "") -> None:
+    """Leave what was reported as it is, and close every open report of it."""
+    target = flag.label or flag.comment
+    assert target is not None  # a_flag_is_of_one_thing
+    if _decide(target, by):
+        note("dismiss", target, by=by, reason=reason, details={"reported": flag.reason})
+
+
+@transaction.atomic
+def reweigh(person: Any, weight: int) -> int:
+    """Count the labels and votes of a person with another weight; of how many features."""
+    mine, given = Label.objects.filter(author=person, method=Label.PERSON), Vote.objects.filter(user=person)
+    touched = {*mine.values_list("feature", flat=True), *given.values_list("label__feature", flat=True)}
+    mine.update(weight=weight)
+    given.update(weight=weight)
+    settle(touched)
+    return len(touched)
+
+
+def note(action: str, target: Any, *, by: Any, reason: str = "", details: dict[str, Any] | None = None) -> Moderation:
+    """A row of the trail: who did what to which label, comment or person, with the words as they were."""
+    of = {Label: "label", Comment: "comment"}.get(type(target), "user")
+    words = {} if of == "user" else {"text": target.text}
+    return Moderation.objects.create(
+        by=by, action=action, **{of: target}, reason=reason[:LONGEST_REASON], details=words | (details or {})
+    )
+
+
+def _decide(target: Target, by: Any) -> int:
+    return target.flags.filter(decided=None).update(decided=Now(), decided_by=by)
+
+
+def _locked(target: Target) -> Target:
+    lock(target.feature_id)
+    now = type(target).objects.filter(pk=target.pk).first()
+    if now is None or isinstance(now, Comment) and now.deleted:
+        raise Gone("label" if isinstance(target, Label) else "comment")
+    return now

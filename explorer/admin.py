@@ -16,11 +16,15 @@ admin.site.index_title = "Everything that is stored"
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin[User]):
     """Django's page, with the role of curator; a changed role counts at once in what the person labelled."""
 
-    fieldsets = (*UserAdmin.fieldsets, ("Labels", {"fields": ["curator"]}))  # type: ignore[misc]  # the stubs allow None
-    list_display = (*UserAdmin.list_display, "curator", "suspended")  # type: ignore[assignment]  # a tuple of names
+    list_display = ["username", "email", "is_staff", "curator", "suspended"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Django's, and the role."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return [*fieldsets, ("Labels", {"fields": ["curator"]})] if obj else fieldsets
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Save, and count anew."""

@@ -124,6 +124,40 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "count",
         ),
     },
+    "Labels": {
+        "label_score": Definition(
+            "Score",
+            "How well the label's present words tell, on held-out examples, where the feature fires, with its 95% interval and"
+            " the number of examples. Scores of different kinds measure different things and are never averaged.",
+        ),
+        "label_votes": Definition(
+            "Votes",
+            "Weights of the people for the label's present words, its author among them, less those against: a member weighs 1,"
+            " a curator or staff 3, somebody suspended 0.",
+            "count",
+        ),
+        "label_support": Definition(
+            "Support",
+            "Weights for the label less those against it, and 2 × score - 1 where it was scored better than chance. The shown"
+            " label with the most support above zero is the feature's label; of equals the one scored higher, then the older.",
+        ),
+        "label_disputed": Definition(
+            "Disputed",
+            "The feature's label has as much weight against it as for it, or people stand for another one that has at least half"
+            " its support.",
+            "count",
+        ),
+        "label_queue": Definition(
+            "Needs a label",
+            "Live features without a label that fire on 0.001% to 10% of tokens, then disputed ones; of each the densest first."
+            " Those on which you have had a say are left out.",
+            "count",
+        ),
+        "person_labels": Definition("Labels", "Labels of this person that are shown.", "count"),
+        "person_chosen": Definition("Chosen", "Features whose label is one that this person wrote.", "count"),
+        "person_votes": Definition("Votes", "Votes that this person has given on labels of others.", "count"),
+        "person_comments": Definition("Comments", "Comments of this person that are shown.", "count"),
+    },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),
         "published_l0": Definition(

@@ -35,14 +35,18 @@ class NotHere(Http404):
 
 
 def page(
-    request: HtmxRequest, template: str, context: Mapping[str, Any], fragments: Mapping[str, str] | None = None
+    request: HtmxRequest,
+    template: str,
+    context: Mapping[str, Any],
+    fragments: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     """The whole page, or for htmx only the partial that belongs to the element it will replace.
 
     `fragments` maps an element's id to the name of a `{% partialdef %}` of the template.
     """
     wanted = (fragments or {}).get(request.htmx.target or "") if request.htmx else None
-    response = render(request, f"{template}#{wanted}" if wanted else template, dict(context))
+    response = render(request, f"{template}#{wanted}" if wanted else template, dict(context), status=status)
     if fragments:
         response["Vary"] = "HX-Request, HX-Target"
     return response

@@ -5,7 +5,19 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 
 from explorer.health import healthz
-from explorer.views import catalog, comparing, contexts, examples, features, files, pattern, registry, search
+from explorer.views import (
+    catalog,
+    comparing,
+    contexts,
+    examples,
+    features,
+    files,
+    labels,
+    pattern,
+    registry,
+    search,
+    talk,
+)
 
 
 class Name(StringConverter):
@@ -26,6 +38,7 @@ urlpatterns = [
     path("api/", include("explorer.api.urls")),
     path("jobs/", include("explorer.job_urls")),
     path("accounts/", include("explorer.account_urls")),
+    path("labels/", include("explorer.label_urls")),
     path("about/", catalog.about, name="about"),
     path("registry/", registry.index, name="registry"),
     path("search/", search.search, name="search"),
@@ -39,6 +52,8 @@ urlpatterns = [
     path("<name:model>/<name:sae>/files/<path:name>", files.download, name="file"),
     path("<name:model>/<name:sae>/contexts/<int:pk>/", contexts.context, name="context"),
     path("<name:model>/<name:sae>/<int:index>/", features.feature, name="feature"),
+    path("<name:model>/<name:sae>/<int:index>/labels/", labels.propose, name="propose"),
+    path("<name:model>/<name:sae>/<int:index>/comments/", talk.comment, name="comment"),
     path("<name:model>/<name:sae>/<int:index>/try/<int:pk>/", examples.tried, name="try_example"),
     path("<name:model>/<name:sae>/<int:index>/embed/", examples.embed, name="embed"),
 ]

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from explorer.browse import ExamplesForm, TestForm
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
+from explorer.writing import Draft, said_of, waiting
 from features import answers
 from features.models import Feature
 from features.readings import FeatureReading, read_feature
@@ -19,11 +20,20 @@ from features.selectors import features as select
 @require_safe
 def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
     """Everything about one feature."""
+    return feature_page(request, model, sae, index, waiting(request))
+
+
+def feature_page(
+    request: HtmxRequest, model: str, sae: str, index: int, draft: Draft, status: int = 200
+) -> HttpResponse:
+    """The page, with what somebody wrote on it and could not be taken."""
     form = ExamplesForm(request.GET)
     width, breaks = form.chosen()
     view = find_feature(model, sae, index)
     test = TestForm(request.GET)
-    context = {
+    part = {"examples": "examples", "test": "test"}
+    context = {} if request.htmx and request.htmx.target in part else said_of(request, view.feature, draft)
+    context |= {
         "test": test,
         "reading": tested(view.feature, test),
         "view": view,
@@ -35,7 +45,7 @@ def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         "address": request.build_absolute_uri(view.feature.get_absolute_url()),
         "logits": list(zip(bars(view.top_logits), bars(view.bottom_logits), strict=False)),
     }
-    return page(request, "features/feature.html", context, {"examples": "examples", "test": "test"})
+    return page(request, "features/feature.html", context, part, status)
 
 
 def find_feature(model: str, sae: str, index: int) -> select.FeatureView:
@@ -43,7 +53,7 @@ def find_feature(model: str, sae: str, index: int) -> select.FeatureView:
     try:
         return select.feature(model, sae, index)
     except (Feature.DoesNotExist, OverflowError):
-        raise _no_feature(model, sae, index) from None
+        raise no_feature(model, sae, index) from None
 
 
 def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
@@ -75,7 +85,8 @@ def random(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     return HttpResponseRedirect(address if index is None else f"{address}{index}/")
 
 
-def _no_feature(model: str, slug: str, index: int) -> NotHere:
+def no_feature(model: str, slug: str, index: int) -> NotHere:
+    """A 404 for a feature that is not there: beyond the SAE's width, or not computed yet."""
     sae = find_sae(model, slug)
     back = Choice(str(sae), sae.get_absolute_url())
     if index >= sae.width:

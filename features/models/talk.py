@@ -7,7 +7,6 @@ from django.db.models.functions import Now
 from features.models.feature import Feature
 from features.models.label import Label
 
-
 LONGEST_COMMENT = 5000
 
 

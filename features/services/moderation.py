@@ -129,6 +129,6 @@ def _decide(target: Target, by: Any) -> int:
 def _locked(target: Target) -> Target:
     lock(target.feature_id)
     now = type(target).objects.filter(pk=target.pk).first()
-    if now is None or isinstance(now, Comment) and now.deleted:
+    if now is None or (isinstance(now, Comment) and now.deleted):
         raise Gone("label" if isinstance(target, Label) else "comment")
     return now

@@ -1,0 +1,86 @@
+"""Labels and comments as pages show them: who made them, how they were scored, and who may change them."""
+
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from explorer import access
+from explorer.definitions import DEFINITIONS
+from explorer.templatetags.numbers import number
+from explorer.writing import NOTHING, Draft
+from features.models import Comment, Label, LabelScore
+from features.models.label import UPLOADED
+
+register = template.Library()
+
+NAMES = {"concept": "concept matcher", "logits": "what it promotes"}
+
+
+@register.filter
+def maker(label: Label) -> str:
+    """Who or what made a label, as text: a person's name, or the method."""
+    if label.by_person:
+        return label.author.get_username() if label.author else "somebody who left"
+    return method_words(label.method)
+
+
+@register.filter
+def method_words(method: str) -> str:
+    """A method's name as people read it."""
+    if method == Label.PERSON:
+        return "people"
+    name = method.removeprefix(UPLOADED)
+    return NAMES.get(name, name) + (" (from a file)" if method.startswith(UPLOADED) else "")
+
+
+@register.filter
+def stands(label: Label) -> int:
+    """Weights of the people for a label less those against it."""
+    return label.weight + label.up - label.down
+
+
+@register.filter
+def for_it(label: Label) -> int:
+    """Weights of the people for it, its author among them."""
+    return label.weight + label.up
+
+
+@register.simple_tag
+def scored(score: LabelScore) -> SafeString:
+    """One score with its kind, 95% interval and n, and what else was measured on hover."""
+    interval = "" if score.low is None else f" ({number(score.low, 2)} to {number(score.high, 2)})"
+    more = {"scorer": score.scorer, "negatives": score.negatives} | _beside(score)
+    hint = " ".join([DEFINITIONS["label_score"].about, *(f"{name}: {value}." for name, value in more.items() if value)])
+    kind = score.kind if not score.negatives else f"{score.kind}, {score.negatives}"
+    return format_html(
+        '<span title="{}">{} <b>{}</b>{}, n {}</span>', hint, kind, number(score.value, 2), interval, score.n
+    )
+
+
+def _beside(score: LabelScore) -> dict[str, str]:
+    known = {"Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
+    known |= {name: score.details.get(name) for name in ("precision", "recall", "f1", "unparsed")}
+    return {name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)}
+
+
+@register.filter
+def editable_by(thing: Label | Comment, user: Any) -> bool:
+    """Whether that visitor may change it."""
+    if isinstance(thing, Comment):
+        return access.may_edit_comment(user, thing)
+    return access.may_edit_label(user, thing)
+
+
+@register.filter
+def curates(user: Any) -> bool:
+    """Whether that visitor is a curator."""
+    return access.may_curate(user)
+
+
+@register.simple_tag(takes_context=True)
+def draft_of(context: dict[str, Any], form: str, pk: int | str = "") -> Draft:
+    """What was written in that form and could not be taken; an empty one where nothing was."""
+    draft: Draft = context.get("draft") or NOTHING
+    return draft if draft.form == (f"{form}-{pk}" if pk else form) else NOTHING

@@ -1,0 +1,73 @@
+"""What people do with labels: the feed, what is disputed, and the page of a person."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer import access
+from explorer.http import HtmxRequest, page
+from explorer.labelling import FeedForm
+from explorer.models import User
+from features import keyset
+from features.models import Flag
+from features.selectors import activity, catalog, moderation
+
+
+@require_safe
+def feed(request: HtmxRequest) -> HttpResponse:
+    """The newest labels, edits, votes and comments."""
+    form = FeedForm(request.GET)
+    saes, person, before = form.scope(), form.person(), form.before_time()
+    found = activity.feed(saes=saes, person=person, before=before) if form.is_valid() else []
+    context = {
+        "form": form,
+        "feed": found,
+        "next": found[-1].at.isoformat() if len(found) == activity.PAGE else "",
+        "saes": catalog.searchable(),
+        "contributors": activity.contributors(),
+    }
+    return page(request, "labels/feed.html", context | tabs(request), {"feed": "feed", "more": "lines"})
+
+
+@require_safe
+def disputed(request: HtmxRequest) -> HttpResponse:
+    """Features on whose meaning people disagree, with the labels they stand for."""
+    form = FeedForm(request.GET)
+    saes = form.scope()
+    rows, of = activity.disputed(saes), f"disputed {saes}"
+    try:
+        found = keyset.page(rows, ["-density", "id"], limit=activity.PAGE, cursor=request.GET.get("cursor", ""), of=of)
+    except keyset.BadCursor as error:
+        form.add_error(None, str(error))
+        found = keyset.page(rows, ["-density", "id"], limit=activity.PAGE, of=of)
+    stood = activity.rivals(found.rows)
+    context = {"form": form, "rows": [(row, stood[row.pk]) for row in found.rows], "next": found.next}
+    return page(request, "labels/disputed.html", context | tabs(request))
+
+
+@require_safe
+def person(request: HtmxRequest, username: str) -> HttpResponse:
+    """What one person has labelled, said and voted."""
+    member = User.objects.filter(username=username, is_active=True).first()
+    if member is None:
+        raise Http404(f"There is nobody called “{username}” here.")
+    form = FeedForm(request.GET)
+    found = activity.feed(person=member.pk, before=form.before_time())
+    context = {
+        "member": member,
+        "done": activity.contribution(member.pk),
+        "feed": found,
+        "next": found[-1].at.isoformat() if len(found) == activity.PAGE else "",
+        "may_suspend": access.may_suspend(request.user, member),
+        "may_change_role": access.may_change_roles(request.user) and not member.is_staff,
+        "trail": list(moderation.trail(user=member)) if access.may_curate(request.user) else [],
+    }
+    return page(request, "labels/person.html", context | tabs(request), {"more": "lines"})
+
+
+def tabs(request: HtmxRequest) -> dict[str, Any]:
+    """How many open reports the tab of moderation names; only curators see it."""
+    if not access.may_curate(request.user):
+        return {}
+    return {"open_flags": Flag.objects.filter(decided=None).count()}

@@ -1,0 +1,135 @@
+"""What happened to labels: the feed, what is disputed, and what one person did."""
+
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import Count, Q, QuerySet, Sum
+
+from features.models import Comment, Feature, Label, LabelRevision, Sae, Vote
+
+PAGE = 40
+
+FEED = """
+SELECT at, kind, id FROM (
+    SELECT * FROM (
+        SELECT l.created AS at, 'label' AS kind, l.id FROM features_label l
+        WHERE l.state = 'shown' AND l.method = 'person' AND {label} ORDER BY l.created DESC, l.id DESC LIMIT %(limit)s) a
+    UNION ALL SELECT * FROM (
+        SELECT r.at, 'edit', r.id FROM features_labelrevision r JOIN features_label l ON l.id = r.label_id
+        WHERE r.version > 1 AND l.state = 'shown' AND {edit} ORDER BY r.at DESC, r.id DESC LIMIT %(limit)s) b
+    UNION ALL SELECT * FROM (
+        SELECT v.at, 'vote', v.id FROM features_vote v JOIN features_label l ON l.id = v.label_id
+        WHERE l.state = 'shown' AND {vote} ORDER BY v.at DESC, v.id DESC LIMIT %(limit)s) c
+    UNION ALL SELECT * FROM (
+        SELECT c.created, 'comment', c.id FROM features_comment c JOIN features_feature f ON f.id = c.feature_id
+        WHERE NOT c.hidden AND NOT c.deleted AND {comment} ORDER BY c.created DESC, c.id DESC LIMIT %(limit)s) d
+) what ORDER BY at DESC, kind, id DESC LIMIT %(limit)s
+"""
+
+
+class Happening(NamedTuple):
+    """One line of the feed: `kind` is label, edit, vote or comment, `what` its row."""
+
+    kind: str
+    at: Any
+    who: Any
+    what: Any
+    feature: Feature
+    text: str
+
+
+class Contribution(NamedTuple):
+    """What a person has done, in numbers."""
+
+    labels: int
+    chosen: int
+    votes: int
+    comments: int
+
+
+def feed(
+    *, saes: list[int] | None = None, person: int | None = None, before: Any = None, limit: int = PAGE
+) -> list[Happening]:
+    """The latest labels, edits, votes and comments of people, newest first: six queries, however many.
+
+    `before` is the time after which nothing is wanted; `saes` are ids. Machines' labels are in reports, not in the feed.
+    """
+    wheres = {"label": [], "edit": [], "vote": [], "comment": []}  # type: dict[str, list[str]]
+    columns = {"label": ("l.sae_id", "l.author_id", "l.created"), "edit": ("l.sae_id", "r.by_id", "r.at"),
+               "vote": ("l.sae_id", "v.user_id", "v.at"), "comment": ("f.sae_id", "c.author_id", "c.created")}  # fmt: skip
+    for kind, (sae, who, at) in columns.items():
+        if saes is not None:
+            wheres[kind].append(f"{sae} = ANY(%(saes)s)")
+        if person is not None:
+            wheres[kind].append(f"{who} = %(person)s")
+        if before is not None:
+            wheres[kind].append(f"{at} < %(before)s")
+    sql = FEED.format(**{kind: " AND ".join(found) or "true" for kind, found in wheres.items()})
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"saes": saes, "person": person, "before": before, "limit": limit})
+        found = cursor.fetchall()
+    return _filled(found)
+
+
+def _filled(found: list[tuple[Any, str, int]]) -> list[Happening]:
+    ids: dict[str, list[int]] = {"label": [], "edit": [], "vote": [], "comment": []}
+    for _at, kind, pk in found:
+        ids[kind].append(pk)
+    of_label = ("label__feature__sae__model",)
+    rows: dict[str, dict[int, Any]] = {
+        "label": Label.objects.select_related("author", "feature__sae__model").in_bulk(ids["label"]),
+        "edit": LabelRevision.objects.select_related("by", *of_label).in_bulk(ids["edit"]),
+        "vote": Vote.objects.select_related("user", *of_label).in_bulk(ids["vote"]),
+        "comment": Comment.objects.select_related("author", "label", "feature__sae__model").in_bulk(ids["comment"]),
+    }
+    return [_happening(kind, at, rows[kind][pk]) for at, kind, pk in found if pk in rows[kind]]
+
+
+def _happening(kind: str, at: Any, row: Any) -> Happening:
+    who = {"label": "author", "edit": "by", "vote": "user", "comment": "author"}[kind]
+    feature = row.feature if kind in ("label", "comment") else row.label.feature
+    text = row.label.text if kind == "vote" else row.text
+    return Happening(kind, at, getattr(row, who), row, feature, text)
+
+
+def contribution(person: int) -> Contribution:
+    """How much somebody has done: labels that are shown, those of them that are a feature's label, votes, comments."""
+    mine = Label.objects.shown().filter(author=person, method=Label.PERSON)
+    return Contribution(
+        mine.count(),
+        Feature.objects.filter(label__author=person).count(),
+        Vote.objects.filter(user=person).count(),
+        Comment.objects.filter(author=person, deleted=False, hidden=False).count(),
+    )
+
+
+def disputed(saes: list[int] | None = None) -> QuerySet[Feature]:
+    """Features whose meaning people dispute, the densest first."""
+    rows = Feature.objects.filter(disputed=True).select_related("sae__model", "label__author")
+    return rows if saes is None else rows.filter(sae__in=saes)
+
+
+def rivals(features: list[Feature]) -> dict[int, list[Label]]:
+    """By feature, its shown labels that people stand for, most support first: one query."""
+    found: dict[int, list[Label]] = {feature.pk: [] for feature in features}
+    rows = Label.objects.shown().filter(feature__in=features).select_related("author")
+    for label in rows.order_by("-support", "id"):
+        found[label.feature_id].append(label)
+    return found
+
+
+def contributors(limit: int = 10) -> list[Any]:
+    """Who wrote the most labels that are shown, with what other people weigh for them."""
+    rows = Label.objects.shown().filter(method=Label.PERSON, author__isnull=False).values("author__username")
+    return list(rows.annotate(labels=Count("id"), up=Sum("up")).order_by("-labels", "author__username")[:limit])
+
+
+def scope(model: str, sae: str) -> list[int] | None:
+    """Ids of the SAEs that a filter names; None for all. An unknown one is an empty list."""
+    if not model and not sae:
+        return None
+    wanted = Q(model__slug=model) if model else Q()
+    if sae:
+        of, _, slug = sae.rpartition("/")
+        wanted &= Q(slug=slug) & (Q(model__slug=of) if of else Q())
+    return list(Sae.objects.filter(wanted).values_list("pk", flat=True))

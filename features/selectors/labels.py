@@ -1,0 +1,87 @@
+"""Reads of labels: those of a feature with their evidence and thread, and one with its history."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery, Value
+from django.db.models.fields import SmallIntegerField
+from django.db.models.functions import Coalesce
+
+from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
+
+
+class Thread(NamedTuple):
+    """A comment and what answers it, oldest first."""
+
+    comment: Comment
+    replies: "list[Thread]"
+
+
+class FeatureLabels(NamedTuple):
+    """What a feature's page says of its meaning: its label, all shown labels (best first), others, and the thread.
+
+    Each label has `mine`, the visitor's vote for its present words (0 for none), and `scores` of those words.
+    """
+
+    consensus: Label | None
+    labels: list[Label]
+    others: list[Label]
+    thread: list[Thread]
+
+
+def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = False) -> FeatureLabels:
+    """Everything said of a feature, in two queries and at most two more; with `hidden`, labels that are not shown too."""
+    rows = with_evidence(Label.objects.filter(feature=feature), visitor)
+    found = list(rows if hidden else rows.shown())
+    labels = [label for label in found if label.state == Label.State.SHOWN]
+    for label in labels:
+        label.feature = feature
+    consensus = next((label for label in labels if label.pk == feature.label_id), None)
+    others = [label for label in found if label.state != Label.State.SHOWN]
+    return FeatureLabels(consensus, labels, others, thread(feature))
+
+
+def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
+    """Labels, best first, with author, `mine`, the scores of their present words, and their history where they have one."""
+    own = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version=OuterRef("version")).values("value")
+    mine = Coalesce(Subquery(own), 0) if visitor else Value(0, SmallIntegerField())
+    scores = LabelScore.objects.filter(version=F("label__version"))
+    return (
+        rows.select_related("author", "merged_into", "upload")
+        .annotate(mine=mine)
+        .order_by("-support", F("score").desc(nulls_last=True), "id")
+        .prefetch_related(Prefetch("scores", scores, "shown_scores"), history())
+    )
+
+
+def history() -> Prefetch[Any]:
+    """The words of labels, oldest first, and who put them."""
+    return Prefetch("revisions", LabelRevision.objects.select_related("by"), "history")
+
+
+def label(pk: int, visitor: int | None = None) -> Label:
+    """One label with its feature, evidence, history, every vote and what moderators did. Raises `Label.DoesNotExist`."""
+    rows = with_evidence(Label.objects.select_related("feature__sae__model", "job"), visitor)
+    found: Label = rows.prefetch_related(Prefetch("votes", Vote.objects.select_related("user").order_by("at"))).get(
+        pk=pk
+    )
+    return found
+
+
+def thread(feature: Feature) -> list[Thread]:
+    """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves its words out."""
+    rows = list(Comment.objects.filter(feature=feature).select_related("author", "label").order_by("id"))
+    return threaded(rows)
+
+
+def threaded(rows: Iterable[Comment]) -> list[Thread]:
+    """Comments below what they answer."""
+    below: dict[int | None, list[Comment]] = defaultdict(list)
+    for row in rows:
+        below[row.parent_id].append(row)
+    return _below(None, below)
+
+
+def _below(parent: int | None, below: dict[int | None, list[Comment]]) -> list[Thread]:
+    return [Thread(comment, _below(comment.pk, below)) for comment in below.get(parent, [])]

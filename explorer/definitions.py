@@ -118,6 +118,11 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Activations as they are, or as shares of the feature's own maximum on the dashboard's tokens: SAEs of different"
             " layers have different scales, and only shares compare across them.",
         ),
+        "label_cosine": Definition(
+            "Meaning",
+            "Cosine between the embeddings of a label and of what was searched for; 1 where both say the same. Labels below 0.3 are"
+            " not found by meaning.",
+        ),
         "peak_examples": Definition(
             "Peaks here",
             "Of the feature's top examples, those whose peak is on one of the tokens that were searched.",
@@ -162,6 +167,21 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "width": Definition("Width", "Number of features in the SAE.", "count"),
         "published_l0": Definition(
             "L0", "Features that fire per token, as whoever published the SAE gives it; nothing where they do not."
+        ),
+        "matched": Definition(
+            "Matched",
+            "Share of the SAE's features whose nearest feature of the other SAE has a cosine of 0.7 or more; the dead are counted"
+            " too. Two features may have the same nearest, so the share differs the other way round.",
+            "share",
+        ),
+        "match_cosine": Definition(
+            "Nearest cosine",
+            "The highest cosine of the feature's decoder direction with one of the other SAE; ties go to the lowest index.",
+        ),
+        "match_histogram": Definition(
+            "Nearest cosines",
+            "The SAE's features by the cosine with their nearest of the other SAE, in bins of 0.05; what is below 0 is in the first.",
+            "count",
         ),
         "decoder_norms": Definition(
             "Decoder norms",

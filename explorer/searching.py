@@ -42,23 +42,25 @@ class ScopeForm(forms.Form):
     """Which SAEs to search: those that are ticked, else all of the model, or its first `most` where not all can be."""
 
     most: int | None = None
+    every_model = False
+    """Whether no model means all of them, rather than the first."""
     model = forms.ChoiceField(required=False)
     sae = forms.MultipleChoiceField(required=False, label="SAEs", widget=forms.CheckboxSelectMultiple)
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data)
         models = list(dict.fromkeys(sae.model.slug for sae in known))
-        self.chosen_model = data.get("model", "") or next(iter(models), "")
-        self.known = [sae for sae in known if sae.model.slug == self.chosen_model]
-        self._offer("model", models, "There is no model “%(value)s” with dashboards.")
+        self.chosen_model = data.get("model", "") or ("" if self.every_model else next(iter(models), ""))
+        self.known = [sae for sae in known if sae.model.slug == self.chosen_model or not self.chosen_model]
+        self._offer("model", models, "There is no model “%(value)s” with dashboards.", self.every_model)
         self._offer(
             "sae", [sae.slug for sae in self.known], "There is no SAE “%(value)s” of this model with dashboards."
         )
 
-    def _offer(self, name: str, slugs: Sequence[str], refusal: str) -> None:
+    def _offer(self, name: str, slugs: Sequence[str], refusal: str, or_every: bool = False) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [(slug, slug) for slug in slugs]
+        field.choices = [*([("", f"every {name}")] if or_every else []), *((slug, slug) for slug in slugs)]
         field.error_messages["invalid_choice"] = f"{refusal} Known: {', '.join(slugs[:NAMED]) or 'none yet'}."
 
     def clean_sae(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Features found by a text, by what tells two texts apart, and by a token."""
+"""Features found by their labels, by a text, by what tells two texts apart, and by a token."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 from explorer.definitions import DEFINITIONS, Definition
 from explorer.http import HtmxRequest, page
 from explorer.searching import TextForm, TokenForm
+from explorer.views import label_search
 from features import answers, searching
 from features.models import Sae
 from features.searching import Text, TextSearch, Wanted
@@ -19,9 +20,13 @@ MOST_LISTED = 200
 
 @require_safe
 def search(request: HtmxRequest) -> HttpResponse:
-    """One page, whose query string says by what: `token`, or else `text` and perhaps `text2`."""
+    """One page, whose query string says by what: `token`, or `text` and perhaps `text2`; else by labels, for `q`."""
     known = list(catalog.searchable())
-    return _by_token(request, known) if "token" in request.GET else _by_text(request, known)
+    if "token" in request.GET:
+        return _by_token(request, known)
+    if "text" in request.GET or "text2" in request.GET:
+        return _by_text(request, known)
+    return label_search.search(request, known)
 
 
 def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:

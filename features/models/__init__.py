@@ -3,6 +3,7 @@
 from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.feature import Example, Feature, Peak
+from features.models.finding import LabelWord
 from features.models.job import Job, JobEvent
 from features.models.label import Label, LabelRevision, LabelScore, Vote
 from features.models.talk import Comment, Flag, Moderation
@@ -22,6 +23,7 @@ __all__ = [
     "Label",
     "LabelRevision",
     "LabelScore",
+    "LabelWord",
     "LanguageModel",
     "Moderation",
     "Peak",

@@ -3,6 +3,8 @@
 from typing import Self
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Lower, Now
 
@@ -65,6 +67,12 @@ class Label(models.Model):
     support = models.FloatField(db_default=0, default=0, help_text="What the consensus ranks by.")
     created = models.DateTimeField(db_default=Now())
     updated = models.DateTimeField(db_default=Now())
+    words = models.GeneratedField(
+        expression=models.Func("text", "sae", function="features_label_words"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+    """Words, their stems, signs, and “sae:ID”: what features.selectors.label_words searches."""
 
     objects = LabelQuerySet.as_manager()
 
@@ -79,6 +87,7 @@ class Label(models.Model):
         indexes = [
             models.Index(fields=["sae", "method"], name="label_by_method"),
             models.Index(fields=["author", "-id"], name="label_by_author"),
+            GinIndex(fields=["words"], condition=models.Q(state="shown"), name="label_by_words"),
         ]
 
     def __str__(self) -> str:

@@ -12,11 +12,11 @@ from explorer.models import ApiKey, User
 from features import jobs as life
 from features.records import Evaluation, Metrics, Progress
 from features.selectors import features as selectors
-from features.services import catalog
+from features.services import catalog, labels
 from tests import builders
 
-QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}}
-PLACES = {"{model}": "tiny", "{sae}": "2-res", "{index}": "0", "{corpus}": "tiny-stories"}
+QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
+PLACES = {"{model}": "tiny", "{sae}": "2-res", "{index}": "0", "{corpus}": "tiny-stories", "{other}": "3-res"}
 
 
 FORMATS = FormatChecker()
@@ -41,7 +41,8 @@ def rows(db):
     builders.sae(planted.model, "3-res")
     values = {"l0": 24.0, "explained_variance": 0.83}
     catalog.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
-    ada, _ben, _cam = builders.cast()
+    ada, ben, _cam = builders.cast()
+    labels.propose(planted.feature(0), "the word day", by=ben, weight=1)
     job = life.claim(life.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
     life.progress(job, Progress(1, 2, "tokens", "reading"))
     life.metrics(job, Metrics(1, {"loss": 0.5}))

@@ -52,6 +52,7 @@ def ranked(html):
 def test_it_is_in_the_navigation_and_says_where_nothing_is(client):
     assert 'href="/search/"' in client.get("/").content.decode()
     assert "nothing to search yet" in get(client)
+    assert "nothing to search yet" in get(client, text="")
     assert "nothing to search yet" in get(client, token="x")
 
 

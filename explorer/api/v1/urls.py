@@ -15,6 +15,7 @@ urlpatterns = [
     path("saes/<str:model>/<str:sae>/map/", mapping.Map.as_view()),
     path("features/<str:model>/<str:sae>/", features.Features.as_view()),
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
+    path("search/labels/", search.Labels.as_view()),
     path("search/tokens/", search.Tokens.as_view()),
     path("registry/", registry.Registry.as_view()),
     path("activations/", activations.Activations.as_view()),

@@ -4,9 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from explorer.api.v1.fields import LIMIT, MOST, Query, TextField, about
+from explorer.api.v1.fields import LIMIT, MOST, FiniteField, Query, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE
 from explorer.api.v1.serializers.features import SpanSerializer
+from features.label_query import LONGEST
+from features.selectors.label_search import MOST_FOUND, MOST_WEIGHED, ORDERS
 
 
 class TokenQuery(Query):
@@ -65,3 +67,88 @@ class TokenSearchSerializer(serializers.Serializer[Any]):
     tokens = MeantSerializer(many=True)
     peaks = PeakingSerializer(many=True)
     promotes = PromotingSerializer(many=True)
+
+
+class LabelQuery(Query):
+    """What labels say, and which features may have them."""
+
+    q = serializers.CharField(
+        max_length=LONGEST,
+        help_text="Words, which may be cut short or misspelt, or signs; meaning is asked of all of it.",
+    )
+    mode = serializers.ChoiceField(
+        choices=["hybrid", "text", "semantic"],
+        default="hybrid",
+        help_text="By words, by meaning, or both merged by reciprocal rank.",
+    )
+    model = serializers.CharField(required=False, help_text="Its slug; all where none is named.")
+    sae = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Slugs, the parameter once for each; all where none is named.",
+    )
+    layer = serializers.IntegerField(required=False, min_value=0, max_value=9999, help_text="Layer that the SAE reads.")
+    density_min = FiniteField(required=False, min_value=0, max_value=1, help_text=about("density"))
+    density_max = FiniteField(required=False, min_value=0, max_value=1, help_text=about("density"))
+    score_min = FiniteField(required=False, min_value=0, max_value=1, help_text=about("label_score"))
+    author = serializers.CharField(
+        required=False, max_length=150, help_text="A username: labels that this person proposed."
+    )
+    alive = serializers.BooleanField(
+        required=False, default=None, allow_null=True, help_text="Only live, or only dead ones."
+    )
+    order = serializers.ChoiceField(choices=list(ORDERS), default="relevance", help_text="Of the most relevant ones.")
+    limit = serializers.IntegerField(min_value=1, max_value=MOST, default=LIMIT, help_text=f"Features, 1 to {MOST}.")
+
+
+class CorrectionSerializer(serializers.Serializer[Any]):
+    """A word that no label has, and those that were searched instead."""
+
+    word = serializers.CharField(source="text")
+    instead = serializers.ListField(child=serializers.CharField())
+
+
+class MarkedSerializer(serializers.Serializer[Any]):
+    """A piece of a label."""
+
+    text = TextField()
+    hit = serializers.BooleanField(help_text="Whether it answers the query.")
+
+
+class SaidSerializer(serializers.Serializer[Any]):
+    """A label that was found."""
+
+    id = serializers.IntegerField(source="label.pk")
+    text = serializers.CharField(source="label.text")
+    method = serializers.CharField(source="label.method", help_text="“person”, or what made it.")
+    author = serializers.CharField(source="label.author", allow_null=True, help_text="Username; null of a method's.")
+    score = serializers.FloatField(source="label.score", allow_null=True, help_text=about("label_score"))
+    support = serializers.FloatField(source="label.support", help_text=about("label_support"))
+    cosine = serializers.FloatField(allow_null=True, help_text=about("label_cosine"))
+    parts = MarkedSerializer(many=True, help_text="The text in pieces, those that answer the query marked.")
+
+
+class LabelledSerializer(FoundSerializer):
+    """A feature that was found by its labels."""
+
+    model = serializers.CharField(source="feature.sae.model.slug")
+    by_words = serializers.IntegerField(
+        allow_null=True, help_text="Its rank by words, from 1; null where not found so."
+    )
+    by_meaning = serializers.IntegerField(allow_null=True, help_text="Its rank by meaning, likewise.")
+    labels = SaidSerializer(many=True, help_text="Every label of it that was found, best first.")
+
+
+class LabelSearchSerializer(serializers.Serializer[Any]):
+    """What a search of labels found, best first, one row a feature."""
+
+    corrections = CorrectionSerializer(many=True)
+    every_word = serializers.BooleanField(
+        help_text="False where no label has every word, and those with some are listed."
+    )
+    more = serializers.BooleanField(
+        help_text=f"Whether more than {MOST_WEIGHED:,} labels have the words: others were not ranked."
+    )
+    meaning = serializers.CharField(help_text="Empty, or why meaning was not searched.")
+    features = serializers.IntegerField(help_text=f"How many were found, at most {MOST_FOUND}.")
+    results = LabelledSerializer(many=True)

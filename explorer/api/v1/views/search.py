@@ -1,4 +1,4 @@
-"""Features found by a token."""
+"""Features found by their labels, and by a token."""
 
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -7,9 +7,15 @@ from rest_framework.views import APIView
 
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
-from explorer.api.v1.serializers.search import TokenQuery, TokenSearchSerializer
+from explorer.api.v1.serializers.search import (
+    LabelQuery,
+    LabelSearchSerializer,
+    TokenQuery,
+    TokenSearchSerializer,
+)
+from features import hooks
 from features.models import Sae
-from features.selectors import catalog, tokens
+from features.selectors import catalog, label_search, tokens
 
 
 class Tokens(APIView):
@@ -22,6 +28,45 @@ class Tokens(APIView):
         saes = _saes(asked.get("model", ""), asked.get("sae", []))
         found = tokens.search(saes, asked["token"], asked["limit"])
         return Response(TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data)
+
+
+class Labels(APIView):
+    """Search by label."""
+
+    @operation("search_labels", LabelSearchSerializer, 404, parameters=[LabelQuery])
+    def get(self, request: Request) -> Response:
+        """Find features by what their labels say: by words, by meaning, or by both."""
+        asked = query(request, LabelQuery)
+        saes = _narrowed(asked.get("model", ""), asked.get("sae", []), asked.get("layer"))
+        filters = {name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None}
+        words = label_search.search_words(asked["q"], saes, filters)
+        found = label_search.merge(words.query, words.hits, [], order=asked["order"], limit=asked["limit"])
+        answer = {
+            "corrections": words.query.corrected(),
+            "every_word": not words.some,
+            "more": words.more,
+            "meaning": "",
+            "features": found.features,
+            "results": found.rows,
+        }
+        return Response(LabelSearchSerializer(answer).data)
+
+
+def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | None:
+    """SAEs to search, None for all; slugs without a model are of any."""
+    if not (model or slugs) and layer is None:
+        return None
+    saes = [sae for sae in catalog.searchable() if not model or sae.model.slug == model]
+    if model and not saes:
+        raise NotFound(f"There is no model “{model[:100]}” with dashboards.")
+    for slug in slugs:
+        if slug not in {sae.slug for sae in saes}:
+            raise NotFound(f"There is no SAE “{slug[:100]}” with dashboards.")
+    return [
+        sae
+        for sae in saes
+        if (not slugs or sae.slug in slugs) and (layer is None or hooks.read(sae.hook).layer == layer)
+    ]
 
 
 def _saes(model: str, slugs: list[str]) -> list[Sae]:

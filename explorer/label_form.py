@@ -1,0 +1,90 @@
+"""The query string of the search by labels, as a form: a wrong value gets a sentence beside its field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from explorer.browse import ShareField
+from explorer.searching import ScopeForm
+from features import hooks
+from features.label_query import LONGEST
+from features.models import Sae
+from features.selectors.label_search import FILTERS, MOST_FOUND
+
+PAGE = 50
+MODES = [("", "words at once, meaning a moment later"), ("hybrid", "both"), ("text", "words"), ("semantic", "meaning")]
+ORDERS = [
+    ("", "relevance"),
+    ("-score", "label's score"),
+    ("-support", "label's support"),
+    ("-density", "density, densest first"),
+    ("density", "density, rarest first"),
+    ("-max_activation", "maximum"),
+]
+ALIVE = [("", "alive or dead"), ("yes", "alive"), ("no", "dead")]
+
+
+class LabelForm(ScopeForm):
+    """Words, and what to narrow the search by. No model means all of them."""
+
+    every_model = True
+    q = forms.CharField(
+        required=False,
+        max_length=LONGEST,
+        label="Labels",
+        widget=forms.TextInput(
+            {
+                "type": "search",
+                "placeholder": "closing brackets",
+                "autocomplete": "off",
+                "data-key": "/",
+                "data-key-name": "Search labels",
+            }
+        ),
+        error_messages={
+            "max_length": f"At most {LONGEST} characters, as many as a label has. Search a text by “Text”."
+        },
+    )
+    layer = forms.ChoiceField(required=False)
+    density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
+    density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
+    score_min = ShareField(required=False, label="Score from", widget=forms.TextInput({"placeholder": "any"}))
+    author = forms.CharField(
+        required=False, max_length=150, label="By", widget=forms.TextInput({"placeholder": "anyone"})
+    )
+    alive = forms.ChoiceField(required=False, choices=ALIVE, label="Show")
+    order = forms.ChoiceField(required=False, choices=ORDERS, label="Order by")
+    mode = forms.ChoiceField(required=False, choices=MODES, widget=forms.HiddenInput)
+    limit = forms.IntegerField(required=False, min_value=1, max_value=MOST_FOUND, widget=forms.HiddenInput)
+
+    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+        super().__init__(data, known)
+        layers = sorted({layer for sae in self.known if (layer := hooks.read(sae.hook).layer) is not None})
+        field = self.fields["layer"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "every layer"), *((str(layer), str(layer)) for layer in layers)]
+
+    def clean_alive(self) -> bool | None:
+        """Whether only live or only dead features are wanted; None for both."""
+        return {"yes": True, "no": False}.get(self.cleaned_data["alive"])
+
+    def clean(self) -> dict[str, Any]:
+        """The ends of the range, in order."""
+        cleaned = super().clean() or {}
+        low, high = cleaned.get("density_min"), cleaned.get("density_max")
+        if low is not None and high is not None and low > high:
+            self.add_error("density_max", "The range ends before it begins.")
+        return cleaned
+
+    def narrowed_to(self) -> list[Sae] | None:
+        """The SAEs to search, None for all; a choice that was refused counts as none."""
+        saes, layer = self.saes(), self.cleaned_data.get("layer")
+        if layer:
+            saes = [sae for sae in saes if hooks.read(sae.hook).layer == int(layer)]
+        return saes if layer or self.chosen_model or self.cleaned_data.get("sae") else None
+
+    def filters(self) -> dict[str, Any]:
+        """Those that are set; a field that was refused counts as empty."""
+        return {name: value for name in FILTERS if (value := self.cleaned_data.get(name)) not in (None, "")}

@@ -1,0 +1,138 @@
+"""What somebody searches labels for, as words: which exist, which are typos, and which words of a label answer it.
+
+The words and signs of a query are cut, stemmed and looked up by the functions in SQL that cut labels into words
+(migration 0015), so that both are always cut alike. Nothing of a query reaches the parser of `to_tsquery`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django.contrib.postgres.search import SearchQuery
+from django.db import connection
+
+LONGEST = 500
+"""Characters of a query: as many as a label may have. What is longer is a text, for which there is another search."""
+SHORTEST_PREFIX, SHORTEST_TYPO, MOST_CORRECTIONS = 3, 4, 5
+
+READ = """
+SELECT part, features_lexemes(part), part ~ '^[[:alnum:]]',
+    EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(features_lexemes(part)))
+        OR EXISTS (SELECT FROM features_labelword k WHERE length(part) >= %(prefix)s
+            AND k.word LIKE replace(replace(part, chr(92), ''), chr(37), '') || chr(37)),
+    CASE WHEN length(part) BETWEEN %(typo)s AND 40 THEN ARRAY(
+        SELECT k.word FROM features_labelword k WHERE k.one_less && features_one_less(part)
+        GROUP BY k.word ORDER BY bool_and(k.stem), left(k.word, 1) <> left(part, 1), k.word
+    ) ELSE '{}' END
+FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place) ORDER BY place
+"""
+
+
+class Word(NamedTuple):
+    """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each), `known` says whether a
+    label has it or one that begins so; where none has, `instead` are words that are one typo away."""
+
+    text: str
+    lexemes: list[str]
+    is_word: bool
+    known: bool
+    instead: list[str]
+
+    @property
+    def prefix(self) -> bool:
+        """Whether words that begin with it are meant too. Short ones in our letters begin too many."""
+        return self.is_word and (len(self.text) >= SHORTEST_PREFIX or not self.text.isascii())
+
+    def tsquery(self) -> str:
+        """It, its stem, what begins with it, or what it is a typo of; of a run of signs all of them."""
+        if not self.is_word:
+            return f"({_quoted(self.text)} | ({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
+        begins = [f"{_quoted(self.text)}:*"] if self.prefix else []
+        return f"({' | '.join([*map(_quoted, self.lexemes), *begins, *map(_quoted, self.instead)])})"
+
+    def exact(self) -> str:
+        """The tsquery of labels that have it itself."""
+        return _quoted(self.text)
+
+    def answered_by(self, part: str, lexemes: Iterable[str]) -> bool:
+        """Whether a word of a label, of those lexemes, is what it looks for."""
+        wanted = {*self.lexemes, *self.instead}
+        return not wanted.isdisjoint(lexemes) or (self.prefix and part.startswith(self.text))
+
+
+class Lexemes(SearchQuery):
+    """A query in the language of `tsquery` whose lexemes are quoted: PostgreSQL takes them as they are."""
+
+    template = "(%(expressions)s)::tsquery"
+
+    def __init__(self, value: str, **kwargs: Any) -> None:
+        super().__init__(value, **kwargs)
+        self.set_source_expressions(self.get_source_expressions()[-1:])
+
+
+class LabelQuery(NamedTuple):
+    """A query that was read."""
+
+    words: list[Word]
+
+    def needed(self) -> list[Word]:
+        """The words that a label must have; signs where there are no words: of “closing (” the sign only ranks."""
+        return [word for word in self.words if word.is_word] or self.words
+
+    def every(self) -> str:
+        """The tsquery of labels that have every word."""
+        return " & ".join(word.tsquery() for word in self.needed())
+
+    def some(self) -> str:
+        """That of labels that have one or more."""
+        return " | ".join(word.tsquery() for word in self.needed())
+
+    def corrected(self) -> list[Word]:
+        """Words that were taken for typos of others."""
+        return [word for word in self.words if word.instead]
+
+
+def read(said: str) -> LabelQuery:
+    """The words of a query, each once, in one statement. A NUL is a blank, for no text in the database has one."""
+    with connection.cursor() as cursor:
+        values: dict[str, str | int] = {
+            "said": said.replace("\0", " "),
+            "prefix": SHORTEST_PREFIX,
+            "typo": SHORTEST_TYPO,
+        }
+        cursor.execute(READ, values)
+        found = {row[0]: _word(*row) for row in cursor.fetchall()}
+    return LabelQuery(list(found.values()))
+
+
+def of_saes(saes: Sequence[int] | None) -> str:
+    """The tsquery of labels of SAEs of those ids, to be put after " & "; empty for any."""
+    return "" if saes is None else f" & ({' | '.join(_quoted(f'sae:{pk}') for pk in saes)})"
+
+
+def stems(parts: Iterable[str]) -> dict[str, list[str]]:
+    """The lexemes of words and signs, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT part, features_lexemes(part) FROM unnest(%s::text[]) part", [list(parts)])
+        return dict(cursor.fetchall())
+
+
+def one_typo(first: str, second: str) -> bool:
+    """Whether one letter more, less or other, or two neighbours swapped, make one word of the other."""
+    if abs(len(first) - len(second)) > 1 or first == second:
+        return False
+    head = next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+    a, b = first[head:], second[head:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
+
+
+def _word(text: str, lexemes: list[str], is_word: bool, known: bool, near: list[str]) -> Word:
+    """With corrections where it is unknown: words before mere stems, those with its first letter first."""
+    possible = [] if known or not is_word else [word for word in near if one_typo(text, word)]
+    return Word(text, list(dict.fromkeys(lexemes)), is_word, known, possible[:MOST_CORRECTIONS])
+
+
+def _quoted(lexeme: str) -> str:
+    inside = lexeme.replace("\\", "\\\\").replace("'", "''")
+    return f"'{inside}'"

@@ -1,0 +1,219 @@
+"""Features found by their labels: by the words of a label, by its meaning, or by both, merged by reciprocal rank.
+
+`answers.Refused` and `answers.NoAnswer` pass through `search_meaning`.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
+
+from django.db.models import F, Func, IntegerField, Q, Value
+from django.db.models.expressions import Combinable
+
+from features import label_query
+from features.label_query import LabelQuery, Lexemes
+from features.models import Feature, Label, Sae
+from features.selectors.features import snippets
+from features.tokens import Span
+
+MOST_WEIGHED = 3000
+"""Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
+MOST_FOUND = 200
+CUT = re.compile(r"([^\W_]+|[^\w\s]|_)")
+"""Cuts a text where `features_parts` does, signs one by one; what it finds stands at odd places."""
+RRF = 60
+"""Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first rank decides."""
+
+FILTERS: dict[str, Callable[[Any], Q]] = {
+    "density_min": lambda share: Q(feature__density__gte=share),
+    "density_max": lambda share: Q(feature__density__lte=share),
+    "alive": lambda alive: Q(feature__fires__gt=0) if alive else Q(feature__fires=0),
+    "score_min": lambda score: Q(score__gte=score),
+    "author": lambda name: Q(author__username=name),
+    "method": lambda name: Q(method=name),
+}
+"""What a search may be narrowed by, each as a condition on `Label`; forms and the API offer these names."""
+
+ORDERS: dict[str, Callable[["Found"], Any]] = {
+    "relevance": lambda row: -row.merged,
+    "-score": lambda row: -(row.score or 0.0),
+    "-support": lambda row: -max(said.label.support for said in row.labels),
+    "-density": lambda row: -row.feature.density,
+    "density": lambda row: row.feature.density,
+    "-max_activation": lambda row: -row.feature.max_activation,
+}
+
+
+class Hit(NamedTuple):
+    """A label that was found; `cosine` to the query's meaning, None where its words were."""
+
+    feature: int
+    label: int
+    cosine: float | None = None
+
+
+class Part(NamedTuple):
+    """A piece of a label's text; `hit` where it answers the query."""
+
+    text: str
+    hit: bool
+
+
+class Said(NamedTuple):
+    """A label with the words that answer the query marked."""
+
+    label: Label
+    parts: list[Part]
+    cosine: float | None
+
+
+class Found(NamedTuple):
+    """A feature with every label of it that was found, best first; ranks count from 1, None where it was not found so."""
+
+    feature: Feature
+    labels: list[Said]
+    by_words: int | None
+    by_meaning: int | None
+    merged: float
+    snippet: list[Span]
+
+    @property
+    def score(self) -> float | None:
+        """The best held-out score of its labels here; None where none was scored."""
+        return max((said.label.score for said in self.labels if said.label.score is not None), default=None)
+
+
+class Merged(NamedTuple):
+    """The first rows of so many features that were found."""
+
+    rows: list[Found]
+    features: int
+
+
+class Words(NamedTuple):
+    """What the words of a query found: labels by falling relevance, whether only `some` words were, and whether `more`
+    labels have them than are weighed."""
+
+    query: LabelQuery
+    hits: list[Hit]
+    some: bool
+    more: bool
+
+
+def search_words(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> Words:
+    """Labels that have every word of a query (or one that begins so, or is a typo away); where none has, some of them.
+
+    Of several, labels with the words themselves come first, then shorter ones, then better supported ones. `saes` of None
+    are all. Two queries, three where no label has every word.
+    """
+    query = label_query.read(said)
+    if not query.words or saes == []:
+        return Words(query, [], False, False)
+    within = label_query.of_saes([sae.pk for sae in saes] if saes is not None else None)
+    rows, some = _labels(query, within, filters, some=False), False
+    if not rows and len(query.needed()) > 1:
+        rows, some = _labels(query, within, filters, some=True), True
+    rows.sort(key=lambda row: (*row[2:], row[0]))
+    return Words(query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED)
+
+
+def merge(
+    query: LabelQuery, words: Sequence[Hit], meaning: Sequence[Hit], *, order: str = "relevance", limit: int
+) -> Merged:
+    """One row a feature from what words and meaning found: the `MOST_FOUND` most relevant, then in `order`.
+
+    Five queries, and two more for each further model.
+    """
+    ranks = [_ranks(words), _ranks(meaning)]
+    merged = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
+    first = sorted(merged, key=lambda pk: (-merged[pk], pk))[:MOST_FOUND]
+    hits = _by_feature(first, [*words, *meaning])
+    features = Feature.objects.select_related("sae__model").only(
+        "index", "density", "fires", "max_activation", "label_id", "disputed", "sae__slug", "sae__hook", "sae__model__slug"
+    ).in_bulk(first)  # fmt: skip
+    said = _said(query, hits)
+    rows = [
+        Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), merged[pk], [])
+        for pk in first if pk in features and said.get(pk)
+    ]  # fmt: skip
+    rows.sort(key=ORDERS[order])
+    return Merged(_with_snippets(rows[:limit]), len(rows))
+
+
+def _labels(
+    query: LabelQuery, within: str, filters: Mapping[str, Any], *, some: bool
+) -> list[tuple[int, int, int, int, int, float]]:
+    """(label, feature, words less, words themselves less, length, -support): to be sorted by what follows the first two."""
+    wanted = query.some() if some else query.every()
+    rows = Label.objects.shown().filter(narrowed(filters), words=Lexemes(f"({wanted}){within}")).order_by()
+    loosely = _how_many(word.tsquery() for word in query.needed()) if some else Value(0)
+    exactly = _how_many(word.exact() for word in query.words)
+    length = Func(F("words"), function="length", output_field=IntegerField())
+    return list(rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[:MOST_WEIGHED])
+
+
+def _how_many(wanted: Iterable[str]) -> Combinable:
+    """How many of some tsqueries hold."""
+    each = (
+        Func(
+            F("words"), Lexemes(one), template="(%(expressions)s)::int", arg_joiner=" @@ ", output_field=IntegerField()
+        )
+        for one in wanted
+    )
+    return reduce(add, each)
+
+
+def narrowed(filters: Mapping[str, Any]) -> Q:
+    """The conditions of filters that are set, all at once."""
+    return Q(*(FILTERS[name](value) for name, value in filters.items() if value not in (None, "")))
+
+
+def _ranks(hits: Iterable[Hit]) -> dict[int, int]:
+    """The place of each feature, that of its best label."""
+    return {pk: place for place, pk in enumerate(dict.fromkeys(hit.feature for hit in hits), 1)}
+
+
+def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[int, float | None]]:
+    found: dict[int, dict[int, float | None]] = {pk: {} for pk in wanted}
+    for hit in hits:
+        if hit.feature in found:
+            known = found[hit.feature].get(hit.label)
+            found[hit.feature][hit.label] = hit.cosine if known is None else known
+    return found
+
+
+def _said(query: LabelQuery, hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
+    """The labels of each feature; those that went meanwhile are left out."""
+    rows = Label.objects.shown().select_related("author").defer("provenance", "words")
+    labels = rows.in_bulk([label for of in hits.values() for label in of])
+    marked = mark(query, {label.pk: label.text for label in labels.values()})
+    said: dict[int, list[Said]] = defaultdict(list)
+    for feature, of in hits.items():
+        said[feature] = [Said(labels[pk], marked[pk], cosine) for pk, cosine in of.items() if pk in labels]
+    return said
+
+
+def mark(query: LabelQuery, texts: Mapping[int, str]) -> dict[int, list[Part]]:
+    """Texts cut where words that answer the query begin and end; one query for all of them."""
+    cut = {key: CUT.split(text) for key, text in texts.items()}
+    lexemes = label_query.stems({part.lower() for parts in cut.values() for part in parts[1::2]})
+    return {key: [_part(query, part, lexemes) for part in parts if part] for key, parts in cut.items()}
+
+
+def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Part:
+    small = text.lower()
+    return Part(text, small in lexemes and any(word.answered_by(small, lexemes[small]) for word in query.words))
+
+
+def _with_snippets(rows: Sequence[Found]) -> list[Found]:
+    """Each with the words around the peak of its best example; two queries a model."""
+    seen: dict[int, list[Span]] = {}
+    by_model: dict[int, list[Feature]] = defaultdict(list)
+    for row in rows:
+        by_model[row.feature.sae.model_id].append(row.feature)
+    for model, features in by_model.items():
+        seen |= snippets(features, model)
+    return [row._replace(snippet=seen.get(row.feature.pk, [])) for row in rows]

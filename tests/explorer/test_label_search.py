@@ -1,0 +1,261 @@
+"""The search by labels, on its page and in the API: words, prefixes, typos, signs, filters, and whatever people type."""
+
+import html as markup
+import re
+from typing import Any
+
+import pytest
+
+from explorer.models import User
+from features import label_query
+from features.models import Feature, Label
+from features.selectors import label_search
+from features.services import labels
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+
+SAYINGS = {
+    0: ["closing brackets", "the sign ) after an argument"],
+    1: ["self in a method"],
+    2: ["<b>HTML</b> tags"],
+    4: ["names of closed files"],
+    5: ["if and not, keywords"],
+    6: ["imports of café modules"],
+}
+
+
+@pytest.fixture
+def planted() -> builders.Planted:
+    made = builders.planted()
+    _, ben, _ = builders.cast()
+    for index, texts in SAYINGS.items():
+        for text in texts:
+            labels.propose(made.feature(index), text, by=ben, weight=1)
+    return made
+
+
+def get(client: Any, q: str, **query: Any) -> str:
+    response = client.get("/search/", {"q": q, **query})
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def found(page: str) -> list[int]:
+    """Indices of the features that the table lists."""
+    return [int(i) for i in re.findall(r'<td class="pick">.*?href="/tiny/2-res/(\d+)/"', page, re.DOTALL)]
+
+
+def marked(page: str) -> list[str]:
+    return [markup.unescape(word) for word in re.findall(r"<mark>(.*?)</mark>", page)]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("closing brackets", [0]),
+        ("brackets closing", [0]),
+        ("bracket", [0]),
+        ("BRACK", [0]),
+        ("close", [0, 4]),
+        ("closed", [4, 0]),
+        (")", [0]),
+        ("if", [5]),
+        ("and not", [5]),
+        ("i", []),
+        ("html tag", [2]),
+        ("café", [6]),
+        ("nothing such", []),
+    ],
+)
+def test_words_stems_prefixes_signs_and_words_that_others_call_stop_words(
+    client: Any, planted: Any, query: str, expected: list[int]
+) -> None:
+    assert found(get(client, query)) == expected
+
+
+@pytest.mark.parametrize("typo", ["brakets", "braackets", "bracktes", "brockets", "vrackets"])
+def test_a_typo_is_forgiven_and_told(client: Any, planted: Any, typo: str) -> None:
+    page = get(client, typo)
+    assert found(page) == [0]
+    assert f"No label has “{typo}”; searched for <b>brackets</b>" in page
+    assert marked(page) == ["brackets"]
+
+
+def test_a_word_that_labels_have_is_no_typo(client: Any, planted: Any) -> None:
+    assert "searched for" not in get(client, "names")
+    assert found(get(client, "selv")) == [1]
+    Label.objects.filter(text="self in a method").update(text="selves in a method")
+    assert found(get(client, "selves")) == [1], "edited words are learnt"
+
+
+def test_where_no_label_has_every_word_some_are_found_and_it_is_said(client: Any, planted: Any) -> None:
+    page = get(client, "closing files brackets")
+    assert found(page) == [0, 4], "words themselves before other forms of them"
+    assert "no label has every word, these have some" in page
+
+
+def test_one_row_a_feature_with_all_its_labels_that_match_and_the_words_marked(client: Any, planted: Any) -> None:
+    ben = User.objects.get(username="ben")
+    labels.propose(planted.feature(0), "a bracket that closes", by=ben, weight=1)
+    page = get(client, "closing bracket")
+    assert found(page) == [0]
+    assert marked(page) == ["closing", "brackets", "bracket", "closes"]
+    assert "after an argument" not in page
+
+
+def test_labels_are_text_and_never_markup(client: Any, planted: Any) -> None:
+    page = get(client, "html")
+    assert "&lt;</mark>" not in page
+    assert "&lt;b&gt;<mark>HTML</mark>&lt;/b&gt; tags" in page
+    assert "<b>HTML" not in page
+
+
+def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
+    Label.objects.filter(text="closing brackets").update(state=Label.State.HIDDEN)
+    assert found(get(client, "brackets")) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"model": "tiny"}, [0, 4]),
+        ({"model": "tiny", "sae": "2-res"}, [0, 4]),
+        ({"layer": "2"}, [0, 4]),
+        ({"density_min": "10%"}, [0]),
+        ({"density_max": "10%"}, [4]),
+        ({"score_min": "0.6"}, [4]),
+        ({"author": "ben"}, [0, 4]),
+        ({"author": "ada"}, []),
+        ({"alive": "no"}, []),
+        ({"alive": "yes"}, [0, 4]),
+        ({"order": "density"}, [4, 0]),
+        ({"order": "-score"}, [4, 0]),
+    ],
+)
+def test_filters_and_orders(client: Any, planted: Any, filters: dict[str, str], expected: list[int]) -> None:
+    Feature.objects.filter(index=0).update(density=0.2)
+    Feature.objects.filter(index=4).update(density=0.01)
+    Label.objects.filter(feature__index=4).update(score=0.8)
+    assert found(get(client, "close", **filters)) == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        ({"model": "nope"}, "There is no model “nope”"),
+        ({"layer": "99"}, "99 is not one of the available choices"),
+        ({"density_min": "x"}, "Write a share"),
+        ({"density_min": "5%", "density_max": "1%"}, "ends before it begins"),
+        ({"order": "magic"}, "magic is not one of the available choices"),
+        ({"mode": "magic"}, "magic is not one of the available choices"),
+        ({"limit": "0"}, "greater than or equal to 1"),
+        ({"author": "\0"}, "Null characters are not allowed"),
+    ],
+)
+def test_a_wrong_filter_is_told_beside_its_name(client: Any, planted: Any, filters: dict[str, str], told: str) -> None:
+    assert told in get(client, "close", **filters)
+
+
+ANYTHING = [
+    "&", "|", "!", ":*", "a:*b", "((", "'", "''", "\\", "'; DROP TABLE features_label; --", "<->", "a <-> b", "%", "_", "%s",
+    "{{ x }}", "<script>alert(1)</script>", "🙂", "שלום עולם", "日本", "\u202eabc", "\u200b", " ", "\r\n", "sae:1", "x" * 500,
+    "e\u0301", "ǆ", "İ", "½", "a" * 41,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ANYTHING)
+def test_any_query_is_taken_as_it_is(client: Any, planted: Any, query: str) -> None:
+    page = get(client, query)
+    assert "<script>alert(1)" not in page
+    ben = User.objects.get(username="ben")
+    try:
+        label = labels.propose(planted.feature(7), f"{query} zebra", by=ben, weight=1)
+    except labels.Refused:
+        return
+    assert found(get(client, label.text[:500])) == [7], "a label is found by its own words"
+
+
+@pytest.mark.parametrize(("query", "told"), [("x" * 100_000, "At most 500 characters"), ("a\0b", "Null characters")])
+def test_what_cannot_be_searched_is_refused_with_the_way_on(client: Any, planted: Any, query: str, told: str) -> None:
+    assert told in get(client, query)
+
+
+def test_an_empty_query_shows_the_form(client: Any, planted: Any) -> None:
+    assert "What features mean" in get(client, "")
+    assert "What features mean" in client.get("/search/").content.decode()
+
+
+def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
+    words = label_search.search_words("close", None, {})
+    planted.feature(0).delete()
+    merged = label_search.merge(words.query, words.hits, [], limit=50)
+    assert [row.feature.index for row in merged.rows] == [4]
+
+
+def test_more_labels_cost_no_more_queries(client: Any, planted: Any, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(8):
+        get(client, "closing")
+    ben = User.objects.get(username="ben")
+    for feature in Feature.objects.exclude(index=3):
+        for number in range(3):
+            labels.propose(feature, f"closing {number}", by=ben, weight=1)
+    with django_assert_num_queries(8):
+        get(client, "closing")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "near"),
+    [
+        ("abcd", "abd", True), ("abcd", "abcde", True), ("abcd", "abxd", True), ("abcd", "acbd", True), ("abcd", "abcd", False),
+        ("abcd", "badc", False), ("abcd", "abxy", False), ("abcd", "ab", False), ("abcd", "bcd", True), ("abcd", "bacd", True),
+    ],
+)  # fmt: skip
+def test_one_typo(first: str, second: str, near: bool) -> None:
+    assert label_query.one_typo(first, second) is near
+    assert label_query.one_typo(second, first) is near
+
+
+def test_the_api_gives_the_same(client: Any, planted: Any) -> None:
+    answer = client.get("/api/v1/search/labels/", {"q": "closing braket", "mode": "text"}).json()
+    assert answer["corrections"] == [{"word": "braket", "instead": ["bracket"]}]
+    (row,) = answer["results"]
+    assert (row["model"], row["sae"], row["index"], row["url"]) == ("tiny", "2-res", 0, "/tiny/2-res/0/")
+    assert (row["by_words"], row["by_meaning"]) == (1, None)
+    (label,) = row["labels"]
+    assert (label["text"], label["method"], label["author"], label["score"]) == (
+        "closing brackets",
+        "person",
+        "ben",
+        None,
+    )
+    assert [part["text"] for part in label["parts"] if part["hit"]] == ["closing", "brackets"]
+    assert "".join(part["text"] for part in label["parts"]) == label["text"]
+    typo = client.get("/api/v1/search/labels/", {"q": "bracktes", "mode": "text"}).json()
+    assert typo["corrections"] == [{"word": "bracktes", "instead": ["brackets"]}]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("", 400, "q"),
+        ("q=", 400, "q"),
+        ("q=a%00b", 400, "q"),
+        ("q=" + "x" * 501, 400, "q"),
+        ("q=a&limit=0", 400, "limit"),
+        ("q=a&nonsense=1", 400, "nonsense"),
+        ("q=a&cursor=abc", 400, "cursor"),
+        ("q=a&mode=magic", 400, "mode"),
+        ("q=a&order=magic", 400, "order"),
+        ("q=a&density_min=2", 400, "density_min"),
+        ("q=a&score_min=nan", 400, "score_min"),
+        ("q=a&layer=x", 400, "layer"),
+        ("q=a&model=nope", 404, None),
+        ("q=a&sae=nope", 404, None),
+        ("q=a&model=tiny&sae=nope", 404, None),
+    ],
+)
+def test_the_api_refuses_what_is_wrong(client: Any, planted: Any, query: str, status: int, field: str | None) -> None:
+    response = client.get(f"/api/v1/search/labels/?{query}")
+    assert response.status_code == status, response.content
+    assert field is None or field in response.json()["error"]["fields"]

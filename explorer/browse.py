@@ -12,6 +12,8 @@ COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
 BREAKS = [("on", "On"), ("off", "Off")]
 ALIVE = [("", "alive"), ("all", "all"), ("dead", "dead")]
+LABELLED = [("", "any"), ("yes", "with a label"), ("no", "without one")]
+LABELLED_VALUES: dict[str, bool | None] = {"": None, "yes": True, "no": False}
 ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
 
 
@@ -37,6 +39,7 @@ class BrowseForm(forms.Form):
 
     order = forms.ChoiceField(choices=list(select.ORDERS.items()), required=False, label="Order by")
     alive = forms.ChoiceField(choices=ALIVE, required=False, label="Show")
+    has_label = forms.ChoiceField(choices=LABELLED, required=False, label="Label")
     density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
     density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
     cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
@@ -60,6 +63,7 @@ class BrowseForm(forms.Form):
         return {
             "order": found.get("order", "index"),
             "alive": ALIVE_VALUES[found.get("alive", "")],
+            "has_label": LABELLED_VALUES[found.get("has_label", "")],
             "density_min": found.get("density_min"),
             "density_max": found.get("density_max"),
             "cursor": found.get("cursor", ""),

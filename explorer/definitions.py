@@ -163,6 +163,22 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "person_votes": Definition("Votes", "Votes that this person has given on labels of others.", "count"),
         "person_comments": Definition("Comments", "Comments of this person that are shown.", "count"),
     },
+    "Steering": {
+        "steer_surprise": Definition(
+            "Nats per token",
+            "How surprised the unsteered model is by the text: -log of the probability that it gives each token after the same"
+            " prefix, averaged over the generated tokens. Its exponential is the perplexity.",
+        ),
+        "steer_kl": Definition(
+            "KL from default",
+            "KL divergence, in nats, from the unsteered model's next-token distribution to the steered one after the same steered"
+            " prefix (temperature 1, no penalty): sum of P (log P - log Q), P the steered one. Averaged over the generated tokens.",
+        ),
+        "steer_logprob": Definition(
+            "Log-probability",
+            "Of the token that was drawn, under the model that drew it: before temperature, top-p and penalty.",
+        ),
+    },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),
         "published_l0": Definition(
@@ -180,7 +196,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "match_histogram": Definition(
             "Nearest cosines",
-            "The SAE's features by the cosine with their nearest of the other SAE, in bins of 0.05; what is below 0 is in the first.",
+            "The SAE's features by the cosine with their nearest of the other SAE, in bins of 0.05; those below 0 are in the"
+            " first.",
             "count",
         ),
         "decoder_norms": Definition(

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from explorer.models import User
+from explorer.usernames import distinct
 from features import hooks
 from features.kinds import KINDS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
@@ -52,11 +53,17 @@ class SignIn(AuthenticationForm):
 
 
 class SignUp(UserCreationForm[User]):
-    """A name that nobody has in other capitals either, and a password, twice."""
+    """A name that nobody has in other capitals or look-alike letters either, and a password, twice."""
 
     class Meta:
         model = User
         fields = ["username"]
+
+    def clean_username(self) -> str | None:
+        """A name that nobody has, nor one that looks like it."""
+        name = super().clean_username()
+        distinct(name or "")
+        return name
 
     def clean(self) -> dict[str, Any]:
         """Refuse where this server takes no new accounts."""

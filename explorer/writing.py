@@ -8,7 +8,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponseBase
 from django_htmx.http import HttpResponseClientRedirect
 
-from explorer.access import may_curate, may_write
+from explorer.access import Visitor, may_curate, may_edit_comment, may_edit_label, may_write
 from explorer.http import HtmxRequest
 from features.models import Feature, Label
 from features.selectors import labels as select
@@ -69,18 +69,22 @@ def said_of(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, A
     """What the templates of labels read."""
     said = select.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
     context = {"said": said, "feature": feature, "sae": feature.sae, "draft": draft}
-    return context if draft.form in _forms(said) else context | {"astray": draft}
+    return context if draft.form in _forms(said, request.user) else context | {"astray": draft}
 
 
-def _forms(said: select.FeatureLabels) -> set[str]:
+def _forms(said: select.FeatureLabels, visitor: Visitor) -> set[str]:
     """Names of the forms that the page has: where the one that somebody wrote in is gone, their text is shown above."""
-    comments = list(said.thread)
-    for entry in comments:
-        comments.extend(entry.replies)
-    open_to_answers = {entry.comment.pk for entry in comments if not (entry.comment.deleted or entry.comment.hidden)}
-    labels = {f"{name}-{label.pk}" for label in said.labels for name in ("label", "edit", "flag")}
-    answers = {f"{name}-{pk}" for pk in open_to_answers for name in ("comment", "reply", "flag-comment")}
-    return {"", "propose", "comment", *labels, *answers}
+    entries = list(said.thread)
+    for entry in entries:
+        entries.extend(entry.replies)
+    comments = [entry.comment for entry in entries if not (entry.comment.deleted or entry.comment.hidden)]
+    return {
+        "", "propose", "comment",
+        *(f"{name}-{label.pk}" for label in said.labels for name in ("label", "flag")),
+        *(f"edit-{label.pk}" for label in said.labels if may_edit_label(visitor, label)),
+        *(f"{name}-{comment.pk}" for comment in comments for name in ("reply", "flag-comment")),
+        *(f"comment-{comment.pk}" for comment in comments if may_edit_comment(visitor, comment)),
+    }  # fmt: skip
 
 
 def number(request: HtmxRequest, name: str) -> int:

@@ -12,7 +12,7 @@ from explorer import access
 from explorer.http import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.features import find_feature
-from explorer.writing import NOTHING, Draft, attempt, said_of, to_sign_in
+from explorer.writing import NOTHING, Draft, attempt, said_of, to_sign_in, waiting
 from features import keyset
 from features.models import Sae
 from features.selectors import catalog, queue
@@ -32,7 +32,7 @@ def show(request: HtmxRequest) -> HttpResponseBase:
         return page(request, "labels/queue.html", context, {"queue": "queue"}, 404 if named else 200)
     if request.method == "POST":
         return _taken(request, sae, saes)
-    return _page(request, sae, saes, request.GET.get("after", ""), NOTHING)
+    return _page(request, sae, saes, request.GET.get("after", ""), waiting(request))
 
 
 def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:

@@ -112,9 +112,11 @@ class FeatureView(NamedTuple):
 
 
 def features(sae: Sae, *, order: str = "index", alive: bool | None = None, density_min: float | None = None,
-             density_max: float | None = None) -> QuerySet[Feature]:  # fmt: skip
+             density_max: float | None = None, has_label: bool | None = None) -> QuerySet[Feature]:  # fmt: skip
     """Features of an SAE, filtered and ordered (one of `ORDERS`, ties by index)."""
-    rows = Feature.objects.filter(sae=sae)
+    rows = Feature.objects.filter(sae=sae).select_related("label")
+    if has_label is not None:
+        rows = rows.filter(label__isnull=not has_label)
     if alive is not None:
         rows = rows.alive() if alive else rows.dead()
     if density_min is not None:

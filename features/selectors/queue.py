@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from features import keyset
 from features.models import Feature, Label, Sae, Vote
 
 DENSE_ENOUGH, TOO_DENSE = 1e-5, 0.1
 """Below the one a feature is too rare for a label to tell anybody much; above the other it seldom means one thing."""
-KEYS = ["turn", "-density", "id"]
+KEYS = ["disputed", "-density", "id"]
 
 
 def waiting(sae: Sae, visitor: int | None = None) -> QuerySet[Feature]:
@@ -19,8 +19,7 @@ def waiting(sae: Sae, visitor: int | None = None) -> QuerySet[Feature]:
     densest first.
     """
     unlabelled = Q(label=None, fires__gt=0, density__gte=DENSE_ENOUGH, density__lte=TOO_DENSE)
-    turn = Case(When(disputed=True, then=Value(1)), default=Value(0), output_field=IntegerField())
-    rows = Feature.objects.filter(unlabelled | Q(disputed=True), sae=sae).annotate(turn=turn)
+    rows = Feature.objects.filter(unlabelled | Q(disputed=True), sae=sae)
     if visitor is None:
         return rows
     said = Label.objects.shown().filter(feature=OuterRef("pk"), author=visitor)

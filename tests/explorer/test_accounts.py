@@ -55,6 +55,26 @@ def test_a_wrong_sign_up_is_refused_beside_its_field_and_makes_nobody(client, da
     assert User.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["аdа", "admіn", "асе", "αdα", "ɑda", "ıda", "ﬁona", "ａｄａ", "ada\u200b", "ada\u202e", "ad\u0430", "٣ada", "𝐚da"],
+)
+def test_a_name_that_looks_like_another_is_refused(client, name):
+    response = client.post("/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG})
+    assert response.status_code == 422
+    assert "username" in response.context["form"].errors
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["zoë", "søren", "борис", "дарья", "αλέξης", "김철수", "さくらカナ花", "ada_1", "a.b+c@d-e"]
+)
+def test_names_of_many_alphabets_are_welcome(client, name):
+    response = client.post("/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG})
+    assert response.status_code == 302
+    assert User.objects.get().username == name
+
+
 def test_sign_up_can_be_closed(client, settings):
     settings.SIGNUP = False
     assert "takes no new accounts" in client.get("/accounts/signup/").content.decode()

@@ -24,6 +24,10 @@ class FeatureQuery(PageQuery):
         required=False, allow_null=True, default=None, help_text="true: only those that fire; false: only dead ones."
     )
 
+    has_label = serializers.BooleanField(
+        required=False, allow_null=True, default=None, help_text="true: only those with a label; false: those without."
+    )
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The range must not be empty."""
         if attrs.get("density_min", 0) > attrs.get("density_max", 1):

@@ -13,7 +13,7 @@ from explorer.api.v1.serializers.features import FeatureDetailSerializer, Featur
 from features.selectors import catalog
 from features.selectors import features as selectors
 
-FILTERS = ("order", "alive", "density_min", "density_max")
+FILTERS = ("order", "alive", "has_label", "density_min", "density_max")
 
 
 class Features(APIView):

@@ -177,4 +177,4 @@ def _or_none(choices: Choices) -> Choices:
     return [("", "—"), *(choice for choice in choices if choice[0])]
 
 
-CHOICES = {"model": _models, "corpus": _corpora, "sae": _saes, "hook": _hooks}
+CHOICES = {"model": _models, "corpus": _corpora, "sae": _saes, "other": _saes, "hook": _hooks}

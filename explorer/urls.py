@@ -6,6 +6,7 @@ from django.urls.converters import StringConverter
 
 from explorer.health import healthz
 from explorer.views import (
+    beside,
     catalog,
     comparing,
     contexts,
@@ -13,6 +14,7 @@ from explorer.views import (
     features,
     files,
     labels,
+    matching,
     pattern,
     registry,
     search,
@@ -42,6 +44,7 @@ urlpatterns = [
     path("about/", catalog.about, name="about"),
     path("registry/", registry.index, name="registry"),
     path("search/", search.search, name="search"),
+    path("compare/", beside.compare_features, name="compare_features"),
     path("pattern/", pattern.pattern, name="pattern"),
     path("", catalog.home, name="home"),
     path("<name:model>/", catalog.model, name="model"),
@@ -50,6 +53,7 @@ urlpatterns = [
     path("<name:model>/<name:sae>/random/", features.random, name="random_feature"),
     path("<name:model>/<name:sae>/files/", files.index, name="files"),
     path("<name:model>/<name:sae>/files/<path:name>", files.download, name="file"),
+    path("<name:model>/<name:sae>/matches/<name:other>/", matching.matches, name="matches"),
     path("<name:model>/<name:sae>/contexts/<int:pk>/", contexts.context, name="context"),
     path("<name:model>/<name:sae>/<int:index>/", features.feature, name="feature"),
     path("<name:model>/<name:sae>/<int:index>/labels/", labels.propose, name="propose"),

@@ -63,7 +63,7 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
         for e in f.examples
     )
     columns = '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values"'
-    return _copy("features_example", columns, ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"], rows)
+    return copy_rows("features_example", columns, ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"], rows)
 
 
 @transaction.atomic
@@ -97,7 +97,7 @@ def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None
     columns = '"index", "map_x", "map_y", "cluster"'
     with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
         rows = zip(record.indices, record.x, record.y, record.clusters, strict=True)
-        _copy(staged, columns, ["int4", "float4", "float4", "int4"], rows)
+        copy_rows(staged, columns, ["int4", "float4", "float4", "int4"], rows)
         cursor.execute(
             f"UPDATE features_feature SET {NO_PLACE} WHERE sae_id = %s AND map_x IS NOT NULL", [dashboard.sae_id]
         )
@@ -137,7 +137,7 @@ def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Itera
     rows = ((*key, record.position, record.document[:300], record.token_ids) for record in missing)
     columns = '"corpus_id", "model_id", "context_size", "bos", "position", "document", "token_ids"'
     with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
-        _copy(staged, columns, ["int8", "int8", "int4", "bool", "int4", "text", "int4[]"], rows)
+        copy_rows(staged, columns, ["int8", "int8", "int4", "bool", "int4", "text", "int4[]"], rows)
         cursor.execute(  # another job may have written some of them by now
             f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
         )
@@ -161,7 +161,7 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
     changes = ", ".join(f"{name} = excluded.{name}" for name in names)
     rows = ((sae.pk, *record[: len(COLUMNS)]) for record in records)
     with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
-        _copy(staged, columns, ["int8", *COLUMNS.values()], rows)
+        copy_rows(staged, columns, ["int8", *COLUMNS.values()], rows)
         cursor.execute(
             f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
             f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, updated = statement_timestamp()'
@@ -180,7 +180,7 @@ def _write_peaks(sae: Sae, features: Mapping[int, int], batch: FeatureRange) -> 
         for token_id, times in Counter(token_ids[e.sequence][e.peak] for e in f.examples if e.band == 0).items()
     )
     columns = '"feature_id", "sae_id", "token_id", "examples", "maximum"'
-    _copy("features_peak", columns, ["int8", "int8", "int4", "int2", "float4"], rows)
+    copy_rows("features_peak", columns, ["int8", "int8", "int4", "int2", "float4"], rows)
 
 
 @contextmanager
@@ -193,7 +193,8 @@ def _staging(table: str, columns: str) -> Iterator[str]:
         cursor.execute(f"DROP TABLE {name}")
 
 
-def _copy(table: str, columns: str, types: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
+def copy_rows(table: str, columns: str, types: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
+    """Write rows by binary COPY, `types` being those of PostgreSQL; how many there were."""
     count = 0
     with connection.cursor() as cursor:
         arrays.register(cursor.adapters)  # of this cursor, not of every query of the process

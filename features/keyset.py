@@ -10,7 +10,10 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from django.core import signing
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, Value
+from django.db.models.functions import Cast
+
+from features.fields import RealField
 
 
 class BadCursor(ValueError):
@@ -36,7 +39,7 @@ def page(rows: QuerySet[Any], keys: Sequence[str], *, limit: int, cursor: str = 
             last = signing.loads(cursor, salt=salt)
         except signing.BadSignature:
             raise BadCursor("The cursor is damaged or belongs to another list: begin again without it.") from None
-        rows = rows.filter(_after(keys, last))
+        rows = rows.filter(_after(keys, [_typed(rows.model, *pair) for pair in zip(keys, last, strict=True)]))
     found = list(rows[: limit + 1])
     if len(found) <= limit:
         return Keyset(found, "")
@@ -50,6 +53,14 @@ def _after(keys: Sequence[str], last: Sequence[Any]) -> Q:
     if len(keys) == 1:
         return beyond
     return Q((f"{name}__{way}e", last[0])) & (beyond | _after(keys[1:], last[1:]))  # x >= a alone can use an index
+
+
+def _typed(model: type[Model], key: str, value: Any) -> Any:
+    """The value as its column holds it: 0.9 as a float of eight bytes equals no 0.9 of four, and a page would never end."""
+    name = key.lstrip("-")
+    if "__" in name or not isinstance(model._meta.get_field(name), RealField):
+        return value
+    return Cast(Value(value), RealField())
 
 
 def _value(row: Model, key: str) -> Any:

@@ -220,6 +220,20 @@ class FeatureMap(NamedTuple):
     made_with: str
 
 
+class FeatureMatches(NamedTuple):
+    """For each feature of an SAE, by its index: the feature of another SAE with the nearest decoder direction, and the cosine."""
+
+    indices: list[int]
+    cosines: list[float]
+
+
+class SaeMatches(NamedTuple):
+    """Two SAEs matched: the features of the first with their nearest in the other, and the other way round."""
+
+    there: FeatureMatches
+    back: FeatureMatches
+
+
 class Evaluation(NamedTuple):
     """Measured quality of an SAE on held-out tokens; keys are defined in docs/numbers.md."""
 

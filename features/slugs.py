@@ -20,6 +20,7 @@ FIXED_WORDS = frozenset(
         "pattern",
         "about",
         "registry",
+        "compare",
     ]
 )
 """First path segments of our own pages, which no model may take."""

@@ -11,6 +11,7 @@ from workers import inputs, resident
 from workers.dashboards import compute_dashboards, scan_shard
 from workers.importing import add_sae
 from workers.mapping import map_sae
+from workers.matching import match_saes
 from workers.pipeline import corpora
 from workers.pipeline.evaluate import evaluate
 from workers.pipeline.language import describe, load_language
@@ -69,5 +70,6 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "compute_dashboards": compute_dashboards,
     "scan_shard": scan_shard,
     "map_sae": map_sae,
+    "match_saes": match_saes,
     "collect_garbage": collect_garbage,
 }

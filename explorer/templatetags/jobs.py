@@ -125,7 +125,7 @@ def _settings(name: str, params: Mapping[str, Any], field: forms.Field | None) -
 
 def _setting(name: str, params: Mapping[str, Any], field: forms.Field | None) -> Setting:
     value = params[name]
-    urls = {"model": f"/{value}/", "sae": f"/{value}/"}
+    urls = dict.fromkeys(("model", "sae", "other"), f"/{value}/")
     about = str(field.help_text) if field else ""
     return Setting(_label(name, field), about, _value(name, value, field), urls.get(name, ""))
 

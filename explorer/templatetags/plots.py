@@ -10,6 +10,7 @@ from explorer import svg
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, short_count
 from features.models import Feature
+from features.models.match import MATCHED
 from features.readings import FeatureReading
 
 register = template.Library()
@@ -64,6 +65,17 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
     ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
     alternative = f"Histogram of densities of {_times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet")
+
+
+@register.simple_tag
+def match_histogram(counts: Sequence[int]) -> SafeString:
+    """Features by the cosine with their nearest of another SAE, from 0 to 1, and the cosine from which it is a match."""
+    ends = [place / len(counts) for place in range(len(counts) + 1)]
+    hints = [f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
+    ticks = [svg.Tick(at, svg.nice_text(at)) for at in (0, 0.5, 1)]
+    mark = svg.Tick(MATCHED, f"A match from {MATCHED} on")
+    alternative = f"Histogram of nearest cosines of {_times(sum(counts), 'feature')}, from 0 to 1."
+    return svg.bars(list(counts), hints, ticks, alternative, "quiet", mark)
 
 
 @register.simple_tag

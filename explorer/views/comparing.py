@@ -7,16 +7,18 @@ from django import forms
 from django.http import HttpResponse, QueryDict
 from django.views.decorators.http import require_safe
 
+from explorer import access
 from explorer.definitions import DEFINITIONS, Definition
 from explorer.http import HtmxRequest, page
 from explorer.svg import Spot
 from explorer.templatetags.numbers import number, written
 from explorer.views.catalog import find_model
 from features import hooks
-from features.models import Sae
-from features.selectors import catalog
+from features.models import Matching, Sae
+from features.selectors import catalog, matches
 
 MOST_SAES = 200
+MOST_PAIRS = 24
 COLUMNS = (
     "l0", "explained_variance", "ce_loss_score", "kl_score", "ce_original", "ce_sae", "ce_zero", "dead_share", "dense_share",
     "reconstruction_bias", "l2_ratio", "encoder_decoder_cosine", "duplicate_share", "explained_variance_per_token",
@@ -85,8 +87,17 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
         "looks": [(hooks.read(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
         "more": len(known) == MOST_SAES,
+        "matchings": _matchings(model, slugs),
+        "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "catalog/compare.html", context)
+
+
+def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
+    """Pairs that were matched, where some SAEs are chosen those between them."""
+    found = matches.pairs(model)
+    chosen = found.filter(sae__slug__in=slugs, other__slug__in=slugs) if slugs else found
+    return list(chosen[:MOST_PAIRS])
 
 
 def value_of(sae: Sae, name: str) -> Any:

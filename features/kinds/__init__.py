@@ -5,13 +5,24 @@ from features.kinds.catalog import AddCorpus, AddModel
 from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.importing import AddSae
 from features.kinds.mapping import MapSae
+from features.kinds.matching import MatchSaes
 from features.kinds.sae import EvaluateSae
 from features.kinds.training import TrainSae
 from features.kinds.upkeep import CollectGarbage
 
 KINDS: dict[str, type[JobForm]] = {
     form.kind: form
-    for form in (TrainSae, AddSae, ComputeDashboards, MapSae, EvaluateSae, AddModel, AddCorpus, CollectGarbage)
+    for form in (
+        TrainSae,
+        AddSae,
+        ComputeDashboards,
+        MapSae,
+        MatchSaes,
+        EvaluateSae,
+        AddModel,
+        AddCorpus,
+        CollectGarbage,
+    )
 }
 
 PARTS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}
@@ -32,6 +43,7 @@ __all__ = [
     "InvalidParams",
     "JobForm",
     "MapSae",
+    "MatchSaes",
     "ScanShard",
     "TrainSae",
     "check",

@@ -107,7 +107,7 @@ class JobCommand(BaseCommand):
 class OnSaeCommand(JobCommand):
     """A command on an existing SAE, named MODEL/SLUG."""
 
-    positional = ("target",)
+    positional: ClassVar[tuple[str, ...]] = ("target",)
 
     def taken(self) -> set[str]:
         """The target is the SAE."""

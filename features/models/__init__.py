@@ -6,6 +6,7 @@ from features.models.feature import Example, Feature, Peak
 from features.models.finding import LabelWord
 from features.models.job import Job, JobEvent
 from features.models.label import Label, LabelRevision, LabelScore, Vote
+from features.models.match import Match, Matching
 from features.models.talk import Comment, Flag, Moderation
 from features.models.upload import LabelUpload
 from features.models.worker import Worker
@@ -25,6 +26,8 @@ __all__ = [
     "LabelScore",
     "LabelWord",
     "LanguageModel",
+    "Match",
+    "Matching",
     "Moderation",
     "Peak",
     "Sae",

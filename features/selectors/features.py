@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
 from features import keyset
-from features.models import Example, Feature, Sae
+from features.models import Example, Feature, Match, Sae
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
 
 ORDERS = {
@@ -84,6 +86,14 @@ class Partner(NamedTuple):
     both: int
 
 
+class Elsewhere(NamedTuple):
+    """The feature of another SAE of the model whose decoder direction is nearest."""
+
+    sae: str
+    index: int  # type: ignore[assignment]  # as above
+    cosine: float
+
+
 class FeatureView(NamedTuple):
     """Everything the feature page and its API twin show."""
 
@@ -96,6 +106,7 @@ class FeatureView(NamedTuple):
     bottom_logits: list[TokenLogit]
     nearest: list[Near]
     cofiring: list[Partner]
+    elsewhere: list[Elsewhere]
 
     @property
     def reads(self) -> list[str]:
@@ -144,6 +155,7 @@ def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
 
 def feature(model: str, sae: str, index: int) -> FeatureView:
     """One feature with its examples, in three queries. Raises `Feature.DoesNotExist`."""
+    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by("-cosine", "other__slug")
     siblings = Feature.objects.filter(sae=OuterRef("sae"), fires__gt=0).order_by().values("sae")
     row = (
         Feature.objects.of(model, sae)
@@ -151,6 +163,9 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
         .annotate(
             previous_alive=Subquery(siblings.filter(index__lt=OuterRef("index")).annotate(i=Max("index")).values("i")),
             next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).annotate(i=Min("index")).values("i")),
+            elsewhere=ArraySubquery(
+                nearest.values(row=JSONObject(sae="other__slug", index="other_index", cosine="cosine"))
+            ),
         )
         .get(index=index)
     )
@@ -163,10 +178,11 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
         previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations above
         next=row.next_alive,  # type: ignore[attr-defined]
         bands=_bands(row, examples, vocabulary),
-        top_logits=_logits(row.top_logit_ids, row.top_logits, vocabulary),
-        bottom_logits=_logits(row.bottom_logit_ids, row.bottom_logits, vocabulary),
+        top_logits=logits_of(row.top_logit_ids, row.top_logits, vocabulary),
+        bottom_logits=logits_of(row.bottom_logit_ids, row.bottom_logits, vocabulary),
         nearest=[Near(*known) for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)],
         cofiring=list(map(Partner, row.cofiring, row.cofiring_jaccards, row.cofiring_both)),
+        elsewhere=[Elsewhere(**found) for found in row.elsewhere],  # type: ignore[attr-defined]
     )
 
 
@@ -191,22 +207,32 @@ def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
         return {token_id: (bytes(text), special) for token_id, text, special in cursor.fetchall()}
 
 
+def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
+    """An example with its sequence, as a heatmap against the feature's maximum."""
+    return ShownExample(
+        id=e.pk,
+        sequence=e.sequence_id,
+        name=f"{e.band}.{e.rank}",
+        value=e.values[e.positions.index(e.peak)],
+        peak=e.peak,
+        document=e.sequence.document,
+        position=e.sequence.position,
+        tokens=spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum),
+        positions=e.positions,
+        values=e.values,
+    )
+
+
+def logits_of(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:
+    """Tokens with what a feature adds to their logits."""
+    plain = [text_of([i], vocabulary) for i in ids]
+    return [TokenLogit(i, visible(text), logit, text) for i, text, logit in zip(ids, plain, logits, strict=True)]
+
+
 def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) -> list[Band]:
     grouped = defaultdict(list)
     for e in examples:
-        shown = ShownExample(
-            id=e.pk,
-            sequence=e.sequence_id,
-            name=f"{e.band}.{e.rank}",
-            value=e.values[e.positions.index(e.peak)],
-            peak=e.peak,
-            document=e.sequence.document,
-            position=e.sequence.position,
-            tokens=_spans(e, vocabulary, row.max_activation),
-            positions=e.positions,
-            values=e.values,
-        )
-        grouped[e.band].append(shown)
+        grouped[e.band].append(shown_example(e, vocabulary, row.max_activation))
     return [_band(row, number, grouped[number]) for number in sorted(grouped)]
 
 
@@ -218,10 +244,6 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
     low, high = edges[number], edges[number - 1]
     inside = row.histogram[round(low / row.histogram_width) : round(high / row.histogram_width)]
     return Band(number, low, min(high, row.max_activation), examples, sum(inside) / row.fires)
-
-
-def _spans(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
-    return spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum)
 
 
 def _near(e: Example) -> slice:
@@ -238,8 +260,3 @@ def _snippet(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
     places, values = [place for place, _ in inside], [value for _, value in inside]
     boxes = around(spans(ids, vocabulary, places, values, e.peak - first, maximum), SNIPPET_BEFORE, SNIPPET_AFTER)
     return [box._replace(position=box.position + first) for box in boxes]
-
-
-def _logits(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:
-    plain = [text_of([i], vocabulary) for i in ids]
-    return [TokenLogit(i, visible(text), logit, text) for i, text, logit in zip(ids, plain, logits, strict=True)]

@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from explorer.models import ApiKey, User
 from features import jobs as life
-from features.records import Evaluation, Metrics, Progress
+from features import matching
+from features.records import Evaluation, FeatureMatches, Metrics, Progress, SaeMatches
 from features.selectors import features as selectors
 from features.services import catalog, labels
 from tests import builders
@@ -38,7 +39,8 @@ def schema(client, db):
 def rows(db):
     """Something behind every address; the id of a job with every kind of event."""
     planted = builders.planted()
-    builders.sae(planted.model, "3-res")
+    nearest = FeatureMatches(list(range(8)), [0.5] * 8)
+    matching.write(planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None)
     values = {"l0": 24.0, "explained_variance": 0.83}
     catalog.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
     ada, ben, _cam = builders.cast()

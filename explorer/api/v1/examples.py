@@ -20,6 +20,7 @@ FEATURE = {
     "bottom_logits": [{"token_id": 77, "text": "L", "logit": -0.54}],
     "nearest": [{"index": 118, "cosine": 0.62, "both": 1310}],
     "cofiring": [{"index": 118, "jaccard": 0.24, "both": 1310}],
+    "elsewhere": [{"sae": "3-res", "index": 901, "cosine": 0.83}],
     "previous": 2,
     "next": 4,
     "reads": ["self"],

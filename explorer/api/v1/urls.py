@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from explorer.api.v1 import schema as schema
-from explorer.api.v1.views import activations, catalog, features, jobs, mapping, registry, search
+from explorer.api.v1.views import activations, catalog, features, jobs, mapping, matching, registry, search
 
 urlpatterns = [
     path("models/", catalog.Models.as_view()),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("saes/", catalog.Saes.as_view()),
     path("saes/<str:model>/<str:sae>/", catalog.Sae.as_view()),
     path("saes/<str:model>/<str:sae>/map/", mapping.Map.as_view()),
+    path("saes/<str:model>/<str:sae>/matches/", matching.Matchings.as_view()),
+    path("saes/<str:model>/<str:sae>/matches/<str:other>/", matching.Matches.as_view()),
     path("features/<str:model>/<str:sae>/", features.Features.as_view()),
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
     path("search/labels/", search.Labels.as_view()),

@@ -100,6 +100,14 @@ class PartnerSerializer(serializers.Serializer[Any]):
     both = serializers.IntegerField(help_text=about("cofiring_both"))
 
 
+class ElsewhereSerializer(serializers.Serializer[Any]):
+    """The nearest feature of another SAE of the model, where a job `match_saes` has looked."""
+
+    sae = serializers.CharField()
+    index = serializers.IntegerField()
+    cosine = serializers.FloatField(help_text=about("match_cosine"))
+
+
 class ExampleSerializer(serializers.Serializer[Any]):
     """A context in which the feature fires. Token ids are the truth; `tokens` is how they read."""
 
@@ -149,6 +157,7 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     bottom_logits = TokenLogitSerializer(many=True)
     nearest = NeighbourSerializer(many=True)
     cofiring = PartnerSerializer(many=True)
+    elsewhere = ElsewhereSerializer(many=True)
     previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
     next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
     reads = serializers.ListField(
@@ -174,6 +183,7 @@ def detail(view: FeatureView) -> dict[str, Any]:
         "bottom_logits": view.bottom_logits,
         "nearest": view.nearest,
         "cofiring": view.cofiring,
+        "elsewhere": view.elsewhere,
         "reads": view.reads,
         "writes": view.writes,
         "previous": view.previous,

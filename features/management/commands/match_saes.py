@@ -1,0 +1,15 @@
+"""manage.py match_saes MODEL/SLUG OTHER."""
+
+from features.kinds import MatchSaes
+from features.management.job_command import OnSaeCommand
+
+
+class Command(OnSaeCommand):
+    """Find the nearest features between two SAEs of a model."""
+
+    form = MatchSaes
+    positional = ("target", "other")
+
+    def taken(self) -> set[str]:
+        """The target is one SAE, the second argument the other."""
+        return {"sae", "other"}

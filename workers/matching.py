@@ -1,0 +1,26 @@
+"""The nearest features between two SAEs, from their job's row to the table of matches."""
+
+from django.db import transaction
+
+from features import jobs, matching
+from features.records import SaeMatches
+from workers import inputs, resident
+from workers.pipeline.errors import BadInput
+from workers.pipeline.matching import matches
+from workers.running import Work
+
+
+def match_saes(work: Work) -> None:
+    """Match every feature of two SAEs with the nearest of the other, both ways."""
+    sae = inputs.sae(work.params["sae"])
+    try:
+        other = inputs.sae(work.params["other"])
+    except BadInput as error:
+        raise BadInput("other", error.message) from None
+    decoder, others = (resident.sae(row).W_dec.detach() for row in (sae, other))
+    for record in work.results(matches(decoder, others, work.should_stop)):
+        assert isinstance(record, SaeMatches)
+        with transaction.atomic():
+            there, back = matching.write(sae, other, record, work.job)
+            found = {"matched": there.matched, "matched_back": back.matched}
+            jobs.finish(work.job, {"sae": str(sae), "other": str(other), **found})

@@ -31,14 +31,23 @@ def fires(tokens: list[list[int]], features: int) -> torch.Tensor:
     return torch.tensor([sum(feature in fired for fired in tokens) for feature in range(features)])
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 512])
-def test_every_pair_is_counted_however_many_fire_on_a_token(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(cofiring, "TOKENS", at_once)
+def test_every_pair_is_counted_however_many_fire_on_a_token() -> None:
     tokens = drawn(100, 9)
     made = counted(tokens, 9)
     pairs = [(i, j) for i in range(9) for j in range(9) if i != j]
     for i, j in pairs:
         assert int(made.both(torch.tensor(i), torch.tensor(j))) == plain(tokens, i, j) > 0
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 512])
+def test_the_way_of_a_gpu_counts_the_same(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(cofiring, "TOKENS", at_once)
+    tokens = [sorted(fired) for fired in drawn(100, 9) if fired]
+    made = CoFiring(9)
+    made._count_columns(
+        torch.tensor([feature for fired in tokens for feature in fired]), torch.tensor([len(fired) for fired in tokens])
+    )
+    assert torch.equal(made.counts, counted(tokens, 9).counts)
 
 
 def test_batches_and_shards_add_up_to_one_pass() -> None:

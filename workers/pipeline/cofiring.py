@@ -7,6 +7,8 @@ is exact up to 2**31 - 1. SAEs that are wider keep no counts. The work is that o
 
 from typing import Any, NamedTuple
 
+import numba
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,8 +46,15 @@ class CoFiring:
         if not self.counted or not len(feature):
             return
         order = stable_argsort(token)
-        feature = torch.cat([feature[order], feature.new_tensor([self.features])])
         lengths = run_lengths(starts(token[order]))
+        if feature.device.type == "cpu":
+            _count_pairs(self.counts.numpy(), feature[order].numpy(), lengths.numpy())
+        else:
+            self._count_columns(feature[order], lengths)
+
+    def _count_columns(self, feature: Tensor, lengths: Tensor) -> None:
+        """Count the pairs of firings [n] by token, `lengths` of them on each, rising: for devices that do much at once."""
+        feature = torch.cat([feature, feature.new_tensor([self.features])])
         begins = lengths.cumsum(0) - lengths
         for some in stable_argsort(lengths).split(TOKENS):  # with about as many firings each, so with little padding
             rank = torch.arange(int(lengths[some[-1]]), device=feature.device)[:, None]
@@ -101,3 +110,15 @@ class CoFiring:
 def _place(high: Any, low: Any) -> Any:
     """Where the triangle holds the count of two features, low < high: integers or tensors of them."""
     return high * (high - 1) // 2 + low
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc]  # it has no types
+def _count_pairs(counts: np.ndarray, features: np.ndarray, lengths: np.ndarray) -> None:
+    """The same, one pair after another: compiled, a processor needs a tenth of the time of torch's scattered additions."""
+    begin = 0
+    for length in lengths:
+        for high in range(begin + 1, begin + length):
+            row = features[high] * (features[high] - 1) // 2
+            for low in range(begin, high):
+                counts[row + features[low]] += 1
+        begin += length

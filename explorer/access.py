@@ -12,7 +12,7 @@ from django.http import HttpResponseBase
 
 from explorer.http import HtmxRequest
 from explorer.models import User
-from features.models import Comment, Job, Label, LabelUpload
+from features.models import Collection, Comment, Job, Label, LabelUpload
 from features.services import consensus
 
 Visitor = User | AnonymousUser
@@ -76,6 +76,11 @@ def may_undo(visitor: Visitor, upload: LabelUpload) -> bool:
     return may_curate(visitor) or (may_write(visitor) and upload.by_id == visitor.pk)
 
 
+def may_change_collection(visitor: Visitor, collection: Collection) -> bool:
+    """Whether a collection may be changed: by its owner alone."""
+    return may_write(visitor) and collection.owner_id == visitor.pk
+
+
 def weight(visitor: Visitor) -> int:
     """What the visitor's labels and votes weigh: a member's 1, a curator's or staff's 3, of who may not write 0."""
     if not may_write(visitor):
@@ -90,6 +95,20 @@ def members_only(view: View) -> View:
     def guarded(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not may_download(request.user):
             return redirect_to_login(request.get_full_path())
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def writers_only(view: View) -> View:
+    """Send visitors to sign in, and refuse with a 403 who is suspended."""
+
+    @wraps(view)
+    def guarded(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+        if not may_write(request.user):
+            raise PermissionDenied("Your account is suspended: it cannot write. Ask a curator of this instance.")
         return view(request, *args, **kwargs)
 
     return guarded

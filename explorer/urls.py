@@ -41,6 +41,7 @@ urlpatterns = [
     path("jobs/", include("explorer.job_urls")),
     path("accounts/", include("explorer.account_urls")),
     path("labels/", include("explorer.label_urls")),
+    path("collections/", include("explorer.collection_urls")),
     path("about/", catalog.about, name="about"),
     path("registry/", registry.index, name="registry"),
     path("search/", search.search, name="search"),

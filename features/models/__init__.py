@@ -2,6 +2,7 @@
 
 from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
+from features.models.collection import Collection, CollectionItem
 from features.models.feature import Example, Feature, Peak
 from features.models.finding import LabelWord
 from features.models.job import Job, JobEvent
@@ -13,6 +14,8 @@ from features.models.worker import Worker
 
 __all__ = [
     "Answer",
+    "Collection",
+    "CollectionItem",
     "Comment",
     "Corpus",
     "Dashboard",

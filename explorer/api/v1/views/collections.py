@@ -1,0 +1,155 @@
+"""Collections: made, read, changed and deleted, and what is in them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.exceptions import PermissionDenied
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from explorer.access import may_change_collection
+from explorer.api.v1.base import WrittenByMembers
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.collections import (
+    CollectionDetailSerializer,
+    CollectionQuery,
+    CollectionRequestSerializer,
+    CollectionSerializer,
+    ItemRequestSerializer,
+    ItemsRequestSerializer,
+)
+from explorer.api.v1.serializers.errors import operation
+from features import models
+from features.selectors import collections as select
+from features.services import collections as services
+from features.services.labels import Refused
+
+T = TypeVar("T")
+
+
+class Collections(WrittenByMembers):
+    """Collections."""
+
+    @operation("list_collections", page_of(CollectionSerializer), parameters=[CollectionQuery])
+    def get(self, request: Request) -> Response:
+        """List public collections, or one's own, newest first."""
+        asked = query(request, CollectionQuery)
+        if asked["mine"] and not request.user.is_authenticated:
+            raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
+        rows = select.listed(request.user.pk, mine=asked["mine"])
+        return paged(request, rows, ["-id"], asked, CollectionSerializer)
+
+    @operation(
+        "create_collection", CollectionDetailSerializer, 403, 413, 415, success=201, request=CollectionRequestSerializer
+    )
+    def post(self, request: Request) -> Response:
+        """Make a collection, private unless `public` is true."""
+        query(request)
+        sent = _body(CollectionRequestSerializer, request)
+        row = _tried(lambda: services.create(**sent, by=request.user))
+        return Response(_detail(row), status=201, headers={"Location": f"{request.path}{row.pk}/"})
+
+
+class Collection(WrittenByMembers):
+    """One collection."""
+
+    @operation("get_collection", CollectionDetailSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get a collection with everything in it."""
+        query(request)
+        return Response(_detail(_find(request, pk)))
+
+    @operation("change_collection", CollectionDetailSerializer, 403, 404, 413, 415, request=CollectionRequestSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        """Change its words, or who sees it; what is left out stays."""
+        query(request)
+        row = _own(request, pk)
+        sent = _body(CollectionRequestSerializer, request, partial=True)
+        _tried(lambda: services.change(row, **sent))
+        return Response(_detail(_find(request, pk)))
+
+    @operation("delete_collection", None, 403, 404, success=204)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a collection; the features stay."""
+        query(request)
+        _own(request, pk).delete()
+        return Response(status=204)
+
+
+class Items(WrittenByMembers):
+    """What is in a collection."""
+
+    @operation("add_to_collection", CollectionDetailSerializer, 403, 404, 413, 415, request=ItemsRequestSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        """Put features at the end of a collection; those that are there already stay where they are."""
+        query(request)
+        row = _own(request, pk)
+        sent = _body(ItemsRequestSerializer, request)
+        _tried(lambda: services.add(row, services.named(sent["features"]), note=sent["note"]))
+        return Response(_detail(_find(request, pk)))
+
+
+class Item(WrittenByMembers):
+    """A feature in a collection."""
+
+    @operation("change_collection_item", CollectionDetailSerializer, 403, 404, 413, 415, request=ItemRequestSerializer)
+    def patch(self, request: Request, pk: int, item: int) -> Response:
+        """Move an item, or change its note."""
+        query(request)
+        kept = _item(request, pk, item)
+        sent = _body(ItemRequestSerializer, request)
+        if "note" in sent:
+            _tried(lambda: services.annotate(kept, sent["note"]))
+        if "place" in sent:
+            services.move(kept, sent["place"])
+        return Response(_detail(_find(request, pk)))
+
+    @operation("remove_collection_item", None, 403, 404, success=204)
+    def delete(self, request: Request, pk: int, item: int) -> Response:
+        """Take a feature out."""
+        query(request)
+        services.remove(_item(request, pk, item))
+        return Response(status=204)
+
+
+def _detail(row: models.Collection) -> dict[str, Any]:
+    row.refresh_from_db()
+    items = select.items(row)
+    row.count, row.features = len(items), items  # type: ignore[attr-defined]  # as the list has it annotated
+    return dict(CollectionDetailSerializer(row).data)
+
+
+def _body(serializer: Callable[..., Any], request: Request, **kwargs: Any) -> dict[str, Any]:
+    asked = serializer(data=request.data, **kwargs)
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
+def _tried(act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except Refused as refused:
+        raise ValidationError({refused.field: [refused.message]}) from None
+
+
+def _find(request: Request, pk: int) -> models.Collection:
+    try:
+        return select.collection(pk, request.user.pk)
+    except models.Collection.DoesNotExist:
+        raise NotFound(f"There is no collection {pk}, or it is private.") from None
+
+
+def _own(request: Request, pk: int) -> models.Collection:
+    row = _find(request, pk)
+    if not may_change_collection(request.user, row):
+        raise PermissionDenied("Only its owner changes a collection.")
+    return row
+
+
+def _item(request: Request, pk: int, item: int) -> models.CollectionItem:
+    kept = _own(request, pk).items.filter(pk=item).select_related("collection").first()
+    if kept is None:
+        raise NotFound(f"There is no item {item} in that collection.")
+    return kept

@@ -1,0 +1,51 @@
+"""Forms of collections."""
+
+from typing import Any
+
+from django import forms
+
+from features.models import Collection
+from features.models.collection import LONGEST_NAME, LONGEST_NOTE
+
+
+class CollectionForm(forms.ModelForm[Collection]):
+    """A collection's own words, and who sees it; the services check the words."""
+
+    class Meta:
+        model = Collection
+        fields = ["name", "about", "public"]
+        labels = {"about": "What it is about", "public": "Public: listed, and open to whoever has the link"}
+        widgets = {"about": forms.Textarea({"rows": 2})}
+
+
+class CollectForm(forms.Form):
+    """In which collection to put features: one's own, or a new one where it has a name."""
+
+    collection = forms.ChoiceField(required=False, label="Collection")
+    name = forms.CharField(
+        required=False,
+        max_length=LONGEST_NAME,
+        label="or a new one",
+        widget=forms.TextInput({"placeholder": "Its name", "autocomplete": "off"}),
+    )
+    public = forms.BooleanField(required=False, label="Public: listed, and open to whoever has the link")
+    note = forms.CharField(
+        required=False,
+        max_length=LONGEST_NOTE,
+        label="Note",
+        widget=forms.TextInput({"placeholder": "Why it belongs there", "autocomplete": "off"}),
+    )
+
+    def __init__(self, data: Any, mine: list[Collection]) -> None:
+        super().__init__(data)
+        self.mine = {str(row.pk): row for row in mine}
+        field = self.fields["collection"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", "—"), *((str(row.pk), row.name) for row in mine)]
+
+    def clean(self) -> dict[str, Any]:
+        """One of the two, not both."""
+        cleaned = super().clean() or {}
+        if not self.errors and bool(cleaned.get("collection")) == bool(cleaned.get("name", "").strip()):
+            self.add_error("collection", "Choose one of your collections, or name a new one.")
+        return cleaned

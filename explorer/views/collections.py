@@ -1,0 +1,189 @@
+"""Collections: lists, one with its features, and putting features into them."""
+
+import csv
+from collections.abc import Sequence
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from explorer import access
+from explorer.collecting import CollectForm, CollectionForm
+from explorer.http import HtmxRequest
+from explorer.writing import number
+from features import keyset
+from features.models import Collection, CollectionItem
+from features.selectors import collections as select
+from features.services import collections as services
+from features.services.labels import Refused
+
+PAGE = 50
+MOST_SHOWN = 8
+"""Features that the page of `add` names; the rest it counts."""
+
+
+@require_safe
+def index(request: HtmxRequest) -> HttpResponse:
+    """The public ones, or one's own (`?mine=1`)."""
+    return _index(request, CollectionForm(), mine=bool(request.GET.get("mine")))
+
+
+@access.writers_only
+@require_POST
+def create(request: HtmxRequest) -> HttpResponse:
+    """A new one, empty."""
+    form = CollectionForm(request.POST)
+    if form.is_valid():
+        try:
+            return redirect(services.create(**form.cleaned_data, by=request.user))
+        except Refused as refused:
+            form.add_error(refused.field, refused.message)
+    return _index(request, form, mine=True, status=422)
+
+
+@require_safe
+def show(request: HtmxRequest, pk: int) -> HttpResponse:
+    """One with everything in it."""
+    return _show(request, _find(request, pk))
+
+
+@access.writers_only
+@require_POST
+def edit(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Other words for it, or another audience."""
+    row = _own(request, pk)
+    form = CollectionForm(request.POST)
+    if form.is_valid():
+        try:
+            services.change(row, **form.cleaned_data)
+            return redirect(row)
+        except Refused as refused:
+            form.add_error(refused.field, refused.message)
+    return _show(request, row, form, status=422)
+
+
+@access.writers_only
+@require_POST
+def delete(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Remove it; the features stay where they are."""
+    row = _own(request, pk)
+    row.delete()
+    messages.success(request, f"“{row.name}” is deleted.")
+    return redirect("/collections/?mine=1")
+
+
+@access.writers_only
+@require_POST
+def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
+    """Move a feature (`place`), note something on it (`note`), or take it out (`remove`)."""
+    row = _own(request, pk)
+    kept = CollectionItem.objects.filter(collection=row, pk=item).select_related("collection").first()
+    if kept is None:
+        messages.error(request, "That feature is not in the collection any more.")
+        return redirect(row)
+    try:
+        if "remove" in request.POST:
+            services.remove(kept)
+        elif "place" in request.POST:
+            services.move(kept, number(request, "place"))
+        else:
+            services.annotate(kept, request.POST.get("note", ""))
+    except Refused as refused:
+        messages.error(request, refused.message)
+    return redirect(f"{row.get_absolute_url()}#item-{item}")
+
+
+@access.writers_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def add(request: HtmxRequest) -> HttpResponseBase:
+    """Features (`feature`, several times) into a collection: asks which, then puts them there."""
+    sent = request.POST if request.method == "POST" else request.GET
+    chosen = "collection" in request.POST or "name" in request.POST
+    mine = list(select.listed(request.user.pk, mine=True))
+    form = CollectForm(request.POST if chosen else None, mine)
+    names, wrong = sent.getlist("feature"), ""
+    try:
+        features = services.named(names)
+        if chosen and form.is_valid():
+            return redirect(_put(request, form, features))
+    except Refused as refused:
+        if refused.field in form.fields and chosen:
+            form.add_error(refused.field, refused.message)
+        else:
+            wrong = refused.message
+    flat = [f"{head}/{i}" for name in names for head, _, tail in [name.rpartition("/")] for i in tail.split(",")]
+    context = {
+        "form": form,
+        "names": names,
+        "shown": flat[:MOST_SHOWN],
+        "count": len(flat),
+        "wrong": wrong,
+        "mine": mine,
+    }
+    return render(request, "collections/add.html", context, status=422 if form.errors or wrong else 200)
+
+
+@require_safe
+def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
+    """Everything in it, as JSON or CSV."""
+    row = _find(request, pk)
+    rows = [select.plain(kept) for kept in select.items(row)]
+    if form == "json":
+        about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
+        answer: HttpResponse = JsonResponse({**about, "features": rows}, json_dumps_params={"ensure_ascii": False})
+    elif form == "csv":
+        answer = HttpResponse(content_type="text/csv; charset=utf-8")
+        writer = csv.DictWriter(answer, ["model", "sae", "index", "label", "density", "max_activation", "note"])
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        raise Http404(f"A collection is there as .json and .csv, not as .{form}.")
+    answer["Content-Disposition"] = f'attachment; filename="collection-{pk}.{form}"'
+    return answer
+
+
+@transaction.atomic
+def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Collection:
+    """The collection with the features in it; a new one is not made where they do not fit."""
+    asked = form.cleaned_data
+    into = form.mine.get(asked["collection"]) or services.create(asked["name"], by=request.user, public=asked["public"])
+    new = services.add(into, features, note=asked["note"])
+    there = len(features) - new
+    messages.success(request, f"{new:,} added{f', {there:,} were there already' if there else ''}.")
+    return into
+
+
+def _index(request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200) -> HttpResponse:
+    mine = mine and request.user.is_authenticated
+    rows, wrong = select.listed(request.user.pk, mine=mine), ""
+    of = f"collections of {request.user.pk if mine else 'all'}"
+    try:
+        page = keyset.page(rows, ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of=of)
+    except keyset.BadCursor as bad:
+        page, wrong = keyset.page(rows, ["-id"], limit=PAGE, of=of), str(bad)
+    context = {"page": page, "mine": mine, "form": form, "wrong": wrong}
+    return render(request, "collections/index.html", context, status=status)
+
+
+def _show(request: HtmxRequest, row: Collection, form: CollectionForm | None = None, status: int = 200) -> HttpResponse:
+    own = access.may_change_collection(request.user, row)
+    context = {"collection": row, "items": select.items(row), "own": own, "form": form or CollectionForm(instance=row)}
+    return render(request, "collections/collection.html", context, status=status)
+
+
+def _find(request: HtmxRequest, pk: int) -> Collection:
+    try:
+        return select.collection(pk, request.user.pk)
+    except Collection.DoesNotExist:
+        raise Http404(f"There is no collection {pk}, or it is private.") from None
+
+
+def _own(request: HtmxRequest, pk: int) -> Collection:
+    """One that this person may change; who may only look gets a 403, who may not even look a 404."""
+    row = _find(request, pk)
+    if not access.may_change_collection(request.user, row):
+        raise PermissionDenied("Only its owner changes a collection.")
+    return row

@@ -1,0 +1,68 @@
+"""Collections: features that somebody put together, in an order and with notes, to keep or to send as a link."""
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from features.models.feature import Feature
+
+LONGEST_NAME, LONGEST_ABOUT, LONGEST_NOTE = 100, 2000, 500
+MOST_ITEMS = 1000
+"""Features in one: it is one page, read and downloaded whole."""
+MOST_COLLECTIONS = 500
+"""Of one person: the list to choose from is read whole."""
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    """Filters on collections, to be chained."""
+
+    def visible_to(self, user: int | None) -> Self:
+        """Public ones, and the private ones of the user of that id."""
+        return self.filter(models.Q(public=True) | models.Q(owner=user)) if user else self.filter(public=True)
+
+
+class Collection(models.Model):
+    """Features of any SAEs under a name. Whoever has the link sees a public one; a private one is there for its owner alone."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
+    name = models.CharField(max_length=LONGEST_NAME)
+    about = models.CharField(max_length=LONGEST_ABOUT, blank=True, db_default="", default="")
+    public = models.BooleanField(db_default=False, default=False)
+    created = models.DateTimeField(db_default=Now())
+    updated = models.DateTimeField(db_default=Now())
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=~models.Q(name=""), name="a_collection_has_a_name")]
+        indexes = [
+            models.Index(fields=["owner", "-id"], name="collection_by_owner"),
+            models.Index(fields=["-id"], condition=models.Q(public=True), name="collection_public"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """Its page: the link to send."""
+        return f"/collections/{self.pk}/"
+
+
+class CollectionItem(models.Model):
+    """A feature in a collection, at most once, and what is to be said of it there."""
+
+    collection = models.ForeignKey(Collection, models.CASCADE, related_name="items", db_index=False)
+    feature = models.ForeignKey(Feature, models.CASCADE, related_name="+")
+    position = models.IntegerField(help_text="Items go by it, then by id; the numbers may have gaps.")
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True, db_default="", default="")
+    added = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["collection", "feature"], name="feature_once_in_a_collection")]
+
+    def __str__(self) -> str:
+        return f"{self.feature_id} in {self.collection_id}"

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
+from django.views.generic import RedirectView
 
 from explorer.health import healthz
 from explorer.views import (
@@ -42,6 +43,8 @@ urlpatterns = [
     path("accounts/", include("explorer.account_urls")),
     path("labels/", include("explorer.label_urls")),
     path("collections/", include("explorer.collection_urls")),
+    path("steer/", include("explorer.steer_urls")),
+    path("playground/", RedirectView.as_view(pattern_name="steer", query_string=True)),
     path("about/", catalog.about, name="about"),
     path("registry/", registry.index, name="registry"),
     path("search/", search.search, name="search"),

@@ -1,4 +1,4 @@
-"""Who watches a job is woken by PostgreSQL: one LISTEN connection per process, however many pages are open."""
+"""Who watches a job or a steering run is woken by PostgreSQL: one LISTEN connection per process, however many pages are open."""
 
 import asyncio
 from collections import defaultdict
@@ -7,22 +7,24 @@ from collections.abc import AsyncGenerator
 import psycopg
 from django.db import connection
 
-from features.messages import CHANNEL
+from features import messages, runs
 
 QUIET_SECONDS = 10.0
 """Without a notice for this long the watcher is woken all the same: a notice lost with a connection costs no more."""
 
-_waiters: dict[int, set[asyncio.Event]] = defaultdict(set)
+CHANNELS = (messages.CHANNEL, runs.CHANNEL)
+
+_waiters: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
 _listener: asyncio.Task[None] | None = None
 
 
-async def watch(job_id: int) -> AsyncGenerator[None, None]:
-    """Yield once at the start, then after every change of the job (several at once count as one), for ever."""
+async def watch(pk: int, channel: str = messages.CHANNEL) -> AsyncGenerator[None, None]:
+    """Yield once at the start, then after every change of that row (several at once count as one), for ever."""
     global _listener
     if _listener is None or _listener.done() or _listener.get_loop() is not asyncio.get_running_loop():
         _listener = asyncio.create_task(_listen())
-    changed = asyncio.Event()
-    _waiters[job_id].add(changed)
+    changed, key = asyncio.Event(), (channel, str(pk))
+    _waiters[key].add(changed)
     try:
         yield
         while True:
@@ -33,18 +35,19 @@ async def watch(job_id: int) -> AsyncGenerator[None, None]:
             changed.clear()
             yield
     finally:
-        _waiters[job_id].discard(changed)
-        if not _waiters[job_id]:
-            del _waiters[job_id]
+        _waiters[key].discard(changed)
+        if not _waiters[key]:
+            del _waiters[key]
 
 
 async def _listen() -> None:
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(_address(), autocommit=True) as listening:
-                await listening.execute(f"LISTEN {CHANNEL}")
+                for channel in CHANNELS:
+                    await listening.execute(f"LISTEN {channel}")
                 async for notice in listening.notifies():
-                    for waiter in _waiters.get(int(notice.payload), ()):
+                    for waiter in _waiters.get((notice.channel, notice.payload), ()):
                         waiter.set()
         except psycopg.OperationalError:  # the database restarted: watchers poll meanwhile, see QUIET_SECONDS
             await asyncio.sleep(1)

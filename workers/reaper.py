@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import Error, close_old_connections
 
-from features import answers, jobs
+from features import answers, jobs, runs
 from features.services import garbage, workers
 from workers import devices, leftovers
 
@@ -56,6 +56,8 @@ def _reap_for_ever(queues: list[str]) -> None:
             workers.here(name(), queues, devices.state())
             for job_id in jobs.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
+            for run_id in runs.reap(queues):
+                log.warning("steering %s lost its worker", run_id)
             leftovers.clear()
             if time.monotonic() - kept > UPKEEP_SECONDS:
                 kept = time.monotonic()

@@ -1,9 +1,9 @@
-"""The Celery shell: two tasks, which carry the id of a job or the key of a question and nothing else."""
+"""The Celery shell: three tasks, which carry the id of a job, the key of a question, or nothing, and no more."""
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 
-from features import answers
+from features import answers, runs
 from features.messages import TASK
 
 
@@ -21,6 +21,14 @@ def answer(key: str) -> None:
     from workers import answering
 
     answering.answer(key)
+
+
+@shared_task(name=runs.TASK, ignore_result=True)
+def steer() -> None:
+    """Run the steering run whose turn it is."""
+    from workers import steering
+
+    steering.work()
 
 
 @worker_ready.connect

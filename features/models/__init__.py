@@ -8,6 +8,7 @@ from features.models.finding import LabelWord
 from features.models.job import Job, JobEvent
 from features.models.label import Label, LabelRevision, LabelScore, Vote
 from features.models.match import Match, Matching
+from features.models.steering import SteeringAsk, SteeringDelta, SteeringRun
 from features.models.talk import Comment, Flag, Moderation
 from features.models.upload import LabelUpload
 from features.models.worker import Worker
@@ -35,6 +36,9 @@ __all__ = [
     "Peak",
     "Sae",
     "Sequence",
+    "SteeringAsk",
+    "SteeringDelta",
+    "SteeringRun",
     "Token",
     "Vote",
     "Worker",

@@ -1,0 +1,45 @@
+"""Steered texts as boxes: lit by a feature, underlined where they differ from the default, log-probability and KL on hover."""
+
+from collections.abc import Iterable
+
+from django import template
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from explorer.templatetags.heatmap import BREAKS
+from explorer.templatetags.numbers import number
+from features.kinds.steering import METHODS, STRONG
+from features.steered import Box
+
+register = template.Library()
+
+
+@register.simple_tag
+def steered_text(found: Iterable[Box]) -> SafeString:
+    """One `<t>` per box."""
+    return mark_safe("".join(_box(box) for box in found))
+
+
+@register.filter
+def in_words(knob: dict[str, object]) -> str:
+    """What is done to a feature of a run: “add 2 × its maximum 12.1”."""
+    method, strength = str(knob["method"]), knob["strength"]
+    if method not in STRONG:
+        return METHODS[method]
+    if method == "scale":
+        return f"{METHODS[method]} {strength:g}"
+    unit = "residual norm" if knob["unit"] == "norm" else f"its maximum {number(knob['maximum'])}"  # type: ignore[arg-type]
+    return f"{METHODS[method]} {strength:g} × {unit}"
+
+
+def _box(box: Box) -> SafeString:
+    told = f"log-probability {number(box.logprob)}"
+    if box.kl is not None:
+        told += f" · KL from default {number(box.kl)}"
+    if box.span.value:
+        told += f" · activation {number(box.span.value)}"
+    names = " ".join(name for name, holds in (("changed", box.changed), ("special", box.span.special)) if holds)
+    text = escape(box.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
+    return format_html(
+        '<t class="{}" style="--a:{}" title="{}">{}</t>', names, f"{box.span.strength:.2f}", told, mark_safe(text)
+    )

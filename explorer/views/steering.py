@@ -1,0 +1,171 @@
+"""Steering: the form, a run with its texts, and the stream that brings them."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+
+from explorer import steering as forms
+from explorer.http import HtmxRequest, page
+from features import answers, notices, runs
+from features.kinds.steering import METHODS, MODES, PLACES, UNITS, SteerForm
+from features.models import LanguageModel, SteeringAsk, SteeringRun
+from features.selectors import steering as reading
+from features.selectors.features import vocabulary_of
+
+FOUND = 12
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def index(request: HtmxRequest) -> HttpResponse:
+    """The form, filled from the query string; a POST starts the run, or shows the one that is the same."""
+    if request.method != "POST":
+        return _page(request, request.GET)
+    chosen = forms.knobs(request.POST)
+    form = SteerForm(forms.given(request.POST, chosen))
+    if not form.is_valid():
+        return _page(request, request.POST, forms.plain(form.errors), status=422)
+    try:
+        return redirect(runs.ask(form, forms.who(request)))
+    except runs.TooMany as many:
+        return _page(request, request.POST, [("", str(many))], status=429)
+    except answers.NoAnswer as nobody:
+        return _page(request, request.POST, [("", str(nobody))], status=503)
+
+
+@require_safe
+def show(request: HtmxRequest, pk: int) -> HttpResponse:
+    """A run: its form, and its texts as far as they came. To look at it keeps it going."""
+    try:
+        run = reading.run(pk)
+    except (SteeringRun.DoesNotExist, OverflowError):
+        raise Http404(f"There is no steering run {pk}.") from None
+    runs.watch(pk)
+    data = QueryDict(forms.query_of(run), mutable=True)
+    shown = request.GET.get("show", "0")
+    view = reading.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
+    return _page(request, data, view=view)
+
+
+@require_POST
+def stop(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Stop a run; what came stays. Once it is over this changes nothing."""
+    if not SteeringRun.objects.filter(pk=pk).exists():
+        raise Http404(f"There is no steering run {pk}.")
+    if SteeringAsk.objects.filter(run=pk, who=forms.who(request)).exists() or request.user.is_staff:
+        runs.stop(pk)
+    return redirect("steering", pk)
+
+
+@require_POST
+def name(request: HtmxRequest, pk: int) -> HttpResponse:
+    """Name a run, which makes it a preset of one's own; an empty name takes that back."""
+    SteeringAsk.objects.filter(run=pk, who=forms.who(request)).update(name=request.POST.get("name", "").strip()[:80])
+    return redirect("steering", pk)
+
+
+@require_GET
+async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Server-sent events: `delta` with what came since the last one, by number, and `over` at the end."""
+    asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
+    after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
+    model_id = await _apart(lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first())
+    if model_id is None:
+        raise Http404(f"There is no steering run {pk}.")
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(stream(pk, model_id, after), content_type="text/event-stream", headers=headers)
+
+
+async def stream(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
+    """A run's events after that number, until it is over. Whoever reads them keeps it going, and lets go by leaving."""
+    over = False
+    try:
+        async with aclosing(notices.watch(pk, runs.CHANNEL)) as wakes:
+            async for _ in wakes:
+                news = await _apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
+                for number, pieces in news.deltas if news else ():
+                    after = number
+                    yield f"id: {number}\nevent: delta\ndata: {json.dumps(pieces, separators=(',', ':'))}\n\n"
+                if news is None or news.over:
+                    over = True
+                    yield f"event: over\ndata: {json.dumps({'state': news.state if news else 'gone'})}\n\n"
+                    return
+                yield ": still here\n\n"
+    finally:
+        if not over:
+            await _apart(lambda: runs.leave(pk))
+
+
+def _news(pk: int, model_id: int, after: int) -> reading.News | None:
+    """The news, with the bytes of the tokens in them."""
+    runs.watch(pk)
+    news = reading.news(pk, after)
+    if news is None:
+        return None
+    steps = [piece for _, pieces in news.deltas for piece in pieces if "ids" in piece]
+    vocabulary = vocabulary_of(model_id, {i for piece in steps for i in piece["ids"] if i is not None})
+    for piece in steps:
+        piece["bytes"] = [
+            None if i is None else vocabulary[i][0].hex() if i in vocabulary else "" for i in piece["ids"]
+        ]
+    return news
+
+
+async def _apart(read: Callable[[], Any]) -> Any:
+    """Ask the database on a connection that is given back at once: a page that is only watched holds none."""
+
+    def work() -> Any:
+        try:
+            return read()
+        finally:
+            connection.close()
+
+    return await sync_to_async(work, thread_sensitive=False)()
+
+
+def _page(
+    request: HtmxRequest,
+    data: QueryDict,
+    errors: list[tuple[str, str]] | None = None,
+    view: reading.RunView | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    models = list(LanguageModel.objects.order_by("slug"))
+    model = next((model for model in models if model.slug == data.get("model")), models[0] if models else None)
+    data = forms.with_preset(data)
+    chosen, asked = forms.knobs(data), forms.who(request)
+    rows = reading.features(model.pk, [_name(knob.name) for knob in chosen]) if model and chosen else {}
+    chosen = [knob._replace(row=rows.get(_name(knob.name))) for knob in chosen]
+    sought = data.get("q", "").strip()
+    context = {
+        "form": SteerForm(forms.given(data, chosen)),
+        "models": models,
+        "model": model,
+        "knobs": chosen,
+        "sought": sought,
+        "found": reading.find(model, sought, FOUND) if model and sought else [],
+        "methods": METHODS, "units": UNITS, "places": PLACES, "modes": MODES,
+        "errors": errors or [],
+        "view": view,
+        "run": view.run if view else None,
+        "mine": SteeringAsk.objects.filter(run=view.run, who=asked).first() if view else None,
+        "history": reading.history(asked),
+        "saved": reading.presets(asked),
+        "presets": forms.PRESETS,
+        "query": data.urlencode(),
+        "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
+    }  # fmt: skip
+    response = page(request, "steering/index.html", context, {"result": "result", "found": "found", "knobs": "knobs"})
+    response.status_code = status
+    return response
+
+
+def _name(text: str) -> tuple[str, int]:
+    sae, _, index = text.rpartition("/")
+    return sae, int(index) if index.isascii() and index.isdigit() and len(index) < 10 else -1

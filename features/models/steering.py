@@ -1,0 +1,98 @@
+"""Runs of a steered model: what was asked, who asked, and the text as it came, piece by piece."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models.functions import Now
+
+from features.models.catalog import LanguageModel
+
+
+class SteeringRun(models.Model):
+    """One request to steer a model. Equal requests are one row, which is computed once; its address shows it for ever.
+
+    queued -> running -> finished | failed | stopped; running -> queued where its worker died. What was stopped, or failed for
+    a passing reason, is queued again where somebody asks for it again.
+    """
+
+    class State(models.TextChoices):
+        """Where a run stands. The last three are final."""
+
+        QUEUED = "queued", "waiting its turn"
+        RUNNING = "running", "running"
+        FINISHED = "finished", "finished"
+        FAILED = "failed", "failed"
+        STOPPED = "stopped", "stopped"
+
+    FINAL = frozenset({State.FINISHED, State.FAILED, State.STOPPED})
+
+    key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of everything that the text depends on.")
+    model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="steering_runs")
+    params = models.JSONField(help_text="As the form of features.kinds.steering cleaned them.")
+    asked_by = models.CharField(max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address.")
+    state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
+    created = models.DateTimeField(db_default=Now())
+    queued = models.DateTimeField(db_default=Now(), help_text="When it last joined the queue.")
+    sent = models.DateTimeField(null=True, help_text="When a worker was last told that something waits.")
+    started = models.DateTimeField(null=True)
+    ended = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=200, blank=True, db_default="", default="")
+    lease_until = models.DateTimeField(null=True)
+    watched_until = models.DateTimeField(
+        help_text="Nobody watches any more from then on: the run gives its place away."
+    )
+    attempts = models.PositiveIntegerField(db_default=0, default=0)
+    stop_requested = models.BooleanField(db_default=False, default=False)
+    error: "models.JSONField[dict[str, Any] | None, Any]" = models.JSONField(
+        null=True, help_text="{field, message, passing}"
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["state", "asked_by"], name="steering_by_state")]
+
+    def __str__(self) -> str:
+        return f"steering {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        """Its page, which reproduces it."""
+        return f"/steer/{self.pk}/"
+
+    @property
+    def over(self) -> bool:
+        """Whether the state is final."""
+        return self.state in self.FINAL
+
+
+class SteeringDelta(models.Model):
+    """What came at once, in order: a list of the pieces that features.steered folds into texts."""
+
+    pk = models.CompositePrimaryKey("run", "number")
+    run = models.ForeignKey(
+        SteeringRun, models.CASCADE, related_name="deltas", db_index=False
+    )  # the key begins with it
+    number = models.IntegerField()
+    data = models.JSONField()
+
+    class Meta:
+        ordering = ["number"]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.number}"
+
+
+class SteeringAsk(models.Model):
+    """That somebody asked for a run: their history, and where it has a name, their presets."""
+
+    run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="asks")
+    who = models.CharField(max_length=100)
+    at = models.DateTimeField(db_default=Now())
+    name = models.CharField(max_length=80, blank=True, db_default="", default="")
+
+    class Meta:
+        ordering = ["-at"]
+        constraints = [models.UniqueConstraint(fields=["run", "who"], name="asked_once")]
+        indexes = [models.Index(fields=["who", "-at"], name="asked_by_whom")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} by {self.who}"

@@ -1,0 +1,138 @@
+"""Reads of steering runs: one as its page shows it, what came since, and what somebody asked for before."""
+
+from typing import Any, NamedTuple
+
+from django.db.models import Q, QuerySet
+
+from features import steered
+from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
+from features.selectors.features import vocabulary_of
+from features.steered import Box, Change, Result
+from features.tokens import Span, Vocabulary, spans
+
+HISTORY = 20
+
+
+class RunView(NamedTuple):
+    """A run with its texts as boxes, lit by the feature that is `shown`; `last` is the number of the last piece in it."""
+
+    run: SteeringRun
+    result: Result
+    vocabulary: Vocabulary
+    features: dict[tuple[str, int], Feature]
+    shown: int
+    prompt: list[Span]
+    default: list[Box]
+    steered: list[Box]
+    changes: list[Change]
+    last: int
+
+    @property
+    def knob(self) -> dict[str, Any]:
+        """What is done to the feature that is shown."""
+        return dict(self.run.params["features"][self.shown])
+
+    @property
+    def feature(self) -> Feature | None:
+        """Its row; None where it is gone."""
+        return self.features.get((self.knob["sae"], self.knob["index"]))
+
+    @property
+    def activations(self) -> list[dict[str, Any]]:
+        """For each feature its mean and its largest activation in both texts."""
+        default, changed = self.result.texts
+        return [
+            {"knob": knob, "default": _ends(default.activations[i]), "steered": _ends(changed.activations[i])}
+            for i, knob in enumerate(self.run.params["features"])
+        ]
+
+    @property
+    def same(self) -> bool:
+        """Whether both texts are the same so far."""
+        return all(change.same for change in self.changes)
+
+
+class News(NamedTuple):
+    """A run's state, and the pieces that came after the last one that the reader has: (number, pieces)."""
+
+    state: str
+    over: bool
+    deltas: list[tuple[int, list[dict[str, Any]]]]
+
+
+def run(pk: int) -> SteeringRun:
+    """One run with its model. Raises `SteeringRun.DoesNotExist`."""
+    return SteeringRun.objects.select_related("model").get(pk=pk)
+
+
+def view(pk: int, shown: int = 0) -> RunView:
+    """One run with all that came; four queries. Raises `SteeringRun.DoesNotExist`."""
+    found = run(pk)
+    knobs = found.params["features"]
+    deltas = list(SteeringDelta.objects.filter(run=pk).values_list("number", "data"))
+    result = steered.folded((piece for _, data in deltas for piece in data), len(knobs))
+    shown = shown if 0 <= shown < len(knobs) else 0
+    ids = {*result.prompt, *(token for text in result.texts for token in text.token_ids)}
+    vocabulary = vocabulary_of(found.model_id, ids)
+    maximum, (default, changed) = knobs[shown]["maximum"], result.texts
+    return RunView(
+        found,
+        result,
+        vocabulary,
+        features(found.model_id, [(knob["sae"], knob["index"]) for knob in knobs]),
+        shown,
+        _prompt(result, vocabulary, shown, maximum),
+        steered.boxes(default, vocabulary, shown, maximum),
+        steered.boxes(changed, vocabulary, shown, maximum, default),
+        steered.changes(default.token_ids, changed.token_ids, vocabulary),
+        deltas[-1][0] if deltas else 0,
+    )
+
+
+def news(pk: int, after: int) -> News | None:
+    """What came after piece `after`; None where there is no such run. Two queries."""
+    state = SteeringRun.objects.filter(pk=pk).values_list("state", flat=True).first()
+    if state is None:
+        return None
+    deltas = list(SteeringDelta.objects.filter(run=pk, number__gt=after).values_list("number", "data"))
+    return News(state, state in SteeringRun.FINAL, deltas)
+
+
+def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int], Feature]:
+    """Rows of features of a model by the slug of their SAE and their index, with their labels; one query."""
+    wanted = Q(pk=None)
+    for slug, index in names:
+        wanted |= Q(sae__slug=slug, index=index)
+    rows = Feature.objects.filter(wanted, sae__model=model_id).select_related("sae__model", "label")
+    return {(row.sae.slug, row.index): row for row in rows}
+
+
+def history(who: str) -> QuerySet[SteeringAsk]:
+    """What somebody asked for, newest first; what has a name are their presets."""
+    return SteeringAsk.objects.filter(who=who).select_related("run__model").order_by("-at")[:HISTORY]
+
+
+def presets(who: str) -> QuerySet[SteeringAsk]:
+    """What somebody gave a name to."""
+    return SteeringAsk.objects.filter(who=who).exclude(name="").select_related("run__model").order_by("name")
+
+
+def _ends(values: list[float]) -> tuple[float | None, float | None]:
+    return (sum(values) / len(values), max(values)) if values else (None, None)
+
+
+def _prompt(result: Result, vocabulary: Vocabulary, shown: int, maximum: float) -> list[Span]:
+    values = result.prompt_activations[shown] if result.prompt_activations else []
+    fired = [(place, value) for place, value in enumerate(values) if value > 0]
+    full = maximum or max(values, default=0.0)
+    return spans(result.prompt, vocabulary, [p for p, _ in fired], [v for _, v in fired], None, full)
+
+
+def find(model: LanguageModel, sought: str, most: int) -> list[Feature]:
+    """Live features of a model by SAE/INDEX, by index, or by words of their labels, most supported first; one query."""
+    sae, _, index = sought.rpartition("/")
+    rows = Feature.objects.filter(sae__model=model, fires__gt=0).select_related("sae__model", "label")
+    if index.isascii() and index.isdigit() and len(index) < 10:
+        rows = rows.filter(index=int(index), sae__slug=sae) if sae else rows.filter(index=int(index))
+        return list(rows.order_by("sae__slug")[:most])
+    return list(rows.filter(label__text__icontains=sought).order_by("-label__support", "sae__slug", "index")[:most])

@@ -1,0 +1,51 @@
+// A run as it comes: tokens are appended as they are drawn, what is measured later is added to them. At its end the page's own
+// fragment, made on the server, takes the place of what was drawn here.
+function follow(run) {
+  const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({ box, decoder: new TextDecoder(), boxes: [] }));
+  const empty = () => texts.forEach((text) => { text.box.textContent = ""; text.boxes = []; text.decoder = new TextDecoder(); });
+  const source = new EventSource(run.dataset.events);
+  empty();
+
+  function token(text, hex, logprob) {
+    const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+    const shown = text.decoder.decode(bytes, { stream: true }).replaceAll("\n", "↵\n"); // nothing until a character is whole
+    const box = document.createElement("t");
+    box.textContent = shown;
+    box.title = `log-probability ${logprob.toPrecision(3)}`;
+    text.box.append(box);
+    text.boxes.push(box);
+  }
+
+  const take = {
+    again: empty,
+    ids: (piece) => texts.forEach((text, row) => {
+      if (piece.ids[row] !== null) token(text, piece.bytes[row], piece.logprobs[row]);
+    }),
+    start: (piece) => texts.forEach((text, row) => piece.kl[row].forEach((kl, i) => {
+      const box = text.boxes[piece.start + i];
+      if (box) box.title += ` · KL from default ${kl.toPrecision(3)}`;
+    })),
+  };
+
+  source.addEventListener("delta", (event) => {
+    for (const piece of JSON.parse(event.data)) {
+      for (const name of Object.keys(take)) if (name in piece) take[name](piece);
+    }
+    run.querySelector(".state")?.classList.replace("queued", "running");
+  });
+  source.addEventListener("over", () => {
+    source.close();
+    htmx.ajax("GET", run.dataset.page, { target: "#result", swap: "outerHTML" });
+  });
+  run.querySelector("[data-stop]")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    const form = event.target.form;
+    fetch(event.target.formAction, { method: "POST", body: new FormData(form), redirect: "manual" });
+  });
+  addEventListener("pagehide", () => source.close());
+}
+
+const running = document.querySelector("[data-events]");
+if (running) follow(running);
+
+document.addEventListener("focusin", (event) => event.target.matches("[data-copy]") && event.target.select());

@@ -1,0 +1,171 @@
+"""Steering runs on an inference worker: one at a time, told piece by piece, stopped when somebody asks or nobody looks."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from django.db import Error, close_old_connections, connection
+
+from features import runs
+from features.models import Sae, SteeringRun
+from workers import reaper, resident
+from workers.pipeline.decoding import Measured, Step, Watched, Where, decode
+from workers.pipeline.errors import BadInput
+from workers.pipeline.memory import give_back
+from workers.pipeline.prompts import prompt_ids
+from workers.pipeline.reading import Lens
+from workers.pipeline.sampling import Sampling
+from workers.pipeline.steering import Push, require_sane
+
+BEAT_SECONDS = 0.5
+WRITE_SECONDS = 0.04
+"""Pieces that come faster than this are written together: a person sees no difference."""
+DIGITS = 5
+log = logging.getLogger(__name__)
+
+
+class Pulse(threading.Thread):
+    """Renews the lease of a run, and learns why it should stop."""
+
+    def __init__(self, run: SteeringRun) -> None:
+        super().__init__(daemon=True, name=f"pulse of steering {run.pk}")
+        self.run_, self.why = run, ""
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Beat until told to stop."""
+        while not self._over.wait(BEAT_SECONDS) and not self.why:
+            try:
+                self.why = runs.beat(self.run_)
+            except runs.LostRun:
+                self.why = "Another worker has it."
+            except Error as error:
+                log.warning("pulse of steering %s: %s", self.run_.pk, error)
+                close_old_connections()
+        connection.close()
+
+    def __enter__(self) -> "Pulse":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+def work() -> None:
+    """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went wrong with it."""
+    run = runs.take(reaper.name())
+    if run is None:
+        return
+    try:
+        with Pulse(run) as pulse:
+            _run(run, pulse)
+        if pulse.why:
+            runs.stopped(run, pulse.why)
+        else:
+            runs.finish(run)
+    except runs.LostRun:
+        log.warning("steering %s is another worker's by now, or over", run.pk)
+    except BadInput as error:
+        _refuse(run, error.field, error.message)
+    except Exception as error:
+        if _out_of_memory(error):
+            _refuse(run, "length", OUT_OF_MEMORY, passing=True)
+            return
+        log.exception("cannot steer %s", run.pk)
+        _refuse(run, "", f"The worker could not steer: {type(error).__name__}. Its log says more.", passing=True)
+
+
+OUT_OF_MEMORY = "The worker ran out of memory. Ask for fewer new tokens, fewer strengths or a shorter prompt."
+
+
+def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
+    """What a run tells, as it comes."""
+    params = run.params
+    language = resident.language(run.model)
+    lenses = _lenses(run)
+    knobs = params["features"]
+    pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
+    require_sane(pushes)
+    ids = prompt_ids(
+        language, params["prompt"], params["mode"] == "chat", any(lens.prepend_bos for lens in lenses.values())
+    )
+    watched = [Watched(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs]
+    yield from _told(
+        decode(language, [pushes], ids, where(params), sampling(params), watched, lambda: bool(why.why)), ids
+    )
+
+
+def push(lens: Lens, knob: dict[str, Any]) -> Push:
+    """A feature of a run's params."""
+    names = ("index", "method", "strength", "unit", "maximum")
+    return Push(lens, **{name: knob[name] for name in names})
+
+
+def where(params: dict[str, Any]) -> Where:
+    """Where a run steers."""
+    return Where(params["where"], tuple(params["tokens"]), params["special"])
+
+
+def sampling(params: dict[str, Any]) -> Sampling:
+    """How a run draws its tokens."""
+    return Sampling(**{name: params[name] for name in Sampling._fields})
+
+
+def _run(run: SteeringRun, pulse: Pulse) -> None:
+    waiting: list[dict[str, Any]] = []
+    told = 0.0
+    for piece in pieces(run, pulse):
+        waiting.append(piece)
+        if time.monotonic() - told > WRITE_SECONDS:
+            runs.write(run, waiting)
+            waiting, told = [], time.monotonic()
+    if waiting:
+        runs.write(run, waiting)
+
+
+def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str, Any]]:
+    for new in news:
+        if isinstance(new, Step):
+            yield {"ids": new.ids, "logprobs": _rounded(new.logprobs)}
+        elif new.start < 0:
+            yield {"prompt": ids, "activations": _rounded([rows[0] for rows in new.activations])}
+        else:
+            yield {"start": new.start, **{name: _rounded(getattr(new, name)) for name in Measured._fields[1:]}}
+
+
+def _lenses(run: SteeringRun) -> dict[str, Lens]:
+    wanted = {knob["sae"]: knob["sha256"] for knob in run.params["features"]}
+    rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
+    for slug, sha256 in wanted.items():
+        if slug not in rows or rows[slug].sha256 != sha256:
+            raise BadInput("features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew.")
+    return {slug: Lens(resident.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
+
+
+def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
+    try:
+        runs.fail(run, field, message, passing=passing)
+    except runs.LostRun:
+        log.warning("steering %s is another worker's by now, or over: %s", run.pk, message)
+    give_back()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On a processor torch has no class of its own for it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with so many digits behind the point, lists of them, or nothing."""
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return None if value is None else round(value, DIGITS)

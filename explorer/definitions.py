@@ -120,8 +120,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "label_cosine": Definition(
             "Meaning",
-            "Cosine between the embeddings of a label and of what was searched for; 1 where both say the same. Labels below 0.3 are"
-            " not found by meaning.",
+            "Cosine between the embeddings of a label and of what was searched for; 1 where both say the same. Labels below 0.3"
+            " are not found by meaning.",
         ),
         "peak_examples": Definition(
             "Peaks here",
@@ -158,6 +158,35 @@ GROUPS: dict[str, dict[str, Definition]] = {
             " Those on which you have had a say are left out.",
             "count",
         ),
+        "labelled_share": Definition(
+            "Labelled", "Share of the SAE's live features that have a label, by whoever or whatever.", "share"
+        ),
+        "labelled_by_people": Definition("By people", "Live features whose label a person wrote.", "count"),
+        "alive_features": Definition(
+            "Live features", "Features that fired at least once on the dashboard's tokens.", "count"
+        ),
+        "alpha_people": Definition(
+            "People",
+            "Krippendorff's alpha, nominal: a unit is the present words of a shown label, a rating one person's for or against,"
+            " its author's being for it. 1 is full agreement, 0 what chance gives; votes of the suspended are left out.",
+        ),
+        "alpha_methods": Definition(
+            "Methods, same words",
+            "Krippendorff's alpha, nominal: a unit is a feature, a rating the words of a method's best label of it, in small"
+            " letters; people together are one method. Unlike words of one meaning count as disagreement.",
+        ),
+        "method_chosen": Definition("Chosen", "Of the method's labels, those that are their feature's label.", "count"),
+        "method_median": Definition(
+            "Median", "Median over the method's labels of the score of that kind: balanced accuracy, else AUROC."
+        ),
+        "method_scores": Definition(
+            "Scores", "The method's labels in 20 equal bins of that score, from 0 to 1; chance is 0.5.", "count"
+        ),
+        "head_to_head": Definition(
+            "Difference",
+            "Mean difference of the two methods' scores over the features that both labelled and that were scored by the same"
+            " kind of test, with its 95% interval (1.96 standard errors). Of each method its best label counts.",
+        ),
         "person_labels": Definition("Labels", "Labels of this person that are shown.", "count"),
         "person_chosen": Definition("Chosen", "Features whose label is one that this person wrote.", "count"),
         "person_votes": Definition("Votes", "Votes that this person has given on labels of others.", "count"),
@@ -171,13 +200,45 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "steer_kl": Definition(
             "KL from default",
-            "KL divergence, in nats, from the unsteered model's next-token distribution to the steered one after the same steered"
-            " prefix (temperature 1, no penalty): sum of P (log P - log Q), P the steered one. Averaged over the generated tokens.",
+            "KL divergence, in nats, from the unsteered model's next-token distribution to the steered one after the same"
+            " steered prefix (temperature 1, no penalty): sum of P (log P - log Q), P the steered one. Averaged over the generated"
+            " tokens.",
         ),
         "steer_logprob": Definition(
             "Log-probability",
             "Of the token that was drawn, under the model that drew it: before temperature, top-p and penalty.",
         ),
+        "dose_concept": Definition(
+            "Concept expressed",
+            "The feature's activation while the unsteered model reads the generated text, averaged over its tokens, as a share of"
+            " the feature's maximum.",
+        ),
+        "dose_mass": Definition(
+            "Its top tokens",
+            "Probability that the steered model gives the ten tokens that the feature promotes most, averaged over the generated"
+            " tokens.",
+            "share",
+        ),
+        "dose_surprise": Definition(
+            "Fluency lost",
+            "Surprise of the unsteered model at the generated text, in nats per token: the logarithm of its perplexity.",
+        ),
+        "dose_distinct": Definition(
+            "Distinct pairs",
+            "Pairs of neighbouring tokens that are different ones, as a share of all pairs: repetition makes it small.",
+            "share",
+        ),
+        "dose_damage": Definition(
+            "Damage",
+            "Cross-entropy of the next token of eight contexts of the corpus in which the feature does not fire, every position"
+            " steered, less that of the unsteered model; nats per token.",
+        ),
+        "dose_best": Definition(
+            "Best dose",
+            "The sound strength with the most concept, if that is more than any random direction has there. Sound: text and neutral"
+            " text cost at most 1 nat per token more than by default, and half of the default's distinct pairs are left.",
+        ),
+        "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is sound."),
     },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),

@@ -33,6 +33,11 @@ HTTPS = env.flag("FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTP
 DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
 DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
 DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
+EMBEDDER = env.text(
+    "FEATURESCOPE_EMBEDDER",
+    "all-MiniLM-L6-v2",
+    "What reads the meaning of labels for searches: a sentence-transformers folder or hub id; off for words alone.",
+)
 HANG_MINUTES = env.number(
     "FEATURESCOPE_HANG_MINUTES",
     30,

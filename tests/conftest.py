@@ -18,8 +18,11 @@ VAR = Path(tempfile.mkdtemp(prefix="featurescope-tests-"))
 VAR.chmod(0o711)  # where we are root, PostgreSQL runs as another user
 CONFIGURATION = ("DATABASE_URL", "CELERY_BROKER_URL", "ALLOWED_HOSTS", "DEBUG", "PORT", "SECRET_KEY")
 COMPUTE = frozenset(
-    {"torch", "transformers", "datasets", "sae_lens", "safetensors", "tokenizers", "umap", "sklearn", "numba"}
-)
+    {
+        "torch", "transformers", "datasets", "sae_lens", "safetensors", "tokenizers", "umap", "sklearn", "numba",
+        "sentence_transformers",
+    }
+)  # fmt: skip
 
 for name in [n for n in os.environ if n in CONFIGURATION or n.startswith(("FEATURESCOPE_", "DJANGO_"))]:
     del os.environ[name]

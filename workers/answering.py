@@ -54,10 +54,18 @@ def read_context(question: Question) -> dict[str, Any]:
     return _listed(_reader(resident.language(model)).context(lenses, question["token_ids"]))
 
 
+def embed(question: Question) -> dict[str, Any]:
+    """What a text means, and by whose reading."""
+    embedder = resident.embedder()
+    (vector,) = embedder.embed([question["text"]]).tolist()
+    return {"embedder": embedder.name, "vector": [round(value, 6) for value in vector]}
+
+
 KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
     "read_feature": read_feature,
     "read_text": read_text,
     "read_context": read_context,
+    "embed": embed,
 }
 
 

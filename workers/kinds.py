@@ -9,6 +9,7 @@ from features.records import Evaluation
 from features.services import catalog as writing
 from workers import inputs, resident
 from workers.dashboards import compute_dashboards, scan_shard
+from workers.embedding import embed_labels
 from workers.importing import add_sae
 from workers.mapping import map_sae
 from workers.matching import match_saes
@@ -71,5 +72,6 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "scan_shard": scan_shard,
     "map_sae": map_sae,
     "match_saes": match_saes,
+    "embed_labels": embed_labels,
     "collect_garbage": collect_garbage,
 }

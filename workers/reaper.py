@@ -13,7 +13,7 @@ from typing import Any
 from django.db import Error, close_old_connections
 
 from features import answers, jobs, runs
-from features.services import garbage, workers
+from features.services import embeddings, garbage, workers
 from workers import devices, leftovers
 
 EVERY_SECONDS = 3.0
@@ -62,6 +62,7 @@ def _reap_for_ever(queues: list[str]) -> None:
             if time.monotonic() - kept > UPKEEP_SECONDS:
                 kept = time.monotonic()
                 garbage.start_when_due()
+                embeddings.start_when_due()
                 answers.forget()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)

@@ -4,11 +4,14 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from django.conf import settings
 from sae_lens import SAE
 
 from features import artifacts
 from features.models import LanguageModel, Sae
+from features.services import embeddings
 from workers.devices import device
+from workers.pipeline.embedding import Embedder
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language, load_language
 from workers.pipeline.saes import content_hash, load_sae
@@ -30,6 +33,14 @@ def language(model: LanguageModel) -> Language:
 def sae(row: Sae) -> SAE:
     """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not those that were kept."""
     return _sae(row.artifact, row.sha256)
+
+
+@lru_cache(maxsize=1)
+def embedder() -> Embedder:
+    """The model that reads what labels mean. Raises `BadInput` where there is none."""
+    if settings.EMBEDDER == embeddings.OFF:
+        raise BadInput("", "Search by meaning is switched off here: FEATURESCOPE_EMBEDDER is “off”.")
+    return Embedder(settings.EMBEDDER, device())
 
 
 @lru_cache(maxsize=MODELS)

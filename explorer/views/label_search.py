@@ -3,21 +3,30 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.http import HttpResponse
 
 from explorer.http import HtmxRequest, page
 from explorer.label_form import PAGE, LabelForm
+from features import answers
 from features.models import Sae
 from features.selectors import label_search
-from features.selectors.label_search import Found, Words
+from features.selectors.label_search import Found, Hit, Words
+from features.services.embeddings import OFF
 
 
 class Shown(NamedTuple):
-    """What the page shows: features, and what is to be said of how they were found."""
+    """What the page shows: features, and what is to be said of how they were found.
+
+    `later` says that meaning is still to be asked; `silent` why it was not searched.
+    """
 
     words: Words
     rows: list[Found]
     features: int
+    mode: str
+    later: bool
+    silent: str
 
 
 def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
@@ -39,6 +48,18 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
 
 def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     asked = form.cleaned_data
-    words = label_search.search_words(said, saes, form.filters())
-    order, limit = asked.get("order") or "relevance", asked.get("limit") or PAGE
-    return Shown(words, *label_search.merge(words.query, words.hits, [], order=order, limit=limit))
+    mode, order, limit = asked.get("mode", ""), asked.get("order") or "relevance", asked.get("limit") or PAGE
+    words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
+    meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
+    merged = label_search.merge(words.query, words.hits, meaning, order=order, limit=limit)
+    return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent)
+
+
+def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[list[Hit], str]:
+    """What means that, or why nobody can tell."""
+    try:
+        return label_search.search_meaning(said, saes, form.filters()), ""
+    except answers.Refused as refused:
+        return [], refused.message
+    except answers.NoAnswer as nobody:
+        return [], str(nobody)

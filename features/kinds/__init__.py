@@ -3,6 +3,7 @@
 from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
 from features.kinds.dashboards import ComputeDashboards, ScanShard
+from features.kinds.embedding import EmbedLabels
 from features.kinds.importing import AddSae
 from features.kinds.mapping import MapSae
 from features.kinds.matching import MatchSaes
@@ -21,6 +22,7 @@ KINDS: dict[str, type[JobForm]] = {
         EvaluateSae,
         AddModel,
         AddCorpus,
+        EmbedLabels,
         CollectGarbage,
     )
 }
@@ -39,6 +41,7 @@ __all__ = [
     "AddSae",
     "CollectGarbage",
     "ComputeDashboards",
+    "EmbedLabels",
     "EvaluateSae",
     "InvalidParams",
     "JobForm",

@@ -4,7 +4,7 @@ from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.collection import Collection, CollectionItem
 from features.models.feature import Example, Feature, Peak
-from features.models.finding import LabelWord
+from features.models.finding import LabelEmbedding, LabelWord
 from features.models.job import Job, JobEvent
 from features.models.label import Label, LabelRevision, LabelScore, Vote
 from features.models.match import Match, Matching
@@ -26,6 +26,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "Label",
+    "LabelEmbedding",
     "LabelRevision",
     "LabelScore",
     "LabelWord",

@@ -3,6 +3,26 @@
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from pgvector.django import HalfVectorField
+
+from features.models.label import Label
+
+
+class LabelEmbedding(models.Model):
+    """What the words of one version of a label mean, to one embedder: a vector of length 1, of as many numbers as it gives.
+
+    Halves: a label is found as well, in half the room (Matryoshka or binary codes would be the next step). The index
+    `label_by_meaning` is made for the length of the vectors by `features.services.embeddings`, as a type with no length
+    has none.
+    """
+
+    label = models.OneToOneField(Label, models.CASCADE, primary_key=True, related_name="embedding")
+    version = models.PositiveIntegerField(help_text="The words that were read.")
+    embedder = models.CharField(max_length=300)
+    vector = HalfVectorField()
+
+    def __str__(self) -> str:
+        return f"{self.label_id} by {self.embedder}"
 
 
 class LabelWord(models.Model):

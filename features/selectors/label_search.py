@@ -10,32 +10,40 @@ from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
-from django.db.models import F, Func, IntegerField, Q, Value
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, FloatField, Func, IntegerField, Q, Value
 from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast
+from pgvector import HalfVector
+from pgvector.django import HalfVectorField
 
-from features import label_query
+from features import answers, label_query
 from features.label_query import LabelQuery, Lexemes
-from features.models import Feature, Label, Sae
+from features.models import Feature, Label, LabelEmbedding, Sae
 from features.selectors.features import snippets
 from features.tokens import Span
 
 MOST_WEIGHED = 3000
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
 MOST_FOUND = 200
+LEAST_COSINE = 0.3
+"""With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43 from days of the week, 0.10
+from brackets."""
 CUT = re.compile(r"([^\W_]+|[^\w\s]|_)")
 """Cuts a text where `features_parts` does, signs one by one; what it finds stands at odd places."""
 RRF = 60
 """Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first rank decides."""
 
-FILTERS: dict[str, Callable[[Any], Q]] = {
-    "density_min": lambda share: Q(feature__density__gte=share),
-    "density_max": lambda share: Q(feature__density__lte=share),
-    "alive": lambda alive: Q(feature__fires__gt=0) if alive else Q(feature__fires=0),
-    "score_min": lambda score: Q(score__gte=score),
-    "author": lambda name: Q(author__username=name),
-    "method": lambda name: Q(method=name),
+FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "density_min": lambda share: {"feature__density__gte": share},
+    "density_max": lambda share: {"feature__density__lte": share},
+    "alive": lambda alive: {"feature__fires__gt": 0} if alive else {"feature__fires": 0},
+    "score_min": lambda score: {"score__gte": score},
+    "author": lambda name: {"author__username": name},
+    "method": lambda name: {"method": name},
 }
-"""What a search may be narrowed by, each as a condition on `Label`; forms and the API offer these names."""
+"""What a search may be narrowed by, each as lookups on `Label`; forms and the API offer these names."""
 
 ORDERS: dict[str, Callable[["Found"], Any]] = {
     "relevance": lambda row: -row.merged,
@@ -103,14 +111,16 @@ class Words(NamedTuple):
     more: bool
 
 
-def search_words(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> Words:
+def search_words(
+    said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any], *, query_alone: bool = False
+) -> Words:
     """Labels that have every word of a query (or one that begins so, or is a typo away); where none has, some of them.
 
     Of several, labels with the words themselves come first, then shorter ones, then better supported ones. `saes` of None
-    are all. Two queries, three where no label has every word.
+    are all; `query_alone` reads the query and searches nothing. Two queries, three where no label has every word.
     """
     query = label_query.read(said)
-    if not query.words or saes == []:
+    if query_alone or not query.words or saes == []:
         return Words(query, [], False, False)
     within = label_query.of_saes([sae.pk for sae in saes] if saes is not None else None)
     rows, some = _labels(query, within, filters, some=False), False
@@ -118,6 +128,39 @@ def search_words(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, An
         rows, some = _labels(query, within, filters, some=True), True
     rows.sort(key=lambda row: (*row[2:], row[0]))
     return Words(query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED)
+
+
+def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
+    """Labels that mean what was said, nearest first, with a cosine of `LEAST_COSINE` or more.
+
+    An answer of the inference worker and one query. The index is walked on until enough labels pass the filters
+    (pgvector's iterative scan), rather than filtering the nearest few.
+    """
+    if saes == []:
+        return []
+    meant = answers.ask({"kind": "embed", "embedder": settings.EMBEDDER, "text": said})
+    distance = Func(
+        Cast("vector", HalfVectorField(dimensions=len(meant["vector"]))),
+        Value(HalfVector(meant["vector"]).to_text()),
+        template="(%(expressions)s)",
+        arg_joiner=" <=> ",
+        output_field=FloatField(),
+    )
+    rows = LabelEmbedding.objects.filter(
+        narrowed(filters, "label__"),
+        embedder=meant["embedder"],
+        version=F("label__version"),
+        label__state=Label.State.SHOWN,
+    )
+    if saes is not None:
+        rows = rows.filter(label__sae__in=[sae.pk for sae in saes])
+    near = rows.annotate(distance=distance).order_by("distance").values_list("label__feature_id", "pk", "distance")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)")
+        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_FOUND)])
+        found = [Hit(feature, label, 1 - far) for feature, label, far in near[:MOST_FOUND]]
+    found.sort(key=lambda hit: -(hit.cosine or 0.0))  # the scan's order is nearly that
+    return [hit for hit in found if (hit.cosine or 0.0) >= LEAST_COSINE]
 
 
 def merge(
@@ -166,9 +209,10 @@ def _how_many(wanted: Iterable[str]) -> Combinable:
     return reduce(add, each)
 
 
-def narrowed(filters: Mapping[str, Any]) -> Q:
-    """The conditions of filters that are set, all at once."""
-    return Q(*(FILTERS[name](value) for name, value in filters.items() if value not in (None, "")))
+def narrowed(filters: Mapping[str, Any], prefix: str = "") -> Q:
+    """The conditions of filters that are set, all at once, on labels or on what `prefix` leads to labels from."""
+    wanted = (FILTERS[name](value) for name, value in filters.items() if value not in (None, ""))
+    return Q(*((f"{prefix}{lookup}", value) for lookups in wanted for lookup, value in lookups.items()))
 
 
 def _ranks(hits: Iterable[Hit]) -> dict[int, int]:

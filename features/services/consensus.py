@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from features.models import LabelScore
+from features.services import embeddings
 
 MEMBER, CURATOR, SUSPENDED = 1, 3, 0
 RIVAL_SHARE = 0.5
@@ -80,3 +81,4 @@ def settle(features: Collection[int]) -> None:
         )
         cursor.execute(COUNT, values)
         cursor.execute(CHOOSE, values)
+    embeddings.wanted_for(values["features"])

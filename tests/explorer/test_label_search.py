@@ -259,3 +259,77 @@ def test_the_api_refuses_what_is_wrong(client: Any, planted: Any, query: str, st
     response = client.get(f"/api/v1/search/labels/?{query}")
     assert response.status_code == status, response.content
     assert field is None or field in response.json()["error"]["fields"]
+
+
+@pytest.fixture
+def meaning(monkeypatch: Any, planted: Any) -> list[Any]:
+    """Feature 5's label means what is asked, and that of 0 nearly; what was asked is kept."""
+    asked: list[Any] = []
+
+    def search_meaning(said: str, saes: Any, filters: Any) -> list[label_search.Hit]:
+        asked.append((said, filters))
+        of = {label.feature.index: label for label in Label.objects.select_related("feature").order_by("id")}
+        return [label_search.Hit(of[5].feature_id, of[5].pk, 0.9), label_search.Hit(of[0].feature_id, of[0].pk, 0.5)]
+
+    monkeypatch.setattr(label_search, "search_meaning", search_meaning)
+    return asked
+
+
+def test_words_come_at_once_and_meaning_a_moment_later(client: Any, planted: Any, meaning: Any) -> None:
+    page = get(client, "close")
+    assert found(page) == [0, 4]
+    assert meaning == []
+    later = re.search(r'role="status" hx-get="(.+?)" hx-trigger="load"', page)
+    assert later
+    assert '<noscript>: <a href="?q=close&amp;mode=hybrid">' in page
+    page = client.get(markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}).content.decode()
+    assert page.strip().startswith('<div id="found"')
+    assert found(page) == [0, 5, 4]
+    assert "hx-get" not in page[page.index('role="status"') : page.index("</p>")]
+    assert meaning == [("close", {})]
+    assert '<noscript><input type="hidden" name="mode" value="hybrid"></noscript>' in get(client, "close")
+
+
+def test_ranks_are_merged_by_their_reciprocals(planted: Any, meaning: Any) -> None:
+    words = label_search.search_words("close", None, {})
+    merged = label_search.merge(words.query, words.hits, label_search.search_meaning("close", None, {}), limit=50)
+    assert [(row.feature.index, row.by_words, row.by_meaning) for row in merged.rows] == [
+        (0, 1, 2),
+        (5, None, 1),
+        (4, 2, None),
+    ]
+    assert [row.merged for row in merged.rows] == pytest.approx([1 / 61 + 1 / 62, 1 / 61, 1 / 62])
+    assert [said.cosine for said in merged.rows[0].labels] == [None, 0.5], "both of its labels that were found"
+
+
+def test_meaning_alone(client: Any, planted: Any, meaning: Any) -> None:
+    page = get(client, "close", mode="semantic", alive="yes")
+    assert found(page) == [5, 0]
+    assert "means 0.90" in page
+    assert meaning == [("close", {"alive": True})]
+    answer = client.get("/api/v1/search/labels/?q=close&mode=semantic").json()
+    assert [(row["index"], row["by_words"], row["by_meaning"]) for row in answer["results"]] == [
+        (5, None, 1),
+        (0, None, 2),
+    ]
+    assert answer["results"][0]["labels"][0]["cosine"] == 0.9
+
+
+def test_where_nobody_can_tell_the_meaning_words_still_find(client: Any, planted: Any) -> None:
+    page = get(client, "close", mode="hybrid")
+    assert found(page) == [0, 4]
+    assert "meaning was not searched: No worker of the queue “inference” runs" in page
+    assert 'hx-trigger="load"' not in page
+    answer = client.get("/api/v1/search/labels/?q=close").json()
+    assert len(answer["results"]) == 2
+    assert "No worker" in answer["meaning"]
+    refused = client.get("/api/v1/search/labels/?q=close&mode=semantic")
+    assert refused.status_code == 503
+    assert "No worker" in refused.json()["error"]["message"]
+
+
+def test_without_an_embedder_nothing_is_asked_later(client: Any, planted: Any, settings: Any) -> None:
+    settings.EMBEDDER = "off"
+    page = get(client, "close")
+    assert found(page) == [0, 4]
+    assert 'hx-trigger="load"' not in page

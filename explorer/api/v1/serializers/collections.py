@@ -53,7 +53,7 @@ class ItemSerializer(serializers.Serializer[Any]):
     sae = serializers.CharField(source="feature.sae.slug")
     index = serializers.IntegerField(source="feature.index")
     url = serializers.CharField(source="feature.get_absolute_url", help_text=PAGE)
-    label = serializers.CharField(
+    label = serializers.CharField(  # type: ignore[assignment]  # DRF wants a field of that name
         source="feature.label", allow_null=True, help_text="The feature's label; null without one."
     )
     density = serializers.FloatField(source="feature.density", help_text=about("density"))

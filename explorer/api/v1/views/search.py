@@ -1,10 +1,14 @@
 """Features found by their labels, and by a token."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from explorer.api.v1.exceptions import Unanswered
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.search import (
@@ -13,7 +17,7 @@ from explorer.api.v1.serializers.search import (
     TokenQuery,
     TokenSearchSerializer,
 )
-from features import hooks
+from features import answers, hooks
 from features.models import Sae
 from features.selectors import catalog, label_search, tokens
 
@@ -33,23 +37,38 @@ class Tokens(APIView):
 class Labels(APIView):
     """Search by label."""
 
-    @operation("search_labels", LabelSearchSerializer, 404, parameters=[LabelQuery])
+    @operation("search_labels", LabelSearchSerializer, 404, 503, parameters=[LabelQuery])
     def get(self, request: Request) -> Response:
         """Find features by what their labels say: by words, by meaning, or by both."""
         asked = query(request, LabelQuery)
         saes = _narrowed(asked.get("model", ""), asked.get("sae", []), asked.get("layer"))
         filters = {name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None}
-        words = label_search.search_words(asked["q"], saes, filters)
-        found = label_search.merge(words.query, words.hits, [], order=asked["order"], limit=asked["limit"])
+        words = label_search.search_words(asked["q"], saes, filters, query_alone=asked["mode"] == "semantic")
+        meaning, silent = _meaning(asked, saes, filters)
+        found = label_search.merge(words.query, words.hits, meaning, order=asked["order"], limit=asked["limit"])
         answer = {
             "corrections": words.query.corrected(),
             "every_word": not words.some,
             "more": words.more,
-            "meaning": "",
+            "meaning": silent,
             "features": found.features,
             "results": found.rows,
         }
         return Response(LabelSearchSerializer(answer).data)
+
+
+def _meaning(
+    asked: Mapping[str, Any], saes: list[Sae] | None, filters: Mapping[str, Any]
+) -> tuple[list[label_search.Hit], str]:
+    """What means that; where nobody can tell, why not, or a refusal where meaning alone was asked for."""
+    if asked["mode"] == "text":
+        return [], ""
+    try:
+        return label_search.search_meaning(asked["q"], saes, filters), ""
+    except (answers.Refused, answers.NoAnswer) as silent:
+        if asked["mode"] == "semantic":
+            raise Unanswered(str(silent)) from None
+        return [], str(silent)
 
 
 def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | None:

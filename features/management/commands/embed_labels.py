@@ -1,0 +1,10 @@
+"""manage.py embed_labels."""
+
+from features.kinds import EmbedLabels
+from features.management.job_command import JobCommand
+
+
+class Command(JobCommand):
+    """Embed labels whose words have no embedding yet. It is done by itself after labels are written."""
+
+    form = EmbedLabels

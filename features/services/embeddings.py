@@ -1,0 +1,114 @@
+"""Embeddings of labels: which are missing, writing them, and the index that finds the nearest.
+
+All vectors of the table are of one embedder. Where another one comes, the table is emptied, its index is made for the new
+length of vectors, and everything is embedded again; until then searches by meaning find what is there.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from features.kinds import InvalidParams
+from features.models import LabelEmbedding
+from features.services import jobs
+
+OFF = "off"
+MISSING = """
+FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
+WHERE l.state = 'shown' AND e.version IS DISTINCT FROM l.version
+"""
+INDEX = "label_by_meaning"
+
+
+class Due(NamedTuple):
+    """A label whose present words have no embedding."""
+
+    id: int
+    version: int
+    text: str
+
+
+def wanted_for(features: Collection[int]) -> None:
+    """Once this transaction commits, start the job where labels of features of those ids lack embeddings."""
+    if settings.EMBEDDER != OFF:
+        transaction.on_commit(partial(_start_where_missing, list(features)), robust=True)
+
+
+def start_when_due() -> None:
+    """Start the job where any label lacks one: what `wanted_for` could not start, and labels from before it was there."""
+    if settings.EMBEDDER != OFF and due(after=0, limit=1):
+        _start()
+
+
+def due(*, after: int, limit: int) -> list[Due]:
+    """The next labels to embed, by rising id."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT l.id, l.version, l.text {MISSING} AND l.id > %s ORDER BY l.id LIMIT %s", [after, limit])
+        return [Due(*row) for row in cursor.fetchall()]
+
+
+def missing() -> int:
+    """How many lack one."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) {MISSING}")
+        return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def prepare(embedder: str, dimensions: int) -> bool:
+    """Make the table ready for that embedder's vectors; True where those of another one were thrown away."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE features_labelembedding IN SHARE ROW EXCLUSIVE MODE")
+        others = LabelEmbedding.objects.exclude(embedder=embedder).exists()
+        if others:
+            cursor.execute("TRUNCATE features_labelembedding")
+        cursor.execute("SELECT coalesce((SELECT indexdef FROM pg_indexes WHERE indexname = %s), '')", [INDEX])
+        if f"halfvec({dimensions})" not in cursor.fetchone()[0]:
+            cursor.execute(f"DROP INDEX IF EXISTS {INDEX}")
+            cursor.execute(
+                f"CREATE INDEX {INDEX} ON features_labelembedding"
+                f" USING hnsw ((vector::halfvec({dimensions})) halfvec_cosine_ops)"
+            )
+    return others
+
+
+def keep(embedder: str, labels: Sequence[Due], vectors: Sequence[Sequence[float]]) -> None:
+    """Write vectors of the words that were read; labels that are gone by now are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO features_labelembedding (label_id, version, embedder, vector)"
+            " SELECT n.id, n.version, %s, n.vector::halfvec"
+            " FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS n (id, version, vector)"
+            " JOIN features_label l ON l.id = n.id FOR KEY SHARE OF l"
+            " ON CONFLICT (label_id) DO UPDATE"
+            " SET version = excluded.version, embedder = excluded.embedder, vector = excluded.vector",
+            [
+                embedder,
+                [label.id for label in labels],
+                [label.version for label in labels],
+                [as_text(vector) for vector in vectors],
+            ],
+        )
+
+
+def as_text(vector: Sequence[float]) -> str:
+    """A vector as pgvector reads it."""
+    return f"[{','.join(f'{value:.6g}' for value in vector)}]"
+
+
+def _start_where_missing(features: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT {MISSING} AND l.feature_id = ANY(%s))", [features])
+        behind = cursor.fetchone()[0]
+    if behind:
+        _start()
+
+
+def _start() -> None:
+    try:
+        jobs.start("embed_labels", {})
+    except InvalidParams:
+        return  # one waits already

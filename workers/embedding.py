@@ -1,0 +1,37 @@
+"""What labels mean, from their rows to vectors that searches find."""
+
+from collections.abc import Iterator
+
+from features import jobs
+from features.records import Progress
+from features.services import embeddings
+from workers import resident
+from workers.running import Work
+
+AT_ONCE = 512
+"""Labels read, embedded and written in one go: a job that is stopped loses no more."""
+
+
+def embed_labels(work: Work) -> None:
+    """Embed labels until none is left, also those that are written meanwhile. A second run goes on where one stopped."""
+    embedder = resident.embedder()
+    if embeddings.prepare(embedder.name, embedder.dimensions):
+        work.say(f"{embedder.name} is another embedder than before: every label is read again.")
+    done = 0
+    for progress in work.results(_embedded(work)):
+        done = progress
+    jobs.finish(work.job, {"embedded": done, "embedder": embedder.name})
+
+
+def _embedded(work: Work) -> Iterator[Progress | int]:
+    """Progress, and at the end how many were embedded."""
+    embedder, done, last = resident.embedder(), 0, 0
+    total = embeddings.missing()
+    while not work.should_stop():
+        labels = embeddings.due(after=last, limit=AT_ONCE) or embeddings.due(after=0, limit=AT_ONCE)
+        if not labels:
+            yield done
+            return
+        embeddings.keep(embedder.name, labels, embedder.embed([label.text for label in labels]).tolist())
+        last, done = labels[-1].id, done + len(labels)
+        yield Progress(done, max(total, done), "labels", "reading what labels mean")

@@ -15,6 +15,7 @@ from django.http import HttpRequest, QueryDict
 
 from explorer.http import HtmxRequest
 from features.kinds.steering import MOST_FEATURES, STRONG, SteerForm
+from features.kinds.steering import STRENGTHS as SWEPT
 from features.models import Feature, SteeringRun
 
 STRENGTHS = {"maximum": "2", "norm": "0.5"}
@@ -79,6 +80,7 @@ def given(data: QueryDict, chosen: list[Knob]) -> dict[str, Any]:
     """What `SteerForm` is asked, from a form's data and its knobs."""
     asked = {name: data[name] for name in SteerForm.base_fields if name in data and name != "features"}
     asked["tokens"] = ",".join(data.getlist("tokens"))
+    asked["strengths"] = list(SWEPT) if data.get("sweep") else []
     return {**asked, "special": bool(data.get("special")), "features": [_as_params(knob) for knob in chosen]}
 
 

@@ -10,7 +10,7 @@ worker died is begun anew, and says so; one that nobody watches any more gives i
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 from features import names
 from features.answers import QUEUE, NoAnswer
 from features.kinds.steering import SteerForm
-from features.models import SteeringAsk, SteeringDelta, SteeringRun
+from features.models import Example, Feature, Sequence, SteeringAsk, SteeringDelta, SteeringRun
 from features.selectors.workers import listens
 
 TASK = "workers.steer"
@@ -38,6 +38,8 @@ MOST_AT_ONCE = 3
 """Runs of one person that wait or run."""
 MOST_ATTEMPTS = 3
 TOP_TOKENS = 10
+NEUTRAL = 8
+"""Texts on which a sweep measures damage."""
 
 State = SteeringRun.State
 LIVE = (State.QUEUED, State.RUNNING)
@@ -85,7 +87,8 @@ def planned(form: SteerForm) -> dict[str, Any]:
         {**knob, "sha256": row.sae.sha256, "maximum": row.max_activation, "tokens": row.top_logit_ids[:TOP_TOKENS]}
         for knob, row in found
     ]
-    return {**params, "features": known, "revision": model.revision}
+    plan = {**params, "features": known, "revision": model.revision}
+    return plan | {"neutral": _neutral(found[0][1])} if params["strengths"] else plan
 
 
 def take(worker: str) -> SteeringRun | None:
@@ -109,7 +112,7 @@ def take(worker: str) -> SteeringRun | None:
     return run
 
 
-def write(run: SteeringRun, pieces: Sequence[dict[str, Any]]) -> None:
+def write(run: SteeringRun, pieces: Iterable[dict[str, Any]]) -> None:
     """Keep what came and wake who watches. Raises `LostRun`."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")  # a lost piece comes again with the run
@@ -161,7 +164,7 @@ def leave(pk: int) -> None:
     _notify(pk)
 
 
-def reap(queues: Sequence[str]) -> list[int]:
+def reap(queues: Collection[str]) -> list[int]:
     """Begin the runs of dead workers anew, and tell workers again of runs that wait; an idle worker of the queue asks."""
     now, lost = timezone.now(), []
     for run in SteeringRun.objects.filter(state=State.RUNNING, lease_until__lt=now):
@@ -178,6 +181,13 @@ def reap(queues: Sequence[str]) -> list[int]:
         for pk in SteeringRun.objects.filter(waits, state=State.QUEUED).values_list("pk", flat=True)[:20]:
             _send(pk)
     return lost
+
+
+def _neutral(feature: Feature) -> list[int]:
+    """Contexts that the dashboards keep in which, as far as they know, the feature does not fire."""
+    fires = Example.objects.filter(feature=feature).values("sequence")
+    rows = Sequence.objects.filter(model=feature.sae.model_id).exclude(pk__in=fires)
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:NEUTRAL])
 
 
 def _begin_anew(run: SteeringRun, **changes: Any) -> None:

@@ -41,6 +41,14 @@ class Result(NamedTuple):
     texts: list[Text]
 
 
+class Sweep(NamedTuple):
+    """How far a sweep is, and once it is over what came of it, as workers.pipeline.dose defines it."""
+
+    done: int
+    total: int
+    dose: Mapping[str, Any] | None
+
+
 class Box(NamedTuple):
     """A box of a steered text: usually one token. The numbers are sums over its tokens, save the activation, their largest."""
 
@@ -83,6 +91,19 @@ def folded(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
                     text.activations[feature].extend(piece["activations"][feature][row])
                     text.mass[feature].extend(piece["mass"][feature][row])
     return result
+
+
+def swept(pieces: Iterable[Piece]) -> Sweep:
+    """What the pieces of a sweep say together."""
+    sweep = Sweep(0, 0, None)
+    for piece in pieces:
+        if "again" in piece:
+            sweep = Sweep(0, 0, None)
+        elif "dose" in piece:
+            sweep = sweep._replace(dose=piece["dose"])
+        elif "done" in piece:
+            sweep = sweep._replace(done=piece["done"], total=piece["total"])
+    return sweep
 
 
 def boxes(text: Text, vocabulary: Vocabulary, shown: int, maximum: float, against: Text | None = None) -> list[Box]:

@@ -3,16 +3,17 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from django.db import Error, close_old_connections, connection
 
 from features import runs
-from features.models import Sae, SteeringRun
+from features.models import Sae, Sequence, SteeringRun
 from workers import reaper, resident
 from workers.pipeline.decoding import Measured, Step, Watched, Where, decode
+from workers.pipeline.dose import Dose, sweep
 from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import give_back
 from workers.pipeline.prompts import prompt_ids
@@ -24,6 +25,7 @@ BEAT_SECONDS = 0.5
 WRITE_SECONDS = 0.04
 """Pieces that come faster than this are written together: a person sees no difference."""
 DIGITS = 5
+NEUTRAL_TOKENS = 64
 log = logging.getLogger(__name__)
 
 
@@ -94,6 +96,9 @@ def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
     ids = prompt_ids(
         language, params["prompt"], params["mode"] == "chat", any(lens.prepend_bos for lens in lenses.values())
     )
+    if params["strengths"]:
+        yield from _swept(run, pushes[0], ids, lambda: bool(why.why))
+        return
     watched = [Watched(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs]
     yield from _told(
         decode(language, [pushes], ids, where(params), sampling(params), watched, lambda: bool(why.why)), ids
@@ -138,6 +143,19 @@ def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str,
             yield {"start": new.start, **{name: _rounded(getattr(new, name)) for name in Measured._fields[1:]}}
 
 
+def _swept(run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    params = run.params
+    language, tokens = resident.language(run.model), params["features"][0]["tokens"]
+    rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
+    neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
+    news = sweep(language, one, params["strengths"], ids, where(params), sampling(params), tokens, neutral, should_stop)
+    for new in news:
+        if isinstance(new, Dose):
+            yield {"dose": _rounded(new._asdict()), "prompt": ids}
+        else:
+            yield {"done": new.done, "total": new.total}
+
+
 def _lenses(run: SteeringRun) -> dict[str, Lens]:
     wanted = {knob["sae"]: knob["sha256"] for knob in run.params["features"]}
     rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
@@ -165,7 +183,9 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers with so many digits behind the point, lists of them, or nothing."""
+    """The same with so many digits behind each point."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_rounded(one) for one in value]
-    return None if value is None else round(value, DIGITS)
+    return round(value, DIGITS) if isinstance(value, float) else value

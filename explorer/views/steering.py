@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Qu
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
+from explorer import doses
 from explorer import steering as forms
 from explorer.http import HtmxRequest, page
 from features import answers, notices, runs
@@ -18,6 +19,7 @@ from features.kinds.steering import METHODS, MODES, PLACES, UNITS, SteerForm
 from features.models import LanguageModel, SteeringAsk, SteeringRun
 from features.selectors import steering as reading
 from features.selectors.features import vocabulary_of
+from features.tokens import text_of
 
 FOUND = 12
 
@@ -161,9 +163,31 @@ def _page(
         "query": data.urlencode(),
         "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
     }  # fmt: skip
+    if view and view.run.params["strengths"]:
+        context |= _swept(view)
     response = page(request, "steering/index.html", context, {"result": "result", "found": "found", "knobs": "knobs"})
     response.status_code = status
     return response
+
+
+def _swept(view: reading.RunView) -> dict[str, Any]:
+    """What the page of a sweep shows besides."""
+    dose = view.sweep.dose
+    if dose is None:
+        return {"sweep": view.sweep}
+    strengths = [f"{strength:g}" for strength in dose["strengths"]]
+    marks = {kind: None if dose[kind] is None else strengths[dose[kind]] for kind in ("best", "breaks")}
+    best = QueryDict(forms.query_of(view.run), mutable=True)
+    best["strength"] = marks["best"] or ""
+    texts = [text_of(ids, view.vocabulary) for ids in dose["texts"]]
+    return {
+        "sweep": view.sweep,
+        "marks": marks,
+        "cards": doses.cards(dose),
+        "dose_rows": doses.rows(dose),
+        "dose_texts": list(zip([0.0, *dose["strengths"]], texts, strict=True)),
+        "best_query": best.urlencode(),
+    }
 
 
 def _name(text: str) -> tuple[str, int]:

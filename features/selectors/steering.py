@@ -7,14 +7,14 @@ from django.db.models import Q, QuerySet
 from features import steered
 from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
 from features.selectors.features import vocabulary_of
-from features.steered import Box, Change, Result
+from features.steered import Box, Change, Result, Sweep
 from features.tokens import Span, Vocabulary, spans
 
 HISTORY = 20
 
 
 class RunView(NamedTuple):
-    """A run with its texts as boxes, lit by the feature that is `shown`; `last` is the number of the last piece in it."""
+    """A run with its texts as boxes, lit by the feature that is `shown`; of a sweep the `sweep` alone says something."""
 
     run: SteeringRun
     result: Result
@@ -25,7 +25,7 @@ class RunView(NamedTuple):
     default: list[Box]
     steered: list[Box]
     changes: list[Change]
-    last: int
+    sweep: Sweep
 
     @property
     def knob(self) -> dict[str, Any]:
@@ -69,10 +69,12 @@ def view(pk: int, shown: int = 0) -> RunView:
     """One run with all that came; four queries. Raises `SteeringRun.DoesNotExist`."""
     found = run(pk)
     knobs = found.params["features"]
-    deltas = list(SteeringDelta.objects.filter(run=pk).values_list("number", "data"))
-    result = steered.folded((piece for _, data in deltas for piece in data), len(knobs))
+    deltas = list(SteeringDelta.objects.filter(run=pk).values_list("data", flat=True))
+    pieces = [piece for data in deltas for piece in data]
+    result, sweep = steered.folded(pieces, len(knobs)), steered.swept(pieces)
     shown = shown if 0 <= shown < len(knobs) else 0
-    ids = {*result.prompt, *(token for text in result.texts for token in text.token_ids)}
+    written = [*(text.token_ids for text in result.texts), *(sweep.dose["texts"] if sweep.dose else ())]
+    ids = {*result.prompt, *(token for text in written for token in text)}
     vocabulary = vocabulary_of(found.model_id, ids)
     maximum, (default, changed) = knobs[shown]["maximum"], result.texts
     return RunView(
@@ -85,7 +87,7 @@ def view(pk: int, shown: int = 0) -> RunView:
         steered.boxes(default, vocabulary, shown, maximum),
         steered.boxes(changed, vocabulary, shown, maximum, default),
         steered.changes(default.token_ids, changed.token_ids, vocabulary),
-        deltas[-1][0] if deltas else 0,
+        sweep,
     )
 
 

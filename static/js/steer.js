@@ -21,6 +21,7 @@ function follow(run) {
     ids: (piece) => texts.forEach((text, row) => {
       if (piece.ids[row] !== null) token(text, piece.bytes[row], piece.logprobs[row]);
     }),
+    done: (piece) => run.querySelector("[data-progress]")?.style.setProperty("--p", piece.done / piece.total),
     start: (piece) => texts.forEach((text, row) => piece.kl[row].forEach((kl, i) => {
       const box = text.boxes[piece.start + i];
       if (box) box.title += ` · KL from default ${kl.toPrecision(3)}`;

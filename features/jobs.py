@@ -138,7 +138,8 @@ def finish(job: Job, result: Mapping[str, Any]) -> None:
         family.lock_whole(job)
         _end(job, State.FINISHED, result=dict(result), doing="")
         alone = ~Exists(Job.objects.filter(part_of=OuterRef("pk")))
-        for follower in Job.objects.select_for_update().filter(alone, after=job, state=State.WAITING):
+        waiting = Job.objects.select_for_update().filter(alone, after=job, state=State.WAITING)
+        for follower in waiting.order_by("id"):
             family.queue(follower, f"job {job.pk} finished")
         family.tell_whole(job, State.FINISHED)
 

@@ -13,11 +13,17 @@ from workers.running import Work
 
 
 def sequences(
-    language: Language, corpus: Corpus, context_size: int, held_out: bool, *, bos: bool
+    language: Language,
+    corpus: Corpus,
+    context_size: int,
+    held_out: bool,
+    *,
+    bos: bool,
+    seen: tokens.Seen | None = None,
 ) -> Iterator[SequenceRecord]:
     """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks, where the corpus asks it.
 
-    `BadInput("corpus")` where its rules are none for this model.
+    `seen` is told each document that they are cut from. `BadInput("corpus")` where its rules are none for this model.
     """
     if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
         raise BadInput("corpus", f"“{corpus}” begins every context with BOS, but the model's tokenizer has none.")
@@ -29,7 +35,7 @@ def sequences(
         )
     documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)
     cut = tokens.pack if corpus.packing == Corpus.Packing.PACKED else tokens.separate
-    return cut(documents, language.tokenizer, context_size, prepend_bos=corpus.begins_with_bos(bos))
+    return cut(documents, language.tokenizer, context_size, prepend_bos=corpus.begins_with_bos(bos), seen=seen)
 
 
 def model(work: Work) -> LanguageModel:

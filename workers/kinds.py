@@ -11,6 +11,7 @@ from workers import inputs, resident
 from workers.dashboards import compute_dashboards, scan_shard
 from workers.embedding import embed_labels
 from workers.importing import add_sae
+from workers.labelling import label_sae
 from workers.mapping import map_sae
 from workers.matching import match_saes
 from workers.pipeline import corpora
@@ -71,6 +72,7 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "compute_dashboards": compute_dashboards,
     "scan_shard": scan_shard,
     "map_sae": map_sae,
+    "label_sae": label_sae,
     "match_saes": match_saes,
     "embed_labels": embed_labels,
     "collect_garbage": collect_garbage,

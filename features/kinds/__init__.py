@@ -5,6 +5,7 @@ from features.kinds.catalog import AddCorpus, AddModel
 from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.embedding import EmbedLabels
 from features.kinds.importing import AddSae
+from features.kinds.labelling import LabelSae
 from features.kinds.mapping import MapSae
 from features.kinds.matching import MatchSaes
 from features.kinds.sae import EvaluateSae
@@ -20,6 +21,7 @@ KINDS: dict[str, type[JobForm]] = {
         MapSae,
         MatchSaes,
         EvaluateSae,
+        LabelSae,
         AddModel,
         AddCorpus,
         EmbedLabels,
@@ -45,6 +47,7 @@ __all__ = [
     "EvaluateSae",
     "InvalidParams",
     "JobForm",
+    "LabelSae",
     "MapSae",
     "MatchSaes",
     "ScanShard",

@@ -7,6 +7,7 @@ Per token, with P parameters and N layers of the model, a hook in layer L, and a
                                                     in a sweep: forward to its deepest hook, and the sum of its widths
     compute_dashboards       forward + 2 d width    encode only; of several SAEs: forward to the deepest hook, and the sum
                                                     of d width; with shards: as long as one worker takes for all of them
+    label_sae                forward + 2 d width    the same; the search of labels is in its measured speed
     evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the reconstruction, and with zeros at the hook
 
 The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was measured with the
@@ -21,7 +22,7 @@ from features import hooks, sweeps
 from features.models import Job, LanguageModel, Sae
 from features.services.memory import needed
 
-ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10}
+ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10, "label_sae": 1e10}
 """Operations per second of a computer with two cores, for kinds that never finished here; other kinds read no tokens."""
 EARLIER = 5
 
@@ -88,6 +89,7 @@ def _work(kind: str, shape: _Shape) -> float:
     return {
         "train_sae": whole * share + 12 * sae,
         "compute_dashboards": whole * share + 2 * sae,
+        "label_sae": whole * share + 2 * sae,
         "evaluate_sae": 3 * whole + 4 * sae,
     }[kind]
 

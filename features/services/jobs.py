@@ -22,10 +22,12 @@ def start(
     after: Job | None = None,
     promised: Collection[str] = (),
     placing: Mapping[str, Any] | None = None,
+    labelled: bool = True,
 ) -> Job:
     """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to follow it.
 
-    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place.
+    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place. Dashboards are
+    followed by maps and, where they are to be `labelled`, by labels.
     Raises `InvalidParams` before anything is written.
     """
     if kind not in KINDS:
@@ -42,14 +44,19 @@ def start(
     if kind == "compute_dashboards":
         for sae in params["sae"].split():
             start("map_sae", {"sae": sae}, by=by, after=job, promised={*promised, sae}, placing=placing)
+        for sae in params["sae"].split() if labelled else ():
+            label = {"sae": sae, "corpus": params["corpus"]}
+            start("label_sae", label, by=by, after=job, promised={*promised, sae}, placing=placing)
     if params.get("then"):
         saes = [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
         follow = partial(start, by=by, promised={*promised, *saes}, placing=placing)
         for first in range(0, len(saes), MOST_TOGETHER):
             together = saes[first : first + MOST_TOGETHER]
-            shown = follow("compute_dashboards", {"sae": " ".join(together), "corpus": params["corpus"]}, after=job)
-            for sae in together:
-                follow("evaluate_sae", {"sae": sae, "corpus": params["corpus"]}, after=shown)
+            read = {"corpus": params["corpus"]}
+            shown = follow("compute_dashboards", {"sae": " ".join(together), **read}, after=job, labelled=False)
+            for following in ("evaluate_sae", "label_sae"):  # labels take longest
+                for sae in together:
+                    follow(following, {"sae": sae, **read}, after=shown)
     return job
 
 

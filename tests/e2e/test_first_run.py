@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.instance import Instance, wait_for
 
-KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "map_sae", "evaluate_sae"]
+KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "map_sae", "evaluate_sae", "label_sae"]
 
 
 def answer(running: Instance, address: str) -> str:

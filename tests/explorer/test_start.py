@@ -134,13 +134,14 @@ def test_the_estimate_follows_the_fields_and_says_where_it_comes_from(client, pl
 
 def test_start_queues_the_job_with_those_that_follow_it_and_shows_it(client, ada, planted):
     response = client.post(TRAIN, RIGHT)
-    first, shown, mapped, evaluated = Job.objects.order_by("id")
+    first, shown, mapped, evaluated, labelled = Job.objects.order_by("id")
     assert response.headers["Location"] == f"/jobs/{first.pk}/"
     assert (first.kind, first.state, first.created_by) == ("train_sae", "queued", ada)
     assert first.params["width"] == 512
     assert (shown.kind, shown.after, shown.state) == ("compute_dashboards", first, "waiting")
     assert (mapped.kind, mapped.after) == ("map_sae", shown)
     assert (evaluated.kind, evaluated.after) == ("evaluate_sae", shown)
+    assert (labelled.kind, labelled.after) == ("label_sae", shown)
 
 
 def test_a_box_that_is_not_ticked_means_no(client, planted):

@@ -83,8 +83,8 @@ def test_a_corpus_that_is_not_there_leaves_no_row():
 def test_the_chain_ends_in_a_feature_page_with_real_examples(ready):
     job = train(then=True)
     chain = [job, *Job.objects.filter(pk__gt=job.pk).order_by("pk")]
-    assert [j.kind for j in chain] == ["train_sae", "compute_dashboards", "map_sae", "evaluate_sae"]
-    assert [done(j).state for j in chain] == ["finished"] * 4, Job.objects.exclude(error="").values_list("error")
+    assert [j.kind for j in chain] == ["train_sae", "compute_dashboards", "map_sae", "evaluate_sae", "label_sae"]
+    assert [done(j).state for j in chain] == ["finished"] * 5, Job.objects.exclude(error="").values_list("error")
     sae = Sae.objects.get()
     assert (sae.width, sae.d_in, sae.hook, sae.made_by) == (64, 32, HOOK, job)
     assert sae.evaluation["values"]["l0"] == pytest.approx(4, abs=0.5)

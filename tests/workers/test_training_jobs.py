@@ -58,7 +58,8 @@ def log(job: Job) -> str:
 def test_a_sweep_ends_in_a_row_an_evaluation_and_dashboards_for_every_sae(ready):
     job = start(hook=",".join(HOOKS), width="24, 32", then=True)
     chain = [job, *Job.objects.filter(pk__gt=job.pk).order_by("pk")]
-    assert [j.kind for j in chain if j.kind != "map_sae"] == ["train_sae", "compute_dashboards", *["evaluate_sae"] * 4]
+    kinds = [j.kind for j in chain if j.kind != "map_sae"]
+    assert kinds == ["train_sae", "compute_dashboards", *["evaluate_sae"] * 4, *["label_sae"] * 4]
     for one in chain:
         assert done(one).state == "finished", done(one).error
     names = {"s-0-mlp-w24", "s-0-mlp-w32", "s-1-res-w24", "s-1-res-w32"}
@@ -97,7 +98,7 @@ def test_what_follows_goes_on_without_an_sae_that_came_to_nothing(ready, monkeyp
     assert done(job).state == "finished"
     assert "s-k2 is left out of the sweep" in log(job)
     assert done(job).result == {"saes": ["tiny/s-k4"]}
-    shown, lost, kept = Job.objects.filter(pk__gt=job.pk).exclude(kind="map_sae").order_by("pk")
+    shown, lost, kept = Job.objects.filter(pk__gt=job.pk).exclude(kind__in=["map_sae", "label_sae"]).order_by("pk")
     assert shown.params["sae"] == "tiny/s-k4"
     assert "Left out" in log(shown)
     assert (lost.state, lost.params["sae"]) == ("cancelled", "tiny/s-k2")

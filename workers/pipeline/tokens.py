@@ -13,22 +13,33 @@ one. Ids are the truth from here on: nothing downstream decodes and tokenizes ag
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from features.records import SequenceRecord, TokenRecord
+from features.records import Piece, SequenceRecord, TokenRecord
 from workers.pipeline.conversations import Content, text_of
 from workers.pipeline.errors import BadInput
 
 T = TypeVar("T")
 DOCUMENTS_AT_ONCE = 32
 """Documents per call of the tokenizer, which spreads them over the processor's cores."""
+
+
+class Tokenized(NamedTuple):
+    """A document as it is read: its text (a conversation's as the chat template writes it) and the text's token ids."""
+
+    name: str
+    text: str
+    token_ids: list[int]
+
+
+Seen = Callable[[Tokenized], None]
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -58,32 +69,34 @@ def pack(
     context_size: int,
     *,
     prepend_bos: bool = True,
+    seen: Seen | None = None,
 ) -> Iterator[SequenceRecord]:
     """Cut the stream of `documents` (name, content) into contexts of exactly `context_size` ids (see the top of this file).
 
     `position` counts contexts from 0; `document` names where the first id after BOS is from. The last, partial context is
-    dropped. Raises `BadInput("corpus")` where the documents do not fill one context.
+    dropped. `seen` is told each document before the first context that holds some of it. Raises `BadInput("corpus")` where
+    the documents do not fill one context.
     """
     separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     head = _head(tokenizer, context_size, prepend_bos)
-    position, context, origin = 0, list(head), ""
-    for name, ids in _tokenized(documents, tokenizer):
+    position, context = 0, list(head)
+    pieces: list[Piece] = []
+    for name, _, ids in _tokenized(documents, tokenizer, seen):
         start = 0
         while start < len(ids):
-            if len(context) == len(head):
-                origin = name
+            pieces.append(Piece(len(context), name, start))
             taken = ids[start : start + context_size - len(context)]
             context, start = context + taken, start + len(taken)
             if len(context) == context_size:
-                yield SequenceRecord(position, origin, context)
-                position, context = position + 1, list(head)
+                yield SequenceRecord(position, pieces[0].document, context, pieces)
+                position, context, pieces = position + 1, list(head), []
         if (
             ids and separator is not None and len(context) > len(head)
         ):  # a context never starts with BOS and a separator
             context.append(separator)
             if len(context) == context_size:
-                yield SequenceRecord(position, origin, context)
-                position, context = position + 1, list(head)
+                yield SequenceRecord(position, pieces[0].document, context, pieces)
+                position, context, pieces = position + 1, list(head), []
     if not position:
         raise BadInput("corpus", f"The corpus has only {len(context)} tokens; one context needs {context_size}.")
 
@@ -94,6 +107,7 @@ def separate(
     context_size: int,
     *,
     prepend_bos: bool = True,
+    seen: Seen | None = None,
 ) -> Iterator[SequenceRecord]:
     """Cut each of `documents` (name, content) into contexts of its own, at most `context_size` ids long.
 
@@ -101,9 +115,10 @@ def separate(
     holds a token.
     """
     head, position = _head(tokenizer, context_size, prepend_bos), 0
-    for name, ids in _tokenized(documents, tokenizer):
+    for name, _, ids in _tokenized(documents, tokenizer, seen):
         for start in range(0, len(ids), context_size - len(head)):
-            yield SequenceRecord(position, name, [*head, *ids[start : start + context_size - len(head)]])
+            context = [*head, *ids[start : start + context_size - len(head)]]
+            yield SequenceRecord(position, name, context, [Piece(len(head), name, start)])
             position += 1
     if not position:
         raise BadInput("corpus", "The documents of the corpus hold no token.")
@@ -148,15 +163,18 @@ def _head(tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bo
 
 
 def _tokenized(
-    documents: Iterable[tuple[str, Content]], tokenizer: PreTrainedTokenizerBase
-) -> Iterator[tuple[str, list[int]]]:
+    documents: Iterable[tuple[str, Content]], tokenizer: PreTrainedTokenizerBase, seen: Seen | None
+) -> Iterator[Tokenized]:
     bos = tokenizer.bos_token_id
     for group in _groups(documents, DOCUMENTS_AT_ONCE):
         texts = [text_of(content, name, tokenizer) for name, content in group]
         encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-        for (name, content), ids in zip(group, encoded, strict=True):
+        for (name, content), text, ids in zip(group, texts, encoded, strict=True):
             second = bos is not None and not isinstance(content, str) and ids[:1] == [bos]
-            yield name, ids[1:] if second else ids
+            document = Tokenized(name, text, ids[1:] if second else ids)
+            if seen:
+                seen(document)
+            yield document
 
 
 def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,0 +1,125 @@
+"""Labels that no model writes, from their job's row to the rows of labels: one pass over the corpus, then each method."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from django.db import transaction
+from sae_lens import SAE
+
+from features import jobs
+from features.models import Dashboard, Feature, Sae
+from features.records import LabelRecord
+from features.services import labels
+from features.version import VERSION
+from features.wordlists import parse
+from workers import inputs, resident
+from workers.pipeline import tokens
+from workers.pipeline.errors import BadInput
+from workers.pipeline.labelling import concept, promotes
+from workers.pipeline.labelling.evidence import Evidence, Settings, gather
+from workers.pipeline.language import Language
+from workers.pipeline.logits import masked_tokens, readout, to_residual
+from workers.pipeline.saes import written_hook
+from workers.pipeline.scan import Target
+from workers.running import Work
+
+SETTINGS = ("tokens", "every", "strong", "seed")
+
+
+class Given(NamedTuple):
+    """What a method of labelling needs: `alive` are the features that the dashboards found alive."""
+
+    row: Sae
+    sae: SAE[Any]
+    language: Language
+    vocabulary: list[bytes]
+    alive: list[int]
+    evidence: Evidence
+    about: dict[str, object]
+
+
+def label_sae(work: Work) -> None:
+    """Make the labels of an SAE by every chosen method, and put them in the place of what these methods said before."""
+    row = inputs.sae(work.params["sae"])
+    given = _given(work, row)
+    chosen = [setting for setting in METHODS if work.params[setting]]
+    found = {setting: list(work.results(METHODS[setting](given, work))) if given else [] for setting in chosen}
+    work.go_on()
+    with transaction.atomic():
+        said = {NAMES[setting]: labels.write_found(row, NAMES[setting], found[setting], work.job) for setting in chosen}
+        jobs.finish(work.job, {"sae": str(row), **said})
+
+
+def _given(work: Work, row: Sae) -> Given | None:
+    """What the corpus shows; None where it is too little."""
+    from workers.pipeline.concepts import lists  # its dictionary takes seconds to load, which no other job needs
+    from workers.pipeline.concepts.catalogue import with_lists
+    from workers.pipeline.concepts.truth import Truth
+
+    corpus = inputs.corpus(work)
+    if not Dashboard.objects.filter(sae=row).exists():
+        raise BadInput(
+            "sae", f"{row} has no dashboards, which know each feature's maximum. Make them, then run this again."
+        )
+    language, sae = resident.language(row.model), resident.sae(row)
+    vocabulary = _vocabulary(language)
+    truth = Truth(with_lists(lists.concepts(parse(work.params["lists"]))), vocabulary, partial(_offsets, language))
+    contexts = inputs.sequences(language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see)
+    maxima = torch.zeros(row.width)
+    rows = list(Feature.objects.filter(sae=row).alive().order_by("index").values_list("index", "max_activation"))
+    for index, maximum in rows:
+        maxima[index] = maximum
+    settings = Settings(**{name: work.params[name] for name in SETTINGS})
+    target = Target(sae, row.hook)
+    found = list(work.results(gather(language, target, contexts, truth, maxima, settings, work.should_stop)))
+    if not found:
+        return None
+    evidence: Evidence = found[0]
+    about: dict[str, object] = {"corpus": corpus.slug, "corpus_revision": corpus.revision, "version": VERSION}
+    about |= {**settings._asdict(), "tokens": len(evidence.ids)}
+    return Given(row, sae, language, vocabulary, [index for index, _ in rows], evidence, about)
+
+
+def _concepts(given: Given, work: Work) -> Iterator[Any]:
+    options = {"minimum": work.params["minimum"], "seed": work.params["seed"]}
+    return concept.label(
+        given.evidence, given.alive, given.vocabulary, **options, about=given.about, should_stop=work.should_stop
+    )
+
+
+def _promotes(given: Given, work: Work) -> Iterator[Any]:
+    from workers.pipeline.concepts.catalogue import CONCEPTS
+
+    lens = readout(given.language.model, masked_tokens(given.language))
+    rows = torch.tensor(given.alive, dtype=torch.int64, device=given.sae.W_dec.device)
+    hook = written_hook(given.sae, given.row.hook)
+    directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(lens.gain.device)
+    classes = promotes.Classes(CONCEPTS, given.vocabulary)
+    return promotes.label(
+        given.evidence, given.alive, lens, directions, classes, given.vocabulary,
+        seed=work.params["seed"], about=given.about, should_stop=work.should_stop,
+    )  # fmt: skip
+
+
+METHODS: dict[str, Callable[[Given, Work], Iterator[LabelRecord]]] = {"concepts": _concepts, "logits": _promotes}
+NAMES = {"concepts": "concept", "logits": "logits"}
+"""Of the job's setting, the method that its labels name."""
+
+
+def _vocabulary(language: Language) -> list[bytes]:
+    """The bytes of each token by id; empty where an id is no token."""
+    records = tokens.vocabulary(language.tokenizer)
+    found = [b""] * max(language.model.get_output_embeddings().weight.shape[0], records[-1].token_id + 1)
+    for record in records:
+        found[record.token_id] = record.text
+    return found
+
+
+def _offsets(language: Language, text: str) -> list[tuple[int, int]]:
+    """The characters of a text's tokens as the tokenizer tells them; none where it cannot."""
+    if not language.tokenizer.is_fast:
+        return []
+    encoded = language.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return list(encoded["offset_mapping"])

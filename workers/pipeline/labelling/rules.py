@@ -1,0 +1,123 @@
+"""Rules over concepts: what a label claims, token by token, and its words.
+
+A rule is a few clauses, any of which may hold. A clause holds on a token that is one of `tokens` (any, where there are none),
+comes after one of `previous`, and has all of `concepts`, some of them of the token before. What follows a token is in no
+clause, since a causal model has not read it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int8
+
+from workers.pipeline.labelling.evidence import NOTHING, Evidence
+
+TOLD = 6
+"""Tokens of a set that a label names; the others are counted."""
+PLACES = ("in ", "inside ", "between ", "at ", "where ", "beyond ")
+"""How words begin that say where a token lies, not what it is."""
+
+
+class Concept(NamedTuple):
+    """A column of the evidence's flags: of the token itself, or of the one `before`."""
+
+    column: int
+    before: bool
+
+
+class Clause(NamedTuple):
+    """See the top of this file; `precision` is that on training tokens which no clause before this one holds on."""
+
+    tokens: tuple[int, ...] = ()
+    previous: tuple[int, ...] = ()
+    concepts: tuple[Concept, ...] = ()
+    precision: float = 0.0
+
+
+Rule = tuple[Clause, ...]
+
+
+def holds(clause: Clause, evidence: Evidence, among: Bool[np.ndarray, " tokens"]) -> Bool[np.ndarray, " tokens"]:
+    """On which of the tokens `among` a clause holds."""
+    found = among.copy()
+    for wanted, ids in ((clause.tokens, evidence.ids), (clause.previous, evidence.previous)):
+        if wanted:
+            found &= np.isin(ids, wanted)
+    for concept in clause.concepts:
+        rows = np.flatnonzero(found)
+        asked = evidence.before[rows] if concept.before else rows
+        bits = evidence.flags[asked, concept.column // 8] >> (7 - concept.column % 8) & 1
+        found[rows] = (bits == 1) & (asked != NOTHING)
+    return found
+
+
+def levels(rule: Rule, evidence: Evidence, among: Bool[np.ndarray, " tokens"]) -> Int8[np.ndarray, " tokens"]:
+    """For each token how sure the rule is: 0 where no clause holds, most for the clause of the highest precision."""
+    found = np.zeros(len(among), dtype=np.int8)
+    for rank, clause in enumerate(sorted(rule, key=lambda clause: clause.precision), 1):
+        found[holds(clause, evidence, among)] = rank
+    return found
+
+
+def describe(rule: Rule, words: Sequence[str], shown: Callable[[int], str], told: int = TOLD) -> str:
+    """The rule in words, the clause of the most firings first; `shown` gives a token's text."""
+    return "; or ".join(_clause(clause, words, shown, told) for clause in rule)
+
+
+def provenance(rule: Rule, names: Sequence[str]) -> list[dict[str, object]]:
+    """The rule as data: token ids and names of concepts."""
+    return [
+        {
+            "tokens": list(clause.tokens),
+            "previous": list(clause.previous),
+            "concepts": [names[one.column] for one in clause.concepts if not one.before],
+            "before": [names[one.column] for one in clause.concepts if one.before],
+            "train_precision": round(clause.precision, 4),
+        }
+        for clause in rule
+    ]
+
+
+def _clause(clause: Clause, words: Sequence[str], shown: Callable[[int], str], told: int) -> str:
+    here = [words[one.column] for one in clause.concepts if not one.before]
+    there = [words[one.column] for one in clause.concepts if one.before]
+    this = _said(_set(clause.tokens, shown, told), here, "any token")
+    if clause.previous or there:
+        return f"{this} after {_said(_set(clause.previous, shown, told), there, 'a token')}"
+    return this
+
+
+def _said(tokens: str, words: Sequence[str], anything: str) -> str:
+    """A set of tokens and concepts as one phrase, such as: `self` as a parameter of a function in a docstring."""
+    kinds = [one for one in words if not one.startswith(PLACES)]
+    places = [one for one in words if one.startswith(PLACES)]
+    what = " and ".join(kinds)
+    first = f"{tokens} as {what}" if tokens and what else tokens or what or anything
+    return " ".join([first, *places])
+
+
+def _set(tokens: Sequence[int], shown: Callable[[int], str], told: int) -> str:
+    if not tokens:
+        return ""
+    texts = list(dict.fromkeys(shown(token) for token in tokens))
+    if len(texts) == 1:
+        return texts[0]
+    if len(texts) > told:
+        return f"{', '.join(texts[:told])} or {len(texts) - told} more"
+    return f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+def token_text(text: bytes) -> str:
+    """A token inside a sentence, between backticks: blanks around a word are left out, other blanks are signs."""
+    plain = text.decode("utf-8", "replace")
+    kept = plain.strip() or _blanks(plain)
+    return f"`{kept}`"
+
+
+def _blanks(text: str) -> str:
+    if text.strip(" ") == "" and len(text) > 2:
+        return f"␣×{len(text)}"
+    signs = text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    head = signs.rstrip("␣")
+    return f"{head}␣×{len(signs) - len(head)}" if len(signs) - len(head) > 2 else signs

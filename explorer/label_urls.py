@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from explorer.views import activity, labels, moderating, queue, talk
+from explorer.views import activity, label_files, labels, moderating, queue, talk
 
 urlpatterns = [
     path("", activity.feed, name="labels"),
     path("disputed/", activity.disputed, name="disputed"),
     path("queue/", queue.show, name="queue"),
+    path("uploads/", label_files.index, name="uploads"),
+    path("uploads/<int:pk>/", label_files.show, name="upload"),
+    path("uploads/<int:pk>/undo/", label_files.undo, name="undo_upload"),
     path("moderation/", moderating.index, name="moderation"),
     path("moderation/<int:pk>/", moderating.decide, name="decide"),
     path("by/<name:username>/suspend/", moderating.suspend, name="suspend"),

@@ -3,9 +3,12 @@
 from datetime import datetime
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
 from django.utils.dateparse import parse_datetime
 
 from explorer.models import User
+from features.interchange import tables
+from features.models import Sae
 from features.selectors import activity, catalog
 
 
@@ -58,3 +61,33 @@ class FeedForm(forms.Form):
         self.full_clean()
         found: datetime | None = self.cleaned_data.get("before")
         return found
+
+
+class UploadForm(forms.Form):
+    """A file of labels, and the SAE that they are of."""
+
+    sae = forms.ChoiceField(label="SAE")
+    file = forms.FileField(
+        help_text="CSV, JSON lines or Parquet with the columns index and text; the same as a download has.",
+        widget=forms.FileInput({"accept": ".csv,.jsonl,.ndjson,.parquet"}),
+    )
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
+        self.known = {str(sae): sae for sae in catalog.searchable()}
+        self.fields["sae"].choices = [(name, name) for name in self.known]  # type: ignore[attr-defined]
+
+    def clean_sae(self) -> Sae:
+        """The SAE of that name."""
+        return self.known[self.cleaned_data["sae"]]
+
+    def clean_file(self) -> "UploadedFile[bytes]":
+        """A file that is not too large, and says by its name what it is."""
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
+        if (file.size or 0) > tables.MOST_BYTES:
+            raise forms.ValidationError(f"At most {tables.MOST_BYTES // 2**20} MiB; send it in parts.")
+        try:
+            tables.format_of(file.name or "")
+        except tables.Unreadable as error:
+            raise forms.ValidationError(str(error)) from None
+        return file

@@ -1,12 +1,13 @@
 """Labels and comments as pages show them: who made them, how they were scored, and who may change them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from explorer import access
+from explorer import access, svg
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import number
 from explorer.writing import NOTHING, Draft
@@ -63,6 +64,15 @@ def _beside(score: LabelScore) -> dict[str, str]:
     known = {"Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
     known |= {name: score.details.get(name) for name in ("precision", "recall", "f1", "unparsed")}
     return {name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)}
+
+
+@register.simple_tag
+def score_histogram(counts: Sequence[int]) -> SafeString:
+    """Labels by their score, in equal bins from 0 to 1."""
+    step = 1 / len(counts)
+    hints = [f"{number(i * step, 2)} to {number((i + 1) * step, 2)}, labels: {n:,}" for i, n in enumerate(counts)]
+    ticks = [svg.Tick(0, "0"), svg.Tick(0.5, "0.5"), svg.Tick(1, "1")]
+    return svg.bars(counts, hints, ticks, f"Scores of labels from 0 to 1; labels: {sum(counts):,}.")
 
 
 @register.filter

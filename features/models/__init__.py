@@ -29,6 +29,7 @@ __all__ = [
     "LabelEmbedding",
     "LabelRevision",
     "LabelScore",
+    "LabelUpload",
     "LabelWord",
     "LanguageModel",
     "Match",

@@ -69,6 +69,36 @@ def label(pk: int, visitor: int | None = None) -> Label:
     return found
 
 
+def listed(*, method: str = "", author: str = "", **of: Any) -> Any:
+    """Shown labels, of the model, SAE and index that `of` names, with evidence."""
+    rows = with_evidence(Label.objects.shown()).select_related("feature__sae__model", "author")
+    rows = rows.filter(**_of_feature(of))
+    if method:
+        rows = rows.filter(method=method)
+    return rows.filter(author__username=author) if author else rows
+
+
+def shown(pk: int) -> Label:
+    """One label that is shown, with its evidence and history. Raises `Label.DoesNotExist`."""
+    found: Label = listed().get(pk=pk)
+    return found
+
+
+def comments(*, label: int = 0, author: str = "", **of: Any) -> QuerySet[Comment]:
+    """Comments that are shown, of the model, SAE and index that `of` names."""
+    rows = Comment.objects.filter(hidden=False, deleted=False, **_of_feature(of))
+    if label:
+        rows = rows.filter(label=label)
+    if author:
+        rows = rows.filter(author__username=author)
+    return rows.select_related("feature__sae__model", "author")
+
+
+def _of_feature(of: dict[str, Any]) -> dict[str, Any]:
+    paths = {"model": "feature__sae__model__slug", "sae": "feature__sae__slug", "index": "feature__index"}
+    return {paths[name]: value for name, value in of.items()}
+
+
 def thread(feature: Feature) -> list[Thread]:
     """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves its words out."""
     rows = list(Comment.objects.filter(feature=feature).select_related("author", "label").order_by("id"))

@@ -1,7 +1,7 @@
 """What views of the API share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -9,9 +9,11 @@ from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from explorer.api.v1.permissions import MayWrite
 from features.slugs import is_slug
 
 T = TypeVar("T")
@@ -31,6 +33,14 @@ class Nowhere(APIView):
         """Say so, whatever the method."""
         super().initial(request, *args, **kwargs)
         raise NotFound("There is no such address. They are listed at /api/docs/ and end with a slash.")
+
+
+class WrittenByMembers(APIView):
+    """A view that everyone reads and members write."""
+
+    def get_permissions(self) -> Sequence[Any]:
+        """By method."""
+        return super().get_permissions() if self.request.method in SAFE_METHODS else [MayWrite()]
 
 
 def found(read: Callable[..., T], *names: str | int, noun: str) -> T:

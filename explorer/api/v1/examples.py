@@ -2,6 +2,42 @@
 
 from drf_spectacular.utils import OpenApiExample
 
+LABEL = {
+    "id": 17,
+    "url": "/labels/17/",
+    "model": "demo-python",
+    "sae": "2-res",
+    "index": 3,
+    "text": "`self` inside a call",
+    "method": "concept",
+    "author": None,
+    "version": 1,
+    "chosen": True,
+    "for_it": 1,
+    "down": 0,
+    "score": 0.94,
+    "score_kind": "concept",
+    "support": 1.88,
+    "scores": [
+        {
+            "kind": "concept",
+            "scorer": "",
+            "negatives": "",
+            "value": 0.81,
+            "low": 0.77,
+            "high": 0.84,
+            "n": 400,
+            "balanced_accuracy": 0.94,
+            "auroc": 0.95,
+            "details": {"precision": 0.78, "recall": 0.84},
+            "made": "2026-01-31T12:00:00Z",
+        }
+    ],
+    "job": 9,
+    "upload": None,
+    "created": "2026-01-31T12:00:00Z",
+    "updated": "2026-01-31T12:00:00Z",
+}
 FEATURE = {
     "model": "demo-python",
     "sae": "2-res",
@@ -23,6 +59,9 @@ FEATURE = {
     "elsewhere": [{"sae": "3-res", "index": 901, "cosine": 0.83}],
     "previous": 2,
     "next": 4,
+    "label": LABEL,
+    "labels": [LABEL],
+    "disputed": False,
     "reads": ["self"],
     "writes": ["self"],
     "bands": [

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from explorer.access import may_cancel, may_look, may_start_jobs
+from explorer.access import may_cancel, may_look, may_start_jobs, may_write
 
 
 class MayLook(BasePermission):
@@ -14,6 +14,16 @@ class MayLook(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         """Asked before every answer."""
         return may_look(request.user)
+
+
+class MayWrite(BasePermission):
+    """Whether the caller may write labels, votes and comments."""
+
+    message = "Only members write here, and none that are suspended."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Asked before the request is read."""
+        return may_write(request.user)
 
 
 class MayStartJobs(BasePermission):

@@ -4,7 +4,19 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from explorer.api.v1 import schema as schema
-from explorer.api.v1.views import activations, catalog, features, jobs, mapping, matching, registry, search
+from explorer.api.v1.views import (
+    activations,
+    catalog,
+    collections,
+    comments,
+    features,
+    jobs,
+    labels,
+    mapping,
+    matching,
+    registry,
+    search,
+)
 
 urlpatterns = [
     path("models/", catalog.Models.as_view()),
@@ -19,8 +31,18 @@ urlpatterns = [
     path("features/<str:model>/<str:sae>/<int:index>/", features.Feature.as_view()),
     path("search/labels/", search.Labels.as_view()),
     path("search/tokens/", search.Tokens.as_view()),
+    path("collections/", collections.Collections.as_view()),
+    path("collections/<int:pk>/", collections.Collection.as_view(), name="api-collection"),
+    path("collections/<int:pk>/items/", collections.Items.as_view()),
+    path("collections/<int:pk>/items/<int:item>/", collections.Item.as_view()),
     path("registry/", registry.Registry.as_view()),
     path("activations/", activations.Activations.as_view()),
+    path("labels/", labels.Labels.as_view()),
+    path("labels/<int:pk>/", labels.Label.as_view()),
+    path("votes/", labels.Votes.as_view()),
+    path("votes/<int:pk>/", labels.Vote.as_view()),
+    path("comments/", comments.Comments.as_view()),
+    path("comments/<int:pk>/", comments.Comment.as_view()),
     path("kinds/", jobs.Kinds.as_view()),
     path("jobs/", jobs.Jobs.as_view()),
     path("jobs/<int:pk>/", jobs.Job.as_view(), name="api-job"),

@@ -7,7 +7,9 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
+from explorer.api.v1.serializers.labels import LabelSerializer
 from features.selectors.features import ORDERS, FeatureView
+from features.selectors.labels import FeatureLabels
 
 NUMBERS = ["fires", "density", "max_activation", "mean_activation"]
 
@@ -58,9 +60,15 @@ class FeatureSerializer(serializers.Serializer[Any]):
     density = serializers.FloatField(help_text=about("density"))
     max_activation = serializers.FloatField(help_text=about("max_activation"))
     mean_activation = serializers.FloatField(help_text=about("mean_activation"))
+    label = serializers.SerializerMethodField(help_text="Its label's words; null where it has none.")  # type: ignore[assignment]
+    disputed = serializers.BooleanField(help_text=about("label_disputed"))
     snippet = serializers.SerializerMethodField(
         help_text="The words around its best example's peak; empty where it is dead."
     )
+
+    def get_label(self, feature: Any) -> str | None:
+        """Of the label's row."""
+        return feature.label.text if feature.label else None
 
     @extend_schema_field(SpanSerializer(many=True))
     def get_snippet(self, feature: Any) -> Any:
@@ -160,6 +168,11 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     elsewhere = ElsewhereSerializer(many=True)
     previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
     next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
+    label = LabelSerializer(  # type: ignore[assignment]  # as above
+        allow_null=True, help_text="Its label; null where it has none. " + about("label_support")
+    )
+    labels = LabelSerializer(many=True, help_text="All that are shown, most support first.")
+    disputed = serializers.BooleanField(help_text=about("label_disputed"))
     reads = serializers.ListField(
         child=serializers.CharField(), help_text="Tokens on which the top examples peak, most frequent first."
     )
@@ -169,8 +182,8 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     updated = serializers.DateTimeField()
 
 
-def detail(view: FeatureView) -> dict[str, Any]:
-    """The page's read in the shape of `FeatureDetailSerializer`."""
+def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
+    """The page's reads in the shape of `FeatureDetailSerializer`."""
     row, sae = view.feature, view.sae
     copied = [*NUMBERS, "index", "alive", "decoder_norm", "encoder_decoder_cosine", "updated"]
     shape = {name: getattr(row, name) for name in copied} | {
@@ -184,6 +197,9 @@ def detail(view: FeatureView) -> dict[str, Any]:
         "nearest": view.nearest,
         "cofiring": view.cofiring,
         "elsewhere": view.elsewhere,
+        "label": said.consensus,
+        "labels": said.labels,
+        "disputed": row.disputed,
         "reads": view.reads,
         "writes": view.writes,
         "previous": view.previous,

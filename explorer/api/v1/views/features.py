@@ -10,7 +10,7 @@ from explorer.api.v1.pagination import cursors, listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.features import FeatureDetailSerializer, FeatureQuery, FeatureSerializer, detail
-from features.selectors import catalog
+from features.selectors import catalog, labels
 from features.selectors import features as selectors
 
 FILTERS = ("order", "alive", "has_label", "density_min", "density_max")
@@ -38,6 +38,7 @@ class Feature(APIView):
 
     @operation("get_feature", FeatureDetailSerializer, 404, example=examples.FEATURE)
     def get(self, request: Request, model: str, sae: str, index: int) -> Response:
-        """Get everything about a feature: numbers, histograms, logits, neighbours, co-firing, examples and provenance."""
+        """Get everything about a feature: numbers, histograms, logits, labels, neighbours, co-firing, examples and provenance."""
         query(request)
-        return Response(detail(found(selectors.feature, model, sae, index, noun="feature")))
+        view = found(selectors.feature, model, sae, index, noun="feature")
+        return Response(detail(view, labels.of_feature(view.feature)))

@@ -1,0 +1,233 @@
+"""Labels, their scores, history and votes, and comments, as they go in and out."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from explorer.api.v1.fields import PageQuery, TextField, about
+from explorer.api.v1.serializers.catalog import PAGE, Slug
+from explorer.api.v1.serializers.jobs import BIGGEST_ID
+from features.models import Comment, Label, LabelRevision, LabelScore, Vote
+from features.slugs import is_slug
+
+BIGGEST_INDEX = 2**31 - 1
+LONGEST_SENT = 20_000
+"""What is longer is no label and no comment either; those have limits of their own, with a sentence."""
+
+NAME = "Name of the person; null where they left"
+
+
+class OfFeature(PageQuery):
+    """Of which features."""
+
+    model = serializers.CharField(required=False, validators=[is_slug], help_text="Only of this model.")
+    sae = serializers.CharField(required=False, validators=[is_slug], help_text="Only of this SAE, by slug.")
+    index = serializers.IntegerField(
+        required=False, min_value=0, max_value=BIGGEST_INDEX, help_text="Only of the features of this index."
+    )
+    author = serializers.CharField(required=False, max_length=150, help_text="Only by this person.")
+
+
+class LabelsQuery(OfFeature):
+    """Which labels."""
+
+    method = serializers.CharField(
+        required=False, max_length=50, help_text="Only by this method; `person` for what people wrote."
+    )
+
+
+class CommentsQuery(OfFeature):
+    """Which comments."""
+
+    label = serializers.IntegerField(  # type: ignore[assignment]  # DRF's own attribute
+        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Only about it."
+    )
+
+
+class VotesQuery(PageQuery):
+    """Which votes."""
+
+    label = serializers.IntegerField(  # type: ignore[assignment]  # DRF's own attribute
+        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Only on this label."
+    )
+    user = serializers.CharField(required=False, max_length=150, help_text="Only by this person.")
+
+
+class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
+    """How well a label's words did on held-out examples, by one kind of test."""
+
+    scorer = TextField(read_only=True, help_text="The model that judged; empty where none did.")
+    negatives = TextField(read_only=True, help_text="random or hard; empty where the kind has none.")
+    details = serializers.DictField(read_only=True, help_text="What else was measured.")
+
+    class Meta:
+        model = LabelScore
+        fields = [
+            "kind",
+            "scorer",
+            "negatives",
+            "value",
+            "low",
+            "high",
+            "n",
+            "balanced_accuracy",
+            "auroc",
+            "details",
+            "made",
+        ]
+        read_only_fields = fields
+        extra_kwargs = {"value": {"help_text": about("label_score")}}
+
+
+class LabelSerializer(serializers.ModelSerializer[Label]):
+    """What somebody, or some method, says that a feature means."""
+
+    url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
+    model = serializers.CharField(source="feature.sae.model.slug", read_only=True)
+    sae = serializers.CharField(source="feature.sae.slug", read_only=True)
+    index = serializers.IntegerField(source="feature.index", read_only=True)
+    method = serializers.CharField(read_only=True, help_text="`person`, or what made it.")
+    author: Slug = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}, or where a method made it."
+    )
+    chosen = serializers.SerializerMethodField(help_text="Whether it is the feature's label.")
+    for_it = serializers.SerializerMethodField(help_text=about("label_votes"))
+    score_kind = TextField(read_only=True, help_text="Kind of the score that counts; empty where there is none.")
+    scores = LabelScoreSerializer(source="shown_scores", many=True, read_only=True)
+    job = serializers.IntegerField(source="job_id", read_only=True, allow_null=True, help_text="Id of its job.")
+    upload = serializers.IntegerField(source="upload_id", read_only=True, allow_null=True, help_text="Id of its file.")
+
+    class Meta:
+        model = Label
+        fields = [
+            "id", "url", "model", "sae", "index", "text", "method", "author", "version", "chosen", "for_it", "down", "score",
+            "score_kind", "support", "scores", "job", "upload", "created", "updated",
+        ]  # fmt: skip
+        read_only_fields = fields
+        extra_kwargs = {
+            "support": {"help_text": about("label_support")},
+            "down": {"help_text": "Weights of the votes against it."},
+            "version": {"help_text": "Counts its words; an edit names the one that it saw."},
+        }
+
+    def get_chosen(self, label: Label) -> bool:
+        """From the feature's row."""
+        return label.feature.label_id == label.pk
+
+    def get_for_it(self, label: Label) -> int:
+        """Its author's weight and the votes'."""
+        return label.weight + label.up
+
+
+class RevisionSerializer(serializers.ModelSerializer[LabelRevision]):
+    """The words of a label at one version."""
+
+    by: Slug = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
+    )
+    note = TextField(read_only=True, help_text="Why they were changed, where that was said.")
+
+    class Meta:
+        model = LabelRevision
+        fields = ["version", "text", "by", "note", "at"]
+        read_only_fields = fields
+
+
+class LabelDetailSerializer(LabelSerializer):
+    """A label with its history."""
+
+    provenance = serializers.DictField(read_only=True, help_text="How a method came to it.")
+    history = RevisionSerializer(
+        many=True, read_only=True, help_text="Oldest first; empty for what a method wrote once."
+    )
+
+    class Meta(LabelSerializer.Meta):
+        fields = [*LabelSerializer.Meta.fields, "provenance", "history"]
+        read_only_fields = fields
+
+
+class FeatureNameRequestSerializer(serializers.Serializer[Any]):
+    """Names a feature."""
+
+    model = serializers.CharField(max_length=63)
+    sae = serializers.CharField(max_length=63)
+    index = serializers.IntegerField(min_value=0, max_value=BIGGEST_INDEX)
+
+
+class LabelRequestSerializer(FeatureNameRequestSerializer):
+    """A label to propose."""
+
+    text = serializers.CharField(
+        max_length=LONGEST_SENT, help_text="What the feature means, in at most 500 characters."
+    )
+
+
+class LabelEditRequestSerializer(serializers.Serializer[Any]):
+    """Other words for a label."""
+
+    text = serializers.CharField(max_length=LONGEST_SENT)
+    version = serializers.IntegerField(
+        min_value=1, max_value=BIGGEST_INDEX, help_text="The label's `version` that you saw; 409 where it has changed."
+    )
+    note = serializers.CharField(max_length=300, required=False, default="", allow_blank=True, help_text="Why.")
+
+
+class VoteSerializer(serializers.ModelSerializer[Vote]):
+    """One person for or against the words of a label."""
+
+    label = serializers.IntegerField(source="label_id", read_only=True)  # type: ignore[assignment]  # DRF's own attribute
+    user: Slug = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    value = serializers.ChoiceField(choices=[1, -1], read_only=True, help_text="1 for it, -1 against it.")
+
+    class Meta:
+        model = Vote
+        fields = ["id", "label", "user", "value", "version", "weight", "at"]
+        read_only_fields = fields
+        extra_kwargs = {"version": {"help_text": "The words that were voted on; a vote counts for these alone."}}
+
+
+class VoteRequestSerializer(serializers.Serializer[Any]):
+    """A vote; it replaces the one that you gave this label before."""
+
+    label = serializers.IntegerField(min_value=1, max_value=BIGGEST_ID)  # type: ignore[assignment]  # as above
+    value = serializers.ChoiceField(choices=[1, -1])
+
+
+class CommentSerializer(serializers.ModelSerializer[Comment]):
+    """A comment on a feature."""
+
+    model = serializers.CharField(source="feature.sae.model.slug", read_only=True)
+    sae = serializers.CharField(source="feature.sae.slug", read_only=True)
+    index = serializers.IntegerField(source="feature.index", read_only=True)
+    label = serializers.IntegerField(  # type: ignore[assignment]  # as above
+        source="label_id", read_only=True, allow_null=True, help_text="Id of the label that it is about."
+    )
+    parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
+        source="parent_id", read_only=True, allow_null=True, help_text="Id of the comment that it answers."
+    )
+    author: Slug = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
+    )
+
+    class Meta:
+        model = Comment
+        fields = ["id", "model", "sae", "index", "label", "parent", "author", "text", "created", "edited"]
+        read_only_fields = fields
+
+
+class CommentRequestSerializer(FeatureNameRequestSerializer):
+    """A comment to write."""
+
+    text = serializers.CharField(max_length=LONGEST_SENT, help_text="At most 5,000 characters.")
+    label = serializers.IntegerField(  # type: ignore[assignment]  # as above
+        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Id of the feature's label that it is about."
+    )
+    parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
+        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Id of the comment that it answers."
+    )
+
+
+class CommentEditRequestSerializer(serializers.Serializer[Any]):
+    """Other words for a comment."""
+
+    text = serializers.CharField(max_length=LONGEST_SENT)

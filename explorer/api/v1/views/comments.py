@@ -1,0 +1,84 @@
+"""Comments on features: read by everyone, written by members."""
+
+from typing import Any
+
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from explorer import access
+from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.labels import (
+    CommentEditRequestSerializer,
+    CommentRequestSerializer,
+    CommentSerializer,
+    CommentsQuery,
+)
+from explorer.api.v1.views.labels import body, filters, named, refusals
+from features.models import Comment as Row
+from features.models import Label
+from features.selectors import labels as select
+from features.services import talk as services
+
+
+class Comments(WrittenByMembers):
+    """Comments."""
+
+    @operation("list_comments", page_of(CommentSerializer), parameters=[CommentsQuery])
+    def get(self, request: Request) -> Response:
+        """List comments, newest first: of a model, SAE or feature, about a label, by a person."""
+        asked = query(request, CommentsQuery)
+        return paged(request, select.comments(**filters(asked)), ["-id"], asked, CommentSerializer)
+
+    @operation("comment", CommentSerializer, 403, 404, 413, 415, success=201, request=CommentRequestSerializer)
+    def post(self, request: Request) -> Response:
+        """Comment on a feature (members), about one of its labels, or in answer to another comment."""
+        data = body(request, CommentRequestSerializer)
+        feature = named(data)
+        about = found(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label") if "label" in data else None
+        parent = found(_row, data["parent"], noun="comment") if "parent" in data else None
+        with refusals():
+            row = services.comment(feature, data["text"], by=request.user, label=about, parent=parent)
+        shown = CommentSerializer(found(_row, row.pk, noun="comment")).data
+        return Response(shown, status=201, headers={"Location": f"{request.path}{row.pk}/"})
+
+
+class Comment(WrittenByMembers):
+    """One comment."""
+
+    @operation("get_comment", CommentSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get a comment."""
+        query(request)
+        return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
+
+    @operation("edit_comment", CommentSerializer, 403, 404, 413, 415, request=CommentEditRequestSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        """Edit a comment of one's own."""
+        row, data = _mine(request, pk), body(request, CommentEditRequestSerializer)
+        with refusals():
+            services.edit(row, data["text"])
+        return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
+
+    @operation("delete_comment", None, 403, 404, success=204, request=None)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete a comment of one's own; where others answered it, its place stays without its words."""
+        row = _mine(request, pk)
+        with refusals():
+            services.delete(row)
+        return Response(status=204)
+
+
+def _row(pk: Any) -> Row:
+    return select.comments().get(pk=pk)
+
+
+def _mine(request: Request, pk: int) -> Row:
+    query(request)
+    row = found(_row, pk, noun="comment")
+    if not access.may_edit_comment(request.user, row):
+        raise PermissionDenied("Only who wrote a comment may change it.")
+    return row

@@ -1,0 +1,172 @@
+"""Labels and votes: read by everyone, written by members with the services that pages use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from explorer import access
+from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.exceptions import Conflict
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.labels import (
+    LabelDetailSerializer,
+    LabelEditRequestSerializer,
+    LabelRequestSerializer,
+    LabelSerializer,
+    LabelsQuery,
+    VoteRequestSerializer,
+    VoteSerializer,
+    VotesQuery,
+)
+from features.models import Feature
+from features.models import Label as Row
+from features.models import Vote as VoteRow
+from features.selectors import features as reading
+from features.selectors import labels as select
+from features.services import labels as services
+from features.services import moderation
+
+
+class Labels(WrittenByMembers):
+    """Labels."""
+
+    @operation("list_labels", page_of(LabelSerializer), parameters=[LabelsQuery])
+    def get(self, request: Request) -> Response:
+        """List labels that are shown, newest first: of a model, SAE or feature, by a person or method."""
+        asked = query(request, LabelsQuery)
+        return paged(request, select.listed(**filters(asked)), ["-id"], asked, LabelSerializer)
+
+    @operation("propose_label", LabelDetailSerializer, 403, 404, 413, 415, success=201, request=LabelRequestSerializer)
+    def post(self, request: Request) -> Response:
+        """Propose a label (members). Where the feature has one of these words, that gets your vote and is the answer."""
+        data = body(request, LabelRequestSerializer)
+        feature = named(data)
+        with refusals():
+            label = services.propose(feature, data["text"], by=request.user, weight=access.weight(request.user))
+        return Response(_detail(label.pk), status=201, headers={"Location": f"{request.path}{label.pk}/"})
+
+
+class Label(WrittenByMembers):
+    """One label."""
+
+    @operation("get_label", LabelDetailSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get a label with its scores and history."""
+        query(request)
+        return Response(_detail(pk))
+
+    @operation("edit_label", LabelDetailSerializer, 403, 404, 409, 413, 415, request=LabelEditRequestSerializer)
+    def patch(self, request: Request, pk: int) -> Response:
+        """Edit a label (its author and curators): other words, which begin without votes and scores; the old ones stay."""
+        label, data = self._mine(request, pk), body(request, LabelEditRequestSerializer)
+        with refusals():
+            services.edit(label, data["text"], seen=data["version"], by=request.user, note=data["note"])
+        return Response(_detail(pk))
+
+    @operation("withdraw_label", None, 403, 404, success=204, request=None)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Withdraw a label (its author and curators): it is shown no more, and a curator can restore it."""
+        label = self._mine(request, pk)
+        with refusals():
+            moderation.hide(label, by=request.user)
+        return Response(status=204)
+
+    def _mine(self, request: Request, pk: int) -> Row:
+        query(request)
+        label: Row = found(lambda pk: Row.objects.shown().get(pk=pk), pk, noun="label")
+        if not access.may_edit_label(request.user, label):
+            raise PermissionDenied("Only its author and curators may change a label.")
+        return label
+
+
+class Votes(WrittenByMembers):
+    """Votes."""
+
+    @operation("list_votes", page_of(VoteSerializer), parameters=[VotesQuery])
+    def get(self, request: Request) -> Response:
+        """List votes on labels that are shown, newest first."""
+        asked = query(request, VotesQuery)
+        rows = VoteRow.objects.filter(label__state=Row.State.SHOWN).select_related("user")
+        if "label" in asked:
+            rows = rows.filter(label=asked["label"])
+        if asked.get("user"):
+            rows = rows.filter(user__username=asked["user"])
+        return paged(request, rows, ["-id"], asked, VoteSerializer)
+
+    @operation("vote", VoteSerializer, 403, 404, 413, 415, success=201, request=VoteRequestSerializer)
+    def post(self, request: Request) -> Response:
+        """Vote for or against a label (members, not on one's own); a second vote replaces the first."""
+        data = body(request, VoteRequestSerializer)
+        label: Row = found(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
+        with refusals():
+            services.vote(label, data["value"], by=request.user, weight=access.weight(request.user))
+        row = VoteRow.objects.select_related("user").get(label=label, user=request.user)  # type: ignore[misc]  # a member
+        return Response(VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"})
+
+
+class Vote(WrittenByMembers):
+    """One vote."""
+
+    @operation("get_vote", VoteSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get a vote."""
+        query(request)
+        return Response(VoteSerializer(_vote(pk)).data)
+
+    @operation("take_vote_back", None, 403, 404, success=204, request=None)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Take a vote of one's own back."""
+        query(request)
+        vote = _vote(pk)
+        if vote.user_id != request.user.pk:
+            raise PermissionDenied("It is somebody else's vote.")
+        with refusals():
+            services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
+        return Response(status=204)
+
+
+def filters(asked: dict[str, Any]) -> dict[str, Any]:
+    """What of a query string narrows a list."""
+    return {name: value for name, value in asked.items() if name not in ("limit", "cursor") and value not in (None, "")}
+
+
+def body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
+    """The request's body in that shape. Raises `ValidationError`."""
+    query(request)
+    sent = shape(data=request.data)
+    sent.is_valid(raise_exception=True)
+    return dict(sent.validated_data)
+
+
+def named(data: dict[str, Any]) -> Feature:
+    """The feature that a body names. Raises `NotFound`."""
+    return found(reading.row, data["model"], data["sae"], data["index"], noun="feature")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400 with the field."""
+    try:
+        yield
+    except services.Gone as gone:
+        raise NotFound(gone.message) from None
+    except services.Changed as late:
+        raise Conflict(f"{late.message} Read it again, then edit version {late.label.version}.") from None
+    except services.Refused as refused:
+        raise ValidationError({refused.field or "body": [refused.message]}) from None
+
+
+def _detail(pk: int) -> Any:
+    return LabelDetailSerializer(found(select.shown, pk, noun="label")).data
+
+
+def _vote(pk: int) -> VoteRow:
+    rows = VoteRow.objects.filter(label__state=Row.State.SHOWN).select_related("user", "label")
+    return found(lambda pk: rows.get(pk=pk), pk, noun="vote")

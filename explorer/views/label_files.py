@@ -1,0 +1,108 @@
+"""Labels in files: download those of an SAE, upload some, and take an upload back."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from explorer import access
+from explorer.access import members_only
+from explorer.http import HtmxRequest, page
+from explorer.labelling import UploadForm
+from explorer.views.activity import tabs
+from explorer.views.catalog import find_sae
+from explorer.writing import SUSPENDED
+from features import keyset
+from features.interchange import labels, tables
+from features.models import Label
+from features.services import uploads as services
+from features.services.labels import Refused
+
+PAGE = 20
+
+
+@require_safe
+def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
+    """Every label of an SAE with scores and votes, as a file."""
+    found, kind = find_sae(model, sae), request.GET.get("format", "csv")
+    if kind not in tables.FORMATS:
+        raise Http404(f"There is no format “{kind[:20]}”. There are csv, jsonl and parquet.")
+    data = tables.write(labels.rows_of(found), labels.COLUMNS, kind)
+    response = HttpResponse(data, content_type=tables.FORMATS[kind][1])
+    response["Content-Disposition"] = f'attachment; filename="{model}-{sae}-labels.{kind}"'
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+def index(request: HtmxRequest) -> HttpResponseBase:
+    """Uploads, latest first, and the form for another; a POST checks the file whole before it writes anything."""
+    form = UploadForm(request.POST or None, request.FILES or None, initial={"sae": request.GET.get("sae", "")})
+    wrong: list[str] = []
+    if request.method == "POST":
+        if not access.may_write(request.user):
+            wrong = [SUSPENDED]
+        elif form.is_valid():
+            try:
+                return _taken(request, form)
+            except labels.Wrong as refused:
+                wrong = refused.errors
+            except (tables.Unreadable, Refused) as refused:
+                wrong = [str(refused)]
+    try:
+        found = keyset.page(services.uploads(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="uploads")
+    except keyset.BadCursor:
+        found = keyset.page(services.uploads(), ["-id"], limit=PAGE, of="uploads")
+    context = {"form": form, "wrong": wrong, "uploads": found.rows, "next": found.next, "columns": labels.COLUMNS}
+    return page(request, "labels/files.html", context | tabs(request), status=422 if form.errors or wrong else 200)
+
+
+@require_safe
+def show(request: HtmxRequest, pk: int) -> HttpResponse:
+    """One upload: what it added, and whether it was taken back."""
+    upload = _find(pk)
+    rows = Label.objects.filter(upload=upload).select_related("feature__sae__model", "author")
+    context = {
+        "upload": upload,
+        "labels": rows.order_by("feature__index", "id")[:PAGE],
+        "there": rows.count(),
+        "may_undo": access.may_undo(request.user, upload) and not upload.undone,
+    }
+    return page(request, "labels/upload.html", context | tabs(request))
+
+
+@require_POST
+@members_only
+def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
+    """Take an upload back as a whole; what people touched since stays."""
+    upload = _find(pk)
+    if not access.may_undo(request.user, upload):
+        raise PermissionDenied("Only who uploaded a file and curators may take it back.")
+    try:
+        done = services.undo(upload, by=request.user)
+        kept = f" {done.kept:,} stay, as people have edited, voted on or discussed them since." if done.kept else ""
+        messages.success(request, f"Taken back: {done.removed:,} labels are gone.{kept}")
+    except Refused as refused:
+        messages.error(request, refused.message)
+    return redirect(upload)
+
+
+def _taken(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
+    file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
+    rows = tables.read(file.read(), tables.format_of(file.name))
+    weight, trusted = access.weight(request.user), access.may_curate(request.user)
+    made = services.upload(sae, file.name, rows, by=request.user, weight=weight, trusted=trusted)
+    there = made.rows - made.added
+    said = f" {there:,} were there already; they have your vote where they are people's." if there else ""
+    messages.success(request, f"{made.added:,} labels added.{said}")
+    return redirect(made)
+
+
+def _find(pk: int) -> Any:
+    upload = services.uploads().filter(pk=pk).first()
+    if upload is None:
+        raise Http404(f"There is no upload {pk}.")
+    return upload

@@ -1,0 +1,164 @@
+"""Labels as rows of a file: what each column is, and what is wrong with one that came in."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from features.models import Label, LabelScore, Sae
+from features.models.label import UPLOADED
+from features.records import ScoreRecord
+from features.selectors.labels import with_evidence
+from features.services.labels import Refused, clean
+
+COLUMNS = (
+    "sae", "index", "text", "method", "author", "chosen", "for", "against", "support", "scores", "created", "updated",
+)  # fmt: skip
+SCORE_COLUMNS = ("kind", "scorer", "negatives", "value", "low", "high", "n", "balanced_accuracy", "auroc", "details")
+LONGEST_METHOD = 50 - len(UPLOADED)
+MOST_TOLD = 20
+"""Wrong rows that are listed; who has more repairs those first."""
+MOST_SCORES = 50
+
+
+class LabelRow(NamedTuple):
+    """One label of a file, checked. `stated` is what the file says of its author and votes, which counts nothing here."""
+
+    number: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    text: str
+    method: str
+    scores: list[ScoreRecord]
+    stated: dict[str, Any]
+
+
+class Wrong(ValueError):
+    """Rows that cannot be taken: sentences, each with the row's number and the column."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(errors[0])
+        self.errors = errors[:MOST_TOLD] + ([f"And {len(errors) - MOST_TOLD} more."] if len(errors) > MOST_TOLD else [])
+
+
+def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
+    """Every label of an SAE that is shown, by feature, best first."""
+    rows = with_evidence(Label.objects.shown().filter(sae=sae)).select_related("feature", "author")
+    for label in rows.order_by("feature__index", "-support", "id").iterator(chunk_size=2000):
+        yield {
+            "sae": str(sae),
+            "index": label.feature.index,
+            "text": label.text,
+            "method": label.method,
+            "author": label.author.get_username() if label.author else None,
+            "chosen": label.feature.label_id == label.pk,
+            "for": label.weight + label.up,
+            "against": label.down,
+            "support": label.support,
+            "scores": [{name: getattr(score, name) for name in SCORE_COLUMNS} for score in label.shown_scores],
+            "created": label.created.isoformat(),
+            "updated": label.updated.isoformat(),
+        }
+
+
+def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[LabelRow]:
+    """The rows as labels of an SAE whose computed features have the indices `known`. Raises `Wrong` with all that is wrong."""
+    found, errors, seen = [], [], {}  # type: list[LabelRow], list[str], dict[Any, int]
+    for number, row in enumerate(rows, 1):
+        try:
+            label = _label(number, row, sae, known)
+        except Refused as refused:
+            errors.append(f"Row {number}, {refused.field}: {refused.message}")
+            continue
+        key = (label.index, label.method, label.text.lower())
+        if key in seen:
+            errors.append(f"Row {number}, text: row {seen[key]} says the same of feature {label.index}.")
+        seen.setdefault(key, number)
+        found.append(label)
+    if errors:
+        raise Wrong(errors)
+    return found
+
+
+def _label(number: int, row: Mapping[str, Any], sae: Sae, known: set[int]) -> LabelRow:
+    unknown = [str(name) for name in row if name not in COLUMNS]
+    if unknown:
+        raise Refused(unknown[0][:50], f"There is no such column. Known: {', '.join(COLUMNS)}.")
+    if row.get("sae") not in (None, "", str(sae)):
+        raise Refused("sae", f"It says “{str(row['sae'])[:100]}”, and the file was sent for {sae}.")
+    index = _whole(row.get("index"), "index")
+    if index not in known:
+        raise Refused("index", f"{sae} has no computed feature {index:,}; its width is {sae.width:,}.")
+    text = row.get("text")
+    if not isinstance(text, str):
+        raise Refused("text", "A text is needed.")
+    method = " ".join(_string(row, "method", LONGEST_METHOD).split()) or Label.PERSON
+    if method != Label.PERSON:
+        method = UPLOADED + method.removeprefix(UPLOADED)
+    stated = {name: row[name] for name in ("author", "for", "against") if row.get(name) not in (None, "")}
+    if any(len(str(value)) > 200 for value in stated.values()):
+        raise Refused("author", "This is longer than any name.")
+    return LabelRow(number, index, clean(text), method, list(_scores(row.get("scores"))), stated)
+
+
+def _scores(given: Any) -> Iterator[ScoreRecord]:
+    if isinstance(given, str):
+        try:
+            given = json.loads(given) if given.strip() else []
+        except (ValueError, RecursionError):
+            raise Refused("scores", "Write them as a JSON list of objects.") from None
+    if given is None:
+        return
+    if not isinstance(given, list) or len(given) > MOST_SCORES:
+        raise Refused("scores", f"Write them as a list of at most {MOST_SCORES}.")
+    seen = set()
+    for one in given:
+        score = _score(one)
+        if (key := (score.kind, score.scorer, score.negatives)) in seen:
+            raise Refused("scores", f"Two of the kind {score.kind} by the same scorer.")
+        seen.add(key)
+        yield score
+
+
+def _score(one: Any) -> ScoreRecord:
+    if not isinstance(one, dict) or one.keys() - set(SCORE_COLUMNS):
+        raise Refused("scores", f"Each is an object of {', '.join(SCORE_COLUMNS)}.")
+    kind = one.get("kind")
+    if kind not in LabelScore.Kind.values:
+        raise Refused("scores", f"kind is one of {', '.join(LabelScore.Kind.values)}.")
+    value, low, high = (_number(one, name, name == "value") for name in ("value", "low", "high"))
+    shares = {name: _number(one, name) for name in ("balanced_accuracy", "auroc")}
+    if any(share is not None and not 0 <= share <= 1 for share in shares.values()):
+        raise Refused("scores", "balanced_accuracy and auroc are from 0 to 1.")
+    details = one.get("details") or {}
+    if not isinstance(details, dict):
+        raise Refused("scores", "details is an object.")
+    names = {name: _string(one, name, longest, "scores") for name, longest in (("scorer", 200), ("negatives", 20))}
+    return ScoreRecord(kind, value, low, high, _whole(one.get("n", 0), "scores"), details=details, **names, **shares)  # type: ignore[arg-type]
+
+
+def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > longest or not all(c.isprintable() for c in value):
+        raise Refused(column or name, f"{name} is a text of at most {longest} characters on one line.")
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < 15:
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and 0 <= value < 2**31:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
+        return value
+    raise Refused(name, "A whole number from 0 on is needed.")
+
+
+def _number(row: Mapping[str, Any], name: str, needed: bool = False) -> float | None:
+    value = row.get(name)
+    if value is None and not needed:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused("scores", f"{name} must be a finite number.")
+    return float(value)

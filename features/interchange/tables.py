@@ -1,0 +1,140 @@
+"""Rows in and out of files: CSV, JSON lines and Parquet. Nothing here knows what the rows mean."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+MOST_ROWS = 100_000
+MOST_BYTES = 20 * 2**20
+MOST_UNPACKED = 200 * 2**20
+"""Bytes that a Parquet file may take in memory: a small file can hold a very large table."""
+
+FORMATS = {
+    "csv": ("CSV", "text/csv; charset=utf-8"),
+    "jsonl": ("JSON lines", "application/x-ndjson"),
+    "parquet": ("Parquet", "application/vnd.apache.parquet"),
+}
+
+
+class Unreadable(ValueError):
+    """The file is no table of the kind that its name says; the message says what is wrong."""
+
+
+def format_of(name: str) -> str:
+    """The format that a file's name ends with. Raises `Unreadable`."""
+    end = name.rpartition(".")[2].lower()
+    known = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+    if end not in known:
+        raise Unreadable("The name must end with .csv, .jsonl or .parquet, which says how to read it.")
+    return known[end]
+
+
+def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
+    """The rows of a file, in its order; row 1 is the first after the header. Raises `Unreadable`."""
+    if len(data) > MOST_BYTES:
+        raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+    rows = []
+    for row in READERS[kind](data):
+        rows.append(row)
+        if len(rows) > MOST_ROWS:
+            raise Unreadable(f"At most {MOST_ROWS:,} rows; send it in parts.")
+    if not rows:
+        raise Unreadable("The file has no rows.")
+    return rows
+
+
+def write(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], kind: str) -> bytes:
+    """A file of those columns. In CSV lists are JSON; a text that a spreadsheet would run as a formula gets a ' before it."""
+    return WRITERS[kind](rows, columns)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"The file must be UTF-8; byte {error.start:,} is not.") from None
+
+
+def _from_csv(data: bytes) -> Iterator[Mapping[str, Any]]:
+    reader = csv.DictReader(io.StringIO(_text(data), newline=""), strict=True)
+    try:
+        names = reader.fieldnames or []
+        if len(set(names)) < len(names):
+            raise Unreadable("Two columns have the same name.")
+        for number, row in enumerate(reader, 1):
+            if None in row or None in row.values():
+                raise Unreadable(f"Row {number} has not as many cells as the header.")
+            yield {name: _unquoted(cell) for name, cell in row.items()}
+    except csv.Error as error:
+        raise Unreadable(f"Line {reader.line_num:,} is no CSV: {error}.") from None
+
+
+def _from_jsonl(data: bytes) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(filter(str.strip, _text(data).splitlines()), 1):
+        try:
+            row = json.loads(line, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise Unreadable(f"Row {number} is no JSON.") from None
+        if not isinstance(row, dict):
+            raise Unreadable(f"Row {number} is no JSON object.")
+        yield row
+
+
+def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet  # 90 ms to import, and seldom needed
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        if file.metadata.num_rows > MOST_ROWS or sum(group.total_byte_size for group in groups) > MOST_UNPACKED:
+            raise Unreadable(f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts.")
+        yield from file.read().to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"This is no Parquet file that can be read: {str(error)[:200]}") from None
+
+
+def _to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    return out.getvalue().encode()
+
+
+def _to_jsonl(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    return "".join(json.dumps({c: row[c] for c in columns}, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _to_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    listed = [{name: _flat(row[name]) for name in columns} for row in rows]
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table({name: [row[name] for row in listed] for name in columns}), out)
+    return out.getvalue()
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _cell(value: Any) -> Any:
+    flat = "" if value is None else _flat(value)
+    return f"'{flat}" if isinstance(flat, str) and flat[:1] in FORMULA else flat
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in FORMULA and len(cell) > 1 else cell
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+READERS = {"csv": _from_csv, "jsonl": _from_jsonl, "parquet": _from_parquet}
+WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "parquet": _to_parquet}

@@ -1,0 +1,130 @@
+"""Labels that come in a file: checked whole, written in one transaction, and taken back as a whole."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from features.interchange.labels import LabelRow, check
+from features.models import Feature, Label, LabelRevision, LabelScore, LabelUpload, Sae, Vote
+from features.services.consensus import settle
+from features.services.labels import Refused
+from features.services.moderation import note
+
+AT_ONCE = 5000
+
+
+class Undone(NamedTuple):
+    """What taking an upload back did: labels that are gone, and those that stay, as people touched them since."""
+
+    removed: int
+    kept: int
+
+
+@transaction.atomic
+def upload(
+    sae: Sae, name: str, rows: Sequence[Mapping[str, Any]], *, by: Any, weight: int, trusted: bool
+) -> LabelUpload:
+    """Write every row, or nothing. Raises `interchange.labels.Wrong` with all that is wrong, by row and column.
+
+    A person's label is the uploader's: words that a feature has already get their vote. A method's keeps the method's name,
+    after “upload:”. Scores count where the uploader is `trusted`, else they are kept as what the file says.
+    """
+    listed = Feature.objects.filter(sae=sae, index__in=_indices(rows)).order_by("pk").select_for_update(no_key=True)
+    features = {index: pk for pk, index in listed.values_list("pk", "index")}
+    labels = check(rows, sae, set(features))
+    made = LabelUpload.objects.create(sae=sae, by=by, name=name[-200:], rows=len(labels), at=timezone.now())
+    there = _there(features.values())
+    new: list[tuple[Label, LabelRow]] = []
+    seconded: list[Label] = []
+    for row in labels:
+        person = row.method == Label.PERSON
+        same = there.get((features[row.index], row.text.lower(), "" if person else row.method))
+        if same is None:
+            new.append((_label(row, features[row.index], made, by, weight, trusted), row))
+        elif person and same.author_id != by.pk:
+            seconded.append(same)
+    made.votes = _vote(seconded, made, by, weight)
+    _write(new, by, trusted)
+    made.added = len(new)
+    made.save(update_fields=["added", "votes"])
+    settle(set(features.values()))
+    return made
+
+
+@transaction.atomic
+def undo(upload: LabelUpload, *, by: Any) -> Undone:
+    """Take back what an upload added and voted. Labels that people edited, voted on, discussed, reported or merged stay."""
+    now = LabelUpload.objects.select_for_update().get(pk=upload.pk)
+    if now.undone:
+        raise Refused("", "This upload was taken back already.")
+    votes = Vote.objects.filter(pk__in=now.votes, user=now.by, at=now.at)  # given again since, it has another time
+    mine = Label.objects.filter(upload=now)
+    touched = {*mine.values_list("feature", flat=True), *votes.values_list("label__feature", flat=True)}
+    list(Feature.objects.filter(pk__in=touched).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    votes.delete()
+    untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None, merged=None)
+    removed = untouched.count()
+    untouched.delete()
+    kept = mine.count()
+    LabelUpload.objects.filter(pk=now.pk).update(undone=Now(), undone_by=by, kept=kept)
+    if by != now.by and now.by is not None:
+        note("undo upload", now.by, by=by, details={"text": str(now), "removed": removed, "kept": kept})
+    settle(touched)
+    return Undone(removed, kept)
+
+
+def _indices(rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Every index that the rows could mean; what is none is told by `check`."""
+    given = {str(row.get("index")).strip().removesuffix(".0") for row in rows}
+    return {int(text) for text in given if text.isascii() and text.isdecimal() and len(text) < 10}
+
+
+def _there(features: Any) -> dict[tuple[int, str, str], Label]:
+    """Shown labels of the features by their words, under their method and under none."""
+    found: dict[tuple[int, str, str], Label] = {}
+    for label in Label.objects.shown().filter(feature__in=list(features)).order_by("-support", "id"):
+        key = (label.feature_id, label.text.lower())
+        found.setdefault((*key, label.method), label)
+        found.setdefault((*key, ""), label)
+    return found
+
+
+def _label(row: LabelRow, feature: int, made: LabelUpload, by: Any, weight: int, trusted: bool) -> Label:
+    person = row.method == Label.PERSON
+    stated = dict(row.stated)
+    if row.scores and not trusted:
+        stated["scores"] = [score._asdict() for score in row.scores]
+    return Label(
+        feature_id=feature, sae=made.sae, text=row.text, method=row.method, upload=made,
+        author=by if person else None, weight=weight if person else 0, provenance={"stated": stated} if stated else {},
+    )  # fmt: skip
+
+
+def _vote(labels: list[Label], made: LabelUpload, by: Any, weight: int) -> list[int]:
+    """Votes for labels that say the same already, but where the uploader has voted on them before."""
+    voted = set(Vote.objects.filter(label__in=labels, user=by).values_list("label", flat=True))
+    new = {label.pk: label for label in labels if label.pk not in voted}
+    votes = [Vote(label=one, user=by, value=1, version=one.version, weight=weight, at=made.at) for one in new.values()]
+    return [vote.pk for vote in Vote.objects.bulk_create(votes, batch_size=AT_ONCE)]
+
+
+def _write(new: list[tuple[Label, LabelRow]], by: Any, trusted: bool) -> None:
+    try:
+        with transaction.atomic():
+            Label.objects.bulk_create([label for label, _row in new], batch_size=AT_ONCE)
+    except IntegrityError:  # PostgreSQL's lower() knows a few letters that Python's does not
+        raise Refused("text", "Two rows of one feature say the same in other capitals.") from None
+    revisions = (LabelRevision(label=label, version=1, text=label.text, by=by) for label, _row in new)
+    LabelRevision.objects.bulk_create(revisions, batch_size=AT_ONCE)
+    if trusted:
+        scores = (LabelScore(label=label, version=1, **score._asdict()) for label, row in new for score in row.scores)
+        LabelScore.objects.bulk_create(scores, batch_size=AT_ONCE)
+
+
+def uploads() -> QuerySet[LabelUpload]:
+    """Uploads, latest first."""
+    return LabelUpload.objects.select_related("sae__model", "by", "undone_by").order_by("-id")

@@ -110,9 +110,10 @@ def disputed(saes: list[int] | None = None) -> QuerySet[Feature]:
 
 
 def rivals(features: list[Feature]) -> dict[int, list[Label]]:
-    """By feature, its shown labels that people stand for, most support first: one query."""
+    """By feature, its shown labels that people stand for or against, most support first: one query."""
     found: dict[int, list[Label]] = {feature.pk: [] for feature in features}
-    rows = Label.objects.shown().filter(feature__in=features).select_related("author")
+    weighed = Q(weight__gt=0) | Q(up__gt=0) | Q(down__gt=0)
+    rows = Label.objects.shown().filter(weighed, feature__in=features).select_related("author")
     for label in rows.order_by("-support", "id"):
         found[label.feature_id].append(label)
     return found

@@ -49,7 +49,7 @@ def disputed(request: HtmxRequest) -> HttpResponse:
 @require_safe
 def person(request: HtmxRequest, username: str) -> HttpResponse:
     """What one person has labelled, said and voted."""
-    member = User.objects.filter(username=username, is_active=True).first()
+    member = User.objects.filter(username=username).first()
     if member is None:
         raise Http404(f"There is nobody called “{username}” here.")
     form = FeedForm(request.GET)

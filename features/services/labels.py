@@ -44,16 +44,17 @@ class Changed(Refused):
 
 def clean(text: str, longest: int = LONGEST) -> str:
     """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty or too long."""
-    return _of_length(_line(text), longest)
+    return _of_length(one_line(text), longest)
 
 
 def clean_lines(text: str, longest: int) -> str:
     """The same of each line of a text, with at most one empty line between two others."""
-    lines = "\n".join(_line(line) for line in text.splitlines())
+    lines = "\n".join(one_line(line) for line in text.splitlines())
     return _of_length(re.sub(r"\n{3,}", "\n\n", lines).strip(), longest)
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The words of a text on one line, composed, without characters that cannot be seen; may be empty."""
     composed = unicodedata.normalize("NFC", text)
     seen = "".join(" " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] != "C")
     return " ".join(seen.split())
@@ -109,7 +110,7 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
     Votes and scores stay with the words they were given to. `Changed` where somebody was faster; `Refused` where the
     words are those of another label of the feature.
     """
-    words, note = clean(text), _line(note)
+    words, note = clean(text), one_line(note)
     if len(note) > LONGEST_NOTE:
         raise Refused("note", f"At most {LONGEST_NOTE} characters.")
     now = present(label)

@@ -3,11 +3,12 @@
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from features.models import Comment, Flag, Label, Moderation, Vote
 from features.services.consensus import settle
-from features.services.labels import Gone, Refused, clean_lines, lock, present
+from features.services.labels import Gone, Refused, clean_lines, lock, one_line, present
 
 LONGEST_REASON = 500
 Target = Label | Comment
@@ -104,13 +105,21 @@ def dismiss(flag: Flag, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def reweigh(person: Any, weight: int) -> int:
-    """Count the labels and votes of a person with another weight; of how many features."""
+    """Count the labels and votes of a person with another weight; of how many features.
+
+    Their features are locked before any row of theirs, as in everything that writes labels.
+    """
     mine, given = Label.objects.filter(author=person, method=Label.PERSON), Vote.objects.filter(user=person)
-    touched = {*mine.values_list("feature", flat=True), *given.values_list("label__feature", flat=True)}
+    settle(_features(mine, given))
     mine.update(weight=weight)
     given.update(weight=weight)
+    touched = _features(mine, given)
     settle(touched)
     return len(touched)
+
+
+def _features(labels: QuerySet[Label], votes: QuerySet[Vote]) -> set[int]:
+    return {*labels.values_list("feature", flat=True), *votes.values_list("label__feature", flat=True)}
 
 
 def note(action: str, target: Any, *, by: Any, reason: str = "", details: dict[str, Any] | None = None) -> Moderation:
@@ -118,7 +127,7 @@ def note(action: str, target: Any, *, by: Any, reason: str = "", details: dict[s
     of = {Label: "label", Comment: "comment"}.get(type(target), "user")
     words = {} if of == "user" else {"text": target.text}
     return Moderation.objects.create(
-        by=by, action=action, **{of: target}, reason=reason[:LONGEST_REASON], details=words | (details or {})
+        by=by, action=action, **{of: target}, reason=one_line(reason)[:LONGEST_REASON], details=words | (details or {})
     )
 
 

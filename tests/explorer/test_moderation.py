@@ -232,6 +232,16 @@ def test_moderation_is_for_curators(client, people):
     assert as_(people[2]).get("/labels/moderation/?cursor=nonsense").status_code == 200
 
 
+@pytest.mark.parametrize("reason", ["\x00nul\x07", "r" * 10_000, "<script>alert(1)</script>"])
+def test_any_reason_can_be_kept(planted, people, reason):
+    _, ben, cleo = people
+    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    assert as_(cleo).post(f"/labels/{label.pk}/withdraw/", {"note": reason}).status_code == 302
+    assert as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "1", "reason": reason}).status_code == 302
+    assert set(Moderation.objects.values_list("reason", flat=True)) == {services.one_line(reason)[:500]}
+    assert "<script>alert" not in as_(cleo).get("/labels/moderation/").content.decode()
+
+
 def test_suspending_twice_leaves_one_row(people):
     ada, ben, _ = people
     for _ in range(2):

@@ -15,15 +15,20 @@ LONGEST = 500
 SHORTEST_PREFIX, SHORTEST_TYPO, MOST_CORRECTIONS = 3, 4, 5
 
 READ = """
-SELECT part, features_lexemes(part), part ~ '^[[:alnum:]]',
-    EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(features_lexemes(part)))
-        OR EXISTS (SELECT FROM features_labelword k WHERE length(part) >= %(prefix)s
-            AND k.word LIKE replace(replace(part, chr(92), ''), chr(37), '') || chr(37)),
-    CASE WHEN length(part) BETWEEN %(typo)s AND 40 THEN ARRAY(
+SELECT part, lexemes, is_word, known,
+    CASE WHEN is_word AND NOT known AND length(part) BETWEEN %(typo)s AND 40 THEN ARRAY(
         SELECT k.word FROM features_labelword k WHERE k.one_less && features_one_less(part)
         GROUP BY k.word ORDER BY bool_and(k.stem), left(k.word, 1) <> left(part, 1), k.word
     ) ELSE '{}' END
-FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place) ORDER BY place
+FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place)
+CROSS JOIN LATERAL (SELECT features_lexemes(part) AS lexemes, part ~ '^[[:alnum:]]' AS is_word OFFSET 0) AS cut
+CROSS JOIN LATERAL (SELECT
+    EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(lexemes))
+    OR length(part) >= %(prefix)s
+        AND EXISTS (SELECT FROM features_labelword k WHERE k.word ~>=~ part AND k.word ~<~ (part || chr(1114111))) AS known
+    OFFSET 0
+) AS found
+ORDER BY place
 """
 
 

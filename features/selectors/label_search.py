@@ -171,19 +171,19 @@ def merge(
     Five queries, and two more for each further model.
     """
     ranks = [_ranks(words), _ranks(meaning)]
-    merged = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
-    first = sorted(merged, key=lambda pk: (-merged[pk], pk))[:MOST_FOUND]
-    hits = _by_feature(first, [*words, *meaning])
+    scores = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
+    first = sorted(scores, key=lambda pk: (-scores[pk], pk))[:MOST_FOUND]
+    shown = first[:limit] if order == "relevance" else first  # another order needs the numbers of all of them
     features = Feature.objects.select_related("sae__model").only(
         "index", "density", "fires", "max_activation", "label_id", "disputed", "sae__slug", "sae__hook", "sae__model__slug"
-    ).in_bulk(first)  # fmt: skip
-    said = _said(query, hits)
+    ).in_bulk(shown)  # fmt: skip
+    said = _said(_by_feature(shown, [*words, *meaning]))
     rows = [
-        Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), merged[pk], [])
-        for pk in first if pk in features and said.get(pk)
+        Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
+        for pk in shown if pk in features and said.get(pk)
     ]  # fmt: skip
     rows.sort(key=ORDERS[order])
-    return Merged(_with_snippets(rows[:limit]), len(rows))
+    return Merged(_with_snippets(_marked(query, rows[:limit])), len(first))
 
 
 def _labels(
@@ -229,22 +229,25 @@ def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[in
     return found
 
 
-def _said(query: LabelQuery, hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
-    """The labels of each feature; those that went meanwhile are left out."""
-    rows = Label.objects.shown().select_related("author").defer("provenance", "words")
+def _said(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
+    """The labels of each feature, nothing marked; those that went meanwhile are left out."""
+    rows = Label.objects.shown().select_related("author").only(
+        "feature_id", "text", "method", "score", "support", "author__username"
+    )  # fmt: skip
     labels = rows.in_bulk([label for of in hits.values() for label in of])
-    marked = mark(query, {label.pk: label.text for label in labels.values()})
-    said: dict[int, list[Said]] = defaultdict(list)
-    for feature, of in hits.items():
-        said[feature] = [Said(labels[pk], marked[pk], cosine) for pk, cosine in of.items() if pk in labels]
-    return said
+    return {
+        feature: [Said(labels[pk], [], cosine) for pk, cosine in of.items() if pk in labels]
+        for feature, of in hits.items()
+    }
 
 
-def mark(query: LabelQuery, texts: Mapping[int, str]) -> dict[int, list[Part]]:
-    """Texts cut where words that answer the query begin and end; one query for all of them."""
-    cut = {key: CUT.split(text) for key, text in texts.items()}
+def _marked(query: LabelQuery, rows: Iterable[Found]) -> list[Found]:
+    """With the words that answer the query marked; one query for all of them."""
+    rows = list(rows)
+    cut = {said.label.pk: CUT.split(said.label.text) for row in rows for said in row.labels}
     lexemes = label_query.stems({part.lower() for parts in cut.values() for part in parts[1::2]})
-    return {key: [_part(query, part, lexemes) for part in parts if part] for key, parts in cut.items()}
+    parts = {pk: [_part(query, part, lexemes) for part in parts if part] for pk, parts in cut.items()}
+    return [row._replace(labels=[said._replace(parts=parts[said.label.pk]) for said in row.labels]) for row in rows]
 
 
 def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Part:

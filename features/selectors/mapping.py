@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import F, IntegerField, QuerySet
 from django.db.models.functions import Mod
 
@@ -21,7 +22,8 @@ class Place(NamedTuple):
 
 
 class Points(NamedTuple):
-    """The whole map as columns of one length, by rising `indices`; `tokens[token[i]]` is what feature i promotes most."""
+    """The whole map as columns of one length, by rising `indices`; `tokens[token[i]]` is what feature i promotes most, and
+    `labels[i]` its label, empty where it has none."""
 
     indices: list[int]
     x: list[float]
@@ -30,23 +32,33 @@ class Points(NamedTuple):
     densities: list[float]
     maxima: list[float]
     token: list[int]
+    labels: list[str]
     tokens: list[str]
 
 
 def version(dashboard: Dashboard) -> str:
-    """A text that changes when the map does."""
-    return f"{dashboard.pk}-{dashboard.made.timestamp():.6f}-{dashboard.mapped_by_id or 0}"
+    """A text that changes when the map does, or a label on it; one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(hashint8extended(f.label_id, l.version)::numeric), 0) FROM features_feature f"
+            " JOIN features_label l ON l.id = f.label_id WHERE f.sae_id = %s",
+            [dashboard.sae_id],
+        )
+        labelled = cursor.fetchone()[0]
+    return f"{dashboard.pk}-{dashboard.made.timestamp():.6f}-{dashboard.mapped_by_id or 0}-{labelled}"
 
 
 def points(sae: Sae) -> Points:
     """Every feature on the map, in two queries. Coordinates and densities have the digits that a screen can show."""
     rows = list(
-        _mapped(sae).values_list("index", "map_x", "map_y", "cluster", "density", "max_activation", "top_logit_ids__0")
+        _mapped(sae).values_list(
+            "index", "map_x", "map_y", "cluster", "density", "max_activation", "top_logit_ids__0", "label__text"
+        )
     )
     known = sorted({row[6] for row in rows if row[6] is not None})
     vocabulary = vocabulary_of(sae.model_id, known)
     number = {token_id: place for place, token_id in enumerate(known)}
-    columns: list[Any] = list(zip(*rows, strict=True)) or [()] * 7
+    columns: list[Any] = list(zip(*rows, strict=True)) or [()] * 8
     return Points(
         indices=list(columns[0]),
         x=[round(x, 3) for x in columns[1]],
@@ -56,6 +68,7 @@ def points(sae: Sae) -> Points:
         maxima=[_digits(value) for value in columns[5]],
         token=[number.get(token_id, -1) for token_id in columns[6]],
         tokens=[visible(text_of([token_id], vocabulary)) for token_id in known],
+        labels=[text or "" for text in columns[7]],
     )
 
 

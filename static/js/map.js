@@ -1,5 +1,7 @@
 // The map of an SAE's features on a canvas: one draw per frame, a grid to find what is under the pointer. The drawing of the
 // server shows until all features have come, and where there is no script.
+import { Labels } from "./map_labels.js";
+import { Lasso } from "./map_lasso.js";
 import { Points } from "./map_points.js";
 
 const SHADES = 8, GOLDEN = 137.508, EDGE = 14, REACH = 14, MOST_ROUND = 4000; // the first two as in maps.py
@@ -11,12 +13,14 @@ class FeatureMap {
     this.view = root.querySelector(".map-view");
     this.canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
     this.canvas.setAttribute("role", "application");
-    this.canvas.setAttribute("aria-label", `Map of ${this.points.count} features. Arrow keys move it, plus and minus zoom, 0 shows all, Enter opens the feature in the middle.`);
+    this.canvas.setAttribute("aria-label", `Map of ${this.points.count} features. Arrow keys move it, plus and minus zoom, 0 shows all, Enter opens the feature in the middle, Escape lets go of a lasso.`);
     this.tip = Object.assign(document.createElement("a"), { className: "map-tip", hidden: true });
     this.tip.setAttribute("role", "status");
     this.chosen = -1;
     this.fingers = new Map();
-    this.view.replaceChildren(this.canvas, this.#buttons(), this.tip);
+    this.labels = new Labels(this.points);
+    this.lasso = new Lasso(this, root);
+    this.view.replaceChildren(this.canvas, this.#buttons(), this.tip, this.lasso.told);
     this.#listen();
     this.paint(root.dataset.color);
     new ResizeObserver(() => this.#resize()).observe(this.view);
@@ -33,6 +37,7 @@ class FeatureMap {
     this.seen = new Uint32Array(count);
     this.inks = [...names.keys()].map((g) => this.#ink(g));
     this.edge = getComputedStyle(this.root).color;
+    this.paper = getComputedStyle(this.view).backgroundColor;
     this.later();
   }
 
@@ -60,6 +65,8 @@ class FeatureMap {
     else context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     if (seen.length <= MOST_ROUND) this.#rounds(context, seen, r);
+    this.labels.draw(context, this, this.edge, this.paper);
+    this.lasso.draw(context, this.edge);
     if (this.chosen >= 0) this.#mark(context, r);
   }
 
@@ -166,10 +173,11 @@ class FeatureMap {
   }
 
   #tell(i) {
-    const { indices, densities, maxima, token, tokens, clusters, sizes } = this.points;
+    const { indices, densities, maxima, token, tokens, clusters, sizes, labels } = this.points;
     const line = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
     const share = densities[i] ? `${Number((100 * densities[i]).toPrecision(2))}%` : "none";
-    const lines = [line("b", `Feature ${indices[i]}`), line("span", `fires on ${share} of tokens, up to ${maxima[i]}`)];
+    const named = labels[i] ? [line("b", labels[i]), line("span", `feature ${indices[i]}`)] : [line("b", `Feature ${indices[i]}`)];
+    const lines = [...named, line("span", `fires on ${share} of tokens, up to ${maxima[i]}`)];
     if (token[i] >= 0) lines.push(line("span", `promotes “${tokens[token[i]]}”`));
     lines.push(line("span", clusters[i] === null ? "in no cluster" : `cluster ${clusters[i]}, of ${sizes.get(clusters[i])} features`));
     this.tip.replaceChildren(...lines);
@@ -198,6 +206,7 @@ class FeatureMap {
       button.setAttribute("aria-label", name);
       box.append(button);
     }
+    box.append(this.lasso.button);
     return box;
   }
 
@@ -215,19 +224,32 @@ class FeatureMap {
       this.canvas.setPointerCapture(event.pointerId);
       this.fingers.set(event.pointerId, this.#at(event));
       this.dragged = 0;
+      if (this.fingers.size === 1 && (this.lasso.on || event.shiftKey)) {
+        this.lasso.begin(this.#at(event));
+        this.lasting = event.pointerId;
+      }
     });
     on("pointermove", (event) => {
       const [x, y] = this.#at(event), before = this.fingers.get(event.pointerId);
       if (!before) return this.choose(this.#under(x, y));
+      if (this.lasting === event.pointerId) return this.lasso.move([x, y]);
       this.#drag(event.pointerId, before, [x, y]);
     });
     on("pointerup", (event) => {
+      if (this.lasting === event.pointerId) {
+        this.lasting = undefined;
+        this.fingers.delete(event.pointerId);
+        return this.lasso.end();
+      }
       const tapped = this.fingers.delete(event.pointerId) && this.dragged < 5;
       if (!tapped || event.button === 2) return;
       if (event.pointerType === "mouse") this.#open(event);
       else this.choose(this.#under(...this.#at(event), 24), true); // a finger hides what is under it: its tip is the link
     });
-    on("pointercancel", (event) => this.fingers.delete(event.pointerId));
+    on("pointercancel", (event) => {
+      this.fingers.delete(event.pointerId);
+      if (this.lasting === event.pointerId) (this.lasting = undefined), this.lasso.clear();
+    });
     on("pointerleave", (event) => event.pointerType === "mouse" && this.choose(-1));
     on("blur", () => this.choose(-1));
     on("keydown", (event) => this.#key(event));
@@ -249,7 +271,7 @@ class FeatureMap {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const step = 60, moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
     if (event.key === "Enter") return this.#open(event);
-    if (event.key === "Escape") return this.choose(-1);
+    if (event.key === "Escape") return this.lasso.toggle(false), this.choose(-1);
     if (moves[event.key]) this.pan(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoom(1.6);
     else if (event.key === "-") this.zoom(1 / 1.6);

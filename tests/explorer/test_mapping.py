@@ -10,6 +10,7 @@ from features import ingest
 from features.models import Dashboard
 from features.records import FeatureMap
 from features.selectors.mapping import Place, sample
+from features.services import labels
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +116,18 @@ def test_a_fragment_of_the_features_does_not_read_the_map(client, planted, djang
     with django_assert_max_num_queries(9) as seen:
         client.get("/tiny/2-res/", headers=headers)
     assert not any("map_x" in q["sql"] and "IS NOT NULL" in q["sql"] for q in seen.captured_queries)
+
+
+def test_labels_are_on_the_map_and_a_new_one_reaches_a_browser_that_has_it(client, planted):
+    first = client.get(API)
+    assert set(first.json()["labels"]) == {""}
+    _, ben, _ = builders.cast()
+    label = labels.propose(planted.feature(2), "<i>tags</i>", by=ben, weight=1)
+    second = client.get(API, headers={"If-None-Match": first["ETag"]})
+    assert second.status_code == 200
+    found = second.json()
+    assert dict(zip(found["indices"], found["labels"], strict=True))[2] == "<i>tags</i>"
+    assert client.get(API, headers={"If-None-Match": second["ETag"]}).status_code == 304
+    labels.edit(label, "tags", seen=1, by=ben)
+    assert client.get(API, headers={"If-None-Match": second["ETag"]}).status_code == 200
+    assert 'data-collect="/collections/add/" data-sae="tiny/2-res"' in section(client)

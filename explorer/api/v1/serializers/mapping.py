@@ -31,3 +31,4 @@ class MapSerializer(serializers.Serializer[Any]):
     tokens = serializers.ListField(
         child=TextField(), help_text="The texts that `token` points into, blanks and line ends as signs."
     )
+    labels = serializers.ListField(child=TextField(), help_text="Each feature's label; empty where it has none.")

@@ -39,7 +39,7 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
     def act() -> None:
         if value is None:
             raise services.Refused("value", "Vote for (1) or against (-1), or take your vote back (0).")
-        services.vote(label, value, by=request.user, weight=weight)
+        services.vote(label, value, by=request.user, weight=weight, seen=number(request, "version") or None)
 
     return write(request, label.feature, f"label-{pk}", act)
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db.models import F, OuterRef, Prefetch, QuerySet, Subquery, Value
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value
 from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
@@ -43,13 +43,14 @@ def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = F
 
 
 def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
-    """Labels, best first, with author, `mine`, the scores of their present words, and their history where they have one."""
+    """Labels, best first, with author, `mine`, `voted_before` (on words that were there before), the scores of their present words, and their history where they have one."""
     own = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version=OuterRef("version")).values("value")
     mine = Coalesce(Subquery(own), 0) if visitor else Value(0, SmallIntegerField())
+    before = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version__lt=OuterRef("version"))
     scores = LabelScore.objects.filter(version=F("label__version"))
     return (
         rows.select_related("author", "merged_into", "upload")
-        .annotate(mine=mine)
+        .annotate(mine=mine, voted_before=Exists(before) if visitor else Value(False))
         .order_by("-support", F("score").desc(nulls_last=True), "id")
         .prefetch_related(Prefetch("scores", scores, "shown_scores"), history())
     )

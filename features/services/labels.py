@@ -131,16 +131,24 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
 
 
 @transaction.atomic
-def vote(label: Label, value: int, *, by: Any, weight: int) -> None:
-    """For (1) or against (-1) the words as they are now; 0 takes the vote back. A second vote replaces the first."""
+def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = None) -> None:
+    """For (1) or against (-1) words of a label; 0 takes the vote back. A second vote replaces the first.
+
+    It is of version `seen`, of the present one where that is None: a vote that crossed an edit stays with the words that its
+    giver had before them, and counts nothing for the new ones. `Changed` where they have voted on newer words already.
+    """
     now = present(label)
     if now.author_id == by.pk:
         raise Refused("value", "It is your own label: you stand for it already.")
+    given = Vote.objects.filter(label=now, user=by)
+    version = now.version if seen is None else min(seen, now.version)
+    if value and given.filter(version__gt=version).exists():
+        raise Changed(now)
     if value:
-        chosen = {"value": value, "version": now.version, "weight": weight, "at": Now()}
+        chosen = {"value": value, "version": version, "weight": weight, "at": Now()}
         Vote.objects.update_or_create(label=now, user=by, defaults=chosen)
     else:
-        Vote.objects.filter(label=now, user=by).delete()
+        given.delete()
     settle([now.feature_id])
 
 

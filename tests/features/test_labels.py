@@ -93,6 +93,20 @@ def test_one_vote_a_person_none_on_ones_own_and_none_on_a_hidden_label() -> None
         labels.vote(label, 1, by=ada, weight=CURATOR)
 
 
+def test_a_vote_that_crossed_an_edit_stays_with_the_words_that_were_seen() -> None:
+    planted, (ada, ben, _) = builders.planted(), builders.cast()
+    label = labels.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
+    labels.edit(label, "night", seen=1, by=ben)
+    labels.vote(label, 1, by=ada, weight=CURATOR, seen=1)
+    label.refresh_from_db()
+    assert (Vote.objects.get().version, label.up) == (1, 0)
+    labels.vote(label, -1, by=ada, weight=CURATOR, seen=2)
+    with pytest.raises(labels.Changed):
+        labels.vote(label, 1, by=ada, weight=CURATOR, seen=1)
+    label.refresh_from_db()
+    assert (Vote.objects.get().value, label.down) == (-1, 3)
+
+
 def test_a_machines_label_counts_by_its_evidence_and_a_persons_wins_over_it() -> None:
     planted, (_, ben, _) = builders.planted(), builders.cast()
     assert labels.write_found(planted.sae, "concept", [found(0, "“day”"), found(1, "always", 0.5)], None) == 2

@@ -100,13 +100,14 @@ class Votes(WrittenByMembers):
             rows = rows.filter(user__username=asked["user"])
         return paged(request, rows, ["-id"], asked, VoteSerializer)
 
-    @operation("vote", VoteSerializer, 403, 404, 413, 415, success=201, request=VoteRequestSerializer)
+    @operation("vote", VoteSerializer, 403, 404, 409, 413, 415, success=201, request=VoteRequestSerializer)
     def post(self, request: Request) -> Response:
         """Vote for or against a label (members, not on one's own); a second vote replaces the first."""
         data = body(request, VoteRequestSerializer)
         label: Row = found(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
         with refusals():
-            services.vote(label, data["value"], by=request.user, weight=access.weight(request.user))
+            weight = access.weight(request.user)
+            services.vote(label, data["value"], by=request.user, weight=weight, seen=data.get("version"))
         row = VoteRow.objects.select_related("user").get(label=label, user=request.user)  # type: ignore[misc]  # a member
         return Response(VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 

@@ -4,9 +4,10 @@ from typing import Any
 
 from django import forms
 
+from explorer.definitions import DEFINITIONS
 from features.readings import MOST_CHARACTERS
-from features.selectors import features as select
 from features.selectors import registry
+from features.selectors.columns import COLUMNS, ORDERED
 
 COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
@@ -15,6 +16,8 @@ ALIVE = [("", "alive"), ("all", "all"), ("dead", "dead")]
 LABELLED = [("", "any"), ("yes", "with a label"), ("no", "without one")]
 LABELLED_VALUES: dict[str, bool | None] = {"": None, "yes": True, "no": False}
 ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
+
+RANGED = [column.name for column in COLUMNS.values() if column.ranged]
 
 
 class ShareField(forms.Field):
@@ -34,14 +37,40 @@ class ShareField(forms.Field):
         return number
 
 
+def _number(label: str) -> forms.FloatField:
+    return forms.FloatField(required=False, min_value=0, label=label, widget=forms.TextInput({"inputmode": "decimal"}))
+
+
+def _columns() -> list[tuple[str, str]]:
+    return [(name, DEFINITIONS[name].name) for name in COLUMNS]
+
+
+def _orders() -> list[tuple[str, str]]:
+    """Every order in words."""
+    ways = {"-": "largest first", "": "smallest first"}
+    orders = [(sign, column.name) for column in ORDERED for sign in ways]
+    return [
+        ("index", "index"),
+        *((sign + name, f"{DEFINITIONS[name].name.lower()}, {ways[sign]}") for sign, name in orders),
+    ]
+
+
 class BrowseForm(forms.Form):
     """Which features of an SAE to list, in what order, and after which one."""
 
-    order = forms.ChoiceField(choices=list(select.ORDERS.items()), required=False, label="Order by")
+    order = forms.ChoiceField(choices=_orders, required=False, label="Order by")
     alive = forms.ChoiceField(choices=ALIVE, required=False, label="Show")
     has_label = forms.ChoiceField(choices=LABELLED, required=False, label="Label")
     density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
     density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
+    max_activation_min = _number("Maximum from")
+    max_activation_max = _number("Maximum to")
+    cluster = forms.IntegerField(
+        required=False, min_value=0, max_value=2**31 - 1, widget=forms.TextInput({"inputmode": "numeric"})
+    )
+    columns = forms.MultipleChoiceField(
+        required=False, choices=_columns, label="Columns", widget=forms.CheckboxSelectMultiple
+    )
     cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
 
     def clean_order(self) -> str:
@@ -49,12 +78,18 @@ class BrowseForm(forms.Form):
         return self.cleaned_data["order"] or "index"
 
     def clean(self) -> dict[str, Any]:
-        """The ends of the range, in order."""
+        """The ends of every range, in order."""
         cleaned = super().clean() or {}
-        low, high = cleaned.get("density_min"), cleaned.get("density_max")
-        if low is not None and high is not None and low > high:
-            self.add_error("density_max", "The range ends before it begins.")
+        for name in RANGED:
+            low, high = cleaned.get(f"{name}_min"), cleaned.get(f"{name}_max")
+            if low is not None and high is not None and low > high:
+                self.add_error(f"{name}_max", "The range ends before it begins.")
         return cleaned
+
+    def chosen_columns(self) -> list[str]:
+        """The columns to show, in their own order; the first ones where none is chosen."""
+        asked = self.cleaned_data.get("columns") or [column.name for column in COLUMNS.values() if column.first]
+        return [name for name in COLUMNS if name in asked]
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `selectors.features.page`; a field that was refused counts as empty."""
@@ -64,8 +99,8 @@ class BrowseForm(forms.Form):
             "order": found.get("order", "index"),
             "alive": ALIVE_VALUES[found.get("alive", "")],
             "has_label": LABELLED_VALUES[found.get("has_label", "")],
-            "density_min": found.get("density_min"),
-            "density_max": found.get("density_max"),
+            "cluster": found.get("cluster"),
+            **{f"{name}_{end}": found.get(f"{name}_{end}") for name in RANGED for end in ("min", "max")},
             "cursor": found.get("cursor", ""),
         }
 

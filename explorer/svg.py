@@ -54,6 +54,32 @@ def bars(
     )  # fmt: skip
 
 
+class Linked(NamedTuple):
+    """What a bar says, and the address that it leads to."""
+
+    hint: str
+    url: str
+
+
+def linked_bars(heights: Sequence[float], links: Sequence[Linked], ticks: Iterable[Tick], name: str) -> SafeString:
+    """The same bars, each a link: a group of links with a name, as what is an image has nothing inside that can be reached."""
+    step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
+    parts = []
+    for i, (height, link) in enumerate(zip(heights, links, strict=True)):
+        tall = max(height / top * (BASE - 4), 1.5 if height else 0)
+        x, wide = f"{i * step:.1f}", f"{max(step - 1, 0.5):.1f}"
+        parts.append(
+            f'<a href="{escape(link.url)}" aria-label="{escape(link.hint)}"><title>{escape(link.hint)}</title>'
+            f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'
+            f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"/></a>'
+        )
+    parts += [_label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
+    return format_html(
+        '<svg class="plot quiet" viewBox="0 0 {} {}" role="group" aria-label="{}">{}<line x1="0" x2="{}" y1="{}" y2="{}"/></svg>',
+        WIDTH, BAR_HEIGHT, name, mark_safe("".join(parts)), WIDTH, BASE + 0.5, BASE + 0.5,
+    )  # fmt: skip
+
+
 class Line(NamedTuple):
     """One line of a plot: (x, y) points, what it is called, and its look (a CSS class; empty for the plot's own, filled)."""
 

@@ -25,10 +25,10 @@ def activation_histogram(feature: Feature, reading: FeatureReading | None = None
     width = feature.histogram_width
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
-    hints = [f"{number(i * width)} to {number((i + 1) * width)}: {_times(n, 'firing')}" for i, n in enumerate(counts)]
+    hints = [f"{number(i * width)} to {number((i + 1) * width)}: {times(n, 'firing')}" for i, n in enumerate(counts)]
     ticks = [svg.Tick(share, svg.nice_text(share * used * width)) for share in (0, 0.5, 1)]
     alternative = (
-        f"Histogram of activations from 0 to {number(feature.max_activation)}: {_times(sum(counts), 'firing')}."
+        f"Histogram of activations from 0 to {number(feature.max_activation)}: {times(sum(counts), 'firing')}."
     )
     mark = None
     if reading and used:
@@ -43,15 +43,12 @@ def logit_histogram(feature: Feature) -> SafeString:
     low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
     step = (high - low) / max(len(counts), 1)
     hints = [
-        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {_times(n, 'token')}"
-        for i, n in enumerate(counts)
+        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {times(n, 'token')}" for i, n in enumerate(counts)
     ]
     ticks = [svg.Tick(0, svg.nice_text(low)), svg.Tick(1, svg.nice_text(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
-    alternative = (
-        f"Histogram of logit effects from {number(low)} to {number(high)} over {_times(sum(counts), 'token')}."
-    )
+    alternative = f"Histogram of logit effects from {number(low)} to {number(high)} over {times(sum(counts), 'token')}."
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, "quiet")
 
 
@@ -60,10 +57,10 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
     """Live features by density, in equal parts of the decades from 1e-7 to 1."""
     step = -LOWEST_EXPONENT / max(len(counts), 1)
     ends = [10 ** (LOWEST_EXPONENT + i * step) for i in range(len(counts) + 1)]
-    hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
+    hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {times(n, 'feature')}" for i, n in enumerate(counts)]
     decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
     ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
-    alternative = f"Histogram of densities of {_times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
+    alternative = f"Histogram of densities of {times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet")
 
 
@@ -71,10 +68,10 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
 def match_histogram(counts: Sequence[int]) -> SafeString:
     """Features by the cosine with their nearest of another SAE, from 0 to 1, and the cosine from which it is a match."""
     ends = [place / len(counts) for place in range(len(counts) + 1)]
-    hints = [f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {_times(n, 'feature')}" for i, n in enumerate(counts)]
+    hints = [f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {times(n, 'feature')}" for i, n in enumerate(counts)]
     ticks = [svg.Tick(at, svg.nice_text(at)) for at in (0, 0.5, 1)]
     mark = svg.Tick(MATCHED, f"A match from {MATCHED} on")
-    alternative = f"Histogram of nearest cosines of {_times(sum(counts), 'feature')}, from 0 to 1."
+    alternative = f"Histogram of nearest cosines of {times(sum(counts), 'feature')}, from 0 to 1."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet", mark)
 
 
@@ -100,5 +97,6 @@ def _end(line: svg.Line, unit: str) -> str:
     return f"{number(value)} at {count(int(step))} {unit}"
 
 
-def _times(n: int, noun: str) -> str:
+def times(n: int, noun: str) -> str:
+    """A count with its noun, in the plural where it is."""
     return f"{count(n)} {noun}{'' if n == 1 else 's'}"

@@ -72,6 +72,7 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     context = {
         "sae": found,
         "form": form,
+        "columns": form.chosen_columns(),
         "rows": [(row, listed.snippets.get(row.pk, [])) for row in listed.features],
         "next": listed.next,
         "settings": settings_of(found),

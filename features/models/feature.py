@@ -10,6 +10,20 @@ from django.db.models.functions import Now
 from features.fields import RealField
 from features.models.catalog import Sae, Sequence
 
+FILTERED = ("fires", "density", "max_activation", "cluster")
+ORDERED = ("mean_activation", "decoder_norm", "encoder_decoder_cosine")
+
+
+def _include(field: str) -> list[str]:
+    """What an index holds besides its keys, so that no row is fetched that is not listed: what lists filter by, and where it
+    serves as a filter itself, what they may be ordered by then."""
+    return ["id", *(name for name in (*FILTERED, *(ORDERED if field in FILTERED else ())) if name != field)]
+
+
+def _listed(field: str, name: str) -> models.Index:
+    """The order of a list of one SAE's features; ties go by index."""
+    return models.Index(fields=["sae", field, "index"], include=_include(field), name=name)
+
 
 class FeatureQuerySet(models.QuerySet["Feature"]):
     """Filters on features, to be chained."""
@@ -74,12 +88,17 @@ class Feature(models.Model):
     class Meta:
         ordering = ["sae", "index"]
         constraints = [
-            models.UniqueConstraint(fields=["sae", "index"], name="feature_once"),
+            models.UniqueConstraint(fields=["sae", "index"], name="feature_once", include=_include("index")),
             models.CheckConstraint(condition=models.Q(density__gte=0, density__lte=1), name="density_is_a_share"),
         ]
         indexes = [
-            models.Index(fields=["sae", "density", "index"], name="feature_by_density"),
-            models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
+            _listed("density", "feature_by_density"),
+            _listed("max_activation", "feature_by_maximum"),
+            _listed("mean_activation", "feature_by_mean"),
+            _listed("decoder_norm", "feature_by_norm"),
+            _listed("encoder_decoder_cosine", "feature_by_cosine"),
+            _listed("cluster", "feature_by_cluster"),
+            models.Index(fields=["sae", "index"], condition=models.Q(label__isnull=False), name="feature_with_a_label"),
             models.Index(
                 fields=["sae", "-density", "id"],
                 condition=models.Q(label=None, fires__gt=0),

@@ -12,16 +12,15 @@ from django.db.models.functions import JSONObject
 
 from features import keyset
 from features.models import Example, Feature, Match, Sae
+from features.selectors.columns import COLUMNS, POSITIVE, keys
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
 
-ORDERS = {
-    "index": "index",
-    "-density": "density, densest first",
-    "density": "density, rarest first",
-    "-max_activation": "maximum, largest first",
-    "max_activation": "maximum, smallest first",
-}
+LISTED = ("sae_id", "index", "disputed", *COLUMNS)
+"""Fields that a list needs: the others are arrays of a kilobyte a row."""
 SNIPPET_BEFORE, SNIPPET_AFTER = 12, 12
+MARGINS = (18, 4 * (SNIPPET_BEFORE + 1))
+"""Tokens at each side of a peak in which a snippet is looked for: mostly a box is one token, and never more than four, as a
+character has at most four bytes. To look up fifty tokens for each of fifty features took most of the time of a list."""
 PAGE = 50
 
 
@@ -122,35 +121,62 @@ class FeatureView(NamedTuple):
         return list(dict.fromkeys(rising))[:2]
 
 
-def features(sae: Sae, *, order: str = "index", alive: bool | None = None, density_min: float | None = None,
-             density_max: float | None = None, has_label: bool | None = None) -> QuerySet[Feature]:  # fmt: skip
-    """Features of an SAE, filtered and ordered (one of `ORDERS`, ties by index)."""
-    rows = Feature.objects.filter(sae=sae).select_related("label")
+def features(
+    sae: Sae,
+    *,
+    order: str = "index",
+    alive: bool | None = None,
+    has_label: bool | None = None,
+    cluster: int | None = None,
+    **ranges: float | None,
+) -> QuerySet[Feature]:
+    """Features of an SAE, filtered, and to be put in that order.
+
+    `ranges` are ends of the columns that take them: density_min, max_activation_max …
+    """
+    rows = Feature.objects.filter(sae=sae)
     if has_label is not None:
         rows = rows.filter(label__isnull=not has_label)
     if alive is not None:
         rows = rows.alive() if alive else rows.dead()
-    if density_min is not None:
-        rows = rows.filter(density__gte=density_min)
-    if density_max is not None:
-        rows = rows.filter(density__lte=density_max)
-    return rows.order_by("index") if order == "index" else rows.order_by(order, "index")
+    if alive and order.removeprefix("-") in POSITIVE:
+        rows = rows.filter(
+            (f"{POSITIVE[order.removeprefix('-')]}__gt", 0)
+        )  # says the same, where the order's index begins
+    if cluster is not None:
+        rows = rows.filter(cluster=cluster)
+    for name, end in ranges.items():
+        column, _, which = name.rpartition("_")
+        if end is not None:
+            rows = rows.filter((f"{COLUMNS[column].name}__{'gte' if which == 'min' else 'lte'}", end))
+    return rows
 
 
 def page(sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any) -> FeaturePage:
-    """One page of `features`, with their snippets, in three queries. Raises `keyset.BadCursor`."""
-    keys = ["index"] if order == "index" else [order, "index"]
+    """One page of `features`, with their snippets, in three queries, four where they are filtered. Raises `keyset.BadCursor`."""
     of = f"features of {sae.pk} {sorted(filters.items())}"
-    rows, after = keyset.page(features(sae, **filters), keys, limit=size, cursor=cursor, of=of)
+    filtered = any(value is not None for name, value in filters.items() if name != "alive")
+    found, way = features(sae, order=order, **filters), keys(order, filters.get("alive"))
+    wide = Feature.objects.select_related("label").only(*LISTED, "label__text")
+    rows, after = keyset.page(found, way, limit=size, cursor=cursor, of=of, wide=wide, filtered=filtered)
     return FeaturePage(rows, snippets(rows, sae.model_id), after)
 
 
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
-    """By feature id, the words around the peak of its best example: two queries for any number of features."""
+    """By feature id, the words around the peak of its best example: two queries, three where boxes take many tokens."""
     by_id = {row.pk: row for row in rows}
     best = list(Example.objects.filter(feature__in=by_id, band=0, rank=0).select_related("sequence"))
-    vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids[_near(e)]))
-    return {e.feature_id: _snippet(e, vocabulary, by_id[e.feature_id].max_activation) for e in best}
+    found: dict[int, list[Span]] = {}
+    for margin in MARGINS:
+        vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids[_near(e, margin)]))
+        for e in best:
+            snippet = _snippet(e, vocabulary, by_id[e.feature_id].max_activation, margin)
+            if snippet is not None:
+                found[e.feature_id] = snippet
+        best = [e for e in best if e.feature_id not in found]
+        if not best:
+            break
+    return found
 
 
 def feature(model: str, sae: str, index: int) -> FeatureView:
@@ -246,17 +272,25 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
     return Band(number, low, min(high, row.max_activation), examples, sum(inside) / row.fires)
 
 
-def _near(e: Example) -> slice:
-    """The tokens that a snippet may need: a box has at most four, as a character has at most four bytes."""
-    return slice(max(e.peak - 4 * (SNIPPET_BEFORE + 1), 0), e.peak + 4 * (SNIPPET_AFTER + 1))
+def _near(e: Example, margin: int) -> slice:
+    """The tokens that a snippet may need."""
+    return slice(max(e.peak - margin, 0), e.peak + margin + 1)
 
 
-def _snippet(e: Example, vocabulary: Vocabulary, maximum: float) -> list[Span]:
-    """The boxes around the peak; positions are those in the whole context."""
-    near = _near(e)
+def _snippet(e: Example, vocabulary: Vocabulary, maximum: float, margin: int) -> list[Span] | None:
+    """The boxes around the peak, with positions in the whole context; None where the margin holds too few of them.
+
+    The box at a cut end may be half of a character, so that one more than is shown must be there.
+    """
+    near = _near(e, margin)
     first, ids = near.start, e.sequence.token_ids[near]
     firing = [(place - first, value) for place, value in zip(e.positions, e.values, strict=True)]
     inside = [(place, value) for place, value in firing if 0 <= place < len(ids)]
     places, values = [place for place, _ in inside], [value for _, value in inside]
-    boxes = around(spans(ids, vocabulary, places, values, e.peak - first, maximum), SNIPPET_BEFORE, SNIPPET_AFTER)
-    return [box._replace(position=box.position + first) for box in boxes]
+    boxes = spans(ids, vocabulary, places, values, e.peak - first, maximum)
+    middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
+    cut_before = first > 0 and middle <= SNIPPET_BEFORE
+    cut_after = near.stop < len(e.sequence.token_ids) and len(boxes) - 1 - middle <= SNIPPET_AFTER
+    if (cut_before or cut_after) and margin < MARGINS[-1]:
+        return None
+    return [box._replace(position=box.position + first) for box in around(boxes, SNIPPET_BEFORE, SNIPPET_AFTER)]

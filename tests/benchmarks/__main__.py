@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in turn, in processes of their own, and then one table of what they said.
 
-python -m tests.benchmarks [pass wide train ingest tokens memory peer]
+python -m tests.benchmarks [pass wide train ingest tokens browse memory peer]
 
 All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and peer (its installation).
 """
@@ -20,6 +20,7 @@ MEASURED = {
     "train": [["bench_train"]],
     "ingest": [["bench_ingest"]],
     "tokens": [["bench_tokens"]],
+    "browse": [["bench_browse"]],
     "memory": [["bench_memory"]],
     "peer": [["bench_peer"]],
 }

@@ -10,6 +10,7 @@ from features import jobs as life
 from features.models import Feature
 from features.records import Metrics
 from features.selectors import features as selectors
+from features.selectors.columns import ORDERS
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -113,7 +114,7 @@ def test_a_listed_feature_shows_the_words_around_its_peak(api):
     assert dead["alive"] is False
 
 
-@pytest.mark.parametrize("order", selectors.ORDERS)
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("limit", [1, 3, 7, 200])
 def test_pages_hold_every_feature_once_and_in_order(api, order, limit):
     planted = builders.planted(20)  # with ties: the dead ones all have a density of 0

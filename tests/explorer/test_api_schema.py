@@ -13,7 +13,7 @@ from features import jobs as life
 from features import matching
 from features.models import Collection, Comment, Label, Vote
 from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
-from features.selectors import features as selectors
+from features.selectors.columns import ORDERS
 from features.services import catalog, collections, labels, talk
 from tests import builders
 
@@ -152,7 +152,7 @@ def test_an_answer_that_strays_from_the_schema_would_be_noticed(schema, client, 
         check(schema, schema["paths"]["/api/v1/models/{model}/"]["get"], 200, told)
 
 
-@pytest.mark.parametrize("order", selectors.ORDERS)
+@pytest.mark.parametrize("order", ORDERS)
 def test_every_feature_is_what_the_schema_says(schema, client, rows, order):
     operation = schema["paths"]["/api/v1/features/{model}/{sae}/{index}/"]["get"]
     for row in client.get("/api/v1/features/tiny/2-res/", {"order": order}).json()["results"]:

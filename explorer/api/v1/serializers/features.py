@@ -1,5 +1,6 @@
 """Features as they go out, from the same reads as their pages."""
 
+import math
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,7 +9,8 @@ from rest_framework import serializers
 from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
-from features.selectors.features import ORDERS, FeatureView
+from features.selectors.columns import ORDERS
+from features.selectors.features import FeatureView
 from features.selectors.labels import FeatureLabels
 
 NUMBERS = ["fires", "density", "max_activation", "mean_activation"]
@@ -22,6 +24,11 @@ class FeatureQuery(PageQuery):
     )
     density_min = FiniteField(required=False, min_value=0, max_value=1, help_text="At least this share of tokens.")
     density_max = FiniteField(required=False, min_value=0, max_value=1, help_text="At most this share of tokens.")
+    max_activation_min = FiniteField(required=False, min_value=0, help_text="Of the features' maxima, at least this.")
+    max_activation_max = FiniteField(required=False, min_value=0, help_text="At most this.")
+    cluster = serializers.IntegerField(
+        required=False, min_value=0, max_value=2**31 - 1, help_text="Those of one cluster of the SAE's map."
+    )
     alive = serializers.BooleanField(
         required=False, allow_null=True, default=None, help_text="true: only those that fire; false: only dead ones."
     )
@@ -31,9 +38,10 @@ class FeatureQuery(PageQuery):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """The range must not be empty."""
-        if attrs.get("density_min", 0) > attrs.get("density_max", 1):
-            raise serializers.ValidationError({"density_min": ["This is above density_max."]})
+        """No range may be empty."""
+        for name in ("density", "max_activation"):
+            if attrs.get(f"{name}_min", 0) > attrs.get(f"{name}_max", math.inf):
+                raise serializers.ValidationError({f"{name}_min": [f"This is above {name}_max."]})
         return attrs
 
 

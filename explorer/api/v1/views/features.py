@@ -10,10 +10,11 @@ from explorer.api.v1.pagination import cursors, listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.features import FeatureDetailSerializer, FeatureQuery, FeatureSerializer, detail
+from explorer.browse import RANGED
 from features.selectors import catalog, labels
 from features.selectors import features as selectors
 
-FILTERS = ("order", "alive", "has_label", "density_min", "density_max")
+FILTERS = ("order", "alive", "has_label", "cluster", *(f"{name}_{end}" for name in RANGED for end in ("min", "max")))
 
 
 class Features(APIView):

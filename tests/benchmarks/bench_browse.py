@@ -1,0 +1,131 @@
+"""How fast the list of features and the feature page answer on a generated database of a million features.
+
+    python -m tests.benchmarks.bench_browse        # BENCH_MILLION=FOLDER measures on one that tests.benchmarks.million keeps
+
+A page of the list is timed as its selector (every query and its snippets, no HTML) for each order and each of some filters, among
+them the worst for a database: filter and order that pull to opposite ends, and filters that leave nothing. The feature page is
+asked of a web server of its own, whole, fifty times a second by the clock whatever it takes.
+"""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from itertools import product
+from typing import Any
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"alive": True},
+    {"alive": False},
+    {"alive": True, "density_min": 1e-3},
+    {"alive": True, "density_min": 1e-5, "density_max": 2e-5},
+    {"alive": True, "density_min": 0.05},
+    {"alive": True, "max_activation_min": 30},
+    {"alive": True, "max_activation_max": 0.1},
+    {"alive": True, "cluster": 0},
+    {"alive": True, "cluster": 199},
+    {"alive": True, "has_label": False},
+    {"alive": True, "has_label": True},
+    {"alive": True, "density_min": 0.01, "max_activation_min": 10},
+    {"alive": True, "density_min": 0.05, "max_activation_min": 12},
+    {"cluster": 150, "density_min": 1e-3, "max_activation_max": 5},
+]
+ASKED, SECONDS, CORES = 50, 10, 2
+
+
+def main() -> None:
+    """Measure and print."""
+    from tests.benchmarks import million
+
+    with million.database():
+        for slug in ("narrow-3", "wide"):
+            _list(slug)
+        asyncio.run(_feature_page())
+
+
+def _list(slug: str) -> None:
+    from django.db import connection
+
+    from features.models import Sae
+    from features.selectors import features as select
+    from features.selectors.columns import ORDERS
+    from tests.benchmarks.bench_tokens import Clock
+
+    sae = Sae.objects.select_related("model").get(slug=slug)
+    queries, whole = [], []
+    for filters, order in product(FILTERS, ORDERS):
+        best = []
+        for _ in range(3):
+            clock, start = Clock(), time.perf_counter()
+            with connection.execute_wrapper(clock):
+                select.page(sae, order=order, **filters)
+            best.append((time.perf_counter() - start, clock.spent))
+        whole.append((min(best)[0], f"{filters} by {order}"))
+        queries.append(min(best)[1])
+    worst = max(whole)
+    told = f"queries {_told(queries)}, whole {_told([seconds for seconds, _ in whole])}"
+    print(f"a page of {slug}, {sae.width:,} features, {len(whole)} filters and orders: {told}; worst: {worst[1]}")
+
+
+async def _feature_page() -> None:
+    """Ask at fixed times, so that a slow answer does not spare the server the next question."""
+    from tests.e2e.instance import free_port
+
+    port = free_port()
+    command = [
+        "-m",
+        "uvicorn",
+        "explorer.asgi:application",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--workers",
+        str(CORES),
+    ]
+    web = subprocess.Popen([sys.executable, *command], env=os.environ | {"PYTHONPATH": "."})
+    try:
+        address = f"http://127.0.0.1:{port}/tiny/narrow-{{}}/{{}}/"
+        for _ in range(100):
+            if await asyncio.to_thread(_answers, f"http://127.0.0.1:{port}/healthz"):
+                break
+            await asyncio.sleep(0.2)
+        dice = random.Random(0)
+        addresses = [address.format(dice.randrange(19), dice.randrange(20_000)) for _ in range(ASKED * SECONDS)]
+        for warm in addresses[:20]:
+            await asyncio.to_thread(_answers, warm)
+        start = time.perf_counter()
+        taken = await asyncio.gather(*(_timed(one, start + i / ASKED) for i, one in enumerate(addresses)))
+        print(f"feature page, {ASKED} requests a second on {CORES} processes: {_told(taken)}")
+    finally:
+        web.terminate()
+        web.wait()
+
+
+async def _timed(address: str, at: float) -> float:
+    await asyncio.sleep(max(at - time.perf_counter(), 0))
+    start = time.perf_counter()
+    assert await asyncio.to_thread(_answers, address), address
+    return time.perf_counter() - start
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return bool(answer.read()) and answer.status == 200
+    except OSError:
+        return False
+
+
+def _told(seconds: list[float]) -> str:
+    ranked = sorted(seconds)
+    p50, p95 = ranked[len(ranked) // 2], ranked[len(ranked) * 95 // 100]
+    return f"{1000 * p50:.1f} ms p50 {1000 * p95:.1f} p95 {1000 * ranked[-1]:.1f} most"
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from explorer.views import activity, label_files, labels, moderating, queue, talk
+from explorer.views import activity, endpoints, label_files, labels, moderating, queue, talk
 
 urlpatterns = [
     path("", activity.feed, name="labels"),
@@ -11,6 +11,9 @@ urlpatterns = [
     path("uploads/", label_files.index, name="uploads"),
     path("uploads/<int:pk>/", label_files.show, name="upload"),
     path("uploads/<int:pk>/undo/", label_files.undo, name="undo_upload"),
+    path("endpoints/", endpoints.index, name="endpoints"),
+    path("endpoints/<slug:slug>/", endpoints.change, name="endpoint"),
+    path("endpoints/<slug:slug>/delete/", endpoints.delete, name="delete_endpoint"),
     path("moderation/", moderating.index, name="moderation"),
     path("moderation/<int:pk>/", moderating.decide, name="decide"),
     path("by/<name:username>/suspend/", moderating.suspend, name="suspend"),

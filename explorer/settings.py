@@ -45,6 +45,11 @@ HANG_MINUTES = env.number(
     low=1,
     high=10_000,
 )
+PRIVATE_ENDPOINTS = env.flag(
+    "FEATURESCOPE_PRIVATE_ENDPOINTS",
+    True,
+    "0 forbids endpoints at private addresses, where people who are not trusted with this network may add some.",
+)
 SIGNUP = env.flag("FEATURESCOPE_SIGNUP", True, "0 closes sign-up: an admin makes the accounts.")
 SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
 SUPERUSER_PASSWORD = env.text(

@@ -10,6 +10,7 @@ from features.services import catalog as writing
 from workers import inputs, resident
 from workers.dashboards import compute_dashboards, scan_shard
 from workers.embedding import embed_labels
+from workers.explaining import explain_sae, score_labels
 from workers.importing import add_sae
 from workers.labelling import label_sae
 from workers.mapping import map_sae
@@ -73,6 +74,8 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "scan_shard": scan_shard,
     "map_sae": map_sae,
     "label_sae": label_sae,
+    "explain_sae": explain_sae,
+    "score_labels": score_labels,
     "match_saes": match_saes,
     "embed_labels": embed_labels,
     "collect_garbage": collect_garbage,

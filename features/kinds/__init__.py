@@ -4,6 +4,7 @@ from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
 from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.embedding import EmbedLabels
+from features.kinds.explaining import ExplainSae, ScoreLabels
 from features.kinds.importing import AddSae
 from features.kinds.labelling import LabelSae
 from features.kinds.mapping import MapSae
@@ -22,6 +23,8 @@ KINDS: dict[str, type[JobForm]] = {
         MatchSaes,
         EvaluateSae,
         LabelSae,
+        ExplainSae,
+        ScoreLabels,
         AddModel,
         AddCorpus,
         EmbedLabels,
@@ -45,12 +48,14 @@ __all__ = [
     "ComputeDashboards",
     "EmbedLabels",
     "EvaluateSae",
+    "ExplainSae",
     "InvalidParams",
     "JobForm",
     "LabelSae",
     "MapSae",
     "MatchSaes",
     "ScanShard",
+    "ScoreLabels",
     "TrainSae",
     "check",
 ]

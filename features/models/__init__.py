@@ -3,6 +3,7 @@
 from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.collection import Collection, CollectionItem
+from features.models.endpoint import Endpoint, Exchange
 from features.models.feature import Example, Feature, Peak
 from features.models.finding import LabelEmbedding, LabelWord
 from features.models.job import Job, JobEvent
@@ -20,7 +21,9 @@ __all__ = [
     "Comment",
     "Corpus",
     "Dashboard",
+    "Endpoint",
     "Example",
+    "Exchange",
     "Feature",
     "Flag",
     "Job",

@@ -88,6 +88,7 @@ class Label(models.Model):
             models.Index(fields=["sae", "method"], name="label_by_method"),
             models.Index(fields=["author", "-id"], name="label_by_author"),
             GinIndex(fields=["words"], condition=models.Q(state="shown"), name="label_by_words"),
+            models.Index(fields=["sae", "-id"], name="label_by_sae"),
         ]
 
     def __str__(self) -> str:
@@ -136,6 +137,7 @@ class LabelScore(models.Model):
         CONCEPT = "concept", "concept: the stated rule, token by token"
         PROMOTES = "promotes", "promotes: the next token"
         SIMULATION = "simulation", "simulation: activations guessed from the label"
+        INTRUDER = "intruder", "intruder: the text that does not belong, without the label"
 
     EVIDENCE = (Kind.DETECTION, Kind.FUZZING, Kind.EMBEDDING, Kind.CONCEPT, Kind.PROMOTES)
     """A simulation's correlation has another chance level, so it is shown and ranks nothing."""

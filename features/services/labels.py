@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -153,12 +153,16 @@ def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = N
 
 
 @transaction.atomic
-def write_found(sae: Sae, method: str, records: Iterable[LabelRecord], job: Job | None) -> int:
-    """Replace what `method` said of the features of an SAE; how many labels it says now.
+def write_found(
+    sae: Sae, method: str, records: Iterable[LabelRecord], job: Job | None, only: Collection[int] | None = None
+) -> int:
+    """Replace what `method` said of the features of an SAE (of those at the indices `only`); how many labels it says now.
 
     What people touched (an edit, a vote, a comment, a flag) stays as it is. Nobody sees a half of it: one transaction.
     """
     mine = Label.objects.filter(sae=sae, method=method)
+    if only is not None:
+        mine = mine.filter(feature__index__in=only)
     untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None)
     features = dict(Feature.objects.filter(sae=sae).values_list("index", "pk"))
     changed = set(mine.values_list("feature_id", flat=True))
@@ -186,6 +190,16 @@ def write_found(sae: Sae, method: str, records: Iterable[LabelRecord], job: Job 
         said += len(rows)
     settle(changed)
     return said
+
+
+@transaction.atomic
+def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None) -> int:
+    """Add scores to labels, of the words that each had when it was read; how many scores there are."""
+    there = set(Label.objects.filter(pk__in=[label.pk for label in scores]).values_list("pk", flat=True))
+    found = [(label, score) for label, some in scores.items() if label.pk in there for score in some]
+    _write_scores(found, job)
+    settle({label.feature_id for label, _ in found})
+    return len(found)
 
 
 def _write_scores(scores: Iterable[tuple[Label, ScoreRecord]], job: Job | None) -> None:

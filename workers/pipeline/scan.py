@@ -22,7 +22,7 @@ from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
 from workers.pipeline.memory import give_back
 from workers.pipeline.saes import centred
-from workers.pipeline.tally import Batch, DashboardSettings, Tally
+from workers.pipeline.tally import Batch, DashboardSettings, Firings, Tally
 
 
 class Target(NamedTuple):
@@ -130,10 +130,16 @@ def batches(sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor,
         yield Batch(group[:wanted], token_ids[:wanted], real[:wanted], counted[:wanted])
 
 
-def _add(language: Language, target: Target, tally: Tally, activations: Tensor, batch: Batch) -> None:
+def encode(language: Language, target: Target, activations: Tensor, batch: Batch) -> Firings:
+    """The firings of an SAE on a batch, given the activations at its hook; both on the SAE's device."""
     sae, hook = target
-    device = sae.W_dec.device
-    batch, read = batch.to(device), activations.to(device)
+    read = activations
     if centred(sae, language.model, hook):
         read = read - read.mean(-1, keepdim=True)
-    tally.add(batch, firings(sae, read, batch))
+    return firings(sae, read, batch)
+
+
+def _add(language: Language, target: Target, tally: Tally, activations: Tensor, batch: Batch) -> None:
+    device = target.sae.W_dec.device
+    batch = batch.to(device)
+    tally.add(batch, encode(language, target, activations.to(device), batch))

@@ -1,0 +1,66 @@
+"""Endpoints of language models: those of the instance, and one's own with their keys."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_http_methods, require_POST
+
+from explorer import access
+from explorer.access import members_only
+from explorer.http import HtmxRequest, page
+from explorer.views.activity import tabs
+from features.models import Endpoint
+from features.services.endpoints import EndpointForm
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+def index(request: HtmxRequest) -> HttpResponseBase:
+    """What there is to ask, and the form for another one."""
+    form = EndpointForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        shared = bool(request.POST.get("shared")) and access.may_start_jobs(request.user)
+        made = form.save_for(None if shared else request.user)
+        messages.success(request, f"{made} is kept. Its key cannot be read again.")
+        return redirect("endpoints")
+    return _shown(request, form, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+def change(request: HtmxRequest, slug: str) -> HttpResponseBase:
+    """Change one; an empty key leaves the stored one."""
+    endpoint = _own(request, slug)
+    form = EndpointForm(request.POST or None, instance=endpoint)
+    if request.method == "POST" and form.is_valid():
+        form.save_for(endpoint.owner)
+        messages.success(request, f"{endpoint} is changed.")
+        return redirect("endpoints")
+    return _shown(request, form, endpoint)
+
+
+@require_POST
+@members_only
+def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
+    """Forget it with its key; jobs that name it fail and say so."""
+    _own(request, slug).delete()
+    messages.success(request, f"{slug} is forgotten, and its key with it.")
+    return redirect("endpoints")
+
+
+def _own(request: HtmxRequest, slug: str) -> Endpoint:
+    """The endpoint where this person may change it: the owner's own, and staff those of the instance."""
+    found = Endpoint.objects.filter(slug=slug).first()
+    if found is None or (found.owner_id is not None and found.owner_id != request.user.pk):
+        raise Http404(f"There is no endpoint “{slug[:60]}” of yours.")
+    if found.owner_id is None and not access.may_start_jobs(request.user):
+        raise PermissionDenied("Only staff may change the endpoints of this instance.")
+    return found
+
+
+def _shown(request: HtmxRequest, form: EndpointForm, changing: Endpoint | None) -> HttpResponse:
+    mine = Endpoint.objects.filter(Q(owner=None) | Q(owner=request.user.pk))
+    context = {"form": form, "endpoints": mine, "changing": changing, "staff": access.may_start_jobs(request.user)}
+    return page(request, "labels/endpoints.html", context | tabs(request), status=422 if form.errors else 200)

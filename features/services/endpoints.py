@@ -1,0 +1,64 @@
+"""Writing endpoints: a language model's address with its key, which nobody can read again."""
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.conf import settings
+
+from features import secrets
+from features.models import Endpoint
+
+FIELDS = ["slug", "base_url", "model", "concurrency", "per_minute", "timeout", "price_in", "price_out"]
+
+
+class EndpointForm(forms.ModelForm[Endpoint]):
+    """An endpoint of somebody, or of the instance. The key is only ever written: left empty, the stored one stays."""
+
+    key = forms.CharField(
+        required=False, max_length=500, widget=forms.PasswordInput({"autocomplete": "off"}), label="Key",
+        help_text="Kept encrypted, and never shown again. Local servers mostly need none.",
+    )  # fmt: skip
+
+    class Meta:
+        model = Endpoint
+        fields = FIELDS
+        labels = {"slug": "Name", "base_url": "Base URL", "per_minute": "Requests a minute", "concurrency": "Requests at once",
+                  "timeout": "Seconds to wait", "price_in": "Price of prompts", "price_out": "Price of answers"}  # fmt: skip
+
+    def clean_base_url(self) -> str:
+        """An address over HTTP; what it resolves to is checked each time it is used."""
+        url = str(self.cleaned_data["base_url"]).strip().rstrip("/")
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            raise forms.ValidationError("This is no address.") from None
+        if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
+            raise forms.ValidationError(
+                "Give an address such as https://api.example.com/v1, without a name or a question."
+            )
+        if not settings.PRIVATE_ENDPOINTS and _private(host):
+            raise forms.ValidationError(f"{host} is a private address, and this instance allows public endpoints only.")
+        return url
+
+    def save_for(self, owner: Any) -> Endpoint:
+        """Write it with its key, for `owner` (None: the instance) where it is new."""
+        endpoint: Endpoint = super().save(commit=False)
+        if endpoint.pk is None:
+            endpoint.owner = owner
+        if self.cleaned_data["key"]:
+            endpoint.key = secrets.encrypt(self.cleaned_data["key"])
+        endpoint.save()
+        return endpoint
+
+
+def _private(host: str) -> bool:
+    """Whether the host says by itself that it is private; names that resolve to such an address are refused when used."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False

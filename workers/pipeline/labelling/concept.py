@@ -6,7 +6,7 @@ import numpy as np
 
 from features.records import LabelRecord, LogLine, Progress, ScoreRecord
 from workers.pipeline.labelling.evidence import Evidence
-from workers.pipeline.labelling.rules import Rule, describe, levels, provenance, token_text
+from workers.pipeline.labelling.rules import Index, Rule, describe, provenance, token_text
 from workers.pipeline.labelling.scores import Draws, Measured, measure
 from workers.pipeline.labelling.search import Search
 
@@ -16,8 +16,9 @@ LONGEST = 400
 class Scorer:
     """Rules against the held-out half of the evidence."""
 
-    def __init__(self, evidence: Evidence, seed: int) -> None:
-        self._evidence = evidence
+    def __init__(self, index: Index, seed: int) -> None:
+        evidence = index.evidence
+        self._evidence, self._index = evidence, index
         self._rows = np.flatnonzero(evidence.held)
         contexts, self._context = np.unique(evidence.context[self._rows], return_inverse=True)
         self.contexts = len(contexts)
@@ -27,8 +28,7 @@ class Scorer:
         """How well a rule tells where a feature fires strongly."""
         fired = np.zeros(len(self._evidence.ids), dtype=bool)
         fired[self._evidence.fired(feature)] = True
-        level = levels(rule, self._evidence, self._evidence.held)[self._rows]
-        return measure(level, fired[self._rows], self._context, self._draws)
+        return measure(self._index.levels(rule)[self._rows], fired[self._rows], self._context, self._draws)
 
 
 def label(
@@ -47,7 +47,8 @@ def label(
     into the provenance. Where `should_stop` turns true the generator ends early.
     """
     yield Progress(0, len(features), "features", "Counting what concepts hold where")
-    search, scorer = Search(evidence), Scorer(evidence, seed)
+    index = Index(evidence)
+    search, scorer = Search(index), Scorer(index, seed)
     made = good = silent = 0
     for number, feature in enumerate(features, 1):
         if should_stop():

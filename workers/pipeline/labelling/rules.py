@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int8
+from jaxtyping import Int8, Int64
 
 from workers.pipeline.labelling.evidence import NOTHING, Evidence
 
@@ -38,26 +38,45 @@ class Clause(NamedTuple):
 Rule = tuple[Clause, ...]
 
 
-def holds(clause: Clause, evidence: Evidence, among: Bool[np.ndarray, " tokens"]) -> Bool[np.ndarray, " tokens"]:
-    """On which of the tokens `among` a clause holds."""
-    found = among.copy()
-    for wanted, ids in ((clause.tokens, evidence.ids), (clause.previous, evidence.previous)):
-        if wanted:
-            found &= np.isin(ids, wanted)
-    for concept in clause.concepts:
-        rows = np.flatnonzero(found)
+class Index:
+    """Finds the tokens of the evidence on which a clause holds, without looking at all of them where it names some."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self._order = [np.argsort(ids, kind="stable") for ids in (evidence.ids, evidence.previous)]
+        self._sorted = [ids[order] for ids, order in zip((evidence.ids, evidence.previous), self._order, strict=True)]
+
+    def where(self, clause: Clause) -> Int64[np.ndarray, " rows"]:
+        """The rows of the tokens, rising."""
+        rows: Int64[np.ndarray, " rows"] | None = None
+        for key, wanted in enumerate((clause.tokens, clause.previous)):
+            if wanted and rows is None:
+                rows = self._of_tokens(key, wanted)
+            elif wanted and rows is not None:
+                rows = rows[np.isin((self.evidence.ids, self.evidence.previous)[key][rows], wanted)]
+        for concept in clause.concepts:
+            rows = self._having(concept, rows)
+        return np.arange(len(self.evidence.ids)) if rows is None else rows
+
+    def levels(self, rule: Rule) -> Int8[np.ndarray, " tokens"]:
+        """For each token how sure the rule is: 0 where no clause holds, most for the clause of the highest precision."""
+        found = np.zeros(len(self.evidence.ids), dtype=np.int8)
+        for rank, clause in enumerate(sorted(rule, key=lambda clause: clause.precision), 1):
+            found[self.where(clause)] = rank
+        return found
+
+    def _of_tokens(self, key: int, wanted: Sequence[int]) -> Int64[np.ndarray, " rows"]:
+        begin = np.searchsorted(self._sorted[key], wanted, side="left")
+        end = np.searchsorted(self._sorted[key], wanted, side="right")
+        return np.sort(np.concatenate([self._order[key][i:j] for i, j in zip(begin, end, strict=True)]))
+
+    def _having(self, concept: Concept, rows: Int64[np.ndarray, " rows"] | None) -> Int64[np.ndarray, " rows"]:
+        """Those of the rows, or of all, that have a concept."""
+        evidence, byte, bit = self.evidence, concept.column // 8, 7 - concept.column % 8
+        if rows is None:
+            rows = np.arange(len(evidence.ids))
         asked = evidence.before[rows] if concept.before else rows
-        bits = evidence.flags[asked, concept.column // 8] >> (7 - concept.column % 8) & 1
-        found[rows] = (bits == 1) & (asked != NOTHING)
-    return found
-
-
-def levels(rule: Rule, evidence: Evidence, among: Bool[np.ndarray, " tokens"]) -> Int8[np.ndarray, " tokens"]:
-    """For each token how sure the rule is: 0 where no clause holds, most for the clause of the highest precision."""
-    found = np.zeros(len(among), dtype=np.int8)
-    for rank, clause in enumerate(sorted(rule, key=lambda clause: clause.precision), 1):
-        found[holds(clause, evidence, among)] = rank
-    return found
+        return rows[(evidence.flags[asked, byte] >> bit & 1 == 1) & (asked != NOTHING)]
 
 
 def describe(rule: Rule, words: Sequence[str], shown: Callable[[int], str], told: int = TOLD) -> str:

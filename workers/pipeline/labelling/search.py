@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
-from workers.pipeline.labelling.evidence import NOTHING, Evidence
-from workers.pipeline.labelling.rules import Clause, Concept, Rule, holds
+from workers.pipeline.labelling.evidence import NOTHING
+from workers.pipeline.labelling.rules import Clause, Concept, Index, Rule
 
 Keys = tuple[Int64[np.ndarray, " tokens"], Int64[np.ndarray, " tokens"]]
 
@@ -29,9 +29,9 @@ class Limits(NamedTuple):
     clauses: int = 3
     tokens: int = 16
     beam: int = 4
-    smooth: float = 3.0
-    fewest: int = 3
-    clause_gain: float = 0.02
+    smooth: float = 2.0
+    fewest: int = 2
+    clause_gain: float = 0.01
     part_gain: float = 0.01
     region: int = 30_000
     looked_at: int = 64
@@ -55,8 +55,9 @@ class _State(NamedTuple):
 class Search:
     """The training half of the evidence, counted once for all features: concepts by token, of this key and of the one before."""
 
-    def __init__(self, evidence: Evidence, limits: Limits = LIMITS) -> None:
-        self.evidence, self.limits = evidence, limits
+    def __init__(self, index: Index, limits: Limits = LIMITS) -> None:
+        self.evidence, self.limits, self._index = index.evidence, limits, index
+        evidence = index.evidence
         self.train = ~evidence.held
         self.columns = 1 + 2 * len(evidence.names)
         self._keys: Keys = (evidence.ids.astype(np.int64), evidence.previous.astype(np.int64) + 1)
@@ -64,6 +65,7 @@ class Search:
         rows = np.flatnonzero(self.train)
         self._tables = self._count_all(rows)
         self._totals = np.asarray(self._tables[0].sum(0)).ravel()
+        self._marks = np.zeros(len(evidence.ids), dtype=bool)
 
     def rule(self, feature: int) -> tuple[Rule, float]:
         """The rule of a feature and its F1 on training tokens; an empty rule where the feature fires too seldom there."""
@@ -75,25 +77,32 @@ class Search:
         clauses: list[Clause] = []
         best = 0.0
         while len(clauses) < self.limits.clauses and len(state.rest):
-            value, clause = self._clause(state)
+            grown, clause = self._taken(state, self._clause(state)[1])
+            value = 2 * grown.right / (grown.total + len(grown.held))
             if value < best + self.limits.clause_gain:
                 break
-            state, clause = self._taken(state, clause)
+            state, best = grown, value
             clauses.append(clause)
-            best = value
-        return tuple(clauses), float(best)
+        return tuple(clauses), best
 
     def _taken(self, state: _State, clause: Clause) -> tuple[_State, Clause]:
-        free = self.train.copy()
-        free[state.held] = False
-        region = np.flatnonzero(holds(clause, self.evidence, free))
-        hit = np.isin(state.rest, region, assume_unique=True)
+        region, hit = self._region(state, clause)
         right = int(hit.sum())
         new = _State(state.total, state.rest[~hit], np.union1d(state.held, region), state.right + right)
         return new, clause._replace(precision=right / max(len(region), 1))
 
+    def _region(self, state: _State, clause: Clause) -> tuple[Int64[np.ndarray, " rows"], Bool[np.ndarray, " rest"]]:
+        """The training tokens on which a clause holds and none before it did, and which positives are among them."""
+        rows = self._index.where(clause)
+        rows = rows[self.train[rows]]
+        self._marks[rows] = True
+        self._marks[state.held] = False
+        region, hit = rows[self._marks[rows]], self._marks[state.rest]
+        self._marks[rows] = False
+        return region, hit
+
     def _clause(self, state: _State) -> tuple[float, Clause]:
-        """The best next clause and the F1 with it."""
+        """The best next clause, and the F1 with it less what its parts must gain."""
         starts = [self._whole(state), *self._sets(state, 0), *self._sets(state, 1)]
         starts.sort(key=lambda start: -start[0])
         return max((self._grown(state, *start) for start in starts[: self.limits.beam]), key=lambda found: found[0])
@@ -127,7 +136,7 @@ class Search:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each row of counts [rows, tokens]: the best F1, how many tokens make it, and their order."""
         most = min(self.limits.tokens, right.shape[1])
-        precision = np.where(right >= self.limits.fewest, right / (held + self.limits.smooth), 0)
+        precision = np.where(right >= self.limits.fewest, right / np.maximum(held + self.limits.smooth, 1), 0)
         order = np.argsort(-right * precision, axis=1, kind="stable")[:, :most]
         by_precision = np.argsort(-np.take_along_axis(precision, order, 1), axis=1, kind="stable")
         order = np.take_along_axis(order, by_precision, 1)
@@ -140,12 +149,10 @@ class Search:
 
     def _grown(self, state: _State, value: float, clause: Clause) -> tuple[float, Clause]:
         """The clause with one more concept or a set for its other key, where that pays."""
-        free = self.train.copy()
-        free[state.held] = False
-        region = np.flatnonzero(holds(clause, self.evidence, free))
+        region, hit = self._region(state, clause)
         if not 0 < len(region) <= self.limits.region:
             return value, clause
-        inside = state.rest[np.isin(state.rest, region, assume_unique=True)]
+        inside = state.rest[hit]
         options = [(value, clause)]
         values = state.f1(self._sum(inside), self._sum(region)) - self.limits.part_gain
         column = int(values.argmax())

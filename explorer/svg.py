@@ -145,7 +145,7 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
         x = LEFT + (spot.x - left) / (right - left) * (RIGHT - LEFT)
         y = BOTTOM - (spot.y - low) / (high - low) * (BOTTOM - TOP)
         dot = _dot(f"{x:.1f} {y:.1f}", spot.look, f"<title>{escape(spot.name)}</title>")
-        parts.append(f'<a href="{escape(spot.url)}">{dot}</a>' if spot.url else dot)
+        parts.append(f'<a href="{escape(spot.url)}" aria-label="{escape(spot.name)}">{dot}</a>' if spot.url else dot)
     parts += [_label(LEFT - 6, TOP + 6, nice_text(high), "end"), _label(LEFT - 6, BOTTOM, nice_text(low), "end")]
     parts += [
         _label(LEFT + 6, TOP + 6, y_name, "start"),
@@ -154,8 +154,8 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
     parts += [_label(LEFT, CURVE_HEIGHT - 6, nice_text(left), "start")]
     parts += [_label(RIGHT, CURVE_HEIGHT - 6, nice_text(right), "end")]
     return format_html(
-        '<svg class="spark scatter" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
-        WIDTH, CURVE_HEIGHT, alternative, mark_safe("".join(parts)),
+        '<svg class="spark scatter" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}</svg>',
+        WIDTH, CURVE_HEIGHT, "group" if any(spot.url for spot in spots) else "img", alternative, mark_safe("".join(parts)),
     )  # fmt: skip
 
 

@@ -31,16 +31,20 @@ def spans(
     values: Sequence[float] = (),
     peak: int | None = None,
     maximum: float = 0.0,
+    first: int = 0,
 ) -> list[Span]:
-    """The heatmap of one context; `maximum` is the feature's own, which is full strength."""
+    """The heatmap of one context, or of a part that begins at its token `first`; positions count from the context's first token.
+
+    `maximum` is the feature's own, which is full strength.
+    """
     fired = dict(zip(positions, values, strict=True))
     boxes = []
     for start, stop, text in _characters(token_ids, vocabulary):
-        inside = range(start, stop)
+        inside = range(start + first, stop + first)
         value = max((fired[i] for i in inside if i in fired), default=None)
         special = vocabulary.get(token_ids[start], (b"", False))[1]
         strength = alpha(value, maximum) if value is not None else 0.0
-        boxes.append(Span(text, start, tuple(token_ids[start:stop]), value, strength, peak in inside, special))
+        boxes.append(Span(text, start + first, tuple(token_ids[start:stop]), value, strength, peak in inside, special))
     return boxes
 
 
@@ -81,7 +85,7 @@ def _characters(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[
             cuts.append((start, i, pending.decode("utf-8", "replace")))
             start, pending = i, b""
         pending += raw
-        if special or not _unfinished(pending):
+        if special or not pending or pending[-1] < 0x80 or not _unfinished(pending):
             cuts.append((start, i + 1, pending.decode("utf-8", "replace")))
             start, pending = i + 1, b""
     if pending:

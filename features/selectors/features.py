@@ -283,14 +283,11 @@ def _snippet(e: Example, vocabulary: Vocabulary, maximum: float, margin: int) ->
     The box at a cut end may be half of a character, so that one more than is shown must be there.
     """
     near = _near(e, margin)
-    first, ids = near.start, e.sequence.token_ids[near]
-    firing = [(place - first, value) for place, value in zip(e.positions, e.values, strict=True)]
-    inside = [(place, value) for place, value in firing if 0 <= place < len(ids)]
-    places, values = [place for place, _ in inside], [value for _, value in inside]
-    boxes = spans(ids, vocabulary, places, values, e.peak - first, maximum)
+    ids = e.sequence.token_ids[near]
+    boxes = spans(ids, vocabulary, e.positions, e.values, e.peak, maximum, near.start)
     middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
-    cut_before = first > 0 and middle <= SNIPPET_BEFORE
+    cut_before = near.start > 0 and middle <= SNIPPET_BEFORE
     cut_after = near.stop < len(e.sequence.token_ids) and len(boxes) - 1 - middle <= SNIPPET_AFTER
     if (cut_before or cut_after) and margin < MARGINS[-1]:
         return None
-    return [box._replace(position=box.position + first) for box in around(boxes, SNIPPET_BEFORE, SNIPPET_AFTER)]
+    return around(boxes, SNIPPET_BEFORE, SNIPPET_AFTER)

@@ -43,7 +43,7 @@ def test_every_sae_has_a_row_and_those_that_were_measured_a_spot_in_both_plots(c
     assert slugs(html) == ["a", "b", "c", "new"]
     assert html.count("<circle") == 6
     assert "<title>b: 48.0 features per token, explained variance 0.930</title>" in html
-    assert '<a href="/tiny/b/"><circle' in html
+    assert '<a href="/tiny/b/" aria-label="b: ' in html
 
 
 def test_the_table_shows_what_the_api_says(client, compared):

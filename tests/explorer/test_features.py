@@ -1,5 +1,6 @@
 """The feature page: what it shows, what it costs, and what it never does."""
 
+import gzip
 import re
 from html.parser import HTMLParser
 
@@ -161,7 +162,7 @@ def test_pages_load_htmx_and_our_own_files_and_nothing_else(client, planted, add
     found.feed(client.get(address).content.decode())
     assert found.inline == []
     scripts = {load for load in found.loads if load.endswith(".js")}
-    own = {f"/static/js/{name}.js" for name in ("keys", "heatmap", "map")}
+    own = {f"/static/js/{name}.js" for name in ("keys", "heatmap", "map", "brush")}
     assert scripts <= own | {"/static/django_htmx/htmx-2.min.js"}
     assert all(load.startswith("/") and not load.startswith("//") for load in found.loads)
 
@@ -171,6 +172,19 @@ def test_our_scripts_are_a_few_kilobytes(client):
     assert all(sizes)
     assert sum(sizes) < 6_000
     assert sum(len(client.get(f"/static/js/{name}.js").content) for name in ("map", "map_points")) < 20_000
+
+
+def test_scripts_and_styles_go_out_compressed_to_whoever_takes_that(client):
+    for name in ("/static/js/keys.js", "/static/css/tokens.css", "/static/django_htmx/htmx-2.min.js"):
+        plain, packed = client.get(name), client.get(name, headers={"accept-encoding": "gzip, br"})
+        assert "Content-Encoding" not in plain.headers
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+        assert int(packed.headers["Content-Length"]) == len(packed.content) < len(plain.content)
+        assert gzip.decompress(packed.content) == plain.content
+        unchanged = {"if-modified-since": packed.headers["Last-Modified"], "accept-encoding": "gzip"}
+        assert (again := client.get(name, headers=unchanged)).status_code == 304
+        assert again.content == b""
 
 
 def test_the_page_says_how_its_logits_were_made(client, planted):

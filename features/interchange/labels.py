@@ -2,13 +2,15 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from django.db.models import F
 
 from features.models import Label, LabelScore, Sae
 from features.models.label import UPLOADED
 from features.records import ScoreRecord
-from features.selectors.labels import with_evidence
 from features.services.labels import Refused, clean
 
 COLUMNS = (
@@ -41,23 +43,20 @@ class Wrong(ValueError):
 
 
 def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
-    """Every label of an SAE that is shown, by feature, best first."""
-    rows = with_evidence(Label.objects.shown().filter(sae=sae)).select_related("feature", "author")
-    for label in rows.order_by("feature__index", "-support", "id").iterator(chunk_size=2000):
-        yield {
-            "sae": str(sae),
-            "index": label.feature.index,
-            "text": label.text,
-            "method": label.method,
-            "author": label.author.get_username() if label.author else None,
-            "chosen": label.feature.label_id == label.pk,
-            "for": label.weight + label.up,
-            "against": label.down,
-            "support": label.support,
-            "scores": [{name: getattr(score, name) for name in SCORE_COLUMNS} for score in label.shown_scores],
-            "created": label.created.isoformat(),
-            "updated": label.updated.isoformat(),
-        }
+    """Every label of an SAE that is shown, by feature, best first: two queries, and no more columns than are written."""
+    scores = defaultdict(list)
+    scored = LabelScore.objects.filter(label__sae=sae, version=F("label__version")).order_by("label", "kind")
+    for label, *values in scored.values_list("label", *SCORE_COLUMNS).iterator():
+        scores[label].append(dict(zip(SCORE_COLUMNS, values, strict=True)))
+    rows = Label.objects.shown().filter(sae=sae).order_by("feature__index", "-support", "id")
+    named = {
+        "index": F("feature__index"), "writer": F("author__username"), "for": F("weight") + F("up"), "against": F("down"),
+        "chosen": F("feature__label"),
+    }  # fmt: skip
+    for row in rows.values("pk", "text", "method", "support", "created", "updated", **named).iterator():
+        chosen, times = row["chosen"] == row["pk"], {name: row[name].isoformat() for name in ("created", "updated")}
+        known = {"sae": str(sae), "author": row["writer"], "chosen": chosen, "scores": scores.get(row["pk"], [])}
+        yield {name: row.get(name) for name in COLUMNS} | known | times
 
 
 def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[LabelRow]:

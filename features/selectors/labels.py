@@ -43,7 +43,7 @@ def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = F
 
 
 def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
-    """Labels, best first, with author, `mine`, `voted_before` (on words that were there before), the scores of their present words, and their history where they have one."""
+    """Labels, best first, with author, `mine`, `voted_before` (on earlier words), scores of their present words, and history."""
     own = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version=OuterRef("version")).values("value")
     mine = Coalesce(Subquery(own), 0) if visitor else Value(0, SmallIntegerField())
     before = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version__lt=OuterRef("version"))

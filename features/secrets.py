@@ -5,6 +5,7 @@ import hashlib
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.utils.encoding import force_bytes
 
 
 class Unreadable(Exception):
@@ -31,5 +32,5 @@ def _box() -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(_derived(key))) for key in keys])
 
 
-def _derived(key: str) -> bytes:
-    return hashlib.sha256(b"featurescope: keys of endpoints\0" + key.encode()).digest()
+def _derived(key: str | bytes) -> bytes:
+    return hashlib.sha256(b"featurescope: keys of endpoints\0" + force_bytes(key)).digest()

@@ -212,8 +212,14 @@ def read(text: str) -> Answer:
         raise _NoAnswer(f"no chat completion: {text[:80]!r}") from None
     if not isinstance(content, str) or not content.strip():
         raise _NoAnswer("an empty answer")
-    counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
-    return Answer(content, *(count if isinstance(count, int) and count >= 0 else 0 for count in counts), 0.0)
+    prompt, completion = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    return Answer(content, prompt, completion, 0.0)
+
+
+def _count(usage: Any, name: str) -> int:
+    """A number of tokens as the server tells it; 0 where it tells none."""
+    count = usage.get(name) if isinstance(usage, dict) else 0
+    return count if isinstance(count, int) and count >= 0 else 0
 
 
 def _message(text: str) -> str:

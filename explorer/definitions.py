@@ -135,6 +135,16 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "How well the label's present words tell, on held-out examples, where the feature fires, with its 95% interval and"
             " the number of examples. Scores of different kinds measure different things and are never averaged.",
         ),
+        "score_concept": Definition(
+            "Concept",
+            "F1 of the label's rule, token by token on documents held out: 2 × right / (tokens on which it holds + tokens on which the"
+            " feature fires above the stated share of its maximum). The interval draws contexts again, n counts them.",
+        ),
+        "score_promotes": Definition(
+            "Promotes",
+            "AUROC on documents held out: how often the feature is higher on a token before one of those that it promotes than on"
+            " another. Activations up to the stated share of its maximum count as 0. n counts contexts.",
+        ),
         "label_votes": Definition(
             "Votes",
             "Weights of the people for the label's present words, its author among them, less those against: a member weighs 1,"
@@ -201,8 +211,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "steer_kl": Definition(
             "KL from default",
             "KL divergence, in nats, from the unsteered model's next-token distribution to the steered one after the same"
-            " steered prefix (temperature 1, no penalty): sum of P (log P - log Q), P the steered one. Averaged over the generated"
-            " tokens.",
+            " steered prefix (temperature 1, no penalty): sum of P (log P - log Q), P the steered one. Averaged over the"
+            " generated tokens.",
         ),
         "steer_logprob": Definition(
             "Log-probability",
@@ -235,8 +245,26 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "dose_best": Definition(
             "Best dose",
-            "The sound strength with the most concept, if that is more than any random direction has there. Sound: text and neutral"
-            " text cost at most 1 nat per token more than by default, and half of the default's distinct pairs are left.",
+            "The sound strength with the most concept, if that is more than any random direction has there. Sound: text and"
+            " neutral text cost at most 1 nat per token more than by default, and half of the default's distinct pairs are left.",
+        ),
+        "causal_effect": Definition(
+            "Causal effect",
+            "Effect size of adding the feature where it does not fire: how much more its own top tokens' logits rise than with a"
+            " random direction of equal norm, mean over texts in standard deviations. 0 until it is measured.",
+        ),
+        "cause_reads": Definition(
+            "Input role",
+            "Ablated where it fires, how far the next-token distribution moves: KL in nats, less that of a random direction of"
+            " equal norm in the same places. Mean over texts with its 95% interval.",
+        ),
+        "cause_writes": Definition(
+            "Output role",
+            "Its maximum added where it does not fire: change of its own top tokens' logits less the vocabulary's mean change,"
+            " less that of a random direction of equal norm. Mean over texts with its 95% interval.",
+        ),
+        "cause_ce": Definition(
+            "Loss", "Cross-entropy of the token that follows, changed less unchanged, in nats; mean over texts."
         ),
         "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is sound."),
     },

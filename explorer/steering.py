@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, QueryDict
+from rest_framework.request import Request
 
 from explorer.http import HtmxRequest
 from features.kinds.steering import MOST_FEATURES, STRONG, SteerForm
@@ -48,7 +49,7 @@ class Knob(NamedTuple):
         return self.row.max_activation if self.row else None
 
 
-def who(request: HttpRequest) -> str:
+def who(request: HttpRequest | Request) -> str:
     """Whose turn a run takes: the user's, or for a visitor that of their address, which nobody can read from it."""
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:

@@ -204,6 +204,35 @@ class ImportedSae(NamedTuple):
     origin: dict[str, object]
 
 
+class RoleRecord(NamedTuple):
+    """What changing a feature does, and what random directions of equal norm do in the same places, averaged over `n` texts.
+
+    `difference` is what the role is measured by (kl of an input role, logit of an output role), feature less control, with its
+    95% interval [low, high]; `effect` is the same in standard deviations. Defined at the top of workers/pipeline/causes.py.
+    """
+
+    kl: float
+    ce: float
+    logit: float
+    control_kl: float
+    control_ce: float
+    control_logit: float
+    difference: float
+    low: float
+    high: float
+    effect: float
+    n: int
+
+
+class CauseRecord(NamedTuple):
+    """The input role and the output role of one feature, and the tokens whose logits rise most where it is added."""
+
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    reads: RoleRecord
+    writes: RoleRecord
+    promoted: list[int]
+
+
 class FeatureMap(NamedTuple):
     """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`; empty where there is none.
 

@@ -10,6 +10,7 @@ worker died is begun anew, and says so; one that nobody watches any more gives i
 
 import hashlib
 import json
+import time
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
@@ -156,6 +157,23 @@ def stop(pk: int) -> None:
 def watch(pk: int) -> None:
     """Somebody looks: the run goes on for `WATCHED`."""
     SteeringRun.objects.filter(pk=pk, state__in=LIVE).update(watched_until=timezone.now() + WATCHED)
+
+
+def wait(pk: int, patience: float) -> bool:
+    """Wait until the run is over, which keeps it going; whether it is."""
+    end = time.monotonic() + patience
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {CHANNEL}")
+        try:
+            while True:
+                if SteeringRun.objects.filter(pk=pk, state__in=SteeringRun.FINAL).exists():
+                    return True
+                if (left := end - time.monotonic()) <= 0:
+                    return False
+                watch(pk)
+                next(connection.connection.notifies(timeout=min(left, 2.0), stop_after=1), None)
+        finally:
+            cursor.execute(f"UNLISTEN {CHANNEL}")
 
 
 def leave(pk: int) -> None:

@@ -8,6 +8,7 @@ from features import jobs, names
 from features.records import Evaluation
 from features.services import catalog as writing
 from workers import inputs, resident
+from workers.causes import score_causes
 from workers.dashboards import compute_dashboards, scan_shard
 from workers.embedding import embed_labels
 from workers.explaining import explain_sae, score_labels
@@ -77,6 +78,7 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "explain_sae": explain_sae,
     "score_labels": score_labels,
     "match_saes": match_saes,
+    "score_causes": score_causes,
     "embed_labels": embed_labels,
     "collect_garbage": collect_garbage,
 }

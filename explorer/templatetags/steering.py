@@ -9,6 +9,8 @@ from django.utils.safestring import SafeString, mark_safe
 from explorer.templatetags.heatmap import BREAKS
 from explorer.templatetags.numbers import number
 from features.kinds.steering import METHODS, STRONG
+from features.models import Feature
+from features.selectors.effects import Effect, effect
 from features.steered import Box
 
 register = template.Library()
@@ -30,6 +32,12 @@ def in_words(knob: dict[str, object]) -> str:
         return f"{METHODS[method]} {strength:g}"
     unit = "residual norm" if knob["unit"] == "norm" else f"its maximum {number(knob['maximum'])}"  # type: ignore[arg-type]
     return f"{METHODS[method]} {strength:g} × {unit}"
+
+
+@register.simple_tag
+def effect_of(feature: Feature) -> Effect | None:
+    """What changing the feature did, with the tokens it promotes as text; None until it was measured. Two queries."""
+    return effect(feature)
 
 
 def _box(box: Box) -> SafeString:

@@ -1,24 +1,18 @@
 """Steering: the form, a run with its texts, and the stream that brings them."""
 
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.db import connection
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from explorer import doses
+from explorer import doses, streaming
 from explorer import steering as forms
 from explorer.http import HtmxRequest, page
-from features import answers, notices, runs
+from features import answers, runs
 from features.kinds.steering import METHODS, MODES, PLACES, UNITS, SteerForm
 from features.models import LanguageModel, SteeringAsk, SteeringRun
 from features.selectors import steering as reading
-from features.selectors.features import vocabulary_of
 from features.tokens import text_of
 
 FOUND = 12
@@ -77,58 +71,12 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Server-sent events: `delta` with what came since the last one, by number, and `over` at the end."""
     asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
     after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
-    model_id = await _apart(lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first())
+    model_id = await streaming.apart(
+        lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first()
+    )
     if model_id is None:
         raise Http404(f"There is no steering run {pk}.")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(stream(pk, model_id, after), content_type="text/event-stream", headers=headers)
-
-
-async def stream(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
-    """A run's events after that number, until it is over. Whoever reads them keeps it going, and lets go by leaving."""
-    over = False
-    try:
-        async with aclosing(notices.watch(pk, runs.CHANNEL)) as wakes:
-            async for _ in wakes:
-                news = await _apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
-                for number, pieces in news.deltas if news else ():
-                    after = number
-                    yield f"id: {number}\nevent: delta\ndata: {json.dumps(pieces, separators=(',', ':'))}\n\n"
-                if news is None or news.over:
-                    over = True
-                    yield f"event: over\ndata: {json.dumps({'state': news.state if news else 'gone'})}\n\n"
-                    return
-                yield ": still here\n\n"
-    finally:
-        if not over:
-            await _apart(lambda: runs.leave(pk))
-
-
-def _news(pk: int, model_id: int, after: int) -> reading.News | None:
-    """The news, with the bytes of the tokens in them."""
-    runs.watch(pk)
-    news = reading.news(pk, after)
-    if news is None:
-        return None
-    steps = [piece for _, pieces in news.deltas for piece in pieces if "ids" in piece]
-    vocabulary = vocabulary_of(model_id, {i for piece in steps for i in piece["ids"] if i is not None})
-    for piece in steps:
-        piece["bytes"] = [
-            None if i is None else vocabulary[i][0].hex() if i in vocabulary else "" for i in piece["ids"]
-        ]
-    return news
-
-
-async def _apart(read: Callable[[], Any]) -> Any:
-    """Ask the database on a connection that is given back at once: a page that is only watched holds none."""
-
-    def work() -> Any:
-        try:
-            return read()
-        finally:
-            connection.close()
-
-    return await sync_to_async(work, thread_sensitive=False)()
+    return streaming.response(pk, model_id, after)
 
 
 def _page(
@@ -165,7 +113,9 @@ def _page(
     }  # fmt: skip
     if view and view.run.params["strengths"]:
         context |= _swept(view)
-    response = page(request, "steering/index.html", context, {"result": "result", "found": "found", "knobs": "knobs"})
+    if request.htmx and request.htmx.target == "found":
+        return render(request, "steering/_knobs.html#found", context)
+    response = page(request, "steering/index.html", context, {"result": "result"})
     response.status_code = status
     return response
 

@@ -2,6 +2,7 @@
 
 from features.kinds.base import InvalidParams, JobForm, check
 from features.kinds.catalog import AddCorpus, AddModel
+from features.kinds.causes import ScoreCauses
 from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.embedding import EmbedLabels
 from features.kinds.explaining import ExplainSae, ScoreLabels
@@ -21,6 +22,7 @@ KINDS: dict[str, type[JobForm]] = {
         ComputeDashboards,
         MapSae,
         MatchSaes,
+        ScoreCauses,
         EvaluateSae,
         LabelSae,
         ExplainSae,
@@ -55,6 +57,7 @@ __all__ = [
     "MapSae",
     "MatchSaes",
     "ScanShard",
+    "ScoreCauses",
     "ScoreLabels",
     "TrainSae",
     "check",

@@ -3,6 +3,7 @@
 from features.models.answer import Answer
 from features.models.catalog import Corpus, Dashboard, LanguageModel, Sae, Sequence, Token
 from features.models.collection import Collection, CollectionItem
+from features.models.effect import FeatureEffect
 from features.models.endpoint import Endpoint, Exchange
 from features.models.feature import Example, Feature, Peak
 from features.models.finding import LabelEmbedding, LabelWord
@@ -25,6 +26,7 @@ __all__ = [
     "Example",
     "Exchange",
     "Feature",
+    "FeatureEffect",
     "Flag",
     "Job",
     "JobEvent",

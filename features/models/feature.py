@@ -80,6 +80,9 @@ class Feature(models.Model):
         related_name="+",
         help_text="The consensus; see features.services.consensus.",
     )
+    causal_effect = RealField(
+        db_default=0, default=0, help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured."
+    )
     disputed = models.BooleanField(db_default=False, default=False, help_text="People disagree on what it means.")
     updated = models.DateTimeField(db_default=Now())
 
@@ -105,6 +108,7 @@ class Feature(models.Model):
                 name="feature_needs_a_label",
             ),
             models.Index(fields=["sae", "-density", "id"], condition=models.Q(disputed=True), name="feature_disputed"),
+            models.Index(fields=["sae", "causal_effect", "index"], name="feature_by_effect"),
             GinIndex(fields=["top_logit_ids"], name="feature_by_promoted"),
         ]
 

@@ -57,6 +57,7 @@ class News(NamedTuple):
 
     state: str
     over: bool
+    error: dict[str, Any] | None
     deltas: list[tuple[int, list[dict[str, Any]]]]
 
 
@@ -93,11 +94,12 @@ def view(pk: int, shown: int = 0) -> RunView:
 
 def news(pk: int, after: int) -> News | None:
     """What came after piece `after`; None where there is no such run. Two queries."""
-    state = SteeringRun.objects.filter(pk=pk).values_list("state", flat=True).first()
-    if state is None:
+    found = SteeringRun.objects.filter(pk=pk).values_list("state", "error").first()
+    if found is None:
         return None
+    state, error = found
     deltas = list(SteeringDelta.objects.filter(run=pk, number__gt=after).values_list("number", "data"))
-    return News(state, state in SteeringRun.FINAL, deltas)
+    return News(state, state in SteeringRun.FINAL, error, deltas)
 
 
 def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int], Feature]:

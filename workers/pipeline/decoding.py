@@ -34,7 +34,7 @@ from workers.pipeline.reading import Lens
 from workers.pipeline.sampling import Sampler, Sampling
 from workers.pipeline.steering import Push, Steering, encode
 
-READ_EVERY = 16
+READ_EVERY = 32
 LOGITS_AT_ONCE = 1 << 24
 """Logits kept until they are measured: 64 MB of float32, however many texts there are."""
 
@@ -165,6 +165,7 @@ class _Reader:
 
     def __init__(self, language: Language, watched: Sequence[Watched], texts: int) -> None:
         self.language, self.watched, self.texts = language, watched, texts
+        self._points = [resolve(language.model, hook) for hook in {feature.lens.hook for feature in watched}]
         self._seen: dict[str, Tensor] = {}
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._start = 0
@@ -175,9 +176,8 @@ class _Reader:
     def watching(self) -> ExitStack:
         """Keep what the hooks of the watched features hold."""
         stack = ExitStack()
-        for hook in {feature.lens.hook for feature in self.watched}:
-            point = resolve(self.language.model, hook)
-            stack.enter_context(reading(point, lambda x, hook=hook: self._seen.update({hook: x.detach()})))  # type: ignore[misc]
+        for point in self._points:
+            stack.enter_context(reading(point, lambda x, point=point: self._seen.update({point.name: x})))  # type: ignore[misc]
         return stack
 
     def begin(self, cache: Any, logits: Float[Tensor, "1 vocabulary"]) -> Measured:

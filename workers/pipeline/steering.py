@@ -24,7 +24,7 @@ from torch import Tensor
 
 from workers.pipeline.errors import BadInput
 from workers.pipeline.firings import ALONE, tile
-from workers.pipeline.hooks import editing, reading, resolve
+from workers.pipeline.hooks import HookPoint, editing, reading, resolve
 from workers.pipeline.language import Language
 from workers.pipeline.reading import Lens
 from workers.pipeline.saes import centred, require_fit, written_hook
@@ -101,6 +101,8 @@ class Steering:
         self.language, self.rows = language, len(rows)
         self.changed = torch.zeros(len(rows), dtype=torch.int64, device=language.device)
         self._sites = _sites(language, rows)
+        apart = {part.lens.hook for site in self._sites for part in site.parts if part.lens.hook != site.point.name}
+        self._readings = [resolve(language.model, hook) for hook in apart]
         self._mask: Bool[Tensor, "rows pos"] = torch.zeros(0, 0, dtype=torch.bool)
         self._read: dict[str, Tensor] = {}
         self._ran: set[str] = set()
@@ -112,26 +114,24 @@ class Steering:
         self._read.clear()
         self._ran.clear()
         with ExitStack() as stack:
-            for hook in {part.lens.hook for site in self._sites for part in site.parts if part.lens.hook != site.hook}:
-                point = resolve(self.language.model, hook)
-                stack.enter_context(reading(point, lambda x, hook=hook: self._read.update({hook: x})))  # type: ignore[misc]
+            for point in self._readings:
+                stack.enter_context(reading(point, lambda x, point=point: self._read.update({point.name: x})))  # type: ignore[misc]
             for site in self._sites:
-                point = resolve(self.language.model, site.hook)
-                stack.enter_context(editing(point, lambda x, site=site: self._edit(site, x)))  # type: ignore[misc]
+                stack.enter_context(editing(site.point, lambda x, site=site: self._edit(site, x)))  # type: ignore[misc]
             yield
-        if missed := {site.hook for site in self._sites} - self._ran:
+        if missed := {site.point.name for site in self._sites} - self._ran:
             raise BadInput(
                 "features", f"This model cannot be steered at {', '.join(sorted(missed))}: it was not reached."
             )
 
     def _edit(self, site: "_Site", x: Float[Tensor, "rows pos d_out"]) -> Tensor | None:
-        self._ran.add(site.hook)
+        self._ran.add(site.point.name)
         mask = self._mask & site.active[:, None]
         row = mask.nonzero()[:, 0]
         if not len(row):
             return None
         before = x[mask].float()
-        after = before + sum(self._delta(part, before, row, mask, site.hook) for part in site.parts)
+        after = before + sum(self._delta(part, before, row, mask, site.point.name) for part in site.parts)
         for of, basis in site.removed.items():
             mine = row == of
             after[mine] -= (after[mine] @ basis) @ basis.T
@@ -174,7 +174,7 @@ class _Part(NamedTuple):
 class _Site(NamedTuple):
     """A hook that is written to, and by row an orthonormal basis of what is projected out there."""
 
-    hook: str
+    point: HookPoint
     parts: list[_Part]
     removed: dict[int, Float[Tensor, "d_out directions"]]
     active: Bool[Tensor, " rows"]
@@ -211,7 +211,7 @@ def _site(language: Language, hook: str, found: list[tuple[int, Push]], rows: in
     bases = {number: _span(torch.stack(rows, 1)) for number, rows in removed.items()}
     active = torch.zeros(rows, dtype=torch.bool, device=language.device)
     active[[number for number, _ in found]] = True
-    return _Site(hook, parts, bases, active)
+    return _Site(resolve(language.model, hook), parts, bases, active)
 
 
 def _part(language: Language, lens: Lens, found: list[tuple[int, Push]], rows: int) -> _Part:

@@ -166,6 +166,33 @@ JOB = [
     ),
 ]
 
+STEER = [
+    OpenApiExample(
+        "Add a feature",
+        request_only=True,
+        value={
+            "model": "demo-python",
+            "prompt": "def load(path):\n",
+            "features": [{"sae": "2-res", "index": 653, "strength": 2}],
+        },
+    ),
+    OpenApiExample(
+        "Ablate one while another is added, in the generated tokens only",
+        request_only=True,
+        value={
+            "model": "demo-python",
+            "prompt": "def load(path):\n",
+            "features": [
+                {"sae": "2-res", "index": 653, "method": "ablate"},
+                {"sae": "2-res", "index": 1319, "strength": 0.4, "unit": "norm"},
+            ],
+            "where": "generated",
+            "temperature": 0,
+            "stream": True,
+        },
+    ),
+]
+
 ACTIVATIONS = [
     OpenApiExample(
         "One feature on a text",

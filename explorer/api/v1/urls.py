@@ -16,6 +16,7 @@ from explorer.api.v1.views import (
     matching,
     registry,
     search,
+    steering,
 )
 
 urlpatterns = [
@@ -37,6 +38,7 @@ urlpatterns = [
     path("collections/<int:pk>/items/<int:item>/", collections.Item.as_view()),
     path("registry/", registry.Registry.as_view()),
     path("activations/", activations.Activations.as_view()),
+    path("steer/", steering.Steer.as_view()),
     path("labels/", labels.Labels.as_view()),
     path("labels/<int:pk>/", labels.Label.as_view()),
     path("votes/", labels.Votes.as_view()),

@@ -1,0 +1,156 @@
+"""Steering through the API: the request as its form checks it, and a run as its page shows it."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from explorer.api.v1.fields import TextField, about
+from explorer.doses import MEASURES
+from features.kinds.steering import METHODS, MODES, MOST_FEATURES, MOST_LENGTH, MOST_STRENGTH, PLACES, UNITS
+from features.readings import MOST_CHARACTERS
+from features.selectors.steering import RunView
+from features.steered import Text
+from features.tokens import text_of
+
+STRENGTH = f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}."
+
+
+class KnobSerializer(serializers.Serializer[Any]):
+    """A feature and what is done to it."""
+
+    sae = serializers.CharField(max_length=63, help_text="Slug of an SAE of the model.")
+    index = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
+    method = serializers.ChoiceField(
+        choices=list(METHODS), default="add", help_text="docs/steering.md has the formulas."
+    )
+    strength = serializers.FloatField(default=1.0, help_text=STRENGTH)
+    unit = serializers.ChoiceField(
+        choices=list(UNITS), default="maximum", help_text="The feature's maximum, or to add the norm of the activation."
+    )
+
+
+class SteerRequestSerializer(serializers.Serializer[Any]):
+    """A prompt and the features to steer with; what is left out has the page's defaults."""
+
+    model = serializers.CharField(max_length=63)
+    prompt = serializers.CharField(trim_whitespace=False, max_length=MOST_CHARACTERS)
+    mode = serializers.ChoiceField(choices=list(MODES), default="text", help_text="chat: through the chat template.")
+    features = KnobSerializer(many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model.")
+    where = serializers.ChoiceField(choices=list(PLACES), default="all")
+    tokens = serializers.ListField(
+        child=serializers.IntegerField(min_value=0), default=list, help_text="Where chosen: positions in the prompt."
+    )
+    special = serializers.BooleanField(default=False, help_text="Whether special tokens are steered too.")
+    temperature = serializers.FloatField(default=0.5, help_text="0 takes the most probable token.")
+    top_p = serializers.FloatField(default=0.95)
+    frequency_penalty = serializers.FloatField(default=0.0, help_text="Taken off a logit for each time it was said.")
+    seed = serializers.IntegerField(default=16, help_text="The same seed gives the same texts.")
+    length = serializers.IntegerField(default=48, help_text=f"New tokens, 1 to {MOST_LENGTH}.")
+    strengths = serializers.ListField(
+        child=serializers.FloatField(), default=list, help_text="Up to 8: a sweep of the one feature, which is added."
+    )
+    stream = serializers.BooleanField(default=False, help_text="Server-sent events: run, delta …, over.")
+
+
+class SteeredTextSerializer(serializers.Serializer[Any]):
+    """A generated text; lists have an entry for each token."""
+
+    text = TextField()
+    token_ids = serializers.ListField(child=serializers.IntegerField())
+    logprobs = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_logprob"))
+    kl = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_kl"))
+    surprise = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_surprise"))
+
+
+class SteeredFeatureSerializer(serializers.Serializer[Any]):
+    """A feature of a run, with its activation on every token while the unsteered model reads."""
+
+    sae = serializers.CharField()
+    index = serializers.IntegerField()
+    method = serializers.ChoiceField(choices=list(METHODS))
+    strength = serializers.FloatField()
+    unit = serializers.ChoiceField(choices=list(UNITS))
+    maximum = serializers.FloatField(help_text=about("max_activation"))
+    prompt = serializers.ListField(child=serializers.FloatField())
+    default = serializers.ListField(child=serializers.FloatField())
+    steered = serializers.ListField(child=serializers.FloatField())
+
+
+class MeasuresSerializer(serializers.Serializer[Any]):
+    """What came of one strength."""
+
+    strength = serializers.FloatField()
+    concept = serializers.FloatField(help_text=about("dose_concept"))
+    mass = serializers.FloatField(help_text=about("dose_mass"))
+    surprise = serializers.FloatField(help_text=about("dose_surprise"))
+    distinct = serializers.FloatField(help_text=about("dose_distinct"))
+    damage = serializers.FloatField(help_text=about("dose_damage"))
+
+
+class DoseSerializer(serializers.Serializer[Any]):
+    """A sweep: the default, each strength, and each strength of each random direction."""
+
+    default = MeasuresSerializer()
+    strengths = MeasuresSerializer(many=True)
+    controls = serializers.ListField(child=MeasuresSerializer(many=True))
+    best = serializers.FloatField(allow_null=True, help_text=about("dose_best"))
+    breaks = serializers.FloatField(allow_null=True, help_text=about("dose_breaks"))
+
+
+class SteeringSerializer(serializers.Serializer[Any]):
+    """A run that is over."""
+
+    id = serializers.IntegerField()
+    url = serializers.CharField(help_text="The page that shows it.")
+    state = serializers.ChoiceField(choices=["finished", "stopped"])
+    prompt_ids = serializers.ListField(child=serializers.IntegerField())
+    features = SteeredFeatureSerializer(many=True)
+    default = SteeredTextSerializer(allow_null=True)
+    steered = SteeredTextSerializer(allow_null=True)
+    dose = DoseSerializer(allow_null=True, help_text="Of a sweep, which has no texts; else null.")
+
+
+def steering(view: RunView) -> dict[str, Any]:
+    """A run in that shape."""
+    swept = bool(view.run.params["strengths"])
+    default, changed = view.result.texts
+    names = ("sae", "index", "method", "strength", "unit", "maximum")
+    features = [
+        {name: knob[name] for name in names}
+        | {
+            "prompt": view.result.prompt_activations[i] if view.result.prompt_activations else [],
+            "default": default.activations[i],
+            "steered": changed.activations[i],
+        }
+        for i, knob in enumerate(view.run.params["features"])
+    ]
+    return {
+        "id": view.run.pk,
+        "url": view.run.get_absolute_url(),
+        "state": view.run.state,
+        "prompt_ids": view.result.prompt,
+        "features": features,
+        "default": None if swept else _text(default, view),
+        "steered": None if swept else _text(changed, view),
+        "dose": _dose(view.sweep.dose) if view.sweep.dose else None,
+    }
+
+
+def _text(text: Text, view: RunView) -> dict[str, Any]:
+    listed = {name: getattr(text, name) for name in ("token_ids", "logprobs", "kl", "surprise")}
+    return {"text": text_of(text.token_ids, view.vocabulary), **listed}
+
+
+def _dose(dose: Any) -> dict[str, Any]:
+    places = range(len(dose["strengths"]))
+    controls = range(len(dose["control"]["concept"]))
+
+    def at(values: Any, place: int) -> dict[str, float]:
+        return {"strength": dose["strengths"][place], **{name: values(name)[place] for name in MEASURES}}
+
+    return {
+        "default": {"strength": 0.0, **dose["default"]},
+        "strengths": [at(lambda name: dose["feature"][name], place) for place in places],
+        "controls": [[at(lambda name: dose["control"][name][c], p) for p in places] for c in controls],  # noqa: B023
+        **{kind: None if dose[kind] is None else dose["strengths"][dose[kind]] for kind in ("best", "breaks")},
+    }

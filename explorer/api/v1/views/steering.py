@@ -1,0 +1,64 @@
+"""Steering a model: the same runs as on the page."""
+
+import json
+
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import Throttled, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from explorer import streaming
+from explorer.api.v1 import examples
+from explorer.api.v1.exceptions import Unanswered
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.steering import SteeringSerializer, SteerRequestSerializer, steering
+from explorer.steering import who
+from features import answers, runs
+from features.kinds import InvalidParams
+from features.kinds.steering import checked
+from features.models import SteeringRun
+from features.selectors import steering as reading
+
+PATIENCE = 120.0
+"""Seconds: a run that takes longer is read as a stream, or by asking again."""
+
+
+class Steer(APIView):
+    """A steered model beside itself."""
+
+    @operation(
+        "steer", SteeringSerializer, 413, 415, 503, request=SteerRequestSerializer, examples=examples.STEER,
+    )  # fmt: skip
+    def post(self, request: Request) -> HttpResponseBase:
+        """Steer: default and steered text of one prompt, from one batch, or a sweep of one feature over `strengths`.
+
+        Equal requests share one run. With `stream` the answer is `text/event-stream`: the event `run` with its id and address,
+        `delta` with what came (docs/steering.md), and `over`.
+        """
+        query(request)
+        asked = SteerRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        given = {name: value for name, value in dict(request.data).items() if name != "stream"}
+        run = _asked(request, given)
+        if asked.validated_data["stream"]:
+            head = {"id": run.pk, "url": run.get_absolute_url()}
+            return streaming.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
+        if not runs.wait(run.pk, PATIENCE):
+            raise Unanswered(f"Run {run.pk} is still under way. Ask the same again, or with `stream`.")
+        view = reading.view(run.pk)
+        if view.run.state == SteeringRun.State.FAILED and view.run.error:
+            raise ValidationError({view.run.error["field"] or "features": [view.run.error["message"]]})
+        return Response(SteeringSerializer(steering(view)).data)
+
+
+def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
+    try:
+        return runs.ask(checked(given), who(request))
+    except InvalidParams as refused:
+        raise ValidationError(refused.errors) from None
+    except runs.TooMany as many:
+        raise Throttled(detail=str(many)) from None
+    except answers.NoAnswer as nobody:
+        raise Unanswered(str(nobody)) from None

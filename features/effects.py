@@ -1,0 +1,41 @@
+"""Writing what features do: a batch of measured roles in one transaction, replacing what was there."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from features.models import Feature, FeatureEffect, Job, Sae
+from features.records import CauseRecord
+
+
+@transaction.atomic
+def write(sae: Sae, records: Sequence[CauseRecord], job: Job | None) -> None:
+    """Keep the roles of some features of an SAE."""
+    rows = {row.index: row for row in Feature.objects.filter(sae=sae, index__in=[r.index for r in records])}
+    known = [record for record in records if record.index in rows]
+    FeatureEffect.objects.bulk_create(
+        [
+            FeatureEffect(
+                feature=rows[record.index],
+                job=job,
+                reads=record.reads._asdict(),
+                writes=record.writes._asdict(),
+                promoted=record.promoted,
+                sae_sha256=sae.sha256,
+            )
+            for record in known
+        ],
+        update_conflicts=True,
+        unique_fields=["feature"],
+        update_fields=["job", "reads", "writes", "promoted", "sae_sha256", "made"],
+    )
+    for record in known:
+        rows[record.index].causal_effect = record.writes.effect
+    Feature.objects.bulk_update([rows[record.index] for record in known], ["causal_effect"])
+
+
+def forget(sae: Sae) -> None:
+    """Take away what was measured of an SAE, before it is measured again."""
+    with transaction.atomic():
+        FeatureEffect.objects.filter(feature__sae=sae).delete()
+        Feature.objects.filter(sae=sae).exclude(causal_effect=0).update(causal_effect=0)

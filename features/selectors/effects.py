@@ -1,0 +1,27 @@
+"""Reads of what features do."""
+
+from typing import NamedTuple
+
+from features.models import Feature, FeatureEffect
+from features.records import RoleRecord
+from features.selectors.features import vocabulary_of
+from features.tokens import short, text_of
+
+
+class Effect(NamedTuple):
+    """Both roles of a feature, the tokens that it makes likelier as people read them, and the job that measured it."""
+
+    reads: RoleRecord
+    writes: RoleRecord
+    promoted: list[str]
+    job_id: int | None
+
+
+def effect(feature: Feature) -> Effect | None:
+    """What changing a feature did; None until it was measured. Two queries."""
+    row = FeatureEffect.objects.filter(feature=feature).first()
+    if row is None:
+        return None
+    vocabulary = vocabulary_of(feature.sae.model_id, row.promoted)
+    promoted = list(dict.fromkeys(short(text_of([token], vocabulary)) for token in row.promoted))
+    return Effect(RoleRecord(**row.reads), RoleRecord(**row.writes), promoted, row.job_id)

@@ -1,0 +1,329 @@
+"""Steering on its page and through the API: what is asked, what is shown, what streams, and what is refused."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection, connections
+from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
+
+from explorer import streaming
+from features import notices, runs
+from features.models import SteeringAsk, SteeringRun, Worker
+from features.records import WorkerState
+from features.services import workers as telling
+from tests import builders
+
+pytestmark = pytest.mark.django_db
+FORM = {"model": "tiny", "prompt": "One day", "feature": "2-res/0", "method": "add", "strength": "2", "unit": "maximum"}
+BODY = {"model": "tiny", "prompt": "One day", "features": [{"sae": "2-res", "index": 0, "strength": 2}]}
+DAY, FOX = 258, 260
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    monkeypatch.setattr(runs.current_app, "send_task", lambda *args, **kwargs: None)
+    return builders.planted()
+
+
+def run_of(client, **changes):
+    """Start a run by its form; its row."""
+    response = client.post("/steer/", FORM | changes)
+    assert response.status_code == 302, response.content.decode()
+    return SteeringRun.objects.get(pk=response.url.strip("/").split("/")[-1])
+
+
+def worked(run):
+    """A worker's part: a prompt, and two tokens of each text, the second of which differs."""
+    took = runs.take("w")
+    assert took == run
+    runs.write(
+        took, [{"prompt": [0, 257, DAY], "activations": [[0, 0, 1.5]]}, {"ids": [DAY, DAY], "logprobs": [-0.5, -0.5]}]
+    )
+    measured = {"kl": [[0, 0], [0, 0.75]], "surprise": [[0.5, 1.5], [0.5, 3.5]]}
+    values = {"activations": [[[1.0, 0], [1.0, 2.0]]], "mass": [[[0.1, 0.1], [0.1, 0.2]]]}
+    runs.write(took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}])
+    runs.finish(took)
+
+
+def test_the_playground_is_the_same_page(client):
+    assert client.get("/playground/?model=tiny").url == "/steer/?model=tiny"
+    assert client.get("/steer/").status_code == 200
+
+
+def test_the_key_on_a_features_page_opens_it_with_the_feature(client):
+    page = client.get("/tiny/2-res/0/").content.decode()
+    link = re.search(r'href="(/steer/[^"]+)" data-key="s"', page)[1].replace("&amp;", "&")
+    form = client.get(link).content.decode()
+    assert '<input type="hidden" name="feature" value="2-res/0">' in form
+    assert "its maximum is 2" in form
+
+
+def test_features_are_found_added_and_taken_away_without_javascript(client):
+    found = client.get("/steer/", {"model": "tiny", "q": "2-res/1"}).content.decode()
+    assert 'name="add" value="2-res/1"' in found
+    assert "No live feature" in client.get("/steer/", {"model": "tiny", "q": "2-res/3"}).content.decode()
+    two = client.get("/steer/", FORM | {"add": "2-res/1"}).content.decode()
+    assert re.findall(r'name="feature" value="([^"]+)"', two) == ["2-res/0", "2-res/1"]
+    one = client.get("/steer/", FORM | {"feature": ["2-res/0", "2-res/1"], "remove": "2-res/0"}).content.decode()
+    assert re.findall(r'name="feature" value="([^"]+)"', one) == ["2-res/1"]
+    fragment = client.get("/steer/", {"model": "tiny", "q": "1"}, headers={"HX-Request": "true", "HX-Target": "found"})
+    assert "<html" not in fragment.content.decode()
+
+
+def test_a_preset_fills_how_tokens_are_drawn(client):
+    page = client.get("/steer/", FORM | {"preset": "Greedy", "seed": "7"}).content.decode()
+    assert re.search(r'name="temperature"[^>]*value="0"', page)
+    assert re.search(r'name="seed"[^>]*value="7"', page)
+
+
+def test_a_run_is_shown_beside_the_default_with_every_number(client):
+    run = run_of(client)
+    worked(run)
+    page = client.get(run.get_absolute_url()).content.decode()
+    assert "1.00 nats per token" in page
+    assert "2.00 nats per token" in page
+    assert 'class="changed"' in page
+    assert "log-probability -0.25 · KL from default 0.750 · activation 2.00" in page
+    assert "KL from default 0.375 nats per token" in page
+    assert "<del> fox</del><ins> One</ins>" in page
+    assert "http-equiv" not in page
+    assert 'value="2-res/0"' in page, "the form is as it was"
+
+
+def test_without_javascript_a_run_that_goes_on_reloads_itself(client):
+    page = client.get(run_of(client).get_absolute_url()).content.decode()
+    assert '<noscript><meta http-equiv="refresh"' in page
+    assert "Stop" in page
+
+
+def test_the_link_of_a_run_fills_the_form_that_starts_the_same(client):
+    run = run_of(client, where="chosen", tokens="1,2", special="on", seed="5")
+    page = client.get(run.get_absolute_url()).content.decode()
+    query = re.search(r'href="/steer/\?([^"]+)"', page)[1].replace("&amp;", "&")
+    again = client.post("/steer/", dict(QueryDict(query).lists()))
+    assert again.url == run.get_absolute_url()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"strength": "1e9"}, 422, "from -100 to 100"),
+        ({"strength": "nan"}, 422, "from -100 to 100"),
+        ({"feature": []}, 422, "1 to 32"),
+        ({"feature": [f"2-res/{n}" for n in range(200)]}, 422, "these are 33"),
+        ({"feature": "other/0"}, 422, "no feature other/0"),
+        ({"feature": "2-res/3"}, 422, "never fired"),
+        ({"feature": "nonsense"}, 422, "name a feature"),
+        ({"prompt": ""}, 422, "Write a prompt"),
+        ({"prompt": "a" * 20_001}, 422, "at most 20000"),
+        ({"model": "none"}, 422, "no model"),
+        ({"sweep": "1", "method": "ablate"}, 422, "one feature that is added"),
+    ],
+)
+def test_what_is_wrong_is_said_on_the_form_and_nothing_is_written(client, changes, status, words):
+    response = client.post("/steer/", FORM | changes)
+    assert response.status_code == status
+    assert words in response.content.decode()
+    assert not SteeringRun.objects.exists()
+
+
+def test_too_many_and_nobody_there_are_told(client):
+    for seed in range(runs.MOST_AT_ONCE):
+        run_of(client, seed=seed)
+    response = client.post("/steer/", FORM | {"seed": "99"})
+    assert (response.status_code, "under way already" in response.content.decode()) == (429, True)
+    SteeringRun.objects.all().delete()
+    Worker.objects.all().delete()
+    response = client.post("/steer/", FORM)
+    assert (response.status_code, "nobody can steer" in response.content.decode()) == (503, True)
+
+
+def test_only_who_asked_stops_a_run(client):
+    run = run_of(client)
+    SteeringAsk.objects.update(who="somebody else")
+    client.post(f"/steer/{run.pk}/stop/")
+    run.refresh_from_db()
+    assert run.state == "queued"
+    SteeringAsk.objects.all().delete()
+    ada = builders.cast()[0]
+    client.force_login(ada)
+    assert client.post(f"/steer/{run.pk}/stop/").status_code == 302
+    run.refresh_from_db()
+    assert run.state == "stopped"
+    assert "Stopped." in client.get(run.get_absolute_url()).content.decode()
+    assert client.post("/steer/99999/stop/").status_code == 404
+
+
+def test_runs_are_ones_history_and_with_a_name_ones_preset(client):
+    run = run_of(client)
+    client.post(f"/steer/{run.pk}/name/", {"name": "Days"})
+    page = client.get("/steer/").content.decode()
+    assert f'<a href="/steer/{run.pk}/">Days</a>' in page
+    client.force_login(builders.cast()[1])
+    assert "Days" not in client.get("/steer/").content.decode(), "another person has another history"
+
+
+def test_a_failed_run_says_why_and_shows_no_text(client):
+    run = run_of(client)
+    runs.fail(runs.take("w"), "length", "The prompt has too many tokens.")
+    page = client.get(run.get_absolute_url()).content.decode()
+    assert "The prompt has too many tokens." in page
+    assert "data-row" not in page
+    assert client.get("/steer/424242/").status_code == 404
+    assert client.get(f"/steer/{10**30}/").status_code == 404
+
+
+def test_the_number_of_queries_does_not_grow_with_features_or_tokens(client):
+    run = run_of(client)
+    worked(run)
+
+    def queries(run):
+        with CaptureQueriesContext(connection) as seen:
+            assert client.get(run.get_absolute_url()).status_code == 200
+        return len(seen)
+
+    few = queries(run)
+    many = {
+        "feature": ["2-res/0", "2-res/1", "2-res/2"],
+        "method": ["add"] * 3,
+        "strength": ["1"] * 3,
+        "unit": ["maximum"] * 3,
+    }
+    other = run_of(client, **many)
+    took = runs.take("w")
+    for n in range(20):
+        runs.write(took, [{"ids": [DAY, 257 + n % 10], "logprobs": [-1, -1]}])
+    runs.finish(took)
+    assert queries(other) == few
+
+
+DOSE = {
+    "strengths": [1.0, 2.0],
+    "feature": {name: [0.1, 0.5] for name in ("concept", "mass", "surprise", "distinct", "damage")},
+    "control": {name: [[0.1, 0.2], [0.0, 0.1]] for name in ("concept", "mass", "surprise", "distinct", "damage")},
+    "default": dict.fromkeys(("concept", "mass", "surprise", "distinct", "damage"), 0.05),
+    "best": 1,
+    "breaks": None,
+    "texts": [[DAY], [FOX], [257]],
+}
+
+
+def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
+    run = run_of(client, sweep="1")
+    assert len(run.params["strengths"]) == 8
+    assert len(run.params["neutral"]) > 0
+    took = runs.take("w")
+    runs.write(took, [{"done": 3, "total": 10}])
+    assert "data-progress" in client.get(run.get_absolute_url()).content.decode()
+    runs.write(took, [{"dose": DOSE}])
+    runs.finish(took)
+    page = client.get(run.get_absolute_url()).content.decode()
+    assert "best dose <b>2×</b>" in page
+    assert page.count('class="control"') == 5
+    assert "2 random directions of equal norm" in page
+    assert " fox" in page
+    assert re.search(r'href="/steer/\?[^"]*strength=2[^"]*">Steer with 2×', page)
+
+
+def test_the_api_waits_for_a_run_and_shows_what_the_page_shows(client, monkeypatch):
+    monkeypatch.setattr(runs, "wait", lambda pk, patience: worked(SteeringRun.objects.get(pk=pk)) is None)
+    response = client.post("/api/v1/steer/", BODY, content_type="application/json")
+    assert response.status_code == 200, response.content
+    told = response.json()
+    assert (told["default"]["text"], told["steered"]["text"]) == (" day fox", " day One")
+    assert told["steered"]["kl"] == [0, 0.75]
+    assert told["features"][0] | {"steered": [1.0, 2.0], "maximum": 2.0, "unit": "maximum"} == told["features"][0]
+    assert client.get(told["url"]).status_code == 200
+    monkeypatch.setattr(runs, "wait", lambda pk, patience: True)
+    assert client.post("/api/v1/steer/", BODY, content_type="application/json").json() == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"features": []}, 400, "features"),
+        ({"features": [{"sae": "2-res", "index": 0, "strength": 1e9}]}, 400, "features"),
+        ({"features": [{"sae": "2-res", "index": 0}] * 2}, 400, "features"),
+        ({"prompt": ""}, 400, "prompt"),
+        ({"tempo": 3}, 400, "tempo"),
+        ({"length": 1000}, 400, "length"),
+        ({"strengths": [1, 2, 3, 4, 5, 6, 7, 8, 9]}, 400, "strengths"),
+    ],
+)
+def test_the_api_refuses_by_field(client, changes, status, field):
+    response = client.post("/api/v1/steer/", BODY | changes, content_type="application/json")
+    assert response.status_code == status
+    assert field in "".join(response.json()["error"]["fields"])
+    assert not SteeringRun.objects.exists()
+
+
+def test_the_api_tells_why_a_run_failed(client, monkeypatch):
+    def broken(pk, patience):
+        runs.fail(runs.take("w"), "length", "So at most 3 new.")
+        return True
+
+    monkeypatch.setattr(runs, "wait", broken)
+    response = client.post("/api/v1/steer/", BODY, content_type="application/json")
+    assert (response.status_code, response.json()["error"]["fields"]) == (400, {"length": ["So at most 3 new."]})
+    monkeypatch.setattr(runs, "wait", lambda pk, patience: False)
+    other = client.post("/api/v1/steer/", BODY | {"seed": 3}, content_type="application/json")
+    assert (other.status_code, other.json()["error"]["code"]) == (503, "unanswered")
+
+
+@pytest.fixture
+async def listening():
+    """The process's LISTEN connection ends with the test, whose event loop it belongs to."""
+    yield
+    if notices._listener is not None:
+        notices._listener.cancel()
+        await asyncio.gather(notices._listener, return_exceptions=True)
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_stream_tells_deltas_only_and_goes_on_where_it_was_left(async_client, client, listening):
+    run = await sync_to_async(run_of)(client)
+    await sync_to_async(worked)(run)
+
+    async def events(after):
+        response = await async_client.get(f"/steer/{run.pk}/events/", headers={"Last-Event-ID": after})
+        assert response["Content-Type"] == "text/event-stream"
+        body = "".join([part.decode() async for part in response.streaming_content])
+        return [dict(line.split(": ", 1) for line in event.split("\n") if line) for event in body.strip().split("\n\n")]
+
+    whole = await events("0")
+    assert [event["event"] for event in whole] == ["delta", "delta", "over"]
+    assert [event.get("id") for event in whole] == ["1", "2", None]
+    pieces = json.loads(whole[1]["data"])
+    assert pieces[0]["ids"] == [FOX, 257]
+    assert [bytes.fromhex(token) for token in pieces[0]["bytes"]] == [b" fox", b" One"]
+    rest = await events("1")
+    assert rest == whole[1:]
+    assert (await async_client.get("/steer/4242/events/")).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stream_that_is_left_lets_the_run_go(async_client, client, listening):
+    run = await sync_to_async(run_of)(client)
+    stream = streaming.events(run.pk, run.model_id, 0)
+    assert await anext(stream) == ": still here\n\n"
+    before = await SteeringRun.objects.values_list("watched_until", flat=True).aget(pk=run.pk)
+    await stream.aclose()
+    after = await SteeringRun.objects.values_list("watched_until", flat=True).aget(pk=run.pk)
+    assert (before - after).total_seconds() > 20
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_api_streams_the_same_events(async_client, client, listening):
+    run = await sync_to_async(run_of)(client)
+    await sync_to_async(worked)(run)
+    response = await async_client.post("/api/v1/steer/", BODY | {"stream": True}, content_type="application/json")
+    body = "".join([part.decode() async for part in response.streaming_content])
+    assert body.startswith(f'event: run\ndata: {{"id": {run.pk}, "url": "/steer/{run.pk}/"}}')
+    assert body.count("event: delta") == 2
+    assert '"state": "finished"' in body

@@ -1,0 +1,73 @@
+"""What every live feature of an SAE does, from its job's row to the features' own."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from django.db import transaction
+
+from features import effects, jobs
+from features.models import Example, Feature, Sae, Sequence
+from features.records import CauseRecord
+from features.runs import TOP_TOKENS
+from workers import inputs, resident
+from workers.pipeline.causes import Case, causes
+from workers.pipeline.errors import BadInput
+from workers.pipeline.reading import Lens
+from workers.running import Work
+
+TOGETHER = 64
+"""Features whose examples are read, and whose roles are written, at once."""
+LONGEST = 96
+"""Tokens of a text before and at the peak, and of a text to which features are added."""
+
+
+def score_causes(work: Work) -> None:
+    """Measure the features that the dashboards found alive."""
+    sae = inputs.sae(work.params["sae"])
+    language, contexts, seed = resident.language(sae.model), work.params["contexts"], work.params["seed"]
+    lens = Lens(resident.sae(sae), sae.hook, sae.prepend_bos)
+    live = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
+    neutral = _neutral(sae, contexts)
+    if len(neutral) < 2:
+        raise BadInput("sae", f"{sae} has no examples, which say where features fire. Make its dashboards again.")
+    effects.forget(sae)
+    written = 0
+    cases = _cases(sae, live, contexts)
+    records = work.results(causes(language, lens, cases, len(live), neutral, seed, work.should_stop))
+    while some := list(islice(records, TOGETHER)):
+        assert all(isinstance(record, CauseRecord) for record in some)
+        effects.write(sae, some, work.job)
+        written += len(some)
+    with transaction.atomic():
+        jobs.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})
+
+
+def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
+    for first in range(0, len(live), TOGETHER):
+        rows = Feature.objects.filter(sae=sae, index__in=live[first : first + TOGETHER]).order_by("index")
+        examples: dict[int, list[Example]] = {row.pk: [] for row in rows}
+        for example in Example.objects.filter(feature__in=examples).select_related("sequence").order_by("band", "rank"):
+            examples[example.feature_id].append(example)
+        for row in rows:
+            chosen = _spread(examples[row.pk], contexts)
+            yield Case(row.index, row.max_activation, row.top_logit_ids[:TOP_TOKENS], [_text(e) for e in chosen])
+
+
+def _spread(examples: list[Example], count: int) -> list[Example]:
+    """So many of the examples, evenly from the strongest to the weakest, each context once."""
+    once = list({example.sequence_id: example for example in reversed(examples)}.values())[::-1]
+    step = max(len(once) / count, 1)
+    return [once[int(i * step)] for i in range(min(count, len(once)))]
+
+
+def _text(example: Example) -> tuple[list[int], list[int]]:
+    """The context up to the token after the peak, and the positions until there where the feature fires."""
+    start = max(example.peak - LONGEST + 1, 0)
+    ids = example.sequence.token_ids[start : example.peak + 2]
+    return ids, [place - start for place in example.positions if start <= place <= example.peak]
+
+
+def _neutral(sae: Sae, count: int) -> list[list[int]]:
+    """Contexts of other features' examples, the first of the corpus: nobody chose a word in them for any one feature."""
+    rows = Sequence.objects.filter(pk__in=Example.objects.filter(feature__sae=sae).values("sequence"))
+    return [ids[:LONGEST] for ids in rows.order_by("position", "pk").values_list("token_ids", flat=True)[:count]]

@@ -1,0 +1,163 @@
+"""What a feature does to the model, measured by changing it: taken away where it fires, added where it does not.
+
+For each text, over its positions p that are changed, with T the tokens that the feature promotes most and z the logits:
+
+    kl      mean of KL(P || Q), Q the model's next-token distribution as it is, P the changed one's after the same tokens
+    ce      mean of the changed cross-entropy of the token that follows, less the unchanged
+    logit   mean over T of the change of z, less the mean change over the vocabulary: a shift of all logits is no effect
+
+Input role (`reads`): in texts where it fires the feature is ablated at every position where it does. Output role (`writes`): in
+texts of which nobody chose a word for it, its maximum is added at every eighth position, where it does not fire; `promoted` are
+the tokens whose logits then rise most. Each is set beside a random direction of equal norm in the same places of the same
+texts, one direction a text. With e the difference between the feature and its control, text by text:
+
+    mean of e with its 95% interval (Student's t, n texts)         effect = mean of e / standard deviation of e
+
+where e is of kl for the input role, and of logit for the output role.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from scipy.stats import t as student
+from torch import Tensor
+
+from features.records import CauseRecord, Progress, RoleRecord
+from workers.pipeline.hooks import reading, resolve
+from workers.pipeline.language import Language
+from workers.pipeline.reading import Lens
+from workers.pipeline.steering import Push, Steering, directions, encode
+
+EVERY = 8
+PROMOTED = 5
+LOGITS_AT_ONCE = 1 << 24
+Marked = tuple[Sequence[int], Sequence[int]]
+"""Token ids of a text, and positions in it."""
+
+
+class Case(NamedTuple):
+    """A feature: its maximum, the tokens that it promotes by its direction, and texts with the positions where it fires."""
+
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    maximum: float
+    tokens: Sequence[int]
+    texts: Sequence[Marked]
+
+
+class Changed(NamedTuple):
+    """What a push does in each of some texts: a number a text, and the mean change of every logit."""
+
+    kl: list[float]
+    ce: list[float]
+    logit: list[float]
+    risen: Float[Tensor, " vocabulary"]
+
+
+@torch.no_grad()
+def causes(
+    language: Language,
+    lens: Lens,
+    cases: Iterable[Case],
+    total: int,
+    neutral: Sequence[Sequence[int]],
+    seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress | CauseRecord]:
+    """Yield a record for each of `total` cases, and progress. `neutral` are token ids; ends where `should_stop` turns true."""
+    for done, case in enumerate(cases):
+        if should_stop():
+            return
+        yield Progress(done, total, "features", "changing features")
+        push = Push(lens, case.index, "ablate", 0.0, "maximum", case.maximum)
+        fires = [text for text in case.texts if text[1]]
+        added = [(ids, places) for ids in neutral if (places := silent(language, lens, case.index, ids, seed))]
+        reads = _role(language, push, fires, case.tokens, seed, "kl")
+        writes = _role(language, push._replace(method="add", strength=1.0), added, case.tokens, seed, "logit")
+        if reads and writes:
+            yield CauseRecord(case.index, reads[0], writes[0], writes[1])
+
+
+def changed(
+    language: Language,
+    texts: Sequence[Marked],
+    pushes: Sequence[Push],
+    tokens: Sequence[int],
+) -> Changed:
+    """What each text's own push does to it, at its positions. One batch holds texts as they are and changed."""
+    longest, vocabulary = max(len(ids) for ids, _ in texts), int(language.model.config.get_text_config().vocab_size)
+    size = max(1, LOGITS_AT_ONCE // (2 * longest * vocabulary))
+    kl, ce, logit = list[float](), list[float](), list[float]()
+    risen = torch.zeros(0, device=language.device)
+    for first in range(0, len(texts), size):
+        some = texts[first : first + size]
+        ids, mask = _padded(language, some)
+        steering = Steering(language, [*([[]] * len(some)), *([push] for push in pushes[first : first + size])])
+        with steering.at(mask.repeat(2, 1)):
+            logits = language.model(input_ids=ids.repeat(2, 1), use_cache=False).logits.float()
+        for row, (text, places) in enumerate(some):
+            z, y = logits[row, list(places)], logits[len(some) + row, list(places)]
+            q, p = z.log_softmax(-1), y.log_softmax(-1)
+            moved = (y - z) - (y - z).mean(-1, keepdim=True)
+            risen = moved.mean(0) if not len(risen) else risen + moved.mean(0)
+            kl.append(float((p.exp() * (p - q)).sum(-1).clamp(min=0).mean()))
+            logit.append(float(moved[:, list(tokens)].mean()))
+            followed = [(i, text[place + 1]) for i, place in enumerate(places) if place + 1 < len(text)]
+            ce.append(sum(float(q[i, token] - p[i, token]) for i, token in followed) / max(len(followed), 1))
+    return Changed(kl, ce, logit, risen / len(texts))
+
+
+def silent(language: Language, lens: Lens, index: int, ids: Sequence[int], seed: int) -> list[int]:
+    """Every eighth position of a text, from one that the seed and the feature say, where the feature does not fire."""
+    seen: list[Tensor] = []
+    start = torch.tensor([list(ids)], device=language.device)
+    with reading(resolve(language.model, lens.hook), lambda x: seen.append(x)):
+        language.model(input_ids=start, use_cache=False)
+    codes, _ = encode(lens, [index], seen[0][0], language)
+    special = set(language.special_ids.tolist())
+    places = range((seed + index) % EVERY, len(ids), EVERY)
+    return [place for place in places if codes[place, 0] == 0 and ids[place] not in special]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, and the half width of its 95% interval by Student's t; the effect size is infinite where nothing varies."""
+    n, mean = len(values), sum(values) / len(values)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.inf
+    half = float(student.ppf(0.975, n - 1)) * spread / math.sqrt(n) if n > 1 else math.inf
+    return mean, half, mean / spread if spread else 0.0
+
+
+def _role(
+    language: Language, push: Push, texts: Sequence[Marked], tokens: Sequence[int], seed: int, by: str
+) -> tuple[RoleRecord, list[int]] | None:
+    """The role and the tokens that rose most; None where fewer than two texts say anything."""
+    if len(texts) < 2:
+        return None
+    controls = _controls(push, len(texts), seed)
+    mine = changed(language, texts, [push] * len(texts), tokens)
+    other = changed(language, texts, controls, tokens)
+    mean, half, effect = interval([a - b for a, b in zip(getattr(mine, by), getattr(other, by), strict=True)])
+    numbers = [sum(values) / len(texts) for one in (mine, other) for values in (one.kl, one.ce, one.logit)]
+    top = mine.risen.topk(min(PROMOTED, len(mine.risen))).indices.tolist()
+    return RoleRecord(*numbers, mean, mean - half, mean + half, effect, len(texts)), top
+
+
+def _controls(push: Push, count: int, seed: int) -> list[Push]:
+    chance = torch.Generator().manual_seed(seed * 1_000_003 + push.index)
+    like = directions(push)
+    return [push._replace(direction=torch.randn(like.shape, generator=chance).to(like.device)) for _ in range(count)]
+
+
+def _padded(
+    language: Language, texts: Sequence[Marked]
+) -> tuple[Int64[Tensor, "texts pos"], Bool[Tensor, "texts pos"]]:
+    """Ids, padded on the right, which a causal model does not see; and which positions are changed."""
+    longest = max(len(ids) for ids, _ in texts)
+    ids = torch.zeros(len(texts), longest, dtype=torch.int64)
+    mask = torch.zeros(ids.shape, dtype=torch.bool)
+    for row, (text, places) in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(list(text))
+        mask[row, list(places)] = True
+    return ids.to(language.device), mask.to(language.device)

@@ -3,8 +3,9 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import features.fields
 from django.db import migrations, models
+
+import features.fields
 
 
 class Migration(migrations.Migration):

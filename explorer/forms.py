@@ -59,9 +59,9 @@ class SignUp(UserCreationForm[User]):
         model = User
         fields = ["username"]
 
-    def clean_username(self) -> str | None:
+    def clean_username(self) -> str:
         """A name that nobody has, nor one that looks like it."""
-        name = super().clean_username()
+        name: str = super().clean_username()
         distinct(name or "")
         return name
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from features.models import Label, LabelScore, Sae
 from features.models.label import UPLOADED
@@ -48,12 +48,13 @@ def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
     scored = LabelScore.objects.filter(label__sae=sae, version=F("label__version")).order_by("label", "kind")
     for label, *values in scored.values_list("label", *SCORE_COLUMNS).iterator():
         scores[label].append(dict(zip(SCORE_COLUMNS, values, strict=True)))
-    rows = Label.objects.shown().filter(sae=sae).order_by("feature__index", "-support", "id")
+    rows: QuerySet[Any] = Label.objects.shown().filter(sae=sae).order_by("feature__index", "-support", "id")
     named = {
         "index": F("feature__index"), "writer": F("author__username"), "for": F("weight") + F("up"), "against": F("down"),
         "chosen": F("feature__label"),
     }  # fmt: skip
-    for row in rows.values("pk", "text", "method", "support", "created", "updated", **named).iterator():
+    columns: QuerySet[Any] = rows.values("pk", "text", "method", "support", "created", "updated", **named)
+    for row in columns.iterator():
         chosen, times = row["chosen"] == row["pk"], {name: row[name].isoformat() for name in ("created", "updated")}
         known = {"sae": str(sae), "author": row["writer"], "chosen": chosen, "scores": scores.get(row["pk"], [])}
         yield {name: row.get(name) for name in COLUMNS} | known | times

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-MOST_ROWS = 100_000
+MOST_ROWS = 50_000
 MOST_BYTES = 20 * 2**20
 MOST_UNPACKED = 200 * 2**20
 """Bytes that a Parquet file may take in memory: a small file can hold a very large table."""

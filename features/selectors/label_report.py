@@ -90,7 +90,20 @@ def methods(sae: Sae) -> list[Method]:
     with connection.cursor() as cursor:
         cursor.execute(METHODS, {"sae": sae.pk, "bins": BINS})
         rows = cursor.fetchall()
-    return [Method(*row[:7], _bins(row[7])) for row in rows]
+    return [_method(*row) for row in rows]
+
+
+def _method(
+    method: str,
+    labels: int,
+    chosen: int,
+    kind: str,
+    scored: int,
+    mean: float | None,
+    median: float | None,
+    bins: str | None,
+) -> Method:
+    return Method(method, labels, chosen, kind, scored, mean, median, _bins(bins))
 
 
 def _bins(found: str | None) -> list[int]:

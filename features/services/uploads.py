@@ -86,7 +86,8 @@ def _indices(rows: Sequence[Mapping[str, Any]]) -> set[int]:
 def _there(features: Any) -> dict[tuple[int, str, str], Label]:
     """Shown labels of the features by their words, under their method and under none."""
     found: dict[tuple[int, str, str], Label] = {}
-    for label in Label.objects.shown().filter(feature__in=list(features)).order_by("-support", "id"):
+    rows = Label.objects.shown().filter(feature__in=list(features)).order_by("-support", "id")
+    for label in rows.only("feature", "text", "method", "author", "version").iterator():
         key = (label.feature_id, label.text.lower())
         found.setdefault((*key, label.method), label)
         found.setdefault((*key, ""), label)

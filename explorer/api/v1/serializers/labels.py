@@ -192,7 +192,10 @@ class VoteRequestSerializer(serializers.Serializer[Any]):
     label = serializers.IntegerField(min_value=1, max_value=BIGGEST_ID)  # type: ignore[assignment]  # as above
     value = serializers.ChoiceField(choices=[1, -1])
     version = serializers.IntegerField(
-        required=False, min_value=1, max_value=BIGGEST_INDEX, help_text="The words that you saw; without it the present."
+        required=False,
+        min_value=1,
+        max_value=BIGGEST_INDEX,
+        help_text="The words that you saw; without it the present.",
     )
 
 

@@ -21,11 +21,12 @@ class CollectionForm(forms.ModelForm[Collection]):
 class CollectForm(forms.Form):
     """In which collection to put features: one's own, or a new one where it has a name."""
 
-    collection = forms.ChoiceField(required=False, label="Collection")
+    collection = forms.ChoiceField(required=False, initial="", label="Collection")
     name = forms.CharField(
         required=False,
         max_length=LONGEST_NAME,
-        label="or a new one",
+        initial="",
+        label="Or a new one",
         widget=forms.TextInput({"placeholder": "Its name", "autocomplete": "off"}),
     )
     public = forms.BooleanField(required=False, label="Public: listed, and open to whoever has the link")

@@ -85,6 +85,10 @@ class LabelForm(ScopeForm):
             saes = [sae for sae in saes if hooks.read(sae.hook).layer == int(layer)]
         return saes if layer or self.chosen_model or self.cleaned_data.get("sae") else None
 
+    def narrows(self) -> bool:
+        """Whether anything but the words is set: the page shows its fields then."""
+        return any(self.data.get(name) for name in (*FILTERS, "model", "sae", "layer", "order"))
+
     def filters(self) -> dict[str, Any]:
         """Those that are set; a field that was refused counts as empty."""
         return {name: value for name in FILTERS if (value := self.cleaned_data.get(name)) not in (None, "")}

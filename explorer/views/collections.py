@@ -87,10 +87,11 @@ def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
     try:
         if "remove" in request.POST:
             services.remove(kept)
-        elif "place" in request.POST:
+            return redirect(row)
+        if "note" in request.POST:  # it comes along with every button of its form
+            services.annotate(kept, request.POST["note"])
+        if "place" in request.POST:
             services.move(kept, number(request, "place"))
-        else:
-            services.annotate(kept, request.POST.get("note", ""))
     except Refused as refused:
         messages.error(request, refused.message)
     return redirect(f"{row.get_absolute_url()}#item-{item}")

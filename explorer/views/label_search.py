@@ -41,6 +41,7 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "saes": saes or [],
         "said": said,
         "weighed": label_search.MOST_WEIGHED,
+        "most": label_search.MOST_FOUND,
         "shown": _shown(form, saes, said) if said else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})

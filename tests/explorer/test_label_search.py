@@ -281,7 +281,7 @@ def test_words_come_at_once_and_meaning_a_moment_later(client: Any, planted: Any
     assert meaning == []
     later = re.search(r'role="status" hx-get="(.+?)" hx-trigger="load"', page)
     assert later
-    assert '<noscript>: <a href="?q=close&amp;mode=hybrid">' in page
+    assert '<noscript> <a href="?q=close&amp;mode=hybrid">' in page
     page = client.get(markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}).content.decode()
     assert page.strip().startswith('<div id="found"')
     assert found(page) == [0, 5, 4]
@@ -318,7 +318,7 @@ def test_meaning_alone(client: Any, planted: Any, meaning: Any) -> None:
 def test_where_nobody_can_tell_the_meaning_words_still_find(client: Any, planted: Any) -> None:
     page = get(client, "close", mode="hybrid")
     assert found(page) == [0, 4]
-    assert "meaning was not searched: No worker of the queue “inference” runs" in page
+    assert "Meaning was not searched: No worker of the queue “inference” runs" in page
     assert 'hx-trigger="load"' not in page
     answer = client.get("/api/v1/search/labels/?q=close").json()
     assert len(answer["results"]) == 2

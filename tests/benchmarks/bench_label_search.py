@@ -12,6 +12,7 @@ import argparse
 import random
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tests.benchmarks.bench_tokens import Clock, _percentiles
@@ -71,22 +72,21 @@ def main() -> None:
             print(line, flush=True)
 
 
-def _measure(embeddings: int) -> list[str]:
+def _measure(embeddings: int) -> Iterator[str]:
     from features.models import Label, LabelEmbedding, Sae
 
     dice = random.Random(0)
     took = _label()
-    lines = [f"{Label.objects.count():,} labels{took}"]
+    yield f"{Label.objects.count():,} labels{took}"
     for name, filters in NARROWED.items():
-        saes, filters = _scope(Sae.objects, filters)
-        lines.append(f"words, {name}: {_words(_queries(dice), saes, filters)}")
-    lines.append(f"words, the commonest alone: {_words([_word(0)] * 20, None, {})}")
+        saes, rest = _scope(Sae.objects, filters)
+        yield f"words, {name}: {_words(_queries(dice), saes, rest)}"
+    yield f"words, the commonest alone: {_words([_word(0)] * 20, None, {})}"
     took = _embed(embeddings)
-    lines.append(f"{LabelEmbedding.objects.count():,} embeddings{took}, {_room()}")
+    yield f"{LabelEmbedding.objects.count():,} embeddings{took}, {_room()}"
     for name, filters in NARROWED.items():
-        saes, filters = _scope(Sae.objects, filters)
-        lines.append(f"meaning, {name}: {_meaning(dice, saes, filters)}")
-    return lines
+        saes, rest = _scope(Sae.objects, filters)
+        yield f"meaning, {name}: {_meaning(dice, saes, rest)}"
 
 
 def _label() -> str:

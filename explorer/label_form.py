@@ -19,6 +19,7 @@ ORDERS = [
     ("", "relevance"),
     ("-score", "label's score"),
     ("-support", "label's support"),
+    ("-causal_effect", "causal effect"),
     ("-density", "density, densest first"),
     ("density", "density, rarest first"),
     ("-max_activation", "maximum"),
@@ -51,6 +52,11 @@ class LabelForm(ScopeForm):
     density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
     density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
     score_min = ShareField(required=False, label="Score from", widget=forms.TextInput({"placeholder": "any"}))
+    causal_min = forms.FloatField(
+        required=False,
+        label="Causal effect from",
+        widget=forms.TextInput({"placeholder": "any", "inputmode": "decimal"}),
+    )
     author = forms.CharField(
         required=False, max_length=150, label="By", widget=forms.TextInput({"placeholder": "anyone"})
     )

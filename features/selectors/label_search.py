@@ -40,6 +40,7 @@ FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "density_max": lambda share: {"feature__density__lte": share},
     "alive": lambda alive: {"feature__fires__gt": 0} if alive else {"feature__fires": 0},
     "score_min": lambda score: {"score__gte": score},
+    "causal_min": lambda effect: {"feature__causal_effect__gte": effect},
     "author": lambda name: {"author__username": name},
     "method": lambda name: {"method": name},
 }
@@ -49,6 +50,7 @@ ORDERS: dict[str, Callable[["Found"], Any]] = {
     "relevance": lambda row: -row.merged,
     "-score": lambda row: -(row.score or 0.0),
     "-support": lambda row: -max(said.label.support for said in row.labels),
+    "-causal_effect": lambda row: -row.feature.causal_effect,
     "-density": lambda row: -row.feature.density,
     "density": lambda row: row.feature.density,
     "-max_activation": lambda row: -row.feature.max_activation,
@@ -175,7 +177,7 @@ def merge(
     first = sorted(scores, key=lambda pk: (-scores[pk], pk))[:MOST_FOUND]
     shown = first[:limit] if order == "relevance" else first  # another order needs the numbers of all of them
     features = Feature.objects.select_related("sae__model").only(
-        "index", "density", "fires", "max_activation", "label_id", "disputed", "sae__slug", "sae__hook", "sae__model__slug"
+        "index", "density", "fires", "max_activation", "causal_effect", "label_id", "sae__slug", "sae__hook", "sae__model__slug"
     ).in_bulk(shown)  # fmt: skip
     said = _said(_by_feature(shown, [*words, *meaning]))
     rows = [

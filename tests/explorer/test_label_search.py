@@ -125,6 +125,8 @@ def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
         ({"density_min": "10%"}, [0]),
         ({"density_max": "10%"}, [4]),
         ({"score_min": "0.6"}, [4]),
+        ({"causal_min": "0.5"}, [4]),
+        ({"order": "-causal_effect"}, [4, 0]),
         ({"author": "ben"}, [0, 4]),
         ({"author": "ada"}, []),
         ({"alive": "no"}, []),
@@ -135,7 +137,7 @@ def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
 )
 def test_filters_and_orders(client: Any, planted: Any, filters: dict[str, str], expected: list[int]) -> None:
     Feature.objects.filter(index=0).update(density=0.2)
-    Feature.objects.filter(index=4).update(density=0.01)
+    Feature.objects.filter(index=4).update(density=0.01, causal_effect=1.5)
     Label.objects.filter(feature__index=4).update(score=0.8)
     assert found(get(client, "close", **filters)) == expected
 
@@ -147,6 +149,7 @@ def test_filters_and_orders(client: Any, planted: Any, filters: dict[str, str], 
         ({"layer": "99"}, "99 is not one of the available choices"),
         ({"density_min": "x"}, "Write a share"),
         ({"density_min": "5%", "density_max": "1%"}, "ends before it begins"),
+        ({"causal_min": "nan"}, "Enter a number"),
         ({"order": "magic"}, "magic is not one of the available choices"),
         ({"mode": "magic"}, "magic is not one of the available choices"),
         ({"limit": "0"}, "greater than or equal to 1"),

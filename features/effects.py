@@ -34,8 +34,8 @@ def write(sae: Sae, records: Sequence[CauseRecord], job: Job | None) -> None:
     Feature.objects.bulk_update([rows[record.index] for record in known], ["causal_effect"])
 
 
-def forget(sae: Sae) -> None:
-    """Take away what was measured of an SAE, before it is measured again."""
+def forget(sae: Sae, indices: Sequence[int]) -> None:
+    """Take away what was measured of some features, before they are measured again."""
     with transaction.atomic():
-        FeatureEffect.objects.filter(feature__sae=sae).delete()
-        Feature.objects.filter(sae=sae).exclude(causal_effect=0).update(causal_effect=0)
+        FeatureEffect.objects.filter(feature__sae=sae, feature__index__in=indices).delete()
+        Feature.objects.filter(sae=sae, index__in=indices).exclude(causal_effect=0).update(causal_effect=0)

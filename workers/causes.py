@@ -17,7 +17,7 @@ from workers.running import Work
 
 TOGETHER = 64
 """Features whose examples are read, and whose roles are written, at once."""
-LONGEST = 96
+LONGEST = 64
 """Tokens of a text before and at the peak, and of a text to which features are added."""
 
 
@@ -26,11 +26,13 @@ def score_causes(work: Work) -> None:
     sae = inputs.sae(work.params["sae"])
     language, contexts, seed = resident.language(sae.model), work.params["contexts"], work.params["seed"]
     lens = Lens(resident.sae(sae), sae.hook, sae.prepend_bos)
-    live = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
+    rows = Feature.objects.filter(sae=sae).alive().order_by("index")
+    wanted = work.params.get("features") or []
+    live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
         raise BadInput("sae", f"{sae} has no examples, which say where features fire. Make its dashboards again.")
-    effects.forget(sae)
+    effects.forget(sae, live)
     written = 0
     cases = _cases(sae, live, contexts)
     records = work.results(causes(language, lens, cases, len(live), neutral, seed, work.should_stop))

@@ -3,6 +3,7 @@
 from django import forms
 
 from features.kinds.sae import OnSae
+from features.kinds.steering import NumbersField
 from features.models import Dashboard
 
 
@@ -29,6 +30,13 @@ class ScoreCauses(OnSae):
         max_value=2**31 - 1,
         initial=0,
         help_text="Of the random directions and of where features are added.",
+    )
+
+    features = NumbersField(
+        whole=True,
+        most=1000,
+        required=False,
+        help_text="Indices with commas between them; all live features where empty.",
     )
 
     def clean_sae(self) -> str:

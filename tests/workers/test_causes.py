@@ -51,7 +51,7 @@ def plain(language, ids, places, change):
 @pytest.mark.parametrize("method", ["ablate", "add"])
 def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
     push = Push(lens, 7, method, 1.0, "maximum", 3.0)
-    found = causes.changed(llama, TEXTS, [push] * 3, TOKENS)
+    (found,) = causes.changed(llama, TEXTS, [[push] * 3], TOKENS)
     d = lens.sae.W_dec[7]
 
     def change(y):
@@ -66,9 +66,9 @@ def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
 
 def test_texts_in_blocks_give_the_same(llama, lens, monkeypatch):
     push = Push(lens, 7, "add", 1.0, "maximum", 3.0)
-    whole = causes.changed(llama, TEXTS, [push] * 3, TOKENS)
+    (whole,) = causes.changed(llama, TEXTS, [[push] * 3], TOKENS)
     monkeypatch.setattr(causes, "LOGITS_AT_ONCE", 1)
-    parts = causes.changed(llama, TEXTS, [push] * 3, TOKENS)
+    (parts,) = causes.changed(llama, TEXTS, [[push] * 3], TOKENS)
     assert parts.logit == pytest.approx(whole.logit, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(parts.risen, whole.risen)
 
@@ -77,7 +77,8 @@ def test_a_feature_is_added_only_where_it_is_silent(llama, lens):
     ids = [0, *range(40, 62)]
     with torch.no_grad():
         states = llama.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0]
-    found = {index: causes.silent(llama, lens, index, ids, 0) for index in range(16)}
+    (read,) = causes.harvested(llama, lens, [ids])
+    found = {index: causes.silent(llama, lens, index, ids, read, 0) for index in range(16)}
     assert sum(map(bool, found.values())) > 4
     for index, places in found.items():
         assert all(place % 8 == index % 8 and place > 0 for place in places)

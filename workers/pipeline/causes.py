@@ -26,7 +26,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from features.records import CauseRecord, Progress, RoleRecord
-from workers.pipeline.hooks import reading, resolve
+from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
 from workers.pipeline.reading import Lens
 from workers.pipeline.steering import Push, Steering, directions, encode
@@ -67,13 +67,15 @@ def causes(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | CauseRecord]:
     """Yield a record for each of `total` cases, and progress. `neutral` are token ids; ends where `should_stop` turns true."""
+    read = harvested(language, lens, neutral)
     for done, case in enumerate(cases):
         if should_stop():
             return
         yield Progress(done, total, "features", "changing features")
         push = Push(lens, case.index, "ablate", 0.0, "maximum", case.maximum)
         fires = [text for text in case.texts if text[1]]
-        added = [(ids, places) for ids in neutral if (places := silent(language, lens, case.index, ids, seed))]
+        quiet = [(ids, silent(language, lens, case.index, ids, x, seed)) for ids, x in zip(neutral, read, strict=True)]
+        added = [text for text in quiet if text[1]]
         reads = _role(language, push, fires, case.tokens, seed, "kl")
         writes = _role(language, push._replace(method="add", strength=1.0), added, case.tokens, seed, "logit")
         if reads and writes:
@@ -81,44 +83,53 @@ def causes(
 
 
 def changed(
-    language: Language,
-    texts: Sequence[Marked],
-    pushes: Sequence[Push],
-    tokens: Sequence[int],
-) -> Changed:
-    """What each text's own push does to it, at its positions. One batch holds texts as they are and changed."""
+    language: Language, texts: Sequence[Marked], variants: Sequence[Sequence[Push]], tokens: Sequence[int]
+) -> list[Changed]:
+    """What each variant, a push for every text, does at its positions. Texts as they are and changed go in one batch."""
     longest, vocabulary = max(len(ids) for ids, _ in texts), int(language.model.config.get_text_config().vocab_size)
-    size = max(1, LOGITS_AT_ONCE // (2 * longest * vocabulary))
-    kl, ce, logit = list[float](), list[float](), list[float]()
-    risen = torch.zeros(0, device=language.device)
+    size = max(1, LOGITS_AT_ONCE // ((1 + len(variants)) * longest * vocabulary))
+    found = [Changed([], [], [], torch.zeros(vocabulary, device=language.device)) for _ in variants]
     for first in range(0, len(texts), size):
         some = texts[first : first + size]
         ids, mask = _padded(language, some)
-        steering = Steering(language, [*([[]] * len(some)), *([push] for push in pushes[first : first + size])])
-        with steering.at(mask.repeat(2, 1)):
-            logits = language.model(input_ids=ids.repeat(2, 1), use_cache=False).logits.float()
+        rows = [[]] * len(some) + [[push] for pushes in variants for push in pushes[first : first + size]]
+        with Steering(language, rows).at(mask.repeat(1 + len(variants), 1)):
+            logits = language.model(input_ids=ids.repeat(1 + len(variants), 1), use_cache=False).logits
         for row, (text, places) in enumerate(some):
-            z, y = logits[row, list(places)], logits[len(some) + row, list(places)]
-            q, p = z.log_softmax(-1), y.log_softmax(-1)
-            moved = (y - z) - (y - z).mean(-1, keepdim=True)
-            risen = moved.mean(0) if not len(risen) else risen + moved.mean(0)
-            kl.append(float((p.exp() * (p - q)).sum(-1).clamp(min=0).mean()))
-            logit.append(float(moved[:, list(tokens)].mean()))
+            z = logits[row, list(places)].float()
             followed = [(i, text[place + 1]) for i, place in enumerate(places) if place + 1 < len(text)]
-            ce.append(sum(float(q[i, token] - p[i, token]) for i, token in followed) / max(len(followed), 1))
-    return Changed(kl, ce, logit, risen / len(texts))
+            for number, one in enumerate(found, 1):
+                _compare(one, z, logits[number * len(some) + row, list(places)].float(), followed, tokens)
+    return [one._replace(risen=one.risen / len(texts)) for one in found]
 
 
-def silent(language: Language, lens: Lens, index: int, ids: Sequence[int], seed: int) -> list[int]:
+def _compare(found: Changed, z: Tensor, y: Tensor, followed: Sequence[tuple[int, int]], tokens: Sequence[int]) -> None:
+    """Add one text: z its logits at the positions as they are, y changed; `followed` are places in them, and the next token."""
+    q, p = z.log_softmax(-1), y.log_softmax(-1)
+    moved = (y - z) - (y - z).mean(-1, keepdim=True)
+    found.risen.add_(moved.mean(0))
+    found.kl.append(float((p.exp() * (p - q)).sum(-1).clamp(min=0).mean()))
+    found.logit.append(float(moved[:, list(tokens)].mean()))
+    found.ce.append(sum(float(q[i, token] - p[i, token]) for i, token in followed) / max(len(followed), 1))
+
+
+def harvested(language: Language, lens: Lens, texts: Sequence[Sequence[int]]) -> list[Float[Tensor, "pos d_in"]]:
+    """What the SAE reads of each text."""
+    return [next(harvest(language, [lens.hook], [torch.tensor([list(ids)])]))[lens.hook][0] for ids in texts]
+
+
+def silent(
+    language: Language, lens: Lens, index: int, ids: Sequence[int], read: Float[Tensor, "pos d_in"], seed: int
+) -> list[int]:
     """Every eighth position of a text, from one that the seed and the feature say, where the feature does not fire."""
-    seen: list[Tensor] = []
-    start = torch.tensor([list(ids)], device=language.device)
-    with reading(resolve(language.model, lens.hook), lambda x: seen.append(x)):
-        language.model(input_ids=start, use_cache=False)
-    codes, _ = encode(lens, [index], seen[0][0], language)
+    places = list(range((seed + index) % EVERY, len(ids), EVERY))
+    codes, _ = encode(lens, [index], read[places], language)
     special = set(language.special_ids.tolist())
-    places = range((seed + index) % EVERY, len(ids), EVERY)
-    return [place for place in places if codes[place, 0] == 0 and ids[place] not in special]
+    return [
+        place
+        for place, code in zip(places, codes[:, 0].tolist(), strict=True)
+        if code == 0 and ids[place] not in special
+    ]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -136,12 +147,13 @@ def _role(
     if len(texts) < 2:
         return None
     controls = _controls(push, len(texts), seed)
-    mine = changed(language, texts, [push] * len(texts), tokens)
-    other = changed(language, texts, controls, tokens)
+    mine, other = changed(language, texts, [[push] * len(texts), controls], tokens)
     mean, half, effect = interval([a - b for a, b in zip(getattr(mine, by), getattr(other, by), strict=True)])
-    numbers = [sum(values) / len(texts) for one in (mine, other) for values in (one.kl, one.ce, one.logit)]
+    means = {name: sum(getattr(mine, name)) / len(texts) for name in ("kl", "ce", "logit")}
+    means |= {f"control_{name}": sum(getattr(other, name)) / len(texts) for name in ("kl", "ce", "logit")}
     top = mine.risen.topk(min(PROMOTED, len(mine.risen))).indices.tolist()
-    return RoleRecord(*numbers, mean, mean - half, mean + half, effect, len(texts)), top
+    role = RoleRecord(**means, difference=mean, low=mean - half, high=mean + half, effect=effect, n=len(texts))
+    return role, top
 
 
 def _controls(push: Push, count: int, seed: int) -> list[Push]:

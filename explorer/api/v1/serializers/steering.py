@@ -15,7 +15,7 @@ from features.tokens import text_of
 STRENGTH = f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}."
 
 
-class KnobSerializer(serializers.Serializer[Any]):
+class KnobRequestSerializer(serializers.Serializer[Any]):
     """A feature and what is done to it."""
 
     sae = serializers.CharField(max_length=63, help_text="Slug of an SAE of the model.")
@@ -35,7 +35,7 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(max_length=63)
     prompt = serializers.CharField(trim_whitespace=False, max_length=MOST_CHARACTERS)
     mode = serializers.ChoiceField(choices=list(MODES), default="text", help_text="chat: through the chat template.")
-    features = KnobSerializer(many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model.")
+    features = KnobRequestSerializer(many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model.")
     where = serializers.ChoiceField(choices=list(PLACES), default="all")
     tokens = serializers.ListField(
         child=serializers.IntegerField(min_value=0), default=list, help_text="Where chosen: positions in the prompt."

@@ -245,8 +245,9 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "dose_best": Definition(
             "Best dose",
-            "The sound strength with the most concept, if that is more than any random direction has there. Sound: text and"
-            " neutral text cost at most 1 nat per token more than by default, and half of the default's distinct pairs are left.",
+            "The sound strength that expresses most (concept and top tokens averaged), if that is more than by default and with"
+            " any random direction. Sound: text and neutral text cost at most 1 nat per token more than by default, and half of"
+            " the default's distinct pairs are left.",
         ),
         "causal_effect": Definition(
             "Causal effect",

@@ -88,7 +88,7 @@ def test_a_run_is_shown_beside_the_default_with_every_number(client):
     assert "1.00 nats per token" in page
     assert "2.00 nats per token" in page
     assert 'class="changed"' in page
-    assert "log-probability -0.25 · KL from default 0.750 · activation 2.00" in page
+    assert "log-probability -0.250 · KL from default 0.750 · activation 2.00" in page
     assert "KL from default 0.375 nats per token" in page
     assert "<del> fox</del><ins> One</ins>" in page
     assert "http-equiv" not in page

@@ -85,10 +85,11 @@ def test_controls_follow_from_the_seed_and_are_no_two_alike(push):
 
 
 def values(*rows):
-    return [dict(zip(("concept", "surprise", "damage", "distinct"), row, strict=True)) for row in rows]
+    names = ("concept", "surprise", "damage", "distinct")
+    return [dict(zip(names, row, strict=True)) | {"mass": row[0]} for row in rows]
 
 
-DEFAULT = {"concept": 0.05, "surprise": 2.0, "damage": 0.0, "distinct": 0.9}
+DEFAULT = {"concept": 0.05, "mass": 0.05, "surprise": 2.0, "damage": 0.0, "distinct": 0.9}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ For each strength, over all texts that were generated with it:
 The controls are the same with random directions of the decoder row's length: what any push of that size does. A strength is
 sound where the texts cost at most `LOST` nats per token more than the default, the neutral texts too, and at least `KEPT` of
 the default's distinct pairs are left. The model breaks at the smallest strength from which on none is sound. The best dose is
-the sound one with the most concept, if that is more than every control has there.
+the sound one that expresses most, (concept + mass) / 2, if that is more than by default and with every control.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -142,26 +142,33 @@ def loss(language: Language, texts: Sequence[Sequence[int]], pushes: Sequence[Pu
 def marks(
     values: Sequence[dict[str, float]], control: Sequence[float], default: dict[str, float]
 ) -> tuple[int | None, int | None]:
-    """The best strength and the one where the model breaks, by the rule above; `control` is the most concept of any control."""
+    """The best strength and where the model breaks, by the rule above; `control` is the most that any control expresses."""
     sound = [
         one["surprise"] <= default["surprise"] + LOST
         and one["damage"] <= LOST
         and one["distinct"] >= KEPT * default["distinct"]
         for one in values
     ]
-    expressed = [i for i, one in enumerate(values) if sound[i] and one["concept"] > max(control[i], default["concept"])]
-    best = max(expressed, key=lambda i: values[i]["concept"], default=None)
+    candidates = [
+        i for i, one in enumerate(values) if sound[i] and expressed(one) > max(control[i], expressed(default))
+    ]
+    best = max(candidates, key=lambda i: expressed(values[i]), default=None)
     broken = len(sound)
     while broken and not sound[broken - 1]:
         broken -= 1
     return best, broken if broken < len(sound) else None
 
 
+def expressed(values: dict[str, float]) -> float:
+    """How much of the feature there is in what was written."""
+    return (values["concept"] + values["mass"]) / 2
+
+
 def _dose(strengths: list[float], values: list[dict[str, float]], texts: list[list[int]], controls: int) -> Dose:
     count = len(strengths)
     default, feature = values[0], values[1 : count + 1]
     others = [values[1 + count * n : 1 + count * (n + 1)] for n in range(1, controls + 1)]
-    most = [max((other[i]["concept"] for other in others), default=0.0) for i in range(count)]
+    most = [max((expressed(other[i]) for other in others), default=0.0) for i in range(count)]
     best, breaks = marks(feature, most, default)
     return Dose(
         strengths,

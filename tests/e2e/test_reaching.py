@@ -100,13 +100,19 @@ def opened(browser, site, **options):
     return context, context.new_page()
 
 
+def visit(page, address):
+    """Go there, and give scripts a moment to draw."""
+    answer = page.goto(address)
+    assert answer.status == (404 if address == "/nobody/" else 200), address
+    page.wait_for_timeout(300)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_page(browser, site, pages, scheme):
     context, page = opened(browser, site, color_scheme=scheme)
     found = []
     for name, address in pages.items():
-        page.goto(address)
-        page.wait_for_timeout(400)  # for what scripts draw
+        visit(page, address)
         for violation in Axe().run(page).response["violations"]:
             if violation["impact"] in ("serious", "critical"):
                 where = [node["html"][:160] for node in violation["nodes"][:3]]
@@ -120,8 +126,7 @@ def test_no_page_scrolls_sideways(browser, site, pages, width):
     context, page = opened(browser, site, viewport={"width": width, "height": 800})
     wide = {}
     for name, address in pages.items():
-        page.goto(address)
-        page.wait_for_timeout(400)  # for what scripts draw
+        visit(page, address)
         if (found := page.evaluate("document.documentElement.scrollWidth")) > width:
             wide[name] = found
         if folder := os.environ.get("REACHING_PICTURES"):
@@ -133,7 +138,7 @@ def test_no_page_scrolls_sideways(browser, site, pages, width):
 def test_every_page_has_its_landmarks_and_one_heading(browser, site, pages):
     context, page = opened(browser, site)
     for name, address in pages.items():
-        page.goto(address)
+        visit(page, address)
         assert page.locator("h1").count() == 1, name
         assert page.locator("main").count() == 1, name
         if name != "embed":

@@ -20,7 +20,8 @@ METHODS = {
     "ablate": "ablate",
     "project": "project out",
 }
-UNITS = {"maximum": "× its maximum", "norm": "× residual norm"}
+UNITS = {"maximum": "× maximum", "norm": "× norm"}
+"""Of the feature, or of the activation that it is added to."""
 STRONG = ("add", "clamp", "scale")
 """Methods that have a strength."""
 PLACES = {
@@ -82,7 +83,7 @@ class SteerForm(forms.Form):
 
     model = forms.CharField(max_length=63)
     prompt = forms.CharField(
-        strip=False, max_length=MOST_CHARACTERS, widget=forms.Textarea({"rows": 5}),
+        strip=False, max_length=MOST_CHARACTERS, widget=forms.Textarea({"rows": 5, "placeholder": "What the model goes on from"}),
         error_messages={"required": "Write a prompt: the model goes on from it."},
     )  # fmt: skip
     mode = forms.ChoiceField(choices=list(MODES.items()), initial="text", required=False, label="Prompt is")

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django import forms, template
+from django.utils.text import Truncator
 
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
@@ -153,4 +154,4 @@ def _value(name: str, value: Any, field: forms.Field | None) -> str:
             return str(value) if name == "seed" else count(value)
         case float():
             return number(value)
-    return str(value)
+    return Truncator(value).chars(200)

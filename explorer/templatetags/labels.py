@@ -53,7 +53,8 @@ def scored(score: LabelScore) -> SafeString:
     """One score with its kind, 95% interval and n, and what else was measured on hover."""
     interval = "" if score.low is None else f" ({number(score.low, 2)} to {number(score.high, 2)})"
     more = {"scorer": score.scorer, "negatives": score.negatives} | _beside(score)
-    hint = " ".join([DEFINITIONS["label_score"].about, *(f"{name}: {value}." for name, value in more.items() if value)])
+    about = DEFINITIONS.get(f"score_{score.kind}", DEFINITIONS["label_score"]).about
+    hint = " ".join([about, *(f"{name}: {value}." for name, value in more.items() if value)])
     kind = score.kind if not score.negatives else f"{score.kind}, {score.negatives}"
     return format_html(
         '<span title="{}">{} <b>{}</b>{}, n {}</span>', hint, kind, number(score.value, 2), interval, score.n
@@ -62,7 +63,7 @@ def scored(score: LabelScore) -> SafeString:
 
 def _beside(score: LabelScore) -> dict[str, str]:
     known = {"Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
-    known |= {name: score.details.get(name) for name in ("precision", "recall", "f1", "unparsed")}
+    known |= {name: score.details.get(name) for name in ("precision", "recall", "f1", "base_rate", "unparsed")}
     return {name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)}
 
 

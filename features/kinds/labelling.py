@@ -48,9 +48,9 @@ class LabelSae(OnSae):
     )
     lists = forms.CharField(
         required=False,
-        max_length=1_000_000,
+        max_length=8_000,
         strip=False,
-        widget=forms.Textarea,
+        widget=forms.Textarea({"rows": 4}),
         label="Word lists",
         help_text="Concepts of your own: a line with [name], then one word or phrase on a line; any number of lists.",
     )

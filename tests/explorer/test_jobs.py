@@ -159,8 +159,8 @@ def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training
 
 
 def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(client, training, django_assert_max_num_queries):
-    first, shown, _mapped, evaluated = Job.objects.order_by("id")
-    assert page(client, first).count("then: ") == 3
+    first, shown, _mapped, evaluated, _labelled = Job.objects.order_by("id")
+    assert page(client, first).count("then: ") == 4
     html = page(client, evaluated)
     assert html.index(f"/jobs/{first.pk}/") < html.index(f"/jobs/{shown.pk}/")
     assert html.count("after: ") == 2

@@ -27,6 +27,10 @@ from features.tokens import Span
 MOST_WEIGHED = 3000
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
 MOST_FOUND = 200
+MOST_NEAR = 100
+"""Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer walk through the index."""
+READ_WHOLE = 50_000
+"""Features of SAEs that are read whole for their nearest labels: the index of all would be walked in vain for them."""
 LEAST_COSINE = 0.3
 """With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43 from days of the week, 0.10
 from brackets."""
@@ -141,7 +145,7 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     if saes == []:
         return []
     meant = answers.ask({"kind": "embed", "embedder": settings.EMBEDDER, "text": said})
-    distance = Func(
+    distance: Combinable = Func(
         Cast("vector", HalfVectorField(dimensions=len(meant["vector"]))),
         Value(HalfVector(meant["vector"]).to_text()),
         template="(%(expressions)s)",
@@ -156,11 +160,13 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     )
     if saes is not None:
         rows = rows.filter(label__sae__in=[sae.pk for sae in saes])
+        if sum(sae.width for sae in saes) <= READ_WHOLE:
+            distance = distance + Value(0.0)  # what is no plain distance cannot be asked of the index
     near = rows.annotate(distance=distance).order_by("distance").values_list("label__feature_id", "pk", "distance")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)")
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_FOUND)])
-        found = [Hit(feature, label, 1 - far) for feature, label, far in near[:MOST_FOUND]]
+        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_NEAR)])
+        found = [Hit(feature, label, 1 - far) for feature, label, far in near[:MOST_NEAR]]
     found.sort(key=lambda hit: -(hit.cosine or 0.0))  # the scan's order is nearly that
     return [hit for hit in found if (hit.cosine or 0.0) >= LEAST_COSINE]
 

@@ -164,11 +164,12 @@ def _meaning(dice: random.Random, saes: Any, filters: dict[str, Any]) -> str:
     from features.selectors import label_search
 
     database, few = [], 0
-    last = LabelEmbedding.objects.count()
+    first, last = (edge("label_id").pk for edge in (LabelEmbedding.objects.earliest, LabelEmbedding.objects.latest))
     for _ in range(TIMES):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT vector::real[] FROM features_labelembedding OFFSET %s LIMIT 1", [dice.randrange(last)]
+                "SELECT vector::real[] FROM features_labelembedding WHERE label_id >= %s ORDER BY label_id LIMIT 1",
+                [dice.randint(first, last)],
             )
             vector = [value + dice.gauss(0, 0.01) for value in cursor.fetchone()[0]]
         answers.ask = lambda question, patience=0, vector=vector: {"embedder": "bench", "vector": vector}  # type: ignore[assignment,misc]

@@ -5,7 +5,7 @@ export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test lint types format bench faults lock clean
+.PHONY: help setup run test test-web test-workers lint types format bench faults lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,9 +19,15 @@ run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=
 test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
 	@sh scripts/browser.sh
 	$(MAKE) --no-print-directory lint types
-	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
-	$(PYTEST) tests/workers
+	$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-web test-workers
 	$(PYTEST) tests/e2e
+
+# Two at once, as each has a database of its own and waits for it half of the time.
+test-web:
+	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
+
+test-workers:
+	$(PYTEST) tests/workers
 
 # Templates are linted, not reformatted: the reformatter breaks lines, and in a heatmap of tokens a blank is content.
 lint: setup ## Style, templates, and the rules of who may import whom

@@ -24,7 +24,7 @@ from features.models import Feature, Label, LabelEmbedding, Sae
 from features.selectors.features import snippets
 from features.tokens import Span
 
-MOST_WEIGHED = 3000
+MOST_WEIGHED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
 MOST_FOUND = 200
 MOST_NEAR = 100

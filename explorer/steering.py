@@ -19,8 +19,8 @@ from features.kinds.steering import MOST_FEATURES, STRONG, SteerForm
 from features.kinds.steering import STRENGTHS as SWEPT
 from features.models import Feature, SteeringRun
 
-STRENGTHS = {"maximum": "2", "norm": "0.5"}
-"""Sensible to begin with: twice the largest activation ever seen, or half of what is there."""
+STRENGTHS = {"maximum": "0.5", "norm": "0.5"}
+"""Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep says more."""
 SAMPLING = ("temperature", "top_p", "frequency_penalty", "seed", "length")
 PRESETS = {
     "Greedy": {"temperature": "0", "frequency_penalty": "0"},

@@ -31,7 +31,7 @@ PLACES = {
     "chosen": "chosen tokens of the prompt",
 }
 MODES = {"text": "text to go on with", "chat": "a question, through the chat template"}
-STRENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0)
 """What a sweep tries unless it is told."""
 KNOBS = {"sae", "index", "method", "strength", "unit"}
 

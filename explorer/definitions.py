@@ -137,8 +137,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "score_concept": Definition(
             "Concept",
-            "F1 of the label's rule, token by token on documents held out: 2 × right / (tokens on which it holds + tokens on which the"
-            " feature fires above the stated share of its maximum). The interval draws contexts again, n counts them.",
+            "F1 of the label's rule, token by token on documents held out: 2 × right / (tokens on which it holds + tokens on"
+            " which the feature fires above the stated share of its maximum). The interval draws contexts again, n counts them.",
         ),
         "score_promotes": Definition(
             "Promotes",

@@ -4,20 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('explorer', '0001_initial'),
+        ("explorer", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='user',
-            name='curator',
-            field=models.BooleanField(db_default=False, default=False, help_text='Edits, merges and hides labels, and suspends members.'),
+            model_name="user",
+            name="curator",
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="Edits, merges and hides labels, and suspends members."
+            ),
         ),
         migrations.AddField(
-            model_name='user',
-            name='suspended',
-            field=models.DateTimeField(blank=True, editable=False, help_text='Since when this person may not write, and weighs nothing.', null=True),
+            model_name="user",
+            name="suspended",
+            field=models.DateTimeField(
+                blank=True,
+                editable=False,
+                help_text="Since when this person may not write, and weighs nothing.",
+                null=True,
+            ),
         ),
     ]

@@ -36,7 +36,7 @@ def in_words(knob: dict[str, object]) -> str:
 
 @register.simple_tag
 def effect_of(feature: Feature) -> Effect | None:
-    """What changing the feature did, with the tokens it promotes as text; None until it was measured. Two queries."""
+    """What changing the feature did, with the tokens it promotes as text; None until it was measured."""
     return effect(feature)
 
 

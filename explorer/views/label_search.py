@@ -52,6 +52,7 @@ def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     mode, order, limit = asked.get("mode", ""), asked.get("order") or "relevance", asked.get("limit") or PAGE
     words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
     meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
+    words = label_search.beside(words, meaning)
     merged = label_search.merge(words.query, words.hits, meaning, order=order, limit=limit)
     return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent)
 

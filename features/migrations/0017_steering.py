@@ -6,72 +6,133 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('features', '0016_matches'),
+        ("features", "0016_matches"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SteeringRun',
+            name="SteeringRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text='SHA-256 of everything that the text depends on.', max_length=64, unique=True)),
-                ('params', models.JSONField(help_text='As the form of features.kinds.steering cleaned them.')),
-                ('asked_by', models.CharField(help_text='Whose turn it takes: user:ID, or a hash of an address.', max_length=100)),
-                ('state', models.CharField(choices=[('queued', 'waiting its turn'), ('running', 'running'), ('finished', 'finished'), ('failed', 'failed'), ('stopped', 'stopped')], db_default='queued', default='queued', max_length=10)),
-                ('created', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('queued', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When it last joined the queue.')),
-                ('sent', models.DateTimeField(help_text='When a worker was last told that something waits.', null=True)),
-                ('started', models.DateTimeField(null=True)),
-                ('ended', models.DateTimeField(null=True)),
-                ('worker', models.CharField(blank=True, db_default='', default='', max_length=200)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('watched_until', models.DateTimeField(help_text='Nobody watches any more from then on: the run gives its place away.')),
-                ('attempts', models.PositiveIntegerField(db_default=0, default=0)),
-                ('stop_requested', models.BooleanField(db_default=False, default=False)),
-                ('error', models.JSONField(help_text='{field, message, passing}', null=True)),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steering_runs', to='features.languagemodel')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "key",
+                    models.CharField(
+                        help_text="SHA-256 of everything that the text depends on.", max_length=64, unique=True
+                    ),
+                ),
+                ("params", models.JSONField(help_text="As the form of features.kinds.steering cleaned them.")),
+                (
+                    "asked_by",
+                    models.CharField(
+                        help_text="Whose turn it takes: user:ID, or a hash of an address.", max_length=100
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "waiting its turn"),
+                            ("running", "running"),
+                            ("finished", "finished"),
+                            ("failed", "failed"),
+                            ("stopped", "stopped"),
+                        ],
+                        db_default="queued",
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "queued",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), help_text="When it last joined the queue."
+                    ),
+                ),
+                (
+                    "sent",
+                    models.DateTimeField(help_text="When a worker was last told that something waits.", null=True),
+                ),
+                ("started", models.DateTimeField(null=True)),
+                ("ended", models.DateTimeField(null=True)),
+                ("worker", models.CharField(blank=True, db_default="", default="", max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                (
+                    "watched_until",
+                    models.DateTimeField(
+                        help_text="Nobody watches any more from then on: the run gives its place away."
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(db_default=0, default=0)),
+                ("stop_requested", models.BooleanField(db_default=False, default=False)),
+                ("error", models.JSONField(help_text="{field, message, passing}", null=True)),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steering_runs",
+                        to="features.languagemodel",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='SteeringDelta',
+            name="SteeringDelta",
             fields=[
-                ('pk', models.CompositePrimaryKey('run', 'number', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('number', models.IntegerField()),
-                ('data', models.JSONField()),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deltas', to='features.steeringrun')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run", "number", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("number", models.IntegerField()),
+                ("data", models.JSONField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="deltas",
+                        to="features.steeringrun",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['number'],
+                "ordering": ["number"],
             },
         ),
         migrations.CreateModel(
-            name='SteeringAsk',
+            name="SteeringAsk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('who', models.CharField(max_length=100)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('name', models.CharField(blank=True, db_default='', default='', max_length=80)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='asks', to='features.steeringrun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("who", models.CharField(max_length=100)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("name", models.CharField(blank=True, db_default="", default="", max_length=80)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="asks", to="features.steeringrun"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at'],
+                "ordering": ["-at"],
             },
         ),
         migrations.AddIndex(
-            model_name='steeringrun',
-            index=models.Index(fields=['state', 'asked_by'], name='steering_by_state'),
+            model_name="steeringrun",
+            index=models.Index(fields=["state", "asked_by"], name="steering_by_state"),
         ),
         migrations.AddIndex(
-            model_name='steeringask',
-            index=models.Index(fields=['who', '-at'], name='asked_by_whom'),
+            model_name="steeringask",
+            index=models.Index(fields=["who", "-at"], name="asked_by_whom"),
         ),
         migrations.AddConstraint(
-            model_name='steeringask',
-            constraint=models.UniqueConstraint(fields=('run', 'who'), name='asked_once'),
+            model_name="steeringask",
+            constraint=models.UniqueConstraint(fields=("run", "who"), name="asked_once"),
         ),
     ]

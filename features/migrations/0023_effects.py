@@ -9,40 +9,54 @@ import features.fields
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('features', '0022_score_kinds'),
+        ("features", "0022_score_kinds"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FeatureEffect',
+            name="FeatureEffect",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reads', models.JSONField(help_text='Ablated where it fires; a RoleRecord.')),
-                ('writes', models.JSONField(help_text='Added where it does not; a RoleRecord.')),
-                ('promoted', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), help_text='Tokens whose logits rise most where it is added.', size=None)),
-                ('sae_sha256', models.CharField(max_length=64)),
-                ('made', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reads", models.JSONField(help_text="Ablated where it fires; a RoleRecord.")),
+                ("writes", models.JSONField(help_text="Added where it does not; a RoleRecord.")),
+                (
+                    "promoted",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(),
+                        help_text="Tokens whose logits rise most where it is added.",
+                        size=None,
+                    ),
+                ),
+                ("sae_sha256", models.CharField(max_length=64)),
+                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.AddField(
-            model_name='feature',
-            name='causal_effect',
-            field=features.fields.RealField(db_default=0, default=0, help_text='Effect size of adding it, see FeatureEffect; 0 until it is measured.'),
+            model_name="feature",
+            name="causal_effect",
+            field=features.fields.RealField(
+                db_default=0,
+                default=0,
+                help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='feature',
-            index=models.Index(fields=['sae', 'causal_effect', 'index'], name='feature_by_effect'),
+            model_name="feature",
+            index=models.Index(fields=["sae", "causal_effect", "index"], name="feature_by_effect"),
         ),
         migrations.AddField(
-            model_name='featureeffect',
-            name='feature',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='effect', to='features.feature'),
+            model_name="featureeffect",
+            name="feature",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.CASCADE, related_name="effect", to="features.feature"
+            ),
         ),
         migrations.AddField(
-            model_name='featureeffect',
-            name='job',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='features.job'),
+            model_name="featureeffect",
+            name="job",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+            ),
         ),
     ]

@@ -18,9 +18,10 @@ class Effect(NamedTuple):
 
 
 def effect(feature: Feature) -> Effect | None:
-    """What changing a feature did; None until it was measured. Two queries."""
-    row = FeatureEffect.objects.filter(feature=feature).first()
-    if row is None:
+    """What changing a feature did; None until it was measured. One query where the feature came with its effect, else two."""
+    try:
+        row = feature.effect
+    except FeatureEffect.DoesNotExist:
         return None
     vocabulary = vocabulary_of(feature.sae.model_id, row.promoted)
     promoted = list(dict.fromkeys(short(text_of([token], vocabulary)) for token in row.promoted))

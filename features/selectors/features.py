@@ -185,7 +185,7 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
     siblings = Feature.objects.filter(sae=OuterRef("sae"), fires__gt=0).order_by().values("sae")
     row = (
         Feature.objects.of(model, sae)
-        .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job")
+        .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job", "effect")
         .annotate(
             previous_alive=Subquery(siblings.filter(index__lt=OuterRef("index")).annotate(i=Max("index")).values("i")),
             next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).annotate(i=Min("index")).values("i")),

@@ -171,6 +171,11 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     return [hit for hit in found if (hit.cosine or 0.0) >= LEAST_COSINE]
 
 
+def beside(words: Words, meaning: Sequence[Hit]) -> Words:
+    """What words found, to be merged with meaning: labels that have but some of them are left out where meaning found any."""
+    return words._replace(hits=[], some=False, more=False) if words.some and meaning else words
+
+
 def merge(
     query: LabelQuery, words: Sequence[Hit], meaning: Sequence[Hit], *, order: str = "relevance", limit: int
 ) -> Merged:

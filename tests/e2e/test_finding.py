@@ -104,7 +104,7 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     finder.keyboard.press("c")
     finder.wait_for_url(re.compile("/collections/add/"))
     finder.get_by_label("Or a new one").fill("On the meadow")
-    finder.get_by_label(re.compile("^Public")).check()
+    finder.get_by_label(re.compile("Public: listed")).check()
     finder.get_by_role("button", name="Add 1 feature").click()
     finder.wait_for_url(re.compile(r"/collections/\d+/$"))
     link = finder.url

@@ -127,7 +127,9 @@ def test_every_property_of_every_answer_is_named_by_its_schema(schema):
 def test_whoever_reads_needs_no_key_and_whoever_writes_does(schema):
     for name, operation in operations(schema):
         open_to_all = {} in operation["security"]
-        assert open_to_all == (name.startswith("GET") or name in ("POST /api/v1/activations/", "POST /api/v1/steer/")), name
+        assert open_to_all == (
+            name.startswith("GET") or name in ("POST /api/v1/activations/", "POST /api/v1/steer/")
+        ), name
         assert {"key": []} in operation["security"]
 
 

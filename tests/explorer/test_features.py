@@ -123,9 +123,7 @@ def test_an_unknown_width_is_answered_with_the_choices(client, planted):
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-def test_the_page_costs_five_queries_beyond_session_and_user(
-    client, planted, django_assert_max_num_queries, signed_in
-):
+def test_the_page_costs_five_queries_beyond_session_and_user(client, planted, django_assert_max_num_queries, signed_in):
     if signed_in:
         client.force_login(builders.cast()[1])
     with django_assert_max_num_queries(5 + SESSION_AND_USER * signed_in):

@@ -305,6 +305,13 @@ def test_ranks_are_merged_by_their_reciprocals(planted: Any, meaning: Any) -> No
     assert [said.cosine for said in merged.rows[0].labels] == [None, 0.5], "both of its labels that were found"
 
 
+def test_labels_with_some_of_the_words_go_where_meaning_finds_any(client: Any, planted: Any, meaning: Any) -> None:
+    assert found(get(client, "creatures of names")) == [6, 4]
+    page = get(client, "creatures of names", mode="hybrid")
+    assert found(page) == [5, 0]
+    assert "no label has every word" not in page
+
+
 def test_meaning_alone(client: Any, planted: Any, meaning: Any) -> None:
     page = get(client, "close", mode="semantic", alive="yes")
     assert found(page) == [5, 0]

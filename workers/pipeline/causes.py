@@ -92,7 +92,9 @@ def changed(
     for first in range(0, len(texts), size):
         some = texts[first : first + size]
         ids, mask = _padded(language, some)
-        rows: list[list[Push]] = [[]] * len(some) + [[push] for pushes in variants for push in pushes[first : first + size]]
+        rows: list[list[Push]] = [[]] * len(some) + [
+            [push] for pushes in variants for push in pushes[first : first + size]
+        ]
         with Steering(language, rows).at(mask.repeat(1 + len(variants), 1)):
             logits = language.model(input_ids=ids.repeat(1 + len(variants), 1), use_cache=False).logits
         for row, (text, places) in enumerate(some):

@@ -20,11 +20,9 @@ from torch import Tensor
 
 from features.records import LogLine, Progress, SequenceRecord
 from workers.pipeline.concepts.truth import Truth
-from workers.pipeline.firings import firings
 from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
-from workers.pipeline.saes import centred
-from workers.pipeline.scan import Target, batches
+from workers.pipeline.scan import Target, batches, encode
 from workers.pipeline.tally import Batch, Firings
 
 AT_ONCE = 32
@@ -161,10 +159,7 @@ def _strong(
 ) -> Firings:
     """The firings of a batch above the limits of their features, on the processor."""
     device = target.sae.W_dec.device
-    read = activations.to(device)
-    if centred(target.sae, language.model, target.hook):
-        read = read - read.mean(-1, keepdim=True)
-    found = firings(target.sae, read, batch.to(device))
+    found = encode(language, target, activations.to(device), batch.to(device))
     strong = found.value > limits[found.feature]
     return Firings(*(column[strong].cpu() for column in found))
 

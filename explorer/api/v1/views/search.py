@@ -45,6 +45,7 @@ class Labels(APIView):
         filters = {name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None}
         words = label_search.search_words(asked["q"], saes, filters, query_alone=asked["mode"] == "semantic")
         meaning, silent = _meaning(asked, saes, filters)
+        words = label_search.beside(words, meaning)
         found = label_search.merge(words.query, words.hits, meaning, order=asked["order"], limit=asked["limit"])
         answer = {
             "corrections": words.query.corrected(),

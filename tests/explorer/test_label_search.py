@@ -306,7 +306,7 @@ def test_ranks_are_merged_by_their_reciprocals(planted: Any, meaning: Any) -> No
 
 
 def test_labels_with_some_of_the_words_go_where_meaning_finds_any(client: Any, planted: Any, meaning: Any) -> None:
-    assert found(get(client, "creatures of names")) == [6, 4]
+    assert found(get(client, "creatures of names")) == [4, 6]
     page = get(client, "creatures of names", mode="hybrid")
     assert found(page) == [5, 0]
     assert "no label has every word" not in page

@@ -62,7 +62,8 @@ def test_what_it_fires_together_with(both):
 def test_examples_token_by_token(both):
     page, feature = both
     examples = [example for band in feature["bands"] for example in band["examples"]]
-    shown = find(r'<div class="example"><output title="(.*?)">(.*?)</output><div class="tokens">(.*?)</div>', page)
+    head = r'<div class="example"><output><a [^>]*title="(.*?): all of it[^"]*">(.*?)</a></output>'
+    shown = find(head + r'<div class="tokens" data-pins="[^"]*">(.*?)</div>', page)
     assert len(shown) == len(examples)
     assert feature["alive"] == bool(examples)
     for (title, value, tokens), example in zip(shown, examples, strict=True):

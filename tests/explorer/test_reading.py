@@ -57,7 +57,7 @@ def test_the_page_shows_the_text_as_a_heatmap(client, worker):
 
 
 def test_without_a_text_nothing_is_asked(client, worker, django_assert_num_queries):
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(5):
         client.get("/tiny/2-res/0/")
     assert worker == []
 

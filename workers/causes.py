@@ -57,16 +57,23 @@ def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
 
 def _spread(examples: list[Example], count: int) -> list[Example]:
     """So many of the examples, evenly from the strongest to the weakest, each context once."""
-    once = list({example.sequence_id: example for example in reversed(examples)}.values())[::-1]
+    first: dict[int, Example] = {}
+    for example in examples:
+        first.setdefault(example.sequence_id, example)
+    once = list(first.values())
     step = max(len(once) / count, 1)
     return [once[int(i * step)] for i in range(min(count, len(once)))]
 
 
 def _text(example: Example) -> tuple[list[int], list[int]]:
     """The context up to the token after the peak, and the positions until there where the feature fires."""
-    start = max(example.peak - LONGEST + 1, 0)
-    ids = example.sequence.token_ids[start : example.peak + 2]
-    return ids, [place - start for place in example.positions if start <= place <= example.peak]
+    ids = example.sequence.token_ids
+    if example.peak < LONGEST:
+        return ids[: example.peak + 2], [place for place in example.positions if place <= example.peak]
+    head = ids[:1] if example.sequence.bos else []  # what is cut off is the middle: an SAE that reads after BOS has it
+    start = example.peak - LONGEST + 1 + len(head)
+    inside = [place - start + len(head) for place in example.positions if start <= place <= example.peak]
+    return [*head, *ids[start : example.peak + 2]], inside
 
 
 def _neutral(sae: Sae, count: int) -> list[list[int]]:

@@ -65,7 +65,7 @@ def explain_sae(work: Work) -> None:
             continue
         provenance = {
             "explainer": params["explainer"], "model": endpoint.model, "endpoint": endpoint.slug, "texts": params["texts"],
-            "seed": params["seed"], "version": VERSION, "prompt": question.sha256(endpoint.model),
+            "dealt": _dealt(row, params["seed"]), "version": VERSION, "prompt": question.sha256(endpoint.model),
         }  # fmt: skip
         found[question.feature] = LabelRecord(question.feature, text, provenance, [])
     work.go_on()
@@ -79,6 +79,7 @@ def score_labels(work: Work) -> None:
     row, params = inputs.sae(work.params["sae"]), work.params
     kinds = [params["scores"]] if isinstance(params["scores"], str) else list(params["scores"])
     chosen = {label.feature.index: label for label in _labels(row, params)}
+    _require_unseen(row, chosen.values(), params["seed"])
     scores: dict[int, list[ScoreRecord]] = defaultdict(list)
     if "embedding" in kinds:
         for index, score in work.results(_nearness(row, chosen, params)):
@@ -115,6 +116,24 @@ def _score_by_asking(
             negatives = NEGATIVES_OF.get(kind, params["negatives"])
             scores[index].append(score._replace(scorer=endpoint.model, negatives=negatives))
     return _bill(asking)
+
+
+def _dealt(row: Sae, seed: int) -> dict[str, Any]:
+    """What decides on which side each context is."""
+    dashboard = row.dashboard
+    return {"seed": seed, "corpus": dashboard.corpus_revision, "context_size": dashboard.context_size}
+
+
+def _require_unseen(row: Sae, chosen: Iterable[Label], seed: int) -> None:
+    """`BadInput` where contexts were dealt otherwise when one of the labels was written: it may have seen what would score it."""
+    for label in chosen:
+        dealt = label.provenance.get("dealt")
+        if dealt and dealt["seed"] != seed:
+            raise BadInput("seed", f"“{label}” was written with the seed {dealt['seed']}: score it with the same one.")
+        if dealt and dealt != _dealt(row, seed):
+            raise BadInput(
+                "method", f"“{label}” was written from other dashboards, so nothing is held out: write it again."
+            )
 
 
 def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
@@ -163,7 +182,8 @@ def _endpoint(work: Work) -> tuple[Endpoint, Client]:
 def _ask(work: Work, asking: Client, questions: Iterable[Question], total: int) -> Iterator[Any]:
     """Yield (question, answer) and progress in features; each answer is kept before it is used, and read from there next time."""
     model, job = asking.endpoint.model, work.job
-    known = {row.sha256: row for row in Exchange.objects.filter(job=job)}
+    known = {row.sha256: row for row in Exchange.objects.filter(job=job).defer("messages")}
+    unanswered = 0
     features: set[int] = set()
     again: list[tuple[Question, Answer]] = []
 
@@ -187,6 +207,11 @@ def _ask(work: Work, asking: Client, questions: Iterable[Question], total: int) 
             while again:
                 yield again.pop()
             question = request.name
+            if answer.error and not unanswered:
+                work.say(
+                    f"{asking.endpoint.base_url} gave no answer: {answer.error}. Others like it are counted as unread."
+                )
+            unanswered += bool(answer.error)
             if answer.error != "stopped":
                 _keep(job, question, model, answer)
                 yield question, answer

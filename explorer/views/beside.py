@@ -42,7 +42,13 @@ class PathsField(forms.Field):
         parts = text.split("/")
         before = [first.model, first.sae] if first else []
         model_sae, index = [*before[: 3 - len(parts)], *parts[:-1]], parts[-1]
-        right = len(model_sae) == 2 and index.isascii() and index.isdigit() and int(index) <= BIGGEST_INDEX
+        right = (
+            len(model_sae) == 2
+            and index.isascii()
+            and index.isdigit()
+            and len(index) < 11
+            and int(index) <= BIGGEST_INDEX
+        )
         if not right or "\0" in text:
             raise forms.ValidationError(
                 f"“{text[:80]}” names no feature: write MODEL/SAE/INDEX, such as demo-python/2-res/118."

@@ -1,6 +1,5 @@
 """Collections: lists, one with its features, and putting features into them."""
 
-import csv
 from collections.abc import Sequence
 
 from django.contrib import messages
@@ -15,6 +14,7 @@ from explorer.collecting import CollectForm, CollectionForm
 from explorer.http import HtmxRequest
 from explorer.writing import number
 from features import keyset
+from features.interchange import tables
 from features.models import Collection, CollectionItem
 from features.selectors import collections as select
 from features.services import collections as services
@@ -136,10 +136,8 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
         about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
         answer: HttpResponse = JsonResponse({**about, "features": rows}, json_dumps_params={"ensure_ascii": False})
     elif form == "csv":
-        answer = HttpResponse(content_type="text/csv; charset=utf-8")
-        writer = csv.DictWriter(answer, ["model", "sae", "index", "label", "density", "max_activation", "note"])
-        writer.writeheader()
-        writer.writerows(rows)
+        columns = ["model", "sae", "index", "label", "density", "max_activation", "note"]
+        answer = HttpResponse(tables.write(rows, columns, "csv"), content_type=tables.FORMATS["csv"][1])
     else:
         raise Http404(f"A collection is there as .json and .csv, not as .{form}.")
     answer["Content-Disposition"] = f'attachment; filename="collection-{pk}.{form}"'

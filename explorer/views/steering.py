@@ -62,7 +62,9 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
     """Name a run, which makes it a preset of one's own; an empty name takes that back."""
-    SteeringAsk.objects.filter(run=pk, who=forms.who(request)).update(name=request.POST.get("name", "").strip()[:80])
+    SteeringAsk.objects.filter(run=pk, who=forms.who(request)).update(
+        name=request.POST.get("name", "").replace("\0", "").strip()[:80]
+    )
     return redirect("steering", pk)
 
 
@@ -92,7 +94,7 @@ def _page(
     chosen, asked = forms.knobs(data), forms.who(request)
     rows = reading.features(model.pk, [_name(knob.name) for knob in chosen]) if model and chosen else {}
     chosen = [knob._replace(row=rows.get(_name(knob.name))) for knob in chosen]
-    sought = data.get("q", "").strip()
+    sought = data.get("q", "").replace("\0", "").strip()
     context = {
         "form": SteerForm(forms.given(data, chosen)),
         "models": models,
@@ -141,5 +143,7 @@ def _swept(view: reading.RunView) -> dict[str, Any]:
 
 
 def _name(text: str) -> tuple[str, int]:
-    sae, _, index = text.rpartition("/")
+    sae, _, index = text.replace("\0", "\ufffd").rpartition(
+        "/"
+    )  # no name holds either, and PostgreSQL refuses the first
     return sae, int(index) if index.isascii() and index.isdigit() and len(index) < 10 else -1

@@ -1,7 +1,6 @@
 """Labels as rows of a file: what each column is, and what is wrong with one that came in."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ LONGEST_METHOD = 50 - len(UPLOADED)
 MOST_TOLD = 20
 """Wrong rows that are listed; who has more repairs those first."""
 MOST_SCORES = 50
+MOST_DETAILS = 10_000
+LARGEST = 1e300
 
 
 class LabelRow(NamedTuple):
@@ -94,9 +95,9 @@ def _label(number: int, row: Mapping[str, Any], sae: Sae, known: set[int]) -> La
     method = " ".join(_string(row, "method", LONGEST_METHOD).split()) or Label.PERSON
     if method != Label.PERSON:
         method = UPLOADED + method.removeprefix(UPLOADED)
-    stated = {name: row[name] for name in ("author", "for", "against") if row.get(name) not in (None, "")}
-    if any(len(str(value)) > 200 for value in stated.values()):
-        raise Refused("author", "This is longer than any name.")
+    stated: dict[str, Any] = {"author": _string(row, "author", 200)}
+    stated |= {name: _whole(row[name], name) for name in ("for", "against") if row.get(name) not in (None, "")}
+    stated = {name: value for name, value in stated.items() if value not in (None, "")}
     return LabelRow(number, index, clean(text), method, list(_scores(row.get("scores"))), stated)
 
 
@@ -130,8 +131,8 @@ def _score(one: Any) -> ScoreRecord:
     if any(share is not None and not 0 <= share <= 1 for share in shares.values()):
         raise Refused("scores", "balanced_accuracy and auroc are from 0 to 1.")
     details = one.get("details") or {}
-    if not isinstance(details, dict):
-        raise Refused("scores", "details is an object.")
+    if not isinstance(details, dict) or not _plain(details):
+        raise Refused("scores", f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.")
     names = {name: _string(one, name, longest, "scores") for name, longest in (("scorer", 200), ("negatives", 20))}
     return ScoreRecord(kind, value, low, high, _whole(one.get("n", 0), "scores"), details=details, **names, **shares)  # type: ignore[arg-type]
 
@@ -145,9 +146,19 @@ def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -
     return value
 
 
+def _plain(details: dict[str, Any]) -> bool:
+    """Whether PostgreSQL takes it as JSON, and nobody fills the table with it."""
+    try:
+        told = json.dumps(details, allow_nan=False, ensure_ascii=False)
+        told.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return len(told) <= MOST_DETAILS and "\\u0000" not in told
+
+
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < 15:
-        return int(value)
+        value = int(value)
     if isinstance(value, float) and value.is_integer() and 0 <= value < 2**31:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
@@ -159,6 +170,6 @@ def _number(row: Mapping[str, Any], name: str, needed: bool = False) -> float | 
     value = row.get(name)
     if value is None and not needed:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused("scores", f"{name} must be a finite number.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+        raise Refused("scores", f"{name} must be a number below {LARGEST:g}.")
     return float(value)

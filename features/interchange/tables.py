@@ -91,7 +91,14 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         if file.metadata.num_rows > MOST_ROWS or sum(group.total_byte_size for group in groups) > MOST_UNPACKED:
             raise Unreadable(f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts.")
-        yield from file.read().to_pylist()
+        size = 0
+        for batch in file.iter_batches(
+            batch_size=8
+        ):  # what is packed says little of its size: one cell can be repeated
+            size += batch.nbytes
+            if size > MOST_UNPACKED:
+                raise Unreadable(f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts.")
+            yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Unreadable(f"This is no Parquet file that can be read: {str(error)[:200]}") from None
 

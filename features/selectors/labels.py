@@ -1,6 +1,5 @@
 """Reads of labels: those of a feature with their evidence and thread, and one with its history."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -9,6 +8,9 @@ from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
 from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
+
+DEEPEST = 6
+"""Levels of answers to answers."""
 
 
 class Thread(NamedTuple):
@@ -107,12 +109,18 @@ def thread(feature: Feature) -> list[Thread]:
 
 
 def threaded(rows: Iterable[Comment]) -> list[Thread]:
-    """Comments below what they answer."""
-    below: dict[int | None, list[Comment]] = defaultdict(list)
+    """Comments, in order of their ids, below what they answer; `DEEPEST` levels down, answers stand beside each other.
+
+    Deeper ones would leave no room on the page, and one include in another takes a template's stack.
+    """
+    top: list[Thread] = []
+    places: dict[int, tuple[Thread, list[Thread], int]] = {}  # each one's thread, the list that it is in, and its depth
     for row in rows:
-        below[row.parent_id].append(row)
-    return _below(None, below)
-
-
-def _below(parent: int | None, below: dict[int | None, list[Comment]]) -> list[Thread]:
-    return [Thread(comment, _below(comment.pk, below)) for comment in below.get(parent, [])]
+        thread = Thread(row, [])
+        parent = places.get(row.parent_id or 0)
+        into, depth = (top, 1) if parent is None else (parent[0].replies, parent[2] + 1)
+        if parent is not None and parent[2] >= DEEPEST:
+            into, depth = parent[1], parent[2]
+        into.append(thread)
+        places[row.pk] = (thread, into, depth)
+    return top

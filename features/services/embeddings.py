@@ -5,15 +5,20 @@ length of vectors, and everything is embedded again; until then searches by mean
 """
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 
 from features.kinds import InvalidParams
-from features.models import LabelEmbedding
+from features.models import Job, LabelEmbedding
 from features.services import jobs
+
+AFTER_A_FAILURE = timedelta(hours=1)
+"""How long nothing is started by itself after an embedder could not be loaded."""
 
 OFF = "off"
 MISSING = """
@@ -108,6 +113,9 @@ def _start_where_missing(features: list[int]) -> None:
 
 
 def _start() -> None:
+    lately = Job.objects.filter(kind="embed_labels", state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE)
+    if lately.exists():
+        return  # what failed a moment ago would fail again, with every label that somebody writes
     try:
         jobs.start("embed_labels", {})
     except InvalidParams:

@@ -43,6 +43,14 @@ class EndpointForm(forms.ModelForm[Endpoint]):
             raise forms.ValidationError(f"{host} is a private address, and this instance allows public endpoints only.")
         return url
 
+    def clean(self) -> dict[str, Any]:
+        """A stored key goes to the address that it was given for, and to no other."""
+        cleaned = super().clean() or {}
+        moved = urlsplit(str(cleaned.get("base_url", "")))[:2] != urlsplit(str(self.initial.get("base_url", "")))[:2]
+        if self.instance.pk and bytes(self.instance.key) and not cleaned.get("key") and not self.errors and moved:
+            self.add_error("key", "This is another address: give its key again.")
+        return cleaned
+
     def save_for(self, owner: Any) -> Endpoint:
         """Write it with its key, for `owner` (None: the instance) where it is new."""
         endpoint: Endpoint = super().save(commit=False)

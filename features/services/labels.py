@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower, Now
 
 from features.models import Feature, Job, Label, LabelRevision, LabelScore, Sae, Vote
@@ -90,7 +91,9 @@ def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
     """A person's label. Words that are there already, by whoever, become a vote for that label instead."""
     words = clean(text)
     lock(feature.pk)  # two who say the same at once: the second votes
-    same = Label.objects.shown().annotate(lower=Lower("text")).filter(feature=feature, lower=words.lower()).first()
+    same = (
+        Label.objects.shown().annotate(lower=Lower("text")).filter(feature=feature, lower=Lower(Value(words))).first()
+    )
     if same is not None:
         if same.author_id != by.pk:
             vote(same, 1, by=by, weight=weight)
@@ -119,7 +122,7 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
     if words == now.text:
         return now
     others = Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
-    if others.annotate(lower=Lower("text")).filter(lower=words.lower()).exists():
+    if others.annotate(lower=Lower("text")).filter(lower=Lower(Value(words))).exists():
         raise Refused("text", "Another label of this feature says that already; vote for it instead.")
     LabelRevision.objects.get_or_create(label=now, version=now.version, defaults={"text": now.text, "at": now.created})
     now.text, now.version = words, now.version + 1
@@ -164,7 +167,7 @@ def write_found(
     if only is not None:
         mine = mine.filter(feature__index__in=only)
     untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None)
-    features = dict(Feature.objects.filter(sae=sae).values_list("index", "pk"))
+    features = dict(_locked(Feature.objects.filter(sae=sae)).values_list("index", "pk"))
     changed = set(mine.values_list("feature_id", flat=True))
     untouched.delete()
     kept = {(label.feature_id, label.text.lower()): label for label in mine}
@@ -195,11 +198,17 @@ def write_found(
 @transaction.atomic
 def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None) -> int:
     """Add scores to labels, of the words that each had when it was read; how many scores there are."""
+    list(_locked(Feature.objects.filter(pk__in={label.feature_id for label in scores})).values_list("pk"))
     there = set(Label.objects.filter(pk__in=[label.pk for label in scores]).values_list("pk", flat=True))
     found = [(label, score) for label, some in scores.items() if label.pk in there for score in some]
     _write_scores(found, job)
     settle({label.feature_id for label, _ in found})
     return len(found)
+
+
+def _locked(features: QuerySet[Feature]) -> QuerySet[Feature]:
+    """Those features, nobody else writing their labels until the transaction ends; in the order in which everybody locks."""
+    return features.order_by("pk").select_for_update(no_key=True)
 
 
 def _write_scores(scores: Iterable[tuple[Label, ScoreRecord]], job: Job | None) -> None:

@@ -34,10 +34,12 @@ def hide(target: Target, *, by: Any, reason: str = "") -> None:
     own = now.author_id == by.pk
     if isinstance(now, Label):
         if now.state != Label.State.SHOWN:
+            _decide(now, by)  # it may have been reported since
             return
         Label.objects.filter(pk=now.pk).update(state=Label.State.HIDDEN, updated=Now())
         settle([now.feature_id])
     elif now.hidden:
+        _decide(now, by)
         return
     else:
         Comment.objects.filter(pk=now.pk).update(hidden=True)

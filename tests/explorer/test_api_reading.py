@@ -217,7 +217,7 @@ def test_features_cost_the_same_for_10_and_20_rows(client):
     builders.planted(slug="wide", width=20)
     few = queries(client, "/api/v1/features/tiny/2-res/")
     assert queries(client, "/api/v1/features/wide/2-res/") == few == 4
-    assert queries(client, "/api/v1/features/wide/2-res/0/") == 3
+    assert queries(client, "/api/v1/features/wide/2-res/0/") == 5
 
 
 def test_a_jobs_events_cost_the_same_however_many(client):

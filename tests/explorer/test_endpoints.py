@@ -48,6 +48,17 @@ def test_an_empty_key_leaves_the_stored_one_and_another_replaces_it(ada: Client)
     assert secrets.decrypt(Endpoint.objects.get().key) == "other"
 
 
+def test_a_stored_key_goes_to_no_other_address(ada: Client) -> None:
+    ada.post("/labels/endpoints/", RIGHT)
+    elsewhere = RIGHT | {"key": "", "base_url": "http://elsewhere.example/v1"}
+    assert list(ada.post("/labels/endpoints/local/", elsewhere).context["form"].errors) == ["key"]
+    assert Endpoint.objects.get().base_url == "http://localhost:11434/v1"
+    assert (
+        ada.post("/labels/endpoints/local/", RIGHT | {"key": "", "base_url": "http://localhost:11434/v2"}).status_code
+        == 302
+    )
+
+
 def test_a_key_of_another_secret_says_what_to_do(ada: Client, settings) -> None:
     ada.post("/labels/endpoints/", RIGHT)
     old = settings.SECRET_KEY

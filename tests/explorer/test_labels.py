@@ -290,3 +290,13 @@ def test_the_feature_page_costs_the_same_with_many_labels_and_comments(planted, 
             html(as_(ada))
         costs.append(len(queries))
     assert costs[0] == costs[1]
+
+
+def test_a_hundred_answers_each_to_the_one_before_are_a_page_that_can_be_read(planted, people):
+    _, ben, _ = people
+    feature, parent = planted.feature(0), None
+    for number in range(100):
+        parent = Comment.objects.create(feature=feature, parent=parent, author=ben, text=f"answer number {number}")
+    page = html(as_(ben), PAGE)
+    assert page.count("answer number") >= 100
+    assert page.count('class="replies"') == 5

@@ -327,3 +327,8 @@ async def test_the_api_streams_the_same_events(async_client, client, listening):
     assert body.startswith(f'event: run\ndata: {{"id": {run.pk}, "url": "/steer/{run.pk}/"}}')
     assert body.count("event: delta") == 2
     assert '"state": "finished"' in body
+
+
+@pytest.mark.parametrize("asked", [{"q": "\0"}, {"feature": "a\0/1"}, {"model": "\0"}])
+def test_what_postgresql_refuses_is_found_nowhere(client, tiny, asked):
+    assert client.get("/steer/", {"model": "tiny", **asked}).status_code in (200, 404, 422)

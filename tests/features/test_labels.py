@@ -54,6 +54,13 @@ def test_what_cannot_be_seen_is_left_out_and_letters_are_composed() -> None:
     assert labels.clean("<b>x</b> & y") == "<b>x</b> & y"
 
 
+def test_letters_that_python_lowers_otherwise_are_the_same_words_too() -> None:
+    planted, (ada, ben, _) = builders.planted(), builders.cast()
+    for text in ("ΛΟΓΟΣ", "İstanbul", "STRASSE ẞ"):
+        first = labels.propose(planted.feature(0), text, by=ben, weight=MEMBER)
+        assert labels.propose(planted.feature(0), text, by=ada, weight=CURATOR) == first
+
+
 def test_an_edit_names_the_words_it_saw_and_keeps_the_old_ones() -> None:
     planted, (ada, ben, _) = builders.planted(), builders.cast()
     label = labels.propose(planted.feature(0), "day", by=ben, weight=MEMBER)

@@ -31,13 +31,13 @@ def brain(messages: list[dict[str, str]]) -> str:
     system, user = messages[0]["content"], messages[1]["content"]
     if "LABEL:" in system:
         marked = Counter(re.findall("<<(.+?)>>", user, re.DOTALL) or ["?"]).most_common(1)[0][0]
-        return f"I see.\nLABEL: {' '.join(marked.split())[:50] or 'blanks'}"
+        return f"I see.\nLABEL: the text {' '.join(marked.split())[:50]}"
     texts = re.split(r"(?:^|\n\n)\d+\.\n", user)[1:]
     word = re.search(r"active on: (.*)", system)
     assert word is not None
     if word[1] == "always":
         return json.dumps([1] * len(texts))
-    return json.dumps([int(word[1] in text) for text in texts])
+    return json.dumps([int(word[1].removeprefix("the text ") in text) for text in texts])
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +164,17 @@ def test_scores_have_an_interval_an_n_and_a_scorer_and_become_the_evidence(ready
     label = Label.objects.filter(scores__kind="detection").first()
     assert label is not None
     assert (label.score_kind, label.score) == ("detection", label.scores.get(kind="detection").value)
+
+
+def test_a_label_is_not_scored_on_contexts_that_were_dealt_otherwise(ready: Sae, server: StandIn) -> None:
+    done(start("explain_sae", most=4))
+    job = done(start("score_labels", method="explainer:examples", seed=1))
+    assert (job.state, job.error_field) == ("failed", "seed")
+    assert "was written with the seed 0" in job.error
+    Dashboard.objects.update(corpus_revision="another")
+    job = done(start("score_labels", method="explainer:examples"))
+    assert (job.state, job.error_field) == ("failed", "method")
+    assert not LabelScore.objects.exists()
 
 
 def test_a_planted_label_that_is_always_true_scores_one_half(ready: Sae, server: StandIn) -> None:

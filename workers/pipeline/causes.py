@@ -135,7 +135,7 @@ def silent(
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the half width of its 95% interval by Student's t; the effect size is infinite where nothing varies."""
+    """Mean, half width of its 95% interval by Student's t, and effect size: mean / spread, 0 where nothing varies."""
     n, mean = len(values), sum(values) / len(values)
     spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.inf
     half = float(student.ppf(0.975, n - 1)) * spread / math.sqrt(n) if n > 1 else math.inf

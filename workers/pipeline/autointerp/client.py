@@ -186,9 +186,13 @@ class Client:
     def _refuse(self, status: int, headers: httpx.Headers, text: str) -> None:
         """Raise what a status other than 200 means."""
         where, said = self.endpoint.base_url, _message(text)
+        if self.endpoint.key:  # some servers repeat the key that they refuse, and everybody may read a job's log
+            said = said.replace(self.endpoint.key, "…")
         if status == 429 or status >= 500:
             asked = headers.get("retry-after", "")
             raise _Again(f"{where} answers {status}{said}.", float(asked) if asked.isdigit() else 0.0)
+        if status == 402:
+            raise BadInput("endpoint", f"{where} wants to be paid first (402{said}).")
         if status in (401, 403):
             raise BadInput(
                 "endpoint", f"{where} refuses the key ({status}{said}). Store another one for this endpoint."

@@ -250,3 +250,36 @@ def test_a_download_is_what_the_labels_are(client, planted, people):
     assert list(line) == list(files.COLUMNS)
     assert client.get("/tiny/2-res/labels/download/?format=xls").status_code == 404
     assert client.get("/tiny/no-such/labels/download/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"author": b"bytes"},
+        {"author": "a\0b"},
+        {"for": "many"},
+        {"scores": [SCORE | {"details": {"a": "\0"}}]},
+        {"scores": [SCORE | {"details": {"a": "\ud800"}}]},
+        {"scores": [SCORE | {"details": {"a": float("nan")}}]},
+        {"scores": [SCORE | {"details": {"a": "x" * 20_000}}]},
+        {"scores": [SCORE | {"value": 10**400}]},
+        {"scores": [SCORE | {"n": "99999999999999"}]},
+    ],
+)
+def test_values_that_no_column_takes_are_refused_in_words(planted, people, row):
+    ada, _ = people
+    with pytest.raises(files.Wrong):
+        send(planted, [{"index": 0, "text": "day", **row}], ada, trusted=True)
+    assert not Label.objects.exists()
+
+
+def test_a_small_file_of_a_very_large_table_is_refused_before_it_is_unpacked():
+    import pyarrow
+    from pyarrow import parquet
+
+    long = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 2000, pyarrow.int32()), pyarrow.array(["x" * 2**20]))
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table({"index": [0] * 2000, "text": long}), out)
+    assert len(out.getvalue()) < tables.MOST_BYTES
+    with pytest.raises(tables.Unreadable, match="unpacked"):
+        tables.read(out.getvalue(), "parquet")

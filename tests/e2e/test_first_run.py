@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.instance import Instance, wait_for
 
-KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "map_sae", "evaluate_sae", "label_sae"]
+KINDS = ["add_model", "add_corpus", "train_sae", "compute_dashboards", "map_sae", "evaluate_sae"]
+"""What has to be done to show features; labels follow, and take several times as long."""
 
 
 def answer(running: Instance, address: str) -> str:
@@ -25,7 +26,7 @@ def all_over(running: Instance) -> bool:
     jobs = running.rows("SELECT kind, state, error FROM features_job ORDER BY id")
     wrong = [job for job in jobs if job["state"] in ("failed", "cancelled")]
     assert not wrong, wrong
-    return [job["kind"] for job in jobs if job["state"] == "finished" and job["kind"] != "embed_labels"] == KINDS
+    return [job["kind"] for job in jobs if job["state"] == "finished"][: len(KINDS)] == KINDS
 
 
 @pytest.mark.slow
@@ -34,6 +35,7 @@ def test_an_empty_instance_makes_the_demo_and_shows_its_features():
     try:
         assert "Happening now" in answer(running, "/")  # from the first second
         wait_for(lambda: all_over(running), 1200, "the six jobs of the demo")
+        assert running.rows("SELECT state FROM features_job WHERE kind = 'label_sae'"), "labels follow"
         sae = api(running, "/saes/demo-python/2-res/")
         measured = sae["evaluation"]["values"]
         assert sae["width"] == 2048

@@ -109,6 +109,7 @@ def scan(
             if place % GIVE_BACK_EVERY == 0:
                 give_back()
     if not should_stop():
+        give_back()  # the finish takes room of its own
         yield Scan(done.tallies, seen, complete=True)
 
 

@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import F
 
 from features import jobs, secrets
-from features.models import Dashboard, Endpoint, Exchange, Feature, Label, Sae
+from features.kinds import ExplainSae
+from features.models import Endpoint, Exchange, Feature, Label, Sae
 from features.records import LabelRecord, Progress, ScoreRecord
 from features.services import labels as writing
 from features.version import VERSION
@@ -138,8 +139,7 @@ def _require_unseen(row: Sae, chosen: Iterable[Label], seed: int) -> None:
 
 def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
     """Indices of the features to explain, those that fire most first."""
-    if not Dashboard.objects.filter(sae=row).exists():
-        raise BadInput("sae", f"{row} has no dashboards, which hold the examples. Make them, then run this again.")
+    inputs.dashboard(row, ExplainSae.because)
     rows = Feature.objects.filter(sae=row, fires__gte=params["least_fires"]).order_by("-fires", "index")
     if params["only_unlabelled"]:
         rows = rows.filter(label=None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from features import names
-from features.models import Corpus, LanguageModel, Sae
+from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog
 from workers.pipeline import corpora, tokens
@@ -58,6 +58,14 @@ def corpus(work: Work) -> Corpus:
         raise BadInput(
             "corpus", f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add it again."
         )
+    return found
+
+
+def dashboard(sae: Sae, because: str) -> Dashboard:
+    """The dashboards of an SAE. `BadInput("sae")` where it has none, with what they are needed for."""
+    found = Dashboard.objects.filter(sae=sae).first()
+    if found is None:
+        raise BadInput("sae", f"{sae} has no dashboards, {because}. Make them, then run this again.")
     return found
 
 

@@ -9,14 +9,14 @@ from django.db import transaction
 from sae_lens import SAE
 
 from features import jobs
-from features.models import Dashboard, Feature, Sae
+from features.kinds import LabelSae
+from features.models import Feature, Sae
 from features.records import LabelRecord
 from features.services import labels
 from features.version import VERSION
 from features.wordlists import parse
 from workers import inputs, resident
 from workers.pipeline import tokens
-from workers.pipeline.errors import BadInput
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
 from workers.pipeline.language import Language
@@ -59,10 +59,7 @@ def _given(work: Work, row: Sae) -> Given | None:
     from workers.pipeline.concepts.truth import Truth
 
     corpus = inputs.corpus(work)
-    if not Dashboard.objects.filter(sae=row).exists():
-        raise BadInput(
-            "sae", f"{row} has no dashboards, which know each feature's maximum. Make them, then run this again."
-        )
+    inputs.dashboard(row, LabelSae.because)
     language, sae = resident.language(row.model), resident.sae(row)
     vocabulary = _vocabulary(language)
     truth = Truth(with_lists(lists.concepts(parse(work.params["lists"]))), vocabulary, partial(_offsets, language))

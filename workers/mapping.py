@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from features import ingest, jobs
+from features.kinds import MapSae
 from features.models import Dashboard, Feature
 from features.records import FeatureMap
 from workers import inputs, resident
@@ -14,9 +15,7 @@ from workers.running import Work
 def map_sae(work: Work) -> None:
     """Lay out the features that the dashboards found alive."""
     sae = inputs.sae(work.params["sae"])
-    dashboard = Dashboard.objects.filter(sae=sae).first()
-    if dashboard is None:
-        raise BadInput("sae", f"{sae} has no dashboards, which say what is alive. Make them, then run this again.")
+    dashboard = inputs.dashboard(sae, MapSae.because)
     alive = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
     decoder = resident.sae(sae).W_dec.detach()
     settings = {name: work.params[name] for name in ("neighbours", "seed")}

@@ -2,12 +2,11 @@
 
 from django import forms
 
-from features.kinds.sae import OnSae
+from features.kinds.sae import OnDashboards
 from features.kinds.steering import NumbersField
-from features.models import Dashboard
 
 
-class ScoreCauses(OnSae):
+class ScoreCauses(OnDashboards):
     """Change every live feature and measure what the model does then."""
 
     kind = "score_causes"
@@ -17,6 +16,8 @@ class ScoreCauses(OnSae):
         "Ablates every live feature where it fires and adds it where it does not, beside random directions of equal norm:"
         " what the model does then is the feature's causal score."
     )
+
+    because = "which say where features fire"
 
     corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
     contexts = forms.IntegerField(
@@ -38,13 +39,3 @@ class ScoreCauses(OnSae):
         required=False,
         help_text="Indices with commas between them; all live features where empty.",
     )
-
-    def clean_sae(self) -> str:
-        """The SAE must have dashboards, which say where its features fire."""
-        path = super().clean_sae()
-        model, _, slug = path.partition("/")
-        if path not in self.promised and not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(
-                f"{path} has no dashboards yet, which say where features fire: make them first."
-            )
-        return path

@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 
-from features.kinds.base import JobForm
-from features.models import Dashboard, Endpoint
+from features.kinds.sae import OnDashboards
+from features.models import Endpoint
 from features.several import Several
 
 EXPLAINERS = {
@@ -25,10 +25,13 @@ SCORES = {
 NEGATIVES = {"random": "drawn from the corpus", "hard": "of the nearest features, or with the same peak token"}
 
 
-class Asking(JobForm):
+class Asking(OnDashboards):
     """What both share: the SAE, the endpoint, how many features, and what may be spent."""
 
-    sae = forms.CharField(label="SAE", help_text="As MODEL/SLUG.")
+    because = "which hold the examples"
+    busy = "of this kind is at {}"
+
+    corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
     endpoint = forms.CharField(required=False, initial="", help_text="Name of an endpoint; see Labels, Endpoints.")
     most = forms.IntegerField(
         min_value=1,
@@ -61,17 +64,6 @@ class Asking(JobForm):
     def headline(cls, params: Mapping[str, Any]) -> str:
         """Such as: Explain the features of demo-python/2-res."""
         return f"{cls.title} of {params.get('sae')}"
-
-    def clean_sae(self) -> str:
-        """The SAE must have dashboards, which hold the examples."""
-        path = str(self.cleaned_data["sae"])
-        self.find_sae(path)
-        model, _, slug = path.partition("/")
-        if path not in self.promised and not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(f"{path} has no dashboards yet, which hold the examples: make them first.")
-        if path not in self.promised and self.being_made(sae=path):
-            raise forms.ValidationError(f"A job of this kind is at {path} already; wait for it or cancel it.")
-        return path
 
     def clean_endpoint(self) -> str:
         """The endpoint must exist; whether its owner started the job is seen when it runs."""

@@ -2,12 +2,11 @@
 
 from django import forms
 
-from features.kinds.sae import TOKENS_HELP, OnSae
-from features.models import Dashboard
+from features.kinds.sae import TOKENS_HELP, OnDashboards
 from features.wordlists import parse
 
 
-class LabelSae(OnSae):
+class LabelSae(OnDashboards):
     """Find labels by comparing what fires with what is known of each token, and score them on documents held out."""
 
     kind = "label_sae"
@@ -17,6 +16,9 @@ class LabelSae(OnSae):
         "Compares where each feature fires with hundreds of concepts (syntax of Python, characters, words, positions) and with "
         "the tokens that it promotes. Labels are learned on some documents and scored on others. Needs no key."
     )
+
+    because = "which know each feature's maximum"
+    busy = "is labelling {}"
 
     tokens = forms.IntegerField(min_value=10_000, max_value=5_000_000, initial=400_000, help_text=TOKENS_HELP)
     every = forms.IntegerField(
@@ -57,20 +59,6 @@ class LabelSae(OnSae):
     seed = forms.IntegerField(
         min_value=0, max_value=2**31 - 1, initial=0, help_text="Deals documents to learning and scoring."
     )
-
-    def clean_sae(self) -> str:
-        """The SAE must have dashboards, which know each feature's maximum; one job labels it at a time."""
-        path = super().clean_sae()
-        if path in self.promised:
-            return path
-        model, _, slug = path.partition("/")
-        if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(
-                f"{path} has no dashboards yet, which know each feature's maximum: make them first."
-            )
-        if self.being_made(sae=path):
-            raise forms.ValidationError(f"A job is labelling {path} already; wait for it or cancel it.")
-        return path
 
     def clean_lists(self) -> str:
         """The lists must be lists."""

@@ -2,17 +2,22 @@
 
 from django import forms
 
-from features.kinds.sae import OnSae
-from features.models import Dashboard
+from features.kinds.sae import OnDashboards
 
 
-class MapSae(OnSae):
-    """Place the live features of an SAE in the plane by their decoder directions, and find clusters."""
+class MapSae(OnDashboards):
+    """Place the live features of an SAE in the plane by their decoder directions, and find clusters.
+
+    New dashboards bring their own map: one that is being made of the old ones ends by itself.
+    """
 
     kind = "map_sae"
     title = "Map the features"
     verb = "Map"
     about = "Places the live features in the plane so that those of similar decoder directions are near, and finds clusters."
+
+    because = "which say what is alive"
+    busy = "is making the map of {}"
 
     corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
     neighbours = forms.IntegerField(
@@ -27,18 +32,3 @@ class MapSae(OnSae):
         initial=0,
         help_text="The same seed gives the same map; another, another view.",
     )
-
-    def clean_sae(self) -> str:
-        """The SAE must have dashboards, which say what is alive, and one map is made at a time.
-
-        New dashboards bring their own map: one that is being made of the old ones ends by itself.
-        """
-        path = super().clean_sae()
-        if path in self.promised:
-            return path
-        model, _, slug = path.partition("/")
-        if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(f"{path} has no dashboards yet, which say what is alive: make them first.")
-        if self.being_made(sae=path):
-            raise forms.ValidationError(f"A job is making the map of {path} already; wait for it or cancel it.")
-        return path

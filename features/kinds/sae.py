@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django import forms
 
 from features.kinds.base import JobForm
+from features.models import Dashboard
 
 TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
 
@@ -32,6 +33,27 @@ class OnSae(JobForm):
         """The corpus must exist."""
         self.find_corpus(self.cleaned_data["corpus"])
         return str(self.cleaned_data["corpus"])
+
+
+class OnDashboards(OnSae):
+    """What jobs share that read the dashboards of an SAE: it must have some."""
+
+    because: ClassVar[str]
+    """What the dashboards are needed for: “which say what is alive”."""
+    busy: ClassVar[str] = ""
+    """What a job of this kind is doing with an SAE, of which there is one at a time; empty where there may be several."""
+
+    def clean_sae(self) -> str:
+        """The SAE must have dashboards, unless a job before this one makes it."""
+        path = super().clean_sae()
+        if path in self.promised:
+            return path
+        model, _, slug = path.partition("/")
+        if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
+            raise forms.ValidationError(f"{path} has no dashboards yet, {self.because}: make them first.")
+        if self.busy and self.being_made(sae=path):
+            raise forms.ValidationError(f"A job {self.busy.format(path)} already; wait for it or cancel it.")
+        return path
 
 
 class EvaluateSae(OnSae):

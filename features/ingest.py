@@ -51,7 +51,10 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
     """Write features [start, stop) with their examples and sequences; the number of examples written.
 
     What an earlier run declared of this SAE goes with the first range: it would be told of numbers that are another run's.
+    Raises `ObjectDoesNotExist` where the SAE or the corpus was deleted meanwhile.
     """
+    for row in (sae, corpus):
+        _hold(row)
     Dashboard.objects.filter(sae=sae).delete()
     sequences = _write_sequences(sae, corpus, context_size, batch.sequences)
     features = _write_features(sae, batch.features)
@@ -111,6 +114,14 @@ def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None
     dashboard.map = {"features": len(record.indices), "clusters": len(clusters), **told}
     dashboard.mapped_by = job
     dashboard.save(update_fields=["map", "mapped_by"])
+
+
+def _hold(row: Sae | Corpus) -> None:
+    """Let nobody delete it before this transaction ends, and others write to it: what a foreign key would do, row by row."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {row._meta.db_table} WHERE id = %s FOR KEY SHARE", [row.pk])
+        if not cursor.fetchone():
+            raise type(row).DoesNotExist(f"{row} was deleted meanwhile")
 
 
 def _density_histogram(sae: Sae) -> list[int]:

@@ -6,6 +6,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models.functions import Now
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
 
 from features import names
 from features.slugs import is_slug, not_a_fixed_word
@@ -186,6 +188,13 @@ class Sae(models.Model):
     def alive_share(self) -> float:
         """Share of its features that fired on the dashboard's tokens. Raises `Dashboard.DoesNotExist` before there is one."""
         return self.dashboard.alive / self.width
+
+
+@receiver(pre_delete, sender=Sae)
+@receiver(pre_delete, sender=Corpus)
+def wait_for_writers(instance: Sae | Corpus, **_: Any) -> None:
+    """Let a range that is being written end first, so that what it wrote goes too; the next one finds nothing to write to."""
+    type(instance).objects.select_for_update().filter(pk=instance.pk).first()
 
 
 class Dashboard(models.Model):

@@ -126,10 +126,16 @@ class Feature(models.Model):
 
 
 class Example(models.Model):
-    """A context in which a feature fires: sparse positions and values, never zeros, never strings."""
+    """A context in which a feature fires: sparse positions and values, never zeros, never strings.
 
-    feature = models.ForeignKey(Feature, models.CASCADE, related_name="examples", db_index=False)  # example_once is one
-    sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+")
+    PostgreSQL does not check the feature and the sequence of each row: that took half of an ingest. `ingest.write_range` has
+    just written both, and holds what whoever deletes an SAE or a corpus has to hold first (`catalog.wait_for_writers`).
+    """
+
+    feature = models.ForeignKey(
+        Feature, models.CASCADE, related_name="examples", db_constraint=False, db_index=False
+    )  # example_once is an index of it
+    sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+", db_constraint=False)
     band = models.SmallIntegerField(help_text="0: the top examples; 1 (highest) to 5: an even sample of that band.")
     rank = models.SmallIntegerField()
     peak = models.SmallIntegerField(help_text="Position of the firing that put the example here.")
@@ -153,11 +159,16 @@ class Peak(models.Model):
     """How many of a feature's top examples peak on one token: what a search by token reads, kept by ingest.
 
     It repeats the SAE and the maximum of its feature, so that one index answers without touching the features' wide rows.
+    Its feature is checked as an example's is.
     """
 
     pk = models.CompositePrimaryKey("feature", "token_id")
-    feature = models.ForeignKey(Feature, models.CASCADE, related_name="peaks", db_index=False)  # the key begins with it
-    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", db_index=False)  # peak_by_token begins with it
+    feature = models.ForeignKey(
+        Feature, models.CASCADE, related_name="peaks", db_constraint=False, db_index=False
+    )  # the key begins with it
+    sae = models.ForeignKey(
+        Sae, models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )  # peak_by_token begins with it
     token_id = models.IntegerField()
     examples = models.SmallIntegerField()
     maximum = RealField()

@@ -1,11 +1,13 @@
 """Records into rows: what is written, what a second run changes, and that half a range is never there."""
 
+import threading
+
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, transaction
 from psycopg.errors import CheckViolation
 
 from features import ingest
-from features.models import Dashboard, Example, Feature, Sequence
+from features.models import Corpus, Dashboard, Example, Feature, Peak, Sae, Sequence
 from features.records import ExampleRecord, FeatureRange
 from tests import builders
 
@@ -69,6 +71,47 @@ def test_a_range_that_fails_leaves_everything_as_it_was(planted):
     with pytest.raises(DatabaseError, match="density_is_a_share"):
         write(planted, [good, bad], builders.sequences([*builders.TEXTS, " one more"]))
     assert (planted.feature(0).max_activation, Sequence.objects.count(), Example.objects.count()) == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", [Sae, Corpus])
+def test_who_deletes_waits_for_the_range_being_written_and_takes_it_along(planted, what):
+    """PostgreSQL checks neither side of an example, so nothing but this keeps rows from outliving what they are of."""
+    owner = {Sae: planted.sae, Corpus: planted.corpus}[what]
+    contexts = builders.sequences()
+    deleting = threading.Thread(target=_delete, args=[what, owner.pk])
+    with transaction.atomic():
+        write(planted, [builders.firing(0, " day", contexts), builders.firing(3, " fox", contexts)], contexts)
+        deleting.start()
+        while not _somebody_waits():
+            deleting.join(0.02)
+            assert deleting.is_alive(), "it did not wait"
+    deleting.join(30)
+    assert not what.objects.filter(pk=owner.pk).exists()
+    assert Example.objects.count() == 0
+    assert not Peak.objects.exclude(feature__in=Feature.objects.all()).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", [Sae, Corpus])
+def test_a_range_of_what_was_deleted_is_refused_and_leaves_nothing(planted, what):
+    what.objects.all().delete()
+    with pytest.raises(what.DoesNotExist, match="was deleted meanwhile"):
+        write(planted, [builders.firing(0, " day", builders.sequences())], builders.sequences())
+    assert Example.objects.count() == 0
+
+
+def _delete(what, pk):
+    try:
+        what.objects.get(pk=pk).delete()
+    finally:
+        connection.close()
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
 
 
 def test_values_and_positions_must_match(planted):

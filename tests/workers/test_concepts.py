@@ -5,7 +5,7 @@ import pytest
 from features.records import Piece, SequenceRecord
 from workers.pipeline.concepts import lists
 from workers.pipeline.concepts.catalogue import CONCEPTS, with_lists
-from workers.pipeline.concepts.contexts import CONTEXTS
+from workers.pipeline.concepts.contexts import CONTEXTS, flags
 from workers.pipeline.concepts.document import Document, spans_of
 from workers.pipeline.concepts.truth import Truth
 from workers.pipeline.tokens import Tokenized, pack, vocabulary
@@ -216,7 +216,8 @@ def test_a_document_whose_tokens_are_not_its_text_is_counted_and_has_no_concepts
 
 
 def test_repeats_are_told_from_the_context_alone():
-    found = {concept.name: concept.find([5, 6, 5, 6, 7, 7]) for concept in CONTEXTS}
+    names = [concept.name for concept in CONTEXTS]
+    found = dict(zip(names, flags([5, 6, 5, 6, 7, 7]).T.tolist(), strict=True))
     assert found["context.repeated"] == [False, False, True, True, False, True]
     assert found["context.pair"] == [False, False, False, True, False, False]
     assert found["context.doubled"] == [False] * 5 + [True]

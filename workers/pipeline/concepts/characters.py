@@ -17,14 +17,14 @@ NAMED = (
 """Single characters: each a concept of its own."""
 
 CHARACTERS: tuple[Concept, ...] = (
-    *(pattern(f"character.{name}", words, expression) for name, words, expression in NAMED),
-    pattern("character.punctuation", "punctuation", r"[^\w\s]"),
-    pattern("character.digit", "a digit", r"\d"),
-    pattern("character.letter", "a letter", WORD),
-    pattern("character.upper", "a capital letter", r"[A-Z]"),
-    pattern("character.non-ascii", "a character beyond ASCII", r"[^\x00-\x7f]"),
-    pattern("character.line-end", "a line end", r"\n"),
-    pattern("character.tab", "a tab", r"\t"),
+    *(pattern(f"character.{name}", words, f"(?:{expression})+") for name, words, expression in NAMED),
+    pattern("character.punctuation", "punctuation", r"[^\w\s]+"),
+    pattern("character.digit", "a digit", r"\d+"),
+    pattern("character.letter", "a letter", rf"{WORD}+"),
+    pattern("character.upper", "a capital letter", r"[A-Z]+"),
+    pattern("character.non-ascii", "a character beyond ASCII", r"[^\x00-\x7f]+"),
+    pattern("character.line-end", "a line end", r"\n+"),
+    pattern("character.tab", "a tab", r"\t+"),
     pattern("character.repeated", "a character repeated three times or more", r"([^\s\w])\1\1+"),
     pattern("word.capitalised", "a capitalised word", rf"\b[A-Z][a-z]{WORD}*\b"),
     pattern("word.capitals", "a word in capitals", r"\b[A-Z]{2,}\b"),

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from workers.pipeline.concepts.document import Document, Flags, Span
+from workers.pipeline.concepts.document import Document, Flags
+from workers.pipeline.concepts.grouped import Span
 from workers.pipeline.concepts.python import Python, Word
 
 
@@ -33,7 +34,7 @@ def lexeme(name: str, words: str, wanted: Callable[[Word], bool]) -> Concept:
     """Tokens that hold a character of a Python token."""
 
     def find(document: Document) -> Flags:
-        return document.marked(word.span for word in document.python.words if wanted(word))
+        return document.between(document.python.words.where(wanted))
 
     return Concept(name, words, find)
 

@@ -3,36 +3,47 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Bool, Int64
+
+Ids = Int64[np.ndarray, " pos"]
+Flags = Bool[np.ndarray, " pos"]
+
 
 class ContextConcept(NamedTuple):
     """Something that is true of some positions of a context; `words` as in `Concept`."""
 
     name: str
     words: str
-    find: Callable[[Sequence[int]], list[bool]]
+    find: Callable[[Ids], Flags]
 
 
-def _within(first: int, last: int) -> Callable[[Sequence[int]], list[bool]]:
-    return lambda ids: [first <= place <= last for place in range(len(ids))]
+def flags(token_ids: Sequence[int]) -> Bool[np.ndarray, "pos concepts"]:
+    """Which of `CONTEXTS` hold at each position of a context."""
+    ids = np.asarray(token_ids, dtype=np.int64)
+    return np.stack([concept.find(ids) for concept in CONTEXTS], axis=1)
 
 
-def _repeated(length: int) -> Callable[[Sequence[int]], list[bool]]:
+def _within(first: int, last: int) -> Callable[[Ids], Flags]:
+    return lambda ids: (np.arange(len(ids)) >= first) & (np.arange(len(ids)) <= last)
+
+
+def _repeated(length: int) -> Callable[[Ids], Flags]:
     """Where the last `length` tokens stood in this order before."""
 
-    def find(ids: Sequence[int]) -> list[bool]:
-        seen: set[tuple[int, ...]] = set()
-        found = []
-        for place in range(len(ids)):
-            run = tuple(ids[max(place - length + 1, 0) : place + 1])
-            found.append(len(run) == length and run in seen)
-            seen.add(run)
+    def find(ids: Ids) -> Flags:
+        found = np.zeros(len(ids), dtype=bool)
+        if len(ids) > length:
+            runs = np.lib.stride_tricks.sliding_window_view(ids, length)
+            _, first, which = np.unique(runs, axis=0, return_index=True, return_inverse=True)
+            found[length - 1 :] = first[which.ravel()] < np.arange(len(runs))
         return found
 
     return find
 
 
-def _just(ids: Sequence[int]) -> list[bool]:
-    return [place > 0 and ids[place] == ids[place - 1] for place in range(len(ids))]
+def _just(ids: Ids) -> Flags:
+    return np.concatenate([[False], ids[1:] == ids[:-1]])
 
 
 CONTEXTS: tuple[ContextConcept, ...] = (

@@ -5,7 +5,6 @@ things is all of them. A word is a run of letters, so the parts of `snake_case` 
 """
 
 import calendar
-import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 
@@ -13,9 +12,7 @@ from lemminflect import getAllLemmas
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from workers.pipeline.concepts.concept import Concept
-from workers.pipeline.concepts.document import Document, Flags
 
-WORDS = re.compile(r"[^\W\d_]+")
 CLASSES = (
     ("article", "an article", "a an the"),
     (
@@ -68,18 +65,8 @@ def _lemmas(word: str) -> dict[str, tuple[str, ...]]:
 def _where(name: str, words: str, wanted: Callable[[str], bool]) -> Concept:
     """Tokens that hold a character of a word that is wanted; words in small letters."""
 
-    def find(document: Document) -> Flags:
-        known: dict[str, bool] = {}
-        spans = []
-        for match in WORDS.finditer(document.text):
-            word = match[0].lower()
-            if word not in known:
-                known[word] = wanted(word)
-            if known[word]:
-                spans.append(match.span())
-        return document.marked(spans)
-
-    return Concept(name, words, find)
+    known = lru_cache(maxsize=1 << 16)(wanted)
+    return Concept(name, words, lambda document: document.between(document.words.where(known)))
 
 
 def _one_of(name: str, words: str, members: Collection[str]) -> Concept:

@@ -1,16 +1,17 @@
 """A document with the place of each of its tokens in its text, which is what every concept is found in."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from workers.pipeline.concepts.grouped import Grouped, Span, Spans
 from workers.pipeline.concepts.python import Python
 
-Span = tuple[int, int]
-"""Characters [start, end) of a text."""
+WORDS = re.compile(r"[^\W\d_]+")
 
 Flags = Bool[np.ndarray, " tokens"]
 
@@ -33,19 +34,23 @@ class Document:
         """What the text is as Python; empty where it is none."""
         return Python(self.text)
 
+    @cached_property
+    def words(self) -> Grouped[str]:
+        """The runs of letters, alike in small letters and capitals."""
+        return Grouped((match[0].lower(), match.span()) for match in WORDS.finditer(self.text))
+
     def marked(self, spans: Iterable[Span]) -> Flags:
         """Which tokens have a character in one of the spans."""
-        edges = np.zeros(len(self.text) + 2, dtype=np.int32)
-        for start, end in spans:
-            if start < end:
-                edges[start] += 1
-                edges[end] -= 1
-        return self.holding(np.cumsum(edges[:-2]) > 0)
+        return self.between(np.fromiter(chain.from_iterable(spans), dtype=np.int64).reshape(-1, 2))
 
-    def holding(self, characters: Bool[np.ndarray, " characters"]) -> Flags:
-        """Which tokens have one of the marked characters; their leading white space does not count."""
-        before = np.concatenate([[0], np.cumsum(characters)])
-        return before[self.ends] > before[self.cores]
+    def between(self, spans: Spans) -> Flags:
+        """Which tokens have a character in one of the spans; their leading white space does not count."""
+        starts, ends = spans[spans[:, 0] < spans[:, 1]].T
+        first = np.searchsorted(self.ends, starts, side="right")
+        last = np.searchsorted(self.cores, ends, side="left")
+        size = len(self.ends) + 1
+        open_spans = np.cumsum(np.bincount(first, minlength=size) - np.bincount(last, minlength=size))[:-1]
+        return (open_spans > 0) & (self.cores < self.ends)
 
     def begun(self, places: Iterable[int]) -> Flags:
         """Which tokens hold a character at one of the places."""

@@ -5,7 +5,8 @@ import keyword
 from collections.abc import Callable
 
 from workers.pipeline.concepts.concept import Concept, lexeme
-from workers.pipeline.concepts.document import Document, Flags, Span
+from workers.pipeline.concepts.document import Document, Flags
+from workers.pipeline.concepts.grouped import Span
 from workers.pipeline.concepts.python import Word
 
 EXCEPTIONS = frozenset(
@@ -46,12 +47,11 @@ def _prefixed(letter: str) -> Callable[[Word], bool]:
 def _quotes(document: Document) -> list[tuple[Span, Span]]:
     """The opening of each string, prefix and quotes, and its closing."""
     found = []
-    for word in document.python.words:
-        if word.kind == "STRING":
-            prefix = len(word.text) - len(word.text.lstrip("rbfuRBFU"))
-            size = 3 if word.text[prefix : prefix + 3] in ('"""', "'''") else 1
-            start, end = word.span
-            found.append(((start, start + prefix + size), (end - size, end)))
+    for start, end in document.python.words.where(_kind("STRING")).tolist():
+        text = document.python.text[start:end]
+        prefix = len(text) - len(text.lstrip("rbfuRBFU"))
+        size = 3 if text[prefix : prefix + 3] in ('"""', "'''") else 1
+        found.append(((start, start + prefix + size), (end - size, end)))
     return found
 
 

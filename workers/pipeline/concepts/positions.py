@@ -1,5 +1,6 @@
 """Concepts of a token's own form and place, in any document."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.document import Document, Flags
 
 EARLY_LINES = 20
+FIRST = re.compile(r"(?:^|\n)\s*?(\S)")
 
 
 def _pieces(document: Document) -> list[str]:
@@ -17,11 +19,8 @@ def _pieces(document: Document) -> list[str]:
 def _letter_before(document: Document) -> Flags:
     """Whether the character before the token, and its own first, are of one word."""
     text = document.text
-    return np.array([s > 0 and _wordly(text[s - 1]) and _wordly(text[s]) for s in document.starts.tolist()], dtype=bool)
-
-
-def _wordly(character: str) -> bool:
-    return character.isalnum()
+    starts = document.starts.tolist()
+    return np.array([s > 0 and text[s - 1].isalnum() and text[s : s + 1].isalnum() for s in starts], dtype=bool)
 
 
 def _sized(least: int, most: int) -> Callable[[Document], Flags]:
@@ -47,14 +46,7 @@ def _early(document: Document) -> Flags:
 
 def _first_of_line(document: Document) -> Flags:
     """Whether a token holds the first character of its line that is no white space."""
-    text, found, fresh = document.text, [], True
-    for place, character in enumerate(text):
-        if character == "\n":
-            fresh = True
-        elif fresh and not character.isspace():
-            found.append(place)
-            fresh = False
-    return document.begun(found)
+    return document.begun(match.start(1) for match in FIRST.finditer(document.text))
 
 
 POSITIONS: tuple[Concept, ...] = (

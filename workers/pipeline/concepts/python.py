@@ -11,42 +11,42 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
-Span = tuple[int, int]
+from workers.pipeline.concepts.grouped import Grouped, Span
+
 TRIES = 4
 """So often a text is cut before the line where it stops being Python."""
 
 CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.Call)
 
 
-class Word:
-    """One token of `tokenize`: its exact `kind`, its text and the characters that it is."""
+class Word(NamedTuple):
+    """A token of `tokenize`: its exact `kind` and its text."""
 
-    __slots__ = ("kind", "span", "text")
-
-    def __init__(self, kind: str, text: str, span: Span) -> None:
-        self.kind, self.text, self.span = kind, text, span
+    kind: str
+    text: str
 
 
 class Python:
-    """`nodes` by their class and `words` in their order; both empty where the text is no Python."""
+    """`nodes` by their class, and the `words`; both empty where the text is no Python."""
 
     def __init__(self, text: str) -> None:
         # of the same length, so that places stand: ast ends lines at \r too
         self.text = text.replace("\r\n", " \n").replace("\r", "\n")
         self.nodes: dict[type, list[ast.AST]] = defaultdict(list)
-        self.words: list[Word] = []
         self._lines = self.text.split("\n")
         self._starts = [0, *accumulate(len(line) + 1 for line in self._lines)]
         parsed = self._parse()
         if parsed:
-            tree, part = parsed
-            self._place(tree, ())
-            self.words = list(self._tokenize(part))
+            self._place(parsed[0], ())
+        self.words = Grouped(self._tokenize(parsed[1]) if parsed else ())
 
     def span(self, node: ast.AST) -> Span:
         """The characters of a node."""
-        return self.place(node.lineno, node.col_offset), self.place(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+        if not hasattr(node, "span"):  # asked for by several concepts
+            node.span = self.place(node.lineno, node.col_offset), self.place(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+        return node.span  # type: ignore[attr-defined]
 
     def place(self, line: int, column: int) -> int:
         """The character at a line (from 1) and a column in UTF-8 bytes, as `ast` gives them."""
@@ -88,12 +88,12 @@ class Python:
             inner = (*above, node) if isinstance(node, SCOPES) else above
             stack.extend((child, inner) for child in ast.iter_child_nodes(node))
 
-    def _tokenize(self, part: str) -> Iterator[Word]:
+    def _tokenize(self, part: str) -> Iterator[tuple[Word, Span]]:
         try:
             for token in tokenize.generate_tokens(io.StringIO(part).readline):
                 start = self._starts[token.start[0] - 1] + token.start[1]
                 end = self._starts[min(token.end[0], len(self._starts)) - 1] + token.end[1]
-                yield Word(tokenize.tok_name[token.exact_type], token.string, (start, min(end, len(self.text))))
+                yield Word(tokenize.tok_name[token.exact_type], token.string), (start, min(end, len(self.text)))
         except (tokenize.TokenError, IndentationError, SyntaxError):
             return
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.concept import syntax as row
-from workers.pipeline.concepts.document import Span
+from workers.pipeline.concepts.grouped import Span
 from workers.pipeline.concepts.python import Python
 
 Spans = Callable[[Python, Any], Iterator[Span]]

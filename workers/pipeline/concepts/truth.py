@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from features.records import SequenceRecord
+from workers.pipeline.concepts import contexts
 from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.contexts import CONTEXTS
-from workers.pipeline.concepts.document import Document, Span, spans_of
+from workers.pipeline.concepts.document import Document, spans_of
+from workers.pipeline.concepts.grouped import Span
 from workers.pipeline.tokens import Tokenized
 
 
@@ -57,8 +59,7 @@ class Truth:
             truth = self._document(piece.document)
             count = min(len(ids) - piece.at, len(truth) - piece.token)
             flags[piece.at : piece.at + count, : len(self.concepts)] = truth[piece.token : piece.token + count]
-        for column, concept in enumerate(CONTEXTS, len(self.concepts)):
-            flags[:, column] = concept.find(ids)
+        flags[:, len(self.concepts) :] = contexts.flags(ids)
         return flags
 
     def _document(self, name: str) -> Bool[np.ndarray, "tokens concepts"]:

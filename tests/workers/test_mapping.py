@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -69,6 +70,15 @@ def test_the_same_seed_gives_the_same_bits_in_another_process(decoder, found, tm
     again = made(decoder, tmp_path / "again")[1]
     assert digest(again) == digest(found)
     assert digest(made(decoder, tmp_path / "other", seed=1)[1]) != digest(found)
+
+
+def test_what_takes_longest_to_compile_is_kept_for_the_next_map(found):
+    import umap
+
+    layout._keep_compiled(umap.umap_)
+    kept = Path(umap.umap_.smooth_knn_dist.stats.cache_path)
+    for name in ("smooth_knn_dist", "compute_membership_strengths"):
+        assert list(kept.glob(f"umap_.{name}-*.nbi")), "by the process that made the map"
 
 
 def digest(of: FeatureMap) -> str:

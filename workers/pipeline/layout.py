@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: in
     """Coordinates [points, 2] from unit vectors [points, d] and the neighbours of each [points, k], itself first."""
     import umap
 
+    _keep_compiled(umap.umap_)
     warnings.filterwarnings("ignore", module="umap")  # of what a map does not use
     bar: dict[str, Any] = {"file": _Told(), "bar_format": "{n_fmt}/{total_fmt}\n", "mininterval": 0.5, "disable": False}
     reducer = umap.UMAP(
@@ -55,6 +57,12 @@ def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: in
         tqdm_kwds=bar,
     )
     return level(np.asarray(reducer.fit_transform(vectors), dtype=np.float64)).astype(np.float32)
+
+
+def _keep_compiled(module: ModuleType) -> None:
+    """Have numba keep on disk what takes it longest to compile: a process for each map would compile it for each map."""
+    for function in (module.smooth_knn_dist, module.compute_membership_strengths):
+        function.enable_caching()
 
 
 def level(points: np.ndarray) -> np.ndarray:

@@ -45,6 +45,13 @@ HANG_MINUTES = env.number(
     low=1,
     high=10_000,
 )
+LEASE_SECONDS = env.number(
+    "FEATURESCOPE_LEASE_SECONDS",
+    20,
+    "A worker that says nothing for so long loses its job to another; longer than a restart of the database takes.",
+    low=5,
+    high=3600,
+)
 PRIVATE_ENDPOINTS = env.flag(
     "FEATURESCOPE_PRIVATE_ENDPOINTS",
     True,

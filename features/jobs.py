@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Coalesce
@@ -19,7 +20,6 @@ from features import family, messages, names
 from features.models import Job, JobEvent
 from features.records import Metrics, Progress
 
-LEASE = timedelta(seconds=20)
 MOST_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=10)
 """Before the first new try of what failed for a while; each further pause is three times as long."""
@@ -80,7 +80,7 @@ def claim(job_id: int, worker: str) -> Job | None:
     now = timezone.now()
     since_its_parts = When(Exists(Job.objects.filter(part_of=OuterRef("pk"))), then=Coalesce(F("started"), now))
     won = _ready().filter(pk=job_id).update(
-        state=State.RUNNING, worker=worker, lease_until=now + LEASE, started=Case(since_its_parts, default=now),
+        state=State.RUNNING, worker=worker, lease_until=now + _lease(), started=Case(since_its_parts, default=now),
         attempts=F("attempts") + 1, doing="starting", paced_from=None, paced_at=None,
     )  # fmt: skip
     if not won:
@@ -93,7 +93,7 @@ def claim(job_id: int, worker: str) -> Job | None:
 
 def heartbeat(job: Job) -> bool:
     """Renew the lease; True where somebody asked to cancel. Raises `LostJob` where the lease is no longer ours."""
-    _hold(job, lease_until=timezone.now() + LEASE)
+    _hold(job, lease_until=timezone.now() + _lease())
     return Job.objects.values_list("cancel_requested", flat=True).get(pk=job.pk)
 
 
@@ -275,6 +275,11 @@ def _hold(job: Job, **changes: Any) -> None:
 def _end(job: Job, state: Job.State, **changes: Any) -> None:
     _hold(job, state=state, ended=timezone.now(), lease_until=None, **changes)
     messages.note_state(job.pk, state, changes.get("error", ""))
+
+
+def _lease() -> timedelta:
+    """For so long a worker may say nothing."""
+    return timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def _ready() -> QuerySet[Job]:

@@ -92,6 +92,13 @@ def test_a_heartbeat_renews_the_lease_and_brings_word_of_a_request_to_cancel():
     assert jobs.heartbeat(job) is True
 
 
+def test_a_lease_is_as_long_as_the_settings_say(settings):
+    settings.LEASE_SECONDS = 120
+    now = timezone.now()
+    job = jobs.claim(queued().pk, "w")
+    assert timedelta(seconds=119) < job.lease_until - now < timedelta(seconds=125)
+
+
 def test_a_job_whose_lease_passed_goes_back_to_the_queue_and_its_old_worker_can_write_no_more():
     job = jobs.claim(queued().pk, "one")
     jobs.remember(job, "jobs/1/checkpoints/5")

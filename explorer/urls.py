@@ -66,6 +66,6 @@ urlpatterns = [
     path("<name:model>/<name:sae>/labels/download/", label_files.download, name="download_labels"),
     path("<name:model>/<name:sae>/<int:index>/labels/", labels.propose, name="propose"),
     path("<name:model>/<name:sae>/<int:index>/comments/", talk.comment, name="comment"),
-    path("<name:model>/<name:sae>/<int:index>/try/<int:pk>/", examples.tried, name="try_example"),
+    path("<name:model>/<name:sae>/<int:index>/try/<int:band>.<int:rank>/", examples.tried, name="try_example"),
     path("<name:model>/<name:sae>/<int:index>/embed/", examples.embed, name="embed"),
 ]

@@ -13,15 +13,15 @@ from features.selectors import contexts
 
 
 @require_safe
-def tried(request: HtmxRequest, model: str, sae: str, index: int, pk: int) -> HttpResponse:
+def tried(request: HtmxRequest, model: str, sae: str, index: int, band: int, rank: int) -> HttpResponse:
     """Go to the feature's page with the example's text in its test box; what else the query string says stays."""
     address = f"/{model}/{sae}/{index}/"
     try:
-        text = contexts.text_of_example(model, sae, index, pk)
-    except (Example.DoesNotExist, OverflowError):
+        text = contexts.text_of_example(model, sae, index, band, rank)
+    except Example.DoesNotExist:
         back = find_feature(model, sae, index).feature.get_absolute_url()
         raise NotHere(
-            "This example is no longer there: dashboards were made anew.", [Choice(f"feature {index}", back)]
+            "There is no such example: dashboards may have been made anew.", [Choice(f"feature {index}", back)]
         ) from None
     kept = request.GET.copy()
     kept["text"] = text

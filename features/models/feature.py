@@ -5,6 +5,7 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models import Expression
 from django.db.models.functions import Now
 
 from features.fields import RealField
@@ -28,7 +29,7 @@ def _listed(field: str, name: str) -> models.Index:
 class FeatureQuerySet(models.QuerySet["Feature"]):
     """Filters on features, to be chained."""
 
-    def of(self, model: str, sae: str) -> Self:
+    def of(self, model: str | Expression, sae: str | Expression) -> Self:
         """Those of one SAE, by slugs."""
         return self.filter(sae__model__slug=model, sae__slug=sae)
 
@@ -132,9 +133,10 @@ class Example(models.Model):
     just written both, and holds what whoever deletes an SAE or a corpus has to hold first (`catalog.wait_for_writers`).
     """
 
+    pk = models.CompositePrimaryKey("feature", "band", "rank")
     feature = models.ForeignKey(
         Feature, models.CASCADE, related_name="examples", db_constraint=False, db_index=False
-    )  # example_once is an index of it
+    )  # the key begins with it
     sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+", db_constraint=False)
     band = models.SmallIntegerField(help_text="0: the top examples; 1 (highest) to 5: an even sample of that band.")
     rank = models.SmallIntegerField()
@@ -145,7 +147,6 @@ class Example(models.Model):
     class Meta:
         ordering = ["band", "rank"]
         constraints = [
-            models.UniqueConstraint(fields=["feature", "band", "rank"], name="example_once"),
             models.CheckConstraint(
                 condition=models.Q(positions__len=models.F("values__len")), name="a_value_for_every_position"
             ),

@@ -25,13 +25,13 @@ def context(sae: Sae, pk: int) -> ContextView:
     return ContextView(row, beside.get(row.position - 1), beside.get(row.position + 1))
 
 
-def text_of_example(model: str, sae: str, index: int, pk: int) -> str:
+def text_of_example(model: str, sae: str, index: int, band: int, rank: int) -> str:
     """The text around the peak of a feature's example, up to the next special token at each side.
 
     A character that the end of the context cuts is left out. Raises `Example.DoesNotExist`.
     """
     of = {"feature__sae__model__slug": model, "feature__sae__slug": sae, "feature__index": index}
-    row = Example.objects.select_related("sequence").get(pk=pk, **of)
+    row = Example.objects.select_related("sequence").get(band=band, rank=rank, **of)
     ids = row.sequence.token_ids
     vocabulary = vocabulary_of(row.sequence.model_id, ids)
     special = [place for place, token_id in enumerate(ids) if vocabulary.get(token_id, (b"", False))[1]]

@@ -2,15 +2,17 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from features import keyset
+from features.compiled import Compiled, Param
 from features.models import Example, Feature, Match, Sae
 from features.selectors.columns import COLUMNS, POSITIVE, keys
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
@@ -22,6 +24,8 @@ MARGINS = (18, 4 * (SNIPPET_BEFORE + 1))
 """Tokens at each side of a peak in which a snippet is looked for: mostly a box is one token, and never more than four, as a
 character has at most four bytes. To look up fifty tokens for each of fifty features took most of the time of a list."""
 PAGE = 50
+LAST = 2**31 - 1
+"""The largest index that its column can hold."""
 
 
 class FeaturePage(NamedTuple):
@@ -48,7 +52,6 @@ class ShownExample(NamedTuple):
     `sequence` is the id of its context, `name` its band and rank: 0.3 is the fourth of the top examples.
     """
 
-    id: int
     sequence: int
     name: str
     value: float
@@ -181,27 +184,17 @@ def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
 
 def feature(model: str, sae: str, index: int) -> FeatureView:
     """One feature with its examples, in three queries. Raises `Feature.DoesNotExist`."""
-    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by("-cosine", "other__slug")
-    siblings = Feature.objects.filter(sae=OuterRef("sae"), fires__gt=0).order_by().values("sae")
-    row = (
-        Feature.objects.of(model, sae)
-        .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job", "effect")
-        .annotate(
-            previous_alive=Subquery(siblings.filter(index__lt=OuterRef("index")).annotate(i=Max("index")).values("i")),
-            next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).annotate(i=Min("index")).values("i")),
-            elsewhere=ArraySubquery(
-                nearest.values(row=JSONObject(sae="other__slug", index="other_index", cosine="cosine"))
-            ),
-        )
-        .get(index=index)
-    )
-    examples = list(Example.objects.filter(feature=row).select_related("sequence").order_by("band", "rank"))
+    found = _one()(model=model, sae=sae, index=index) if index <= LAST else []
+    if not found:
+        raise Feature.DoesNotExist
+    (row,) = found
+    examples = _examples()(feature=row.pk)
     wanted = {i for e in examples for i in e.sequence.token_ids} | {*row.top_logit_ids, *row.bottom_logit_ids}
     vocabulary = vocabulary_of(row.sae.model_id, wanted)
     return FeatureView(
         feature=row,
         sae=row.sae,
-        previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations above
+        previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations of `_one`
         next=row.next_alive,  # type: ignore[attr-defined]
         bands=_bands(row, examples, vocabulary),
         top_logits=logits_of(row.top_logit_ids, row.top_logits, vocabulary),
@@ -209,6 +202,33 @@ def feature(model: str, sae: str, index: int) -> FeatureView:
         nearest=[Near(*known) for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)],
         cofiring=list(map(Partner, row.cofiring, row.cofiring_jaccards, row.cofiring_both)),
         elsewhere=[Elsewhere(**found) for found in row.elsewhere],  # type: ignore[attr-defined]
+    )
+
+
+@cache
+def _one() -> Compiled[Feature]:
+    """A feature with what its page says of its SAE, its live neighbours by index, and its nearest elsewhere."""
+    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by("-cosine", "other__slug")
+    siblings = Feature.objects.filter(sae=OuterRef("sae")).alive().values("index")
+    rows = (
+        Feature.objects.of(Param("model"), Param("sae"))
+        .filter(index=Param("index"))
+        .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job", "effect")
+        .annotate(
+            previous_alive=Subquery(siblings.filter(index__lt=OuterRef("index")).order_by("-index")[:1]),
+            next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).order_by("index")[:1]),
+            elsewhere=ArraySubquery(
+                nearest.values(row=JSONObject(sae="other__slug", index="other_index", cosine="cosine"))
+            ),
+        )
+    )
+    return Compiled(rows)
+
+
+@cache
+def _examples() -> Compiled[Example]:
+    return Compiled(
+        Example.objects.filter(feature=Param("feature")).select_related("sequence").order_by("band", "rank")
     )
 
 
@@ -236,7 +256,6 @@ def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
 def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
     """An example with its sequence, as a heatmap against the feature's maximum."""
     return ShownExample(
-        id=e.pk,
         sequence=e.sequence_id,
         name=f"{e.band}.{e.rank}",
         value=e.values[e.positions.index(e.peak)],

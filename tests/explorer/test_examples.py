@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from features import answers
-from features.models import Example, Sequence
+from features.models import Sequence
 from features.records import SequenceRecord
 from tests import builders
 
@@ -67,24 +67,19 @@ def test_its_text_ends_at_special_tokens_and_whole_characters(planted, client):
     ids = [*builders.encode(" fox"), *builders.encode(" é day"), 0, *builders.encode(" ran", bos=False), 0xC3 + 1]
     long = SequenceRecord(100, "long.txt", ids)
     builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", [long])], [long])
-    row = Example.objects.filter(feature=planted.feature(0)).first()
-    sent = client.get(f"/tiny/2-res/0/try/{row.pk}/")
+    sent = client.get("/tiny/2-res/0/try/0.0/")
     assert parse_qs(urlsplit(sent.headers["Location"]).query)["text"] == [" é day"]
     cut = builders.firing(0, " ran", [long])
     builders.dashboards(planted.sae, planted.corpus, [cut], [long])
-    row = Example.objects.filter(feature=planted.feature(0)).first()
-    sent = client.get(f"/tiny/2-res/0/try/{row.pk}/")
+    sent = client.get("/tiny/2-res/0/try/0.0/")
     assert parse_qs(urlsplit(sent.headers["Location"]).query)["text"] == [" ran"], "the half of é is left out"
 
 
-@pytest.mark.parametrize(
-    "address", ["/tiny/2-res/1/try/{}/", "/tiny/2-res/0/try/999999/", f"/tiny/2-res/0/try/{10**30}/"]
-)
-def test_an_example_of_another_feature_or_none_leads_back(client, planted, address):
-    row = Example.objects.filter(feature=planted.feature(0)).first()
-    response = client.get(address.format(row.pk))
+@pytest.mark.parametrize("name", ["0.9999", "7.0", f"0.{10**30}", f"{10**30}.0"])
+def test_an_example_that_is_not_there_leads_back(client, planted, name):
+    response = client.get(f"/tiny/2-res/0/try/{name}/")
     assert response.status_code == 404
-    assert "no longer there" in response.content.decode()
+    assert "There is no such example" in response.content.decode()
 
 
 # its whole context

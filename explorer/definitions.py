@@ -267,6 +267,24 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "cause_ce": Definition(
             "Loss", "Cross-entropy of the token that follows, changed less unchanged, in nats; mean over texts."
         ),
+        "here_kl": Definition(
+            "Distribution",
+            "KL of the changed from the unchanged next-token distribution, in nats: mean over the places of this text that were"
+            " changed.",
+        ),
+        "here_ce": Definition(
+            "Loss of what follows",
+            "Cross-entropy of the token that follows in this text, changed less unchanged, in nats: mean over those places.",
+        ),
+        "here_logit": Definition(
+            "Its top tokens",
+            "Change of the logits of the ten tokens that its direction promotes most, less the mean change over the vocabulary:"
+            " mean over those places.",
+        ),
+        "here_control": Definition(
+            "Random directions",
+            "The same with sixteen random directions of equal norm in the same places: their mean, and the highest of them.",
+        ),
         "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is sound."),
     },
     "SAEs": {

@@ -11,6 +11,7 @@ from explorer.views import (
     catalog,
     comparing,
     contexts,
+    effects,
     examples,
     features,
     files,
@@ -67,5 +68,6 @@ urlpatterns = [
     path("<name:model>/<name:sae>/<int:index>/labels/", labels.propose, name="propose"),
     path("<name:model>/<name:sae>/<int:index>/comments/", talk.comment, name="comment"),
     path("<name:model>/<name:sae>/<int:index>/try/<int:band>.<int:rank>/", examples.tried, name="try_example"),
+    path("<name:model>/<name:sae>/<int:index>/effect/", effects.effect, name="effect"),
     path("<name:model>/<name:sae>/<int:index>/embed/", examples.embed, name="embed"),
 ]

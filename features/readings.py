@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from features import answers
 from features.models import Feature, LanguageModel, Sae
+from features.records import Beside, HereRecord
 from features.selectors.features import vocabulary_of
-from features.tokens import Span, spans
+from features.tokens import Span, Vocabulary, in_sentence, spans
 
 MOST_CHARACTERS = 20_000
 MOST_SAES = 12
@@ -38,6 +39,54 @@ class TextReading(NamedTuple):
     token_ids: list[int]
     tokens: list[Span]
     fired: list[list[Fired]]
+
+
+class RoleHere(NamedTuple):
+    """What one way of changing a feature does in a text: KL at each place as a heatmap, its numbers, and what rises most."""
+
+    places: list[int]
+    kl_at: list[float]
+    tokens: list[Span]
+    highest: float
+    kl: Beside
+    ce: Beside
+    logit: Beside
+    promoted: list[str]
+
+
+class EffectHere(NamedTuple):
+    """Both roles of a feature in a text; None where it has no place for one: where the feature fires nowhere, or everywhere."""
+
+    token_ids: list[int]
+    reads: RoleHere | None
+    writes: RoleHere | None
+
+
+def effect_in(feature: Feature, text: str) -> EffectHere:
+    """What changing a live feature of an SAE does in `text`: ablated where it fires, its maximum added where it does not."""
+    sae = feature.sae
+    asked = {
+        "kind": "effect",
+        "sae": sae.slug,
+        "index": feature.index,
+        "text": _readable(text),
+        "maximum": feature.max_activation,
+        "tokens": feature.top_tokens,
+        **_about(sae.model, [sae]),
+    }
+    found = answers.ask(asked)
+    ids = found["token_ids"]
+    roles = {name: HereRecord(**found[name]) if found[name] else None for name in ("reads", "writes")}
+    promoted = [token for role in roles.values() if role for token in role.promoted]
+    vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
+    return EffectHere(ids, **{name: role and _shown(role, ids, vocabulary) for name, role in roles.items()})
+
+
+def _shown(role: HereRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
+    highest = max(role.kl_at)
+    tokens = spans(ids, vocabulary, role.places, role.kl_at, None, highest or 1.0)
+    numbers = (Beside(*number) for number in (role.kl, role.ce, role.logit))
+    return RoleHere(role.places, role.kl_at, tokens, highest, *numbers, in_sentence(role.promoted, vocabulary))
 
 
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:

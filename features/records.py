@@ -233,6 +233,28 @@ class CauseRecord(NamedTuple):
     promoted: list[int]
 
 
+class Beside(NamedTuple):
+    """A number of a feature, and of random directions of equal norm in the same places: their mean and the highest."""
+
+    value: float
+    control: float
+    most: float
+
+
+class HereRecord(NamedTuple):
+    """What changing a feature does in one text: at which `places`, KL in nats at each, and the three numbers of a role.
+
+    `promoted` are the tokens whose logits rise most. Defined at the top of workers/pipeline/causes.py.
+    """
+
+    places: list[int]
+    kl_at: list[float]
+    kl: Beside
+    ce: Beside
+    logit: Beside
+    promoted: list[int]
+
+
 class FeatureMap(NamedTuple):
     """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`; empty where there is none.
 

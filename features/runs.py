@@ -38,7 +38,6 @@ UNSENT_AFTER = timedelta(seconds=5)
 MOST_AT_ONCE = 3
 """Runs of one person that wait or run."""
 MOST_ATTEMPTS = 3
-TOP_TOKENS = 10
 NEUTRAL = 8
 """Texts on which a sweep measures damage."""
 
@@ -85,7 +84,7 @@ def planned(form: SteerForm) -> dict[str, Any]:
     params, model = form.params(), form.cleaned_data["model"]
     found = [(knob, form.rows[knob["sae"], knob["index"]]) for knob in params["features"]]
     known = [
-        {**knob, "sha256": row.sae.sha256, "maximum": row.max_activation, "tokens": row.top_logit_ids[:TOP_TOKENS]}
+        {**knob, "sha256": row.sae.sha256, "maximum": row.max_activation, "tokens": row.top_tokens}
         for knob, row in found
     ]
     plan = {**params, "features": known, "revision": model.revision}

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 Vocabulary = Mapping[int, tuple[bytes, bool]]
 """Token id to (exact bytes, special)."""
+UNKNOWN = ("\ufffd".encode(), False)
+"""In the place of a token that the vocabulary lacks."""
 
 
 class Span(NamedTuple):
@@ -40,11 +42,14 @@ def spans(
     fired = dict(zip(positions, values, strict=True))
     boxes = []
     for start, stop, text in _characters(token_ids, vocabulary):
-        inside = range(start + first, stop + first)
-        value = max((fired[i] for i in inside if i in fired), default=None)
-        special = vocabulary.get(token_ids[start], (b"", False))[1]
-        strength = alpha(value, maximum) if value is not None else 0.0
-        boxes.append(Span(text, start + first, tuple(token_ids[start:stop]), value, strength, peak in inside, special))
+        place, special = start + first, vocabulary.get(token_ids[start], (b"", False))[1]
+        if stop - start == 1:  # mostly; a page has thousands of boxes
+            value, here, ids = fired.get(place), peak == place, (token_ids[start],)
+        else:
+            inside = range(place, stop + first)
+            value = max((fired[i] for i in inside if i in fired), default=None)
+            here, ids = peak in inside, tuple(token_ids[start:stop])
+        boxes.append(Span(text, place, ids, value, 0.0 if value is None else alpha(value, maximum), here, special))
     return boxes
 
 
@@ -76,11 +81,20 @@ def short(text: str) -> str:
     return text.strip() or re.sub("␣{3,}", lambda run: f"␣×{len(run[0])}", visible(text))
 
 
+def in_sentence(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
+    """Tokens one by one as `short` has them, each text once."""
+    return list(dict.fromkeys(short(text_of([token_id], vocabulary)) for token_id in token_ids))
+
+
 def _characters(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, int, str]]:
     """Cut where the bytes so far are whole characters: (start, stop, text); a broken character ends its box."""
     cuts, start, pending = [], 0, b""
     for i, token_id in enumerate(token_ids):
-        raw, special = vocabulary.get(token_id, (b"\xef\xbf\xbd", False))
+        raw, special = vocabulary.get(token_id, UNKNOWN)
+        if not pending and raw and raw[-1] < 0x80:  # mostly
+            cuts.append((i, i + 1, raw.decode("utf-8", "replace")))
+            start = i + 1
+            continue
         if special and pending:
             cuts.append((start, i, pending.decode("utf-8", "replace")))
             start, pending = i, b""

@@ -8,12 +8,15 @@ from typing import Any
 from features import answers
 from features.models import LanguageModel, Sae
 from workers import resident
+from workers.pipeline.causes import Case, on_text
 from workers.pipeline.errors import BadInput
 from workers.pipeline.language import Language
 from workers.pipeline.reading import FiredToken, Lens, Reader
 
 log = logging.getLogger(__name__)
 Question = dict[str, Any]
+LONGEST_CHANGED = 256
+"""Tokens of a text in which a feature is changed: each is read some thirty times."""
 
 
 def answer(key: str) -> None:
@@ -40,6 +43,22 @@ def read_feature(question: Question) -> dict[str, Any]:
     return {"token_ids": ids, "values": values}
 
 
+def effect(question: Question) -> dict[str, Any]:
+    """What changing a feature does in a text; a role is null where the text has no place for it."""
+    model = _model(question)
+    lens = _lenses(model, [question["sae"]])[question["sae"]]
+    language = resident.language(model)
+    ids, values = _reader(language).feature(lens, question["index"], question["text"])
+    if len(ids) > LONGEST_CHANGED:
+        raise BadInput(
+            "prompt", f"This text has {len(ids):,} tokens; at most {LONGEST_CHANGED} can be measured at once."
+        )
+    fires = [place for place, value in enumerate(values) if value > 0]
+    case = Case(question["index"], question["maximum"], question["tokens"], [(ids, fires)])
+    reads, writes = on_text(language, lens, case)
+    return {"token_ids": ids, "reads": reads and reads._asdict(), "writes": writes and writes._asdict()}
+
+
 def read_text(question: Question) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
     model = _model(question)
@@ -63,6 +82,7 @@ def embed(question: Question) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
     "read_feature": read_feature,
+    "effect": effect,
     "read_text": read_text,
     "read_context": read_context,
     "embed": embed,

@@ -8,7 +8,6 @@ from django.db import transaction
 from features import effects, jobs
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord
-from features.runs import TOP_TOKENS
 from workers import inputs, resident
 from workers.pipeline.causes import Case, causes
 from workers.pipeline.errors import BadInput
@@ -52,7 +51,7 @@ def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
             examples[example.feature_id].append(example)
         for row in rows:
             chosen = _spread(examples[row.pk], contexts)
-            yield Case(row.index, row.max_activation, row.top_logit_ids[:TOP_TOKENS], [_text(e) for e in chosen])
+            yield Case(row.index, row.max_activation, row.top_tokens, [_text(e) for e in chosen])
 
 
 def _spread(examples: list[Example], count: int) -> list[Example]:

@@ -125,6 +125,11 @@ class Feature(models.Model):
         """Whether it fired at least once on the dashboard's tokens."""
         return self.fires > 0
 
+    @property
+    def top_tokens(self) -> list[int]:
+        """The ten tokens that its direction promotes most: what is meant by its own tokens where it is changed."""
+        return self.top_logit_ids[:10]
+
 
 class Example(models.Model):
     """A context in which a feature fires: sparse positions and values, never zeros, never strings.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from features.models import Feature, FeatureEffect
 from features.records import RoleRecord
 from features.selectors.features import vocabulary_of
-from features.tokens import short, text_of
+from features.tokens import in_sentence
 
 
 class Effect(NamedTuple):
@@ -24,5 +24,5 @@ def effect(feature: Feature) -> Effect | None:
     except FeatureEffect.DoesNotExist:
         return None
     vocabulary = vocabulary_of(feature.sae.model_id, row.promoted)
-    promoted = list(dict.fromkeys(short(text_of([token], vocabulary)) for token in row.promoted))
+    promoted = in_sentence(row.promoted, vocabulary)
     return Effect(RoleRecord(**row.reads), RoleRecord(**row.writes), promoted, row.job_id)

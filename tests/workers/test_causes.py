@@ -64,6 +64,20 @@ def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
         assert found.logit[row] == pytest.approx(logit, rel=1e-3, abs=1e-5)
 
 
+def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llama, lens):
+    ids, fires = [0, 40, 51, 62, 70], [2, 3]
+    reads, writes = causes.on_text(llama, lens, Case(7, 3.0, TOKENS, [(ids, fires)]))
+    assert (reads.places, writes.places) == ([2, 3], [1, 4]), "never the special token"
+    d = lens.sae.W_dec[7]
+    gone = plain(llama, ids, fires, lambda y: y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d)
+    come = plain(llama, ids, [1, 4], lambda y: y + 3.0 * d)
+    for role, wanted in ((reads, gone), (writes, come)):
+        assert [role.kl.value, role.ce.value, role.logit.value] == pytest.approx(wanted, rel=1e-3, abs=1e-5)
+        assert statistics.mean(role.kl_at) == pytest.approx(role.kl.value)
+        assert 0 < role.kl.control < role.kl.most, "sixteen directions are not one"
+    assert causes.on_text(llama, lens, Case(7, 3.0, TOKENS, [(ids, [])]))[0] is None
+
+
 def test_texts_in_blocks_give_the_same(llama, lens, monkeypatch):
     push = Push(lens, 7, "add", 1.0, "maximum", 3.0)
     (whole,) = causes.changed(llama, TEXTS, [[push] * 3], TOKENS)

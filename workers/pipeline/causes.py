@@ -14,6 +14,9 @@ texts, one direction a text. With e the difference between the feature and its c
     mean of e with its 95% interval (Student's t, n texts)         effect = mean of e / standard deviation of e
 
 where e is of kl for the input role, and of logit for the output role.
+
+On a text that somebody typed (`on_text`) there is one text and so no interval over texts: the feature is ablated wherever it
+fires in it, added wherever it does not, and set beside sixteen random directions in the same places.
 """
 
 import math
@@ -25,7 +28,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy.stats import t as student
 from torch import Tensor
 
-from features.records import CauseRecord, Progress, RoleRecord
+from features.records import Beside, CauseRecord, HereRecord, Progress, RoleRecord
 from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
 from workers.pipeline.reading import Lens
@@ -33,6 +36,7 @@ from workers.pipeline.steering import Push, Steering, directions, encode
 
 EVERY = 8
 PROMOTED = 5
+DIRECTIONS = 16
 LOGITS_AT_ONCE = 1 << 24
 Marked = tuple[Sequence[int], Sequence[int]]
 """Token ids of a text, and positions in it."""
@@ -48,11 +52,12 @@ class Case(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """What a push does in each of some texts: a number a text, and the mean change of every logit."""
+    """What a push does in each of some texts: a number a text, KL at each of its places, and the mean change of every logit."""
 
     kl: list[float]
     ce: list[float]
     logit: list[float]
+    places: list[list[float]]
     risen: Float[Tensor, " vocabulary"]
 
 
@@ -82,13 +87,29 @@ def causes(
             yield CauseRecord(case.index, reads[0], writes[0], writes[1])
 
 
+@torch.no_grad()
+def on_text(language: Language, lens: Lens, case: Case, seed: int = 0) -> tuple[HereRecord | None, HereRecord | None]:
+    """Both roles of a feature in the one text of its case: ablated where it fires, its maximum added where it does not.
+
+    None where the text has no such place; special tokens are left as they are.
+    """
+    ((ids, fires),) = case.texts
+    special = {*language.special_ids.tolist()}
+    silent = [place for place, token in enumerate(ids) if token not in special and place not in fires]
+    push = Push(lens, case.index, "ablate", 0.0, "maximum", case.maximum)
+    added = push._replace(method="add", strength=1.0)
+    return _here(language, push, (ids, fires), case.tokens, seed), _here(
+        language, added, (ids, silent), case.tokens, seed
+    )
+
+
 def changed(
     language: Language, texts: Sequence[Marked], variants: Sequence[Sequence[Push]], tokens: Sequence[int]
 ) -> list[Changed]:
     """What each variant, a push for every text, does at its positions. Texts as they are and changed go in one batch."""
     longest, vocabulary = max(len(ids) for ids, _ in texts), int(language.model.config.get_text_config().vocab_size)
     size = max(1, LOGITS_AT_ONCE // ((1 + len(variants)) * longest * vocabulary))
-    found = [Changed([], [], [], torch.zeros(vocabulary, device=language.device)) for _ in variants]
+    found = [Changed([], [], [], [], torch.zeros(vocabulary, device=language.device)) for _ in variants]
     for first in range(0, len(texts), size):
         some = texts[first : first + size]
         ids, mask = _padded(language, some)
@@ -110,7 +131,9 @@ def _compare(found: Changed, z: Tensor, y: Tensor, followed: Sequence[tuple[int,
     q, p = z.log_softmax(-1), y.log_softmax(-1)
     moved = (y - z) - (y - z).mean(-1, keepdim=True)
     found.risen.add_(moved.mean(0))
-    found.kl.append(float((p.exp() * (p - q)).sum(-1).clamp(min=0).mean()))
+    kl = (p.exp() * (p - q)).sum(-1).clamp(min=0)
+    found.places.append(kl.tolist())
+    found.kl.append(float(kl.mean()))
     found.logit.append(float(moved[:, list(tokens)].mean()))
     found.ce.append(sum(float(q[i, token] - p[i, token]) for i, token in followed) / max(len(followed), 1))
 
@@ -156,6 +179,20 @@ def _role(
     top = mine.risen.topk(min(PROMOTED, len(mine.risen))).indices.tolist()
     role = RoleRecord(**means, difference=mean, low=mean - half, high=mean + half, effect=effect, n=len(texts))
     return role, top
+
+
+def _here(language: Language, push: Push, text: Marked, tokens: Sequence[int], seed: int) -> HereRecord | None:
+    if not text[1]:
+        return None
+    (mine,) = changed(language, [text], [[push]], tokens)
+    (other,) = changed(language, [text] * DIRECTIONS, [_controls(push, DIRECTIONS, seed)], tokens)
+    top = mine.risen.topk(min(PROMOTED, len(mine.risen))).indices.tolist()
+    kl, ce, logit = (_beside(getattr(mine, name)[0], getattr(other, name)) for name in ("kl", "ce", "logit"))
+    return HereRecord(list(text[1]), mine.places[0], kl, ce, logit, top)
+
+
+def _beside(value: float, others: Sequence[float]) -> Beside:
+    return Beside(value, sum(others) / len(others), max(others))
 
 
 def _controls(push: Push, count: int, seed: int) -> list[Push]:

@@ -193,6 +193,13 @@ STEER = [
     ),
 ]
 
+EFFECT = [
+    OpenApiExample(
+        "A feature in a text",
+        request_only=True,
+        value={"model": "demo-python", "sae": "2-res", "index": 3, "text": "def main(self):\n    return self"},
+    )
+]
 ACTIVATIONS = [
     OpenApiExample(
         "One feature on a text",

@@ -38,6 +38,7 @@ urlpatterns = [
     path("collections/<int:pk>/items/<int:item>/", collections.Item.as_view()),
     path("registry/", registry.Registry.as_view()),
     path("activations/", activations.Activations.as_view()),
+    path("effects/", activations.Effects.as_view()),
     path("steer/", steering.Steer.as_view()),
     path("labels/", labels.Labels.as_view()),
     path("labels/<int:pk>/", labels.Label.as_view()),

@@ -1,8 +1,13 @@
-"""Activations of features on a text that the caller sends."""
+"""What features do on a text that the caller sends: their activations, and what changing one does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
@@ -12,6 +17,8 @@ from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.activations import (
     ActivationsRequestSerializer,
     ActivationsSerializer,
+    EffectRequestSerializer,
+    EffectSerializer,
     of_feature,
     of_text,
 )
@@ -31,18 +38,50 @@ class Activations(APIView):
     def post(self, request: Request) -> Response:
         """Read a text: one feature on each token, or the strongest features of every token. Nothing is kept."""
         query(request)
-        asked = ActivationsRequestSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        given = asked.validated_data
+        given = _given(ActivationsRequestSerializer(data=request.data))
         saes = [found(catalog.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
-        try:
+        with _answered():
             if "index" in given:
                 one = found(selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
                 results = [of_feature(saes[0].slug, readings.read_feature(one, given["text"]))]
             else:
                 results = [of_text(reading, given["top"]) for reading in readings.read_text(saes, given["text"])]
-        except answers.Refused as refused:
-            raise ValidationError({refused.field or "text": [refused.message]}) from None
-        except answers.NoAnswer as nobody:
-            raise Unanswered(str(nobody)) from None
         return Response({"results": results})
+
+
+class Effects(APIView):
+    """A feature changed in a text."""
+
+    @operation(
+        "measure_effect",
+        EffectSerializer,
+        404,
+        413,
+        415,
+        503,
+        request=EffectRequestSerializer,
+        examples=examples.EFFECT,
+    )
+    def post(self, request: Request) -> Response:
+        """Ablate a feature where it fires in a text, add it where it does not, and say what the model does. Nothing is kept."""
+        query(request)
+        given = _given(EffectRequestSerializer(data=request.data))
+        one = found(selectors.row, given["model"], given["sae"], given["index"], noun="feature")
+        with _answered():
+            return Response(EffectSerializer(readings.effect_in(one, given["text"])).data)
+
+
+def _given(asked: Serializer[Any]) -> Any:
+    asked.is_valid(raise_exception=True)
+    return asked.validated_data
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Say what a worker refused as what is wrong with a field, and that none answered as 503."""
+    try:
+        yield
+    except answers.Refused as refused:
+        raise ValidationError({refused.field or "text": [refused.message]}) from None
+    except answers.NoAnswer as nobody:
+        raise Unanswered(str(nobody)) from None

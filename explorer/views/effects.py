@@ -1,0 +1,45 @@
+"""What a feature does in a text that somebody typed: changed there on demand, and measured."""
+
+from django import forms
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer.http import HtmxRequest, page
+from explorer.views.features import find_feature
+from features import answers
+from features.models import Feature
+from features.readings import MOST_CHARACTERS, EffectHere, effect_in
+
+
+class EffectForm(forms.Form):
+    """The text in which to change a feature; the box for a prompt to steer sends the same name."""
+
+    prompt = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=MOST_CHARACTERS,
+        label="What it does in a text",
+        widget=forms.Textarea({"rows": 3, "placeholder": "Type or paste up to 256 tokens"}),
+    )
+
+
+@require_safe
+def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
+    """The feature ablated where it fires in the text, and added where it does not; nothing is written."""
+    view = find_feature(model, sae, index)
+    form = EffectForm(request.GET)
+    context = {"feature": view.feature, "sae": view.sae, "form": form, "effect": _measured(view.feature, form)}
+    return page(request, "features/effect.html", context, {"effect-here": "here"})
+
+
+def _measured(feature: Feature, form: EffectForm) -> EffectHere | None:
+    """What came of it; what is in the way is told by the form."""
+    if not form.is_valid() or not form.cleaned_data["prompt"]:
+        return None
+    try:
+        return effect_in(feature, form.cleaned_data["prompt"])
+    except answers.Refused as refused:
+        form.add_error("prompt", refused.message)
+    except answers.NoAnswer as nobody:
+        form.add_error("prompt", str(nobody))
+    return None

@@ -1,12 +1,14 @@
 """Reads of labels: those of a feature with their evidence and thread, and one with its history."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value, prefetch_related_objects
 from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
+from features.compiled import Compiled, Param
 from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
 
 DEEPEST = 6
@@ -34,27 +36,54 @@ class FeatureLabels(NamedTuple):
 
 def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = False) -> FeatureLabels:
     """Everything said of a feature, in two queries and at most two more; with `hidden`, labels that are not shown too."""
-    rows = with_evidence(Label.objects.filter(feature=feature), visitor)
-    found = list(rows if hidden else rows.shown())
+    found = _said_of(known=visitor is not None, hidden=hidden)(feature=feature.pk, visitor=visitor)
     labels = [label for label in found if label.state == Label.State.SHOWN]
     for label in labels:
         label.feature = feature
     consensus = next((label for label in labels if label.pk == feature.label_id), None)
     others = [label for label in found if label.state != Label.State.SHOWN]
+    _with_scores(feature, labels)
+    prefetch_related_objects([label for label in labels if label.version > 1], history())
     return FeatureLabels(consensus, labels, others, thread(feature))
 
 
+@cache
+def _said_of(*, known: bool, hidden: bool) -> Compiled[Label]:
+    """Labels of a feature as a visitor who is known or not may see them."""
+    rows = _beside(Label.objects.filter(feature=Param("feature")), Param("visitor") if known else None)
+    return Compiled(rows if hidden else rows.shown())
+
+
+@cache
+def _scores() -> Compiled[LabelScore]:
+    return Compiled(LabelScore.objects.filter(label__feature=Param("feature"), version=F("label__version")))
+
+
+def _with_scores(feature: Feature, labels: Iterable[Label]) -> None:
+    """Give the labels of a feature what `with_evidence` calls `shown_scores`."""
+    of = {label.pk: label for label in labels}
+    for label in of.values():
+        label.shown_scores = []  # type: ignore[attr-defined]
+    for score in _scores()(feature=feature.pk) if of else []:
+        if score.label_id in of:
+            of[score.label_id].shown_scores.append(score)  # type: ignore[attr-defined]
+
+
 def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
-    """Labels, best first, with author, `mine`, `voted_before` (on earlier words), scores of their present words, and history."""
+    """What `_beside` gives, with scores of their present words, and history."""
+    scores = LabelScore.objects.filter(version=F("label__version"))
+    return _beside(rows, visitor).prefetch_related(Prefetch("scores", scores, "shown_scores"), history())
+
+
+def _beside(rows: QuerySet[Label], visitor: int | Param | None) -> Any:
+    """Labels, best first, with author, `mine` and `voted_before` (on earlier words)."""
     own = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version=OuterRef("version")).values("value")
     mine = Coalesce(Subquery(own), 0) if visitor else Value(0, SmallIntegerField())
     before = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version__lt=OuterRef("version"))
-    scores = LabelScore.objects.filter(version=F("label__version"))
     return (
         rows.select_related("author", "merged_into", "upload")
         .annotate(mine=mine, voted_before=Exists(before) if visitor else Value(False))
         .order_by("-support", F("score").desc(nulls_last=True), "id")
-        .prefetch_related(Prefetch("scores", scores, "shown_scores"), history())
     )
 
 
@@ -104,8 +133,14 @@ def _of_feature(of: dict[str, Any]) -> dict[str, Any]:
 
 def thread(feature: Feature) -> list[Thread]:
     """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves its words out."""
-    rows = list(Comment.objects.filter(feature=feature).select_related("author", "label").order_by("id"))
-    return threaded(rows)
+    return threaded(_comments()(feature=feature.pk))
+
+
+@cache
+def _comments() -> Compiled[Comment]:
+    return Compiled(
+        Comment.objects.filter(feature=Param("feature")).select_related("author", "label").order_by("id")
+    )
 
 
 def threaded(rows: Iterable[Comment]) -> list[Thread]:

@@ -1,6 +1,7 @@
 """SAEs and models from a hub: a server on loopback plays the hub, and breaks as hubs do."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from features.records import Progress
 from tests.workers import planted
 from tests.workers.fake_hub import FakeHub
 from workers.pipeline import foreign, hub
@@ -111,6 +113,48 @@ def test_a_download_that_is_to_stop_stops_and_can_begin_again(fake, tmp_path, mo
     assert 0 < told[-1].done < told[-1].total
     fake.pace = 0
     assert fetched(tmp_path / "sae")[0] is not None
+
+
+@pytest.fixture
+def half(fake, tmp_path, monkeypatch):
+    """The file of a download of weights that was cut off, in the cache."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
+    fake.pace = 0.05
+    asked = iter([False, False, True])
+    assert fetched(tmp_path / "first", should_stop=lambda: next(asked, True))[0] is None
+    fake.pace = 0
+    fake.asked.clear()
+    (left,) = (tmp_path / "cache").rglob("*.incomplete")
+    return left
+
+
+def test_a_download_that_was_cut_off_goes_on_in_the_next_attempt(fake, half, repositories, tmp_path):
+    there = half.stat().st_size
+    assert 0 < there < (repositories[SAE] / WEIGHTS).stat().st_size
+    _, told = fetched(tmp_path / "sae")
+    assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
+    assert [asked for method, path, asked in fake.asked if path.startswith("/cdn/") and method == "GET"] == [
+        f"bytes={there}-"
+    ]
+    done = [record.done for record in told if isinstance(record, Progress)]
+    assert done == sorted(done)
+    assert not half.exists()
+
+
+def test_what_came_of_another_content_is_thrown_away_and_not_gone_on_from(fake, half, repositories, tmp_path):
+    half.write_bytes(bytes(half.stat().st_size))
+    assert "is not what was to come" in refusal(tmp_path / "sae").message
+    fetched(tmp_path / "again")
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
+
+
+def test_of_two_workers_that_bring_one_file_none_waits_or_writes_into_the_others(fake, half, repositories, tmp_path):
+    with half.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        there = half.stat().st_size
+        fetched(tmp_path / "sae")
+        assert half.stat().st_size == there
+    assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize(

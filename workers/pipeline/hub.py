@@ -1,7 +1,8 @@
 """Files of a Hugging Face hub repository, with progress: looked up by name, then downloaded to the worker's cache.
 
 `HF_ENDPOINT` names a mirror, `HF_TOKEN` a token for gated repositories, `HF_HOME` the place of the cache; a file that is in
-the cache is not asked for again, and one that breaks off goes on from where it was. Without a connection the cache is read.
+the cache is not asked for again, and one that breaks off goes on from where it was, in another process too (`partial`). Without a
+connection the cache is read.
 """
 
 import shutil
@@ -24,6 +25,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from features.records import Progress
+from workers.pipeline import partial
 from workers.pipeline.errors import BadInput
 
 POLL_SECONDS = 0.2
@@ -129,10 +131,9 @@ class _Transfer(threading.Thread):
         before = 0
         try:
             for path, size in self.files.items():
-                self.now = path
-                hf_hub_download(
-                    self.repository.name, path, revision=self.repository.commit, tqdm_class=_counting(self, before)
-                )
+                self.now, bar = path, _counting(self, before)
+                partial.bring(self.repository.name, path, self.repository.commit, bar)
+                hf_hub_download(self.repository.name, path, revision=self.repository.commit, tqdm_class=bar)
                 before += size
                 self.received = before
         except Stop:

@@ -174,7 +174,7 @@ def _endpoint(work: Work) -> tuple[Endpoint, Client]:
         budget.take(*tokens)
     to = client.Endpoint(
         row.base_url, row.model, key, row.concurrency, row.per_minute, float(row.timeout), *prices,
-        private_allowed=settings.PRIVATE_ENDPOINTS,
+        private_allowed=settings.PRIVATE_ENDPOINTS, name=row.slug,
     )  # fmt: skip
     return row, Client(to, budget, work.should_stop)
 
@@ -209,7 +209,7 @@ def _ask(work: Work, asking: Client, questions: Iterable[Question], total: int) 
             question = request.name
             if answer.error and not unanswered:
                 work.say(
-                    f"{asking.endpoint.base_url} gave no answer: {answer.error}. Others like it are counted as unread."
+                    f"{asking.endpoint.called} gave no answer: {answer.error}. Others like it are counted as unread."
                 )
             unanswered += bool(answer.error)
             if answer.error != "stopped":

@@ -87,13 +87,17 @@ def test_a_refused_key_and_an_unknown_model_end_the_job_at_once(server: StandIn)
         ask(server, key="")
 
 
-def test_nobody_there_is_told_with_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there_is_told_with_the_name_and_the_address_is_for_the_workers_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.1)
     with (
-        Client(Endpoint("http://127.0.0.1:9/v1", MODEL), Budget()) as asking,
-        pytest.raises(Unavailable, match=r"127\.0\.0\.1:9/v1/chat/completions cannot be reached"),
+        Client(Endpoint("http://127.0.0.1:9/v1", MODEL, name="local"), Budget()) as asking,
+        pytest.raises(Unavailable, match="The endpoint “local” cannot be reached") as error,
     ):
         list(asking.ask([request()]))
+    assert "127.0.0.1" not in error.value.message
+    assert "http://127.0.0.1:9/v1/chat/completions cannot be reached" in caplog.text
 
 
 def test_a_rate_a_minute_is_kept(server: StandIn) -> None:
@@ -138,7 +142,8 @@ def test_private_addresses_are_refused_where_the_instance_forbids_them(host: str
 def test_a_public_name_that_leads_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(0, 0, 0, "", ("93.184.216.34", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(BadInput, match=r"10\.0\.0\.1"):
+    with pytest.raises(BadInput, match="private address") as error:
         resolve("https://models.example/v1", private_allowed=False)
+    assert "10.0.0.1" not in error.value.message, "everybody may read it"
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found[:1])
     assert resolve("https://models.example/v1", private_allowed=False) == "93.184.216.34"

@@ -197,7 +197,8 @@ def test_without_a_connection_the_error_names_the_mirror_and_the_folder(tmp_path
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     gone = refusal(tmp_path / "sae")
-    assert "Cannot reach the hub at http://127.0.0.1:9" in gone.message
+    assert "Cannot reach the hub at the mirror that HF_ENDPOINT names" in gone.message
+    assert "127.0.0.1" not in gone.message, "everybody may read it"
     assert "give a folder on this machine" in gone.message
 
 

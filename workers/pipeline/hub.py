@@ -213,7 +213,16 @@ def _refusal(name: str, revision: str, error: Exception) -> BadInput:
     if status is not None:
         return BadInput("source", f"The hub answered {status} for {name}: {_first_line(error)}")
     why = "HF_HUB_OFFLINE is set." if constants.HF_HUB_OFFLINE else f"{_first_line(error)}."
-    return BadInput("source", UNREACHABLE.format(at=constants.ENDPOINT, why=why))
+    return BadInput("source", UNREACHABLE.format(at=_site(), why=why))
+
+
+def _site() -> str:
+    """The hub as everybody may read of it: a mirror's address may be of a network of one's own."""
+    return (
+        constants.ENDPOINT
+        if constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
+        else "the mirror that HF_ENDPOINT names"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -19,10 +19,10 @@ def resolve(url: str, private_allowed: bool) -> str | None:
     try:
         found = [entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
     except OSError as error:
-        raise Unavailable("endpoint", f"The name {host} cannot be resolved: {error}.") from None
+        raise Unavailable("endpoint", f"The name of the endpoint's host cannot be resolved: {error}.") from None
     for address in found:
         if not ipaddress.ip_address(str(address).partition("%")[0]).is_global:
             raise BadInput(
-                "endpoint", f"{host} is the private address {address}, and this instance allows public endpoints only."
+                "endpoint", "The endpoint has a private address, and this instance allows public endpoints only."
             )
     return str(found[0])

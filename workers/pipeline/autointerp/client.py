@@ -8,6 +8,7 @@ JSON, more than a megabyte) is asked for again twice, and then counted as missin
 """
 
 import json
+import logging
 import random
 import threading
 import time
@@ -22,6 +23,8 @@ from workers.pipeline.autointerp.addresses import resolve
 from workers.pipeline.autointerp.budget import Budget, guess
 from workers.pipeline.errors import BadInput, Unavailable
 
+log = logging.getLogger(__name__)
+
 LONGEST_ANSWER = 1 << 20
 PATIENCE_SECONDS = 300.0
 """How long one request is tried again before the job is put off: longer than the minute that rate limits last."""
@@ -32,7 +35,10 @@ Message = dict[str, str]
 
 
 class Endpoint(NamedTuple):
-    """Where to ask. `per_minute` 0: as fast as it answers. Prices are in US dollars for a million tokens; 0 costs nothing."""
+    """Where to ask. `per_minute` 0: as fast as it answers. Prices are in US dollars for a million tokens; 0 costs nothing.
+
+    `name` is what errors call it: everybody may read them, and its address may be of a network of one's own.
+    """
 
     base_url: str
     model: str
@@ -43,6 +49,12 @@ class Endpoint(NamedTuple):
     price_in: float = 0.0
     price_out: float = 0.0
     private_allowed: bool = True
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """At the beginning of a sentence."""
+        return f"The endpoint “{self.name}”" if self.name else "The endpoint"
 
 
 class Request(NamedTuple):
@@ -157,9 +169,10 @@ class Client:
         try:
             status, told, text = self._post(url, headers, body)
         except httpx.TimeoutException:
-            raise _Again(f"{url} did not answer within {self.endpoint.timeout:.0f} s.") from None
+            raise _Again(f"{self.endpoint.called} did not answer within {self.endpoint.timeout:.0f} s.") from None
         except httpx.TransportError as error:
-            raise _Again(f"{url} cannot be reached: {error}.") from None
+            log.warning("%s cannot be reached: %s", url, error)
+            raise _Again(f"{self.endpoint.called} cannot be reached: {self._without_address(str(error))}.") from None
         self._refuse(status, told, text)
         answer = read(text)
         return answer._replace(
@@ -183,9 +196,16 @@ class Client:
                     raise _NoAnswer(f"an answer of more than {LONGEST_ANSWER >> 20} MB")
             return response.status_code, response.headers, read_.decode("utf-8", "replace")
 
+    def _without_address(self, said: str) -> str:
+        """Words without the endpoint's own address: servers and libraries repeat it."""
+        parts = urlsplit(self.endpoint.base_url)
+        for own in (self.endpoint.base_url, parts.netloc, parts.hostname):
+            said = said.replace(own, "…") if own else said
+        return said
+
     def _refuse(self, status: int, headers: httpx.Headers, text: str) -> None:
         """Raise what a status other than 200 means."""
-        where, said = self.endpoint.base_url, _message(text)
+        where, said = self.endpoint.called, self._without_address(_message(text))
         if self.endpoint.key:  # some servers repeat the key that they refuse, and everybody may read a job's log
             said = said.replace(self.endpoint.key, "…")
         if status == 429 or status >= 500:

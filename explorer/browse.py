@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from explorer.definitions import DEFINITIONS
+from explorer.ranges import RangesForm, number_field
 from features.readings import MOST_CHARACTERS
 from features.selectors import registry
 from features.selectors.columns import COLUMNS, ORDERED
@@ -18,27 +19,6 @@ LABELLED_VALUES: dict[str, bool | None] = {"": None, "yes": True, "no": False}
 ALIVE_VALUES: dict[str, bool | None] = {"": True, "all": None, "dead": False}
 
 RANGED = [column.name for column in COLUMNS.values() if column.ranged]
-
-
-class ShareField(forms.Field):
-    """A share from 0 to 1, written as 0.01 or as 1%."""
-
-    def to_python(self, value: Any) -> float | None:
-        """The share, None where the field is empty."""
-        text = str(value or "").strip().replace(",", ".")
-        if not text:
-            return None
-        try:
-            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            number = -1.0
-        if not 0 <= number <= 1:
-            raise forms.ValidationError("Write a share from 0 to 1, such as 0.01 or 1%.")
-        return number
-
-
-def _number(label: str) -> forms.FloatField:
-    return forms.FloatField(required=False, min_value=0, label=label, widget=forms.TextInput({"inputmode": "decimal"}))
 
 
 def _columns() -> list[tuple[str, str]]:
@@ -55,16 +35,17 @@ def _orders() -> list[tuple[str, str]]:
     ]
 
 
-class BrowseForm(forms.Form):
+class BrowseForm(RangesForm):
     """Which features of an SAE to list, in what order, and after which one."""
 
+    field_order = ("order", "alive", "has_label")
     order = forms.ChoiceField(choices=_orders, required=False, label="Order by")
     alive = forms.ChoiceField(choices=ALIVE, required=False, label="Show")
     has_label = forms.ChoiceField(choices=LABELLED, required=False, label="Label")
-    density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
-    density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
-    max_activation_min = _number("Maximum from")
-    max_activation_max = _number("Maximum to")
+    max_activation_min = number_field("Maximum from", 0)
+    max_activation_max = number_field("Maximum to", 0)
+    causal_effect_min = number_field("Causal effect from")
+    causal_effect_max = number_field("Causal effect to")
     cluster = forms.IntegerField(
         required=False, min_value=0, max_value=2**31 - 1, widget=forms.TextInput({"inputmode": "numeric"})
     )
@@ -77,14 +58,10 @@ class BrowseForm(forms.Form):
         """An empty order is by index."""
         return self.cleaned_data["order"] or "index"
 
-    def clean(self) -> dict[str, Any]:
-        """The ends of every range, in order."""
-        cleaned = super().clean() or {}
-        for name in RANGED:
-            low, high = cleaned.get(f"{name}_min"), cleaned.get(f"{name}_max")
-            if low is not None and high is not None and low > high:
-                self.add_error(f"{name}_max", "The range ends before it begins.")
-        return cleaned
+    def narrows_more(self) -> bool:
+        """Whether a filter is set that is folded away, or one is wrong."""
+        folded = ("cluster", *(f"{name}_{end}" for name in RANGED[1:] for end in ("min", "max")))
+        return bool(self.errors) or any(self.data.get(name) for name in folded)
 
     def chosen_columns(self) -> list[str]:
         """The columns to show, in their own order; the first ones where none is chosen."""

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from explorer.browse import ShareField
+from explorer.ranges import RangesForm, ShareField, number_field
 from explorer.searching import ScopeForm
 from features import hooks
 from features.label_query import LONGEST
@@ -27,7 +27,7 @@ ORDERS = [
 ALIVE = [("", "alive or dead"), ("yes", "alive"), ("no", "dead")]
 
 
-class LabelForm(ScopeForm):
+class LabelForm(RangesForm, ScopeForm):
     """Words, and what to narrow the search by. No model means all of them."""
 
     every_model = True
@@ -49,14 +49,9 @@ class LabelForm(ScopeForm):
         },
     )
     layer = forms.ChoiceField(required=False)
-    density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
-    density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
     score_min = ShareField(required=False, label="Score from", widget=forms.TextInput({"placeholder": "any"}))
-    causal_min = forms.FloatField(
-        required=False,
-        label="Causal effect from",
-        widget=forms.TextInput({"placeholder": "any", "inputmode": "decimal"}),
-    )
+    causal_min = number_field("Causal effect from")
+    causal_max = number_field("Causal effect to")
     author = forms.CharField(
         required=False, max_length=150, label="By", widget=forms.TextInput({"placeholder": "anyone"})
     )
@@ -75,14 +70,6 @@ class LabelForm(ScopeForm):
     def clean_alive(self) -> bool | None:
         """Whether only live or only dead features are wanted; None for both."""
         return {"yes": True, "no": False}.get(self.cleaned_data["alive"])
-
-    def clean(self) -> dict[str, Any]:
-        """The ends of the range, in order."""
-        cleaned = super().clean() or {}
-        low, high = cleaned.get("density_min"), cleaned.get("density_max")
-        if low is not None and high is not None and low > high:
-            self.add_error("density_max", "The range ends before it begins.")
-        return cleaned
 
     def narrowed_to(self) -> list[Sae] | None:
         """The SAEs to search, None for all; a choice that was refused counts as none."""

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from explorer.browse import ShareField
+from explorer.ranges import ShareField
 from features.models import Sae
 from features.readings import MOST_CHARACTERS, MOST_SAES
 from features.searching import Wanted

@@ -49,7 +49,7 @@ class Compiled(Generic[Row]):
         compiler = copy(self._compiler)
         compiler.connection = connections[self._rows.db]  # that of this thread
         given = tuple(values[param.name] if isinstance(param, Param) else param for param in self._params)
-        compiler.as_sql = lambda *_args, **_kwargs: (self._sql, given)  # type: ignore[method-assign]
+        compiler.as_sql = lambda *_args, **_kwargs: (self._sql, given)
         rows = type(self._rows)(self._rows.model, _Ready(compiler))  # type: ignore[arg-type]
         for name in ("_iterable_class", "_fields", "_prefetch_related_lookups"):
             setattr(rows, name, getattr(self._rows, name))

@@ -44,11 +44,11 @@ def spans(
     for start, stop, text in _characters(token_ids, vocabulary):
         place, special = start + first, vocabulary.get(token_ids[start], (b"", False))[1]
         if stop - start == 1:  # mostly; a page has thousands of boxes
-            value, here, ids = fired.get(place), peak == place, (token_ids[start],)
+            value, here = fired.get(place), peak == place
         else:
             inside = range(place, stop + first)
-            value = max((fired[i] for i in inside if i in fired), default=None)
-            here, ids = peak in inside, tuple(token_ids[start:stop])
+            value, here = max((fired[i] for i in inside if i in fired), default=None), peak in inside
+        ids = tuple(token_ids[start:stop])
         boxes.append(Span(text, place, ids, value, 0.0 if value is None else alpha(value, maximum), here, special))
     return boxes
 

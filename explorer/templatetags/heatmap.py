@@ -1,6 +1,7 @@
 """Token heatmaps: `features.tokens.Span` boxes as small HTML, since a page holds thousands of them."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from django import template
 from django.utils.html import escape, format_html
@@ -39,9 +40,16 @@ def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
 
 
 def _box(span: Span, line_end: str) -> str:
-    text = escape(span.text.replace("\r\n", "\n").replace("\n", line_end))
-    names = " ".join(name for name, holds in (("peak", span.peak), ("special", span.special)) if holds)
-    marks = f' class="{names}"' if names else ""
+    marks = ""
+    if span.peak or span.special:
+        names = " ".join(name for name, holds in (("peak", span.peak), ("special", span.special)) if holds)
+        marks = f' class="{names}"'
     if span.value is not None:
         marks += f' data-v="{number(span.value)}" style="--a:{span.strength:.2f}"'
-    return f"<t{marks}>{text}</t>"
+    return f"<t{marks}>{_text(span.text, line_end)}</t>"
+
+
+@lru_cache(maxsize=10_000)
+def _text(text: str, line_end: str) -> str:
+    """Kept, as texts are made of few different tokens."""
+    return escape(text.replace("\r\n", "\n").replace("\n", line_end))

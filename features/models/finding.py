@@ -5,11 +5,14 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from pgvector.django import HalfVectorField
 
+from features.models.catalog import Sae
 from features.models.label import Label
 
 
 class LabelEmbedding(models.Model):
-    """What the words of one version of a label mean, to one embedder: a vector of length 1, of as many numbers as it gives.
+    """What the present words of a shown label mean, to one embedder: a vector of length 1, of as many numbers as it gives.
+
+    A trigger of the table of labels removes it when the words change, or the label is no longer shown.
 
     Halves: a label is found as well, in half the room (Matryoshka or binary codes would be the next step). The index
     `label_by_meaning` is made for the length of the vectors by `features.services.embeddings`, as a type with no length
@@ -17,7 +20,7 @@ class LabelEmbedding(models.Model):
     """
 
     label = models.OneToOneField(Label, models.CASCADE, primary_key=True, related_name="embedding")
-    version = models.PositiveIntegerField(help_text="The words that were read.")
+    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", help_text="The label's, for searches.")
     embedder = models.CharField(max_length=300)
     vector = HalfVectorField()
 

@@ -8,6 +8,7 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Lower, Now
 
+from features.fields import RealField
 from features.models.catalog import Sae
 from features.models.feature import Feature
 from features.models.job import Job
@@ -33,6 +34,9 @@ class Label(models.Model):
 
     Votes and scores are of the words they were given to: `version` counts the words, and only what names the present
     version counts. `up`, `down`, `score` and `support` follow from other rows by `features.services.consensus`.
+
+    `density` and `causal_effect` are the feature's: what searches filter by stands beside the words, as a feature's row is wide
+    and lies elsewhere. The consensus copies them, and a trigger when the feature's change.
     """
 
     class State(models.TextChoices):
@@ -65,6 +69,8 @@ class Label(models.Model):
     )
     score_kind = models.CharField(max_length=20, blank=True, db_default="", default="")
     support = models.FloatField(db_default=0, default=0, help_text="What the consensus ranks by.")
+    density = models.FloatField(db_default=0, default=0, help_text="The feature's, for searches.")
+    causal_effect = RealField(db_default=0, default=0, help_text="The feature's, for searches.")
     created = models.DateTimeField(db_default=Now())
     updated = models.DateTimeField(db_default=Now())
     words = models.GeneratedField(

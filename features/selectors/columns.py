@@ -33,7 +33,7 @@ COLUMNS = {
         Column("cluster"),
         Column("decoder_norm", "decoder_norm"),
         Column("encoder_decoder_cosine", "encoder_decoder_cosine"),
-        Column("causal_effect", "causal_effect"),
+        Column("causal_effect", "causal_effect", ranged=True),
     )
 }
 ORDERED = [column for column in COLUMNS.values() if column.order]

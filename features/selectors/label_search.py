@@ -40,11 +40,12 @@ RRF = 60
 """Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first rank decides."""
 
 FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "density_min": lambda share: {"feature__density__gte": share},
-    "density_max": lambda share: {"feature__density__lte": share},
-    "alive": lambda alive: {"feature__fires__gt": 0} if alive else {"feature__fires": 0},
+    "density_min": lambda share: {"density__gte": share},
+    "density_max": lambda share: {"density__lte": share},
+    "alive": lambda alive: {"density__gt": 0} if alive else {"density": 0},
     "score_min": lambda score: {"score__gte": score},
-    "causal_min": lambda effect: {"feature__causal_effect__gte": effect},
+    "causal_min": lambda effect: {"causal_effect__gte": effect},
+    "causal_max": lambda effect: {"causal_effect__lte": effect},
     "author": lambda name: {"author__username": name},
     "method": lambda name: {"method": name},
 }
@@ -139,7 +140,7 @@ def search_words(
 def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
     """Labels that mean what was said, nearest first, with a cosine of `LEAST_COSINE` or more.
 
-    An answer of the inference worker and one query. The index is walked on until enough labels pass the filters
+    An answer of the inference worker and two queries. The index is walked on until enough labels pass the filters
     (pgvector's iterative scan), rather than filtering the nearest few.
     """
     if saes == []:
@@ -152,23 +153,21 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
         arg_joiner=" <=> ",
         output_field=FloatField(),
     )
-    rows = LabelEmbedding.objects.filter(
-        narrowed(filters, "label__"),
-        embedder=meant["embedder"],
-        version=F("label__version"),
-        label__state=Label.State.SHOWN,
-    )
+    rows = LabelEmbedding.objects.filter(narrowed(filters, "label__"), embedder=meant["embedder"])
     if saes is not None:
-        rows = rows.filter(label__sae__in=[sae.pk for sae in saes])
+        rows = rows.filter(sae__in=[sae.pk for sae in saes])
         if sum(sae.width for sae in saes) <= READ_WHOLE:
             distance = distance + Value(0.0)  # what is no plain distance cannot be asked of the index
-    near = rows.annotate(distance=distance).order_by("distance").values_list("label__feature_id", "pk", "distance")
+    near = rows.annotate(distance=distance).order_by("distance").values_list("pk", "distance")
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)")
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(MOST_NEAR)])
-        found = [Hit(feature, label, 1 - far) for feature, label, far in near[:MOST_NEAR]]
-    found.sort(key=lambda hit: -(hit.cosine or 0.0))  # the scan's order is nearly that
-    return [hit for hit in found if (hit.cosine or 0.0) >= LEAST_COSINE]
+        cursor.execute(
+            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %s, true)",
+            [str(MOST_NEAR)],
+        )
+        cosines = {label: 1 - far for label, far in near[:MOST_NEAR] if 1 - far >= LEAST_COSINE}
+    features = dict(Label.objects.filter(pk__in=cosines).values_list("pk", "feature"))
+    nearest = sorted(features, key=lambda label: -cosines[label])  # the scan's order is nearly that
+    return [Hit(features[label], label, cosines[label]) for label in nearest]
 
 
 def beside(words: Words, meaning: Sequence[Hit]) -> Words:

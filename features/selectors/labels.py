@@ -138,9 +138,7 @@ def thread(feature: Feature) -> list[Thread]:
 
 @cache
 def _comments() -> Compiled[Comment]:
-    return Compiled(
-        Comment.objects.filter(feature=Param("feature")).select_related("author", "label").order_by("id")
-    )
+    return Compiled(Comment.objects.filter(feature=Param("feature")).select_related("author", "label").order_by("id"))
 
 
 def threaded(rows: Iterable[Comment]) -> list[Thread]:

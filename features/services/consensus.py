@@ -22,11 +22,12 @@ RIVAL_SHARE = 0.5
 
 COUNT = """
 UPDATE features_label l SET
-    up = c.up, down = c.down, score = c.score, score_kind = c.kind,
+    up = c.up, down = c.down, score = c.score, score_kind = c.kind, density = c.density, causal_effect = c.causal_effect,
     support = l.weight + c.up - c.down + greatest(2 * coalesce(c.score, 0.5) - 1, 0)
 FROM (
-    SELECT m.id, coalesce(v.up, 0) AS up, coalesce(v.down, 0) AS down, s.score, coalesce(s.kind, '') AS kind
-    FROM features_label m
+    SELECT m.id, coalesce(v.up, 0) AS up, coalesce(v.down, 0) AS down, s.score, coalesce(s.kind, '') AS kind,
+        f.density, f.causal_effect
+    FROM features_label m JOIN features_feature f ON f.id = m.feature_id
     LEFT JOIN LATERAL (
         SELECT sum(weight) FILTER (WHERE value > 0) AS up, sum(weight) FILTER (WHERE value < 0) AS down
         FROM features_vote WHERE label_id = m.id AND version = m.version
@@ -40,8 +41,9 @@ FROM (
     ) s ON true
     WHERE m.feature_id = ANY(%(features)s)
 ) c
-WHERE l.id = c.id AND (l.up, l.down, l.score, l.score_kind, l.support)
-    IS DISTINCT FROM (c.up, c.down, c.score, c.kind, l.weight + c.up - c.down + greatest(2 * coalesce(c.score, 0.5) - 1, 0))
+WHERE l.id = c.id AND (l.up, l.down, l.score, l.score_kind, l.density, l.causal_effect, l.support)
+    IS DISTINCT FROM (c.up, c.down, c.score, c.kind, c.density, c.causal_effect,
+        l.weight + c.up - c.down + greatest(2 * coalesce(c.score, 0.5) - 1, 0))
 """
 
 CHOOSE = """

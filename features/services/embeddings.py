@@ -22,8 +22,7 @@ AFTER_A_FAILURE = timedelta(hours=1)
 
 OFF = "off"
 MISSING = """
-FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
-WHERE l.state = 'shown' AND e.version IS DISTINCT FROM l.version
+FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id WHERE l.state = 'shown' AND e.label_id IS NULL
 """
 INDEX = "label_by_meaning"
 
@@ -81,15 +80,14 @@ def prepare(embedder: str, dimensions: int) -> bool:
 
 
 def keep(embedder: str, labels: Sequence[Due], vectors: Sequence[Sequence[float]]) -> None:
-    """Write vectors of the words that were read; labels that are gone by now are left out."""
+    """Write vectors of the words that were read; labels that were changed, hidden or removed since are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO features_labelembedding (label_id, version, embedder, vector)"
-            " SELECT n.id, n.version, %s, n.vector::halfvec"
+            "INSERT INTO features_labelembedding (label_id, sae_id, embedder, vector)"
+            " SELECT l.id, l.sae_id, %s, n.vector::halfvec"
             " FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS n (id, version, vector)"
-            " JOIN features_label l ON l.id = n.id FOR KEY SHARE OF l"
-            " ON CONFLICT (label_id) DO UPDATE"
-            " SET version = excluded.version, embedder = excluded.embedder, vector = excluded.vector",
+            " JOIN features_label l ON l.id = n.id AND l.version = n.version AND l.state = 'shown' ORDER BY l.id FOR SHARE OF l"
+            " ON CONFLICT (label_id) DO UPDATE SET embedder = excluded.embedder, vector = excluded.vector",
             [
                 embedder,
                 [label.id for label in labels],

@@ -1,6 +1,6 @@
 """How fast labels are found on a generated database: a million features with a label each, and embeddings of some of them.
 
-    python -m tests.benchmarks.bench_label_search --features 1000000 --embeddings 200000
+    python -m tests.benchmarks.bench_label_search --features 1000000 --embeddings 1000000
 
 Labels have two to seven words out of 30,000, drawn so that few are very frequent: the commonest is in one label of eight.
 Queries are one to three words of a label that is there, a third of them cut short, a third with a typo in one word, and the
@@ -22,15 +22,15 @@ VOCABULARY, TIMES, SKEW = 27_000, 200, 3
 NUMBERS, CENTRES, MOVES = 384, 400, 3000
 FILL = [
     f"""
-INSERT INTO features_label (feature_id, sae_id, text, method, provenance, score, score_kind, support)
-SELECT f.id, f.sae_id, string_agg(w.word, ' '), 'concept', '{{}}', min(d.score), 'concept', min(2 * d.score - 1)
+INSERT INTO features_label (feature_id, sae_id, density, text, method, provenance, score, score_kind, support)
+SELECT f.id, f.sae_id, f.density, string_agg(w.word, ' '), 'concept', '{{}}', min(d.score), 'concept', min(2 * d.score - 1)
 FROM features_feature f
 JOIN LATERAL (
     SELECT floor({VOCABULARY} * power(random(), {SKEW}))::int AS n, 0.5 + f.id % 50 / 100.0 AS score
     FROM generate_series(1, 2 + (f.id % 6)::int)
 ) d ON true
 JOIN drawn_words w ON w.n = d.n
-GROUP BY f.id, f.sae_id
+GROUP BY f.id
 """,
     "UPDATE features_feature f SET label_id = l.id FROM features_label l WHERE l.feature_id = f.id AND f.id % 10 = 0",
     """
@@ -44,9 +44,9 @@ VECTORS = [
     f"CREATE TEMPORARY TABLE moves AS SELECT n, (SELECT array_agg(0.4 * (random() - 0.5)) FROM generate_series(1, {NUMBERS})"
     f" WHERE n >= 0)::vector AS v FROM generate_series(0, {MOVES - 1}) n",
     f"""
-INSERT INTO features_labelembedding (label_id, version, embedder, vector)
-SELECT l.id, 1, 'bench', l2_normalize(c.v + a.v + b.v)::halfvec
-FROM (SELECT id, floor({CENTRES} * random())::int c, floor({MOVES} * random())::int a, floor({MOVES} * random())::int b
+INSERT INTO features_labelembedding (label_id, sae_id, embedder, vector)
+SELECT l.id, l.sae_id, 'bench', l2_normalize(c.v + a.v + b.v)::halfvec
+FROM (SELECT id, sae_id, floor({CENTRES} * random())::int c, floor({MOVES} * random())::int a, floor({MOVES} * random())::int b
     FROM features_label ORDER BY id LIMIT %(embeddings)s) l
 JOIN centres c ON c.n = l.c JOIN moves a ON a.n = l.a JOIN moves b ON b.n = l.b
 """,
@@ -63,7 +63,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", type=int, default=1_000_000)
-    parser.add_argument("--embeddings", type=int, default=200_000)
+    parser.add_argument("--embeddings", type=int, default=1_000_000)
     options = parser.parse_args()
     from tests.benchmarks import million
 

@@ -88,10 +88,14 @@ def test_headings_sort_and_turn_round_and_keep_the_rest(client, planted):
         ("cluster=0", lambda row: row.cluster == 0),
         ("cluster=1&order=-density", lambda row: row.cluster == 1),
         ("cluster=7", lambda row: False),
+        ("causal_effect_min=0.5", lambda row: row.causal_effect >= 0.5),
+        ("causal_effect_min=-1&causal_effect_max=-0.5", lambda row: -1 <= row.causal_effect <= -0.5),
         ("density_min=0.02&max_activation_min=2.5", lambda row: row.density >= 0.02 and row.max_activation >= 2.5),
     ],
 )
 def test_filters_leave_what_they_say(client, planted, query, wanted):
+    for index, effect in ((0, 0.75), (2, 0.5), (4, -0.5)):
+        Feature.objects.filter(sae=planted.sae, index=index).update(causal_effect=effect)
     rows = [row for row in Feature.objects.filter(sae=planted.sae) if wanted(row) and (row.fires or "all" in query)]
     assert sorted(indices(html(client, f"?{query}"))) == sorted(row.index for row in rows)
 
@@ -104,6 +108,7 @@ def test_filters_leave_what_they_say(client, planted, query, wanted):
         ("max_activation_min=-1", "greater than or equal to 0"),
         ("max_activation_min=5&max_activation_max=4", "The range ends before it begins"),
         ("max_activation_max=1e999", "Enter a number"),
+        ("causal_effect_min=0&causal_effect_max=-1", "The range ends before it begins"),
         ("cluster=x", "Enter a whole number"),
         ("cluster=-1", "greater than or equal to 0"),
         (f"cluster={10**30}", "less than or equal to"),

@@ -126,6 +126,7 @@ def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
         ({"density_max": "10%"}, [4]),
         ({"score_min": "0.6"}, [4]),
         ({"causal_min": "0.5"}, [4]),
+        ({"causal_max": "0.5"}, [0]),
         ({"order": "-causal_effect"}, [4, 0]),
         ({"author": "ben"}, [0, 4]),
         ({"author": "ada"}, []),

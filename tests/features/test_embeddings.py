@@ -111,12 +111,15 @@ def test_the_index_is_what_finds_them(planted: Any, worker: Any, django_assert_n
         near("brackets")
 
 
-def test_a_label_that_went_meanwhile_is_left_out(planted: Any) -> None:
+def test_a_label_that_went_or_changed_meanwhile_is_left_out(planted: Any) -> None:
     embeddings.prepare("a", 3)
     due = embeddings.due(after=0, limit=9)
     Label.objects.filter(text="weekday").delete()
+    brackets = Label.objects.get(text="brackets")
+    labels.edit(brackets, "day", seen=1, by=brackets.author)
     embeddings.keep("a", due, [WAYS[label.text] for label in due])
-    assert LabelEmbedding.objects.count() == 2
+    assert [row.label.text for row in LabelEmbedding.objects.all()] == ["parentheses"]
+    assert [row.sae for row in LabelEmbedding.objects.all()] == [planted.sae]
 
 
 def test_whoever_writes_labels_starts_one_job_once_it_commits(

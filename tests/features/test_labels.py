@@ -40,6 +40,19 @@ def test_saying_what_is_said_already_is_a_vote() -> None:
     assert (first.up, first.support) == (3, 4.0)
 
 
+def test_labels_repeat_what_searches_filter_by_and_follow_their_feature() -> None:
+    planted, (_, ben, _) = builders.planted(), builders.cast()
+    feature = planted.feature(0)
+    assert feature.density > 0
+    labels.propose(feature, "days", by=ben, weight=MEMBER)
+    labels.write_found(planted.sae, "concept", [found(0, "the word day")], None)
+    for row in Label.objects.all():
+        assert (row.density, row.causal_effect) == (feature.density, 0)
+    feature.causal_effect, feature.density = 0.5, 0.25
+    feature.save(update_fields=["causal_effect", "density"])
+    assert set(Label.objects.values_list("density", "causal_effect")) == {(0.25, 0.5)}
+
+
 @pytest.mark.parametrize("text", ["", " \n\t", "\x00\u200b\u202e", "a" * 501])
 def test_a_label_needs_words_and_not_too_many(text: str) -> None:
     planted, (ada, *_) = builders.planted(), builders.cast()

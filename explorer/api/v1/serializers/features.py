@@ -9,6 +9,7 @@ from rest_framework import serializers
 from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
+from explorer.browse import RANGED
 from features.selectors.columns import ORDERS
 from features.selectors.features import FeatureView
 from features.selectors.labels import FeatureLabels
@@ -26,6 +27,8 @@ class FeatureQuery(PageQuery):
     density_max = FiniteField(required=False, min_value=0, max_value=1, help_text="At most this share of tokens.")
     max_activation_min = FiniteField(required=False, min_value=0, help_text="Of the features' maxima, at least this.")
     max_activation_max = FiniteField(required=False, min_value=0, help_text="At most this.")
+    causal_effect_min = FiniteField(required=False, help_text="Of the effect sizes of adding them, at least this.")
+    causal_effect_max = FiniteField(required=False, help_text="At most this.")
     cluster = serializers.IntegerField(
         required=False, min_value=0, max_value=2**31 - 1, help_text="Those of one cluster of the SAE's map."
     )
@@ -39,8 +42,8 @@ class FeatureQuery(PageQuery):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """No range may be empty."""
-        for name in ("density", "max_activation"):
-            if attrs.get(f"{name}_min", 0) > attrs.get(f"{name}_max", math.inf):
+        for name in RANGED:
+            if attrs.get(f"{name}_min", -math.inf) > attrs.get(f"{name}_max", math.inf):
                 raise serializers.ValidationError({f"{name}_min": [f"This is above {name}_max."]})
         return attrs
 

@@ -92,6 +92,7 @@ class LabelQuery(Query):
     density_max = FiniteField(required=False, min_value=0, max_value=1, help_text=about("density"))
     score_min = FiniteField(required=False, min_value=0, max_value=1, help_text=about("label_score"))
     causal_min = FiniteField(required=False, help_text=about("causal_effect"))
+    causal_max = FiniteField(required=False, help_text=about("causal_effect"))
     author = serializers.CharField(
         required=False, max_length=150, help_text="A username: labels that this person proposed."
     )

@@ -5,7 +5,7 @@ export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test test-web test-workers lint types format bench faults lock clean
+.PHONY: help setup run test test-web test-workers test-instances test-pages lint types format bench faults lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,15 +19,23 @@ run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=
 test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
 	@sh scripts/browser.sh
 	$(MAKE) --no-print-directory lint types
-	$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-web test-workers
-	$(PYTEST) tests/e2e
+	$(MAKE) --no-print-directory -k -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-workers test-web test-instances test-pages
 
-# Two at once, as each has a database of its own and waits for it half of the time.
+# Two at once, as each has databases of its own and waits for them half of the time.
 test-web:
 	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
 
 test-workers:
 	$(PYTEST) tests/workers
+
+# Each of these starts an instance of its own; the others share one.
+INSTANCES := $(addprefix tests/e2e/test_,first_run.py ctrl_c.py redis.py)
+
+test-instances:
+	$(PYTEST) $(INSTANCES)
+
+test-pages:
+	$(PYTEST) tests/e2e $(addprefix --ignore=,$(INSTANCES))
 
 # Templates are linted, not reformatted: the reformatter breaks lines, and in a heatmap of tokens a blank is content.
 lint: setup ## Style, templates, and the rules of who may import whom
@@ -46,7 +54,7 @@ format: setup ## Put code and templates into shape
 bench: setup ## Measure; the figures go to the terminal. PARTS="pass peer" measures some
 	@$(BIN)/python -m tests.benchmarks $(PARTS)
 
-faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1); about six minutes a round
+faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1); about two minutes a round
 	ROUNDS=$(or $(ROUNDS),1) $(PYTEST) tests/faults
 
 # No hosts and no local versions go into the locks: they must install from any index.

@@ -24,7 +24,7 @@ def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(ad
     admin.get_by_label("Width").fill("32, 64, 128")
     admin.locator("[name=k]").fill("4")
     admin.get_by_label("Context size").fill("64")
-    admin.get_by_label("Tokens").fill("300000")
+    admin.get_by_label("Tokens").fill("150000")
     admin.get_by_role("button", name="Start").click()
     admin.wait_for_url(re.compile(r"/jobs/\d+/$"))
     over.first = pk = int(re.search(r"(\d+)/$", admin.url)[1])
@@ -35,7 +35,7 @@ def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(ad
     expect(admin.locator("#log")).to_contain_text("Resuming from")
     assert instance.job(pk)["attempts"] == 2
 
-    wait_for(lambda: over(instance), 300, "dashboards, maps and evaluations")
+    wait_for(lambda: over(instance), 600, "dashboards, maps, evaluations and labels")
     rows = instance.rows("SELECT id, kind, state, error FROM features_job WHERE id >= %s", pk)
     assert {row["state"] for row in rows} == {"finished"}, rows
     made = instance.rows(

@@ -20,7 +20,7 @@ class LabelSae(OnDashboards):
     because = "which know each feature's maximum"
     busy = "is labelling {}"
 
-    tokens = forms.IntegerField(min_value=10_000, max_value=5_000_000, initial=400_000, help_text=TOKENS_HELP)
+    tokens = forms.IntegerField(min_value=10_000, max_value=5_000_000, initial=600_000, help_text=TOKENS_HELP)
     every = forms.IntegerField(
         min_value=1,
         max_value=1000,

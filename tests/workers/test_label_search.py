@@ -10,7 +10,7 @@ from workers.pipeline.concepts.concept import Concept as Row
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import NOTHING, Evidence, Sides
 from workers.pipeline.labelling.rules import Clause, Concept, Index, describe, provenance, token_text
-from workers.pipeline.labelling.scores import Draws, measure, ranked
+from workers.pipeline.labelling.scores import Scored, ranked
 from workers.pipeline.labelling.search import Limits, Search
 from workers.pipeline.logits import Readout
 
@@ -44,6 +44,7 @@ def evidence(
         following=np.where(place < LENGTH - 1, np.roll(ids, -1), NOTHING).astype(np.int32),
         before=np.where(place > 0, rows - 1, NOTHING).astype(np.int32),
         context=context,
+        document=np.arange(contexts, dtype=np.int32),
         held=context % 2 == 1,
         flags=np.packbits(flags, axis=1),
         begin=np.array(begin),
@@ -68,8 +69,11 @@ def holds(clause: Clause, found: Evidence) -> np.ndarray:
         [
             (not clause.tokens or token in clause.tokens)
             and (not clause.previous or before in clause.previous)
+            and (not clause.earlier or (at >= 0 and found.previous[at] in clause.earlier))
             and all(row[one.column + len(NAMES) * one.before] for one in clause.concepts)
-            for token, before, row in zip(found.ids.tolist(), found.previous.tolist(), columns, strict=True)
+            for token, before, at, row in zip(
+                found.ids.tolist(), found.previous.tolist(), found.before.tolist(), columns, strict=True
+            )
         ]
     )
 
@@ -85,6 +89,8 @@ CLAUSES = [
     Clause(concepts=(Concept(0, False),)),
     Clause(previous=(7,), concepts=(Concept(2, True), Concept(1, False))),
     Clause(tokens=(99,)),
+    Clause(earlier=(4, 99)),
+    Clause(tokens=(3, 8), previous=(5, 6, 7), earlier=(1, 2, 3, 4)),
 ]
 
 
@@ -99,7 +105,9 @@ def test_a_token_is_as_sure_as_the_most_precise_clause_that_holds():
     found = evidence()
     rule = (CLAUSES[1]._replace(precision=0.2), CLAUSES[3]._replace(precision=0.9))
     expected = np.where(holds(rule[1], found), 2, np.where(holds(rule[0], found), 1, 0))
-    assert Index(found).levels(rule).tolist() == expected.tolist()
+    rows, levels = Index(found).levels(rule)
+    assert rows.tolist() == np.flatnonzero(expected).tolist()
+    assert levels.tolist() == expected[expected > 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +118,8 @@ def test_a_token_is_as_sure_as_the_most_precise_clause_that_holds():
         (Clause(tokens=(4, 9), concepts=(Concept(0, False),)), {}),
         (Clause(previous=(6, 7), concepts=(Concept(1, False),)), {}),
         (Clause(tokens=(1, 2), previous=(3, 4, 5)), {}),
+        (Clause(previous=(3, 4, 5), earlier=(8, 9)), {}),
+        (Clause(tokens=(2,), earlier=(1, 8, 9)), {}),
         (Clause(concepts=(Concept(0, False), Concept(1, True))), {}),
     ],
 )
@@ -125,6 +135,7 @@ def test_a_planted_clause_is_found_exactly(planted, limits):
     assert f1(held[found.held], where[found.held]) == 1.0
     assert [set(c.tokens) for c in rule] == [set(planted.tokens)]
     assert [set(c.previous) for c in rule] == [set(planted.previous)]
+    assert [set(c.earlier) for c in rule] == [set(planted.earlier)]
     assert [set(c.concepts) for c in rule] == [set(planted.concepts)]
 
 
@@ -156,7 +167,7 @@ def test_the_first_set_is_the_best_there_is():
         for size in range(1, 9)
         for tokens in itertools.combinations(range(8), size)
     )
-    search = Search(Index(found), Limits(clauses=1, smooth=0.0, fewest=1, part_gain=10))
+    search = Search(Index(found), Limits(clauses=1, smooth=0.0, fewest=1, part_gain=10, documents=1, doubt=0.0))
     rule, value = search.rule(0)
     assert value == pytest.approx(best)
     assert f1(holds(rule[0], found)[train], where[train]) == pytest.approx(best)
@@ -175,6 +186,27 @@ def test_the_f1_of_a_rule_is_that_of_its_clauses_on_the_training_half():
     assert value == pytest.approx(f1(held[~found.held], where[~found.held]))
 
 
+def test_rows_that_are_not_scored_do_not_count():
+    chance = np.random.default_rng(6)
+    level, true, context = chance.integers(0, 3, 200), chance.random(200) < 0.3, np.repeat(np.arange(20), 10)
+    some = np.flatnonzero(context % 3 == 0)
+    found = Scored(some, context, 0).measure(np.flatnonzero(level), level[level > 0], np.flatnonzero(true))
+    alone = Scored(np.arange(len(some)), context[some], 0)
+    said = level[some]
+    assert found == alone.measure(np.flatnonzero(said), said[said > 0], np.flatnonzero(true[some]))
+
+
+def test_a_token_that_one_document_alone_has_is_in_no_set():
+    blank = evidence(contexts=400)
+    ids = np.where(blank.ids == 5, 6, blank.ids).astype(np.int32)
+    ids[np.flatnonzero(blank.context == 4)[:9]] = 5
+    found = evidence({0: np.isin(ids, (3, 5))}, contexts=400)._replace(ids=ids)
+    rule, _ = Search(Index(found)).rule(0)
+    assert [set(c.tokens) for c in rule] == [{3}]
+    rule, _ = Search(Index(found), Limits(documents=1, doubt=0.0, clause_gain=0, part_gain=0)).rule(0)
+    assert any(5 in c.tokens for c in rule)
+
+
 def test_a_feature_that_fires_too_seldom_has_no_rule():
     where = np.zeros(120 * LENGTH, bool)
     where[:1] = True
@@ -187,13 +219,13 @@ def test_scores_are_those_of_a_plain_reference():
     level = chance.integers(0, 4, 120)
     true = chance.random(120) < 0.1 + level / 6
     context = np.repeat(np.arange(30), 4)
-    draws = Draws(30, 0)
-    found = measure(level, true, context, draws)
+    scored = Scored(np.arange(120), context, 0)
+    found = scored.measure(np.flatnonzero(level), level[level > 0], np.flatnonzero(true))
     plain = _plain(level, true)
     for name, value in plain.items():
         assert getattr(found, name) == pytest.approx(value), name
     assert (found.predicted, found.true) == ((level > 0).sum(), true.sum())
-    again = [np.repeat(np.arange(30), weights.astype(int)) for weights in draws.weights]
+    again = [np.repeat(np.arange(30), weights.astype(int)) for weights in scored.weights]
     drawn = []
     for chosen in again:
         rows = np.concatenate([np.flatnonzero(context == one) for one in chosen])
@@ -222,7 +254,8 @@ def test_a_label_that_says_always_or_never_scores_a_half(said):
     chance = np.random.default_rng(4)
     true = chance.random(600) < 0.2
     context = np.repeat(np.arange(30), 20)
-    found = measure(np.full(600, int(said)), true, context, Draws(30, 0))
+    rows = np.flatnonzero(np.full(600, said))
+    found = Scored(np.arange(600), context, 0).measure(rows, np.ones_like(rows), np.flatnonzero(true))
     assert (found.balanced_accuracy, found.auroc) == (0.5, 0.5)
     assert found.intervals["balanced_accuracy"] == found.intervals["auroc"] == (0.5, 0.5)
 
@@ -244,7 +277,7 @@ def test_an_always_true_label_among_others_scores_a_half_on_held_out_contexts():
 def test_noise_learned_by_heart_does_not_hold_on_other_documents():
     chance = np.random.default_rng(5)
     found = evidence({0: chance.random(120 * LENGTH) < 0.02})
-    rule, train = Search(Index(found), Limits(fewest=1, smooth=0.0)).rule(0)
+    rule, train = Search(Index(found), Limits(fewest=1, smooth=0.0, documents=1, doubt=0.0)).rule(0)
     held = concept.Scorer(Index(found), 0).of(rule, 0)
     assert held.auroc == pytest.approx(0.5, abs=0.05)
     assert held.f1 < train / 2
@@ -281,6 +314,8 @@ def test_a_rule_below_the_minimum_makes_no_label():
         ((Clause(tokens=(1,), concepts=(Concept(2, False), Concept(1, False))),), "`t1` as a digit in a string"),
         ((Clause(previous=(1,)),), "any token after `t1`"),
         ((Clause(tokens=(2,), concepts=(Concept(1, True),)),), "`t2` after a token in a string"),
+        ((Clause(tokens=(2,), earlier=(1,)),), "`t2` two tokens after `t1`"),
+        ((Clause(tokens=(2,), previous=(3,), earlier=(1,)),), "`t2` after `t3` after `t1`"),
         ((Clause(tokens=(2,)), Clause(concepts=(Concept(2, True),))), "`t2`; or any token after a digit"),
         ((Clause(),), "any token"),
     ],
@@ -341,7 +376,11 @@ def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_to
     unembedding[:10, 0] = torch.arange(10, 0, -1.0)
     unembedding[10:20, 2] = 1.0
     lens = Readout(torch.ones(4), False, unembedding, torch.arange(100))
-    closing = Row("character.closing", "a closing bracket", lambda d: d.holding(np.array([c in ")]}" for c in d.text])))
+    closing = Row(
+        "character.closing",
+        "a closing bracket",
+        lambda d: d.marked((i, i + 1) for i, c in enumerate(d.text) if c in ")]}"),
+    )
     classes = promotes.Classes([closing], vocabulary)
     directions = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1.0, 0]])
     records = [

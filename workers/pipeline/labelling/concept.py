@@ -7,7 +7,7 @@ import numpy as np
 from features.records import LabelRecord, LogLine, Progress, ScoreRecord
 from workers.pipeline.labelling.evidence import Evidence
 from workers.pipeline.labelling.rules import Index, Rule, describe, provenance, token_text
-from workers.pipeline.labelling.scores import Draws, Measured, measure
+from workers.pipeline.labelling.scores import Measured, Scored
 from workers.pipeline.labelling.search import Search
 
 LONGEST = 400
@@ -17,18 +17,13 @@ class Scorer:
     """Rules against the held-out half of the evidence."""
 
     def __init__(self, index: Index, seed: int) -> None:
-        evidence = index.evidence
-        self._evidence, self._index = evidence, index
-        self._rows = np.flatnonzero(evidence.held)
-        contexts, self._context = np.unique(evidence.context[self._rows], return_inverse=True)
-        self.contexts = len(contexts)
-        self._draws = Draws(self.contexts, seed)
+        self._index = index
+        self._scored = Scored(np.flatnonzero(index.evidence.held), index.evidence.context, seed)
+        self.contexts = self._scored.contexts
 
     def of(self, rule: Rule, feature: int) -> Measured:
         """How well a rule tells where a feature fires strongly."""
-        fired = np.zeros(len(self._evidence.ids), dtype=bool)
-        fired[self._evidence.fired(feature)] = True
-        return measure(self._index.levels(rule)[self._rows], fired[self._rows], self._context, self._draws)
+        return self._scored.measure(*self._index.levels(rule), self._index.evidence.fired(feature))
 
 
 def label(

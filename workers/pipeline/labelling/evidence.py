@@ -35,10 +35,10 @@ NOTHING = -1
 class Settings(NamedTuple):
     """How much is read and what counts: `strong` is the share of its maximum above which a feature fires strongly."""
 
-    tokens: int = 400_000
+    tokens: int = 600_000
     every: int = 4
     strong: float = 0.3
-    held_out: float = 0.5
+    held_out: float = 1 / 3
     seed: int = 0
 
 
@@ -46,9 +46,9 @@ class Evidence(NamedTuple):
     """What the pass found, by token in the order of the corpus; special tokens are left out.
 
     `previous` and `following` are the ids of the neighbours in the context, special ones and the outside as -1; `before` is the
-    row of the previous token, -1 likewise. `context` numbers the contexts that were read; `held` says which tokens are held
-    out. `flags` are the concepts of each token, eight to a byte. The strong firings of feature f are `rows[begin[f]:begin[f+1]]`
-    with `values`, in order of tokens.
+    row of the previous token, -1 likewise. `context` numbers the contexts that were read, and `document` numbers for each of
+    them the document in which it begins; `held` says which tokens are held out. `flags` are the concepts of each token, eight to
+    a byte. The strong firings of feature f are `rows[begin[f]:begin[f+1]]` with `values`, in order of tokens.
     """
 
     ids: Int32[np.ndarray, " tokens"]
@@ -56,6 +56,7 @@ class Evidence(NamedTuple):
     following: Int32[np.ndarray, " tokens"]
     before: Int32[np.ndarray, " tokens"]
     context: Int32[np.ndarray, " tokens"]
+    document: Int32[np.ndarray, " contexts"]
     held: Bool[np.ndarray, " tokens"]
     flags: UInt8[np.ndarray, "tokens bytes"]
     begin: Int64[np.ndarray, " features+1"]
@@ -173,6 +174,7 @@ class _Reading:
         self._truth, self._contexts = truth, 0
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
         self._features: list[np.ndarray] = []
+        self._documents: list[str] = []
 
     def add(self, batch: Batch, found: Firings) -> None:
         counted, ids = batch.counted.numpy(), batch.token_ids.numpy().astype(np.int32)
@@ -196,6 +198,7 @@ class _Reading:
         ):
             self._columns[name].append(values)
         self._features.append(found.feature.numpy().astype(np.int32))
+        self._documents += [record.document for record in batch.sequences]
         self.tokens += size
         self._contexts += len(counted)
 
@@ -213,9 +216,11 @@ class _Reading:
         begin = np.searchsorted(feature[order], np.arange(features + 1))
         for name in ("rows", "values"):
             columns[name] = columns[name][order]
+        _, document = np.unique(self._documents, return_inverse=True)
         return Evidence(
-            **columns, held=held[columns["context"]], begin=begin, names=self._truth.names, words=self._truth.words
-        )
+            **columns, document=document.astype(np.int32), held=held[columns["context"]], begin=begin,
+            names=self._truth.names, words=self._truth.words,
+        )  # fmt: skip
 
 
 COLUMNS = ("ids", "previous", "following", "before", "context", "flags", "rows", "values")

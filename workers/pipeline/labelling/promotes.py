@@ -7,7 +7,7 @@ these tokens than before others (AUROC of the activation, weak firings as 0)?
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from features.records import LabelRecord, LogLine, Progress, ScoreRecord
@@ -15,7 +15,7 @@ from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.document import Document
 from workers.pipeline.labelling.evidence import NOTHING, Evidence
 from workers.pipeline.labelling.rules import token_text
-from workers.pipeline.labelling.scores import Draws, measure, ranked
+from workers.pipeline.labelling.scores import Scored, ranked
 from workers.pipeline.logits import Readout
 
 TOP = 10
@@ -64,14 +64,15 @@ def label(
 ) -> Iterator[Progress | LogLine | LabelRecord]:
     """Yield the label of each of `features`; `directions` are their decoder rows in the residual stream, in the same order."""
     rows = np.flatnonzero(evidence.held & (evidence.following != NOTHING))
-    contexts, context = np.unique(evidence.context[rows], return_inverse=True)
-    draws = Draws(len(contexts), seed)
+    scored_on = Scored(rows, evidence.context, seed)
+    rows = rows[np.argsort(evidence.following[rows], kind="stable")]
+    following = evidence.following[rows]
     table = readout.table(directions, TOP)
     scored = 0
     for number, (feature, top) in enumerate(zip(features, table.top_ids.tolist(), strict=True), 1):
         if should_stop():
             return
-        scores = _scores(evidence, feature, top, rows, context, draws)
+        scores = _scores(evidence, feature, _before(top, rows, following), scored_on)
         scored += len(scores)
         found = classes.common(top)
         told = ", ".join(list(dict.fromkeys(token_text(vocabulary[token]) for token in top))[:TOLD])
@@ -85,28 +86,32 @@ def label(
     yield LogLine(f"Logits: {len(features):,} features have a label; {scored:,} could be scored on held-out documents.")
 
 
-def _scores(
-    evidence: Evidence,
-    feature: int,
-    tokens: Sequence[int],
-    rows: Int64[np.ndarray, " rows"],
-    context: Int64[np.ndarray, " rows"],
-    draws: Draws,
-) -> list[ScoreRecord]:
+def _before(
+    tokens: Sequence[int], rows: Int64[np.ndarray, " rows"], following: Int32[np.ndarray, " rows"]
+) -> Int64[np.ndarray, " before"]:
+    """The rows that come before one of the tokens; they are sorted by the token that is `following`."""
+    wanted = np.unique(tokens).astype(following.dtype)
+    begin, end = np.searchsorted(following, wanted, "left"), np.searchsorted(following, wanted, "right")
+    return np.concatenate([rows[:0], *(rows[i:j] for i, j in zip(begin, end, strict=True))])
+
+
+def _scores(evidence: Evidence, feature: int, true: Int64[np.ndarray, " true"], scored_on: Scored) -> list[ScoreRecord]:
     """The score of kind `promotes`; none where no held-out token comes before one of the tokens."""
-    value = np.zeros(len(evidence.ids), dtype=np.float32)
-    value[evidence.fired(feature)] = evidence.values[evidence.begin[feature] : evidence.begin[feature + 1]]
-    true: Bool[np.ndarray, " rows"] = np.isin(evidence.following[rows], tokens)
-    if not true.any():
+    if not len(true):
         return []
-    found = measure(ranked(value[rows]), true, context, draws)
+    rows, value = evidence.fired(feature), evidence.values[evidence.begin[feature] : evidence.begin[feature + 1]]
+    chosen = scored_on.among(rows)
+    found = scored_on.measure(rows[chosen], ranked(value[chosen]), true)
     low, high = found.intervals["auroc"]
     details: dict[str, object] = {
         "precision": round(found.precision, 4),
         "recall": round(found.recall, 4),
-        "base_rate": round(float(true.mean()), 4),
+        "base_rate": round(len(true) / scored_on.size, 4),
         "fires": found.predicted,
         "intervals": {name: [round(end, 4) for end in ends] for name, ends in found.intervals.items()},
     }
-    contexts = draws.weights.shape[1]
-    return [ScoreRecord("promotes", found.auroc, low, high, contexts, found.balanced_accuracy, found.auroc, details)]
+    return [
+        ScoreRecord(
+            "promotes", found.auroc, low, high, scored_on.contexts, found.balanced_accuracy, found.auroc, details
+        )
+    ]

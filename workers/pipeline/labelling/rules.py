@@ -1,15 +1,15 @@
 """Rules over concepts: what a label claims, token by token, and its words.
 
 A rule is a few clauses, any of which may hold. A clause holds on a token that is one of `tokens` (any, where there are none),
-comes after one of `previous`, and has all of `concepts`, some of them of the token before. What follows a token is in no
-clause, since a causal model has not read it.
+comes after one of `previous`, and this after one of `earlier`, and has all of `concepts`, some of them of the token before.
+What follows a token is in no clause, since a causal model has not read it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int8, Int64
+from jaxtyping import Int64
 
 from workers.pipeline.labelling.evidence import NOTHING, Evidence
 
@@ -31,11 +31,15 @@ class Clause(NamedTuple):
 
     tokens: tuple[int, ...] = ()
     previous: tuple[int, ...] = ()
+    earlier: tuple[int, ...] = ()
     concepts: tuple[Concept, ...] = ()
     precision: float = 0.0
 
 
 Rule = tuple[Clause, ...]
+
+KEYS = ("tokens", "previous", "earlier")
+"""The sets of a clause, its first fields: of the token itself, the one before, and the one before that."""
 
 
 class Index:
@@ -43,32 +47,34 @@ class Index:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self._order = [np.argsort(ids, kind="stable") for ids in (evidence.ids, evidence.previous)]
-        self._sorted = [ids[order] for ids, order in zip((evidence.ids, evidence.previous), self._order, strict=True)]
+        earlier = np.where(evidence.before == NOTHING, NOTHING, evidence.previous[evidence.before])
+        self.keys = (evidence.ids, evidence.previous, earlier)
+        self._order = [np.argsort(key, kind="stable") for key in self.keys]
+        self._begin = [np.concatenate([[0], np.cumsum(np.bincount(key - NOTHING))]) for key in self.keys]
 
     def where(self, clause: Clause) -> Int64[np.ndarray, " rows"]:
         """The rows of the tokens, rising."""
         rows: Int64[np.ndarray, " rows"] | None = None
-        for key, wanted in enumerate((clause.tokens, clause.previous)):
+        for key, wanted in enumerate((clause.tokens, clause.previous, clause.earlier)):
             if wanted and rows is None:
                 rows = self._of_tokens(key, wanted)
             elif wanted and rows is not None:
-                rows = rows[np.isin((self.evidence.ids, self.evidence.previous)[key][rows], wanted)]
+                rows = rows[np.isin(self.keys[key][rows], wanted)]
         for concept in clause.concepts:
             rows = self._having(concept, rows)
         return np.arange(len(self.evidence.ids)) if rows is None else rows
 
-    def levels(self, rule: Rule) -> Int8[np.ndarray, " tokens"]:
-        """For each token how sure the rule is: 0 where no clause holds, most for the clause of the highest precision."""
-        found = np.zeros(len(self.evidence.ids), dtype=np.int8)
-        for rank, clause in enumerate(sorted(rule, key=lambda clause: clause.precision), 1):
-            found[self.where(clause)] = rank
-        return found
+    def levels(self, rule: Rule) -> tuple[Int64[np.ndarray, " rows"], Int64[np.ndarray, " rows"]]:
+        """The rows on which a clause holds, rising, and how sure the rule is there: from 1, most for the highest precision."""
+        found = [self.where(clause) for clause in sorted(rule, key=lambda clause: -clause.precision)]
+        level = np.repeat(np.arange(len(found), 0, -1), [len(rows) for rows in found])
+        rows, first = np.unique(np.concatenate(found), return_index=True)
+        return rows, level[first]
 
     def _of_tokens(self, key: int, wanted: Sequence[int]) -> Int64[np.ndarray, " rows"]:
-        begin = np.searchsorted(self._sorted[key], wanted, side="left")
-        end = np.searchsorted(self._sorted[key], wanted, side="right")
-        return np.sort(np.concatenate([self._order[key][i:j] for i, j in zip(begin, end, strict=True)]))
+        order, begin = self._order[key], self._begin[key]
+        places = [token - NOTHING for token in wanted if token - NOTHING + 1 < len(begin)]
+        return np.sort(np.concatenate([order[:0], *(order[begin[place] : begin[place + 1]] for place in places)]))
 
     def _having(self, concept: Concept, rows: Int64[np.ndarray, " rows"] | None) -> Int64[np.ndarray, " rows"]:
         """Those of the rows, or of all, that have a concept."""
@@ -90,6 +96,7 @@ def provenance(rule: Rule, names: Sequence[str]) -> list[dict[str, object]]:
         {
             "tokens": list(clause.tokens),
             "previous": list(clause.previous),
+            "earlier": list(clause.earlier),
             "concepts": [names[one.column] for one in clause.concepts if not one.before],
             "before": [names[one.column] for one in clause.concepts if one.before],
             "train_precision": round(clause.precision, 4),
@@ -102,9 +109,11 @@ def _clause(clause: Clause, words: Sequence[str], shown: Callable[[int], str], t
     here = [words[one.column] for one in clause.concepts if not one.before]
     there = [words[one.column] for one in clause.concepts if one.before]
     this = _said(_set(clause.tokens, shown, told), here, "any token")
+    earlier = _set(clause.earlier, shown, told)
     if clause.previous or there:
-        return f"{this} after {_said(_set(clause.previous, shown, told), there, 'a token')}"
-    return this
+        this = f"{this} after {_said(_set(clause.previous, shown, told), there, 'a token')}"
+        return f"{this} after {earlier}" if earlier else this
+    return f"{this} two tokens after {earlier}" if earlier else this
 
 
 def _said(tokens: str, words: Sequence[str], anything: str) -> str:

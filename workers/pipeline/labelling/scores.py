@@ -31,33 +31,52 @@ class Measured(NamedTuple):
     right: int
 
 
-class Draws:
-    """How often each of `contexts` is in each of `DRAWS` samples; the same samples for all that is compared."""
+class Scored:
+    """The tokens at `rows` of all, rising, on which levels are measured; `context` is that of every token, scored or not.
 
-    def __init__(self, contexts: int, seed: int) -> None:
-        drawn = np.random.default_rng(seed).multinomial(contexts, np.full(contexts, 1 / contexts), DRAWS)
+    `weights` is how often each of the `contexts` is in each of `DRAWS` samples: the same samples for all that is compared.
+    """
+
+    def __init__(self, rows: Int64[np.ndarray, " rows"], context: Int[np.ndarray, " tokens"], seed: int) -> None:
+        found, self._context = np.unique(context[rows], return_inverse=True)
+        self.contexts, self.size = len(found), len(rows)
+        self._place = np.full(len(context), -1)
+        self._place[rows] = np.arange(len(rows))
+        self._level = np.zeros(len(rows), dtype=np.int64)
+        self._sizes = np.bincount(self._context, minlength=self.contexts)
+        drawn = np.random.default_rng(seed).multinomial(self.contexts, np.full(self.contexts, 1 / self.contexts), DRAWS)
         self.weights: Float32[np.ndarray, "draws contexts"] = drawn.astype(np.float32)
 
+    def among(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+        """Which of these rows are scored."""
+        return self._place[rows] >= 0
 
-def measure(
-    level: Int[np.ndarray, " tokens"],
-    true: Bool[np.ndarray, " tokens"],
-    context: Int[np.ndarray, " tokens"],
-    draws: Draws,
-) -> Measured:
-    """Levels against the truth; `context` numbers the contexts from 0 as `draws` does."""
-    contexts, tops = draws.weights.shape[1], int(level.max(initial=0)) + 1
-    counts = np.zeros((2, contexts, tops), dtype=np.float32)
-    for side, chosen in enumerate((~true, true)):
-        flat = np.bincount(context[chosen] * tops + level[chosen], minlength=contexts * tops)
-        counts[side] = flat.reshape(contexts, tops)
-    whole = _numbers(counts.sum(1, dtype=np.float64)[:, None])
-    drawn = _numbers(np.stack([draws.weights @ counts[side] for side in (0, 1)]))
-    intervals = {name: _interval(drawn[name]) for name in whole}
-    values = {name: float(number[0]) for name, number in whole.items()}
-    right = int(counts[1, :, 1:].sum())
-    predicted = int(counts[:, :, 1:].sum())
-    return Measured(**values, intervals=intervals, predicted=predicted, true=int(true.sum()), right=right)
+    def measure(
+        self, rows: Int[np.ndarray, " said"], level: Int[np.ndarray, " said"], true: Int[np.ndarray, " true"]
+    ) -> Measured:
+        """Levels from 1 at some rows, 0 elsewhere, against the rows that are true; rows that are not scored do not count."""
+        chosen = self.among(rows)
+        said, level, fact = self._place[rows[chosen]], level[chosen], self._place[true[self.among(true)]]
+        tops = int(level.max(initial=0)) + 1
+        self._level[said] = level
+        positive = self._counted(fact, self._level[fact], tops)
+        self._level[said] = 0
+        negative = self._counted(said, level, tops)
+        negative[:, 1:] -= positive[:, 1:]
+        negative[:, 0] = self._sizes - positive.sum(1) - negative[:, 1:].sum(1)
+        counts = np.stack([negative, positive]).astype(np.float32)
+        whole = _numbers(counts.sum(1, dtype=np.float64)[:, None])
+        drawn = _numbers(np.stack([self.weights @ counts[side] for side in (0, 1)]))
+        intervals = {name: _interval(drawn[name]) for name in whole}
+        values = {name: float(number[0]) for name, number in whole.items()}
+        right = int(positive[:, 1:].sum())
+        return Measured(**values, intervals=intervals, predicted=len(said), true=len(fact), right=right)
+
+    def _counted(
+        self, places: Int64[np.ndarray, " places"], level: Int[np.ndarray, " places"], tops: int
+    ) -> Int64[np.ndarray, "contexts tops"]:
+        flat = np.bincount(self._context[places] * tops + level, minlength=self.contexts * tops)
+        return flat.reshape(self.contexts, tops)
 
 
 def _numbers(counts: Float32[np.ndarray, "2 draws levels"]) -> dict[str, Float32[np.ndarray, " draws"]]:

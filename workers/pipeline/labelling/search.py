@@ -2,32 +2,35 @@
 
 Clauses are found one after another. Each starts from all sets of tokens that one concept, or none, leaves best:
 
-    for every concept c (of this token or the one before) and both keys (this token, the one before):
+    for every concept c (of this token or the one before) and every key (this token, the one before, the one before that):
         tokens by falling precision among those with c; the set is the beginning of this order that gives the highest F1
 
 which is the best set there is, as F1 only asks how many a set holds right and wrong. The best few go on: one more concept, or
-a set for the other key, where that gives more. What the clause holds on is taken away, and the next one is sought for the rest.
-A token of few firings is counted as a little less precise than it is, and every part of a rule must pay for itself, so that
-rules stay short and hold on other documents, too.
+a set for another key, where that gives more. What the clause holds on is taken away, and the next one is sought for the rest.
+Rules must hold on other documents, too. So a token is in a set only where it is right in two documents or more; of what it
+holds right one is not counted, as if that firing had been left out; a token of few firings is counted as a little less precise
+than it is; and every part of a rule must pay for itself.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Bool, Float32, Int64
 
+from workers.pipeline.labelling.counting import Columns
 from workers.pipeline.labelling.evidence import NOTHING
-from workers.pipeline.labelling.rules import Clause, Concept, Index, Rule
-
-Keys = tuple[Int64[np.ndarray, " tokens"], Int64[np.ndarray, " tokens"]]
+from workers.pipeline.labelling.rules import KEYS, Clause, Concept, Index, Rule
 
 
 class Limits(NamedTuple):
-    """How long rules may be, and how much a part must add to F1 on training tokens to be taken."""
+    """How long rules may be, and how much a part must add to F1 on training tokens to be taken.
+
+    A token of a set is right on `fewest` training tokens or more, in `documents` or more of them, and `doubt` of these are not
+    counted. `beam` starts go on; a clause grows where it holds on at most `region` tokens; `looked_at` are the most frequent.
+    """
 
     clauses: int = 3
-    tokens: int = 16
+    tokens: int = 24
     beam: int = 4
     smooth: float = 2.0
     fewest: int = 2
@@ -35,6 +38,8 @@ class Limits(NamedTuple):
     part_gain: float = 0.01
     region: int = 30_000
     looked_at: int = 64
+    documents: int = 2
+    doubt: float = 1.0
 
 
 LIMITS = Limits()
@@ -53,19 +58,19 @@ class _State(NamedTuple):
 
 
 class Search:
-    """The training half of the evidence, counted once for all features: concepts by token, of this key and of the one before."""
+    """The training half of the evidence, counted once for all features: concepts by token, for each key."""
 
     def __init__(self, index: Index, limits: Limits = LIMITS) -> None:
-        self.evidence, self.limits, self._index = index.evidence, limits, index
-        evidence = index.evidence
-        self.train = ~evidence.held
-        self.columns = 1 + 2 * len(evidence.names)
-        self._keys: Keys = (evidence.ids.astype(np.int64), evidence.previous.astype(np.int64) + 1)
+        self.limits, self._index = limits, index
+        self.train = ~index.evidence.held
+        self.evidence = index.evidence
+        self._columns = Columns(index.evidence)
+        self._keys = [key.astype(np.int64) - NOTHING for key in index.keys]  # 0 is the outside of the context
         self._size = int(max(key.max() for key in self._keys)) + 1
         rows = np.flatnonzero(self.train)
-        self._tables = self._count_all(rows)
+        self._tables = [self._columns.by_key(rows, key, self._size) for key in self._keys]
         self._totals = np.asarray(self._tables[0].sum(0)).ravel()
-        self._marks = np.zeros(len(evidence.ids), dtype=bool)
+        self._marks = np.zeros(len(self.train), dtype=bool)
 
     def rule(self, feature: int) -> tuple[Rule, float]:
         """The rule of a feature and its F1 on training tokens; an empty rule where the feature fires too seldom there."""
@@ -103,13 +108,15 @@ class Search:
 
     def _clause(self, state: _State) -> tuple[float, Clause]:
         """The best next clause, and the F1 with it less what its parts must gain."""
-        starts = [self._whole(state), *self._sets(state, 0), *self._sets(state, 1)]
+        starts = [self._whole(state)]
+        for key in range(len(self._keys)):
+            starts += self._sets(state, key)
         starts.sort(key=lambda start: -start[0])
         return max((self._grown(state, *start) for start in starts[: self.limits.beam]), key=lambda found: found[0])
 
     def _whole(self, state: _State) -> tuple[float, Clause]:
         """The best concept alone."""
-        right, held = self._sum(state.rest), self._totals - self._sum(state.held)
+        right, held = self._columns.sums(state.rest), self._totals - self._columns.sums(state.held)
         values = state.f1(right, held)
         values[0] = 0  # every token
         column = int(values.argmax())
@@ -117,18 +124,19 @@ class Search:
 
     def _sets(self, state: _State, key: int) -> list[tuple[float, Clause]]:
         """The best sets of tokens of a key, alone or with one concept."""
-        tokens, right = self._counts(state.rest, key)
+        tokens = self._frequent(state.rest, key)
         if not len(tokens):
             return []
+        right = self._counts(state.rest, key, tokens)
         held = self._tables[key][tokens].toarray().T
         if len(state.held):
-            held = held - self._counts(state.held, key, tokens)[1]
+            held = held - self._counts(state.held, key, tokens)
         values, sizes, order = self._best_sets(state, right, held)
-        values = values - np.where(np.arange(self.columns) > 0, self.limits.part_gain, 0)
+        values = values - np.where(np.arange(len(values)) > 0, self.limits.part_gain, 0)
         found = []
         for column in np.argsort(-values, kind="stable")[: self.limits.beam].tolist():
-            chosen = tuple(int(token) for token in tokens[order[column, : sizes[column]]])
-            found.append((float(values[column]), self._of_key(key, chosen, self._concepts(column))))
+            chosen = tokens[order[column, : sizes[column]]]
+            found.append((float(values[column]), self._with(Clause(concepts=self._concepts(column)), key, chosen)))
         return found
 
     def _best_sets(
@@ -141,24 +149,24 @@ class Search:
         by_precision = np.argsort(-np.take_along_axis(precision, order, 1), axis=1, kind="stable")
         order = np.take_along_axis(order, by_precision, 1)
         good = np.take_along_axis(precision, order, 1) > 0
-        rights = np.where(good, np.take_along_axis(right, order, 1), 0).cumsum(1)
+        rights = np.where(good, np.take_along_axis(right, order, 1) - self.limits.doubt, 0).cumsum(1)
         helds = np.where(good, np.take_along_axis(held, order, 1), 0).cumsum(1)
         values = np.where(good, state.f1(rights, helds), 0)
         best = values.argmax(1)
         return values[np.arange(len(values)), best], best + 1, order
 
     def _grown(self, state: _State, value: float, clause: Clause) -> tuple[float, Clause]:
-        """The clause with one more concept or a set for its other key, where that pays."""
+        """The clause with one more concept or a set for another key, where that pays."""
         region, hit = self._region(state, clause)
         if not 0 < len(region) <= self.limits.region:
             return value, clause
         inside = state.rest[hit]
         options = [(value, clause)]
-        values = state.f1(self._sum(inside), self._sum(region)) - self.limits.part_gain
+        values = state.f1(self._columns.sums(inside), self._columns.sums(region)) - self.limits.part_gain
         column = int(values.argmax())
         options.append((float(values[column]), clause._replace(concepts=(*clause.concepts, *self._concepts(column)))))
-        for key, empty in ((0, not clause.tokens), (1, not clause.previous)):
-            if empty and len(inside):
+        for key in range(len(self._keys)):
+            if not getattr(clause, KEYS[key]) and len(inside):
                 options.append(self._other_set(state, clause, key, inside, region))
         return max(options, key=lambda option: option[0])
 
@@ -167,77 +175,43 @@ class Search:
     ) -> tuple[float, Clause]:
         right = np.bincount(self._keys[key][inside], minlength=self._size)
         held = np.bincount(self._keys[key][region], minlength=self._size)
-        tokens = np.flatnonzero(right)
-        if key == 1:
-            tokens = tokens[tokens > 0]
+        right[0] = 0
+        tokens = self._in_documents(np.flatnonzero(right), inside, key)
         if not len(tokens):
             return 0.0, clause
         values, sizes, order = self._best_sets(state, right[None, tokens], held[None, tokens])
-        chosen = tuple(int(token) for token in tokens[order[0, : sizes[0]]])
-        grown = self._of_key(key, chosen, clause.concepts)
-        other = clause._replace(**{name: getattr(grown, name) for name in (("tokens", "previous")[key],)})
-        return float(values[0]) - self.limits.part_gain, other
+        return float(values[0]) - self.limits.part_gain, self._with(clause, key, tokens[order[0, : sizes[0]]])
 
-    def _of_key(self, key: int, tokens: tuple[int, ...], concepts: tuple[Concept, ...]) -> Clause:
-        if key == 0:
-            return Clause(tokens=tokens, concepts=concepts)
-        return Clause(previous=tuple(token - 1 for token in tokens), concepts=concepts)
+    @staticmethod
+    def _with(clause: Clause, key: int, tokens: np.ndarray) -> Clause:
+        """The clause with a set of tokens for a key, given as they are counted."""
+        changed: dict[str, Any] = {KEYS[key]: tuple((tokens + NOTHING).tolist())}
+        return clause._replace(**changed)
 
     def _concepts(self, column: int) -> tuple[Concept, ...]:
         count = len(self.evidence.names)
         return () if column == 0 else (Concept((column - 1) % count, column > count),)
 
-    def _described(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows columns"]:
-        """Ones, the concepts of tokens, and those of the tokens before."""
-        here = self.evidence.unpacked(rows)
-        before = self.evidence.before[rows]
-        there = self.evidence.unpacked(np.where(before == NOTHING, 0, before))
-        there[before == NOTHING] = 0
-        return np.concatenate([np.ones((len(rows), 1), np.uint8), here, there], axis=1).astype(np.float32)
+    def _frequent(self, rows: Int64[np.ndarray, " rows"], key: int) -> Int64[np.ndarray, " tokens"]:
+        """The tokens of a key that most of the rows have, rising."""
+        count = np.bincount(self._keys[key][rows], minlength=self._size)
+        count[0] = 0
+        tokens = np.argsort(-count, kind="stable")[: self.limits.looked_at]
+        return self._in_documents(np.sort(tokens[count[tokens] >= self.limits.fewest]), rows, key)
 
-    def _sum(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, " columns"]:
-        total = np.zeros(self.columns, dtype=np.float32)
-        for start in range(0, len(rows), CHUNK):
-            total += self._described(rows[start : start + CHUNK]).sum(0)
-        return total
+    def _in_documents(
+        self, tokens: Int64[np.ndarray, " tokens"], rows: Int64[np.ndarray, " rows"], key: int
+    ) -> Int64[np.ndarray, " tokens"]:
+        """Those of the tokens that the rows have in documents enough."""
+        evidence = self.evidence
+        pairs = np.unique(self._keys[key][rows] << 32 | evidence.document[evidence.context[rows]])
+        return tokens[np.bincount(pairs >> 32, minlength=self._size)[tokens] >= self.limits.documents]
 
     def _counts(
-        self, rows: Int64[np.ndarray, " rows"], key: int, among: np.ndarray | None = None
-    ) -> tuple[Int64[np.ndarray, " tokens"], Float32[np.ndarray, "columns tokens"]]:
-        """How many of the rows have each token and each concept; only of the most frequent tokens, or of those `among`."""
-        ids = self._keys[key][rows]
-        if among is None:
-            frequent = np.bincount(ids, minlength=self._size)
-            frequent[:key] = 0  # outside of the context
-            among = np.argsort(-frequent, kind="stable")[: self.limits.looked_at]
-            among = np.sort(among[frequent[among] >= self.limits.fewest])
-        place = np.searchsorted(among, ids)
-        known = (
-            (place < len(among)) & (among[np.minimum(place, max(len(among) - 1, 0))] == ids) if len(among) else ids < 0
-        )
-        rows, place = rows[known], place[known]
-        total = np.zeros((len(among), self.columns), dtype=np.float32)
-        for start in range(0, len(rows), CHUNK):
-            some = slice(start, start + CHUNK)
-            size = len(rows[some])
-            onehot = sp.csr_matrix(
-                (np.ones(size, np.float32), (place[some], np.arange(size))), shape=(len(among), size)
-            )
-            total += onehot @ self._described(rows[some])
-        return among, total.T
-
-    def _count_all(self, rows: Int64[np.ndarray, " rows"]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Token by column for both keys, sparse."""
-        sums = [sp.csr_matrix((self._size, self.columns), dtype=np.float32) for _ in self._keys]
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            described = sp.csr_matrix(self._described(some))
-            for number, key in enumerate(self._keys):
-                onehot = sp.csr_matrix(
-                    (np.ones(len(some), np.float32), (key[some], np.arange(len(some)))), shape=(self._size, len(some))
-                )
-                sums[number] = sums[number] + onehot @ described
-        return sums[0], sums[1]
-
-
-CHUNK = 8192
+        self, rows: Int64[np.ndarray, " rows"], key: int, tokens: Int64[np.ndarray, " tokens"]
+    ) -> Float32[np.ndarray, "columns tokens"]:
+        """How many of the rows have each of the tokens and each column."""
+        place = np.full(self._size, -1, dtype=np.int64)
+        place[tokens] = np.arange(len(tokens))
+        at = place[self._keys[key][rows]]
+        return self._columns.counts(rows[at >= 0], at[at >= 0], len(tokens))

@@ -58,6 +58,15 @@ def who(request: HttpRequest | Request) -> str:
     return f"address:{hashlib.sha256(seen.encode()).hexdigest()[:24]}"
 
 
+def owner(request: HttpRequest, *, begin: bool = False) -> str:
+    """Whose history and presets: the user's, or for a visitor that of their session, which `begin` makes sure of."""
+    if request.user.is_authenticated:
+        return who(request)
+    if begin and not request.session.session_key:
+        request.session.create()
+    return f"session:{request.session.session_key}" if request.session.session_key else ""
+
+
 def knobs(data: QueryDict) -> list[Knob]:
     """The knobs of a form, with those that are added or taken away; at most one more than a run may have."""
     names, methods, strengths, units = (data.getlist(n) for n in ("feature", "method", "strength", "unit"))
@@ -66,6 +75,13 @@ def knobs(data: QueryDict) -> list[Knob]:
     if (added := data.get("add", "").strip()) and added not in {knob.name for knob in found}:
         found.append(_complete(Knob(added, "", "", "")))
     return found[: MOST_FEATURES + 1]
+
+
+def dosed(knob: Knob, row: Feature | None) -> Knob:
+    """The knob of that row; where nobody gave a strength, the one that a sweep marked best, or else a sensible one."""
+    best = row.best_dose if row and (knob.method, knob.unit) == ("add", "maximum") else None
+    usual = STRENGTHS.get(knob.unit, "1") if best is None else f"{best:g}"
+    return knob._replace(row=row, strength=knob.strength or usual)
 
 
 def with_preset(data: QueryDict) -> QueryDict:
@@ -122,7 +138,7 @@ def _complete(knob: Knob) -> Knob:
     method, unit = knob.method or "add", knob.unit or "maximum"
     if method != "add":
         unit = "maximum"
-    return knob._replace(method=method, unit=unit, strength=knob.strength or STRENGTHS.get(unit, "1"))
+    return knob._replace(method=method, unit=unit)
 
 
 def _as_params(knob: Knob) -> dict[str, Any]:

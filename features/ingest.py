@@ -42,6 +42,8 @@ COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples hav
 }
 NO_PLACE = "map_x = NULL, map_y = NULL, cluster = NULL"
 """A map is of one run's live features: it goes with what it was made of."""
+NO_DOSE = "best_dose = NULL"
+"""A dose is a share of the feature's maximum, which is another one now."""
 HALF_DECADES = 14
 """Bins of a dashboard's density histogram: half decades from 1e-7 to 1."""
 
@@ -175,7 +177,7 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
         copy_rows(staged, columns, ["int8", *COLUMNS.values()], rows)
         cursor.execute(
             f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
-            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, updated = statement_timestamp()'
+            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, {NO_DOSE}, updated = statement_timestamp()'
             ' RETURNING "index", id'
         )
         return dict(cursor.fetchall())

@@ -11,7 +11,7 @@ worker died is begun anew, and says so; one that nobody watches any more gives i
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -53,8 +53,12 @@ class LostRun(Exception):
     """The run is another worker's by now, or over: write nothing more."""
 
 
-def ask(form: SteerForm, who: str) -> SteeringRun:
-    """The run of a valid form, as it is or from the beginning. Raises `TooMany`, and `NoAnswer` where nobody could run it."""
+def ask(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
+    """The run of a valid form, as it is or from the beginning. Raises `TooMany`, and `NoAnswer` where nobody could run it.
+
+    It takes a turn of `who`, and stands in the history of `owner` (of `who` where none is given): visitors behind one address
+    share its turns, and nobody sees what another asked.
+    """
     plan = planned(form)
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
@@ -74,7 +78,7 @@ def ask(form: SteerForm, who: str) -> SteeringRun:
             else:
                 _begin_anew(run, attempts=0, asked_by=who, watched_until=until, error=None, stop_requested=False)
             _send(run.pk)
-        SteeringAsk.objects.update_or_create(run=run, who=who, defaults={"at": timezone.now()})
+        SteeringAsk.objects.update_or_create(run=run, who=owner or who, defaults={"at": timezone.now()})
     run.refresh_from_db()
     return run
 
@@ -129,6 +133,15 @@ def beat(run: SteeringRun) -> str:
     if now["stop_requested"]:
         return "Stopped."
     return "Nobody watched any more." if now["watched_until"] < timezone.now() else ""
+
+
+def keep_dose(run: SteeringRun, dose: Mapping[str, Any]) -> None:
+    """Note on the feature of a sweep which strength is best, or that none is: what its knob begins with from now on."""
+    knob = run.params["features"][0]
+    if (knob["method"], knob["unit"]) == ("add", "maximum"):
+        best = None if dose["best"] is None else dose["strengths"][dose["best"]]
+        rows = Feature.objects.filter(sae__model=run.model_id, sae__slug=knob["sae"], sae__sha256=knob["sha256"])
+        rows.filter(index=knob["index"]).update(best_dose=best)
 
 
 def finish(run: SteeringRun) -> None:

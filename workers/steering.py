@@ -151,6 +151,7 @@ def _swept(run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[]
     news = sweep(language, one, params["strengths"], ids, where(params), sampling(params), tokens, neutral, should_stop)
     for new in news:
         if isinstance(new, Dose):
+            runs.keep_dose(run, new._asdict())
             yield {"dose": _rounded(new._asdict())}
         else:
             yield {"done": new.done, "total": new.total}

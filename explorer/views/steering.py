@@ -23,12 +23,12 @@ def index(request: HtmxRequest) -> HttpResponse:
     """The form, filled from the query string; a POST starts the run, or shows the one that is the same."""
     if request.method != "POST":
         return _page(request, request.GET)
-    chosen = forms.knobs(request.POST)
+    chosen = [forms.dosed(knob, None) for knob in forms.knobs(request.POST)]
     form = SteerForm(forms.given(request.POST, chosen))
     if not form.is_valid():
         return _page(request, request.POST, forms.plain(form.errors), status=422)
     try:
-        return redirect(runs.ask(form, forms.who(request)))
+        return redirect(runs.ask(form, forms.who(request), forms.owner(request, begin=True)))
     except runs.TooMany as many:
         return _page(request, request.POST, [("", str(many))], status=429)
     except answers.NoAnswer as nobody:
@@ -54,7 +54,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
     """Stop a run; what came stays. Once it is over this changes nothing."""
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
-    if SteeringAsk.objects.filter(run=pk, who=forms.who(request)).exists() or request.user.is_staff:
+    if SteeringAsk.objects.filter(run=pk, who=forms.owner(request)).exists() or request.user.is_staff:
         runs.stop(pk)
     return redirect("steering", pk)
 
@@ -62,7 +62,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
     """Name a run, which makes it a preset of one's own; an empty name takes that back."""
-    SteeringAsk.objects.filter(run=pk, who=forms.who(request)).update(
+    SteeringAsk.objects.filter(run=pk, who=forms.owner(request)).update(
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
     return redirect("steering", pk)
@@ -91,12 +91,13 @@ def _page(
     models = list(LanguageModel.objects.order_by("slug"))
     model = next((model for model in models if model.slug == data.get("model")), models[0] if models else None)
     data = forms.with_preset(data)
-    chosen, asked = forms.knobs(data), forms.who(request)
+    chosen, asked = forms.knobs(data), forms.owner(request)
     rows = reading.features(model.pk, [_name(knob.name) for knob in chosen]) if model and chosen else {}
-    chosen = [knob._replace(row=rows.get(_name(knob.name))) for knob in chosen]
+    chosen = [forms.dosed(knob, rows.get(_name(knob.name))) for knob in chosen]
     sought = data.get("q", "").replace("\0", "").strip()
+    given = forms.given(data, chosen)
     context = {
-        "form": SteerForm(forms.given(data, chosen)),
+        "form": SteerForm(given) if errors else SteerForm(initial=given),
         "models": models,
         "model": model,
         "knobs": chosen,

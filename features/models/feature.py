@@ -84,6 +84,9 @@ class Feature(models.Model):
     causal_effect = RealField(
         db_default=0, default=0, help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured."
     )
+    best_dose = RealField(  # type: ignore[misc]  # as above
+        null=True, help_text="Strength, of its maximum, that the latest sweep marked best; null where none did."
+    )
     disputed = models.BooleanField(db_default=False, default=False, help_text="People disagree on what it means.")
     updated = models.DateTimeField(db_default=Now())
 

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, connections
 from django.http import QueryDict
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from explorer import streaming
@@ -24,7 +25,7 @@ DAY, FOX = 258, 260
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
+def planted(monkeypatch):
     telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     monkeypatch.setattr(runs.current_app, "send_task", lambda *args, **kwargs: None)
     return builders.planted()
@@ -166,6 +167,40 @@ def test_runs_are_ones_history_and_with_a_name_ones_preset(client):
     assert f'<a href="/steer/{run.pk}/">Days</a>' in page
     client.force_login(builders.cast()[1])
     assert "Days" not in client.get("/steer/").content.decode(), "another person has another history"
+
+
+def test_visitors_behind_one_address_share_its_turns_and_not_their_history(client):
+    other = Client()
+    mine, theirs = run_of(client), run_of(other, seed=2)
+    page = client.get("/steer/").content.decode()
+    assert (f'href="/steer/{mine.pk}/"' in page, f'href="/steer/{theirs.pk}/"' in page) == (True, False)
+    client.post(f"/steer/{theirs.pk}/stop/")
+    theirs.refresh_from_db()
+    assert theirs.state == "queued", "another visitor asked for it"
+    assert mine.asked_by == theirs.asked_by
+    assert f"/steer/{mine.pk}/" not in Client().get("/steer/").content.decode()
+
+
+def test_a_knob_begins_with_the_dose_that_a_sweep_marked(client, planted):
+    def strength(query=""):
+        page = client.get(f"/steer/?model=tiny&feature=2-res/0{query}").content.decode()
+        return re.search(r'name="strength" value="([^"]*)"', page)[1]
+
+    assert strength() == "0.5"
+    run = SteeringRun(model=planted.model, params={"features": [SWEPT_KNOB]})
+    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
+    assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
+    assert "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
+    assert "Best dose" in client.get("/tiny/2-res/0/").content.decode()
+    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": None})
+    assert strength() == "0.5"
+    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 0})
+    contexts = builders.sequences()
+    builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts, 9.0)], contexts)
+    assert strength() == "0.5", "its maximum is another one now"
+
+
+SWEPT_KNOB = {"sae": "2-res", "index": 0, "method": "add", "unit": "maximum", "sha256": "9ab3" * 16}
 
 
 def test_a_failed_run_says_why_and_shows_no_text(client):
@@ -330,5 +365,5 @@ async def test_the_api_streams_the_same_events(async_client, client, listening):
 
 
 @pytest.mark.parametrize("asked", [{"q": "\0"}, {"feature": "a\0/1"}, {"model": "\0"}])
-def test_what_postgresql_refuses_is_found_nowhere(client, tiny, asked):
+def test_what_postgresql_refuses_is_found_nowhere(client, asked):
     assert client.get("/steer/", {"model": "tiny", **asked}).status_code in (200, 404, 422)

@@ -197,6 +197,19 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Mean difference of the two methods' scores over the features that both labelled and that were scored by the same"
             " kind of test, with its 95% interval (1.96 standard errors). Of each method its best label counts.",
         ),
+        "label_cost_tokens": Definition(
+            "Tokens",
+            "Tokens of prompts and answers, as the endpoints counted them, of the jobs of this row; – where none was asked.",
+            "count",
+        ),
+        "label_cost_dollars": Definition(
+            "Dollars",
+            "Those tokens at the prices of the endpoints when the jobs ran, in US dollars; – where none had a price.",
+        ),
+        "label_cost_time": Definition(
+            "Time",
+            "From start to end of the last attempt of each job, added up. A job that wrote for two methods counts for each.",
+        ),
         "person_labels": Definition("Labels", "Labels of this person that are shown.", "count"),
         "person_chosen": Definition("Chosen", "Features whose label is one that this person wrote.", "count"),
         "person_votes": Definition("Votes", "Votes that this person has given on labels of others.", "count"),

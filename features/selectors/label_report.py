@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import Count, Q
 
 from features.models import Feature, Sae
-from features.selectors import agreement
+from features.selectors import agreement, label_costs
 
 BINS = 20
 
@@ -50,6 +50,7 @@ class Report(NamedTuple):
     people: agreement.Agreement
     words: agreement.Agreement
     duels: list[agreement.Duel]
+    costs: list[label_costs.Cost]
 
 
 METHODS = """
@@ -68,10 +69,9 @@ FROM shown s GROUP BY s.method, s.score_kind ORDER BY 2 DESC, 1, 4
 
 
 def report(sae: Sae) -> Report:
-    """The report of an SAE, in five queries."""
-    return Report(
-        coverage(sae), methods(sae), agreement.people(sae.pk), agreement.methods(sae.pk), agreement.duels(sae.pk)
-    )
+    """The report of an SAE, in six queries."""
+    people, words, duels = agreement.people(sae.pk), agreement.methods(sae.pk), agreement.duels(sae.pk)
+    return Report(coverage(sae), methods(sae), people, words, duels, label_costs.costs(sae.pk))
 
 
 def coverage(sae: Sae) -> Coverage:

@@ -2,12 +2,14 @@
 
 import random
 import statistics
+from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from explorer.models import User
-from features.models import Label, LabelScore, Vote
+from features.models import Job, Label, LabelScore, Vote
 from features.records import LabelRecord, ScoreRecord
 from features.selectors import agreement, label_report
 from features.services import labels, moderation
@@ -115,6 +117,36 @@ def test_the_report_counts_what_there_is(planted):
     assert (concept.histogram[10], concept.histogram[12], concept.histogram[18], concept.histogram[19]) == (1, 1, 1, 1)
     assert sum(concept.histogram) == 4
     assert (person.method, person.labels, person.chosen, person.histogram) == ("person", 2, 1, [])
+
+
+def test_the_report_says_what_the_labels_of_each_method_and_their_scores_cost(client, planted):
+    start = timezone.now()
+
+    def job(seconds, **result):
+        long = timedelta(seconds=seconds)
+        return Job.objects.create(kind="any", params={}, state="finished", started=start, ended=start + long, result=result)
+
+    free, half, rest, scoring = job(90), job(10, **asked(700, 300, 0.02)), job(20, **asked(70, 30, 0.01)), job(5)
+    labels.write_found(planted.sae, "concept", [scored(i, f"c{i}", 0.9) for i in range(3)], free)
+    labels.write_found(planted.sae, "explained", [LabelRecord(i, f"e{i}", {}, []) for i in (0, 1)], half)
+    found = Label.objects.filter(method="explained").order_by("pk")
+    labels.write_scores({label: scored(0, "", 0.7).scores for label in found}, scoring)
+    labels.write_found(planted.sae, "explained", [LabelRecord(2, "e2", {}, [])], rest, only=[2])
+    labels.propose(planted.feature(0), "day", by=builders.cast()[0], weight=1)
+    rows = [
+        ("concept", False, 3, 1, None, None, 90.0),
+        ("explained", False, 3, 2, 1_100, pytest.approx(0.03), 30.0),
+        ("explained", True, 2, 1, None, None, 5.0),
+    ]
+    assert label_report.report(planted.sae).costs == rows
+    page = client.get("/tiny/2-res/labels/").content.decode()
+    assert "1,100" in page
+    assert "$0.03" in page
+    assert "1 min 30 s" in page
+
+
+def asked(prompt, completion, cost):
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
 
 
 def test_the_report_page_costs_the_same_for_ten_labels_and_for_twenty(client, planted, django_assert_max_num_queries):

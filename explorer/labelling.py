@@ -1,10 +1,7 @@
 """Query strings of the pages about labels, as forms: a wrong value gets a sentence beside its field."""
 
-from datetime import datetime
-
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
-from django.utils.dateparse import parse_datetime
 
 from explorer.models import User
 from features.interchange import tables
@@ -18,7 +15,7 @@ class FeedForm(forms.Form):
     model = forms.ChoiceField(required=False)
     sae = forms.ChoiceField(required=False, label="SAE")
     user = forms.CharField(required=False, max_length=150, widget=forms.TextInput({"placeholder": "everybody"}))
-    before = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
+    after = forms.CharField(required=False, max_length=80, widget=forms.HiddenInput)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
@@ -35,16 +32,13 @@ class FeedForm(forms.Form):
             raise forms.ValidationError("There is nobody of that name.")
         return found
 
-    def clean_before(self) -> datetime | None:
-        """The time before which to go on; None at the beginning."""
-        given = self.cleaned_data["before"]
+    def clean_after(self) -> activity.Place | None:
+        """The line after which to go on; None at the beginning."""
+        given = self.cleaned_data["after"]
         try:
-            found = parse_datetime(given) if given else None
+            return activity.Place.read(given) if given else None
         except ValueError:
-            found = None
-        if given and (found is None or found.tzinfo is None):
-            raise forms.ValidationError("This is no time; begin again without it.")
-        return found
+            raise forms.ValidationError("This is no place in the feed; begin again without it.") from None
 
     def scope(self) -> list[int] | None:
         """Ids of the SAEs; None for all. A field that was refused counts as empty."""
@@ -56,10 +50,10 @@ class FeedForm(forms.Form):
         found: User | None = self.cleaned_data.get("user")
         return found.pk if found else None
 
-    def before_time(self) -> datetime | None:
+    def place(self) -> activity.Place | None:
         """Where to go on."""
         self.full_clean()
-        found: datetime | None = self.cleaned_data.get("before")
+        found: activity.Place | None = self.cleaned_data.get("after")
         return found
 
 

@@ -18,12 +18,12 @@ from features.selectors import activity, catalog, moderation
 def feed(request: HtmxRequest) -> HttpResponse:
     """The newest labels, edits, votes and comments."""
     form = FeedForm(request.GET)
-    saes, person, before = form.scope(), form.person(), form.before_time()
-    found = activity.feed(saes=saes, person=person, before=before) if form.is_valid() else []
+    saes, person, after = form.scope(), form.person(), form.place()
+    found = activity.feed(saes=saes, person=person, after=after) if form.is_valid() else []
     context = {
         "form": form,
         "feed": found,
-        "next": found[-1].at.isoformat() if len(found) == activity.PAGE else "",
+        "next": str(found[-1].place) if len(found) == activity.PAGE else "",
         "saes": catalog.searchable(),
         "contributors": activity.contributors(),
     }
@@ -53,12 +53,12 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
     if member is None:
         raise Http404(f"There is nobody called “{username}” here.")
     form = FeedForm(request.GET)
-    found = activity.feed(person=member.pk, before=form.before_time())
+    found = activity.feed(person=member.pk, after=form.place())
     context = {
         "member": member,
         "done": activity.contribution(member.pk),
         "feed": found,
-        "next": found[-1].at.isoformat() if len(found) == activity.PAGE else "",
+        "next": str(found[-1].place) if len(found) == activity.PAGE else "",
         "may_suspend": access.may_suspend(request.user, member),
         "may_change_role": access.may_change_roles(request.user) and not member.is_staff,
         "trail": list(moderation.trail(user=member)) if access.may_curate(request.user) else [],

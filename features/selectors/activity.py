@@ -1,13 +1,16 @@
 """What happened to labels: the feed, what is disputed, and what one person did."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple, Self
 
 from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
+from django.utils.dateparse import parse_datetime
 
 from features.models import Comment, Feature, Label, LabelRevision, Sae, Vote
 
 PAGE = 40
+KINDS = ("label", "edit", "vote", "comment")
 
 FEED = """
 SELECT at, kind, id FROM (
@@ -27,6 +30,26 @@ SELECT at, kind, id FROM (
 """
 
 
+class Place(NamedTuple):
+    """Where a line stands in the feed: many things happen in one instant, and none of them may be skipped."""
+
+    at: datetime
+    kind: str
+    pk: int
+
+    def __str__(self) -> str:
+        return f"{self.at.isoformat()}~{self.kind}~{self.pk}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The place that was written so. Raises `ValueError`."""
+        at, kind, pk = text.split("~")
+        found = parse_datetime(at)
+        if found is None or found.tzinfo is None or kind not in KINDS or not 0 < int(pk) < 2**63:
+            raise ValueError(text)
+        return cls(found, kind, int(pk))
+
+
 class Happening(NamedTuple):
     """One line of the feed: `kind` is label, edit, vote or comment, `what` its row."""
 
@@ -36,6 +59,11 @@ class Happening(NamedTuple):
     what: Any
     feature: Feature
     text: str
+
+    @property
+    def place(self) -> Place:
+        """Where it stands; what comes after begins there."""
+        return Place(self.at, self.kind, self.what.pk)
 
 
 class Contribution(NamedTuple):
@@ -48,31 +76,36 @@ class Contribution(NamedTuple):
 
 
 def feed(
-    *, saes: list[int] | None = None, person: int | None = None, before: Any = None, limit: int = PAGE
+    *, saes: list[int] | None = None, person: int | None = None, after: Place | None = None, limit: int = PAGE
 ) -> list[Happening]:
     """The latest labels, edits, votes and comments of people, newest first: six queries, however many.
 
-    `before` is the time after which nothing is wanted; `saes` are ids. Machines' labels are in reports, not in the feed.
+    `after` is the last line that was shown; `saes` are ids. Machines' labels are in reports, not in the feed.
     """
-    wheres = {"label": [], "edit": [], "vote": [], "comment": []}  # type: dict[str, list[str]]
-    columns = {"label": ("l.sae_id", "l.author_id", "l.created"), "edit": ("l.sae_id", "r.by_id", "r.at"),
-               "vote": ("l.sae_id", "v.user_id", "v.at"), "comment": ("f.sae_id", "c.author_id", "c.created")}  # fmt: skip
-    for kind, (sae, who, at) in columns.items():
+    wheres: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    columns = {
+        "label": ("l.sae_id", "l.author_id", "l.created", "l.id"),
+        "edit": ("l.sae_id", "r.by_id", "r.at", "r.id"),
+        "vote": ("l.sae_id", "v.user_id", "v.at", "v.id"),
+        "comment": ("f.sae_id", "c.author_id", "c.created", "c.id"),
+    }
+    for kind, (sae, who, at, pk) in columns.items():
         if saes is not None:
             wheres[kind].append(f"{sae} = ANY(%(saes)s)")
         if person is not None:
             wheres[kind].append(f"{who} = %(person)s")
-        if before is not None:
-            wheres[kind].append(f"{at} < %(before)s")
+        if after is not None:
+            same = f"{pk} < %(pk)s" if kind == after.kind else "true" if kind > after.kind else "false"
+            wheres[kind].append(f"{at} <= %(at)s AND ({at} < %(at)s OR {same})")
     sql = FEED.format(**{kind: " AND ".join(found) or "true" for kind, found in wheres.items()})
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"saes": saes, "person": person, "before": before, "limit": limit})
+        cursor.execute(sql, {"saes": saes, "person": person, "limit": limit, **(after._asdict() if after else {})})
         found = cursor.fetchall()
     return _filled(found)
 
 
 def _filled(found: list[tuple[Any, str, int]]) -> list[Happening]:
-    ids: dict[str, list[int]] = {"label": [], "edit": [], "vote": [], "comment": []}
+    ids: dict[str, list[int]] = {kind: [] for kind in KINDS}
     for _at, kind, pk in found:
         ids[kind].append(pk)
     of_label = ("label__feature__sae__model",)

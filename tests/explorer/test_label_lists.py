@@ -1,17 +1,20 @@
 """The feed, what is disputed, the queue and people's pages: what they list, in which order, at what cost."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
 
 from explorer.models import User
-from features.models import Feature, Label
+from features.models import Feature, Label, Vote
+from features.selectors import activity
 from features.services import labels as services
 from features.services import talk
 from tests import builders
 
 pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -67,10 +70,17 @@ def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, a
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"user": "nobody"}, "nobody of that name"), ({"before": "yesterday"}, "begin again"), ({"before": "2026-13-45"}, "begin"),
-     ({"sae": "no/such"}, "Select a valid choice"), ({"user": "a" * 200}, "at most 150"), ({"before": "2026-01-01"}, "begin"),
-     ({"user": "\x00"}, "Null characters")],
-)  # fmt: skip
+    [
+        ({"user": "nobody"}, "nobody of that name"),
+        ({"user": "a" * 200}, "at most 150"),
+        ({"user": "\x00"}, "Null characters"),
+        ({"sae": "no/such"}, "Select a valid choice"),
+        ({"after": "yesterday"}, "begin again"),
+        ({"after": "2026-13-45~label~1"}, "begin again"),
+        ({"after": "2026-01-01T00:00:00Z~job~1"}, "begin again"),
+        ({"after": "2026-01-01T00:00:00Z~label~x"}, "begin again"),
+    ],
+)
 def test_a_wrong_filter_is_said(client, planted, people, asked, said):
     assert said in html(client, "/labels/", **asked)
 
@@ -81,10 +91,26 @@ def test_the_feed_goes_on_where_it_ended(client, planted, people):
         services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
     page = html(client, "/labels/")
     assert len(lines(page)) == 41, "40 and the button"
-    before = re.search(r'href="\?before=([^"]+)"', page)[1]
-    rest = client.get(f"/labels/?before={before}", headers={"HX-Request": "true", "HX-Target": "more"}).content.decode()
+    after = re.search(r'href="\?after=([^"]+)"', page)[1]
+    rest = client.get(f"/labels/?after={after}", headers={"HX-Request": "true", "HX-Target": "more"}).content.decode()
     assert "<html" not in rest
     assert len(lines(rest)) == 10
+
+
+def test_nothing_of_one_instant_is_skipped(client, planted, people):
+    ada, ben = people
+    for i in range(30):
+        label = services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
+        Vote.objects.create(label=label, user=ada, value=1, version=label.version, weight=1)
+    Label.objects.update(created=NOON)
+    Vote.objects.update(at=NOON)
+    whole = activity.feed(limit=1000)
+    seen, after = [], None
+    while found := activity.feed(after=after, limit=7):
+        seen += found
+        after = activity.Place.read(str(found[-1].place))
+    assert [line.place for line in seen] == [line.place for line in whole]
+    assert len({line.place for line in whole}) == len(whole) >= 60
 
 
 def test_disputed_features_with_what_people_stand_for(client, planted, people):

@@ -30,7 +30,7 @@ TRAINING = ("explained_variance", "l0", "dead_share")
 def home(request: HtmxRequest) -> HttpResponse:
     """What Featurescope is, the models with their SAEs, and what is being made now."""
     saes = defaultdict(list)
-    for sae in catalog.saes():
+    for sae in catalog.saes_with_labels():
         saes[sae.model_id].append(sae)
     context = {
         "models": [(model, saes[model.pk]) for model in catalog.models()],
@@ -44,7 +44,7 @@ def home(request: HtmxRequest) -> HttpResponse:
 def model(request: HtmxRequest, model: str) -> HttpResponse:
     """A model's shape, hooks and SAEs."""
     found = find_model(model)
-    saes = list(catalog.saes(model))
+    saes = list(catalog.saes_with_labels(model))
     covered = defaultdict(list)
     for sae in saes:
         covered[sae.hook].append(sae)

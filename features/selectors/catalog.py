@@ -1,8 +1,9 @@
 """Reads of models, corpora and SAEs."""
 
-from django.db.models import Case, Count, Q, QuerySet, When
+from django.db.models import Case, Count, F, FloatField, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models.functions import Cast, Coalesce, NullIf
 
-from features.models import Corpus, Job, LanguageModel, Sae
+from features.models import Corpus, Feature, Job, LanguageModel, Sae
 
 
 def models() -> QuerySet[LanguageModel]:
@@ -31,6 +32,15 @@ def saes(model: str = "") -> QuerySet[Sae]:
     if model:
         rows = rows.filter(model__slug=model)
     return rows.order_by("model__slug", "slug")
+
+
+def saes_with_labels(model: str = "") -> QuerySet[Sae]:
+    """The same with `labelled_share`, of its live features those with a label; None where none is known to live."""
+    # of those without one there is an index, and the dashboards counted the live: no feature's wide row is read
+    without = Feature.objects.filter(sae=OuterRef("pk"), label=None, fires__gt=0).order_by().values("sae")
+    count = Coalesce(Subquery(without.annotate(n=Count("pk")).values("n")), 0)
+    alive = NullIf(F("dashboard__alive"), 0)
+    return saes(model).annotate(labelled_share=1.0 - Cast(count, FloatField()) / Cast(alive, FloatField()))
 
 
 def sae(model: str, slug: str) -> Sae:

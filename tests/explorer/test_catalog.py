@@ -5,7 +5,12 @@ import re
 import pytest
 from django.test import Client
 
+from explorer.models import User
+from explorer.templatetags.numbers import share
 from features import jobs
+from features.models import Feature
+from features.selectors import catalog, label_report
+from features.services import labels
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +60,21 @@ def test_a_models_page_shows_its_shape_hooks_and_saes(client, planted):
     assert "3,456,789" in page
     assert "blocks.3.hook_resid_post" in page
     assert 'href="/tiny/2-res/"' in page
+
+
+def test_home_and_the_models_page_tell_how_many_live_features_have_a_label(client, planted):
+    assert "labelled</small>" not in text(client, "/")
+    alive = list(Feature.objects.filter(sae=planted.sae).alive().order_by("index"))
+    dead = Feature.objects.filter(sae=planted.sae, fires=0).first()
+    for feature in (*alive[:3], dead):
+        labels.propose(feature, "a day", by=User.objects.create_user(f"p{feature.index}"), weight=1)
+    row = catalog.saes_with_labels("tiny").get()
+    assert row.labelled_share == pytest.approx(3 / len(alive)) == label_report.coverage(planted.sae).share
+    shown = share(row.labelled_share)
+    assert f">{shown}</span> labelled" in text(client, "/")
+    assert f'href="/tiny/2-res/labels/">{shown}</a>' in text(client, "/tiny/")
+    bare = builders.sae(planted.sae.model, "bare")
+    assert catalog.saes_with_labels("tiny").get(pk=bare.pk).labelled_share is None
 
 
 def test_a_local_folders_path_is_not_shown(client):

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.workers.kept import Kept
 from workers.pipeline.language import Language, load_language
 
 torch.set_num_threads(1)  # models this small only wait for a second thread
@@ -85,3 +86,9 @@ def languages(model_folders) -> dict[str, Language]:
 @pytest.fixture(scope="session")
 def llama(languages) -> Language:
     return languages["llama"]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Kept:
+    """Rows and files that the tests of a file begin with."""
+    return Kept(tmp_path_factory.mktemp("kept"))

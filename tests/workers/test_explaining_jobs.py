@@ -56,9 +56,13 @@ def server() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def ready(model_folders, tmp_path, texts) -> Sae:
+def ready(model_folders, kept, settings, texts) -> Sae:
     """A model, a corpus and an SAE of 32 features with dashboards."""
-    place = tmp_path / "texts.jsonl"
+    kept.again(settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", model_folders, texts))
+    return Sae.objects.get()
+
+
+def _make(place, model_folders, texts) -> None:
     words, draw = sorted({word for _, text in texts for word in text.split(" ")}), random.Random(0)
     rows = [{"text": " ".join(draw.choices(words, k=60))} for _ in range(300)]
     place.write_text("\n".join(map(json.dumps, rows)))
@@ -72,7 +76,6 @@ def ready(model_folders, tmp_path, texts) -> Sae:
         job = done(starting.start(kind, params))
         assert job.state == "finished", job.error
     Job.objects.filter(state="waiting").delete()
-    return Sae.objects.get()
 
 
 def done(job: Job) -> Job:

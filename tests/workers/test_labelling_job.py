@@ -33,9 +33,12 @@ def log(job: Job) -> str:
 
 
 @pytest.fixture
-def ready(tmp_path, texts, model_folders):
+def ready(kept, settings, texts, model_folders):
     """A trained SAE of 64 features with its dashboards."""
-    place = tmp_path / "texts.jsonl"
+    kept.again(settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", texts, model_folders))
+
+
+def _make(place, texts, model_folders):
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
     done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))

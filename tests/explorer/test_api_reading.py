@@ -6,9 +6,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from features import effects
 from features import jobs as life
 from features.models import Feature
-from features.records import Metrics
+from features.records import CauseRecord, Metrics, RoleRecord
 from features.selectors import features as selectors
 from features.selectors.columns import ORDERS
 from tests import builders
@@ -141,6 +142,17 @@ def test_a_feature_has_everything_that_its_page_reads(api):
     assert (feature["previous"], feature["next"]) == (None, 1)
     assert [band["number"] for band in feature["bands"]] == [band.number for band in view.bands]
     assert feature["provenance"]["corpus"] == "tiny-stories"
+
+
+def test_a_feature_tells_what_changing_it_does_once_it_was_measured(api):
+    planted = builders.planted()
+    assert api("features/tiny/2-res/0/")["effect"] is None
+    reads = RoleRecord(0.5, 0.25, -1.0, 0.125, 0.0, 0.0, 0.375, 0.25, 0.5, 1.5, 8)
+    effects.write(planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None)
+    told = api("features/tiny/2-res/0/")
+    assert told["effect"]["reads"] == reads._asdict()
+    assert (told["effect"]["promoted"], told["effect"]["job_id"]) == (["day"], None)
+    assert (told["causal_effect"], told["best_dose"]) == (2.5, None)
 
 
 def test_a_features_tokens_are_told_as_they_are(api):

@@ -38,6 +38,7 @@ LABEL = {
     "created": "2026-01-31T12:00:00Z",
     "updated": "2026-01-31T12:00:00Z",
 }
+ROLE = {"kl": 0.51, "ce": 0.2, "control_kl": 0.09, "control_ce": 0.01, "control_logit": 0.02, "n": 16}
 FEATURE = {
     "model": "demo-python",
     "sae": "2-res",
@@ -64,6 +65,14 @@ FEATURE = {
     "disputed": False,
     "reads": ["self"],
     "writes": ["self"],
+    "effect": {
+        "reads": ROLE | {"logit": -1.21, "difference": 0.42, "low": 0.31, "high": 0.53, "effect": 3.2},
+        "writes": ROLE | {"logit": 4.26, "difference": 4.02, "low": 3.7, "high": 4.35, "effect": 6.6},
+        "promoted": ["self", "other"],
+        "job_id": 9,
+    },
+    "causal_effect": 6.6,
+    "best_dose": 0.5,
     "bands": [
         {
             "number": 0,

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from explorer.definitions import DEFINITIONS
 
 LIMIT, MOST = 50, 200
+BIGGEST_INDEX = 2**31 - 1
 
 
 class FiniteField(serializers.FloatField):

@@ -17,6 +17,7 @@ from explorer.api.v1.views import (
     registry,
     search,
     steering,
+    uploads,
 )
 
 urlpatterns = [
@@ -44,6 +45,9 @@ urlpatterns = [
     path("labels/<int:pk>/", labels.Label.as_view()),
     path("votes/", labels.Votes.as_view()),
     path("votes/<int:pk>/", labels.Vote.as_view()),
+    path("uploads/", uploads.Uploads.as_view()),
+    path("uploads/<int:pk>/", uploads.Upload.as_view()),
+    path("uploads/<int:pk>/undo/", uploads.Undo.as_view()),
     path("comments/", comments.Comments.as_view()),
     path("comments/<int:pk>/", comments.Comment.as_view()),
     path("kinds/", jobs.Kinds.as_view()),

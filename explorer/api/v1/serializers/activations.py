@@ -5,11 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from explorer.api.v1.fields import TextField, about
+from explorer.api.v1.fields import BIGGEST_INDEX, about
 from explorer.api.v1.serializers.features import SpanSerializer
 from features.readings import MOST_CHARACTERS, MOST_SAES, FeatureReading, TextReading
-
-BIGGEST_INDEX = 2**31 - 1
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
@@ -46,46 +44,6 @@ class ActivationsRequestSerializer(serializers.Serializer[Any]):
         if "index" in attrs and len(attrs["sae"]) != 1:
             raise serializers.ValidationError({"sae": ["Name one SAE where you give an index."]})
         return attrs
-
-
-class EffectRequestSerializer(serializers.Serializer[Any]):
-    """A feature, and the text in which to change it."""
-
-    model = serializers.CharField(max_length=63)
-    sae = serializers.CharField(max_length=63)
-    index = serializers.IntegerField(min_value=0, max_value=BIGGEST_INDEX)
-    text = serializers.CharField(trim_whitespace=False, max_length=MOST_CHARACTERS, help_text="At most 256 tokens.")
-
-
-class BesideSerializer(serializers.Serializer[Any]):
-    """A number of the feature beside those of random directions."""
-
-    value = serializers.FloatField(help_text="Of the feature.")
-    control = serializers.FloatField(help_text=about("here_control") + " This is their mean.")
-    most = serializers.FloatField(help_text="The highest of theirs.")
-
-
-class RoleSerializer(serializers.Serializer[Any]):
-    """What one way of changing a feature does in the text."""
-
-    places = serializers.ListField(
-        child=serializers.IntegerField(), help_text="Places of `token_ids` that are changed."
-    )
-    kl_at = serializers.ListField(child=serializers.FloatField(), help_text="KL in nats at each of them.")
-    kl = BesideSerializer(help_text=about("here_kl"))
-    ce = BesideSerializer(help_text=about("here_ce"))
-    logit = BesideSerializer(help_text=about("here_logit"))
-    promoted = serializers.ListField(child=TextField(), help_text="Tokens whose logits rise most, blanks left out.")
-
-
-class EffectSerializer(serializers.Serializer[Any]):
-    """Both roles of the feature in the text."""
-
-    token_ids = serializers.ListField(child=serializers.IntegerField(), help_text="What the SAE reads, BOS too.")
-    reads = RoleSerializer(allow_null=True, help_text="Ablated where it fires; null where it fires nowhere.")
-    writes = RoleSerializer(
-        allow_null=True, help_text="Its maximum added where it does not; null where it fires all over."
-    )
 
 
 class FiredSerializer(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ MEANINGS = {
     406: "JSON is the only format.",
     409: "The state does not allow it.",
     413: "The body is too large.",
-    415: "The body must be `application/json`.",
+    415: "The body must be `application/json`, or a form where a file is sent.",
     503: "No worker answered: none runs, or all are busy. Try again.",
     429: "Too many requests: `Retry-After` says how many seconds to wait.",
 }

@@ -8,9 +8,11 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
+from explorer.api.v1.serializers.effects import StoredEffectSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
 from explorer.browse import RANGED
 from features.selectors.columns import ORDERS
+from features.selectors.effects import effect
 from features.selectors.features import FeatureView
 from features.selectors.labels import FeatureLabels
 
@@ -188,6 +190,11 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(), help_text="Tokens on which the top examples peak, most frequent first."
     )
     writes = serializers.ListField(child=serializers.CharField(), help_text="Tokens that it promotes most.")
+    effect = StoredEffectSerializer(allow_null=True, help_text="What changing it does; null until it was measured.")
+    causal_effect = serializers.FloatField(help_text=about("causal_effect"))
+    best_dose = serializers.FloatField(
+        allow_null=True, help_text=about("dose_best") + " Of the latest sweep, as a share of the maximum."
+    )
     bands = BandSerializer(many=True)
     provenance = ProvenanceSerializer(allow_null=True)
     updated = serializers.DateTimeField()
@@ -197,6 +204,7 @@ def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
     """The page's reads in the shape of `FeatureDetailSerializer`."""
     row, sae = view.feature, view.sae
     copied = [*NUMBERS, "index", "alive", "decoder_norm", "encoder_decoder_cosine", "updated"]
+    copied += ["causal_effect", "best_dose"]
     shape = {name: getattr(row, name) for name in copied} | {
         "model": sae.model.slug,
         "sae": sae.slug,
@@ -215,6 +223,7 @@ def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
         "writes": view.writes,
         "previous": view.previous,
         "next": view.next,
+        "effect": effect(row),
         "bands": view.bands,
         "provenance": getattr(sae, "dashboard", None),
     }

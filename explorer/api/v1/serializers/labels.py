@@ -4,13 +4,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from explorer.api.v1.fields import PageQuery, TextField, about
+from explorer.api.v1.fields import BIGGEST_INDEX, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, Slug
 from explorer.api.v1.serializers.jobs import BIGGEST_ID
 from features.models import Comment, Label, LabelRevision, LabelScore, Vote
 from features.slugs import is_slug
 
-BIGGEST_INDEX = 2**31 - 1
 LONGEST_SENT = 20_000
 """What is longer is no label and no comment either; those have limits of their own, with a sentence."""
 

@@ -17,11 +17,10 @@ from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.activations import (
     ActivationsRequestSerializer,
     ActivationsSerializer,
-    EffectRequestSerializer,
-    EffectSerializer,
     of_feature,
     of_text,
 )
+from explorer.api.v1.serializers.effects import EffectRequestSerializer, EffectSerializer
 from explorer.api.v1.serializers.errors import operation
 from features import answers, readings
 from features.selectors import catalog

@@ -78,10 +78,8 @@ class UploadForm(forms.Form):
     def clean_file(self) -> "UploadedFile[bytes]":
         """A file that is not too large, and says by its name what it is."""
         file: UploadedFile[bytes] = self.cleaned_data["file"]
-        if (file.size or 0) > tables.MOST_BYTES:
-            raise forms.ValidationError(f"At most {tables.MOST_BYTES // 2**20} MiB; send it in parts.")
         try:
-            tables.format_of(file.name or "")
+            tables.fitting(file.name or "", file.size or 0)
         except tables.Unreadable as error:
             raise forms.ValidationError(str(error)) from None
         return file

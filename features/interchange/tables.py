@@ -31,6 +31,13 @@ def format_of(name: str) -> str:
     return known[end]
 
 
+def fitting(name: str, size: int) -> str:
+    """The format of a file of `size` bytes that is to be read. Raises `Unreadable`, also where it is too large."""
+    if size > MOST_BYTES:
+        raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+    return format_of(name)
+
+
 def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
     """The rows of a file, in its order; row 1 is the first after the header. Raises `Unreadable`."""
     if len(data) > MOST_BYTES:

@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from explorer.models import ApiKey, User
 from features import jobs as life
 from features import matching
-from features.models import Collection, Comment, Label, Vote
+from features.models import Collection, Comment, Label, LabelUpload, Vote
 from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
 from features.selectors.columns import ORDERS
-from features.services import catalog, collections, labels, talk
+from features.services import catalog, collections, labels, talk, uploads
 from tests import builders
 
 QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
@@ -51,6 +51,7 @@ def rows(db):
     talk.comment(planted.feature(0), "Only after “One”?", by=ada, label=label)
     found = ScoreRecord("concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75})
     labels.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
+    uploads.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)
     job = life.claim(life.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
     life.progress(job, Progress(1, 2, "tokens", "reading"))
     life.metrics(job, Metrics(1, {"loss": 0.5}))
@@ -92,7 +93,7 @@ def check(schema, operation, status, value):
 def filled(path, job):
     for name, value in PLACES.items():
         path = path.replace(name, value)
-    of = {"labels": Label, "votes": Vote, "comments": Comment}.get(path.split("/")[3])
+    of = {"labels": Label, "votes": Vote, "comments": Comment, "uploads": LabelUpload}.get(path.split("/")[3])
     return path.replace("{id}", str(of.objects.values_list("pk", flat=True).first() if of else job))
 
 

@@ -1,0 +1,94 @@
+"""Files of labels: sent, listed, and taken back as a whole, by the services that the pages use."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from explorer import access
+from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.exceptions import Conflict
+from explorer.api.v1.fields import PageQuery
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.uploads import UploadRequestSerializer, UploadSerializer
+from explorer.api.v1.views.labels import body
+from features.interchange import labels, tables
+from features.models import LabelUpload
+from features.selectors import catalog
+from features.services import uploads as services
+from features.services.labels import Refused
+
+
+class Uploads(WrittenByMembers):
+    """Files of labels."""
+
+    parser_classes = [MultiPartParser]
+
+    @operation("list_uploads", page_of(UploadSerializer), parameters=[PageQuery])
+    def get(self, request: Request) -> Response:
+        """List files of labels, newest first."""
+        return paged(request, services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer)
+
+    @operation(
+        "upload_labels", UploadSerializer, 403, 404, 415, success=201,
+        request={"multipart/form-data": UploadRequestSerializer},
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Send a file of labels (members), as `multipart/form-data`: it is checked whole, and written whole or not at all."""
+        data = body(request, UploadRequestSerializer)
+        sae = found(catalog.sae, data["model"], data["sae"], noun="SAE")
+        weight, trusted = access.weight(request.user), access.may_curate(request.user)
+        try:
+            rows = _rows(data["file"])
+            made = services.upload(sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted)
+        except labels.Wrong as wrong:
+            raise ValidationError({"file": wrong.errors}) from None
+        except (tables.Unreadable, Refused) as refused:
+            raise ValidationError({"file": [str(refused)]}) from None
+        return Response(_shown(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"})
+
+
+class Upload(WrittenByMembers):
+    """One file of labels."""
+
+    @operation("get_upload", UploadSerializer, 404)
+    def get(self, request: Request, pk: int) -> Response:
+        """Get what a file added, and whether it was taken back."""
+        query(request)
+        return Response(_shown(pk))
+
+
+class Undo(WrittenByMembers):
+    """Taking a file back."""
+
+    @operation("undo_upload", UploadSerializer, 403, 404, 409, request=None)
+    def post(self, request: Request, pk: int) -> Response:
+        """Take a file back as a whole (who sent it, curators): what people touched since stays, and `kept` counts it."""
+        query(request)
+        upload = _find(pk)
+        if not access.may_undo(request.user, upload):
+            raise PermissionDenied("Only who uploaded a file and curators may take it back.")
+        try:
+            services.undo(upload, by=request.user)
+        except Refused as refused:
+            raise Conflict(refused.message) from None
+        return Response(_shown(pk))
+
+
+def _rows(file: "UploadedFile[bytes]") -> Sequence[Mapping[str, Any]]:
+    kind = tables.fitting(file.name or "", file.size or 0)
+    return tables.read(file.read(), kind)
+
+
+def _find(pk: int) -> LabelUpload:
+    return found(lambda pk: services.uploads().get(pk=pk), pk, noun="upload")
+
+
+def _shown(pk: int) -> Any:
+    return UploadSerializer(_find(pk)).data

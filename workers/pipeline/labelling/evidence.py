@@ -11,6 +11,7 @@ tokens x features.
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -135,10 +136,17 @@ def gather(
             waiting.append(batch)
             yield batch.token_ids
 
-    for activations in harvest(language, [target.hook], feed()):
-        batch = waiting.popleft()
-        reading.add(batch, _strong(language, target, activations[target.hook], batch, limits))
-        yield Progress(reading.tokens, settings.tokens, "tokens", "Reading the corpus")
+    with ThreadPoolExecutor(1) as beside:  # what is true is Python's work, while the model is torch's
+        adding: Future[None] | None = None
+        for activations in harvest(language, [target.hook], feed()):
+            batch = waiting.popleft()
+            found = _strong(language, target, activations[target.hook], batch, limits)
+            if adding:
+                adding.result()
+            adding = beside.submit(reading.add, batch, found)
+            yield Progress(reading.tokens, settings.tokens, "tokens", "Reading the corpus")
+        if adding:
+            adding.result()
     if should_stop():
         return
     if reading.tokens < settings.tokens:

@@ -23,6 +23,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return DASH
     if value == 0 or math.isinf(value):
         return f"{value:g}"
+    if 1e-4 <= abs(value) < 0.99 * 10 ** (digits - 1):
+        return f"{value:#.{digits}g}"  # mostly; a page has a thousand numbers
     exponent = math.floor(math.log10(abs(value)))
     if exponent < -4 or exponent > 8:
         return f"{value:.{digits - 1}e}"

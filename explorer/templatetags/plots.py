@@ -25,7 +25,7 @@ def activation_histogram(feature: Feature, reading: FeatureReading | None = None
     width = feature.histogram_width
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
-    hints = [f"{number(i * width)} to {number((i + 1) * width)}: {times(n, 'firing')}" for i, n in enumerate(counts)]
+    hints = _hints([i * width for i in range(used + 1)], counts, "firing")
     ticks = [svg.Tick(share, svg.nice_text(share * used * width)) for share in (0, 0.5, 1)]
     alternative = (
         f"Histogram of activations from 0 to {number(feature.max_activation)}: {times(sum(counts), 'firing')}."
@@ -42,9 +42,7 @@ def logit_histogram(feature: Feature) -> SafeString:
     """Tokens of the vocabulary by what the feature adds to their logit, on a log scale of counts."""
     low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
     step = (high - low) / max(len(counts), 1)
-    hints = [
-        f"{number(low + i * step)} to {number(low + (i + 1) * step)}: {times(n, 'token')}" for i, n in enumerate(counts)
-    ]
+    hints = _hints([low + i * step for i in range(len(counts) + 1)], counts, "token")
     ticks = [svg.Tick(0, svg.nice_text(low)), svg.Tick(1, svg.nice_text(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
@@ -57,7 +55,7 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
     """Live features by density, in equal parts of the decades from 1e-7 to 1."""
     step = -LOWEST_EXPONENT / max(len(counts), 1)
     ends = [10 ** (LOWEST_EXPONENT + i * step) for i in range(len(counts) + 1)]
-    hints = [f"{number(ends[i])} to {number(ends[i + 1])}: {times(n, 'feature')}" for i, n in enumerate(counts)]
+    hints = _hints(ends, counts, "feature")
     decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
     ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
     alternative = f"Histogram of densities of {times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
@@ -90,6 +88,12 @@ def curve(lines: Sequence[svg.Line], label: str = "", unit: str = "tokens") -> S
 def scatter(spots: Sequence[svg.Spot], x_name: str, y_name: str) -> SafeString:
     """A spot for each of some SAEs; the alternative tells all of them."""
     return svg.scatter(spots, x_name, y_name, f"{y_name} against {x_name}. " + "; ".join(spot.name for spot in spots))
+
+
+def _hints(ends: Sequence[float], counts: Sequence[int], noun: str) -> list[str]:
+    """What each bin says on hover, from the values between bins."""
+    told = [number(end) for end in ends]
+    return [f"{told[i]} to {told[i + 1]}: {times(n, noun)}" for i, n in enumerate(counts)]
 
 
 def _end(line: svg.Line, unit: str) -> str:

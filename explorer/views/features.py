@@ -1,8 +1,5 @@
 """The page of one feature, and a way to a random one."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -29,7 +26,7 @@ def feature_page(
     """The page, with what somebody wrote on it and could not be taken."""
     form = ExamplesForm(request.GET)
     width, breaks = form.chosen()
-    view = find_feature(model, sae, index)
+    view = find_feature(model, sae, index, whole=width == "full")
     test = TestForm(request.GET)
     part = {"examples": "examples", "test": "test"}
     context = {} if request.htmx and request.htmx.target in part else said_of(request, view.feature, draft)
@@ -43,15 +40,14 @@ def feature_page(
         "width": width,
         "breaks": breaks,
         "address": request.build_absolute_uri(view.feature.get_absolute_url()),
-        "logits": list(zip(bars(view.top_logits), bars(view.bottom_logits), strict=False)),
     }
     return page(request, "features/feature.html", context, part, status)
 
 
-def find_feature(model: str, sae: str, index: int) -> select.FeatureView:
+def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> select.FeatureView:
     """The feature, or a 404 that says what there is."""
     try:
-        return select.feature(model, sae, index)
+        return select.feature(model, sae, index, whole=whole)
     except (Feature.DoesNotExist, OverflowError):
         raise no_feature(model, sae, index) from None
 
@@ -67,12 +63,6 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
     except answers.NoAnswer as nobody:
         form.add_error("text", str(nobody))
     return None
-
-
-def bars(logits: Sequence[select.TokenLogit]) -> list[dict[str, Any]]:
-    """Rows of a logit table, each with its bar's width: 1 for the largest."""
-    largest = max((abs(row.logit) for row in logits), default=0.0) or 1.0
-    return [row._asdict() | {"width": f"{abs(row.logit) / largest:.2f}"} for row in logits]
 
 
 @never_cache

@@ -1,9 +1,9 @@
 """Reads of features: one page of a list, and everything about one."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -12,17 +12,17 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from features import keyset
-from features.compiled import Compiled, Param
+from features.compiled import AnyOf, Compiled, Param
 from features.models import Example, Feature, Match, Sae
 from features.selectors.columns import COLUMNS, POSITIVE, keys
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
 
 LISTED = ("sae_id", "index", "disputed", *COLUMNS)
 """Fields that a list needs: the others are arrays of a kilobyte a row."""
-SNIPPET_BEFORE, SNIPPET_AFTER = 12, 12
-MARGINS = (18, 4 * (SNIPPET_BEFORE + 1))
-"""Tokens at each side of a peak in which a snippet is looked for: mostly a box is one token, and never more than four, as a
-character has at most four bytes. To look up fifty tokens for each of fifty features took most of the time of a list."""
+SNIPPET = (12, 12)
+"""Boxes before a peak and after it, in lists."""
+WIDER = (24, 12)
+"""The same of examples on a feature's own page."""
 PAGE = 50
 LAST = 2**31 - 1
 """The largest index that its column can hold."""
@@ -167,36 +167,38 @@ def page(sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, 
 
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
     """By feature id, the words around the peak of its best example: two queries, three where boxes take many tokens."""
-    by_id = {row.pk: row for row in rows}
-    best = list(Example.objects.filter(feature__in=by_id, band=0, rank=0).select_related("sequence"))
-    found: dict[int, list[Span]] = {}
-    for margin in MARGINS:
-        vocabulary = vocabulary_of(model_id, (i for e in best for i in e.sequence.token_ids[_near(e, margin)]))
-        for e in best:
-            snippet = _snippet(e, vocabulary, by_id[e.feature_id].max_activation, margin)
-            if snippet is not None:
-                found[e.feature_id] = snippet
-        best = [e for e in best if e.feature_id not in found]
-        if not best:
-            break
-    return found
+    maxima = {row.pk: row.max_activation for row in rows}
+    best = _best()(features=list(maxima))
+    found, _ = _near_peaks(best, maxima, model_id, SNIPPET)
+    return {e.feature_id: spans for e, spans in zip(best, found, strict=True)}
 
 
-def feature(model: str, sae: str, index: int) -> FeatureView:
-    """One feature with its examples, in three queries. Raises `Feature.DoesNotExist`."""
+@cache
+def _best() -> Compiled[Example]:
+    return Compiled(
+        Example.objects.filter(AnyOf("feature", "features"), band=0, rank=0).select_related("sequence").order_by()
+    )
+
+
+def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
+    """One feature with its examples, in three queries; contexts from end to end, or `WIDER` around the peak alone.
+
+    Raises `Feature.DoesNotExist`.
+    """
     found = _one()(model=model, sae=sae, index=index) if index <= LAST else []
     if not found:
         raise Feature.DoesNotExist
     (row,) = found
-    examples = _examples()(feature=row.pk)
-    wanted = {i for e in examples for i in e.sequence.token_ids} | {*row.top_logit_ids, *row.bottom_logit_ids}
-    vocabulary = vocabulary_of(row.sae.model_id, wanted)
+    examples, also = _examples()(feature=row.pk), {*row.top_logit_ids, *row.bottom_logit_ids}
+    shown, vocabulary = _near_peaks(
+        examples, {row.pk: row.max_activation}, row.sae.model_id, None if whole else WIDER, also
+    )
     return FeatureView(
         feature=row,
         sae=row.sae,
         previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations of `_one`
         next=row.next_alive,  # type: ignore[attr-defined]
-        bands=_bands(row, examples, vocabulary),
+        bands=_bands(row, [_shown(e, tokens) for e, tokens in zip(examples, shown, strict=True)]),
         top_logits=logits_of(row.top_logit_ids, row.top_logits, vocabulary),
         bottom_logits=logits_of(row.bottom_logit_ids, row.bottom_logits, vocabulary),
         nearest=[Near(*known) for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)],
@@ -244,17 +246,21 @@ def random_alive(sae: Sae) -> int | None:
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, in one query; the ids go as one array, for a list of thousands takes long to put together."""
+    """Bytes of the tokens named, in one query; the ids go as one text, for a list of thousands takes long to put together."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s)",
-            [model_id, list(set(token_ids))],
+            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s::int[])",
+            [model_id, f"{{{','.join(map(str, set(token_ids)))}}}"],
         )
         return {token_id: (bytes(text), special) for token_id, text, special in cursor.fetchall()}
 
 
 def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
     """An example with its sequence, as a heatmap against the feature's maximum."""
+    return _shown(e, spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum))
+
+
+def _shown(e: Example, tokens: list[Span]) -> ShownExample:
     return ShownExample(
         sequence=e.sequence_id,
         name=f"{e.band}.{e.rank}",
@@ -262,7 +268,7 @@ def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownEx
         peak=e.peak,
         document=e.sequence.document,
         position=e.sequence.position,
-        tokens=spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum),
+        tokens=tokens,
         positions=e.positions,
         values=e.values,
     )
@@ -274,11 +280,9 @@ def logits_of(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> li
     return [TokenLogit(i, visible(text), logit, text) for i, text, logit in zip(ids, plain, logits, strict=True)]
 
 
-def _bands(row: Feature, examples: Iterable[Example], vocabulary: Vocabulary) -> list[Band]:
-    grouped = defaultdict(list)
-    for e in examples:
-        grouped[e.band].append(shown_example(e, vocabulary, row.max_activation))
-    return [_band(row, number, grouped[number]) for number in sorted(grouped)]
+def _bands(row: Feature, examples: Iterable[ShownExample]) -> list[Band]:
+    """Examples, in order of their bands."""
+    return [_band(row, int(number), list(of)) for number, of in groupby(examples, lambda e: e.name.partition(".")[0])]
 
 
 def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
@@ -291,22 +295,54 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
     return Band(number, low, min(high, row.max_activation), examples, sum(inside) / row.fires)
 
 
-def _near(e: Example, margin: int) -> slice:
-    """The tokens that a snippet may need."""
-    return slice(max(e.peak - margin, 0), e.peak + margin + 1)
+def _near_peaks(
+    examples: Sequence[Example],
+    maxima: Mapping[int, float],
+    model_id: int,
+    reach: tuple[int, int] | None,
+    also: Iterable[int] = (),
+) -> tuple[list[list[Span]], Vocabulary]:
+    """The boxes of examples of features with these maxima, `reach` of them before the peak and after it (None: all), and the
+    vocabulary that was read, with that of `also`.
+
+    One query, two where boxes take many tokens: mostly a box is one token, and never more than four, as a character has at most
+    four bytes. To look up fifty tokens for each of fifty features took most of the time of a list.
+    """
+    found: list[list[Span] | None] = [None] * len(examples)
+    vocabulary: dict[int, tuple[bytes, bool]] = {}
+    for margin in (1.5, 4.0):
+        near = [_near(e, reach, margin) for e in examples]
+        left = [place for place, spans in enumerate(found) if spans is None]
+        if vocabulary and not left:
+            break
+        wanted = {i for place in left for i in examples[place].sequence.token_ids[near[place]]}
+        vocabulary |= vocabulary_of(model_id, wanted.union(also))
+        for place in left:
+            e = examples[place]
+            found[place] = _boxes(e, vocabulary, maxima[e.feature_id], near[place], reach, last=margin == 4)
+    return [spans or [] for spans in found], vocabulary
 
 
-def _snippet(e: Example, vocabulary: Vocabulary, maximum: float, margin: int) -> list[Span] | None:
-    """The boxes around the peak, with positions in the whole context; None where the margin holds too few of them.
+def _near(e: Example, reach: tuple[int, int] | None, margin: float) -> slice:
+    """The tokens that may be needed: for each box so many, and for one box more than is shown."""
+    if reach is None:
+        return slice(0, len(e.sequence.token_ids))
+    before, after = (int(margin * (boxes + 1)) for boxes in reach)
+    return slice(max(e.peak - before, 0), e.peak + after + 1)
+
+
+def _boxes(
+    e: Example, vocabulary: Vocabulary, maximum: float, near: slice, reach: tuple[int, int] | None, *, last: bool
+) -> list[Span] | None:
+    """The boxes of some tokens, with positions in the whole context; None where these hold too few and more can be asked for.
 
     The box at a cut end may be half of a character, so that one more than is shown must be there.
     """
-    near = _near(e, margin)
-    ids = e.sequence.token_ids[near]
-    boxes = spans(ids, vocabulary, e.positions, e.values, e.peak, maximum, near.start)
+    ids = e.sequence.token_ids
+    boxes = spans(ids[near], vocabulary, e.positions, e.values, e.peak, maximum, near.start)
+    if reach is None:
+        return boxes
     middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
-    cut_before = near.start > 0 and middle <= SNIPPET_BEFORE
-    cut_after = near.stop < len(e.sequence.token_ids) and len(boxes) - 1 - middle <= SNIPPET_AFTER
-    if (cut_before or cut_after) and margin < MARGINS[-1]:
-        return None
-    return around(boxes, SNIPPET_BEFORE, SNIPPET_AFTER)
+    cut_before = near.start > 0 and middle <= reach[0]
+    cut_after = near.stop < len(ids) and len(boxes) - 1 - middle <= reach[1]
+    return None if (cut_before or cut_after) and not last else around(boxes, *reach)

@@ -157,5 +157,7 @@ def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(
         (snippet,) = select.snippets([row], planted.model.pk).values()
         examples = select.feature("tiny", "2-res", 0).bands[0].examples
         whole = next(e for e in examples if e.document == contexts[chosen].document)
-        assert snippet == around(whole.tokens, select.SNIPPET_BEFORE, select.SNIPPET_AFTER)
+        assert snippet == around(whole.tokens, *select.SNIPPET)
+        part = select.feature("tiny", "2-res", 0, whole=False).bands[0].examples
+        assert [e.tokens for e in part] == [around(e.tokens, *select.WIDER) for e in examples]
         assert next(span for span in snippet if span.peak).text == " day"

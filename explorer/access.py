@@ -12,7 +12,7 @@ from django.http import HttpResponseBase
 
 from explorer.http import HtmxRequest
 from explorer.models import User
-from features.models import Collection, Comment, Job, Label, LabelUpload
+from features.models import Collection, Comment, Job, Label, LabelUpload, WordList
 from features.services import consensus
 
 Visitor = User | AnonymousUser
@@ -74,6 +74,11 @@ def may_edit_comment(visitor: Visitor, comment: Comment) -> bool:
 def may_undo(visitor: Visitor, upload: LabelUpload) -> bool:
     """Whether an upload may be taken back: by who made it and curators."""
     return may_curate(visitor) or (may_write(visitor) and upload.by_id == visitor.pk)
+
+
+def may_delete_list(visitor: Visitor, kept: WordList) -> bool:
+    """Whether a word list may be deleted: by who keeps it and curators."""
+    return may_curate(visitor) or (may_write(visitor) and kept.owner_id == visitor.pk)
 
 
 def may_change_collection(visitor: Visitor, collection: Collection) -> bool:

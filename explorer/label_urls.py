@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from explorer.views import activity, endpoints, label_files, labels, moderating, queue, talk
+from explorer.views import activity, endpoints, label_files, labels, moderating, queue, talk, word_lists
 
 urlpatterns = [
     path("", activity.feed, name="labels"),
@@ -14,6 +14,9 @@ urlpatterns = [
     path("endpoints/", endpoints.index, name="endpoints"),
     path("endpoints/<slug:slug>/", endpoints.change, name="endpoint"),
     path("endpoints/<slug:slug>/delete/", endpoints.delete, name="delete_endpoint"),
+    path("lists/", word_lists.index, name="word_lists"),
+    path("lists/<name:slug>/", word_lists.show, name="word_list"),
+    path("lists/<name:slug>/delete/", word_lists.delete, name="delete_word_list"),
     path("moderation/", moderating.index, name="moderation"),
     path("moderation/<int:pk>/", moderating.decide, name="decide"),
     path("by/<name:username>/suspend/", moderating.suspend, name="suspend"),

@@ -10,13 +10,14 @@ from sae_lens import SAE
 
 from features import jobs
 from features.kinds import LabelSae
-from features.models import Feature, Sae
+from features.models import Feature, Sae, WordList
 from features.records import LabelRecord
 from features.services import labels
 from features.version import VERSION
 from features.wordlists import parse
 from workers import inputs, resident
 from workers.pipeline import tokens
+from workers.pipeline.errors import BadInput
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
 from workers.pipeline.language import Language
@@ -62,7 +63,7 @@ def _given(work: Work, row: Sae) -> Given | None:
     inputs.dashboard(row, LabelSae.because)
     language, sae = resident.language(row.model), resident.sae(row)
     vocabulary = _vocabulary(language)
-    truth = Truth(with_lists(lists.concepts(parse(work.params["lists"]))), vocabulary, partial(_offsets, language))
+    truth = Truth(with_lists(lists.concepts(_word_lists(work))), vocabulary, partial(_offsets, language))
     contexts = inputs.sequences(language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see)
     maxima = torch.zeros(row.width)
     rows = list(Feature.objects.filter(sae=row).alive().order_by("index").values_list("index", "max_activation"))
@@ -77,6 +78,16 @@ def _given(work: Work, row: Sae) -> Given | None:
     about: dict[str, object] = {"corpus": corpus.slug, "corpus_revision": corpus.revision, "version": VERSION}
     about |= {**settings._asdict(), "tokens": len(evidence.ids)}
     return Given(row, sae, language, vocabulary, [index for index, _ in rows], evidence, about)
+
+
+def _word_lists(work: Work) -> dict[str, list[str]]:
+    """The lists that the job was given and those that it names, entries of one name together."""
+    found = parse(work.params["lists"])
+    slugs = work.params.get("kept_lists", [])
+    kept = {row.slug: row.entries for row in WordList.objects.filter(slug__in=slugs)}
+    if gone := [slug for slug in slugs if slug not in kept]:
+        raise BadInput("kept_lists", f"There is no word list “{gone[0]}” any more.")
+    return found | {slug: [*found.get(slug, []), *entries] for slug, entries in kept.items()}
 
 
 def _concepts(given: Given, work: Work) -> Iterator[Any]:

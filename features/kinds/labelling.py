@@ -3,7 +3,9 @@
 from django import forms
 
 from features.kinds.sae import TOKENS_HELP, OnDashboards
-from features.wordlists import parse
+from features.models import WordList
+from features.several import Several
+from features.wordlists import MOST_LISTS, parse
 
 
 class LabelSae(OnDashboards):
@@ -56,6 +58,12 @@ class LabelSae(OnDashboards):
         label="Word lists",
         help_text="Concepts of your own: a line with [name], then one word or phrase on a line; any number of lists.",
     )
+    kept_lists = Several(
+        forms.CharField(max_length=63),
+        required=False,
+        label="Kept word lists",
+        help_text="Names of lists from Labels, Word lists, with commas between.",
+    )
     seed = forms.IntegerField(
         min_value=0, max_value=2**31 - 1, initial=0, help_text="Deals documents to learning and scoring."
     )
@@ -68,6 +76,21 @@ class LabelSae(OnDashboards):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
         return text
+
+    def clean_kept_lists(self) -> list[str]:
+        """Each must be kept here."""
+        given = self.cleaned_data["kept_lists"]
+        slugs = [given] if isinstance(given, str) else list(given or [])
+        for slug in slugs:
+            self._find(
+                WordList.objects.filter(slug=slug).first(),
+                slug,
+                "word list",
+                WordList.objects.values_list("slug", flat=True),
+            )
+        if len(slugs) > MOST_LISTS:
+            raise forms.ValidationError(f"These are {len(slugs)} lists; at most {MOST_LISTS} at once.")
+        return slugs
 
     def clean(self) -> dict[str, object]:
         """At least one of the two methods."""

@@ -13,6 +13,7 @@ from features.models.match import Match, Matching
 from features.models.steering import SteeringAsk, SteeringDelta, SteeringRun
 from features.models.talk import Comment, Flag, Moderation
 from features.models.upload import LabelUpload
+from features.models.wordlist import WordList
 from features.models.worker import Worker
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "SteeringRun",
     "Token",
     "Vote",
+    "WordList",
     "Worker",
 ]

@@ -6,10 +6,11 @@ import pytest
 
 from explorer.models import User
 from features.kinds import InvalidParams
-from features.models import Feature, Job, JobEvent, Label, LabelScore
+from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
 from features.services import jobs as starting
 from features.services import labels as writing
 from workers import resident, running
+from workers.pipeline.concepts import lists
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.0.hook_resid_post"
@@ -119,12 +120,28 @@ def test_lists_that_people_give_are_concepts(ready):
     assert job.state == "finished", job.error
 
 
+def test_lists_that_are_kept_are_concepts_and_one_that_is_gone_is_told(ready):
+    for slug in ("animals", "signs"):
+        WordList.objects.create(slug=slug, entries=["cat", "dog"])
+    job = starting.start("label_sae", {**SETTINGS, "kept_lists": "animals, signs", "lists": "[animals]\nhorse"})
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "concepts", lambda given: found.update(given) or [])
+        assert done(job).state == "finished", job.error
+    assert found == {"animals": ["horse", "cat", "dog"], "signs": ["cat", "dog"]}
+    late = starting.start("label_sae", {**SETTINGS, "kept_lists": "signs"})
+    WordList.objects.filter(slug="signs").delete()
+    failed = done(late)
+    assert (failed.state, failed.error_field) == ("failed", "kept_lists")
+
+
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
         ("sae", {"sae": "tiny/none"}),
         ("corpus", {"corpus": "none"}),
         ("concepts", {"concepts": False, "logits": False}),
+        ("kept_lists", {"kept_lists": "no-such"}),
         ("lists", {"lists": "cat"}),
         ("lists", {"lists": "[]\ncat"}),
         ("lists", {"lists": "[animals]\n# none"}),

@@ -1,0 +1,83 @@
+"""Lists of words that people keep, to be concepts when features are labelled."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from explorer import access
+from explorer.access import members_only
+from explorer.http import HtmxRequest, page
+from explorer.views.activity import tabs
+from explorer.writing import SUSPENDED
+from features.models import WordList
+from features.services.wordlists import WordListForm
+
+SHOWN = 500
+"""Lists on the page, and entries of one."""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def index(request: HtmxRequest) -> HttpResponseBase:
+    """The lists that are kept; members keep another one."""
+    if request.method == "POST":
+        return _kept(request)
+    return _shown(request, WordListForm())
+
+
+@require_safe
+def show(request: HtmxRequest, slug: str) -> HttpResponse:
+    """One list with its entries."""
+    found = _find(slug)
+    context = {
+        "list": found,
+        "entries": found.entries[:SHOWN],
+        "more": max(len(found.entries) - SHOWN, 0),
+        "may_delete": access.may_delete_list(request.user, found),
+        "may_start_jobs": access.may_start_jobs(request.user),
+    }
+    return page(request, "labels/word_list.html", context | tabs(request))
+
+
+@require_POST
+@members_only
+def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
+    """Delete one; labels that were learned with it stay."""
+    found = _find(slug)
+    if not access.may_delete_list(request.user, found):
+        raise PermissionDenied("Only who keeps a list and curators may delete it.")
+    found.delete()
+    messages.success(request, f"{slug} is deleted. Labels that were learned with it stay.")
+    return redirect("word_lists")
+
+
+@members_only
+def _kept(request: HtmxRequest) -> HttpResponseBase:
+    form = WordListForm(request.POST, request.FILES)
+    if not access.may_write(request.user):
+        form.add_error(None, SUSPENDED)
+    if form.is_valid():
+        made = form.keep(request.user)
+        messages.success(request, f"{made} is kept, with {len(made.entries):,} entries.")
+        return redirect("word_list", made.slug)
+    return _shown(request, form)
+
+
+def _find(slug: str) -> WordList:
+    found = _lists().filter(slug=slug).first()
+    if found is None:
+        raise Http404(f"There is no word list “{slug[:60]}”.")
+    return found
+
+
+def _lists() -> QuerySet[WordList]:
+    return WordList.objects.select_related("owner")
+
+
+def _shown(request: HtmxRequest, form: WordListForm) -> HttpResponse:
+    rows = _lists().annotate(size=Coalesce("entries__len", 0)).defer("entries")[:SHOWN]
+    context = {"form": form, "lists": rows}
+    return page(request, "labels/word_lists.html", context | tabs(request), status=422 if form.errors else 200)

@@ -5,5 +5,7 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
+# Each request has a thread of its own, and would open a connection of its own: that took as long as a page.
+os.environ.setdefault("FEATURESCOPE_CONNECTIONS", "16")
 
 application = get_asgi_application()

@@ -37,6 +37,12 @@ def test_a_worker_starts_without_torch_too():
     assert run(code) == "False True\n"
 
 
+def test_the_website_keeps_connections_and_a_worker_opens_its_own():
+    told = "from django.conf import settings; print(settings.DATABASES['default'].get('OPTIONS', {}).get('pool', {}))"
+    assert "'max_size': 16" in run(f"import explorer.asgi; {told}")
+    assert run(f"import explorer.celery; {told}") == "{}\n"
+
+
 def test_the_pipeline_runs_in_a_notebook_without_django_or_celery():
     for path in sorted((ROOT / "workers" / "pipeline").glob("*.py")):
         names = {

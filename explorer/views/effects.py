@@ -18,8 +18,8 @@ class EffectForm(forms.Form):
         required=False,
         strip=False,
         max_length=MOST_CHARACTERS,
-        label="What it does in a text",
-        widget=forms.Textarea({"rows": 3, "placeholder": "Type or paste up to 256 tokens"}),
+        label="Text",
+        widget=forms.Textarea({"rows": 5, "placeholder": "Type or paste up to 256 tokens"}),
     )
 
 

@@ -1,0 +1,81 @@
+"""Steering as people meet it: a worker that dies in the middle, a tab that is closed, and the same run by its link."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from tests.e2e.instance import wait_for
+
+
+@pytest.fixture
+def feature(instance, shown):
+    """Index of a live feature of `tiny/shown`."""
+    found = instance.rows(
+        "SELECT f.index FROM features_feature f JOIN features_sae s ON s.id = f.sae_id"
+        " WHERE s.slug = 'shown' AND f.fires > 0 ORDER BY f.index LIMIT 1"
+    )
+    return found[0]["index"]
+
+
+def ask(page, feature, prompt, button="Steer"):
+    """Ask for a run on the page; its id."""
+    page.goto(f"/steer/?model=tiny&feature=shown/{feature}")
+    page.get_by_role("textbox", name="Prompt").fill(prompt)
+    page.get_by_role("button", name=button, exact=True).click()
+    page.wait_for_url(re.compile(r"/steer/\d+/"))
+    return int(re.search(r"/steer/(\d+)/", page.url)[1])
+
+
+def run(instance, pk):
+    return instance.rows("SELECT * FROM features_steeringrun WHERE id = %s", pk)[0]
+
+
+def inference(instance):
+    (worker, *_) = sorted(instance.processes("--queues inference"), key=lambda process: process.create_time())
+    return worker
+
+
+def test_a_run_whose_worker_is_killed_begins_anew_and_comes_whole(instance, page, feature):
+    pk = ask(page, feature, "the cat", "Sweep strengths")
+    taken = wait_for(lambda: (row := run(instance, pk))["state"] != "queued" and row, 60, "a worker")
+    assert taken["state"] == "running", "it was over before anybody could kill its worker"
+    os.kill(int(taken["worker"].rpartition(":")[2]), signal.SIGKILL)
+    done = wait_for(lambda: (row := run(instance, pk))["ended"] and row, 240, "the end of the run")
+    assert (done["state"], done["attempts"]) == ("finished", 2), done["error"]
+    assert done["worker"] != taken["worker"]
+    page.get_by_text("Best dose").or_(page.get_by_text("Breaks at")).first.wait_for()
+
+
+def test_a_closed_tab_gives_its_place_away(instance, page, feature):
+    worker = inference(instance)
+    worker.suspend()
+    try:
+        pk = ask(page, feature, "a dog and")
+        page.goto("/")  # the stream ends, and nobody looks any more
+        wait_for(
+            lambda: instance.rows(
+                "SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk
+            ),
+            20,
+            "the run to be given up",
+        )
+    finally:
+        worker.resume()
+    after = ask(page, feature, "it ran over")
+    wait_for(lambda: run(instance, after)["state"] == "finished", 60, "the next run")
+    given_up = run(instance, pk)
+    assert (given_up["state"], given_up["error"]["message"]) == ("stopped", "Nobody watched any more.")
+
+
+def test_a_runs_link_shows_the_same_texts_to_anybody(instance, page, browser, feature):
+    pk = ask(page, feature, "birds sang in")
+    wait_for(lambda: run(instance, pk)["state"] == "finished", 60, "the run")
+    page.reload()
+    texts = [box.inner_text() for box in page.locator(".tokens").all()]
+    assert len(texts) >= 2
+    visitor = browser.new_context(base_url=instance.url).new_page()
+    visitor.goto(f"/steer/{pk}/")
+    assert [box.inner_text() for box in visitor.locator(".tokens").all()] == texts
+    visitor.context.close()

@@ -1,12 +1,16 @@
-"""Checkpoints that nothing goes on from: of jobs that failed or were cancelled, and of parts whose whole is over.
+"""Checkpoints that nothing goes on from, of jobs that failed or were cancelled and of parts whose whole is over; and folders
+of attempts that died.
 
 Training that was cancelled, or failed for another reason than its settings, keeps its last one for `KEPT`: it can be resumed.
 A corpus or a model that cannot be read is no setting: it may be back tomorrow.
 """
 
 import logging
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
@@ -21,8 +25,32 @@ READ = ("model", "corpus")
 """Fields that name what training reads."""
 
 
+def folder_of(job_id: int, pid: int) -> Path:
+    """Where an attempt at a job keeps its files, on the machine of its worker."""
+    return _folders() / f"{job_id}-{pid}"
+
+
 def clear() -> None:
     """Remove them. Any number of workers may do so at once."""
+    _clear_folders()
+    _clear_checkpoints()
+
+
+def _folders() -> Path:
+    return Path(settings.VAR) / "work"
+
+
+def _clear_folders() -> None:
+    """Those whose job runs nowhere: a worker that hung until it was killed removes nothing, and its job was over by then."""
+    found = {folder: int(folder.name.partition("-")[0]) for folder in _folders().glob("[0-9]*-*")}
+    running = Job.objects.filter(pk__in=found.values(), state=State.RUNNING) if found else Job.objects.none()
+    busy = set(running.values_list("pk", flat=True))
+    for folder, job_id in found.items():
+        if job_id not in busy:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_checkpoints() -> None:
     resumable = [kind for kind, form in KINDS.items() if form.resumable]
     kept = Q(kind__in=resumable, error_field__in=["", *READ], ended__gt=timezone.now() - KEPT)
     unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept

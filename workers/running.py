@@ -155,12 +155,12 @@ def run(job_id: int) -> None:
 
 def _own_folder(job: Job) -> Path:
     """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of the dead are removed."""
-    place = Path(settings.VAR) / "work"
-    for old in place.glob(f"{job.pk}-*"):
+    own = leftovers.folder_of(job.pk, os.getpid())
+    for old in own.parent.glob(f"{job.pk}-*"):
         pid = int(old.name.rpartition("-")[2])
         if pid == os.getpid() or not psutil.pid_exists(pid):  # in a container every worker has the same number
             shutil.rmtree(old, ignore_errors=True)
-    return place / f"{job.pk}-{os.getpid()}"
+    return own
 
 
 def _run_to_an_end(work: Work, heart: Heart) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _store(settings, tmp_path):
-    settings.ARTIFACTS_URL = str(tmp_path / "store")
+    settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "store")
 
 
 @pytest.fixture
@@ -58,3 +58,16 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
     jobs.cancel(third.pk)
     Job.objects.filter(pk=third.pk).update(ended=long_ago)
     assert not kept(first)
+
+
+def test_the_folder_of_an_attempt_that_died_goes_once_its_job_runs_nowhere():
+    job = jobs.claim(jobs.create("add_model", {"slug": "x"}).pk, "w")
+    died, goes_on = leftovers.folder_of(job.pk, 1), leftovers.folder_of(job.pk, 2)
+    for folder in (died, goes_on):
+        (folder / "checkpoints").mkdir(parents=True)
+    leftovers.clear()
+    assert died.exists(), "it may hang, and another look at the lease decides"
+    assert goes_on.exists()
+    jobs.finish(job, {})
+    leftovers.clear()
+    assert list(died.parent.iterdir()) == []

@@ -1,13 +1,14 @@
 """Keeping an instance in order."""
 
 from features import jobs
-from features.services import garbage
+from features.services import garbage, label_words
 from workers.running import Work
 
 
 def collect_garbage(work: Work) -> None:
-    """Remove files that nothing refers to."""
+    """Remove files that nothing refers to, and words that no label has."""
     work.say("Looking for files that no SAE and no job needs.")
     gone = garbage.collect()
     work.say(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
-    jobs.finish(work.job, {"folders_removed": gone.folders, "bytes_freed": gone.bytes})
+    words = label_words.forget()
+    jobs.finish(work.job, {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words})

@@ -31,6 +31,8 @@ class LabelEmbedding(models.Model):
 class LabelWord(models.Model):
     """A word that some label has, or had, or the stem of one; a trigger of the table of labels writes it.
 
+    `features.services.label_words` removes, once a day, those that no label has any more.
+
     `one_less` holds the word and what is left of it without any one letter: two words that are a typo apart share one.
     """
 

@@ -2,8 +2,6 @@
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -14,6 +12,7 @@ from explorer.http import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.writing import SUSPENDED
 from features.models import WordList
+from features.selectors import word_lists as select
 from features.services.wordlists import WordListForm
 
 SHOWN = 500
@@ -62,22 +61,17 @@ def _kept(request: HtmxRequest) -> HttpResponseBase:
     if form.is_valid():
         made = form.keep(request.user)
         messages.success(request, f"{made} is kept, with {len(made.entries):,} entries.")
-        return redirect("word_list", made.slug)
+        return redirect(made)
     return _shown(request, form)
 
 
 def _find(slug: str) -> WordList:
-    found = _lists().filter(slug=slug).first()
+    found = select.whole().filter(slug=slug).first()
     if found is None:
         raise Http404(f"There is no word list “{slug[:60]}”.")
     return found
 
 
-def _lists() -> QuerySet[WordList]:
-    return WordList.objects.select_related("owner")
-
-
 def _shown(request: HtmxRequest, form: WordListForm) -> HttpResponse:
-    rows = _lists().annotate(size=Coalesce("entries__len", 0)).defer("entries")[:SHOWN]
-    context = {"form": form, "lists": rows}
+    context = {"form": form, "lists": select.listed()[:SHOWN]}
     return page(request, "labels/word_lists.html", context | tabs(request), status=422 if form.errors else 200)

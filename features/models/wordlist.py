@@ -21,3 +21,7 @@ class WordList(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    def get_absolute_url(self) -> str:
+        """Its page."""
+        return f"/labels/lists/{self.slug}/"

@@ -11,14 +11,21 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from explorer.models import ApiKey, User
 from features import jobs as life
 from features import matching
-from features.models import Collection, Comment, Label, LabelUpload, Vote
+from features.models import Collection, Comment, Label, LabelUpload, Vote, WordList
 from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
 from features.selectors.columns import ORDERS
 from features.services import catalog, collections, labels, talk, uploads
 from tests import builders
 
 QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
-PLACES = {"{model}": "tiny", "{sae}": "2-res", "{index}": "0", "{corpus}": "tiny-stories", "{other}": "3-res"}
+PLACES = {
+    "{model}": "tiny",
+    "{sae}": "2-res",
+    "{index}": "0",
+    "{corpus}": "tiny-stories",
+    "{other}": "3-res",
+    "{slug}": "animals",
+}
 
 
 FORMATS = FormatChecker()
@@ -52,6 +59,7 @@ def rows(db):
     found = ScoreRecord("concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75})
     labels.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
     uploads.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)
+    WordList.objects.create(slug="animals", entries=["cat", "guinea pig"], owner=ben)
     job = life.claim(life.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
     life.progress(job, Progress(1, 2, "tokens", "reading"))
     life.metrics(job, Metrics(1, {"loss": 0.5}))

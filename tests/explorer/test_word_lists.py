@@ -4,10 +4,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from explorer.models import User
+from explorer.models import ApiKey, User
 from features.kinds import InvalidParams, LabelSae, check
 from features.models import WordList
 from tests import builders
+from tests.explorer.test_api_schema import check as check_answer
 
 pytestmark = pytest.mark.django_db
 PAGE = "/labels/lists/"
@@ -103,3 +104,27 @@ def test_a_job_names_lists_that_are_kept(ben):
     with pytest.raises(InvalidParams) as refused:
         check(LabelSae, {**job, "kept_lists": "animals,birds"})
     assert "Known: animals, units" in refused.value.errors["kept_lists"][0]
+
+
+def test_the_api_keeps_tells_and_deletes_lists_by_the_same_rules(ben, client):
+    schema = client.get("/api/v1/schema/").json()
+    keys = {name: ApiKey.create(User.objects.get(username=name), "x")[1] for name in ("ada", "ben")}
+    keys["cleo"] = ApiKey.create(User.objects.create_user("cleo"), "x")[1]
+    client.logout()
+
+    def call(method, address, data=None, who="ben"):
+        headers = {"Authorization": f"Bearer {keys[who]}"} if who else None
+        return getattr(client, method)(f"/api/v1/word-lists/{address}", data, "application/json", headers=headers)
+
+    made = call("post", "", {"slug": "animals", "words": "cat\nguinea pig"})
+    check_answer(schema, schema["paths"]["/api/v1/word-lists/"]["post"], 201, made.json())
+    assert (made.json()["entries"], made.json()["size"], made.json()["owner"]) == (["cat", "guinea pig"], 2, "ben")
+    assert client.get(made["Location"]).json() == made.json()
+    assert "entries" not in client.get("/api/v1/word-lists/").json()["results"][0]
+    assert call("post", "", {"slug": "animals", "words": "x"}).json()["error"]["fields"].keys() == {"slug"}
+    assert call("post", "", {"slug": "b", "words": "[x]"}).json()["error"]["fields"].keys() == {"words"}
+    assert call("post", "", {"slug": "b", "words": "x"}, who="").status_code == 401
+    assert call("delete", "animals/", who="cleo").status_code == 403
+    assert call("delete", "animals/").status_code == 204
+    assert call("delete", "animals/").status_code == 404
+    assert client.get("/api/v1/word-lists/a%00b/").status_code == 404

@@ -18,6 +18,7 @@ from explorer.api.v1.views import (
     search,
     steering,
     uploads,
+    word_lists,
 )
 
 urlpatterns = [
@@ -48,6 +49,8 @@ urlpatterns = [
     path("uploads/", uploads.Uploads.as_view()),
     path("uploads/<int:pk>/", uploads.Upload.as_view()),
     path("uploads/<int:pk>/undo/", uploads.Undo.as_view()),
+    path("word-lists/", word_lists.WordLists.as_view()),
+    path("word-lists/<str:slug>/", word_lists.OneWordList.as_view()),
     path("comments/", comments.Comments.as_view()),
     path("comments/<int:pk>/", comments.Comment.as_view()),
     path("kinds/", jobs.Kinds.as_view()),

@@ -1,0 +1,71 @@
+"""Lists of words: read by everyone, kept by members, with the form that the page uses."""
+
+from typing import Any
+
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from explorer import access
+from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.fields import PageQuery
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.word_lists import (
+    WordListDetailSerializer,
+    WordListRequestSerializer,
+    WordListSerializer,
+)
+from explorer.api.v1.views.labels import body
+from features.models import WordList
+from features.selectors import word_lists as select
+from features.services.wordlists import WordListForm
+
+
+class WordLists(WrittenByMembers):
+    """Word lists."""
+
+    @operation("list_word_lists", page_of(WordListSerializer), parameters=[PageQuery])
+    def get(self, request: Request) -> Response:
+        """List word lists by name, without their entries."""
+        return paged(request, select.listed(), ["slug"], query(request, PageQuery), WordListSerializer)
+
+    @operation(
+        "keep_word_list", WordListDetailSerializer, 403, 413, 415, success=201, request=WordListRequestSerializer
+    )
+    def post(self, request: Request) -> Response:
+        """Keep a list (members), which never changes."""
+        form = WordListForm(body(request, WordListRequestSerializer))
+        if not form.is_valid():
+            raise ValidationError({name: [str(error) for error in errors] for name, errors in form.errors.items()})
+        slug = form.keep(request.user).slug
+        return Response(_shown(slug), status=201, headers={"Location": f"{request.path}{slug}/"})
+
+
+class OneWordList(WrittenByMembers):
+    """One word list."""
+
+    @operation("get_word_list", WordListDetailSerializer, 404)
+    def get(self, request: Request, slug: str) -> Response:
+        """Get a list with its entries."""
+        query(request)
+        return Response(_shown(slug))
+
+    @operation("delete_word_list", None, 403, 404, success=204, request=None)
+    def delete(self, request: Request, slug: str) -> Response:
+        """Delete a list (who keeps it, curators); labels that were learned with it stay."""
+        query(request)
+        row = _find(slug)
+        if not access.may_delete_list(request.user, row):
+            raise PermissionDenied("Only who keeps a list and curators may delete it.")
+        row.delete()
+        return Response(status=204)
+
+
+def _find(slug: str) -> WordList:
+    return found(lambda slug: select.whole().get(slug=slug), slug, noun="word list")
+
+
+def _shown(slug: str) -> Any:
+    return WordListDetailSerializer(_find(slug)).data

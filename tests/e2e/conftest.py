@@ -77,8 +77,9 @@ def finished(instance):
 @pytest.fixture(scope="session")
 def browser():
     """Debian's Chromium, headless; the tests that need it are skipped aloud where it is not installed."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # five seconds are few for a machine that trains beside it
     path = shutil.which("chromium")
     if not path:
         pytest.skip("no Chromium on this machine: install Debian's package `chromium`")

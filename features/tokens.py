@@ -40,16 +40,19 @@ def spans(
     `maximum` is the feature's own, which is full strength.
     """
     fired = dict(zip(positions, values, strict=True))
-    boxes = []
-    for start, stop, text in _characters(token_ids, vocabulary):
-        place, special = start + first, vocabulary.get(token_ids[start], (b"", False))[1]
-        if stop - start == 1:  # mostly; a page has thousands of boxes
-            value, here = fired.get(place), peak == place
+    boxes, start, known = [], 0, vocabulary.get
+    while start < len(token_ids):  # of everything on a page this is done most often
+        place, (raw, special) = start + first, known(token_ids[start], UNKNOWN)
+        if raw and raw[-1] < 0x80:
+            stop, text = start + 1, raw.decode("utf-8", "replace")
+            value, here = fired.get(place), place == peak
         else:
+            stop, text = _whole(token_ids, start, vocabulary)
             inside = range(place, stop + first)
             value, here = max((fired[i] for i in inside if i in fired), default=None), peak in inside
-        ids = tuple(token_ids[start:stop])
-        boxes.append(Span(text, place, ids, value, 0.0 if value is None else alpha(value, maximum), here, special))
+        strength = 0.0 if value is None else alpha(value, maximum)
+        boxes.append(Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special))
+        start = stop
     return boxes
 
 
@@ -86,25 +89,18 @@ def in_sentence(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
     return list(dict.fromkeys(short(text_of([token_id], vocabulary)) for token_id in token_ids))
 
 
-def _characters(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[tuple[int, int, str]]:
-    """Cut where the bytes so far are whole characters: (start, stop, text); a broken character ends its box."""
-    cuts, start, pending = [], 0, b""
-    for i, token_id in enumerate(token_ids):
-        raw, special = vocabulary.get(token_id, UNKNOWN)
-        if not pending and raw and raw[-1] < 0x80:  # mostly
-            cuts.append((i, i + 1, raw.decode("utf-8", "replace")))
-            start = i + 1
-            continue
+def _whole(token_ids: Sequence[int], start: int, vocabulary: Vocabulary) -> tuple[int, str]:
+    """Where the box that begins at `start` ends, as its bytes are whole characters there, and its text; a special token, or
+    the end, cuts a character."""
+    pending = b""
+    for i in range(start, len(token_ids)):
+        raw, special = vocabulary.get(token_ids[i], UNKNOWN)
         if special and pending:
-            cuts.append((start, i, pending.decode("utf-8", "replace")))
-            start, pending = i, b""
+            return i, pending.decode("utf-8", "replace")
         pending += raw
         if special or not pending or pending[-1] < 0x80 or not _unfinished(pending):
-            cuts.append((start, i + 1, pending.decode("utf-8", "replace")))
-            start, pending = i + 1, b""
-    if pending:
-        cuts.append((start, len(token_ids), pending.decode("utf-8", "replace")))
-    return cuts
+            return i + 1, pending.decode("utf-8", "replace")
+    return len(token_ids), pending.decode("utf-8", "replace")
 
 
 def _unfinished(raw: bytes) -> bool:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from features.fields import RealField
 from features.models.catalog import Sae, Sequence
 
-FILTERED = ("fires", "density", "max_activation", "cluster")
+FILTERED = ("fires", "density", "max_activation", "cluster", "causal_effect")
 ORDERED = ("mean_activation", "decoder_norm", "encoder_decoder_cosine")
 
 
@@ -112,7 +112,12 @@ class Feature(models.Model):
                 name="feature_needs_a_label",
             ),
             models.Index(fields=["sae", "-density", "id"], condition=models.Q(disputed=True), name="feature_disputed"),
-            models.Index(fields=["sae", "causal_effect", "index"], name="feature_by_effect"),
+            _listed("causal_effect", "feature_by_effect"),
+            models.Index(  # of thousands that were not measured yet the index decides: no walk backwards gives that order
+                fields=["sae", "-causal_effect", "index"],
+                include=_include("causal_effect"),
+                name="feature_by_effect_falling",
+            ),
             GinIndex(fields=["top_logit_ids"], name="feature_by_promoted"),
         ]
 

@@ -13,20 +13,26 @@ from django.db import connection
 LONGEST = 500
 """Characters of a query: as many as a label may have. What is longer is a text, for which there is another search."""
 SHORTEST_PREFIX, SHORTEST_TYPO, MOST_CORRECTIONS = 3, 4, 5
+MOST_BEGINNINGS = 50
+"""Words that a beginning is written out as. The index finds those at once, but what begins in one of thousands of ways only by
+reading all of it: for a frequent word that takes longer than everything else."""
 
 READ = """
-SELECT part, lexemes, is_word, known,
+SELECT part, lexemes, is_word, known, begun,
     CASE WHEN is_word AND NOT known AND length(part) BETWEEN %(typo)s AND 40 THEN ARRAY(
         SELECT k.word FROM features_labelword k WHERE k.one_less && features_one_less(part)
         GROUP BY k.word ORDER BY bool_and(k.stem), left(k.word, 1) <> left(part, 1), k.word
     ) ELSE '{}' END
 FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place)
 CROSS JOIN LATERAL (SELECT features_lexemes(part) AS lexemes, part ~ '^[[:alnum:]]' AS is_word OFFSET 0) AS cut
-CROSS JOIN LATERAL (SELECT
-    EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(lexemes))
-    OR length(part) >= %(prefix)s
-        AND EXISTS (SELECT FROM features_labelword k WHERE k.word ~>=~ part AND k.word ~<~ (part || chr(1114111))) AS known
-    OFFSET 0
+CROSS JOIN LATERAL (SELECT CASE
+    WHEN is_word AND (length(part) >= %(prefix)s OR octet_length(part) > length(part)) THEN ARRAY(
+        SELECT k.word FROM features_labelword k WHERE k.word ~>=~ part AND k.word ~<~ (part || chr(1114111))
+        LIMIT %(beginnings)s + 1
+    ) ELSE '{}' END AS begun OFFSET 0
+) AS further
+CROSS JOIN LATERAL (
+    SELECT begun <> '{}' OR EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(lexemes)) AS known OFFSET 0
 ) AS found
 ORDER BY place
 """
@@ -34,12 +40,14 @@ ORDER BY place
 
 class Word(NamedTuple):
     """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each), `known` says whether a
-    label has it or one that begins so; where none has, `instead` are words that are one typo away."""
+    label has it or one that begins so; where none has, `instead` are words that are one typo away. `begun` are the words that
+    begin with it, empty where it is too short for that; more than `MOST_BEGINNINGS` are not all of them."""
 
     text: str
     lexemes: list[str]
     is_word: bool
     known: bool
+    begun: list[str]
     instead: list[str]
 
     @property
@@ -51,8 +59,9 @@ class Word(NamedTuple):
         """It, its stem, what begins with it, or what it is a typo of; of a run of signs all of them."""
         if not self.is_word:
             return f"({_quoted(self.text)} | ({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
-        begins = [f"{_quoted(self.text)}:*"] if self.prefix else []
-        return f"({' | '.join([*map(_quoted, self.lexemes), *begins, *map(_quoted, self.instead)])})"
+        if len(self.begun) > MOST_BEGINNINGS:
+            return f"({' | '.join([*map(_quoted, self.lexemes), f'{_quoted(self.text)}:*'])})"
+        return f"({' | '.join(map(_quoted, dict.fromkeys([*self.lexemes, *self.begun, *self.instead])))})"
 
     def exact(self) -> str:
         """The tsquery of labels that have it itself."""
@@ -103,6 +112,7 @@ def read(said: str) -> LabelQuery:
             "said": said.replace("\0", " "),
             "prefix": SHORTEST_PREFIX,
             "typo": SHORTEST_TYPO,
+            "beginnings": MOST_BEGINNINGS,
         }
         cursor.execute(READ, values)
         found = {row[0]: _word(*row) for row in cursor.fetchall()}
@@ -132,10 +142,10 @@ def one_typo(first: str, second: str) -> bool:
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-def _word(text: str, lexemes: list[str], is_word: bool, known: bool, near: list[str]) -> Word:
+def _word(text: str, lexemes: list[str], is_word: bool, known: bool, begun: list[str], near: list[str]) -> Word:
     """With corrections where it is unknown: words before mere stems, those with its first letter first."""
     possible = [] if known or not is_word else [word for word in near if one_typo(text, word)]
-    return Word(text, list(dict.fromkeys(lexemes)), is_word, known, possible[:MOST_CORRECTIONS])
+    return Word(text, list(dict.fromkeys(lexemes)), is_word, known, begun, possible[:MOST_CORRECTIONS])
 
 
 def _quoted(lexeme: str) -> str:

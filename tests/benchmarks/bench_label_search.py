@@ -49,6 +49,7 @@ SELECT l.id, l.sae_id, 'bench', l2_normalize(c.v + a.v + b.v)::halfvec
 FROM (SELECT id, sae_id, floor({CENTRES} * random())::int c, floor({MOVES} * random())::int a, floor({MOVES} * random())::int b
     FROM features_label ORDER BY id LIMIT %(embeddings)s) l
 JOIN centres c ON c.n = l.c JOIN moves a ON a.n = l.a JOIN moves b ON b.n = l.b
+ORDER BY l.id
 """,
 ]
 NARROWED: dict[str, dict[str, Any]] = {

@@ -111,6 +111,21 @@ def test_labels_are_text_and_never_markup(client: Any, planted: Any) -> None:
     assert "<b>HTML" not in page
 
 
+def test_the_names_of_saes_among_the_words_are_no_words(client: Any, planted: Any) -> None:
+    assert found(get(client, "sae")) == []
+
+
+@pytest.mark.parametrize("words", [label_query.MOST_BEGINNINGS, label_query.MOST_BEGINNINGS + 1])
+def test_a_beginning_finds_every_word_that_begins_so_however_many(client: Any, planted: Any, words: int) -> None:
+    author = User.objects.get(username="ben")
+    for n in range(words):
+        labels.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"zebra{n:03}", by=author, weight=1)
+    hits = label_search.search_words("zeb", None, {}).hits
+    assert len({hit.label for hit in hits}) == words
+    (word,) = label_query.read("zeb").words
+    assert (":*" in word.tsquery()) == (words > label_query.MOST_BEGINNINGS)
+
+
 def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
     Label.objects.filter(text="closing brackets").update(state=Label.State.HIDDEN)
     assert found(get(client, "brackets")) == []

@@ -59,6 +59,7 @@ class LabelForm(RangesForm, ScopeForm):
     order = forms.ChoiceField(required=False, choices=ORDERS, label="Order by")
     mode = forms.ChoiceField(required=False, choices=MODES, widget=forms.HiddenInput)
     limit = forms.IntegerField(required=False, min_value=1, max_value=MOST_FOUND, widget=forms.HiddenInput)
+    start = forms.IntegerField(required=False, min_value=0, max_value=10**4, widget=forms.HiddenInput)
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data, known)

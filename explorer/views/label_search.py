@@ -18,7 +18,8 @@ from features.services.embeddings import OFF
 class Shown(NamedTuple):
     """What the page shows: features, and what is to be said of how they were found.
 
-    `later` says that meaning is still to be asked; `silent` why it was not searched.
+    `later` says that meaning is still to be asked; `silent` why it was not searched. Rows begin at place `start` of all, and
+    `next` is where those after them do; None at the end.
     """
 
     words: Words
@@ -27,6 +28,8 @@ class Shown(NamedTuple):
     mode: str
     later: bool
     silent: str
+    start: int
+    next: int | None
 
 
 def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
@@ -41,7 +44,7 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "saes": saes or [],
         "said": said,
         "weighed": label_search.MOST_WEIGHED,
-        "most": label_search.MOST_FOUND,
+        "most": label_search.MOST_FOUND if form.cleaned_data.get("order") else None,
         "shown": _shown(form, saes, said) if said else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})
@@ -50,11 +53,13 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
 def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     asked = form.cleaned_data
     mode, order, limit = asked.get("mode", ""), asked.get("order") or "relevance", asked.get("limit") or PAGE
+    start = asked.get("start") or 0
     words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
     meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
     words = label_search.beside(words, meaning)
-    merged = label_search.merge(words.query, words.hits, meaning, order=order, limit=limit)
-    return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent)
+    merged = label_search.merge(words.query, words.hits, meaning, order=order, limit=limit, start=start)
+    after = start + limit if start + limit < merged.features else None
+    return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent, start, after)
 
 
 def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[list[Hit], str]:

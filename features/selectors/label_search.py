@@ -102,7 +102,7 @@ class Found(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """The first rows of so many features that were found."""
+    """Some rows of so many features that were found."""
 
     rows: list[Found]
     features: int
@@ -176,16 +176,25 @@ def beside(words: Words, meaning: Sequence[Hit]) -> Words:
 
 
 def merge(
-    query: LabelQuery, words: Sequence[Hit], meaning: Sequence[Hit], *, order: str = "relevance", limit: int
+    query: LabelQuery,
+    words: Sequence[Hit],
+    meaning: Sequence[Hit],
+    *,
+    order: str = "relevance",
+    limit: int,
+    start: int = 0,
 ) -> Merged:
-    """One row a feature from what words and meaning found: the `MOST_FOUND` most relevant, then in `order`.
+    """One row a feature from what words and meaning found, most relevant first, or the `MOST_FOUND` most relevant in `order`;
+    `limit` of them from place `start` on, counted from 0.
 
     Five queries, and two more for each further model.
     """
     ranks = [_ranks(words), _ranks(meaning)]
     scores = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
-    first = sorted(scores, key=lambda pk: (-scores[pk], pk))[:MOST_FOUND]
-    shown = first[:limit] if order == "relevance" else first  # another order needs the numbers of all of them
+    ranked = sorted(scores, key=lambda pk: (-scores[pk], pk))
+    by_relevance, part = order == "relevance", slice(start, start + limit)
+    first = ranked if by_relevance else ranked[:MOST_FOUND]
+    shown = first[part] if by_relevance else first  # another order needs the numbers of all of them
     features = Feature.objects.select_related("sae__model").only(
         "index", "density", "fires", "max_activation", "causal_effect", "label_id", "sae__slug", "sae__hook", "sae__model__slug"
     ).in_bulk(shown)  # fmt: skip
@@ -195,7 +204,7 @@ def merge(
         for pk in shown if pk in features and said.get(pk)
     ]  # fmt: skip
     rows.sort(key=ORDERS[order])
-    return Merged(_with_snippets(_marked(query, rows[:limit])), len(first))
+    return Merged(_with_snippets(_marked(query, rows if by_relevance else rows[part])), len(first))
 
 
 def _labels(

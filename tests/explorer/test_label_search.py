@@ -212,6 +212,29 @@ def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
     assert [row.feature.index for row in merged.rows] == [4]
 
 
+@pytest.mark.parametrize("order", ["", "density"])
+def test_pages_follow_each_other_without_script(client: Any, planted: Any, order: str) -> None:
+    ben = User.objects.get(username="ben")
+    for index in (0, 1, 2, 4, 5):
+        labels.propose(planted.feature(index), "of a kind", by=ben, weight=1)
+    whole = found(get(client, "kind", order=order))
+    seen, address = [], f"/search/?q=kind&limit=2&order={order}"
+    for _ in range(3):
+        page = client.get(address).content.decode()
+        assert "5 features" in page
+        seen += found(page)
+        link = re.search(r'<a href="(\?[^"]*)" rel="next"', page)
+        address = f"/search/{markup.unescape(link[1])}" if link else ""
+    assert seen == whole
+    assert len(seen) == 5
+    assert not address, "the last page has no next"
+    beyond = client.get(f"/search/?q=kind&start=900&order={order}").content.decode()
+    assert "There are no further ones" in beyond
+    assert 'href="?q=kind' in beyond
+    answer = client.get("/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}).json()
+    assert (answer["features"], len(answer["results"])) == (5, 1)
+
+
 def test_more_labels_cost_no_more_queries(client: Any, planted: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(8):
         get(client, "closing")
@@ -262,6 +285,7 @@ def test_the_api_gives_the_same(client: Any, planted: Any) -> None:
         ("q=a%00b", 400, "q"),
         ("q=" + "x" * 501, 400, "q"),
         ("q=a&limit=0", 400, "limit"),
+        ("q=a&start=-1", 400, "start"),
         ("q=a&nonsense=1", 400, "nonsense"),
         ("q=a&cursor=abc", 400, "cursor"),
         ("q=a&mode=magic", 400, "mode"),

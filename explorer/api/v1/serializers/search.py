@@ -101,6 +101,9 @@ class LabelQuery(Query):
     )
     order = serializers.ChoiceField(choices=list(ORDERS), default="relevance", help_text="Of the most relevant ones.")
     limit = serializers.IntegerField(min_value=1, max_value=MOST, default=LIMIT, help_text=f"Features, 1 to {MOST}.")
+    start = serializers.IntegerField(
+        min_value=0, max_value=10**4, default=0, help_text="Place of the first of them among all that were found."
+    )
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):
@@ -152,5 +155,7 @@ class LabelSearchSerializer(serializers.Serializer[Any]):
         help_text=f"Whether more than {MOST_WEIGHED:,} labels have the words: others were not ranked."
     )
     meaning = serializers.CharField(help_text="Empty, or why meaning was not searched.")
-    features = serializers.IntegerField(help_text=f"How many were found, at most {MOST_FOUND}.")
+    features = serializers.IntegerField(
+        help_text=f"How many were found; at most {MOST_FOUND} where they are ordered by something else than relevance."
+    )
     results = LabelledSerializer(many=True)

@@ -46,7 +46,8 @@ class Labels(APIView):
         words = label_search.search_words(asked["q"], saes, filters, query_alone=asked["mode"] == "semantic")
         meaning, silent = _meaning(asked, saes, filters)
         words = label_search.beside(words, meaning)
-        found = label_search.merge(words.query, words.hits, meaning, order=asked["order"], limit=asked["limit"])
+        part = {name: asked[name] for name in ("order", "limit", "start")}
+        found = label_search.merge(words.query, words.hits, meaning, **part)
         answer = {
             "corrections": words.query.corrected(),
             "every_word": not words.some,

@@ -34,6 +34,12 @@ def write(sae: Sae, records: Sequence[CauseRecord], job: Job | None) -> None:
     Feature.objects.bulk_update([rows[record.index] for record in known], ["causal_effect"])
 
 
+def measured(sae: Sae, job: Job) -> set[int]:
+    """Indices of the features that this job has measured on the SAE as it is."""
+    rows = FeatureEffect.objects.filter(feature__sae=sae, job=job, sae_sha256=sae.sha256)
+    return set(rows.values_list("feature__index", flat=True))
+
+
 def forget(sae: Sae, indices: Sequence[int]) -> None:
     """Take away what was measured of some features, before they are measured again."""
     with transaction.atomic():

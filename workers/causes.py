@@ -7,7 +7,7 @@ from django.db import transaction
 
 from features import effects, jobs
 from features.models import Example, Feature, Sae, Sequence
-from features.records import CauseRecord
+from features.records import CauseRecord, Progress
 from workers import inputs, resident
 from workers.pipeline.causes import Case, causes
 from workers.pipeline.errors import BadInput
@@ -31,16 +31,26 @@ def score_causes(work: Work) -> None:
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
         raise BadInput("sae", f"{sae} has no examples, which say where features fire. Make its dashboards again.")
-    effects.forget(sae, live)
-    written = 0
-    cases = _cases(sae, live, contexts)
-    records = work.results(causes(language, lens, cases, len(live), neutral, seed, work.should_stop))
+    known = effects.measured(sae, work.job)  # by an attempt at this job that died
+    left = [index for index in live if index not in known]
+    effects.forget(sae, left)
+    written = len(known)
+    if known:
+        work.say(f"Going on after {written:,} features that were measured already.")
+    told = causes(language, lens, _cases(sae, left, contexts), len(left), neutral, seed, work.should_stop)
+    records = work.results(_after(len(live) - len(left), told))
     while some := list(islice(records, TOGETHER)):
         assert all(isinstance(record, CauseRecord) for record in some)
         effects.write(sae, some, work.job)
         written += len(some)
     with transaction.atomic():
         jobs.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})
+
+
+def _after(done: int, told: Iterator[Progress | CauseRecord]) -> Iterator[Progress | CauseRecord]:
+    """The same, with its progress counted after what was done before."""
+    for new in told:
+        yield new._replace(done=new.done + done, total=new.total + done) if isinstance(new, Progress) else new
 
 
 def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:

@@ -23,7 +23,7 @@ MEASURED = {
     "browse": [["bench_browse"]],
     "labels": [["bench_label_search"]],
     "memory": [["bench_memory"]],
-    "steer": [["bench_steer"]],
+    "steer": [["bench_steer"], ["bench_first_token"]],
     "peer": [["bench_peer"]],
 }
 

@@ -55,6 +55,25 @@ def test_measuring_again_replaces_what_was_there(tiny):
     assert set(FeatureEffect.objects.values_list("job", flat=True)) == {job.pk}
 
 
+def test_an_attempt_after_one_that_died_goes_on_where_that_was(tiny, monkeypatch):
+    whole = {row.feature_id: row.writes for row in FeatureEffect.objects.filter(job=done())}
+    job = starting.start("score_causes", {"sae": "tiny/2-res", "contexts": 2})
+    first = FeatureEffect.objects.order_by("feature")[:2]
+    known = {row.feature.index for row in first}
+    FeatureEffect.objects.filter(feature__index__in=known).update(job=job)
+    asked = []
+    monkeypatch.setattr(causes, "_cases", lambda sae, live, contexts: asked.extend(live) or CASES(sae, live, contexts))
+    running.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "finished", job.error
+    assert {*asked} == {0, 1, 2, 4, 5, 6, 7} - known, "3 is dead"
+    assert (job.done, job.total, job.result["features"]) == (7, 7, len(whole))
+    assert {row.feature_id: row.writes for row in FeatureEffect.objects.filter(job=job)} == whole
+
+
+CASES = causes._cases
+
+
 def test_a_feature_that_was_not_measured_says_how(client):
     builders.planted()
     assert "manage.py score_causes tiny/2-res" in client.get("/tiny/2-res/0/").content.decode()

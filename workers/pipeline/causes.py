@@ -85,6 +85,7 @@ def causes(
         writes = _role(language, push._replace(method="add", strength=1.0), added, case.tokens, seed, "logit")
         if reads and writes:
             yield CauseRecord(case.index, reads[0], writes[0], writes[1])
+    yield Progress(total, total, "features", "changing features")
 
 
 @torch.no_grad()

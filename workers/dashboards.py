@@ -52,7 +52,6 @@ def compute_dashboards(work: Work) -> None:
         if not Dashboard.objects.filter(sae=given.saes[place], job=work.job).exists():
             _write(work, given, scan, place)
         _declare(work, given, scan, place)
-    artifacts.remove(f"jobs/{work.job.pk}")
     leftovers.clear()
 
 

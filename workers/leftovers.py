@@ -1,5 +1,6 @@
-"""Checkpoints that nothing goes on from, of jobs that failed or were cancelled and of parts whose whole is over; and folders
-of attempts that died.
+"""Checkpoints that nothing goes on from, of jobs that are over and of parts whose whole is; and folders of attempts that died.
+
+A worker may be killed between the end of its job and the removal of what that needed, so whoever looks next removes it.
 
 Training that was cancelled, or failed for another reason than its settings, keeps its last one for `KEPT`: it can be resumed.
 A corpus or a model that cannot be read is no setting: it may be back tomorrow.
@@ -55,7 +56,7 @@ def _clear_checkpoints() -> None:
     kept = Q(kind__in=resumable, error_field__in=["", *READ], ended__gt=timezone.now() - KEPT)
     unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept
     merged = Q(state=State.FINISHED, part_of__state__in=Job.FINAL)
-    useless = Job.objects.filter(unfinished | merged)
+    useless = Job.objects.filter(unfinished | merged | Q(state=State.FINISHED, part_of=None))
     # a job that resumes another begins with that one's checkpoint
     sharing = Job.objects.filter(checkpoint=OuterRef("checkpoint")).exclude(pk=OuterRef("pk"))
     needed = Exists(sharing.exclude(pk__in=useless.values("pk")))

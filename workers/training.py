@@ -10,7 +10,7 @@ from features import artifacts, jobs, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import TrainedSae
 from features.services import catalog as writing
-from workers import inputs, resident
+from workers import inputs, leftovers, resident
 from workers.pipeline.errors import BadInput
 from workers.pipeline.train import TrainSettings, train, train_sweep
 from workers.running import Work
@@ -36,7 +36,7 @@ def train_sae(work: Work) -> None:
         rows = _written(work, model, corpus, trained, kept)
         _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
         jobs.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
-    artifacts.remove(f"jobs/{work.job.pk}")
+    leftovers.clear()
 
 
 def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:

@@ -57,7 +57,7 @@ MOMENTS = {
     "evaluation": Moment("evaluate_sae", lambda job: True, 0.5),
     "labels": Moment("label_sae", lambda job: True, 2.0),
     "shard": Moment("scan_shard", lambda job: True, 0.5),
-    "merge": Moment("compute_dashboards", lambda job: job["unit"] == "parts", 0.5),
+    "merge": Moment("compute_dashboards", lambda job: job["unit"] == "parts", 0.2),
 }
 
 
@@ -81,8 +81,9 @@ class Hit:
         if self.job is None:
             at_it = (job for job in running if job["kind"] == self.moment.kind and self.moment.so_far(job))
             self.job, self.due = next(at_it, None), time.monotonic() + self.after
-        elif time.monotonic() >= self.due:
-            now = next((job for job in running if job["id"] == self.job["id"]), None)
+            return
+        now = next((job for job in running if job["id"] == self.job["id"]), None)
+        if time.monotonic() >= self.due or now is None:  # it was quicker than was drawn
             self.landed, self.job = now is not None, now or self.job  # it may be on another worker by now
             self.fault(patient, self.job)
             self.struck = f"{time.strftime('%X')} {self.fault.__name__} at {self.name} of job {self.job['id']}"

@@ -1,8 +1,10 @@
 """Which checkpoints are kept: what training could go on from, and nothing else."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from features import artifacts, jobs
@@ -71,3 +73,15 @@ def test_the_folder_of_an_attempt_that_died_goes_once_its_job_runs_nowhere():
     jobs.finish(job, {})
     leftovers.clear()
     assert list(died.parent.iterdir()) == []
+
+
+def test_the_checkpoint_of_a_job_that_finished_goes_also_where_its_worker_died_just_then(ended):
+    first = ended()
+    job = jobs.claim(jobs.create("train_sae", {}).pk, "two")
+    artifacts.put(artifacts.get(first.checkpoint, Path(settings.VAR) / "got"), f"jobs/{job.pk}/checkpoints/7000")
+    jobs.remember(job, f"jobs/{job.pk}/checkpoints/7000")
+    assert kept(job)
+    jobs.finish(job, {})
+    assert not kept(job)
+    assert kept(first)
+    assert [folder.name for folder in artifacts.folders("jobs", 1)] == [f"jobs/{first.pk}"]

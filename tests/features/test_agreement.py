@@ -124,7 +124,9 @@ def test_the_report_says_what_the_labels_of_each_method_and_their_scores_cost(cl
 
     def job(seconds, **result):
         long = timedelta(seconds=seconds)
-        return Job.objects.create(kind="any", params={}, state="finished", started=start, ended=start + long, result=result)
+        return Job.objects.create(
+            kind="any", params={}, state="finished", started=start, ended=start + long, result=result
+        )
 
     free, half, rest, scoring = job(90), job(10, **asked(700, 300, 0.02)), job(20, **asked(70, 30, 0.01)), job(5)
     labels.write_found(planted.sae, "concept", [scored(i, f"c{i}", 0.9) for i in range(3)], free)

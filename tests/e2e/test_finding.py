@@ -66,7 +66,7 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     finder.get_by_role("searchbox").fill("animls meadow")
     expect(finder.locator("#found mark").first).to_be_visible()
     expect(finder.locator("#found")).to_contain_text("searched for animals")
-    unread = """SELECT 1 FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id AND e.version = l.version
+    unread = """SELECT 1 FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
         WHERE e.label_id IS NULL AND l.state = 'shown'"""
     wait_for(lambda: not instance.rows(unread), 420, "the embeddings of labels, after the jobs before it")
     finder.get_by_role("searchbox").fill("creatures on grassland")

@@ -250,3 +250,13 @@ def test_a_feature_and_a_search_lead_to_it(client: Any, planted: Any, people: An
     labels.propose(planted.feature(0), "day", by=people[1], weight=1)
     page = client.get("/search/?q=day").content.decode()
     assert 'form="collect" name="feature" value="tiny/2-res/0"' in page
+
+
+def test_features_ticked_in_the_list_of_an_sae_go_into_a_collection(client: Any, planted: Any, people: Any) -> None:
+    client.force_login(people[1])
+    page = client.get("/tiny/2-res/").content.decode()
+    assert '<form id="collect" method="get" action="/collections/add/"' in page
+    names = re.findall(r'<input type="checkbox" form="collect" name="feature" value="([^"]+)"', page)
+    assert names[:2] == ["tiny/2-res/0", "tiny/2-res/1"]
+    client.post("/collections/add/", {"feature": names[:2], "name": "Ticked"})
+    assert order(Collection.objects.get(name="Ticked")) == [0, 1]

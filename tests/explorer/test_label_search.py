@@ -223,7 +223,7 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
         page = client.get(address).content.decode()
         assert "5 features" in page
         seen += found(page)
-        link = re.search(r'<a href="(\?[^"]*)" rel="next"', page)
+        link = re.search(r'href="(\?[^"]*)" rel="next"', page)
         address = f"/search/{markup.unescape(link[1])}" if link else ""
     assert seen == whole
     assert len(seen) == 5

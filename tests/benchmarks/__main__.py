@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in turn, in processes of their own, and then one table of what they said.
 
-python -m tests.benchmarks [pass wide train ingest tokens browse labels memory steer peer]
+python -m tests.benchmarks [pass wide train ingest tokens browse labels typed memory steer peer]
 
 All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and peer (its installation).
 """
@@ -22,6 +22,7 @@ MEASURED = {
     "tokens": [["bench_tokens"]],
     "browse": [["bench_browse"]],
     "labels": [["bench_label_search"]],
+    "typed": [["bench_typed"]],
     "memory": [["bench_memory"]],
     "steer": [["bench_steer"], ["bench_first_token"]],
     "peer": [["bench_peer"]],

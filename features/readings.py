@@ -85,8 +85,8 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
 def _shown(role: HereRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
     highest = max(role.kl_at)
     tokens = spans(ids, vocabulary, role.places, role.kl_at, None, highest or 1.0)
-    numbers = (Beside(*number) for number in (role.kl, role.ce, role.logit))
-    return RoleHere(role.places, role.kl_at, tokens, highest, *numbers, in_sentence(role.promoted, vocabulary))
+    kl, ce, logit = (Beside(*number) for number in (role.kl, role.ce, role.logit))
+    return RoleHere(role.places, role.kl_at, tokens, highest, kl, ce, logit, in_sentence(role.promoted, vocabulary))
 
 
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:

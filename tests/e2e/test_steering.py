@@ -55,9 +55,7 @@ def test_a_closed_tab_gives_its_place_away(instance, page, feature):
         pk = ask(page, feature, "a dog and")
         page.goto("/")  # the stream ends, and nobody looks any more
         wait_for(
-            lambda: instance.rows(
-                "SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk
-            ),
+            lambda: instance.rows("SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk),
             20,
             "the run to be given up",
         )

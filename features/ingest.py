@@ -62,10 +62,14 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
     features = _write_features(sae, batch.features)
     Example.objects.filter(feature__in=features.values())._raw_delete(Example.objects.db)
     _write_peaks(sae, features, batch)
-    rows = (
-        (features[f.index], sequences[e.sequence], e.band, e.rank, e.peak, e.positions, e.values)
-        for f in batch.features
-        for e in f.examples
+    examples = [e for f in batch.features for e in f.examples]
+    rows = zip(
+        (features[f.index] for f in batch.features for _ in f.examples),
+        (sequences[e.sequence] for e in examples),
+        *([getattr(e, name) for e in examples] for name in ("band", "rank", "peak")),
+        arrays.packed("int2", [e.positions for e in examples]),
+        arrays.packed("float4", [e.values for e in examples]),
+        strict=True,
     )
     columns = '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values"'
     return copy_rows("features_example", columns, ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"], rows)
@@ -151,10 +155,13 @@ def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Itera
     columns = '"corpus_id", "model_id", "context_size", "bos", "position", "document", "token_ids"'
     with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
         copy_rows(staged, columns, ["int8", "int8", "int4", "bool", "int4", "text", "int4[]"], rows)
-        cursor.execute(  # another job may have written some of them by now
+        cursor.execute(
             f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
+            " RETURNING position, id"
         )
-    return known | _sequence_rows(key, [record.position for record in missing])
+        known |= dict(cursor.fetchall())
+    others = [position for position in unique if position not in known]  # which another job wrote meanwhile
+    return known | _sequence_rows(key, others) if others else known
 
 
 def _sequence_rows(key: tuple[int, int, int, bool], positions: list[int]) -> dict[int, int]:

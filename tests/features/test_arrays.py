@@ -34,6 +34,15 @@ def test_the_bytes_are_those_of_the_general_dumper(element, repeats):
 
 
 @pytest.mark.parametrize("element", EXTREMES)
+def test_many_are_packed_as_each_alone(element):
+    lists = [[], EXTREMES[element], EXTREMES[element][:1], [], EXTREMES[element] * 30]
+    assert list(arrays.packed(element, lists)) == [packed(element, one) for one in lists]
+    assert list(arrays.packed(element, [])) == []
+    ready = arrays.DUMPERS[element](list)
+    assert ready.dump(packed(element, EXTREMES[element])) == packed(element, EXTREMES[element])
+
+
+@pytest.mark.parametrize("element", EXTREMES)
 def test_an_empty_array_has_no_dimensions_but_a_type(element):
     assert struct.unpack(">iii", packed(element, [])) == (0, 0, types[element].oid)
 
@@ -56,6 +65,8 @@ def test_copy_and_read_back(element):
 def test_a_number_that_does_not_fit_is_refused():
     with pytest.raises(struct.error):
         packed("int2", [2**15])
+    with pytest.raises(OverflowError):
+        list(arrays.packed("int2", [[1], [2**15]]))
 
 
 @pytest.mark.django_db

@@ -6,6 +6,7 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 # Each request has a thread of its own, and would open a connection of its own: that took as long as a page.
-os.environ.setdefault("FEATURESCOPE_CONNECTIONS", "16")
+# A text that somebody typed holds one while a worker reads it, so there are more than a busy site needs for its pages.
+os.environ.setdefault("FEATURESCOPE_CONNECTIONS", "60")
 
 application = get_asgi_application()

@@ -20,7 +20,7 @@ _DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one r
 DATABASE_IS_EMBEDDED = _DATABASE is None
 DATABASES = {"default": _DATABASE or embedded.database(VAR)}
 CONNECTIONS = env.number(
-    "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 16.", low=0, high=1000
+    "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 60.", low=0, high=1000
 )
 if CONNECTIONS:
     _pool = {"min_size": 1, "max_size": CONNECTIONS, "timeout": 5.0}

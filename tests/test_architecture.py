@@ -39,7 +39,7 @@ def test_a_worker_starts_without_torch_too():
 
 def test_the_website_keeps_connections_and_a_worker_opens_its_own():
     told = "from django.conf import settings; print(settings.DATABASES['default'].get('OPTIONS', {}).get('pool', {}))"
-    assert "'max_size': 16" in run(f"import explorer.asgi; {told}")
+    assert "'max_size': 60" in run(f"import explorer.asgi; {told}")
     assert run(f"import explorer.celery; {told}") == "{}\n"
 
 

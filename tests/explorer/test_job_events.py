@@ -103,11 +103,12 @@ def inside(port):
     return json.loads(get(port, "/_watching")[1])
 
 
-def connections():
-    """How many connections the server holds to the database."""
+def listening():
+    """How many connections to the database listen; those that requests are given from a pool do not."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+            " AND pid <> pg_backend_pid()"
         )
         return cursor.fetchone()[0]
 
@@ -119,7 +120,7 @@ def test_a_change_in_another_process_arrives_within_a_second(server):
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Accel-Buffering"] == "no"
         assert next_event(answer) == "changed"
-        eventually(lambda: connections() == 1)  # it listens
+        eventually(lambda: listening() == 1)  # it listens
         with ThreadPoolExecutor(1) as pool:
             arrived = pool.submit(lambda: (next_event(answer), time.time()))
             written = elsewhere(f"jobs.log(Job.objects.get(pk={job.pk}), 'News.')")
@@ -146,18 +147,18 @@ def test_many_changes_at_once_are_told_at_most_twice_a_second_and_the_end_closes
     eventually(lambda: inside(server)["watchers"] == 0)
 
 
-def test_a_watcher_that_leaves_is_forgotten_with_its_task_and_holds_no_connection(server):
+def test_watchers_share_one_connection_and_one_that_leaves_is_forgotten_with_its_task(server):
     job = jobs.claim(jobs.create("add_model", {}).pk, "one")
     with stream(server, job) as first:
         next_event(first)
-        eventually(lambda: connections() == 1)
+        eventually(lambda: listening() == 1)
         alone = inside(server)
     with stream(server, job) as a, stream(server, job) as b, stream(server, job) as c:
         for answer in (a, b, c):
             assert next_event(answer) == "changed"
         eventually(lambda: inside(server)["watchers"] == 3)
         assert inside(server)["jobs"] == 1
-        eventually(lambda: connections() == 1)  # the LISTEN, which all share
+        eventually(lambda: listening() == 1)  # the LISTEN, which all share
     eventually(lambda: inside(server)["watchers"] == 0)
     eventually(lambda: inside(server)["tasks"] < alone["tasks"])
     jobs.log(job, "Nobody listens.")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from features import answers
 from features.models import Feature, LanguageModel, Sae
-from features.records import Beside, HereRecord
+from features.records import AgainstRandom, HereRecord
 from features.selectors.features import vocabulary_of
 from features.tokens import Span, Vocabulary, in_sentence, spans
 
@@ -48,9 +48,9 @@ class RoleHere(NamedTuple):
     kl_at: list[float]
     tokens: list[Span]
     highest: float
-    kl: Beside
-    ce: Beside
-    logit: Beside
+    kl: AgainstRandom
+    ce: AgainstRandom
+    logit: AgainstRandom
     promoted: list[str]
 
 
@@ -85,7 +85,7 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
 def _shown(role: HereRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
     highest = max(role.kl_at)
     tokens = spans(ids, vocabulary, role.places, role.kl_at, None, highest or 1.0)
-    kl, ce, logit = (Beside(*number) for number in (role.kl, role.ce, role.logit))
+    kl, ce, logit = (AgainstRandom(*number) for number in (role.kl, role.ce, role.logit))
     return RoleHere(role.places, role.kl_at, tokens, highest, kl, ce, logit, in_sentence(role.promoted, vocabulary))
 
 

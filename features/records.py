@@ -233,7 +233,7 @@ class CauseRecord(NamedTuple):
     promoted: list[int]
 
 
-class Beside(NamedTuple):
+class AgainstRandom(NamedTuple):
     """A number of a feature, and of random directions of equal norm in the same places: their mean and the highest."""
 
     value: float
@@ -249,9 +249,9 @@ class HereRecord(NamedTuple):
 
     places: list[int]
     kl_at: list[float]
-    kl: Beside
-    ce: Beside
-    logit: Beside
+    kl: AgainstRandom
+    ce: AgainstRandom
+    logit: AgainstRandom
     promoted: list[int]
 
 

@@ -3,12 +3,13 @@
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
+from explorer.asking import asked
 from explorer.definitions import DEFINITIONS
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.searching import ContextForm
 from explorer.views.catalog import find_sae
 from explorer.views.search import chosen_boxes
-from features import answers, searching
+from features import searching
 from features.models import Sae, Sequence
 from features.searching import Text, TextSearch
 from features.selectors import contexts as select
@@ -55,10 +56,4 @@ def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None
 
 
 def _read(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
-    try:
-        return searching.read_stored(sae, sequence.token_ids)
-    except answers.Refused as refused:
-        form.add_error(None, refused.message)
-    except answers.NoAnswer as nobody:
-        form.add_error(None, str(nobody))
-    return None
+    return asked(form, None, lambda: searching.read_stored(sae, sequence.token_ids))

@@ -4,9 +4,9 @@ from django import forms
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
+from explorer.asking import asked
 from explorer.http import HtmxRequest, page
-from explorer.views.features import find_feature
-from features import answers
+from explorer.views.features import find_row
 from features.models import Feature
 from features.readings import MOST_CHARACTERS, EffectHere, effect_in
 
@@ -26,9 +26,8 @@ class EffectForm(forms.Form):
 @require_safe
 def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
     """The feature ablated where it fires in the text, and added where it does not; nothing is written."""
-    view = find_feature(model, sae, index)
-    form = EffectForm(request.GET)
-    context = {"feature": view.feature, "sae": view.sae, "form": form, "effect": _measured(view.feature, form)}
+    row, form = find_row(model, sae, index), EffectForm(request.GET)
+    context = {"feature": row, "sae": row.sae, "form": form, "effect": _measured(row, form)}
     return page(request, "features/effect.html", context, {"effect-here": "here"})
 
 
@@ -36,10 +35,4 @@ def _measured(feature: Feature, form: EffectForm) -> EffectHere | None:
     """What came of it; what is in the way is told by the form."""
     if not form.is_valid() or not form.cleaned_data["prompt"]:
         return None
-    try:
-        return effect_in(feature, form.cleaned_data["prompt"])
-    except answers.Refused as refused:
-        form.add_error("prompt", refused.message)
-    except answers.NoAnswer as nobody:
-        form.add_error("prompt", str(nobody))
-    return None
+    return asked(form, "prompt", lambda: effect_in(feature, form.cleaned_data["prompt"]))

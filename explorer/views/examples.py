@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.browse import EmbedForm
 from explorer.http import Choice, HtmxRequest, NotHere
-from explorer.views.features import find_feature
+from explorer.views.features import find_feature, find_row
 from features.models import Example
 from features.selectors import contexts
 
@@ -19,7 +19,7 @@ def tried(request: HtmxRequest, model: str, sae: str, index: int, band: int, ran
     try:
         text = contexts.text_of_example(model, sae, index, band, rank)
     except Example.DoesNotExist:
-        back = find_feature(model, sae, index).feature.get_absolute_url()
+        back = find_row(model, sae, index).get_absolute_url()
         raise NotHere(
             "There is no such example: dashboards may have been made anew.", [Choice(f"feature {index}", back)]
         ) from None

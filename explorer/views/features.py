@@ -4,11 +4,11 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from explorer.asking import asked
 from explorer.browse import ExamplesForm, TestForm
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from explorer.writing import Draft, said_of, waiting
-from features import answers
 from features.models import Feature
 from features.readings import FeatureReading, read_feature
 from features.selectors import features as select
@@ -52,17 +52,19 @@ def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> sel
         raise no_feature(model, sae, index) from None
 
 
+def find_row(model: str, sae: str, index: int) -> Feature:
+    """The feature's row alone, or the same 404."""
+    try:
+        return select.row(model, sae, index)
+    except (Feature.DoesNotExist, OverflowError):
+        raise no_feature(model, sae, index) from None
+
+
 def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
     """What the feature does on the text of the form; what is in the way is told by the form."""
     if not form.is_valid() or not form.cleaned_data["text"]:
         return None
-    try:
-        return read_feature(feature, form.cleaned_data["text"])
-    except answers.Refused as refused:
-        form.add_error("text", refused.message)
-    except answers.NoAnswer as nobody:
-        form.add_error("text", str(nobody))
-    return None
+    return asked(form, "text", lambda: read_feature(feature, form.cleaned_data["text"]))
 
 
 @never_cache

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
+from explorer.asking import asked
 from explorer.definitions import DEFINITIONS, Definition
 from explorer.http import HtmxRequest, page
 from explorer.searching import TextForm, TokenForm
 from explorer.views import label_search
-from features import answers, searching
+from features import searching
 from features.models import Sae
 from features.searching import Text, TextSearch, Wanted
 from features.selectors import catalog, tokens
@@ -82,15 +83,7 @@ def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     text = form.cleaned_data.get(name)
     if not text:
         return None
-    try:
-        return searching.read(saes, text)
-    except answers.Refused as refused:
-        form.add_error(
-            refused.field if refused.field in form.fields and refused.field != "text" else name, refused.message
-        )
-    except answers.NoAnswer as nobody:
-        form.add_error(name, str(nobody))
-    return None
+    return asked(form, name, lambda: searching.read(saes, text), own=form.fields.keys() - {"text"})
 
 
 def _term(form: TextForm, wanted: Wanted) -> Definition:

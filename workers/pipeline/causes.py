@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy.stats import t as student
 from torch import Tensor
 
-from features.records import Beside, CauseRecord, HereRecord, Progress, RoleRecord
+from features.records import AgainstRandom, CauseRecord, HereRecord, Progress, RoleRecord
 from workers.pipeline.harvest import harvest
 from workers.pipeline.language import Language
 from workers.pipeline.reading import Lens
@@ -95,13 +95,13 @@ def on_text(language: Language, lens: Lens, case: Case, seed: int = 0) -> tuple[
     None where the text has no such place; special tokens are left as they are.
     """
     ((ids, fires),) = case.texts
-    special = {*language.special_ids.tolist()}
-    silent = [place for place, token in enumerate(ids) if token not in special and place not in fires]
+    special = set(language.special_ids.tolist())
+    quiet = [place for place, token in enumerate(ids) if token not in special and place not in fires]
     push = Push(lens, case.index, "ablate", 0.0, "maximum", case.maximum)
     added = push._replace(method="add", strength=1.0)
-    return _here(language, push, (ids, fires), case.tokens, seed), _here(
-        language, added, (ids, silent), case.tokens, seed
-    )
+    places = ((push, fires), (added, quiet))
+    reads, writes = (_here(language, one, (ids, at), case.tokens, seed) for one, at in places)
+    return reads, writes
 
 
 def changed(
@@ -192,8 +192,8 @@ def _here(language: Language, push: Push, text: Marked, tokens: Sequence[int], s
     return HereRecord(list(text[1]), mine.places[0], kl, ce, logit, top)
 
 
-def _beside(value: float, others: Sequence[float]) -> Beside:
-    return Beside(value, sum(others) / len(others), max(others))
+def _beside(value: float, others: Sequence[float]) -> AgainstRandom:
+    return AgainstRandom(value, sum(others) / len(others), max(others))
 
 
 def _controls(push: Push, count: int, seed: int) -> list[Push]:

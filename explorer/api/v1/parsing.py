@@ -43,5 +43,13 @@ def query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, An
     return dict(parsed.validated_data)
 
 
+def body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
+    """The request's body in that shape; there is no query string. Raises `ValidationError`."""
+    query(request)
+    sent = shape(data=request.data)
+    sent.is_valid(raise_exception=True)
+    return dict(sent.validated_data)
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
 from explorer.api.v1.base import found
 from explorer.api.v1.exceptions import Unanswered
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body
 from explorer.api.v1.serializers.activations import (
     ActivationsRequestSerializer,
     ActivationsSerializer,
@@ -36,8 +34,7 @@ class Activations(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Read a text: one feature on each token, or the strongest features of every token. Nothing is kept."""
-        query(request)
-        given = _given(ActivationsRequestSerializer(data=request.data))
+        given = body(request, ActivationsRequestSerializer)
         saes = [found(catalog.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
         with _answered():
             if "index" in given:
@@ -63,16 +60,10 @@ class Effects(APIView):
     )
     def post(self, request: Request) -> Response:
         """Ablate a feature where it fires in a text, add it where it does not, and say what the model does. Nothing is kept."""
-        query(request)
-        given = _given(EffectRequestSerializer(data=request.data))
+        given = body(request, EffectRequestSerializer)
         one = found(selectors.row, given["model"], given["sae"], given["index"], noun="feature")
         with _answered():
             return Response(EffectSerializer(readings.effect_in(one, given["text"])).data)
-
-
-def _given(asked: Serializer[Any]) -> Any:
-    asked.is_valid(raise_exception=True)
-    return asked.validated_data
 
 
 @contextmanager

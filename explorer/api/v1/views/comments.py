@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from explorer import access
 from explorer.api.v1.base import WrittenByMembers, found
 from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body, query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.labels import (
     CommentEditRequestSerializer,
@@ -17,7 +17,7 @@ from explorer.api.v1.serializers.labels import (
     CommentSerializer,
     CommentsQuery,
 )
-from explorer.api.v1.views.labels import body, filters, named, refusals
+from explorer.api.v1.views.labels import filters, named, refusals
 from features.models import Comment as Row
 from features.models import Label
 from features.selectors import labels as select

@@ -12,7 +12,7 @@ from explorer.api.v1 import examples
 from explorer.api.v1.base import found
 from explorer.api.v1.exceptions import Conflict
 from explorer.api.v1.pagination import page_of, paged, with_query
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body, query
 from explorer.api.v1.permissions import MayCancel, MayStartJobs
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.jobs import (
@@ -64,13 +64,11 @@ class Jobs(APIView):
     )
     def post(self, request: Request) -> Response:
         """Start a job (staff). The settings are those of its page; wrong ones are refused before anything is queued."""
-        query(request)
-        asked = JobRequestSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        name, params = asked.validated_data["kind"], asked.validated_data["params"]
+        asked = body(request, JobRequestSerializer)
+        name, params = asked["kind"], asked["params"]
         if wrong := wrong_types(KINDS[name], params):
             raise _refusal(wrong)
-        placing = {name: asked.validated_data[name] for name in OPTIONS}
+        placing = {name: asked[name] for name in OPTIONS}
         try:
             job = services.start(name, params, by=request.user, placing=placing)
         except InvalidParams as refused:

@@ -7,13 +7,12 @@ from typing import Any
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from explorer import access
 from explorer.api.v1.base import WrittenByMembers, found
 from explorer.api.v1.exceptions import Conflict
 from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body, query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.labels import (
     LabelDetailSerializer,
@@ -136,14 +135,6 @@ class Vote(WrittenByMembers):
 def filters(asked: dict[str, Any]) -> dict[str, Any]:
     """What of a query string narrows a list."""
     return {name: value for name, value in asked.items() if name not in ("limit", "cursor") and value not in (None, "")}
-
-
-def body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
-    """The request's body in that shape. Raises `ValidationError`."""
-    query(request)
-    sent = shape(data=request.data)
-    sent.is_valid(raise_exception=True)
-    return dict(sent.validated_data)
 
 
 def named(data: dict[str, Any]) -> Feature:

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from explorer import streaming
 from explorer.api.v1 import examples
 from explorer.api.v1.exceptions import Unanswered
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.steering import SteeringSerializer, SteerRequestSerializer, steering
 from explorer.steering import who
@@ -37,12 +37,10 @@ class Steer(APIView):
         Equal requests share one run. With `stream` the answer is `text/event-stream`: the event `run` with its id and address,
         `delta` with what came (docs/steering.md), and `over`.
         """
-        query(request)
-        asked = SteerRequestSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
+        asked = body(request, SteerRequestSerializer)
         given = {name: value for name, value in dict(request.data).items() if name != "stream"}
         run = _asked(request, given)
-        if asked.validated_data["stream"]:
+        if asked["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
             return streaming.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
         if not runs.wait(run.pk, PATIENCE):

@@ -14,10 +14,9 @@ from explorer.api.v1.base import WrittenByMembers, found
 from explorer.api.v1.exceptions import Conflict
 from explorer.api.v1.fields import PageQuery
 from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body, query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.uploads import UploadRequestSerializer, UploadSerializer
-from explorer.api.v1.views.labels import body
 from features.interchange import labels, tables
 from features.models import LabelUpload
 from features.selectors import catalog

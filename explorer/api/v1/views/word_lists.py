@@ -10,14 +10,13 @@ from explorer import access
 from explorer.api.v1.base import WrittenByMembers, found
 from explorer.api.v1.fields import PageQuery
 from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import body, query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.word_lists import (
     WordListDetailSerializer,
     WordListRequestSerializer,
     WordListSerializer,
 )
-from explorer.api.v1.views.labels import body
 from features.models import WordList
 from features.selectors import word_lists as select
 from features.services.wordlists import WordListForm

@@ -1,0 +1,24 @@
+"""Asking the warm models for a form: what is in the way is told beside the field."""
+
+from collections.abc import Callable, Container
+from typing import TypeVar
+
+from django import forms
+
+from features import answers
+
+T = TypeVar("T")
+
+
+def asked(form: forms.Form, field: str | None, read: Callable[[], T], own: Container[str] = ()) -> T | None:
+    """What `read` is answered; None where it is refused or nobody answers, which `field` then tells (the whole form where None).
+
+    A refusal that names one of the fields in `own` is told there.
+    """
+    try:
+        return read()
+    except answers.Refused as refused:
+        form.add_error(refused.field if refused.field in own else field, refused.message)
+    except answers.NoAnswer as nobody:
+        form.add_error(field, str(nobody))
+    return None

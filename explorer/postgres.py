@@ -19,6 +19,9 @@ from explorer.processes import die_with_parent
 START_SECONDS = 90
 """Long, for the recovery after a crash; a server that cannot start ends much sooner."""
 LOG_BYTES = 10_000_000
+LEAST_BUFFERS, MOST_BUFFERS = 128 << 20, 4 << 30
+LIMITS = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+"""Where a container's limit stands (version 2 and 1 of control groups), in bytes or as “max”."""
 
 
 class Failed(Exception):
@@ -71,6 +74,7 @@ class Server:
             "unix_socket_directories": f'"{quoted}"',
             "unix_socket_permissions": "0700",
             "log_timezone": "UTC",
+            "shared_buffers": f"{_buffers() >> 20}MB",
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self.bin / "postgres"), "-D", str(self.data), *pairs]
@@ -162,6 +166,15 @@ class Server:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         return self.log.open("ab")
+
+
+def _buffers() -> int:
+    """Bytes in which the server keeps what it has read: a quarter of the memory, as its manual says, and taken only as it reads.
+
+    Its own default is 128 MB: an index of a million labels' meanings takes 1.2 GB, and is walked at random.
+    """
+    limits = [int(path.read_text()) for path in LIMITS if path.is_file() and path.read_text().strip().isdigit()]
+    return max(LEAST_BUFFERS, min(MOST_BUFFERS, min([psutil.virtual_memory().total, *limits]) // 4))
 
 
 def _account(data: Path) -> pwd.struct_passwd | None:

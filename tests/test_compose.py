@@ -23,7 +23,7 @@ def test_every_variable_of_a_service_is_one_that_the_settings_read(name):
 
 def test_variables_that_compose_asks_for_are_read_somewhere():
     asked = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    assert asked - set(VARIABLES) == {"POSTGRES_PASSWORD"}
+    assert asked - set(VARIABLES) == {"POSTGRES_PASSWORD", "POSTGRES_BUFFERS"}
 
 
 @pytest.mark.parametrize("name", OURS)

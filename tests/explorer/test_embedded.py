@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
 import pytest
 
-from explorer import embedded
+from explorer import embedded, postgres
 from tests.conftest import ROOT
 from tests.e2e.instance import wait_for
 
@@ -94,6 +95,21 @@ def test_the_database_has_vectors_and_sorts_and_folds_every_script(var):
         assert ask(var, "SELECT '[1,2]'::vector <-> '[1,2]'::vector") == 0
         assert ask(var, "SELECT upper('naïve œuvre')") == "NAÏVE ŒUVRE"
     gone(var)
+
+
+def test_it_keeps_what_it_read_in_a_quarter_of_the_memory(var):
+    with hold(var):
+        kept = int(ask(var, "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"))
+    gone(var)
+    assert kept == pytest.approx(min(4 << 30, psutil.virtual_memory().total // 4), rel=0.001)
+
+
+@pytest.mark.parametrize(("said", "most"), [("4294967296\n", 1 << 30), ("max\n", 4 << 30), ("1000000\n", 128 << 20)])
+def test_a_containers_limit_counts_as_its_memory(tmp_path, monkeypatch, said, most):
+    (tmp_path / "memory.max").write_text(said)
+    monkeypatch.setattr(postgres, "LIMITS", [tmp_path / "memory.max", tmp_path / "not there"])
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1 << 40))
+    assert postgres._buffers() == most
 
 
 def test_it_runs_for_as_long_as_anybody_uses_it(var):

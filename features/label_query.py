@@ -37,6 +37,13 @@ CROSS JOIN LATERAL (
 ORDER BY place
 """
 
+COMMON = """
+SELECT common.word, common.share * labels.reltuples
+FROM pg_class labels, pg_stats s, unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs) common (word, share)
+WHERE labels.oid = 'features_label'::regclass AND s.schemaname = current_schema() AND s.tablename = 'features_label'
+    AND s.attname = 'words' AND (common.word = ANY(%s) OR common.word ^@ ANY(%s))
+"""
+
 
 class Word(NamedTuple):
     """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each), `known` says whether a
@@ -55,13 +62,21 @@ class Word(NamedTuple):
         """Whether words that begin with it are meant too. Short ones in our letters begin too many."""
         return self.is_word and (len(self.text) >= SHORTEST_PREFIX or not self.text.isascii())
 
+    @property
+    def endless(self) -> bool:
+        """Whether too many words begin with it to be written out."""
+        return len(self.begun) > MOST_BEGINNINGS
+
+    def meant(self) -> list[str]:
+        """The lexemes that it looks for, without those of a beginning that is `endless`."""
+        return list(dict.fromkeys([*self.lexemes, *([] if self.endless else self.begun), *self.instead]))
+
     def tsquery(self) -> str:
         """It, its stem, what begins with it, or what it is a typo of; of a run of signs all of them."""
         if not self.is_word:
             return f"({_quoted(self.text)} | ({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
-        if len(self.begun) > MOST_BEGINNINGS:
-            return f"({' | '.join([*map(_quoted, self.lexemes), f'{_quoted(self.text)}:*'])})"
-        return f"({' | '.join(map(_quoted, dict.fromkeys([*self.lexemes, *self.begun, *self.instead])))})"
+        beginning = [f"{_quoted(self.text)}:*"] if self.endless else []
+        return f"({' | '.join([*map(_quoted, self.meant()), *beginning])})"
 
     def exact(self) -> str:
         """The tsquery of labels that have it itself."""
@@ -96,10 +111,6 @@ class LabelQuery(NamedTuple):
         """The tsquery of labels that have every word."""
         return " & ".join(word.tsquery() for word in self.needed())
 
-    def some(self) -> str:
-        """That of labels that have one or more."""
-        return " | ".join(word.tsquery() for word in self.needed())
-
     def corrected(self) -> list[Word]:
         """Words that were taken for typos of others."""
         return [word for word in self.words if word.instead]
@@ -117,6 +128,28 @@ def read(said: str) -> LabelQuery:
         cursor.execute(READ, values)
         found = {row[0]: _word(*row) for row in cursor.fetchall()}
     return LabelQuery(list(found.values()))
+
+
+def some(words: Iterable[Word]) -> str:
+    """The tsquery of labels that have one of these or more."""
+    return " | ".join(word.tsquery() for word in words)
+
+
+def rarest(words: Sequence[Word], most: int) -> list[Word]:
+    """The words that tell most: the rarest first, as long as PostgreSQL expects no more than `most` labels, and at least one.
+
+    One query, of what it knows of the commonest words since the table was last analyzed; others count as none.
+    """
+    lexemes = [lexeme for word in words for lexeme in word.meant()]
+    with connection.cursor() as cursor:
+        cursor.execute(COMMON, [lexemes, [word.text for word in words if word.endless]])
+        common = cursor.fetchall()
+    labels = [
+        sum(n for lexeme, n in common if lexeme in word.meant() or (word.endless and lexeme.startswith(word.text)))
+        for word in words
+    ]
+    ranked = sorted(range(len(words)), key=labels.__getitem__)
+    return [words[i] for n, i in enumerate(ranked) if n == 0 or sum(labels[j] for j in ranked[: n + 1]) <= most]
 
 
 def of_saes(saes: Sequence[int] | None) -> str:

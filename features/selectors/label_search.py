@@ -19,13 +19,15 @@ from pgvector import HalfVector
 from pgvector.django import HalfVectorField
 
 from features import answers, label_query
-from features.label_query import LabelQuery, Lexemes
+from features.label_query import LabelQuery, Lexemes, Word
 from features.models import Feature, Label, LabelEmbedding, Sae
 from features.selectors.features import snippets
 from features.tokens import Span
 
 MOST_WEIGHED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
+MOST_EXPECTED = 20_000
+"""Labels with some words of a query among which those are sought: the index gives all of them before the first is ranked."""
 MOST_FOUND = 200
 MOST_NEAR = 100
 """Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer walk through the index."""
@@ -60,6 +62,10 @@ ORDERS: dict[str, Callable[["Found"], Any]] = {
     "density": lambda row: row.feature.density,
     "-max_activation": lambda row: -row.feature.max_activation,
 }
+
+
+Row = tuple[int, int, int, int, int, float]
+"""(label, feature, words less, words themselves less, length, -support): to be sorted by what follows the first two."""
 
 
 class Hit(NamedTuple):
@@ -124,15 +130,16 @@ def search_words(
     """Labels that have every word of a query (or one that begins so, or is a typo away); where none has, some of them.
 
     Of several, labels with the words themselves come first, then shorter ones, then better supported ones. `saes` of None
-    are all; `query_alone` reads the query and searches nothing. Two queries, three where no label has every word.
+    are all; `query_alone` reads the query and searches nothing. Where no label has every word, common words only rank those
+    that have a rarer one, unless none has. Two queries; four, seldom five where no label has every word.
     """
     query = label_query.read(said)
     if query_alone or not query.words or saes == []:
         return Words(query, [], False, False)
     within = label_query.of_saes([sae.pk for sae in saes] if saes is not None else None)
-    rows, some = _labels(query, within, filters, some=False), False
+    rows, some = _labels(query, query.every(), within, filters), False
     if not rows and len(query.needed()) > 1:
-        rows, some = _labels(query, within, filters, some=True), True
+        rows, some = _with_some(query, within, filters), True
     rows.sort(key=lambda row: (*row[2:], row[0]))
     return Words(query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED)
 
@@ -207,13 +214,22 @@ def merge(
     return Merged(_with_snippets(_marked(query, rows if by_relevance else rows[part])), len(first))
 
 
+def _with_some(query: LabelQuery, within: str, filters: Mapping[str, Any]) -> list[Row]:
+    """Labels with one of the rarer words or more; where none has, with any."""
+    needed = query.needed()
+    rarest = label_query.rarest(needed, MOST_EXPECTED)
+    rows = _labels(query, label_query.some(rarest), within, filters, needed)
+    if rows or len(rarest) == len(needed):
+        return rows
+    return _labels(query, label_query.some(needed), within, filters, needed)
+
+
 def _labels(
-    query: LabelQuery, within: str, filters: Mapping[str, Any], *, some: bool
-) -> list[tuple[int, int, int, int, int, float]]:
-    """(label, feature, words less, words themselves less, length, -support): to be sorted by what follows the first two."""
-    wanted = query.some() if some else query.every()
+    query: LabelQuery, wanted: str, within: str, filters: Mapping[str, Any], counted: Sequence[Word] = ()
+) -> list[Row]:
+    """The rows of a tsquery; those with more of the `counted` words come first."""
     rows = Label.objects.shown().filter(narrowed(filters), words=Lexemes(f"({wanted}){within}")).order_by()
-    loosely = _how_many(word.tsquery() for word in query.needed()) if some else Value(0)
+    loosely = _how_many(word.tsquery() for word in counted) if counted else Value(0)
     exactly = _how_many(word.exact() for word in query.words)
     length = Func(F("words"), function="length", output_field=IntegerField())
     return list(rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[:MOST_WEIGHED])

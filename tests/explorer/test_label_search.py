@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from explorer.models import User
 from features import label_query
@@ -93,6 +94,28 @@ def test_where_no_label_has_every_word_some_are_found_and_it_is_said(client: Any
     page = get(client, "closing files brackets")
     assert found(page) == [0, 4], "words themselves before other forms of them"
     assert "no label has every word, these have some" in page
+
+
+def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monkeypatch: Any) -> None:
+    author = User.objects.get(username="ben")
+    for n in range(40):
+        labels.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"word {n} of zebraic texts", by=author, weight=1)
+    labels.propose(planted.feature(5), "plain quaggas", by=author, weight=1)
+    labels.propose(planted.feature(6), "word for quaggas", by=author, weight=1)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE features_label")
+    said = "quagga zebr word"
+    assert len(label_search.search_words(said, None, {}).hits) == 42
+    monkeypatch.setattr(label_search, "MOST_EXPECTED", 30)
+    some = label_search.search_words(said, None, {})
+    texts = Label.objects.in_bulk([hit.label for hit in some.hits])
+    assert some.some
+    assert [texts[hit.label].text for hit in some.hits] == ["word for quaggas", "plain quaggas"]
+    without = label_search.search_words("word zebr tags", None, {"method": "nobody's"})
+    assert without.hits == []
+    Label.objects.filter(text__endswith="quaggas").update(method="other")
+    alone = label_search.search_words(said, None, {"method": Label.PERSON})
+    assert len(alone.hits) == 40, "where no label has a rarer one, common words find"
 
 
 def test_one_row_a_feature_with_all_its_labels_that_match_and_the_words_marked(client: Any, planted: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from features.kinds.sae import OnDashboards
-from features.models import Endpoint
+from features.kinds.spending import Spending
 from features.several import Several
 
 EXPLAINERS = {
@@ -25,14 +25,14 @@ SCORES = {
 NEGATIVES = {"random": "drawn from the corpus", "hard": "of the nearest features, or with the same peak token"}
 
 
-class Asking(OnDashboards):
+class Asking(Spending, OnDashboards):
     """What both share: the SAE, the endpoint, how many features, and what may be spent."""
 
     because = "which hold the examples"
     busy = "of this kind is at {}"
+    field_order = ["sae", "endpoint", "most", "texts", "most_tokens", "most_cost", "seed"]
 
     corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
-    endpoint = forms.CharField(required=False, initial="", help_text="Name of an endpoint; see Labels, Endpoints.")
     most = forms.IntegerField(
         min_value=1,
         max_value=1_000_000,
@@ -46,16 +46,6 @@ class Asking(OnDashboards):
         initial=10,
         help_text="Texts of a feature that a prompt is made of, or that are asked about.",
     )
-    most_tokens = forms.IntegerField(
-        min_value=1_000,
-        max_value=10**10,
-        initial=2_000_000,
-        help_text="Tokens of prompts and answers, after which it ends.",
-    )
-    most_cost = forms.FloatField(
-        min_value=0.01, max_value=100_000, initial=5.0, label="Most dollars",
-        help_text="Cost after which it ends, by the prices of the endpoint.",
-    )  # fmt: skip
     seed = forms.IntegerField(
         min_value=0, max_value=2**31 - 1, initial=0, help_text="Deals contexts to writing labels and to scoring them."
     )
@@ -64,18 +54,6 @@ class Asking(OnDashboards):
     def headline(cls, params: Mapping[str, Any]) -> str:
         """Such as: Explain the features of demo-python/2-res."""
         return f"{cls.title} of {params.get('sae')}"
-
-    def clean_endpoint(self) -> str:
-        """The endpoint must exist; whether its owner started the job is seen when it runs."""
-        slug = str(self.cleaned_data["endpoint"])
-        if slug:
-            self._find(
-                Endpoint.objects.filter(slug=slug).first(),
-                slug,
-                "endpoint",
-                Endpoint.objects.values_list("slug", flat=True),
-            )
-        return slug
 
 
 class ExplainSae(Asking):

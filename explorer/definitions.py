@@ -299,6 +299,21 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "The same with sixteen random directions of equal norm in the same places: their mean, and the highest of them.",
         ),
         "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is sound."),
+        "judge_concept": Definition(
+            "Concept, judged",
+            "How much of the feature's label is in the text, as a language model says that reads it without its strength: 0, 1 or"
+            " 2. One text per strength, so a step may be chance.",
+        ),
+        "judge_fluency": Definition(
+            "Fluency, judged",
+            "How well the same text reads, asked apart from the label: 0 (unreadable, or the same again and again), 1 or 2"
+            " (nearly as somebody would write it).",
+        ),
+        "judge_both": Definition(
+            "Both, judged",
+            "Harmonic mean of the two scores of a text: 0 where either is 0, at most 2. Nothing where one of the two answers"
+            " is missing or could not be read.",
+        ),
     },
     "SAEs": {
         "width": Definition("Width", "Number of features in the SAE.", "count"),

@@ -8,12 +8,15 @@ ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visi
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
 
-from features import ingest
-from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae
+from features import ingest, runs
+from features.kinds.steering import checked
+from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae, SteeringDelta, SteeringRun
 from features.records import (
     ExampleRecord,
     FeatureMap,
@@ -214,6 +217,25 @@ def planted(width: int = 8, slug: str = "tiny") -> Planted:
     shown = dashboards(made, on, records, contexts)
     mapped(made)
     return Planted(of, on, made, shown)
+
+
+def swept(of: Planted, texts: Sequence[str] = TEXTS[:4], index: int = 0, **changes: Any) -> SteeringRun:
+    """A finished sweep of a feature: the default's text, then one for each of the strengths 1, 2 …, of which 2 is best."""
+    strengths = [float(place) for place in range(1, len(texts))]
+    knob = {"sae": of.sae.slug, "index": index, "strength": 1}
+    form = checked({"model": of.model.slug, "prompt": "One day", "features": [knob], "strengths": strengths})
+    plan, now = runs.planned(form), timezone.now()
+    row = {"key": uuid4().hex, "state": SteeringRun.State.FINISHED, "asked_by": "ada", "ended": now} | changes
+    run = SteeringRun.objects.create(model=of.model, params=plan, watched_until=now, **row)
+    names = ("concept", "mass", "surprise", "distinct", "damage")
+    dose = {
+        "strengths": strengths, "best": 1, "breaks": None, "default": dict.fromkeys(names, 0.05),
+        "feature": {name: [0.1 * strength for strength in strengths] for name in names},
+        "control": {name: [[0.0] * len(strengths)] for name in names},
+        "texts": [encode(text, bos=False) for text in texts],
+    }  # fmt: skip
+    SteeringDelta.objects.create(run=run, number=1, data=[{"dose": dose}])
+    return run
 
 
 def cast() -> tuple[Any, Any, AnonymousUser]:

@@ -13,6 +13,7 @@ from workers.dashboards import compute_dashboards, scan_shard
 from workers.embedding import embed_labels
 from workers.explaining import explain_sae, score_labels
 from workers.importing import add_sae
+from workers.judging import judge_sweep
 from workers.labelling import label_sae
 from workers.mapping import map_sae
 from workers.matching import match_saes
@@ -77,6 +78,7 @@ RUNNERS: dict[str, Callable[[Work], None]] = {
     "label_sae": label_sae,
     "explain_sae": explain_sae,
     "score_labels": score_labels,
+    "judge_sweep": judge_sweep,
     "match_saes": match_saes,
     "score_causes": score_causes,
     "embed_labels": embed_labels,

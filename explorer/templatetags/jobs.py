@@ -126,7 +126,7 @@ def _settings(name: str, params: Mapping[str, Any], field: forms.Field | None) -
 
 def _setting(name: str, params: Mapping[str, Any], field: forms.Field | None) -> Setting:
     value = params[name]
-    urls = dict.fromkeys(("model", "sae", "other"), f"/{value}/")
+    urls = dict.fromkeys(("model", "sae", "other"), f"/{value}/") | {"run": f"/steer/{value}/"}
     about = str(field.help_text) if field else ""
     return Setting(_label(name, field), about, _value(name, value, field), urls.get(name, ""))
 
@@ -151,7 +151,7 @@ def _value(name: str, value: Any, field: forms.Field | None) -> str:
         case bool():
             return "yes" if value else "no"
         case int():
-            return str(value) if name == "seed" else count(value)
+            return str(value) if name in ("seed", "run") else count(value)
         case float():
             return number(value)
     return Truncator(value).chars(200)

@@ -2,7 +2,6 @@
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST
@@ -12,6 +11,7 @@ from explorer.access import members_only
 from explorer.http import HtmxRequest, page
 from explorer.views.activity import tabs
 from features.models import Endpoint
+from features.selectors.endpoints import usable_by
 from features.services.endpoints import EndpointForm
 
 
@@ -61,6 +61,10 @@ def _own(request: HtmxRequest, slug: str) -> Endpoint:
 
 
 def _shown(request: HtmxRequest, form: EndpointForm, changing: Endpoint | None) -> HttpResponse:
-    mine = Endpoint.objects.filter(Q(owner=None) | Q(owner=request.user.pk))
-    context = {"form": form, "endpoints": mine, "changing": changing, "staff": access.may_start_jobs(request.user)}
+    context = {
+        "form": form,
+        "endpoints": usable_by(request.user.pk),
+        "changing": changing,
+        "staff": access.may_start_jobs(request.user),
+    }
     return page(request, "labels/endpoints.html", context | tabs(request), status=422 if form.errors else 200)

@@ -7,6 +7,7 @@ from features.kinds.dashboards import ComputeDashboards, ScanShard
 from features.kinds.embedding import EmbedLabels
 from features.kinds.explaining import ExplainSae, ScoreLabels
 from features.kinds.importing import AddSae
+from features.kinds.judging import JudgeSweep
 from features.kinds.labelling import LabelSae
 from features.kinds.mapping import MapSae
 from features.kinds.matching import MatchSaes
@@ -27,6 +28,7 @@ KINDS: dict[str, type[JobForm]] = {
         LabelSae,
         ExplainSae,
         ScoreLabels,
+        JudgeSweep,
         AddModel,
         AddCorpus,
         EmbedLabels,
@@ -53,6 +55,7 @@ __all__ = [
     "ExplainSae",
     "InvalidParams",
     "JobForm",
+    "JudgeSweep",
     "LabelSae",
     "MapSae",
     "MatchSaes",

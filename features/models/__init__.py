@@ -8,6 +8,7 @@ from features.models.endpoint import Endpoint, Exchange
 from features.models.feature import Example, Feature, Peak
 from features.models.finding import LabelEmbedding, LabelWord
 from features.models.job import Job, JobEvent
+from features.models.judgement import SweepJudgement
 from features.models.label import Label, LabelRevision, LabelScore, Vote
 from features.models.match import Match, Matching
 from features.models.steering import SteeringAsk, SteeringDelta, SteeringRun
@@ -47,6 +48,7 @@ __all__ = [
     "SteeringAsk",
     "SteeringDelta",
     "SteeringRun",
+    "SweepJudgement",
     "Token",
     "Vote",
     "WordList",

@@ -50,7 +50,7 @@ class Exchange(models.Model):
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="exchanges")
     feature = models.PositiveIntegerField(help_text="Index of the feature that it is about.")
-    purpose = models.CharField(max_length=30, help_text="explain, detection, fuzzing, simulation or intruder.")
+    purpose = models.CharField(max_length=30, help_text="explain, judge concept, judge fluency, or a kind of score.")
     sha256 = models.CharField(max_length=64, help_text="Of model and prompt.")
     messages = models.JSONField()
     answer = models.TextField(blank=True)

@@ -1,5 +1,6 @@
 """Steering through the API: the request as its form checks it, and a run as its page shows it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework import serializers
@@ -7,6 +8,7 @@ from rest_framework import serializers
 from explorer.api.v1.fields import TextField, about
 from explorer.doses import MEASURES
 from features.kinds.steering import METHODS, MODES, MOST_FEATURES, MOST_LENGTH, MOST_STRENGTH, PLACES, UNITS
+from features.models import SweepJudgement
 from features.readings import MOST_CHARACTERS
 from features.selectors.steering import RunView
 from features.steered import Text
@@ -97,6 +99,33 @@ class DoseSerializer(serializers.Serializer[Any]):
     breaks = serializers.FloatField(allow_null=True, help_text=about("dose_breaks"))
 
 
+class ScoredSerializer(serializers.Serializer[Any]):
+    """What a language model said of the text of one strength; null where it said nothing that could be read."""
+
+    strength = serializers.FloatField()
+    concept = serializers.IntegerField(allow_null=True, help_text=about("judge_concept"))
+    fluency = serializers.IntegerField(allow_null=True, help_text=about("judge_fluency"))
+    both = serializers.FloatField(allow_null=True, help_text=about("judge_both"))
+
+
+class JudgementSerializer(serializers.Serializer[Any]):
+    """A language model's judgement of the texts of a sweep, and what it cost."""
+
+    judge = serializers.CharField(help_text="The language model, as its endpoint names it.")
+    label = serializers.CharField(  # type: ignore[assignment]  # DRF's own attribute
+        help_text="What was looked for: the feature's label at the time."
+    )
+    job = serializers.IntegerField(allow_null=True)
+    at = serializers.DateTimeField()
+    default = ScoredSerializer()
+    strengths = ScoredSerializer(many=True)
+    unread = serializers.IntegerField(help_text="Answers that could not be read.")
+    unasked = serializers.IntegerField(help_text="Questions for which the budget had no room.")
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    cost = serializers.FloatField(help_text="US dollars, by the prices of the endpoint.")
+
+
 class SteeringSerializer(serializers.Serializer[Any]):
     """A run that is over."""
 
@@ -108,10 +137,11 @@ class SteeringSerializer(serializers.Serializer[Any]):
     default = SteeredTextSerializer(allow_null=True)
     steered = SteeredTextSerializer(allow_null=True)
     dose = DoseSerializer(allow_null=True, help_text="Of a sweep, which has no texts; else null.")
+    judgements = JudgementSerializer(many=True, help_text="Of a sweep: what language models said of it, newest first.")
 
 
-def steering(view: RunView) -> dict[str, Any]:
-    """A run in that shape."""
+def steering(view: RunView, judgements: Iterable[SweepJudgement] = ()) -> dict[str, Any]:
+    """A run in that shape, with what was said of it."""
     swept = bool(view.run.params["strengths"])
     default, changed = view.result.texts
     names = ("sae", "index", "method", "strength", "unit", "maximum")
@@ -133,12 +163,25 @@ def steering(view: RunView) -> dict[str, Any]:
         "default": None if swept else _text(default, view),
         "steered": None if swept else _text(changed, view),
         "dose": _dose(view.sweep.dose) if view.sweep.dose else None,
+        "judgements": [_judged(one, view.sweep.dose["strengths"]) for one in judgements] if view.sweep.dose else [],
     }
 
 
 def _text(text: Text, view: RunView) -> dict[str, Any]:
     listed = {name: getattr(text, name) for name in ("token_ids", "logprobs", "kl", "surprise")}
     return {"text": text_of(text.token_ids, view.vocabulary), **listed}
+
+
+def _judged(judgement: SweepJudgement, strengths: list[float]) -> dict[str, Any]:
+    names = ("judge", "label", "at", "unread", "unasked", "prompt_tokens", "completion_tokens", "cost")
+    scored = [
+        {"strength": strength, "concept": concept, "fluency": fluency, "both": both}
+        for strength, concept, fluency, both in zip(
+            [0.0, *strengths], judgement.concept, judgement.fluency, judgement.both, strict=True
+        )
+    ]
+    told = {name: getattr(judgement, name) for name in names}
+    return {**told, "job": judgement.job_id, "default": scored[0], "strengths": scored[1:]}
 
 
 def _dose(dose: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from features import answers, runs
 from features.kinds import InvalidParams
 from features.kinds.steering import checked
 from features.models import SteeringRun
+from features.selectors import judgements
 from features.selectors import steering as reading
 
 PATIENCE = 120.0
@@ -48,7 +49,7 @@ class Steer(APIView):
         view = reading.view(run.pk)
         if view.run.state == SteeringRun.State.FAILED and view.run.error:
             raise ValidationError({view.run.error["field"] or "features": [view.run.error["message"]]})
-        return Response(SteeringSerializer(steering(view)).data)
+        return Response(SteeringSerializer(steering(view, judgements.judgements(run.pk))).data)
 
 
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:

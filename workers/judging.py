@@ -1,0 +1,59 @@
+"""A language model's judgement of a sweep, from its job's row to the row that its page shows beside what was measured."""
+
+import random
+from collections.abc import Iterator
+
+from django.db import transaction
+
+from features import jobs
+from features.selectors import judgements
+from features.services import judgements as writing
+from workers import asking
+from workers.asking import Question
+from workers.pipeline.autointerp import judge
+from workers.pipeline.errors import BadInput
+from workers.running import Work
+
+
+def judge_sweep(work: Work) -> None:
+    """Have every text of the sweep judged, and write what came; nothing where no answer could be read."""
+    try:
+        _judge(work, judgements.sweep(work.params["run"]))
+    except judgements.Unfit as unfit:
+        raise BadInput("run", str(unfit)) from None
+
+
+def _judge(work: Work, sweep: judgements.Sweep) -> None:
+    endpoint, client = asking.endpoint(work)
+    questions = list(_questions(sweep))
+    said: dict[tuple[str, str], int | None] = {}
+    told = asking.ask(work, client, questions, len(questions), "answers", counted=lambda question: question.about)
+    for question, answer in work.results(told):
+        said[question.about] = None if answer.error else judge.read(answer.text)
+    work.go_on()
+    unread = sum(score is None for score in said.values())
+    if unread == len(said):
+        raise _nothing(len(said), len(questions))
+    scores = {score: [said.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS}
+    counts = {"unread": unread, "unasked": len(questions) - len(said), **asking.bill(client)}
+    with transaction.atomic():
+        row = writing.write(sweep, work.job, endpoint.model, scores, **counts)
+        judged = sum(score is not None for score in row.both)
+        jobs.finish(work.job, {"run": sweep.run.pk, "judged": judged, **counts})
+
+
+def _questions(sweep: judgements.Sweep) -> Iterator[Question]:
+    """Both questions about each text, in an order that says nothing; strengths that wrote the same text share its answers."""
+    pairs = [(score, text) for text in dict.fromkeys(sweep.texts) if text.strip() for score in judge.QUESTIONS]
+    random.Random(sweep.run.pk).shuffle(pairs)
+    for score, text in pairs:
+        prompt = judge.messages(score, text, sweep.label)
+        yield Question(sweep.feature.index, f"judge {score}", prompt, judge.MOST_TOKENS, (score, text))
+
+
+def _nothing(answers: int, questions: int) -> BadInput:
+    if not questions:
+        return BadInput("run", "Every text of this sweep is empty, so there is nothing to judge.")
+    if not answers:
+        return BadInput("most_tokens", "What may be spent is less than one answer costs. Allow more tokens or dollars.")
+    return BadInput("endpoint", f"None of {answers} answers could be read as a score. Ask another model.")

@@ -54,8 +54,8 @@ format: setup ## Put code and templates into shape
 bench: setup ## Measure; the figures go to the terminal. PARTS="pass peer" measures some
 	@$(BIN)/python -m tests.benchmarks $(PARTS)
 
-faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1); about two minutes a round
-	ROUNDS=$(or $(ROUNDS),1) $(PYTEST) tests/faults
+faults: setup ## Kill, stop, starve and fill real processes, ROUNDS times (1), from round FIRST (0) on
+	ROUNDS=$(or $(ROUNDS),1) FIRST=$(or $(FIRST),0) $(PYTEST) tests/faults
 
 # No hosts and no local versions go into the locks: they must install from any index.
 COMPILE := $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --no-header \

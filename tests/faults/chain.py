@@ -123,6 +123,10 @@ class Chain:
             return False
         return self._end_of_start(jobs)
 
+    def missed(self) -> list[Hit]:
+        """Faults that did not come: while the database is away nobody sees a moment, and some are short."""
+        return [hit for hit in self.hits if not hit.struck]
+
     def _cancel(self, jobs: list[dict[str, Any]]) -> None:
         """The maps, and the labels that follow the second dashboards: those of the first must stay."""
         twice = [job for job in jobs if job["kind"] == "label_sae"][1:]

@@ -13,7 +13,7 @@ from tests.e2e.instance import wait_for
 from tests.faults.chain import Chain, Shown
 from tests.faults.patient import Patient
 
-ROUNDS = int(os.environ.get("ROUNDS", "1"))
+ROUNDS, FIRST = (int(os.environ.get(name, usual)) for name, usual in (("ROUNDS", "1"), ("FIRST", "0")))
 DISK = "128m"
 
 
@@ -57,4 +57,4 @@ def undisturbed(patient: Patient) -> Shown:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every fault in every round; one round after the other."""
     if "turn" in metafunc.fixturenames:
-        metafunc.parametrize("turn", range(ROUNDS), scope="session")
+        metafunc.parametrize("turn", range(FIRST, FIRST + ROUNDS), scope="session")

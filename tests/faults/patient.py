@@ -18,7 +18,10 @@ from explorer.processes import die_with_parent
 from tests.e2e.instance import ROOT, Instance, wait_for
 
 HIRED = 2
-ENVIRONMENT = {"FEATURESCOPE_DEMO": "0", "FEATURESCOPE_EMBEDDER": "off", "FEATURESCOPE_LEASE_SECONDS": "8"}
+ENVIRONMENT = {
+    "FEATURESCOPE_DEMO": "0", "FEATURESCOPE_EMBEDDER": "off", "FEATURESCOPE_LEASE_SECONDS": "8",
+    "OMP_NUM_THREADS": "1",  # the cores have more workers than they are many: threads that wait for one another stand still
+}  # fmt: skip
 LONGEST_TILL_MUTE = 400
 """Seconds after which a worker that hangs must have been ended: 90 without a word, ten looks, and a busy machine."""
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from explorer.processes import die_with_parent
@@ -16,10 +17,10 @@ HEALTHY_AFTER = 60.0
 
 
 class Child:
-    """One process, with its log file and how often in a row it died."""
+    """One process, with its log file and how often in a row it died. What is `nice` lets the others go first."""
 
-    def __init__(self, name: str, command: list[str], folder: Path, logs: Path) -> None:
-        self.name, self.command, self.folder = name, command, folder
+    def __init__(self, name: str, command: list[str], folder: Path, logs: Path, nice: int = 0) -> None:
+        self.name, self.command, self.folder, self.nice = name, command, folder, nice
         self.log = logs / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.deaths = 0
@@ -43,6 +44,9 @@ class Child:
                 process_group=0,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
+        if self.nice:
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, os.getpriority(os.PRIO_PROCESS, 0) + self.nice)
         self.started = time.monotonic()
 
     def ended(self) -> int | None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from explorer import preflight
+from explorer.management.commands.up import NICE, children
 from explorer.supervisor import Child, Supervisor
 from tests.conftest import ROOT
 from tests.e2e.instance import Instance, free_port, wait_for
@@ -192,3 +193,14 @@ def test_a_child_that_does_not_listen_is_killed_after_the_grace(tmp_path):
     wait_for(lambda: "deaf" in child.last_lines(), 20, "its first word")
     supervisor.stop(grace=0.3)
     assert child.ended() == -signal.SIGKILL
+
+
+def test_a_nice_child_lets_its_parent_and_siblings_go_first(tmp_path):
+    child = Child("kind", [sys.executable, "-c", "import time; time.sleep(60)"], ROOT, tmp_path, nice=3)
+    supervisor = Supervisor([child], print)
+    supervisor.start()
+    try:
+        assert psutil.Process(child.process.pid).nice() == psutil.Process().nice() + 3
+    finally:
+        supervisor.stop(grace=0.3)
+    assert [each.nice for each in children()] == [0, 0, NICE]

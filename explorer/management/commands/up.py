@@ -25,6 +25,8 @@ READY_SECONDS = 180
 WATCH_SECONDS = 3.0
 MUTE_LOOKS = 10
 """A worker is ended when so many looks in a row found it mute: after a night asleep, or without the database, all seem so."""
+NICE = 10
+"""Of the jobs' worker: threads that wait for one another 150 times a token nearly stand still beside a job of the same rank."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell starts what is in its background deaf to the first
 
 
@@ -151,8 +153,12 @@ def children() -> list[Child]:
     web += ["--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "2"]
     logs = settings.VAR / "logs"
     logs.mkdir(exist_ok=True)
-    commands = {"web": web} | {f"worker-{queue}": _worker(queue) for queue in (celery.INFERENCE, celery.JOBS)}
-    return [Child(name, [sys.executable, "-m", *parts], settings.BASE_DIR, logs) for name, parts in commands.items()]
+    inference, jobs = (f"worker-{queue}" for queue in (celery.INFERENCE, celery.JOBS))
+    commands = {"web": web, inference: _worker(celery.INFERENCE), jobs: _worker(celery.JOBS)}
+    return [
+        Child(name, [sys.executable, "-m", *parts], settings.BASE_DIR, logs, nice=NICE if name == jobs else 0)
+        for name, parts in commands.items()
+    ]
 
 
 def _worker(queue: str) -> list[str]:

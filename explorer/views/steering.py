@@ -5,6 +5,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django_htmx.http import push_url
 
 from explorer import doses, streaming
 from explorer import steering as forms
@@ -28,16 +29,23 @@ def index(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, request.POST, forms.plain(form.errors), status=422)
     try:
-        return redirect(runs.ask(form, forms.who(request), forms.owner(request, begin=True)))
+        run = runs.ask(form, forms.who(request), forms.owner(request, begin=True))
     except runs.TooMany as many:
         return _page(request, request.POST, [("", str(many))], status=429)
     except answers.NoAnswer as nobody:
         return _page(request, request.POST, [("", str(nobody))], status=503)
+    if request.htmx:  # a page of its own would be a second to draw before the first token
+        return push_url(_shown(request, run.pk), run.get_absolute_url())
+    return redirect(run)
 
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
     """A run: its form, and its texts as far as they came. To look at it keeps it going."""
+    return _shown(request, pk)
+
+
+def _shown(request: HtmxRequest, pk: int) -> HttpResponse:
     try:
         run = reading.run(pk)
     except (SteeringRun.DoesNotExist, OverflowError):

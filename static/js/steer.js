@@ -1,9 +1,11 @@
 // A run as it comes: tokens are appended as they are drawn, what is measured later is added to them. At its end the page's own
 // fragment, made on the server, takes the place of what was drawn here.
+let source = null;
+
 function follow(run) {
   const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({ box, decoder: new TextDecoder(), boxes: [] }));
   const empty = () => texts.forEach((text) => { text.box.textContent = ""; text.boxes = []; text.decoder = new TextDecoder(); });
-  const source = new EventSource(run.dataset.events);
+  source = new EventSource(run.dataset.events);
   empty();
 
   function token(text, hex, logprob) {
@@ -32,7 +34,11 @@ function follow(run) {
     for (const piece of JSON.parse(event.data)) {
       for (const name of Object.keys(take)) if (name in piece) take[name](piece);
     }
-    run.querySelector(".state")?.classList.replace("queued", "running");
+    const state = run.querySelector(".state.queued");
+    if (state) {
+      state.className = "state running";
+      state.textContent = run.dataset.running;
+    }
   });
   source.addEventListener("over", () => {
     source.close();
@@ -43,10 +49,27 @@ function follow(run) {
     const form = event.target.form;
     fetch(event.target.formAction, { method: "POST", body: new FormData(form), redirect: "manual" });
   });
-  addEventListener("pagehide", () => source.close());
 }
 
-const running = document.querySelector("[data-events]");
-if (running) follow(running);
+// A run begins without a new page; what the server refuses is said in the place of its texts.
+htmx.onLoad((part) => {
+  if (part.id !== "result" && part !== document.body) return;
+  source?.close();
+  const run = part.querySelector("[data-events]");
+  if (run) follow(run);
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (![422, 429, 503].includes(event.detail.xhr.status)) return;
+  event.detail.shouldSwap = true;
+  event.detail.isError = false;
+});
+for (const failure of ["htmx:sendError", "htmx:responseError"]) {
+  document.addEventListener(failure, (event) => {
+    const why = event.detail.xhr.status ? `could not answer (${event.detail.xhr.status})` : "does not answer";
+    document.querySelector("#result").innerHTML =
+      `<p class="note error below-small" role="alert">The server ${why}. Nothing is lost: try again.</p>`;
+  });
+}
+addEventListener("pagehide", () => source?.close());
 
 document.addEventListener("focusin", (event) => event.target.matches("[data-copy]") && event.target.select());

@@ -77,3 +77,25 @@ def test_a_runs_link_shows_the_same_texts_to_anybody(instance, page, browser, fe
     visitor.goto(f"/steer/{pk}/")
     assert [box.inner_text() for box in visitor.locator(".tokens").all()] == texts
     visitor.context.close()
+
+
+def test_the_page_stays_from_run_to_run_and_says_what_is_refused(instance, page, feature):
+    first = ask(page, feature, "the cat")
+    page.evaluate("window.same = true")
+    wait_for(lambda: run(instance, first)["state"] == "finished", 60, "the run")
+    page.get_by_role("textbox", name="Prompt").fill("")
+    page.get_by_role("button", name="Steer", exact=True).click()
+    page.get_by_role("alert").get_by_text("Write a prompt").wait_for()
+    page.get_by_role("textbox", name="Prompt").fill("a cat saw")
+    page.get_by_label(f"Strength of shown/{feature}").fill("0.25")
+    page.get_by_label(f"Strength of shown/{feature}").press("Enter")
+    page.wait_for_url(lambda url: url.endswith("/") and not url.endswith(f"/{first}/"))
+    second = int(re.search(r"/steer/(\d+)/", page.url)[1])
+    assert [knob["strength"] for knob in run(instance, second)["params"]["features"]] == [0.25]
+    page.locator("#mine").get_by_text("Your last runs").click()
+    page.locator("#mine").get_by_role("link", name=str(second), exact=True).wait_for()
+    assert page.evaluate("window.same"), "no page was loaded in between"
+    assert page.title().startswith(f"Steering {second}")
+    page.go_back()
+    page.wait_for_url(f"**/steer/{first}/")
+    page.locator('[data-row="1"] t').first.wait_for()

@@ -7,9 +7,9 @@ A position is steered by what its token is: a token of the prompt, or one that w
 the prompt's last position, so where only generated tokens are steered it is never changed. Where the prompt is not steered,
 it is read once for all texts.
 
-What the unsteered model makes of each text is measured by reading the text with it, a few tokens in one pass with a cache of
-its own. With P the steered model's next-token distribution after a prefix (temperature 1, no penalty) and Q the unsteered
-one's after the same prefix:
+What the unsteered model makes of each steered text is measured by reading the text with it, a few tokens in one pass with a
+cache of its own; of its own text it is known from the writing. With P the steered model's next-token distribution after a
+prefix (temperature 1, no penalty) and Q the unsteered one's after the same prefix:
 
     logprob = log P(token)       surprise = -log Q(token)       kl = KL(P || Q) = sum P (log P - log Q)
 
@@ -139,15 +139,19 @@ def decode(
     for step in range(sampling.length):
         if should_stop():
             break
-        chosen, told = sampler.draw(now), now.log_softmax(-1)
+        chosen, told, counted = sampler.draw(now), now.log_softmax(-1), ~over
         yield _step(chosen, told, over)
-        if reader:
-            yield from reader.add(chosen, told, over)
         over = over | torch.isin(chosen, ends)
-        if over.all() or step + 1 == sampling.length:
+        last = bool(over.all()) or step + 1 == sampling.length
+        if last and not reader:
             break
-        with _maybe(steering, mask(where, chosen[:, None], language.special_ids, prompt=False)):
+        at = mask(where, chosen[:, None], language.special_ids, prompt=False)
+        with reader.watching() if reader else nullcontext(), _maybe(steering, at):
             logits, cache = _forward(language, chosen[:, None], cache)
+        if reader:
+            yield from reader.add(chosen, told, counted)
+        if last:
+            break
         now = logits[:, -1].float()
     if reader:
         yield from reader.measure()
@@ -161,12 +165,13 @@ def end_ids(language: Language) -> list[int]:
 
 
 class _Reader:
-    """The unsteered model reading all texts, some tokens at a time."""
+    """The unsteered model reading the steered texts, some tokens at a time; the default text is read as it is written."""
 
     def __init__(self, language: Language, watched: Sequence[Watched], texts: int) -> None:
-        self.language, self.watched, self.texts = language, watched, texts
+        self.language, self.watched, self.steered = language, watched, texts - 1
         self._points = [resolve(language.model, hook) for hook in {feature.lens.hook for feature in watched}]
         self._seen: dict[str, Tensor] = {}
+        self._default: dict[str, list[Tensor]] = {point.name: [] for point in self._points}
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._start = 0
         self._every = READ_EVERY
@@ -183,15 +188,17 @@ class _Reader:
     def begin(self, cache: Any, logits: Float[Tensor, "1 vocabulary"]) -> Measured:
         """Take over what the unsteered model made of the prompt, the first row of the pass that read it."""
         self._cache = copy.deepcopy(cache)
-        self._cache.batch_select_indices(torch.zeros(self.texts, dtype=torch.int64, device=logits.device))
-        self._next = logits.float().log_softmax(-1).expand(self.texts, -1)
-        self._every = max(1, min(READ_EVERY, LOGITS_AT_ONCE // (self.texts * logits.shape[1])))
-        prompt = [self._activations(feature, 1) for feature in self.watched]
+        self._cache.batch_select_indices(torch.zeros(self.steered, dtype=torch.int64, device=logits.device))
+        self._next = logits.float().log_softmax(-1).expand(self.steered, -1)
+        self._every = max(1, min(READ_EVERY, LOGITS_AT_ONCE // ((self.steered + 1) * logits.shape[1])))
+        prompt = [self._activations(feature, self._seen[feature.lens.hook][:1]) for feature in self.watched]
         return Measured(-1, [], [], prompt, [])
 
-    def add(self, chosen: Tensor, told: Tensor, over: Tensor) -> Iterator[Measured]:
-        """One more token of each text; what it takes to measure it is done when enough of them wait."""
-        self._waiting.append((chosen, told, ~over))
+    def add(self, chosen: Tensor, told: Tensor, counted: Tensor) -> Iterator[Measured]:
+        """One more token of each text, which the pass that was watched has taken in; measured when enough of them wait."""
+        self._waiting.append((chosen, told, counted))
+        for hook, seen in self._default.items():
+            seen.append(self._seen[hook][:1])
         if len(self._waiting) >= self._every:
             yield from self.measure()
 
@@ -202,14 +209,17 @@ class _Reader:
         ids, told, counted = (torch.stack(parts, 1) for parts in zip(*self._waiting, strict=True))
         self._waiting = []
         with self.watching():
-            logits, self._cache = _forward(self.language, ids, self._cache)
+            logits, self._cache = _forward(self.language, ids[1:], self._cache)
         after = logits.float().log_softmax(-1)
         before, self._next = torch.cat([self._next[:, None], after[:, :-1]], 1), after[:, -1]
+        before = torch.cat([told[:1], before])
         surprise = -before.gather(-1, ids[..., None])[..., 0]
         kl = (told.exp() * (told - before)).sum(-1).clamp(min=0)
-        kl[0] = 0.0  # the default text is its own model's: what is left is the rounding of another batch
         mass = [_mass(told, feature.tokens) for feature in self.watched]
-        read = [self._activations(feature, self.texts) for feature in self.watched]
+        default = {hook: torch.cat(seen, 1) for hook, seen in self._default.items()}
+        both = {hook: torch.cat([seen, self._seen[hook]]) for hook, seen in default.items()}
+        read = [self._activations(feature, both[feature.lens.hook]) for feature in self.watched]
+        self._default = {hook: [] for hook in default}
         lengths = counted.sum(1).tolist()
         start, self._start = self._start, self._start + ids.shape[1]
         yield Measured(
@@ -220,8 +230,7 @@ class _Reader:
             [_cut(rows, lengths) for rows in mass],
         )
 
-    def _activations(self, feature: Watched, texts: int) -> list[list[float]]:
-        x = self._seen[feature.lens.hook][:texts]
+    def _activations(self, feature: Watched, x: Float[Tensor, "texts pos d_in"]) -> list[list[float]]:
         codes, _ = encode(feature.lens, [feature.index], x.flatten(0, 1), self.language)
         return codes.view(x.shape[:2]).tolist()
 

@@ -90,16 +90,13 @@ def encode(lens: Lens, indices: Sequence[int], x: Float[Tensor, "tokens d_in"], 
 class Steering:
     """Some pushes for each row of a batch; a row of none is left alone.
 
-        steering = Steering(language, [[], [push], [other]])
-        with steering.at(mask):                 # [rows, pos], true where the pushes apply
-            language.model(ids)
-
-    `changed` counts, by row, the positions where something was changed indeed.
+    steering = Steering(language, [[], [push], [other]])
+    with steering.at(mask):                 # [rows, pos], true where the pushes apply
+        language.model(ids)
     """
 
     def __init__(self, language: Language, rows: Sequence[Sequence[Push]]) -> None:
         self.language, self.rows = language, len(rows)
-        self.changed = torch.zeros(len(rows), dtype=torch.int64, device=language.device)
         self._sites = _sites(language, rows)
         apart = {part.lens.hook for site in self._sites for part in site.parts if part.lens.hook != site.point.name}
         self._readings = [resolve(language.model, hook) for hook in apart]
@@ -135,7 +132,6 @@ class Steering:
         for of, basis in site.removed.items():
             mine = row == of
             after[mine] -= (after[mine] @ basis) @ basis.T
-        self.changed.index_add_(0, row, (after != before).any(-1).long())
         steered = x.clone()
         steered[mask] = after.to(x.dtype)
         return steered

@@ -10,4 +10,5 @@ urlpatterns = [
     path("<int:pk>/events/", steering.events, name="steering_events"),
     path("<int:pk>/stop/", steering.stop, name="stop_steering"),
     path("<int:pk>/name/", steering.name, name="name_steering"),
+    path("<int:pk>/judge/", steering.judge, name="judge_steering"),
 ]

@@ -9,11 +9,16 @@ from django_htmx.http import push_url
 
 from explorer import doses, streaming
 from explorer import steering as forms
+from explorer.access import may_start_jobs, staff_only
 from explorer.http import HtmxRequest, page
 from features import answers, runs
+from features.kinds import InvalidParams, JudgeSweep
 from features.kinds.steering import METHODS, MODES, PLACES, UNITS, SteerForm
 from features.models import LanguageModel, SteeringAsk, SteeringRun
+from features.selectors import judgements
 from features.selectors import steering as reading
+from features.selectors.endpoints import usable_by
+from features.services import jobs
 from features.tokens import text_of
 
 FOUND = 12
@@ -45,7 +50,9 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     return _shown(request, pk)
 
 
-def _shown(request: HtmxRequest, pk: int) -> HttpResponse:
+def _shown(
+    request: HtmxRequest, pk: int, errors: list[tuple[str, str]] | None = None, status: int = 200
+) -> HttpResponse:
     try:
         run = reading.run(pk)
     except (SteeringRun.DoesNotExist, OverflowError):
@@ -54,7 +61,7 @@ def _shown(request: HtmxRequest, pk: int) -> HttpResponse:
     data = QueryDict(forms.query_of(run), mutable=True)
     shown = request.GET.get("show", "0")
     view = reading.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
-    return _page(request, data, view=view)
+    return _page(request, data, errors, view, status)
 
 
 @require_POST
@@ -74,6 +81,22 @@ def name(request: HtmxRequest, pk: int) -> HttpResponse:
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
     return redirect("steering", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_only
+def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
+    """Have the texts of a sweep judged by a language model; a GET, as after signing in, leads to the run."""
+    if request.method != "POST":
+        return redirect("steering", pk)
+    endpoint = request.POST.get("endpoint", "").replace("\0", "\ufffd")
+    if endpoint and not usable_by(request.user.pk).filter(slug=endpoint).exists():
+        return _shown(request, pk, [("Judge", f"There is no endpoint “{endpoint[:60]}” of yours.")], status=422)
+    try:
+        return redirect(jobs.start(judgements.KIND, {"run": pk, "endpoint": endpoint}, by=request.user))
+    except InvalidParams as refused:
+        errors = [("Judge", text) for texts in refused.errors.values() for text in texts]
+        return _shown(request, pk, errors, status=422)
 
 
 @require_GET
@@ -123,7 +146,7 @@ def _page(
         "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
     }  # fmt: skip
     if view and view.run.params["strengths"]:
-        context |= _swept(view)
+        context |= _swept(request, view)
     if request.htmx and request.htmx.target == "found":
         return render(request, "steering/_knobs.html#found", context)
     response = page(request, "steering/index.html", context, {"result": "result"})
@@ -131,7 +154,7 @@ def _page(
     return response
 
 
-def _swept(view: reading.RunView) -> dict[str, Any]:
+def _swept(request: HtmxRequest, view: reading.RunView) -> dict[str, Any]:
     """What the page of a sweep shows besides."""
     dose = view.sweep.dose
     if dose is None:
@@ -140,14 +163,20 @@ def _swept(view: reading.RunView) -> dict[str, Any]:
     marks = {kind: None if dose[kind] is None else strengths[dose[kind]] for kind in ("best", "breaks")}
     best = QueryDict(forms.query_of(view.run), mutable=True)
     best["strength"] = marks["best"] or ""
-    texts = [text_of(ids, view.vocabulary) for ids in dose["texts"]]
+    found = list(judgements.judgements(view.run.pk))
+    judged = next((one for one in found if str(one.pk) == request.GET.get("judged")), found[0] if found else None)
     return {
         "sweep": view.sweep,
         "marks": marks,
         "cards": doses.cards(dose),
-        "dose_rows": doses.rows(dose),
-        "dose_texts": list(zip([0.0, *dose["strengths"]], texts, strict=True)),
+        "dose_rows": doses.rows(dose, [text_of(ids, view.vocabulary) for ids in dose["texts"]], judged),
         "best_query": best.urlencode(),
+        "judged": judged,
+        "judged_cards": doses.judged_cards(dose, judged) if judged else [],
+        "other_judgements": [one for one in found if one != judged],
+        "judging": judgements.judging(view.run.pk),
+        "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,
+        "limits": {name: JudgeSweep.base_fields[name].initial for name in ("most_tokens", "most_cost")},
     }
 
 

@@ -14,7 +14,7 @@ from copy import copy
 from typing import Any, Generic, TypeVar
 
 from django.db import connections
-from django.db.models import BooleanField, Expression, F, Func, QuerySet
+from django.db.models import Expression, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
 Row = TypeVar("Row")
@@ -30,15 +30,6 @@ class Param(Expression):
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         """Itself among the parameters: a call puts the value in its place."""
         return "%s", [self]
-
-
-class AnyOf(Func):
-    """Whether a field is any of a list that is given with every call."""
-
-    template, arg_joiner, output_field = "(%(expressions)s))", " = ANY (", BooleanField()
-
-    def __init__(self, field: str, name: str) -> None:
-        super().__init__(F(field), Param(name))
 
 
 class Compiled(Generic[Row]):

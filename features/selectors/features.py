@@ -12,7 +12,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from features import keyset
-from features.compiled import AnyOf, Compiled, Param
+from features.compiled import Compiled, Param
 from features.models import Example, Feature, Match, Sae
 from features.selectors.columns import COLUMNS, POSITIVE, keys
 from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
@@ -26,6 +26,18 @@ WIDER = (24, 12)
 PAGE = 50
 LAST = 2**31 - 1
 """The largest index that its column can hold."""
+MOST_KEPT = 200_000
+"""Tokens that a process keeps, about 40 MB of them."""
+MOST_TOKENS = 4
+"""Tokens of a box: a character has at most so many bytes."""
+BEST = """
+SELECT e.feature_id, e.peak, e.positions, e.values, greatest(e.peak - %(before)s, 0),
+    greatest(cardinality(s.token_ids) - e.peak - 1 - %(after)s, 0),
+    s.token_ids[e.peak + 1 - %(before)s : e.peak + 1 + %(after)s]
+FROM features_example e JOIN features_sequence s ON s.id = e.sequence_id
+WHERE e.feature_id = ANY(%(features)s) AND e.band = 0 AND e.rank = 0
+"""
+_kept: dict[int, dict[int, tuple[bytes, bool]]] = {}
 
 
 class FeaturePage(NamedTuple):
@@ -61,6 +73,18 @@ class ShownExample(NamedTuple):
     tokens: list[Span]
     positions: list[int]
     values: list[float]
+
+
+class Part(NamedTuple):
+    """An example's firings, and tokens around its peak: the first is at place `first` of its context, `after` more follow."""
+
+    feature: int
+    peak: int
+    positions: list[int]
+    values: list[float]
+    first: int
+    after: int
+    token_ids: list[int]
 
 
 class TokenLogit(NamedTuple):
@@ -140,12 +164,10 @@ def features(
     rows = Feature.objects.filter(sae=sae)
     if has_label is not None:
         rows = rows.filter(label__isnull=not has_label)
-    if alive is not None:
-        rows = rows.alive() if alive else rows.dead()
-    if alive and order.removeprefix("-") in POSITIVE:
-        rows = rows.filter(
-            (f"{POSITIVE[order.removeprefix('-')]}__gt", 0)
-        )  # says the same, where the order's index begins
+    if alive:
+        rows = rows.filter(**_lives(order, ranges))
+    elif alive is not None:
+        rows = rows.dead()
     if cluster is not None:
         rows = rows.filter(cluster=cluster)
     for name, end in ranges.items():
@@ -158,26 +180,40 @@ def features(
 def page(sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any) -> FeaturePage:
     """One page of `features`, with their snippets, in three queries, four where they are filtered. Raises `keyset.BadCursor`."""
     of = f"features of {sae.pk} {sorted(filters.items())}"
-    filtered = any(value is not None for name, value in filters.items() if name != "alive")
     found, way = features(sae, order=order, **filters), keys(order, filters.get("alive"))
+    own = {name: value for name, value in filters.items() if name == "alive" or _of_order(name, order)}
+    filtered = any(value is not None for name, value in filters.items() if name not in own)
+    unfiltered = features(sae, order=order, **own).values("id", *LISTED, "label_id") if filtered else None
     wide = Feature.objects.select_related("label").only(*LISTED, "label__text")
-    rows, after = keyset.page(found, way, limit=size, cursor=cursor, of=of, wide=wide, filtered=filtered)
+    rows, after = keyset.page(
+        found, way, limit=size, cursor=cursor, of=of, wide=wide, unfiltered=unfiltered, size=sae.width
+    )
     return FeaturePage(rows, snippets(rows, sae.model_id), after)
 
 
+def _lives(order: str, ranges: Mapping[str, float | None]) -> dict[str, float]:
+    """The lookups of what is alive, in the columns by which an index may be walked: there it begins with the first that lives."""
+    named = {order.removeprefix("-"), *(name.rpartition("_")[0] for name, end in ranges.items() if end is not None)}
+    columns = {POSITIVE[name] for name in named if name in POSITIVE}
+    above = {column for column in columns if (ranges.get(f"{column}_min") or 0) > 0}  # these say so themselves
+    return {f"{column}__gt": 0 for column in (columns or {"fires"}) - above}
+
+
+def _of_order(filtered: str, order: str) -> bool:
+    """Whether a filter is an end of the column by which the order is."""
+    column, by = COLUMNS.get(filtered.rpartition("_")[0]), COLUMNS.get(order.removeprefix("-"))
+    return column is not None and by is not None and column.order == by.order
+
+
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
-    """By feature id, the words around the peak of its best example: two queries, three where boxes take many tokens."""
+    """By feature id, the words around the peak of its best example: a query, and one where their tokens are new here."""
     maxima = {row.pk: row.max_activation for row in rows}
-    best = _best()(features=list(maxima))
-    found, _ = _near_peaks(best, maxima, model_id, SNIPPET)
-    return {e.feature_id: spans for e, spans in zip(best, found, strict=True)}
-
-
-@cache
-def _best() -> Compiled[Example]:
-    return Compiled(
-        Example.objects.filter(AnyOf("feature", "features"), band=0, rank=0).select_related("sequence").order_by()
-    )
+    before, after = (MOST_TOKENS * (boxes + 1) for boxes in SNIPPET)
+    with connection.cursor() as cursor:
+        cursor.execute(BEST, {"features": list(maxima), "before": before, "after": after})
+        parts = [Part(*row) for row in cursor.fetchall()]
+    found, _ = _near_peaks(parts, maxima, model_id, SNIPPET)
+    return {part.feature: spans for part, spans in zip(parts, found, strict=True)}
 
 
 def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
@@ -190,9 +226,9 @@ def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureV
         raise Feature.DoesNotExist
     (row,) = found
     examples, also = _examples()(feature=row.pk), {*row.top_logit_ids, *row.bottom_logit_ids}
-    shown, vocabulary = _near_peaks(
-        examples, {row.pk: row.max_activation}, row.sae.model_id, None if whole else WIDER, also
-    )
+    parts = [Part(e.feature_id, e.peak, e.positions, e.values, 0, 0, e.sequence.token_ids) for e in examples]
+    reach = None if whole else WIDER
+    shown, vocabulary = _near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also)
     return FeatureView(
         feature=row,
         sae=row.sae,
@@ -246,13 +282,23 @@ def random_alive(sae: Sae) -> int | None:
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, in one query; the ids go as one text, for a list of thousands takes long to put together."""
+    """Bytes of the tokens named, and of others that were read before, which are kept: a model's tokens are written with it and
+    never change. One query where one is new."""
+    known, wanted = _kept.get(model_id, {}), set(token_ids)
+    new = wanted.difference(known)
+    if not new:
+        return known
+    if sum(map(len, _kept.values())) + len(new) > MOST_KEPT:
+        _kept.clear()
+        known, new = {}, wanted
     with connection.cursor() as cursor:
-        cursor.execute(
+        cursor.execute(  # the ids go as one text, for a list of thousands takes long to put together
             "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s::int[])",
-            [model_id, f"{{{','.join(map(str, set(token_ids)))}}}"],
+            [model_id, f"{{{','.join(map(str, new))}}}"],
         )
-        return {token_id: (bytes(text), special) for token_id, text, special in cursor.fetchall()}
+        known.update((token_id, (bytes(text), special)) for token_id, text, special in cursor.fetchall())
+    _kept[model_id] = known
+    return known
 
 
 def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
@@ -296,53 +342,55 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
 
 
 def _near_peaks(
-    examples: Sequence[Example],
+    parts: Sequence[Part],
     maxima: Mapping[int, float],
     model_id: int,
     reach: tuple[int, int] | None,
     also: Iterable[int] = (),
 ) -> tuple[list[list[Span]], Vocabulary]:
     """The boxes of examples of features with these maxima, `reach` of them before the peak and after it (None: all), and the
-    vocabulary that was read, with that of `also`.
-
-    One query, two where boxes take many tokens: mostly a box is one token, and never more than four, as a character has at most
-    four bytes. To look up fifty tokens for each of fifty features took most of the time of a list.
-    """
-    found: list[list[Span] | None] = [None] * len(examples)
-    vocabulary: dict[int, tuple[bytes, bool]] = {}
-    for margin in (1.5, 4.0):
-        near = [_near(e, reach, margin) for e in examples]
-        left = [place for place, spans in enumerate(found) if spans is None]
-        if vocabulary and not left:
-            break
-        wanted = {i for place in left for i in examples[place].sequence.token_ids[near[place]]}
-        vocabulary |= vocabulary_of(model_id, wanted.union(also))
-        for place in left:
-            e = examples[place]
-            found[place] = _boxes(e, vocabulary, maxima[e.feature_id], near[place], reach, last=margin == 4)
-    return [spans or [] for spans in found], vocabulary
+    vocabulary that was read, with that of `also`. One query where a token is new here."""
+    vocabulary = vocabulary_of(
+        model_id, {i for part in parts for i in part.token_ids[_near(part, reach, MOST_TOKENS)]}.union(also)
+    )
+    return [_around(part, vocabulary, maxima[part.feature], reach) for part in parts], vocabulary
 
 
-def _near(e: Example, reach: tuple[int, int] | None, margin: float) -> slice:
-    """The tokens that may be needed: for each box so many, and for one box more than is shown."""
+def _around(part: Part, vocabulary: Vocabulary, maximum: float, reach: tuple[int, int] | None) -> list[Span]:
+    """Mostly a box is one token: what that many tokens lack is sought in as many as boxes can have."""
+    found = _boxes(part, vocabulary, maximum, _near(part, reach, 1), reach)
+    if found is None:
+        found = _boxes(part, vocabulary, maximum, _near(part, reach, MOST_TOKENS), reach, last=True)
+    return found or []
+
+
+def _near(part: Part, reach: tuple[int, int] | None, tokens: int) -> slice:
+    """The tokens that may be needed, so many for each box, and for one box more than is shown."""
     if reach is None:
-        return slice(0, len(e.sequence.token_ids))
-    before, after = (int(margin * (boxes + 1)) for boxes in reach)
-    return slice(max(e.peak - before, 0), e.peak + after + 1)
+        return slice(0, len(part.token_ids))
+    before, after = (tokens * (boxes + 1) for boxes in reach)
+    peak = part.peak - part.first
+    return slice(max(peak - before, 0), peak + after + 1)
 
 
 def _boxes(
-    e: Example, vocabulary: Vocabulary, maximum: float, near: slice, reach: tuple[int, int] | None, *, last: bool
+    part: Part,
+    vocabulary: Vocabulary,
+    maximum: float,
+    near: slice,
+    reach: tuple[int, int] | None,
+    *,
+    last: bool = False,
 ) -> list[Span] | None:
     """The boxes of some tokens, with positions in the whole context; None where these hold too few and more can be asked for.
 
     The box at a cut end may be half of a character, so that one more than is shown must be there.
     """
-    ids = e.sequence.token_ids
-    boxes = spans(ids[near], vocabulary, e.positions, e.values, e.peak, maximum, near.start)
+    ids, first = part.token_ids, part.first + near.start
+    boxes = spans(ids[near], vocabulary, part.positions, part.values, part.peak, maximum, first)
     if reach is None:
         return boxes
     middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
-    cut_before = near.start > 0 and middle <= reach[0]
-    cut_after = near.stop < len(ids) and len(boxes) - 1 - middle <= reach[1]
+    cut_before = first > 0 and middle <= reach[0]
+    cut_after = near.stop < len(ids) + part.after and len(boxes) - 1 - middle <= reach[1]
     return None if (cut_before or cut_after) and not last else around(boxes, *reach)

@@ -1,0 +1,26 @@
+"""Every number that a page shows: its name, how it was computed, and how it is written. docs/numbers.md lists the same.
+
+Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no page explains twice.
+"""
+
+from explorer.definitions.features import FEATURES, SEARCH
+from explorer.definitions.known import Definition
+from explorer.definitions.labels import LABELS
+from explorer.definitions.measured import MEASURED
+from explorer.definitions.saes import MODELS, SAES, TRAINING
+from explorer.definitions.steering import STEERING
+
+__all__ = ["DEFINITIONS", "GROUPS", "Definition"]
+
+GROUPS: dict[str, dict[str, Definition]] = {
+    "Features": FEATURES,
+    "Search": SEARCH,
+    "Labels": LABELS,
+    "Steering": STEERING,
+    "SAEs": SAES,
+    "SAEs, measured on held-out text": MEASURED,
+    "Models": MODELS,
+    "Training, while it runs": TRAINING,
+}
+
+DEFINITIONS: dict[str, Definition] = {term: known for group in GROUPS.values() for term, known in group.items()}

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from django import template
@@ -20,7 +21,8 @@ GOLDEN = 137.508
 
 
 @register.simple_tag
-def map_plot(places: Sequence[Place], color: str) -> SafeString:
+@lru_cache(maxsize=16)
+def map_plot(places: tuple[Place, ...], color: str) -> SafeString:
     """One path of dots for each colour; the colours themselves are in map.css."""
     ranked = sorted(place.density for place in places)
     inks = sorted((ink(place, color, ranked), place) for place in places)

@@ -91,7 +91,7 @@ def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
     """The map as the page shows it before its script does, and how it is coloured; empty where there is none."""
     form = MapForm(request.GET)
     dashboard = getattr(sae, "dashboard", None)
-    drawn = mapping.sample(sae, MOST_PLACES) if dashboard and dashboard.map else []
+    drawn = mapping.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
     return {"map": drawn, "map_form": form, "color": form.chosen(), "sampled": sae.width > MOST_PLACES}
 
 

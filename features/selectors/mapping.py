@@ -1,9 +1,11 @@
 """Reads of an SAE's map: the places of its live features, whole or a sample."""
 
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import F, IntegerField, QuerySet
+from django.db.models import F, IntegerField
 from django.db.models.functions import Mod
 
 from features.models import Dashboard, Feature, Sae
@@ -51,7 +53,9 @@ def version(dashboard: Dashboard) -> str:
 def points(sae: Sae) -> Points:
     """Every feature on the map, in two queries. Coordinates and densities have the digits that a screen can show."""
     rows = list(
-        _mapped(sae).values_list(
+        Feature.objects.filter(sae=sae, map_x__isnull=False)
+        .order_by("index")
+        .values_list(
             "index", "map_x", "map_y", "cluster", "density", "max_activation", "top_logit_ids__0", "label__text"
         )
     )
@@ -72,17 +76,17 @@ def points(sae: Sae) -> Points:
     )
 
 
-def sample(sae: Sae, most: int) -> list[Place]:
-    """At most `most` places, evenly by index, in one query."""
-    rows = _mapped(sae)
-    step = -(-sae.width // most)
+def sample(dashboard: Dashboard, most: int) -> tuple[Place, ...]:
+    """At most `most` places, evenly by index; one query, and none where this process read the same map before."""
+    return _sample(dashboard.sae_id, -(-dashboard.sae.width // most), dashboard.made, dashboard.mapped_by_id)
+
+
+@lru_cache(maxsize=16)
+def _sample(sae: int, step: int, made: datetime, mapped_by: int | None) -> tuple[Place, ...]:
+    rows = Feature.objects.filter(sae=sae, map_x__isnull=False).order_by("index")
     if step > 1:
         rows = rows.annotate(turn=Mod(F("index"), step, output_field=IntegerField())).filter(turn=0)
-    return [Place(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density")]
-
-
-def _mapped(sae: Sae) -> QuerySet[Feature]:
-    return Feature.objects.filter(sae=sae, map_x__isnull=False).order_by("index")
+    return tuple(Place(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density"))
 
 
 def _digits(value: float) -> float:

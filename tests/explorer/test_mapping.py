@@ -59,7 +59,7 @@ def test_each_shade_of_density_is_an_eighth_of_the_features():
 def test_dots_lie_within_the_picture_whatever_the_units(planted):
     from explorer.templatetags.maps import map_plot
 
-    for places in ([], [Place(0, 5e6, -3.0, None, 0.1)], [Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)]):
+    for places in ((), (Place(0, 5e6, -3.0, None, 0.1),), tuple(Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5))):
         left, top, wide, high = map(
             int, re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups()
         )
@@ -70,7 +70,7 @@ def test_dots_lie_within_the_picture_whatever_the_units(planted):
 
 def test_the_api_has_every_feature_of_the_page(client, planted):
     found = client.get(API).json()
-    assert found["indices"] == [place.index for place in sample(planted.sae, 1000)]
+    assert found["indices"] == [place.index for place in sample(planted.sae.dashboard, 1000)]
     assert found["clusters"][:4] == [0, 1, 0, 0]
     assert (found["job"], found["seed"], found["neighbours"]) == (None, 0, 15)
 

@@ -98,7 +98,7 @@ def test_points_are_columns_in_two_queries_however_many(planted, django_assert_n
 
 @pytest.mark.parametrize(("most", "found"), [(100, 17), (10, 10), (5, 5)])
 def test_a_sample_is_even_and_no_larger_than_asked(planted, most, found):
-    drawn = mapping.sample(planted.sae, most)
+    drawn = mapping.sample(planted.sae.dashboard, most)
     assert len(drawn) == found
     step = -(-20 // most)
     assert [p.index for p in drawn] == [i for i in range(0, 20, step) if i % 8 != 3]

@@ -26,7 +26,7 @@ from features.tokens import Span
 
 MOST_WEIGHED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
-MOST_EXPECTED = 20_000
+MOST_EXPECTED = 8_000
 """Labels with some words of a query among which those are sought: the index gives all of them before the first is ranked."""
 MOST_FOUND = 200
 MOST_NEAR = 100

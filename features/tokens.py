@@ -40,19 +40,24 @@ def spans(
     `maximum` is the feature's own, which is full strength.
     """
     fired = dict(zip(positions, values, strict=True))
-    boxes, start, known = [], 0, vocabulary.get
-    while start < len(token_ids):  # of everything on a page this is done most often
-        place, (raw, special) = start + first, known(token_ids[start], UNKNOWN)
+    boxes: list[Span] = []
+    start, known, make = 0, vocabulary.get, tuple.__new__  # of everything on a page this is done most often
+    while start < len(token_ids):
+        token, place = token_ids[start], start + first
+        raw, special = known(token, UNKNOWN)
         if raw and raw[-1] < 0x80:
-            stop, text = start + 1, raw.decode("utf-8", "replace")
-            value, here = fired.get(place), place == peak
+            value = fired.get(place)
+            strength = 0.0 if value is None else alpha(value, maximum)
+            text = raw.decode("utf-8", "replace")
+            boxes.append(make(Span, (text, place, (token,), value, strength, place == peak, special)))
+            start += 1
         else:
             stop, text = _whole(token_ids, start, vocabulary)
             inside = range(place, stop + first)
             value, here = max((fired[i] for i in inside if i in fired), default=None), peak in inside
-        strength = 0.0 if value is None else alpha(value, maximum)
-        boxes.append(Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special))
-        start = stop
+            strength = 0.0 if value is None else alpha(value, maximum)
+            boxes.append(Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special))
+            start = stop
     return boxes
 
 

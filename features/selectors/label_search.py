@@ -3,6 +3,7 @@
 `answers.Refused` and `answers.NoAnswer` pass through `search_meaning`.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ MOST_NEAR = 100
 """Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer walk through the index."""
 READ_WHOLE = 50_000
 """Features of SAEs that are read whole for their nearest labels: the index of all would be walked in vain for them."""
+FEW = 20_000
+"""Labels expected to pass the filters that are read whole, too: the walk through the index gives up after as many that fail."""
 LEAST_COSINE = 0.3
 """With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43 from days of the week, 0.10
 from brackets."""
@@ -147,8 +150,8 @@ def search_words(
 def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
     """Labels that mean what was said, nearest first, with a cosine of `LEAST_COSINE` or more.
 
-    An answer of the inference worker and two queries. The index is walked on until enough labels pass the filters
-    (pgvector's iterative scan), rather than filtering the nearest few.
+    An answer of the inference worker and two queries, and one under filters. The index is walked on until enough labels pass the
+    filters (pgvector's iterative scan), rather than filtering the nearest few; where few pass, these are read whole.
     """
     if saes == []:
         return []
@@ -162,9 +165,9 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     )
     rows = LabelEmbedding.objects.filter(narrowed(filters, "label__"), embedder=meant["embedder"])
     if saes is not None:
-        rows = rows.filter(sae__in=[sae.pk for sae in saes])
-        if sum(sae.width for sae in saes) <= READ_WHOLE:
-            distance = distance + Value(0.0)  # what is no plain distance cannot be asked of the index
+        rows = rows.filter(sae__in=saes)
+    if (saes is not None and sum(sae.width for sae in saes) <= READ_WHOLE) or _few(saes, filters):
+        distance = distance + Value(0.0)  # what is no plain distance cannot be asked of the index
     near = rows.annotate(distance=distance).order_by("distance").values_list("pk", "distance")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -233,6 +236,16 @@ def _labels(
     exactly = _how_many(word.exact() for word in query.words)
     length = Func(F("words"), function="length", output_field=IntegerField())
     return list(rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[:MOST_WEIGHED])
+
+
+def _few(saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> bool:
+    """Whether PostgreSQL expects that few labels pass."""
+    wanted = narrowed(filters)
+    if not wanted:
+        return False
+    rows = Label.objects.filter(wanted) if saes is None else Label.objects.filter(wanted, sae__in=saes)
+    plan = json.loads(rows.order_by().values("pk").explain(format="json"))[0]["Plan"]
+    return bool(plan["Plan Rows"] <= FEW)
 
 
 def _how_many(wanted: Iterable[str]) -> Combinable:

@@ -58,7 +58,9 @@ def test_nearest_labels_come_first_and_those_of_another_meaning_not_at_all(plant
     assert first.cosine == pytest.approx(1, abs=2e-3), "halves have three digits"
 
 
-def test_filters_reach_through_to_label_and_feature(planted: Any, worker: Any) -> None:
+@pytest.mark.parametrize("few", [-1, label_search.FEW])
+def test_filters_reach_through_to_label_and_feature(planted: Any, worker: Any, monkeypatch: Any, few: int) -> None:
+    monkeypatch.setattr(label_search, "FEW", few)
     embed()
     Label.objects.filter(text="brackets").update(score=0.9)
     assert near("parentheses", score_min=0.8) == ["brackets"]
@@ -68,6 +70,30 @@ def test_filters_reach_through_to_label_and_feature(planted: Any, worker: Any) -
     assert near("parentheses", saes=[planted.sae]) == ["parentheses", "brackets"]
     assert near("parentheses", saes=[]) == []
     assert near("parentheses", saes=[builders.sae(planted.model, "other")]) == []
+
+
+def test_few_that_pass_are_read_whole_and_many_are_sought_in_the_index(
+    planted: Any, worker: Any, monkeypatch: Any, django_assert_max_num_queries: Any
+) -> None:
+    Label.objects.filter(text="parentheses").update(method="rare")
+    embed()
+    author = Label.objects.get(text="brackets").author
+    for n in range(150):
+        Label.objects.create(
+            feature=planted.feature(n % 8), sae=planted.sae, text=f"b{n}", method=Label.PERSON, author=author
+        )
+    embeddings.keep("a", embeddings.due(after=0, limit=150), [WAYS["brackets"]] * 150)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE features_label")
+    monkeypatch.setattr(label_search, "FEW", 50)
+    found = {}
+    for method in ("rare", Label.PERSON):
+        with django_assert_max_num_queries(9) as asked:
+            found[method] = near("brackets", method=method)
+        (walk,) = [query["sql"] for query in asked.captured_queries if "<=>" in query["sql"]]
+        assert (") + 0.0)" in walk) == (method == "rare"), "a sum is not asked of the index"
+    assert found["rare"] == ["parentheses"]
+    assert len(found[Label.PERSON]) == label_search.MOST_NEAR
 
 
 def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(planted: Any, worker: Any) -> None:

@@ -38,11 +38,17 @@ ORDER BY place
 """
 
 COMMON = """
-SELECT common.word, common.share * labels.reltuples
-FROM pg_class labels, pg_stats s, unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs) common (word, share)
-WHERE labels.oid = 'features_label'::regclass AND s.schemaname = current_schema() AND s.tablename = 'features_label'
-    AND s.attname = 'words' AND (common.word = ANY(%s) OR common.word ^@ ANY(%s))
+WITH known AS (
+    SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS shares, labels.reltuples
+    FROM pg_class labels JOIN pg_stats s ON s.tablename = labels.relname AND s.schemaname = current_schema()
+    WHERE labels.oid = 'features_label'::regclass AND s.attname = 'words'
+)
+SELECT common.word, common.share * reltuples FROM known, unnest(words, shares) common (word, share)
+WHERE common.word = ANY(%s) OR common.word ^@ ANY(%s)
+UNION ALL SELECT NULL, shares[cardinality(words) + 1] * reltuples / 2 FROM known
 """
+"""Labels that have a word; last, with no word, half of those of the least common word that is known, as PostgreSQL expects of all
+others."""
 
 
 class Word(NamedTuple):
@@ -138,18 +144,23 @@ def some(words: Iterable[Word]) -> str:
 def rarest(words: Sequence[Word], most: int) -> list[Word]:
     """The words that tell most: the rarest first, as long as PostgreSQL expects no more than `most` labels, and at least one.
 
-    One query, of what it knows of the commonest words since the table was last analyzed; others count as none.
+    One query, of what it has known since the table was last analyzed. Words that no label has are left out beside
+    others.
     """
+    words = [word for word in words if word.known or word.instead] or words
     lexemes = [lexeme for word in words for lexeme in word.meant()]
     with connection.cursor() as cursor:
         cursor.execute(COMMON, [lexemes, [word.text for word in words if word.endless]])
-        common = cursor.fetchall()
-    labels = [
-        sum(n for lexeme, n in common if lexeme in word.meant() or (word.endless and lexeme.startswith(word.text)))
+        found = cursor.fetchall()
+    common = {lexeme: labels for lexeme, labels in found if lexeme is not None}
+    other = next((labels for lexeme, labels in found if lexeme is None), 0.0)
+    expected = [
+        sum(common.get(lexeme, other) for lexeme in word.meant())
+        + sum(n for lexeme, n in common.items() if word.endless and lexeme.startswith(word.text))
         for word in words
     ]
-    ranked = sorted(range(len(words)), key=labels.__getitem__)
-    return [words[i] for n, i in enumerate(ranked) if n == 0 or sum(labels[j] for j in ranked[: n + 1]) <= most]
+    ranked = sorted(range(len(words)), key=expected.__getitem__)
+    return [words[i] for n, i in enumerate(ranked) if n == 0 or sum(expected[j] for j in ranked[: n + 1]) <= most]
 
 
 def of_saes(saes: Sequence[int] | None) -> str:

@@ -201,13 +201,10 @@ def _exact(vector: list[float], saes: Any, filters: dict[str, Any]) -> list[int]
 
     from features.models import LabelEmbedding
     from features.selectors import label_search
-    from features.services.embeddings import as_text
 
     rows = LabelEmbedding.objects.filter(label_search.narrowed(filters, "label__"))
     rows = rows if saes is None else rows.filter(sae__in=saes)
-    far = CosineDistance("vector", as_text(vector)) + Value(
-        0.0
-    )  # what is no plain distance cannot be asked of the index
+    far = CosineDistance("vector", vector) + Value(0.0)  # what is no plain distance cannot be asked of the index
     near = rows.annotate(far=far).order_by("far").values_list("pk", "far")[: label_search.MOST_NEAR]
     return [label for label, distance in near if 1 - distance >= label_search.LEAST_COSINE]
 

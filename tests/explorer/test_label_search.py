@@ -111,6 +111,9 @@ def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monke
     texts = Label.objects.in_bulk([hit.label for hit in some.hits])
     assert some.some
     assert [texts[hit.label].text for hit in some.hits] == ["word for quaggas", "plain quaggas"]
+    assert label_search.search_words("zz quagga word", None, {}).hits == some.hits, (
+        "a word that none has is no rare one"
+    )
     without = label_search.search_words("word zebr tags", None, {"method": "nobody's"})
     assert without.hits == []
     Label.objects.filter(text__endswith="quaggas").update(method="other")

@@ -1,7 +1,12 @@
-"""Whether this process can serve: asked by `manage.py up`, by compose and by load balancers."""
+"""Whether this process can serve: asked by `manage.py up`, by compose and by load balancers; and what is said where it cannot."""
 
-from django.db import Error, connection
-from django.http import HttpRequest, JsonResponse
+from django.db import Error, OperationalError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.deprecation import MiddlewareMixin
+
+RETRY_AFTER = {"Retry-After": "5"}
+"""Seconds: a database that restarts is back by then, and so is one of the connections."""
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -12,3 +17,13 @@ def healthz(request: HttpRequest) -> JsonResponse:
     except Error:
         return JsonResponse({"database": "unreachable"}, status=503)
     return JsonResponse({"database": "ok"})
+
+
+class DatabaseAway(MiddlewareMixin):
+    """503 where the database restarts, or all connections are taken for longer than a request waits."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """The page that says so; other errors are somebody else's. The API says it in its own shape."""
+        if not isinstance(exception, OperationalError):
+            return None
+        return HttpResponse(render_to_string("503.html"), status=503, headers=RETRY_AFTER)

@@ -59,7 +59,7 @@ htmx.onLoad((part) => {
   if (run) follow(run);
 });
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (![422, 429, 503].includes(event.detail.xhr.status)) return;
+  if (event.detail.xhr.status < 400 || !event.detail.xhr.response.includes('id="result"')) return;
   event.detail.shouldSwap = true;
   event.detail.isError = false;
 });

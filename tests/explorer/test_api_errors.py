@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError
 from django.test import Client
 
 from explorer.models import ApiKey
@@ -218,6 +219,22 @@ def test_a_fault_of_ours_tells_nothing_and_is_logged(quiet, monkeypatch, caplog)
     assert error(response, 500) == "server_error"
     assert "42" not in response.content.decode()
     assert "the secret is 42" in caplog.text
+
+
+def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(quiet, monkeypatch):
+    from features.selectors import catalog
+
+    def away(*_):
+        raise OperationalError("couldn't get a connection after 5.00 sec")
+
+    for name in ("corpora", "saes_with_labels"):
+        monkeypatch.setattr(catalog, name, away)
+    page, told = quiet.get("/"), quiet.get("/api/v1/corpora/")
+    assert error(told, 503) == "unavailable"
+    assert page.status_code == 503
+    assert "The database does not answer" in page.content.decode()
+    assert page["Retry-After"] == told["Retry-After"] == "5"
+    assert "5.00 sec" not in page.content.decode() + told.content.decode()
 
 
 def in_address(value):

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import OperationalError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from explorer.api.v1.exceptions import TooLarge
+from explorer.health import RETRY_AFTER
 
 log = logging.getLogger("explorer.api")
 
@@ -33,6 +35,11 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):
         return answer("bad_request", "The request is malformed, or has more parameters than any needs.", status=400)
+    if isinstance(error, OperationalError):
+        log.warning("the database did not answer at %s: %s", context["request"].path, error)
+        response = answer("unavailable", "The database does not answer. Nothing was changed: try again.", status=503)
+        response["Retry-After"] = RETRY_AFTER["Retry-After"]
+        return response
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
         return answer(

@@ -38,7 +38,7 @@ class Sampler:
 
     def draw(self, logits: Float[Tensor, "rows vocabulary"]) -> Int64[Tensor, " rows"]:
         """The next token of every row. `BadInput("strength")` where the model broke down and gives no numbers."""
-        if not torch.isfinite(logits).all():
+        if not logits.sum().isfinite():  # each by itself takes ten times as long
             raise BadInput("strength", "The steered model gives no finite numbers any more: choose a smaller strength.")
         wanted, of = logits, self.sampling
         if self._counts is not None:

@@ -33,8 +33,8 @@ MOST_FOUND = 200
 MOST_NEAR = 100
 """Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer walk through the index."""
 EFFORT = 200
-"""Candidates of the walk through the index (its ef_search). Of a million labels it finds nine in ten of the nearest hundred; half as
-many find eight, and twice as many hardly more."""
+"""Candidates of the walk through the index (its ef_search). Of a million labels it finds nine in ten of the nearest hundred; half
+as many find eight, and twice as many hardly more."""
 READ_WHOLE = 50_000
 """Features of SAEs that are read whole for their nearest labels: the index of all would be walked in vain for them."""
 FEW = 20_000

@@ -75,17 +75,13 @@ class Watched(NamedTuple):
     tokens: Sequence[int] = ()
 
 
-def mask(
-    where: Where, ids: Int64[Tensor, "rows pos"], special: Int64[Tensor, " special"], prompt: bool
-) -> Bool[Tensor, "rows pos"]:
-    """Which of these positions are steered; `prompt` says which part of the text they are."""
-    if where.mode == "chosen" and prompt:
-        steered = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
-        steered[:, list(where.tokens)] = True
-    else:
-        wanted = where.mode == "all" or where.mode == ("prompt" if prompt else "generated")
-        steered = torch.full(ids.shape, wanted, dtype=torch.bool, device=ids.device)
-    return steered if where.special else steered & ~torch.isin(ids, special.to(ids.device))
+def steered_of(where: Where, prompt: Sequence[int], special: Int64[Tensor, " special"]) -> Bool[Tensor, "1 pos"]:
+    """Which positions of the prompt are steered."""
+    spared = set() if where.special else set(special.tolist())
+    chosen = where.tokens if where.mode == "chosen" else range(len(prompt) if where.mode in ("all", "prompt") else 0)
+    steered = torch.zeros(1, len(prompt), dtype=torch.bool)
+    steered[0, [place for place in chosen if prompt[place] not in spared]] = True
+    return steered
 
 
 def require_room(language: Language, prompt: Sequence[int], where: Where, sampling: Sampling) -> None:
@@ -98,8 +94,7 @@ def require_room(language: Language, prompt: Sequence[int], where: Where, sampli
         )
     if where.mode == "chosen" and not all(0 <= token < len(prompt) for token in where.tokens):
         raise BadInput("tokens", f"The prompt has the tokens 0 to {len(prompt) - 1:,}; choose among those.")
-    ids = torch.tensor([list(prompt)])
-    steers_prompt = mask(where, ids, language.special_ids.cpu(), prompt=True).any()
+    steers_prompt = steered_of(where, prompt, language.special_ids).any()
     if not steers_prompt and not (where.mode in ("all", "generated") and sampling.length > 1):
         raise BadInput("where", "No position would be steered: choose others, or let special tokens be steered too.")
 
@@ -123,9 +118,8 @@ def decode(
     require_room(language, prompt, where, sampling)
     texts, device = 1 + len(rows), language.device
     steering = Steering(language, [[], *rows])
-    start = torch.tensor([list(prompt)], device=device)
-    steered = mask(where, start, language.special_ids, prompt=True)
-    ids = start.expand(texts if steered.any() else 1, -1)
+    steered = steered_of(where, prompt, language.special_ids).to(device)
+    ids = torch.tensor([list(prompt)], device=device).expand(texts if steered.any() else 1, -1)
     reader = _Reader(language, watched, texts) if measure else None
     with reader.watching() if reader else nullcontext(), _maybe(steering, steered.expand(len(ids), -1)):
         logits, cache = _forward(language, ids, DynamicCache(config=language.model.config), last=True)
@@ -134,18 +128,20 @@ def decode(
     if len(ids) < texts:
         cache.batch_repeat_interleave(texts)
     now = logits[:, -1].expand(texts, -1).float()
-    sampler, ends = Sampler(sampling, texts, now.shape[1], device), torch.tensor(end_ids(language), device=device)
-    over = torch.zeros(texts, dtype=torch.bool, device=device)
+    sampler, ends = Sampler(sampling, texts, now.shape[1], device), set(end_ids(language))
+    spared = set() if where.special else set(language.special_ids.tolist())
+    steers, live = where.mode in ("all", "generated"), [True] * texts
     for step in range(sampling.length):
         if should_stop():
             break
-        chosen, told, counted = sampler.draw(now), now.log_softmax(-1), ~over
-        yield _step(chosen, told, over)
-        over = over | torch.isin(chosen, ends)
-        last = bool(over.all()) or step + 1 == sampling.length
+        chosen, told = sampler.draw(now), now.log_softmax(-1)
+        drawn, counted = chosen.tolist(), torch.tensor(live, device=device)
+        yield _step(drawn, told.gather(1, chosen[:, None])[:, 0].tolist(), live)
+        live = [on and token not in ends for on, token in zip(live, drawn, strict=True)]
+        last = not any(live) or step + 1 == sampling.length
         if last and not reader:
             break
-        at = mask(where, chosen[:, None], language.special_ids, prompt=False)
+        at = torch.tensor([[steers and token not in spared] for token in drawn])
         with reader.watching() if reader else nullcontext(), _maybe(steering, at):
             logits, cache = _forward(language, chosen[:, None], cache)
         if reader:
@@ -243,11 +239,9 @@ def _mass(told: Float[Tensor, "texts pos vocabulary"], tokens: Sequence[int]) ->
     return told[..., list(tokens)].exp().sum(-1).tolist()
 
 
-def _step(chosen: Tensor, told: Tensor, over: Tensor) -> Step:
-    logprobs = told.gather(1, chosen[:, None])[:, 0].tolist()
-    live = [not ended for ended in over.tolist()]
-    ids = [i if on else None for i, on in zip(chosen.tolist(), live, strict=True)]
-    return Step(ids, [p if on else None for p, on in zip(logprobs, live, strict=True)])
+def _step(drawn: list[int], logprobs: list[float], live: list[bool]) -> Step:
+    ids = [token if on else None for token, on in zip(drawn, live, strict=True)]
+    return Step(ids, [logprob if on else None for logprob, on in zip(logprobs, live, strict=True)])
 
 
 def _maybe(steering: Steering, where: Bool[Tensor, "rows pos"]) -> Any:

@@ -19,9 +19,10 @@ run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=
 test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
 	@sh scripts/browser.sh
 	$(MAKE) --no-print-directory lint types
-	$(MAKE) --no-print-directory -k -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-workers test-web test-instances test-pages
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -k -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-workers test-web test-instances test-pages
 
-# Two at once, as each has databases of its own and waits for them half of the time.
+# Two at once, as each has databases of its own and waits for them half of the time. Each computes on one thread: two that wait
+# for one another beside two others nearly stand still.
 test-web:
 	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
 

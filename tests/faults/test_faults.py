@@ -68,7 +68,8 @@ def test_a_worker_that_hangs_loses_its_job(patient: Patient, undisturbed: Shown,
     if turn == 0:
         patient.hanging = worker
     else:
-        worker.resume()
+        with suppress(psutil.NoSuchProcess):  # on a busy machine it was ended as a worker that hangs
+            worker.resume()
         name = "SELECT 1 FROM features_worker WHERE name = %s AND seen > now() - interval '3 s'"
         wait_for(lambda: gone(worker) or patient.rows(name, job["worker"]), 200, "the worker to speak again")
     assert chain.shown() == undisturbed

@@ -286,6 +286,7 @@ def test_the_feature_page_costs_the_same_with_many_labels_and_comments(planted, 
             services.edit(label, f"label {number} again", seen=1, by=ben)
             above = talk.comment(planted.feature(0), "a", by=ada)
             talk.comment(planted.feature(0), "b", by=ben, parent=above, label=label)
+        html(as_(ada))  # reads the tokens, which a process keeps
         with django_assert_max_num_queries(99) as queries:
             html(as_(ada))
         costs.append(len(queries))

@@ -20,7 +20,7 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 
 SCHEME = "files"
-POLLING_SECONDS = 0.05
+POLLING_SECONDS = 0.02
 LONGEST_WAIT_SECONDS = 0.5
 
 TRANSPORT_ALIASES[SCHEME] = "explorer.broker:Transport"

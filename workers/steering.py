@@ -126,6 +126,8 @@ def _run(run: SteeringRun, pulse: Pulse) -> None:
     told = 0.0
     for piece in pieces(run, pulse):
         waiting.append(piece)
+        if "prompt" in piece:
+            continue  # what it says is shown at the end; the first token is waited for
         if time.monotonic() - told > WRITE_SECONDS:
             runs.write(run, waiting)
             waiting, told = [], time.monotonic()

@@ -123,7 +123,9 @@ def _page(
     model = next((model for model in models if model.slug == data.get("model")), models[0] if models else None)
     data = forms.with_preset(data)
     chosen, asked = forms.knobs(data), forms.owner(request)
-    rows = reading.features(model.pk, [_name(knob.name) for knob in chosen]) if model and chosen else {}
+    rows = view.features if view else {}
+    if model and chosen and not view:
+        rows = reading.features(model.pk, [_name(knob.name) for knob in chosen])
     chosen = [forms.dosed(knob, rows.get(_name(knob.name))) for knob in chosen]
     sought = data.get("q", "").replace("\0", "").strip()
     given = forms.given(data, chosen)

@@ -52,7 +52,8 @@ def test_a_closed_tab_gives_its_place_away(instance, page, feature):
     worker = inference(instance)
     worker.suspend()
     try:
-        pk = ask(page, feature, "a dog and")
+        with page.expect_response(re.compile(r"/steer/\d+/events/")):
+            pk = ask(page, feature, "a dog and")
         page.goto("/")  # the stream ends, and nobody looks any more
         wait_for(
             lambda: instance.rows("SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk),

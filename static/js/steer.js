@@ -42,7 +42,7 @@ function follow(run) {
   });
   source.addEventListener("over", () => {
     source.close();
-    htmx.ajax("GET", run.dataset.page, { target: "#result", swap: "outerHTML" });
+    htmx.ajax("GET", run.dataset.page, { source: run, target: "#result", swap: "innerHTML" });
   });
   run.querySelector("[data-stop]")?.addEventListener("click", (event) => {
     event.preventDefault();
@@ -51,15 +51,18 @@ function follow(run) {
   });
 }
 
-// A run begins without a new page; what the server refuses is said in the place of its texts.
+// A run begins without a new page; what the server refuses is said in the place of its texts. That place stays in the page, as an
+// answer to an element that has left it is lost.
 htmx.onLoad((part) => {
-  if (part.id !== "result" && part !== document.body) return;
+  if (part.parentElement?.id !== "result" && part !== document.body) return;
   source?.close();
-  const run = part.querySelector("[data-events]");
+  const run = document.querySelector("#result [data-events]");
   if (run) follow(run);
 });
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status < 400 || !event.detail.xhr.response.includes('id="result"')) return;
+  const { xhr, requestConfig } = event.detail;
+  if (!requestConfig.elt.isConnected) event.preventDefault(); // the end of a run in whose place another has begun
+  if (xhr.status < 400 || xhr.response.includes("<html")) return;
   event.detail.shouldSwap = true;
   event.detail.isError = false;
 });

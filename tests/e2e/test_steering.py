@@ -98,5 +98,50 @@ def test_the_page_stays_from_run_to_run_and_says_what_is_refused(instance, page,
     assert page.evaluate("window.same"), "no page was loaded in between"
     assert page.title().startswith(f"Steering {second}")
     page.go_back()
-    page.wait_for_url(f"**/steer/{first}/")
+    page.wait_for_function(f"document.title.startsWith('Steering {first}')")
     page.locator('[data-row="1"] t').first.wait_for()
+    assert not page.get_by_role("alert").count(), "what was refused in between is over"
+
+
+def held(page, method, address):
+    """Hold back what the page asks there, until it is let go on."""
+    requests = []
+    page.route(address, lambda route: requests.append(route) if route.request.method == method else route.continue_())
+    return requests
+
+
+def test_a_refusal_is_seen_where_the_run_before_it_ends_meanwhile(instance, page, feature):
+    worker = inference(instance)
+    worker.suspend()
+    try:
+        ask(page, feature, "the dog ran")
+        asked = held(page, "POST", "**/steer/")
+        page.get_by_role("textbox", name="Prompt").fill("")
+        with page.expect_request("**/steer/"):
+            page.get_by_role("button", name="Steer", exact=True).click()
+    finally:
+        worker.resume()
+    page.get_by_text("Underlined tokens differ").or_(page.get_by_text("changed nothing")).wait_for()
+    asked[0].continue_()
+    page.get_by_role("alert").get_by_text("Write a prompt").wait_for()
+
+
+def test_the_end_of_a_run_takes_no_place_from_the_next(instance, page, feature):
+    worker = inference(instance)
+    worker.suspend()
+    try:
+        first = ask(page, feature, "a bird sang")
+        ended = held(page, "GET", f"**/steer/{first}/")
+    finally:
+        with page.expect_request(f"**/steer/{first}/"):
+            worker.resume()
+    page.get_by_role("textbox", name="Prompt").fill("the cat saw")
+    page.get_by_role("button", name="Steer", exact=True).click()
+    page.wait_for_url(lambda url: re.search(r"/steer/\d+/", url) and f"/{first}/" not in url)
+    told = page.get_by_text("Underlined tokens differ").or_(page.get_by_text("changed nothing"))
+    told.wait_for()
+    page.evaluate("document.querySelector('#result > div').id = 'second'")
+    with page.expect_response(f"**/steer/{first}/"):
+        ended[0].continue_()
+    page.wait_for_timeout(500)
+    assert page.locator("#result > #second").count(), "the first run took the place of the second"

@@ -53,15 +53,13 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
 def _shown(
     request: HtmxRequest, pk: int, errors: list[tuple[str, str]] | None = None, status: int = 200
 ) -> HttpResponse:
+    shown = request.GET.get("show", "0")
     try:
-        run = reading.run(pk)
+        runs.watch(pk)
+        view = reading.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
     except (SteeringRun.DoesNotExist, OverflowError):
         raise Http404(f"There is no steering run {pk}.") from None
-    runs.watch(pk)
-    data = QueryDict(forms.query_of(run), mutable=True)
-    shown = request.GET.get("show", "0")
-    view = reading.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
-    return _page(request, data, errors, view, status)
+    return _page(request, QueryDict(forms.query_of(view.run), mutable=True), errors, view, status)
 
 
 @require_POST

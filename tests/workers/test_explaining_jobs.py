@@ -15,8 +15,9 @@ from features.services import jobs as starting
 from features.services import labels as writing
 from features.services.consensus import MEMBER
 from tests import builders
+from tests.workers.dying import die_after_three
 from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
-from workers import asking, resident, running
+from workers import resident, running
 from workers.material import materials
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.material import STRONG, held_out
@@ -195,22 +196,10 @@ def test_a_planted_label_that_is_always_true_scores_one_half(ready: Sae, server:
 
 def test_a_job_that_goes_on_asks_nothing_twice(ready: Sae, server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     job = start("explain_sae", most=6)
-    keep, kept = asking.keep, []
-
-    def dies_after_three(*args: object) -> None:
-        keep(*args)  # type: ignore[arg-type]
-        kept.append(args)
-        if len(kept) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(asking, "keep", dies_after_three)
-    with pytest.raises(KeyboardInterrupt):
-        running.run(job.pk)
-    Job.objects.filter(pk=job.pk, state="running").update(state="queued", lease_until=None, worker="")
+    die_after_three(job, monkeypatch)
     asked = {row.sha256 for row in Exchange.objects.filter(job=job)}
     assert len(asked) == 3
     before = len(server.requests)
-    monkeypatch.setattr(asking, "keep", keep)
     finished = done(job)
     assert finished.state == "finished", finished.error
     assert finished.result["labels"] == 6

@@ -12,8 +12,9 @@ from features.services import jobs as starting
 from features.services import labels as writing
 from features.services.consensus import MEMBER
 from tests import builders
+from tests.workers.dying import die_after_three
 from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
-from workers import asking, running
+from workers import running
 from workers.pipeline.autointerp import client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,30 +139,13 @@ def test_a_budget_for_no_answer_at_all_is_told_beside_it(sweep: SteeringRun, ser
     assert not SweepJudgement.objects.exists()
 
 
-def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the job until it has kept three answers; another worker may then take it."""
-    keep, kept = asking.keep, []
-
-    def dies(*args: object) -> None:
-        keep(*args)  # type: ignore[arg-type]
-        kept.append(args)
-        if len(kept) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(asking, "keep", dies)
-    with pytest.raises(KeyboardInterrupt):
-        running.run(job.pk)
-    monkeypatch.setattr(asking, "keep", keep)
-    Job.objects.filter(pk=job.pk, state="running").update(state="queued", lease_until=None, worker="")
-    assert not SweepJudgement.objects.exists()
-
-
 def test_a_job_that_goes_on_asks_nothing_twice(
     sweep: SteeringRun, server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Endpoint.objects.update(concurrency=1)
     job = start(sweep)
     die_after_three(job, monkeypatch)
+    assert not SweepJudgement.objects.exists()
     kept = [exchange.messages for exchange in Exchange.objects.all()]
     before = len(server.requests)
     assert done(job).state == "finished"
@@ -175,6 +159,7 @@ def test_what_was_paid_for_is_used_where_nothing_is_left_to_spend(
     Endpoint.objects.update(concurrency=1)
     job = start(sweep, most_tokens=5000)
     die_after_three(job, monkeypatch)
+    assert not SweepJudgement.objects.exists()
     first, *others = Exchange.objects.order_by("id")
     first.delete()  # as if it had been on its way when the worker died
     Exchange.objects.update(prompt_tokens=2500)

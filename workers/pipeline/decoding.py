@@ -46,6 +46,10 @@ class Where(NamedTuple):
     tokens: tuple[int, ...] = ()
     special: bool = False
 
+    def spared(self, special: Int64[Tensor, " special"]) -> set[int]:
+        """Tokens that are never steered."""
+        return set() if self.special else set(special.tolist())
+
 
 class Step(NamedTuple):
     """The next token of each text and its log-probability; None where the text has ended."""
@@ -77,7 +81,7 @@ class Watched(NamedTuple):
 
 def steered_of(where: Where, prompt: Sequence[int], special: Int64[Tensor, " special"]) -> Bool[Tensor, "1 pos"]:
     """Which positions of the prompt are steered."""
-    spared = set() if where.special else set(special.tolist())
+    spared = where.spared(special)
     chosen = where.tokens if where.mode == "chosen" else range(len(prompt) if where.mode in ("all", "prompt") else 0)
     steered = torch.zeros(1, len(prompt), dtype=torch.bool)
     steered[0, [place for place in chosen if prompt[place] not in spared]] = True
@@ -129,8 +133,7 @@ def decode(
         cache.batch_repeat_interleave(texts)
     now = logits[:, -1].expand(texts, -1).float()
     sampler, ends = Sampler(sampling, texts, now.shape[1], device), set(end_ids(language))
-    spared = set() if where.special else set(language.special_ids.tolist())
-    steers, live = where.mode in ("all", "generated"), [True] * texts
+    spared, steers, live = where.spared(language.special_ids), where.mode in ("all", "generated"), [True] * texts
     for step in range(sampling.length):
         if should_stop():
             break

@@ -1,12 +1,15 @@
 """Whether this process can serve: asked by `manage.py up`, by compose and by load balancers; and what is said where it cannot."""
 
+import logging
+
 from django.db import Error, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 
-RETRY_AFTER = {"Retry-After": "5"}
-"""Seconds: a database that restarts is back by then, and so is one of the connections."""
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 5
+"""A database that restarts is back by then, and so is one of the connections."""
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -26,4 +29,5 @@ class DatabaseAway(MiddlewareMixin):
         """The page that says so; other errors are somebody else's. The API says it in its own shape."""
         if not isinstance(exception, OperationalError):
             return None
-        return HttpResponse(render_to_string("503.html"), status=503, headers=RETRY_AFTER)
+        log.warning("the database did not answer at %s: %s", request.path, exception)
+        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_SECONDS)})

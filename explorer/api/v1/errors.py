@@ -11,8 +11,7 @@ from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from explorer.api.v1.exceptions import TooLarge
-from explorer.health import RETRY_AFTER
+from explorer.api.v1.exceptions import TooLarge, Unavailable
 
 log = logging.getLogger("explorer.api")
 
@@ -32,14 +31,12 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
         error = exceptions.PermissionDenied()
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
+    elif isinstance(error, OperationalError):
+        log.warning("the database did not answer at %s: %s", context["request"].path, error)
+        error = Unavailable()
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):
         return answer("bad_request", "The request is malformed, or has more parameters than any needs.", status=400)
-    if isinstance(error, OperationalError):
-        log.warning("the database did not answer at %s: %s", context["request"].path, error)
-        response = answer("unavailable", "The database does not answer. Nothing was changed: try again.", status=503)
-        response["Retry-After"] = RETRY_AFTER["Retry-After"]
-        return response
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
         return answer(

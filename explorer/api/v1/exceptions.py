@@ -3,6 +3,8 @@
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from explorer.health import RETRY_SECONDS
+
 
 class Conflict(APIException):
     """The request is well formed, but the row is in a state that does not allow it."""
@@ -26,3 +28,12 @@ class Unanswered(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "unanswered"
     default_detail = "No worker answered."
+
+
+class Unavailable(APIException):
+    """The database restarts, or has no connection left."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = "The database does not answer. Nothing was changed: try again."
+    wait = RETRY_SECONDS

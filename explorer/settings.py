@@ -19,12 +19,14 @@ ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
 _DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
 DATABASE_IS_EMBEDDED = _DATABASE is None
 DATABASES = {"default": _DATABASE or embedded.database(VAR)}
+_OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
+_OPTIONS["prepare_threshold"] = 0  # for features/compiled.py alone: no other statement leaves its values out
 CONNECTIONS = env.number(
     "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 60.", low=0, high=1000
 )
 if CONNECTIONS:
     _pool = {"min_size": 1, "max_size": CONNECTIONS, "timeout": 5.0}
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
+    _OPTIONS["pool"] = _pool
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # one that a restart of the database broke is not given out
 _BROKERS = {"amqp", "amqps", "redis", "rediss", "filesystem", "sqs", "memory"}
 CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR.")
@@ -120,6 +122,7 @@ ROOT_URLCONF = "explorer.urls"
 ASGI_APPLICATION = "explorer.asgi.application"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {"staticfiles": {"BACKEND": "explorer.static.Addresses"}}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 

@@ -1,41 +1,24 @@
 """Static files straight from the apps' folders: no collectstatic, under ASGI and in tests alike."""
 
 import gzip
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 TEXT = ("text/", "application/javascript", "image/svg")
 
 
+class Addresses(StaticFilesStorage):
+    """Addresses of static files, put together once: a page names nine."""
+
+    url = cache(StaticFilesStorage.url)
+
+
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
-    """WhiteNoise that lets asynchronous requests pass as they are.
-
-    WhiteNoise 6 is synchronous: it would move every request to a thread, and Django warns of each file that it streams
-    by a synchronous iterator. Our files are small, so they are read whole.
-    """
-
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        super().__init__(get_response)
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Answer with the file at this path, else pass the request on."""
-        return self._answer(request) if iscoroutinefunction(self) else super().__call__(request)
-
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        path = request.path_info
-        found = self.find_file(path) if self.autorefresh else self.files.get(path)
-        if found is None:
-            response: HttpResponseBase = await self.get_response(request)
-            return response
-        return await sync_to_async(self.serve, thread_sensitive=False)(found, request)
+    """WhiteNoise that reads a file whole: ours are small, and Django warns of each that is streamed by a synchronous iterator."""
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import NamedTuple
 
-from django.utils.html import escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 WIDTH, BAR_HEIGHT, BASE = 340, 86, 70
@@ -35,10 +36,9 @@ def bars(
     A `mark` is a line across the plot, whose text shows on hover.
     """
     step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
-    parts = []
+    parts, wide = [], f"{max(step - 1, 0.5):.1f}"
     for i, (height, hint) in enumerate(zip(heights, hints, strict=True)):
-        tall = height / top * (BASE - 4)
-        x, wide = f"{i * step:.1f}", f"{max(step - 1, 0.5):.1f}"
+        tall, x = height / top * (BASE - 4), f"{i * step:.1f}"
         if height:
             parts.append(f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>')
         parts.append(

@@ -1,7 +1,7 @@
-"""Querysets whose SQL is put together once.
+"""Querysets whose SQL is put together once, and planned once by each connection.
 
-For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the answer, and it is the same every
-time but for a few values:
+For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the answer, and PostgreSQL longer over
+the plan than over the rows; both are the same every time but for a few values:
 
     @cache
     def _made_by() -> Compiled[Sae]:
@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from django.db import connections
 from django.db.models import Expression, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
+from psycopg import Cursor
 
 Row = TypeVar("Row")
 
@@ -42,14 +43,17 @@ class Compiled(Generic[Row]):
     def __init__(self, rows: QuerySet[Any, Row]) -> None:
         self._rows = rows.all()
         self._compiler = rows.query.get_compiler(rows.db)
-        self._sql, self._params = self._compiler.as_sql()
+        sql, params = self._compiler.as_sql()
+        self._sql, self._params = _fixed(sql, params, connections[rows.db])
+        self._converters = self._compiler.get_converters([column[0] for column in self._compiler.select])
 
     def __call__(self, **values: Any) -> list[Row]:
         """The rows for these values. Raises `KeyError` where one is missing."""
+        given = {name: values[name] for name in self._params}
         compiler = copy(self._compiler)
         compiler.connection = connections[self._rows.db]  # that of this thread
-        given = tuple(values[param.name] if isinstance(param, Param) else param for param in self._params)
-        compiler.as_sql = lambda *_args, **_kwargs: (self._sql, given)
+        compiler.execute_sql = lambda *_args, **_kwargs: [_prepared(compiler.connection, self._sql, given)]
+        compiler.get_converters = lambda _columns: self._converters
         rows = type(self._rows)(self._rows.model, _Ready(compiler))  # type: ignore[arg-type]
         for name in ("_iterable_class", "_fields", "_prefetch_related_lookups"):
             setattr(rows, name, getattr(self._rows, name))
@@ -65,3 +69,30 @@ class _Ready:
     def get_compiler(self, *_args: Any, **_kwargs: Any) -> SQLCompiler:
         """The one that is there."""
         return self.compiler
+
+
+def _fixed(sql: str, params: tuple[Any, ...], connection: Any) -> tuple[str, list[str]]:
+    """The SQL with every constant in it, and the names of the `Param`s, which stand there by name.
+
+    A plan that is kept knows no parameter's value: an index over a part of the rows would be out of its reach.
+    """
+    marks = {param.name: f"{{param {param.name}}}" for param in params if isinstance(param, Param)}
+    given = [marks[param.name] if isinstance(param, Param) else param for param in params]
+    text = connection.ops.compose_sql(sql, given).replace("%", "%%")
+    for name, mark in marks.items():
+        text = text.replace(f"'{mark}'", f"%({name})s")
+    return text, list(marks)
+
+
+def _prepared(connection: Any, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows by psycopg's own cursor, which has statements prepared at once, as `prepare_threshold` of the settings says.
+
+    Django's puts the values in itself: PostgreSQL would see a new statement each time.
+    """
+    connection.ensure_connection()
+    plain = Cursor(connection.connection)
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    with wrap(plain) as cursor:
+        cursor.execute(sql, given)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -82,7 +82,7 @@ def django_db_modify_db_settings():
     """Start the embedded PostgreSQL before the first test that needs it; nothing has to outlive a power cut here."""
     from django.db import connections
 
-    connections["default"].settings_dict["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+    connections["default"].settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"
     embedded.ensure(VAR)
     yield
     connections.close_all()

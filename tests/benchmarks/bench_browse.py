@@ -14,7 +14,6 @@ import random
 import subprocess
 import sys
 import time
-import urllib.request
 from itertools import product
 from typing import Any
 
@@ -35,7 +34,7 @@ FILTERS: list[dict[str, Any]] = [
     {"alive": True, "density_min": 0.05, "max_activation_min": 12},
     {"cluster": 150, "density_min": 1e-3, "max_activation_max": 5},
 ]
-ASKED, SECONDS, CORES = 50, 10, 2
+ASKED, SECONDS, WARM, CORES = 50, 10, 200, 2
 
 
 def main() -> None:
@@ -89,36 +88,42 @@ async def _feature_page() -> None:
     ]
     web = subprocess.Popen([sys.executable, *command], env=os.environ | {"PYTHONPATH": "."})
     try:
-        address = f"http://127.0.0.1:{port}/tiny/narrow-{{}}/{{}}/"
-        for _ in range(100):
-            if await asyncio.to_thread(_answers, f"http://127.0.0.1:{port}/healthz"):
-                break
-            await asyncio.sleep(0.2)
+        await _ready(port)
         dice = random.Random(0)
-        addresses = [address.format(dice.randrange(19), dice.randrange(20_000)) for _ in range(ASKED * SECONDS)]
-        for warm in addresses[:20]:
-            await asyncio.to_thread(_answers, warm)
+        paths = [f"/tiny/narrow-{dice.randrange(19)}/{dice.randrange(20_000)}/" for _ in range(WARM + ASKED * SECONDS)]
+        for path in paths[:WARM]:
+            await _timed(port, path, 0)
         start = time.perf_counter()
-        taken = await asyncio.gather(*(_timed(one, start + i / ASKED) for i, one in enumerate(addresses)))
+        taken = await asyncio.gather(*(_timed(port, path, start + i / ASKED) for i, path in enumerate(paths[WARM:])))
         print(f"feature page, {ASKED} requests a second on {CORES} processes: {_told(taken)}")
     finally:
         web.terminate()
         web.wait()
 
 
-async def _timed(address: str, at: float) -> float:
+async def _timed(port: int, path: str, at: float) -> float:
+    """Seconds of one request, by a client that takes next to nothing of the cores that the server has."""
     await asyncio.sleep(max(at - time.perf_counter(), 0))
     start = time.perf_counter()
-    assert await asyncio.to_thread(_answers, address), address
-    return time.perf_counter() - start
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read(-1)
+    taken = time.perf_counter() - start
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:100]
+    assert answer.rstrip().endswith(b"</html>"), "an answer is whole"
+    return taken
 
 
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            return bool(answer.read()) and answer.status == 200
-    except OSError:
-        return False
+async def _ready(port: int) -> None:
+    """Wait until the server answers."""
+    for _ in range(100):
+        try:
+            await _timed(port, "/about/", 0)
+        except OSError:
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 def _told(seconds: list[float]) -> str:

@@ -47,13 +47,25 @@ def test_tuples_and_deferred_fields(planted: Any, django_assert_num_queries: Any
         assert row.fires == fires
 
 
+def test_a_connection_plans_it_once_and_the_plan_knows_its_constants(planted: Any) -> None:
+    compiled = Compiled(Feature.objects.filter(index=Param("index"), fires__gt=0))
+    for index in (0, 1, 0):
+        assert [row.index for row in compiled(index=index)] == [index]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%features_feature%'")
+        ((statement,),) = cursor.fetchall()
+    assert '"fires" > 0' in statement
+    assert "$1" in statement
+    assert "$2" not in statement
+
+
 def test_a_value_that_is_missing_is_named(planted: Any) -> None:
     with pytest.raises(KeyError, match="index"):
         Compiled(Feature.objects.filter(index=Param("index")))(place=1)
 
 
 def test_values_are_values_and_no_sql(planted: Any) -> None:
-    compiled = Compiled(Label.objects.filter(text=Param("text")))
+    compiled = Compiled(Label.objects.filter(text=Param("text")).exclude(text="50% of {param text} '%s'"))
     assert compiled(text="'; DROP TABLE features_label; --") == []
     assert Label.objects.count() == 0
 

@@ -47,6 +47,7 @@ EMBEDDER = env.text(
     "all-MiniLM-L6-v2",
     "What reads the meaning of labels for searches: a sentence-transformers folder or hub id; off for words alone.",
 )
+THREADS = env.number("FEATURESCOPE_THREADS", 0, "Threads a worker computes on; 0: one per core.", low=0, high=1024)
 HANG_MINUTES = env.number(
     "FEATURESCOPE_HANG_MINUTES",
     30,

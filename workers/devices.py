@@ -17,6 +17,12 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def limit_threads() -> None:
+    """Compute on as many threads as FEATURESCOPE_THREADS says: those of workers that share cores wait for one another."""
+    if settings.THREADS:
+        torch.set_num_threads(settings.THREADS)
+
+
 def device_name() -> str:
     """The device as a person names it: “NVIDIA H200”, or “cpu, 2 threads”."""
     chosen = device()

@@ -32,15 +32,16 @@ def steer() -> None:
 
 
 @worker_ready.connect
-def start_reaper(**signal: object) -> None:
+def begin(**signal: object) -> None:
     """Tell that this worker lives, and take back jobs whose worker died, for as long as it does."""
-    from workers import reaper
+    from workers import devices, reaper
 
+    devices.limit_threads()
     reaper.start(signal["sender"])
 
 
 @worker_shutdown.connect
-def stop_reaper(**signal: object) -> None:
+def end(**signal: object) -> None:
     """Say that this worker is gone."""
     from workers import reaper
 

@@ -39,6 +39,6 @@ class Spending(JobForm):
                 Endpoint.objects.filter(slug=slug).first(),
                 slug,
                 "endpoint",
-                Endpoint.objects.values_list("slug", flat=True),
+                Endpoint.objects.filter(owner=None).values_list("slug", flat=True),  # others are nobody else's business
             )
         return slug

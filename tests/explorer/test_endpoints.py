@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from features import secrets
+from features.kinds import KINDS
 from features.models import Endpoint
 from tests import builders
 
@@ -129,3 +130,11 @@ def test_private_addresses_are_refused_where_the_instance_forbids_them(ada: Clie
 def test_a_taken_name_is_refused(ada: Client) -> None:
     ada.post("/labels/endpoints/", RIGHT)
     assert list(ada.post("/labels/endpoints/", RIGHT).context["form"].errors) == ["slug"]
+
+
+def test_a_job_for_an_endpoint_that_is_not_there_tells_the_names_of_shared_ones_alone(ada: Client) -> None:
+    ada.post("/labels/endpoints/", RIGHT | {"slug": "adas"})
+    ada.post("/labels/endpoints/", RIGHT | {"slug": "together", "shared": "on"})
+    (refused,) = KINDS["explain_sae"]({"endpoint": "nobody"}).errors["endpoint"]
+    assert "together" in refused
+    assert "adas" not in refused

@@ -41,14 +41,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         with self.server.lock:
-            self.server.at_once += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
             mishap = self.server.mishaps.pop(0) if self.server.mishaps else ""
-        try:
-            self._answer(mishap)
-        finally:
-            with self.server.lock:
-                self.server.at_once -= 1
+        self._answer(mishap)
 
     def _answer(self, mishap: str) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -75,10 +69,21 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(3)
             case "drop":
                 return self.connection.close()
-        with self.server.lock:
-            self.server.requests.append(body)
-        time.sleep(self.server.slow)
-        self._say(200, _completion(self.server.brain(body["messages"])))
+        self._say(200, _completion(self._think(body)))
+
+    def _think(self, body: dict[str, Any]) -> str:
+        """Over before the answer is sent: whoever has that may ask the next thing at once."""
+        server = self.server
+        with server.lock:
+            server.requests.append(body)
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        try:
+            time.sleep(server.slow)
+            return server.brain(body["messages"])
+        finally:
+            with server.lock:
+                server.at_once -= 1
 
     def _say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         self._send(status, json.dumps(body).encode(), "application/json", headers)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from features.models import Example, Feature, Sae
 from features.models import Sequence as Context
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.tokens import Vocabulary, spans, text_of
 from workers import resident
 from workers.pipeline.autointerp.material import BEFORE, STRONG, Material, Text, around, held_out

@@ -121,17 +121,10 @@ def decode(
     """
     require_room(language, prompt, where, sampling)
     texts, device = 1 + len(rows), language.device
-    steering = Steering(language, [[], *rows])
-    steered = steered_of(where, prompt, language.special_ids).to(device)
-    ids = torch.tensor([list(prompt)], device=device).expand(texts if steered.any() else 1, -1)
-    reader = _Reader(language, watched, texts) if measure else None
-    with reader.watching() if reader else nullcontext(), _maybe(steering, steered.expand(len(ids), -1)):
-        logits, cache = _forward(language, ids, DynamicCache(config=language.model.config), last=True)
+    steering, reader = Steering(language, [[], *rows]), _Reader(language, watched, texts) if measure else None
+    now, cache = _read_prompt(language, steering, prompt, steered_of(where, prompt, language.special_ids), reader)
     if reader:
-        yield reader.begin(cache, logits[:1, -1])
-    if len(ids) < texts:
-        cache.batch_repeat_interleave(texts)
-    now = logits[:, -1].expand(texts, -1).float()
+        yield reader.begin(cache, now[:1])
     sampler, ends = Sampler(sampling, texts, now.shape[1], device), set(end_ids(language))
     spared, steers, live = where.spared(language.special_ids), where.mode in ("all", "generated"), [True] * texts
     for step in range(sampling.length):
@@ -145,7 +138,7 @@ def decode(
         if last and not reader:
             break
         at = torch.tensor([[steers and token not in spared] for token in drawn])
-        with reader.watching() if reader else nullcontext(), _maybe(steering, at):
+        with _watched(reader), _maybe(steering, at):
             logits, cache = _forward(language, chosen[:, None], cache)
         if reader:
             yield from reader.add(chosen, told, counted)
@@ -154,6 +147,23 @@ def decode(
         now = logits[:, -1].float()
     if reader:
         yield from reader.measure()
+
+
+def _read_prompt(
+    language: Language,
+    steering: Steering,
+    prompt: Sequence[int],
+    steered: Bool[Tensor, "1 pos"],
+    reader: "_Reader | None",
+) -> tuple[Float[Tensor, "texts vocabulary"], Any]:
+    """Logits of the first token of each text, and the cache; read once for all texts where nothing of the prompt is steered."""
+    rows = steering.rows if steered.any() else 1
+    ids = torch.tensor([list(prompt)], device=language.device).expand(rows, -1)
+    with _watched(reader), _maybe(steering, steered.to(language.device).expand(rows, -1)):
+        logits, cache = _forward(language, ids, DynamicCache(config=language.model.config), last=True)
+    if rows < steering.rows:
+        cache.batch_repeat_interleave(steering.rows)
+    return logits[:, -1].expand(steering.rows, -1).float(), cache
 
 
 def end_ids(language: Language) -> list[int]:
@@ -245,6 +255,11 @@ def _mass(told: Float[Tensor, "texts pos vocabulary"], tokens: Sequence[int]) ->
 def _step(drawn: list[int], logprobs: list[float], live: list[bool]) -> Step:
     ids = [token if on else None for token, on in zip(drawn, live, strict=True)]
     return Step(ids, [logprob if on else None for logprob, on in zip(logprobs, live, strict=True)])
+
+
+def _watched(reader: _Reader | None) -> Any:
+    """Keep what the reader wants to see, where there is one."""
+    return reader.watching() if reader else nullcontext()
 
 
 def _maybe(steering: Steering, where: Bool[Tensor, "rows pos"]) -> Any:

@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 
 from features import notices, runs
 from features.selectors import steering as reading
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from features import answers
 from features.models import Feature, LanguageModel, Sae
 from features.records import AgainstRandom, HereRecord
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.tokens import Span, Vocabulary, in_sentence, spans
 
 MOST_CHARACTERS = 20_000

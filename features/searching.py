@@ -12,7 +12,7 @@ from django.db import connection
 from features.models import Feature, Sae
 from features.ranking import Firings, Key, Ranked, by_feature, rank, tell_apart
 from features.readings import TextReading, read_context, read_text
-from features.selectors.features import snippets
+from features.selectors.snippets import snippets
 from features.tokens import Span, alpha
 
 MOST_FOUND = 64

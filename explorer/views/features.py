@@ -12,6 +12,7 @@ from explorer.writing import Draft, said_of, waiting
 from features.models import Feature
 from features.readings import FeatureReading, read_feature
 from features.selectors import features as select
+from features.selectors.dashboard import FeatureView
 
 
 @require_safe
@@ -44,7 +45,7 @@ def feature_page(
     return page(request, "features/feature.html", context, part, status)
 
 
-def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> select.FeatureView:
+def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
     """The feature, or a 404 that says what there is."""
     try:
         return select.feature(model, sae, index, whole=whole)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from features.models import Example, Feature
-from features.selectors.features import ShownExample, TokenLogit, logits_of, shown_example, vocabulary_of
+from features.selectors.dashboard import ShownExample, TokenLogit
+from features.selectors.features import logits_of, shown_example
+from features.selectors.vocabulary import vocabulary_of
 
 EXAMPLES = 4
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, QuerySet
 
 from features.models import Collection, CollectionItem, Feature
-from features.selectors.features import snippets
+from features.selectors.snippets import snippets
 from features.tokens import Span
 
 

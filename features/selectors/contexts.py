@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from features.models import Example, Sae, Sequence
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.tokens import text_of
 
 BROKEN = "\ufffd"

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from features.models import Feature, FeatureEffect
 from features.records import RoleRecord
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.tokens import in_sentence
 
 

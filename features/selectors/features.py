@@ -1,13 +1,11 @@
 """Reads of features: one page of a list, and everything about one."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
@@ -15,29 +13,15 @@ from features import keyset
 from features.compiled import Compiled, Param
 from features.models import Example, Feature, Match, Sae
 from features.selectors.columns import COLUMNS, POSITIVE, keys
-from features.tokens import Span, Vocabulary, around, short, spans, text_of, visible
+from features.selectors.dashboard import Band, Elsewhere, FeatureView, Near, Partner, ShownExample, TokenLogit
+from features.selectors.snippets import WIDER, Part, near_peaks, snippets
+from features.tokens import Span, Vocabulary, spans, text_of, visible
 
 LISTED = ("sae_id", "index", "disputed", *COLUMNS)
 """Fields that a list needs: the others are arrays of a kilobyte a row."""
-SNIPPET = (12, 12)
-"""Boxes before a peak and after it, in lists."""
-WIDER = (24, 12)
-"""The same of examples on a feature's own page."""
 PAGE = 50
 LAST = 2**31 - 1
 """The largest index that its column can hold."""
-MOST_KEPT = 200_000
-"""Tokens that a process keeps, about 40 MB of them."""
-MOST_TOKENS = 4
-"""Tokens of a box: a character has at most so many bytes."""
-BEST = """
-SELECT e.feature_id, e.peak, e.positions, e.values, greatest(e.peak - %(before)s, 0),
-    greatest(cardinality(s.token_ids) - e.peak - 1 - %(after)s, 0),
-    s.token_ids[e.peak + 1 - %(before)s : e.peak + 1 + %(after)s]
-FROM features_example e JOIN features_sequence s ON s.id = e.sequence_id
-WHERE e.feature_id = ANY(%(features)s) AND e.band = 0 AND e.rank = 0
-"""
-_kept: dict[int, dict[int, tuple[bytes, bool]]] = {}
 
 
 class FeaturePage(NamedTuple):
@@ -46,106 +30,6 @@ class FeaturePage(NamedTuple):
     features: list[Feature]
     snippets: dict[int, list[Span]]
     next: str
-
-
-class Band(NamedTuple):
-    """Examples of one band: 0 is the top, others lie between `low` and `high`; `share` is the band's part of all firings."""
-
-    number: int
-    low: float
-    high: float
-    examples: "list[ShownExample]"
-    share: float
-
-
-class ShownExample(NamedTuple):
-    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are every firing.
-
-    `sequence` is the id of its context, `name` its band and rank: 0.3 is the fourth of the top examples.
-    """
-
-    sequence: int
-    name: str
-    value: float
-    peak: int
-    document: str
-    position: int
-    tokens: list[Span]
-    positions: list[int]
-    values: list[float]
-
-
-class Part(NamedTuple):
-    """An example's firings, and tokens around its peak: the first is at place `first` of its context, `after` more follow."""
-
-    feature: int
-    peak: int
-    positions: list[int]
-    values: list[float]
-    first: int
-    after: int
-    token_ids: list[int]
-
-
-class TokenLogit(NamedTuple):
-    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs; `plain` leaves them."""
-
-    token_id: int
-    text: str
-    logit: float
-    plain: str
-
-
-class Near(NamedTuple):
-    """A feature whose decoder direction is near; `both` tokens have both fire, None where that was not counted."""
-
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
-    cosine: float
-    both: int | None
-
-
-class Partner(NamedTuple):
-    """A feature that fires on the same tokens: on `both` of them, a share `jaccard` of those on which either fires."""
-
-    index: int  # type: ignore[assignment]  # as above
-    jaccard: float
-    both: int
-
-
-class Elsewhere(NamedTuple):
-    """The feature of another SAE of the model whose decoder direction is nearest."""
-
-    sae: str
-    index: int  # type: ignore[assignment]  # as above
-    cosine: float
-
-
-class FeatureView(NamedTuple):
-    """Everything the feature page and its API twin show."""
-
-    feature: Feature
-    sae: Sae
-    previous: int | None
-    next: int | None
-    bands: list[Band]
-    top_logits: list[TokenLogit]
-    bottom_logits: list[TokenLogit]
-    nearest: list[Near]
-    cofiring: list[Partner]
-    elsewhere: list[Elsewhere]
-
-    @property
-    def reads(self) -> list[str]:
-        """Up to three tokens on which the top examples peak, most frequent first, each in two examples or more."""
-        top = next((band.examples for band in self.bands if band.number == 0), [])
-        peaks = Counter(short(span.text) for e in top for span in e.tokens if span.peak)
-        return [text for text, times in peaks.most_common(3) if times > 1 or len(top) == 1]
-
-    @property
-    def writes(self) -> list[str]:
-        """The two tokens that the feature promotes most, without blanks around."""
-        rising = [short(t.plain) for t in self.top_logits if t.logit > 0]
-        return list(dict.fromkeys(rising))[:2]
 
 
 def features(
@@ -205,17 +89,6 @@ def _of_order(filtered: str, order: str) -> bool:
     return column is not None and by is not None and column.order == by.order
 
 
-def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
-    """By feature id, the words around the peak of its best example: a query, and one where their tokens are new here."""
-    maxima = {row.pk: row.max_activation for row in rows}
-    before, after = (MOST_TOKENS * (boxes + 1) for boxes in SNIPPET)
-    with connection.cursor() as cursor:
-        cursor.execute(BEST, {"features": list(maxima), "before": before, "after": after})
-        parts = [Part(*row) for row in cursor.fetchall()]
-    found, _ = _near_peaks(parts, maxima, model_id, SNIPPET)
-    return {part.feature: spans for part, spans in zip(parts, found, strict=True)}
-
-
 def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
     """One feature with its examples, in three queries; contexts from end to end, or `WIDER` around the peak alone.
 
@@ -228,7 +101,7 @@ def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureV
     examples, also = _examples()(feature=row.pk), {*row.top_logit_ids, *row.bottom_logit_ids}
     parts = [Part(e.feature_id, e.peak, e.positions, e.values, 0, 0, e.sequence.token_ids) for e in examples]
     reach = None if whole else WIDER
-    shown, vocabulary = _near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also)
+    shown, vocabulary = near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also)
     return FeatureView(
         feature=row,
         sae=row.sae,
@@ -281,26 +154,6 @@ def random_alive(sae: Sae) -> int | None:
     return index
 
 
-def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, and of others that were read before, which are kept: a model's tokens are written with it and
-    never change. One query where one is new."""
-    known, wanted = _kept.get(model_id, {}), set(token_ids)
-    new = wanted.difference(known)
-    if not new:
-        return known
-    if sum(map(len, _kept.values())) + len(new) > MOST_KEPT:
-        _kept.clear()
-        known, new = {}, wanted
-    with connection.cursor() as cursor:
-        cursor.execute(  # the ids go as one text, for a list of thousands takes long to put together
-            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s::int[])",
-            [model_id, f"{{{','.join(map(str, new))}}}"],
-        )
-        known.update((token_id, (bytes(text), special)) for token_id, text, special in cursor.fetchall())
-    _kept[model_id] = known
-    return known
-
-
 def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
     """An example with its sequence, as a heatmap against the feature's maximum."""
     return _shown(e, spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum))
@@ -339,58 +192,3 @@ def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:
     low, high = edges[number], edges[number - 1]
     inside = row.histogram[round(low / row.histogram_width) : round(high / row.histogram_width)]
     return Band(number, low, min(high, row.max_activation), examples, sum(inside) / row.fires)
-
-
-def _near_peaks(
-    parts: Sequence[Part],
-    maxima: Mapping[int, float],
-    model_id: int,
-    reach: tuple[int, int] | None,
-    also: Iterable[int] = (),
-) -> tuple[list[list[Span]], Vocabulary]:
-    """The boxes of examples of features with these maxima, `reach` of them before the peak and after it (None: all), and the
-    vocabulary that was read, with that of `also`. One query where a token is new here."""
-    vocabulary = vocabulary_of(
-        model_id, {i for part in parts for i in part.token_ids[_near(part, reach, MOST_TOKENS)]}.union(also)
-    )
-    return [_around(part, vocabulary, maxima[part.feature], reach) for part in parts], vocabulary
-
-
-def _around(part: Part, vocabulary: Vocabulary, maximum: float, reach: tuple[int, int] | None) -> list[Span]:
-    """Mostly a box is one token: what that many tokens lack is sought in as many as boxes can have."""
-    found = _boxes(part, vocabulary, maximum, _near(part, reach, 1), reach)
-    if found is None:
-        found = _boxes(part, vocabulary, maximum, _near(part, reach, MOST_TOKENS), reach, last=True)
-    return found or []
-
-
-def _near(part: Part, reach: tuple[int, int] | None, tokens: int) -> slice:
-    """The tokens that may be needed, so many for each box, and for one box more than is shown."""
-    if reach is None:
-        return slice(0, len(part.token_ids))
-    before, after = (tokens * (boxes + 1) for boxes in reach)
-    peak = part.peak - part.first
-    return slice(max(peak - before, 0), peak + after + 1)
-
-
-def _boxes(
-    part: Part,
-    vocabulary: Vocabulary,
-    maximum: float,
-    near: slice,
-    reach: tuple[int, int] | None,
-    *,
-    last: bool = False,
-) -> list[Span] | None:
-    """The boxes of some tokens, with positions in the whole context; None where these hold too few and more can be asked for.
-
-    The box at a cut end may be half of a character, so that one more than is shown must be there.
-    """
-    ids, first = part.token_ids, part.first + near.start
-    boxes = spans(ids[near], vocabulary, part.positions, part.values, part.peak, maximum, first)
-    if reach is None:
-        return boxes
-    middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
-    cut_before = first > 0 and middle <= reach[0]
-    cut_after = near.stop < len(ids) + part.after and len(boxes) - 1 - middle <= reach[1]
-    return None if (cut_before or cut_after) and not last else around(boxes, *reach)

@@ -22,7 +22,7 @@ from pgvector.django import HalfVectorField
 from features import answers, label_query
 from features.label_query import LabelQuery, Lexemes, Word
 from features.models import Feature, Label, LabelEmbedding, Sae
-from features.selectors.features import snippets
+from features.selectors.snippets import snippets
 from features.tokens import Span
 
 MOST_WEIGHED = 1500

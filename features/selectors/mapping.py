@@ -9,7 +9,7 @@ from django.db.models import F, IntegerField
 from django.db.models.functions import Mod
 
 from features.models import Dashboard, Feature, Sae
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.tokens import text_of, visible
 
 

@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 
 from features import keyset
 from features.models import Feature, Match, Matching, Sae
-from features.selectors.features import snippets
+from features.selectors.snippets import snippets
 from features.tokens import Span
 
 ORDERS = {

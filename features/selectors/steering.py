@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 
 from features import steered
 from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
-from features.selectors.features import vocabulary_of
+from features.selectors.vocabulary import vocabulary_of
 from features.steered import Box, Change, Result, Sweep
 from features.tokens import Span, Vocabulary, spans
 

@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import Max, Sum
 
 from features.models import Feature, Peak, Sae, Token
-from features.selectors.features import snippets
+from features.selectors.snippets import snippets
 from features.tokens import Span, visible
 
 SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})

@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from features import answers
 from features.models import Feature, LanguageModel
-from features.selectors import features as select
+from features.selectors import vocabulary
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -252,7 +252,7 @@ def test_more_features_cost_no_more_queries(client, worker, django_assert_num_qu
     builders.planted(width=40, slug="b")
     asked = [(6, {"text": TEXT}), (6, {"text": TEXT, "text2": " a fox"}), (7, {"token": " day"})]
     for model, (queries, query) in product(("a", "b"), asked):
-        monkeypatch.setattr(select, "_kept", {})  # as in a process that has just started
+        monkeypatch.setattr(vocabulary, "_kept", {})  # as in a process that has just started
         with django_assert_num_queries(queries):
             get(client, model=model, density_max="100%", **query)
 

@@ -11,7 +11,7 @@ from features import jobs, keyset
 from features.keyset import BadCursor
 from features.models import Example, Feature, LanguageModel, Sae
 from features.records import SequenceRecord
-from features.selectors import catalog
+from features.selectors import catalog, snippets, vocabulary
 from features.selectors import features as select
 from features.selectors.columns import ORDERS
 from features.tokens import around
@@ -190,19 +190,19 @@ def _place(order, row):
 def test_tokens_are_read_once_and_few_are_kept(planted, django_assert_num_queries, monkeypatch):
     model = planted.model.pk
     with django_assert_num_queries(1):
-        first = select.vocabulary_of(model, [1, 2, 3])
+        first = vocabulary.vocabulary_of(model, [1, 2, 3])
     with django_assert_num_queries(0):
-        assert select.vocabulary_of(model, [3, 1]) == first
+        assert vocabulary.vocabulary_of(model, [3, 1]) == first
     with django_assert_num_queries(1):
-        assert select.vocabulary_of(model, [3, 4]).keys() == {1, 2, 3, 4}
-    monkeypatch.setattr(select, "MOST_KEPT", 5)
+        assert vocabulary.vocabulary_of(model, [3, 4]).keys() == {1, 2, 3, 4}
+    monkeypatch.setattr(vocabulary, "MOST_KEPT", 5)
     other = builders.planted(slug="other").model.pk
-    assert select.vocabulary_of(other, [1, 2]).keys() == {1, 2}
+    assert vocabulary.vocabulary_of(other, [1, 2]).keys() == {1, 2}
     with django_assert_num_queries(1):
-        assert select.vocabulary_of(model, [4]).keys() == {4}
+        assert vocabulary.vocabulary_of(model, [4]).keys() == {4}
     with django_assert_num_queries(2):  # an unknown one is asked for again
-        assert not select.vocabulary_of(model, [10**6, 10**6 + 1]).keys() & {10**6}
-        assert 4 in select.vocabulary_of(model, [4, 10**6])
+        assert not vocabulary.vocabulary_of(model, [10**6, 10**6 + 1]).keys() & {10**6}
+        assert 4 in vocabulary.vocabulary_of(model, [4, 10**6])
 
 
 def test_a_cursor_is_only_good_for_the_filters_that_gave_it(planted):
@@ -236,10 +236,10 @@ def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(
     for chosen in (0, 1):
         Example.objects.filter(feature=row, band=0).update(rank=F("rank") + 10)
         Example.objects.filter(feature=row, band=0, sequence__position=100 + chosen).update(rank=0)
-        (snippet,) = select.snippets([row], planted.model.pk).values()
+        (snippet,) = snippets.snippets([row], planted.model.pk).values()
         examples = select.feature("tiny", "2-res", 0).bands[0].examples
         whole = next(e for e in examples if e.document == contexts[chosen].document)
-        assert snippet == around(whole.tokens, *select.SNIPPET)
+        assert snippet == around(whole.tokens, *snippets.SNIPPET)
         part = select.feature("tiny", "2-res", 0, whole=False).bands[0].examples
-        assert [e.tokens for e in part] == [around(e.tokens, *select.WIDER) for e in examples]
+        assert [e.tokens for e in part] == [around(e.tokens, *snippets.WIDER) for e in examples]
         assert next(span for span in snippet if span.peak).text == " day"

@@ -53,21 +53,24 @@ function follow(run) {
 
 // A run begins without a new page; what the server refuses is said in the place of its texts. That place stays in the page, as an
 // answer to an element that has left it is lost.
-htmx.onLoad((part) => {
-  if (part.parentElement?.id !== "result" && part !== document.body) return;
+function begin() {
   source?.close();
   const run = document.querySelector("#result [data-events]");
   if (run) follow(run);
-});
+}
+htmx.onLoad((part) => (part === document.body || part.parentElement?.id === "result") && begin());
+document.addEventListener("htmx:historyRestore", begin);
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
   if (!requestConfig.elt.isConnected) event.preventDefault(); // the end of a run in whose place another has begun
-  if (xhr.status < 400 || xhr.response.includes("<html")) return;
+  if (xhr.status < 400 || !xhr.response.includes('id="mine"')) return;
   event.detail.shouldSwap = true;
   event.detail.isError = false;
 });
 for (const failure of ["htmx:sendError", "htmx:responseError"]) {
   document.addEventListener(failure, (event) => {
+    if (event.detail.target?.id !== "result") return;
+    source?.close();
     const why = event.detail.xhr.status ? `could not answer (${event.detail.xhr.status})` : "does not answer";
     document.querySelector("#result").innerHTML =
       `<p class="note error below-small" role="alert">The server ${why}. Nothing is lost: try again.</p>`;

@@ -145,3 +145,19 @@ def test_the_end_of_a_run_takes_no_place_from_the_next(instance, page, feature):
         ended[0].continue_()
     page.wait_for_timeout(500)
     assert page.locator("#result > #second").count(), "the first run took the place of the second"
+
+
+def test_back_to_a_run_under_way_goes_on_with_it(instance, page, feature):
+    worker = inference(instance)
+    worker.suspend()
+    try:
+        first = ask(page, feature, "the bird saw")
+        page.get_by_role("textbox", name="Prompt").fill("a dog ran")
+        page.get_by_role("button", name="Steer", exact=True).click()
+        page.wait_for_url(lambda url: re.search(r"/steer/\d+/", url) and f"/{first}/" not in url)
+        page.go_back()
+        page.wait_for_function(f"document.title.startsWith('Steering {first}')")
+    finally:
+        worker.resume()
+    page.get_by_text("Underlined tokens differ").or_(page.get_by_text("changed nothing")).wait_for()
+    assert run(instance, first)["state"] == "finished"

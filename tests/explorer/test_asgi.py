@@ -1,55 +1,61 @@
-"""What the web server runs: a request stays in one thread, an asynchronous view and a stream are served all the same."""
+"""What the web server runs: a request is handed to a thread once; streams are served, and hold no connection."""
 
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from asgiref.sync import SyncToAsync
 from asgiref.testing import ApplicationCommunicator
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from explorer.handler import Handler
-
-seen: list[int] = []
-
-
-class Noted:
-    """Middleware that notes its thread, on the way in and out."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        seen.append(threading.get_ident())
-        response = self.get_response(request)
-        seen.append(threading.get_ident())
-        return response
+from features.models import Job
 
 
-def noted(request: HttpRequest) -> HttpResponse:
-    seen.append(threading.get_ident())
-    return HttpResponse("noted")
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(Job.objects.count()))
 
 
 async def streamed(request: HttpRequest) -> StreamingHttpResponse:
     async def pieces() -> AsyncIterator[str]:
         yield "one "
-        seen.append(threading.get_ident())
         yield "two"
 
     return StreamingHttpResponse(pieces())
 
 
-urlpatterns = [path("noted/", noted), path("streamed/", streamed)]
+def asked_first(request: HttpRequest) -> StreamingHttpResponse:
+    Job.objects.count()
+    own = connections["default"]  # of this thread
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "gone" if own.connection is None else "held"
+
+    return StreamingHttpResponse(pieces())
+
+
+urlpatterns = [path("page/", page), path("streamed/", streamed), path("asked/", asked_first)]
 
 
 @pytest.fixture
 def handler(settings: Any) -> Handler:
     settings.ROOT_URLCONF = __name__
-    settings.MIDDLEWARE = [f"{__name__}.Noted", *settings.MIDDLEWARE, f"{__name__}.Noted"]
-    seen.clear()
     return Handler()
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was handed to a thread."""
+    seen, real = list[str](), SyncToAsync.__call__
+
+    async def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(getattr(self.func, "__qualname__", ""))
+        return await real(self, *args, **kwargs)
+
+    monkeypatch.setattr(SyncToAsync, "__call__", noted)
+    return seen
 
 
 async def ask(handler: Handler, address: str) -> tuple[int, bytes]:
@@ -63,16 +69,17 @@ async def ask(handler: Handler, address: str) -> tuple[int, bytes]:
     return start["status"], body + part.get("body", b"")
 
 
-async def test_a_page_and_all_middleware_run_in_one_thread_of_their_own(handler: Handler) -> None:
-    assert await ask(handler, "/noted/") == (200, b"noted")
-    assert len(seen) == 5
-    assert len(set(seen)) == 1
-    assert seen[0] != threading.get_ident()
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_is_handed_to_its_thread_once(handler: Handler, handed: list[str]) -> None:
+    assert await ask(handler, "/page/") == (200, b"0")
+    assert [name for name in handed if "answer" in name] == ["Handler.get_response_async.<locals>.answer"]
+    assert len(handed) <= 3, "beside it the beginning and the end of the request"
 
 
-async def test_a_stream_goes_on_where_no_thread_waits_for_it(handler: Handler) -> None:
+async def test_an_asynchronous_view_streams(handler: Handler) -> None:
     assert await ask(handler, "/streamed/") == (200, b"one two")
-    *middleware, stream = seen
-    assert len(middleware) == 4
-    assert stream == threading.get_ident()
-    assert stream not in middleware
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stream_holds_no_connection(handler: Handler) -> None:
+    assert await ask(handler, "/asked/") == (200, b"gone")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import django_stubs_ext
+from django.conf import global_settings
 
 from explorer import embedded, env
 
@@ -19,14 +20,13 @@ ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
 _DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
 DATABASE_IS_EMBEDDED = _DATABASE is None
 DATABASES = {"default": _DATABASE or embedded.database(VAR)}
-_OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
-_OPTIONS["prepare_threshold"] = 0  # for features/compiled.py alone: no other statement leaves its values out
+PREPARE = env.flag("FEATURESCOPE_PREPARE", True, "0 behind a pooler that loses prepared statements.")
 CONNECTIONS = env.number(
     "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 60.", low=0, high=1000
 )
 if CONNECTIONS:
     _pool = {"min_size": 1, "max_size": CONNECTIONS, "timeout": 5.0}
-    _OPTIONS["pool"] = _pool
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # one that a restart of the database broke is not given out
 _BROKERS = {"amqp", "amqps", "redis", "rediss", "filesystem", "sqs", "memory"}
 CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR.")
@@ -47,7 +47,7 @@ EMBEDDER = env.text(
     "all-MiniLM-L6-v2",
     "What reads the meaning of labels for searches: a sentence-transformers folder or hub id; off for words alone.",
 )
-THREADS = env.number("FEATURESCOPE_THREADS", 0, "Threads a worker computes on; 0: one per core.", low=0, high=1024)
+THREADS = env.number("FEATURESCOPE_THREADS", 0, "Threads of torch in a worker; 0: one per core.", low=0, high=1024)
 HANG_MINUTES = env.number(
     "FEATURESCOPE_HANG_MINUTES",
     30,
@@ -123,7 +123,7 @@ ROOT_URLCONF = "explorer.urls"
 ASGI_APPLICATION = "explorer.asgi.application"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STORAGES = {"staticfiles": {"BACKEND": "explorer.static.Addresses"}}
+STORAGES = global_settings.STORAGES | {"staticfiles": {"BACKEND": "explorer.static.Addresses"}}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 

@@ -1,4 +1,4 @@
-"""Querysets whose SQL is put together once, and planned once by each connection.
+"""Querysets whose SQL is put together once, and whose plan each connection keeps.
 
 For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the answer, and PostgreSQL longer over
 the plan than over the rows; both are the same every time but for a few values:
@@ -13,6 +13,7 @@ the plan than over the rows; both are the same every time but for a few values:
 from copy import copy
 from typing import Any, Generic, TypeVar
 
+from django.conf import settings
 from django.db import connections
 from django.db.models import Expression, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
@@ -85,14 +86,18 @@ def _fixed(sql: str, params: tuple[Any, ...], connection: Any) -> tuple[str, lis
 
 
 def _prepared(connection: Any, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Rows by psycopg's own cursor, which has statements prepared at once, as `prepare_threshold` of the settings says.
+    """Rows by psycopg's own cursor: Django's puts the values in itself, and PostgreSQL sees a new statement each time.
 
-    Django's puts the values in itself: PostgreSQL would see a new statement each time.
+    PostgreSQL keeps the plan from the sixth time on. Elsewhere nothing is prepared: psycopg would keep every text of a hundred.
     """
     connection.ensure_connection()
-    plain = Cursor(connection.connection)
+    plain = connection.connection
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with wrap(plain) as cursor:
-        cursor.execute(sql, given)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    plain.prepare_threshold = 0 if settings.PREPARE else None
+    try:
+        with wrap(Cursor(plain)) as cursor:
+            cursor.execute(sql, given)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+    finally:
+        plain.prepare_threshold = None
     return rows

@@ -47,16 +47,33 @@ def test_tuples_and_deferred_fields(planted: Any, django_assert_num_queries: Any
         assert row.fires == fires
 
 
-def test_a_connection_plans_it_once_and_the_plan_knows_its_constants(planted: Any) -> None:
-    compiled = Compiled(Feature.objects.filter(index=Param("index"), fires__gt=0))
-    for index in (0, 1, 0):
-        assert [row.index for row in compiled(index=index)] == [index]
+def prepared() -> list[tuple[str, int]]:
+    """Statements about features that this connection keeps, and how often their kept plans were used."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%features_feature%'")
-        ((statement,),) = cursor.fetchall()
+        cursor.execute(
+            "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement ~ 'features_feature'"
+        )
+        return cursor.fetchall()
+
+
+def test_a_connection_keeps_the_plan_and_the_plan_knows_its_constants(planted: Any) -> None:
+    compiled = Compiled(Feature.objects.filter(pk=Param("pk"), fires__gt=0))
+    row = planted.feature(1)
+    for _ in range(7):
+        assert compiled(pk=row.pk) == [row]
+    ((statement, kept),) = prepared()
+    assert kept == 2, "five plans of its own come first"
     assert '"fires" > 0' in statement
     assert "$1" in statement
     assert "$2" not in statement
+
+
+def test_nothing_else_is_prepared_and_behind_some_poolers_nothing_at_all(planted: Any, settings: Any) -> None:
+    settings.PREPARE = False
+    assert Compiled(Feature.objects.filter(index=Param("index")))(index=0)
+    assert Feature.objects.filter(index=0)
+    assert not prepared()
+    assert connection.connection.prepare_threshold is None
 
 
 def test_a_value_that_is_missing_is_named(planted: Any) -> None:

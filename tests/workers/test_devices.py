@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from workers import devices
+from workers import devices, reaper, tasks
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +16,12 @@ def _as_before() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def test_a_worker_computes_on_as_many_threads_as_it_is_told_and_says_so(settings: Any) -> None:
+def test_a_worker_computes_on_as_many_threads_as_it_is_told_and_says_so(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.DEVICE, settings.THREADS = "cpu", 3
-    devices.limit_threads()
+    monkeypatch.setattr(reaper, "start", lambda consumer: None)
+    tasks.begin(sender=None)
     assert torch.get_num_threads() == 3
     assert devices.state().device == "cpu, 3 threads"
 

@@ -22,6 +22,11 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"database": "ok"})
 
 
+def log_away(request: HttpRequest, error: OperationalError) -> None:
+    """Leave a trace of a request that the database did not answer."""
+    log.warning("the database did not answer at %s: %s", request.path, error)
+
+
 class DatabaseAway(MiddlewareMixin):
     """503 where the database restarts, or all connections are taken for longer than a request waits."""
 
@@ -29,5 +34,5 @@ class DatabaseAway(MiddlewareMixin):
         """The page that says so; other errors are somebody else's. The API says it in its own shape."""
         if not isinstance(exception, OperationalError):
             return None
-        log.warning("the database did not answer at %s: %s", request.path, exception)
+        log_away(request, exception)
         return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_SECONDS)})

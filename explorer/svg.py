@@ -64,10 +64,10 @@ class Linked(NamedTuple):
 def linked_bars(heights: Sequence[float], links: Sequence[Linked], ticks: Iterable[Tick], name: str) -> SafeString:
     """The same bars, each a link: a group of links with a name, as what is an image has nothing inside that can be reached."""
     step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
-    parts = []
+    parts, wide = [], f"{max(step - 1, 0.5):.1f}"
     for i, (height, link) in enumerate(zip(heights, links, strict=True)):
         tall = max(height / top * (BASE - 4), 1.5 if height else 0)
-        x, wide = f"{i * step:.1f}", f"{max(step - 1, 0.5):.1f}"
+        x = f"{i * step:.1f}"
         parts.append(
             f'<a href="{escape(link.url)}" aria-label="{escape(link.hint)}"><title>{escape(link.hint)}</title>'
             f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'

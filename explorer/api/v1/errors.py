@@ -12,6 +12,7 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from explorer.api.v1.exceptions import TooLarge, Unavailable
+from explorer.health import log_away
 
 log = logging.getLogger("explorer.api")
 
@@ -32,7 +33,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
     elif isinstance(error, OperationalError):
-        log.warning("the database did not answer at %s: %s", context["request"].path, error)
+        log_away(context["request"], error)
         error = Unavailable()
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):

@@ -208,7 +208,8 @@ class RoleRecord(NamedTuple):
     """What changing a feature does, and what random directions of equal norm do in the same places, averaged over `n` texts.
 
     `difference` is what the role is measured by (kl of an input role, logit of an output role), feature less control, with its
-    95% interval [low, high]; `effect` is the same in standard deviations. Defined at the top of workers/pipeline/causes.py.
+    95% interval [low, high]; `effect` is the same in standard deviations. Defined at the top of
+    workers/pipeline/steering/causal_effects.py.
     """
 
     kl: float
@@ -244,7 +245,7 @@ class AgainstRandom(NamedTuple):
 class HereRecord(NamedTuple):
     """What changing a feature does in one text: at which `places`, KL in nats at each, and the three numbers of a role.
 
-    `promoted` are the tokens whose logits rise most. Defined at the top of workers/pipeline/causes.py.
+    `promoted` are the tokens whose logits rise most. Defined at the top of workers/pipeline/steering/causal_effects.py.
     """
 
     places: list[int]

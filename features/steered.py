@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """How far a sweep is, and once it is over what came of it, as workers.pipeline.dose defines it."""
+    """How far a sweep is, and once it is over what came of it, as workers.pipeline.steering.dose_response defines it."""
 
     done: int
     total: int

@@ -8,10 +8,10 @@ from typing import Any
 from features import answers
 from features.models import LanguageModel, Sae
 from workers import resident
-from workers.pipeline.causes import Case, on_text
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import Language
-from workers.pipeline.reading import FiredToken, Lens, Reader
+from workers.pipeline.model.language import Language
+from workers.pipeline.steering.causal_effects import Case, on_text
+from workers.pipeline.steering.typed_text import FiredToken, Lens, Reader
 
 log = logging.getLogger(__name__)
 Question = dict[str, Any]

@@ -9,9 +9,9 @@ from features import effects, jobs
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, Progress
 from workers import inputs, resident
-from workers.pipeline.causes import Case, causes
 from workers.pipeline.errors import BadInput
-from workers.pipeline.reading import Lens
+from workers.pipeline.steering.causal_effects import Case, causes
+from workers.pipeline.steering.typed_text import Lens
 from workers.running import Work
 
 TOGETHER = 64

@@ -18,14 +18,14 @@ from features.models import Corpus, Dashboard, Example, Job, Sae
 from features.records import FeatureRange, Progress
 from features.version import VERSION
 from workers import inputs, leftovers, resident
-from workers.pipeline import tally_file
-from workers.pipeline.assembly import feature_ranges
-from workers.pipeline.dashboards import DEFAULTS, about, check, read_corpus
+from workers.pipeline.dashboards import checkpoint as scan_checkpoint
+from workers.pipeline.dashboards.corpus_pass import WHOLE, Scan, Shard, Target
+from workers.pipeline.dashboards.logit_lens import readout_record
+from workers.pipeline.dashboards.records import feature_ranges
+from workers.pipeline.dashboards.run import DEFAULTS, about, check, read_corpus
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import Language
-from workers.pipeline.logits import readout_record
-from workers.pipeline.saes import written_hook
-from workers.pipeline.scan import WHOLE, Scan, Shard, Target
+from workers.pipeline.model.language import Language
+from workers.pipeline.sae.io import written_hook
 from workers.running import Work
 
 
@@ -115,7 +115,7 @@ def _begun(work: Work, given: Given) -> Scan | None:
 def _loaded(work: Work, given: Given, name: str) -> Scan:
     place = artifacts.get(name, work.folder / "loaded")
     try:
-        return tally_file.load(place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from)
+        return scan_checkpoint.load(place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from)
     finally:
         shutil.rmtree(place)
 

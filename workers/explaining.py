@@ -18,7 +18,7 @@ from workers import asking, inputs, resident
 from workers.asking import Question
 from workers.material import materials
 from workers.pipeline.autointerp import explainers, results, scorers
-from workers.pipeline.autointerp.material import Material
+from workers.pipeline.autointerp.examples import Material
 from workers.pipeline.errors import BadInput
 from workers.running import Work
 

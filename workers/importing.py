@@ -10,9 +10,10 @@ from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, LogLine, Progress, SequenceRecord
 from features.services import catalog as writing
 from workers import inputs, resident
-from workers.pipeline import corpora, foreign
+from workers.pipeline.data import corpora
 from workers.pipeline.errors import BadInput
-from workers.pipeline.importing import import_sae
+from workers.pipeline.sae import converters
+from workers.pipeline.sae.import_checks import import_sae
 from workers.running import Stopped, Work
 
 
@@ -33,17 +34,17 @@ def add_sae(work: Work) -> None:
         _keep(work, model, record)
 
 
-def _bring(work: Work, folder: Path) -> Iterator[Progress | LogLine | foreign.Brought]:
+def _bring(work: Work, folder: Path) -> Iterator[Progress | LogLine | converters.Brought]:
     """The files of the source in `folder`; the last thing yielded says what they are."""
     source, params = _source(work.params["source"]), work.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
     work.say(f"Fetching {names.of_source(source.place)}.")
     if source.kind == "folder":
-        brought: foreign.Brought | None = foreign.from_folder(source.place, folder)
+        brought: converters.Brought | None = converters.from_folder(source.place, folder)
     elif source.kind == "hub":
-        brought = yield from foreign.from_hub(source.place, subfolder, revision, folder, work.should_stop)
+        brought = yield from converters.from_hub(source.place, subfolder, revision, folder, work.should_stop)
     else:
-        brought = yield from foreign.from_registry(source.place, revision, folder, work.should_stop)
+        brought = yield from converters.from_registry(source.place, revision, folder, work.should_stop)
     if brought is None:
         raise Stopped
     yield brought

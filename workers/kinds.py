@@ -17,9 +17,9 @@ from workers.judging import judge_sweep
 from workers.labelling import label_sae
 from workers.mapping import map_sae
 from workers.matching import match_saes
-from workers.pipeline import corpora
-from workers.pipeline.evaluate import evaluate
-from workers.pipeline.language import describe, load_language
+from workers.pipeline.data import corpora
+from workers.pipeline.model.language import describe, load_language
+from workers.pipeline.sae.evaluate import evaluate
 from workers.running import Work
 from workers.training import train_sae
 from workers.upkeep import collect_garbage

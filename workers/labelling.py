@@ -16,14 +16,14 @@ from features.services import labels
 from features.version import VERSION
 from features.wordlists import parse
 from workers import inputs, resident
-from workers.pipeline import tokens
+from workers.pipeline.dashboards.corpus_pass import Target
+from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
+from workers.pipeline.data import tokens
 from workers.pipeline.errors import BadInput
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
-from workers.pipeline.language import Language
-from workers.pipeline.logits import masked_tokens, readout, to_residual
-from workers.pipeline.saes import written_hook
-from workers.pipeline.scan import Target
+from workers.pipeline.model.language import Language
+from workers.pipeline.sae.io import written_hook
 from workers.running import Work
 
 SETTINGS = ("tokens", "every", "strong", "seed")

@@ -8,7 +8,7 @@ from features.models import Dashboard, Feature
 from features.records import FeatureMap
 from workers import inputs, resident
 from workers.pipeline.errors import BadInput
-from workers.pipeline.mapping import feature_map
+from workers.pipeline.umap.map import feature_map
 from workers.running import Work
 
 

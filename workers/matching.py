@@ -6,7 +6,7 @@ from features import jobs, matching
 from features.records import SaeMatches
 from workers import inputs, resident
 from workers.pipeline.errors import BadInput
-from workers.pipeline.matching import matches
+from workers.pipeline.sae.matching import matches
 from workers.running import Work
 
 

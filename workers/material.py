@@ -10,9 +10,9 @@ from features.models import Sequence as Context
 from features.selectors.vocabulary import vocabulary_of
 from features.tokens import Vocabulary, spans, text_of
 from workers import resident
-from workers.pipeline.autointerp.material import BEFORE, STRONG, Material, Text, around, held_out
-from workers.pipeline.autointerp.reading import Fired, read
-from workers.pipeline.scan import Target
+from workers.pipeline.autointerp.activations import Fired, read
+from workers.pipeline.autointerp.examples import BEFORE, STRONG, Material, Text, around, held_out
+from workers.pipeline.dashboards.corpus_pass import Target
 
 AT_ONCE = 32
 """Features whose texts are read together."""

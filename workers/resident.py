@@ -11,10 +11,10 @@ from features import artifacts
 from features.models import LanguageModel, Sae
 from features.services import embeddings
 from workers.devices import device
-from workers.pipeline.embedding import Embedder
+from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import Language, load_language
-from workers.pipeline.saes import content_hash, load_sae
+from workers.pipeline.model.language import Language, load_language
+from workers.pipeline.sae.io import content_hash, load_sae
 
 MODELS, SAES = 2, 8
 

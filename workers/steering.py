@@ -12,14 +12,14 @@ from django.db import Error, close_old_connections, connection
 from features import runs
 from features.models import Sae, Sequence, SteeringRun
 from workers import reaper, resident
-from workers.pipeline.decoding import Measured, Step, Watched, Where, decode
-from workers.pipeline.dose import Dose, sweep
 from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import give_back
-from workers.pipeline.prompts import prompt_ids
-from workers.pipeline.reading import Lens
-from workers.pipeline.sampling import Sampling
-from workers.pipeline.steering import Push, require_sane
+from workers.pipeline.model.prompts import prompt_ids
+from workers.pipeline.steering.dose_response import Dose, sweep
+from workers.pipeline.steering.generate import Measured, Step, Watched, Where, decode
+from workers.pipeline.steering.interventions import Push, require_sane
+from workers.pipeline.steering.sampling import Sampling
+from workers.pipeline.steering.typed_text import Lens
 
 BEAT_SECONDS = 0.5
 WRITE_SECONDS = 0.04

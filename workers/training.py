@@ -12,7 +12,7 @@ from features.records import TrainedSae
 from features.services import catalog as writing
 from workers import inputs, leftovers, resident
 from workers.pipeline.errors import BadInput
-from workers.pipeline.train import TrainSettings, train, train_sweep
+from workers.pipeline.training.train import TrainSettings, train, train_sweep
 from workers.running import Work
 
 TAKEN = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed", "dead_tokens")

@@ -13,7 +13,7 @@ from explorer.views.catalog import find_sae
 from features import artifacts
 
 HASHED = ("cfg.json", "sae_weights.safetensors", "activation_scaler.json")
-"""What an SAE's SHA-256 is of, end to end: see `workers.pipeline.saes.content_hash`."""
+"""What an SAE's SHA-256 is of, end to end: see `workers.pipeline.sae.io.content_hash`."""
 
 
 @require_safe

@@ -16,11 +16,11 @@ from tokenizers import Tokenizer, models
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from features.records import FeatureRange, SequenceRecord
-from workers.pipeline.dashboards import dashboards
-from workers.pipeline.harvest import harvest
-from workers.pipeline.language import Language
-from workers.pipeline.scan import Target, batches, scan
-from workers.pipeline.tally import DashboardSettings
+from workers.pipeline.dashboards.accumulator import DashboardSettings
+from workers.pipeline.dashboards.corpus_pass import Target, batches, scan
+from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.language import Language
 
 HOOK = "blocks.2.hook_resid_post"
 VOCABULARY, HIDDEN, LAYERS, CONTEXT = 4096, 256, 4, 128

@@ -20,8 +20,8 @@ import torch
 
 from features.records import SequenceRecord
 from tests.benchmarks import bench_dashboards as bench
-from workers.pipeline.assembly import feature_ranges
-from workers.pipeline.scan import Target, scan
+from workers.pipeline.dashboards.corpus_pass import Target, scan
+from workers.pipeline.dashboards.records import feature_ranges
 
 HIDDEN, LAYERS, WIDTH = 32, 2, 256
 HOOK = "blocks.0.hook_resid_post"

@@ -28,8 +28,8 @@ from sae_lens import SAE
 
 from features.records import FeatureRange, FeatureRecord
 from tests.benchmarks import bench_dashboards as bench
-from workers.pipeline.dashboards import dashboards
-from workers.pipeline.language import Language
+from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.model.language import Language
 
 PEER = "sae-dashboard==0.8.0"
 PINS = ["torch==2.13.0", "numpy<2", "pyarrow<22"]  # our torch; the peer asks for a numpy that newer pyarrows refuse

@@ -26,8 +26,8 @@ def main() -> None:
     """Measure and print."""
     from tests.workers import planted
     from workers.demo import train
-    from workers.pipeline.language import load_language
-    from workers.pipeline.reading import Lens
+    from workers.pipeline.model.language import load_language
+    from workers.pipeline.steering.typed_text import Lens
 
     language = load_language(str(Path(train.__file__).parent / "model"))
     lens = Lens(planted.sae("topk", features=2048, d_in=256), "blocks.2.hook_resid_post", True)
@@ -37,9 +37,9 @@ def main() -> None:
 
 def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     """Seconds of each, as medians, and their ratios to plain generation."""
-    from workers.pipeline.decoding import Watched, decode
-    from workers.pipeline.sampling import Sampling
-    from workers.pipeline.steering import Push
+    from workers.pipeline.steering.generate import Watched, decode
+    from workers.pipeline.steering.interventions import Push
+    from workers.pipeline.steering.sampling import Sampling
 
     ids = [language.tokenizer.bos_token_id, *language.tokenizer(PROMPT, add_special_tokens=False)["input_ids"]]
     push, watched = Push(lens, 3, "add", 1.0, "maximum", 4.0), [Watched(lens, 3, range(10))]

@@ -27,9 +27,9 @@ from sae_lens import (
 from sae_lens.load_model import load_model
 
 from features.records import SequenceRecord
-from workers.pipeline import corpora, tokens
-from workers.pipeline.language import load_language
-from workers.pipeline.train import TrainSettings, train
+from workers.pipeline.data import corpora, tokens
+from workers.pipeline.model.language import load_language
+from workers.pipeline.training.train import TrainSettings, train
 
 MODEL = str(Path(__file__).resolve().parents[2] / "workers" / "demo" / "model")
 LAYER, D_IN, CONTEXT, BATCH, K, LEARNING_RATE = 2, 256, 128, 2048, 24, 4e-3

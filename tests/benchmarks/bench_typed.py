@@ -27,7 +27,7 @@ RATIO, MORE = 1.3, 120
 def main() -> None:
     """Measure and print."""
     from workers.demo import train
-    from workers.pipeline.language import load_language
+    from workers.pipeline.model.language import load_language
 
     language = load_language(str(Path(train.__file__).parent / "model"))
     running = Instance(FEATURESCOPE_DEMO="0")

@@ -22,10 +22,10 @@ from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
 
 from tests.benchmarks import bench_dashboards as bench
 from tests.benchmarks.bench_memory import peak_memory
-from workers.pipeline.assembly import feature_ranges
-from workers.pipeline.harvest import harvest
-from workers.pipeline.saes import load_sae, save_sae
-from workers.pipeline.scan import Target, scan
+from workers.pipeline.dashboards.corpus_pass import Target, scan
+from workers.pipeline.dashboards.records import feature_ranges
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.sae.io import load_sae, save_sae
 
 ASKED = 8 * 2**30
 FIRING = 50

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from tests.workers.kept import Kept
-from workers.pipeline.language import Language, load_language
+from workers.pipeline.model.language import Language, load_language
 
 torch.set_num_threads(1)  # models this small only wait for a second thread
 

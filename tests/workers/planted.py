@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from features.records import SequenceRecord
-from workers.pipeline.language import Language
+from workers.pipeline.model.language import Language
 
 torch.set_num_threads(1)  # on tensors so small, threads wait for each other most of the time
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from features.records import ExampleRecord, SequenceRecord
-from workers.pipeline.examples import sample_priority
+from workers.pipeline.dashboards.top_examples import sample_priority
 
 
 class Statistics(NamedTuple):

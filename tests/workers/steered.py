@@ -2,8 +2,8 @@
 
 import torch
 
-from workers.pipeline.decoding import Where
-from workers.pipeline.hooks import editing, resolve
+from workers.pipeline.model.hooks import editing, resolve
+from workers.pipeline.steering.generate import Where
 
 
 def positions(where, ids, prompt, special):

@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from features.records import Evaluation, FeatureRange, FeatureRecord, LogLine
 from tests.workers import planted
 from tests.workers.test_hooks import CONFIGS, FAMILIES, SIZE
-from workers.pipeline.dashboards import dashboards
+from workers.pipeline.dashboards.logit_lens import masked_tokens, readout
+from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.errors import BadInput
-from workers.pipeline.evaluate import evaluate
-from workers.pipeline.hooks import reading, resolve
-from workers.pipeline.language import Language
-from workers.pipeline.logits import masked_tokens, readout
-from workers.pipeline.saes import load_sae
+from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.language import Language
+from workers.pipeline.sae.evaluate import evaluate
+from workers.pipeline.sae.io import load_sae
 
 RESID, Z, MLP_IN = "blocks.1.hook_resid_post", "blocks.1.attn.hook_z", "blocks.1.mlp.hook_in"
 ATTN_OUT, MLP_OUT = "blocks.1.hook_attn_out", "blocks.1.hook_mlp_out"

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from workers.pipeline.autointerp import explainers, results, scorers
-from workers.pipeline.autointerp.material import Material, Text, around, held_out, mark, marked, steps
+from workers.pipeline.autointerp.examples import Material, Text, around, held_out, mark, marked, steps
 
 
 def text(*words: str, fires: str = "cat") -> Text:

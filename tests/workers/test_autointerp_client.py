@@ -7,9 +7,9 @@ import pytest
 
 from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
 from workers.pipeline.autointerp import client
-from workers.pipeline.autointerp.addresses import resolve
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import Answer, Client, Endpoint, Request
+from workers.pipeline.autointerp.endpoint_urls import resolve
 from workers.pipeline.errors import BadInput, Unavailable
 
 

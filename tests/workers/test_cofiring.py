@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from workers.pipeline import cofiring
-from workers.pipeline.cofiring import CoFiring, Partners
+from workers.pipeline.dashboards import cooccurrence
+from workers.pipeline.dashboards.cooccurrence import CoFiring, Partners
 
 
 def counted(tokens: list[list[int]], features: int, first: int = 0) -> CoFiring:
@@ -41,7 +41,7 @@ def test_every_pair_is_counted_however_many_fire_on_a_token() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 7, 512])
 def test_the_way_of_a_gpu_counts_the_same(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(cofiring, "TOKENS", at_once)
+    monkeypatch.setattr(cooccurrence, "TOKENS", at_once)
     tokens = [sorted(fired) for fired in drawn(100, 9) if fired]
     made = CoFiring(9)
     made._count_columns(
@@ -83,7 +83,7 @@ def test_an_sae_that_is_too_wide_keeps_no_counts_and_has_no_partners() -> None:
 
 
 def test_the_memory_at_the_limit_is_two_gibibytes() -> None:
-    made = CoFiring(cofiring.WIDEST, "meta")
+    made = CoFiring(cooccurrence.WIDEST, "meta")
     assert made.counts.nbytes == pytest.approx(2 << 30, rel=1e-3)
 
 

@@ -8,7 +8,7 @@ from workers.pipeline.concepts.catalogue import CONCEPTS, with_lists
 from workers.pipeline.concepts.contexts import CONTEXTS, flags
 from workers.pipeline.concepts.document import Document, spans_of
 from workers.pipeline.concepts.truth import Truth
-from workers.pipeline.tokens import Tokenized, pack, vocabulary
+from workers.pipeline.data.tokens import Tokenized, pack, vocabulary
 
 BY_NAME = {concept.name: concept for concept in CONCEPTS}
 CODE = '''"""Cats.

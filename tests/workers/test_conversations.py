@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.tokens import spans
-from workers.pipeline.conversations import as_content, text_of
-from workers.pipeline.corpora import describe_corpus, documents
+from workers.pipeline.data.chat import as_content, text_of
+from workers.pipeline.data.corpora import describe_corpus, documents
+from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary
 from workers.pipeline.errors import BadInput
-from workers.pipeline.tokens import pack, separate, special_ids, vocabulary
 
 TALK = [{"role": "user", "content": "Où est le café?"}, {"role": "assistant", "content": "日本 🧠 там."}]
 SHAREGPT = [{"from": "human", "value": "Où est le café?"}, {"from": "gpt", "value": "日本 🧠 там."}]

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workers.pipeline import stdlib
-from workers.pipeline.corpora import BUFFER, describe_corpus, documents
+from workers.pipeline.data import stdlib
+from workers.pipeline.data.corpora import BUFFER, describe_corpus, documents
 from workers.pipeline.errors import BadInput
 
 TEXTS = [f"document {number} says {'x' * (number % 7)}" for number in range(200)]

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from features.records import FeatureRange, FeatureRecord, LogLine, Progress, SequenceRecord
 from tests.workers import planted, reference
-from workers.pipeline import tally as tallies
-from workers.pipeline.assembly import feature_ranges
-from workers.pipeline.cofiring import CoFiring
-from workers.pipeline.dashboards import dashboards
+from workers.pipeline.dashboards import accumulator as tallies
+from workers.pipeline.dashboards.accumulator import DashboardSettings
+from workers.pipeline.dashboards.cooccurrence import CoFiring
+from workers.pipeline.dashboards.corpus_pass import Shard, Target, scan
+from workers.pipeline.dashboards.records import feature_ranges
+from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import Language
-from workers.pipeline.scan import Shard, Target, scan
-from workers.pipeline.tally import DashboardSettings
+from workers.pipeline.model.language import Language
 
 ALL = 10**9
 HOOK = planted.HOOK

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.workers import planted, steered
-from workers.pipeline import decoding
-from workers.pipeline.decoding import Measured, Step, Watched, Where, decode
 from workers.pipeline.errors import BadInput
-from workers.pipeline.reading import Lens
-from workers.pipeline.sampling import Sampling
-from workers.pipeline.steering import Push
+from workers.pipeline.steering import generate as generation
+from workers.pipeline.steering.generate import Measured, Step, Watched, Where, decode
+from workers.pipeline.steering.interventions import Push
+from workers.pipeline.steering.sampling import Sampling
+from workers.pipeline.steering.typed_text import Lens
 
 HOOK = "blocks.1.hook_resid_post"
 METHODS = [
@@ -131,7 +131,7 @@ def test_a_text_that_ends_stays_ended(llama, lens, prompt, monkeypatch):
     push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
     whole = list(decode(llama, [[push]], prompt, sampling=Sampling(10)))
     end = texts(whole, 1)[3]
-    monkeypatch.setattr(decoding, "end_ids", lambda _: [end])
+    monkeypatch.setattr(generation, "end_ids", lambda _: [end])
     news = list(decode(llama, [[push]], prompt, sampling=Sampling(10)))
     mine = texts(news, 1)
     assert mine == texts(whole, 1)[: mine.index(end) + 1]

@@ -8,12 +8,12 @@ import torch
 
 from features.records import Progress
 from tests.workers import planted, steered
-from workers.pipeline import dose
-from workers.pipeline.decoding import Where
-from workers.pipeline.hooks import editing, resolve
-from workers.pipeline.reading import Lens
-from workers.pipeline.sampling import Sampling
-from workers.pipeline.steering import Push
+from workers.pipeline.model.hooks import editing, resolve
+from workers.pipeline.steering import dose_response
+from workers.pipeline.steering.generate import Where
+from workers.pipeline.steering.interventions import Push
+from workers.pipeline.steering.sampling import Sampling
+from workers.pipeline.steering.typed_text import Lens
 
 HOOK = "blocks.1.hook_resid_post"
 STRENGTHS = [0.0, 1.0, 4.0]
@@ -31,7 +31,9 @@ def neutral(llama):
 
 def swept(llama, push, neutral, **changes):
     settings = {"controls": 2, "samples": 2} | changes
-    news = list(dose.sweep(llama, push, STRENGTHS, [0, 20, 30], Where(), Sampling(8), [5, 9], neutral, **settings))
+    news = list(
+        dose_response.sweep(llama, push, STRENGTHS, [0, 20, 30], Where(), Sampling(8), [5, 9], neutral, **settings)
+    )
     assert [new.done for new in news[:-1]] == sorted(new.done for new in news[:-1])
     return news[-1]
 
@@ -73,15 +75,15 @@ def damage(language, push, texts):
 
 def test_nothing_is_added_at_strength_zero_whatever_the_direction(llama, push, neutral):
     found = swept(llama, push, neutral)
-    for name in dose.MEASURES:
+    for name in dose_response.MEASURES:
         for other in [found.feature, *({name: row} for row in found.control[name])]:
             assert other[name][0] == pytest.approx(found.default[name], rel=1e-4, abs=1e-5)
 
 
 def test_controls_follow_from_the_seed_and_are_no_two_alike(push):
-    first, second = dose.random_directions(push, 2, 3)
+    first, second = dose_response.random_directions(push, 2, 3)
     assert not torch.equal(first, second)
-    assert torch.equal(first, dose.random_directions(push, 2, 3)[0])
+    assert torch.equal(first, dose_response.random_directions(push, 2, 3)[0])
 
 
 def values(*rows):
@@ -104,12 +106,14 @@ DEFAULT = {"concept": 0.05, "mass": 0.05, "surprise": 2.0, "damage": 0.0, "disti
     ],
 )
 def test_the_marks_are_where_the_rule_puts_them(rows, control, expected):
-    assert dose.marks(values(*rows), control, DEFAULT) == expected
+    assert dose_response.marks(values(*rows), control, DEFAULT) == expected
 
 
 def test_it_stops_when_it_is_told(llama, push, neutral):
     news = list(
-        dose.sweep(llama, push, STRENGTHS, [0, 20], Where(), Sampling(8), [5], neutral, should_stop=lambda: True)
+        dose_response.sweep(
+            llama, push, STRENGTHS, [0, 20], Where(), Sampling(8), [5], neutral, should_stop=lambda: True
+        )
     )
     assert all(isinstance(new, Progress) for new in news)
-    assert not math.isnan(dose.loss(llama, neutral, []))
+    assert not math.isnan(dose_response.loss(llama, neutral, []))

@@ -13,7 +13,7 @@ from features.services import embeddings, labels
 from features.services import jobs as starting
 from tests import builders
 from workers import answering, resident, running
-from workers.pipeline.embedding import Embedder
+from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
 
 TEXTS = ["closing brackets", "exceptions that are raised", "days of the week", "digits inside strings"]
@@ -54,7 +54,7 @@ def test_it_is_the_mean_of_the_last_layer_as_the_plain_model_gives_it(embedder: 
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from workers.pipeline.embedding import _bundled
+    from workers.pipeline.embedder import _bundled
 
     tokenizer, model = AutoTokenizer.from_pretrained(_bundled()), AutoModel.from_pretrained(_bundled())
     read = tokenizer(TEXTS, padding=True, return_tensors="pt")

@@ -9,12 +9,12 @@ import torch
 from sae_lens import StandardSAE, StandardSAEConfig, TopKSAE, TopKSAEConfig
 
 from features.records import Evaluation, LogLine, Progress
+from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
-from workers.pipeline.evaluate import DENSITY_EDGES, density_histogram, evaluate
-from workers.pipeline.harvest import harvest
-from workers.pipeline.hooks import resolve
-from workers.pipeline.quality import weight_quality
-from workers.pipeline.tokens import pack
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.hooks import resolve
+from workers.pipeline.sae.evaluate import DENSITY_EDGES, density_histogram, evaluate
+from workers.pipeline.sae.weight_quality import weight_quality
 
 HOOK = "blocks.1.hook_resid_post"
 
@@ -195,7 +195,7 @@ def test_an_sae_that_only_knows_the_mean_explains_nothing(llama, contexts):
 
 def test_the_batch_size_changes_nothing(llama, sae, contexts, monkeypatch):
     whole = result(llama, sae, HOOK, contexts, 10**6)
-    monkeypatch.setattr("workers.pipeline.evaluate.LOGITS_AT_ONCE", 400 * 24 * 3)
+    monkeypatch.setattr("workers.pipeline.sae.evaluate.LOGITS_AT_ONCE", 400 * 24 * 3)
     parts = result(llama, sae, HOOK, contexts, 10**6)
     assert parts.density_histogram == whole.density_histogram
     for name, value in whole.values.items():
@@ -204,7 +204,7 @@ def test_the_batch_size_changes_nothing(llama, sae, contexts, monkeypatch):
 
 
 def test_it_stops_after_the_tokens_asked_for_and_tells_progress(llama, sae, contexts, monkeypatch):
-    monkeypatch.setattr("workers.pipeline.evaluate.LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr("workers.pipeline.sae.evaluate.LOGITS_AT_ONCE", 1)
     records = list(evaluate(llama, sae, HOOK, contexts, 100))
     progress = [record for record in records if isinstance(record, Progress)]
     assert 100 <= records[-1].tokens < 124
@@ -256,7 +256,7 @@ def test_a_model_with_nothing_to_predict_gives_no_number_rather_than_nonsense(ll
 def test_a_request_to_stop_is_heard_while_features_are_compared(llama, sae, contexts, monkeypatch):
     """A wide SAE takes an hour for it: a job that asked nobody meanwhile would be taken for one that hangs."""
     one_row_at_once = partial(weight_quality, block=len(sae.W_dec))
-    monkeypatch.setattr("workers.pipeline.evaluate.weight_quality", one_row_at_once)
+    monkeypatch.setattr("workers.pipeline.sae.evaluate.weight_quality", one_row_at_once)
     asked = []
 
     def stop_among_the_pairs():

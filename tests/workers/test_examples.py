@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 import torch
 
-from workers.pipeline import examples
-from workers.pipeline.examples import (
+from workers.pipeline.dashboards import top_examples
+from workers.pipeline.dashboards.top_examples import (
     NONE,
     Best,
     Entries,
@@ -68,7 +68,7 @@ def test_two_shards_merge_to_the_best_of_all() -> None:
 
 @pytest.mark.parametrize("many", [0, 1000])
 def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(monkeypatch, many: int) -> None:
-    monkeypatch.setattr(examples, "MANY", many)
+    monkeypatch.setattr(top_examples, "MANY", many)
     offers = entries(300, 2)
     names = torch.tensor([0, 0, 1, 1, 2])
     best = Best(5, 3)

@@ -20,9 +20,9 @@ from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
 from workers import resident, running
 from workers.material import materials
 from workers.pipeline.autointerp import client
-from workers.pipeline.autointerp.material import STRONG, held_out
-from workers.pipeline.autointerp.reading import read
-from workers.pipeline.scan import Target
+from workers.pipeline.autointerp.activations import read
+from workers.pipeline.autointerp.examples import STRONG, held_out
+from workers.pipeline.dashboards.corpus_pass import Target
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.harvest import harvest
-from workers.pipeline.hooks import hook_names
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.hooks import hook_names
 
 BATCHES = list(torch.randint(1, 350, (6, 20), generator=torch.Generator().manual_seed(1)).split(4))
 

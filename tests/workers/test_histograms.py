@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers.pipeline.histograms import BINS, Histograms, band_edges, exponents_of, power_of_two
+from workers.pipeline.dashboards.histograms import BINS, Histograms, band_edges, exponents_of, power_of_two
 
 
 def counted(batches: list[tuple[list[int], list[float]]], features: int = 3) -> Histograms:

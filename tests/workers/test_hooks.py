@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import SITES, editing, hook_names, reading, resolve
+from workers.pipeline.model.hooks import SITES, editing, hook_names, reading, resolve
 
 IDS = torch.randint(1, 400, (2, 9), generator=torch.Generator().manual_seed(0))
 FAMILIES = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]

@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from features.records import Progress
 from tests.workers import planted
 from tests.workers.fake_hub import FakeHub
-from workers.pipeline import foreign, hub
+from workers.pipeline.data import hub
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import load_language
-from workers.pipeline.sae_folder import CONFIG, WEIGHTS
-from workers.pipeline.saes import load_sae
+from workers.pipeline.model.language import load_language
+from workers.pipeline.sae import converters
+from workers.pipeline.sae.folder import CONFIG, WEIGHTS
+from workers.pipeline.sae.io import load_sae
 
 SAE, GATED, PICKLED, MANY = "ada/an-sae", "ada/gated", "ada/pickled", "ada/many"
 
@@ -56,7 +57,7 @@ def fake(repositories, tmp_path, monkeypatch):
 
 def fetched(into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never):
     """(what was brought, everything that was told on the way)."""
-    told, running = [], foreign.from_hub(name, subfolder, revision, into, should_stop)
+    told, running = [], converters.from_hub(name, subfolder, revision, into, should_stop)
     while True:
         try:
             told.append(next(running))
@@ -250,10 +251,10 @@ def entry(fake, tmp_path, monkeypatch):
     """An entry of SAELens's registry, served by the fake hub: `entry(form, files)` gives what was brought."""
 
     def bring(release: str, sae_id: str, folder: Path):
-        known = foreign.get_pretrained_saes_directory()[release]
+        known = converters.get_pretrained_saes_directory()[release]
         fake.repositories["models"][known.repo_id] = folder
         into, told = tmp_path / "brought", []
-        running = foreign.from_registry(f"{release}:{sae_id}", "", into, never)
+        running = converters.from_registry(f"{release}:{sae_id}", "", into, never)
         while True:
             try:
                 told.append(next(running))
@@ -314,7 +315,7 @@ def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
     told = {"d_model": 16, "d_sae": 48, "jump_relu_threshold": 0.5, "hook_point_in": "blocks.3.hook_resid_post"}
     (place / "hyperparams.json").write_text(json.dumps({**told, "dataset_average_activation_norm": {"in": 8.0}}))
     _, into = entry("llama_scope_lxr_8x", "l3r_8x", tmp_path / "repo")
-    scale = foreign.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
+    scale = converters.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
     sae, x = load_sae(str(into)), torch.randn(50, 16)
     before = x * scale @ weights["encoder.weight"].T + weights["encoder.bias"]
     codes = before * (before > 0.5 * 16**0.5 / 8.0)
@@ -345,5 +346,5 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
 
 def test_an_entry_whose_repository_holds_a_pickle_is_refused(fake, tmp_path):
     with pytest.raises(BadInput, match="A pickle may run code"):
-        list(foreign.from_registry("goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never))
+        list(converters.from_registry("goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never))
     assert not fake.asked

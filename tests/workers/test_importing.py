@@ -11,13 +11,13 @@ from features.models import Job, JobEvent, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.services import jobs as starting
 from workers import resident, running
-from workers.pipeline import reconstruction
-from workers.pipeline.hooks import reading, resolve
-from workers.pipeline.importing import our_hook
-from workers.pipeline.language import Language, load_language
-from workers.pipeline.reconstruction import explained_variance
-from workers.pipeline.sae_folder import CONFIG, SCALER, SPARSITY, WEIGHTS
-from workers.pipeline.saes import load_sae
+from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.language import Language, load_language
+from workers.pipeline.sae import diagnosis
+from workers.pipeline.sae.diagnosis import explained_variance
+from workers.pipeline.sae.folder import CONFIG, SCALER, SPARSITY, WEIGHTS
+from workers.pipeline.sae.import_checks import our_hook
+from workers.pipeline.sae.io import load_sae
 
 HOOK = "blocks.1.hook_resid_post"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,9 +171,9 @@ def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
     (warning,) = [w for w in sae.origin["warnings"] if "Usual causes" in w]
     assert embedded in warning
     contexts = [SequenceRecord(n, "", [0, *range(20 * n + 1, 20 * n + 21)]) for n in range(16)]
-    scaled = reconstruction._tried(llama, load_sae(str(given)), embedded, contexts)[reconstruction.SCALED]
+    scaled = diagnosis._tried(llama, load_sae(str(given)), embedded, contexts)[diagnosis.SCALED]
     assert scaled > 0.6
-    told = reconstruction._implausible(0.03, 4096, embedded, {reconstruction.SCALED: scaled, HOOK: 0.2})
+    told = diagnosis._implausible(0.03, 4096, embedded, {diagnosis.SCALED: scaled, HOOK: 0.2})
     assert f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
     edit(given, config={"normalize_activations": "expected_average_only_in"})
     refused = done(starting.start("add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False}))

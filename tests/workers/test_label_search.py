@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from workers.pipeline.concepts.concept import Concept as Row
+from workers.pipeline.dashboards.logit_lens import Readout
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import NOTHING, Evidence, Sides
 from workers.pipeline.labelling.rules import Clause, Concept, Index, describe, provenance, token_text
 from workers.pipeline.labelling.scores import Scored, ranked
 from workers.pipeline.labelling.search import Limits, Search
-from workers.pipeline.logits import Readout
 
 NAMES = ["in-call", "in-string", "digit", "rare"]
 WORDS = ["in the brackets of a call", "in a string", "a digit", "a rare thing"]

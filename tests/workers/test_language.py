@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import describe, load_language
+from workers.pipeline.model.language import describe, load_language
 
 
 @pytest.fixture

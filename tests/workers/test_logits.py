@@ -11,10 +11,10 @@ from transformers import (
 )
 
 from tests.workers import planted
-from workers.pipeline import logits
+from workers.pipeline.dashboards import logit_lens
+from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, readout_record, to_residual
 from workers.pipeline.errors import BadInput
-from workers.pipeline.language import Language
-from workers.pipeline.logits import masked_tokens, readout, readout_record, to_residual
+from workers.pipeline.model.language import Language
 
 SHAPES = {
     "llama": {"intermediate_size": 32, "num_key_value_heads": 2},
@@ -51,7 +51,7 @@ def test_the_effect_is_the_change_of_the_logits_on_a_residual_of_unit_scale(fami
     residual[::2] = -1.0
     seen: list[torch.Tensor] = []
     head = model.get_output_embeddings()
-    norm = logits._final_norm(model, 16)
+    norm = logit_lens._final_norm(model, 16)
     assert norm is not None
     for sign in (1, -1):
         small = torch.stack([_without(residual, d, family) * 1e-3 for d in direction])
@@ -81,7 +81,7 @@ def test_centring_is_part_of_the_effect_where_the_norm_centres() -> None:
 
 @pytest.mark.parametrize("block", [1, 64, 10**6])
 def test_tables_show_both_ends_and_count_the_whole_vocabulary(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logits, "BLOCK", block)
+    monkeypatch.setattr(logit_lens, "BLOCK", block)
     masked = NOTHING.clone()
     masked[[3, 8, 29]] = True
     out, directions = readout(model_of("llama"), masked), torch.randn(7, 16)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from features.records import FeatureMap, LogLine, Progress
-from workers.pipeline import layout
-from workers.pipeline.mapping import FEWEST, feature_map, smallest_cluster
+from workers.pipeline.umap import layout_process
+from workers.pipeline.umap.map import FEWEST, feature_map, smallest_cluster
 
 GROUPS, EACH = 4, 30
 
@@ -62,7 +62,7 @@ def test_a_row_of_zeros_has_no_place(decoder, found):
 def test_progress_comes_in_epochs_to_the_last_one(records_and_map):
     told = [r for r in records_and_map[0] if isinstance(r, Progress) and r.unit == "epochs" and r.total > 1]
     assert [r.done for r in told] == sorted({r.done for r in told})
-    assert (told[-1].done, told[-1].total) == (layout.EPOCHS, layout.EPOCHS)
+    assert (told[-1].done, told[-1].total) == (layout_process.EPOCHS, layout_process.EPOCHS)
 
 
 def test_the_same_seed_gives_the_same_bits_in_another_process(decoder, found, tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process(decoder, found, tm
 def test_what_takes_longest_to_compile_is_kept_for_the_next_map(found):
     import umap
 
-    layout._keep_compiled(umap.umap_)
+    layout_process._keep_compiled(umap.umap_)
     kept = Path(umap.umap_.smooth_knn_dist.stats.cache_path)
     for name in ("smooth_knn_dist", "compute_membership_strengths"):
         assert list(kept.glob(f"umap_.{name}-*.nbi")), "by the process that made the map"
@@ -131,7 +131,7 @@ def test_the_layout_ends_where_its_parent_does(tmp_path):
         [sys.executable, "-c", "import time; from pathlib import Path; from workers.pipeline import layout;"
          "layout.place = lambda *a: time.sleep(60); layout.np.load = lambda p: __import__('contextlib').nullcontext("
          "dict(vectors=0, near=0, distances=0, seed=0)); layout.main(Path('.'))"],
-        stdin=subprocess.PIPE, cwd=tmp_path, env={"PYTHONPATH": str(layout.Path(layout.__file__).parents[2])},
+        stdin=subprocess.PIPE, cwd=tmp_path, env={"PYTHONPATH": str(layout_process.Path(layout_process.__file__).parents[3])},
     )  # fmt: skip
     assert child.stdin is not None
     child.stdin.close()
@@ -142,9 +142,9 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
     rng = np.random.default_rng(0)
     sizes = [400, 100, 200]
     points = np.concatenate([rng.normal(50 * i, 1, (n, 2)) for i, n in enumerate(sizes)]).astype(np.float32)
-    whole = layout.group(points, 20)
-    monkeypatch.setattr(layout, "GROUPED_AT_ONCE", 350)
-    sampled = layout.group(points, 20)
+    whole = layout_process.group(points, 20)
+    monkeypatch.setattr(layout_process, "GROUPED_AT_ONCE", 350)
+    sampled = layout_process.group(points, 20)
     for found in (whole, sampled):
         assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [0, 2, 1]
 
@@ -154,7 +154,7 @@ def test_a_map_lies_on_its_long_side_however_it_was_turned():
     flat = rng.normal(0, 1, (200, 2)) * [5, 1] + 30
     for angle in (0.3, 1.5, 2.9):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        lying = layout.level(flat @ turn)
+        lying = layout_process.level(flat @ turn)
         assert lying.std(0) == pytest.approx(np.linalg.svd(flat - flat.mean(0))[1] / np.sqrt(200))
         assert lying.mean(0) == pytest.approx([0, 0], abs=1e-9)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from features.records import Progress, SaeMatches
-from workers.pipeline import matching
 from workers.pipeline.errors import BadInput
+from workers.pipeline.sae import matching
 
 
 def plain(first, second):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workers.pipeline.neighbors import encoder_decoder_cosine, nearest
+from workers.pipeline.dashboards.neighbors import encoder_decoder_cosine, nearest
 
 
 @pytest.mark.parametrize("block", [1, 120, 10**6])

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.workers import planted
-from workers.pipeline import reading
 from workers.pipeline.errors import BadInput
-from workers.pipeline.reading import Lens, Reader
+from workers.pipeline.steering import typed_text
+from workers.pipeline.steering.typed_text import Lens, Reader
 
 TEXT = "def cat(self):\n    return 日本 🧠"
 KINDS = ["topk", "standard", "jumprelu", "gated", "batchtopk"]
@@ -69,14 +69,14 @@ def test_a_wide_sae_in_tiles_gives_the_same(llama, monkeypatch):
     sae = planted.sae("standard")
     lens = {"a": Lens(sae, "blocks.0.hook_resid_post", True)}
     whole = Reader(llama).tokens(lens, TEXT)
-    monkeypatch.setattr("workers.pipeline.firings.TILE", 5)
+    monkeypatch.setattr("workers.pipeline.dashboards.encode.TILE", 5)
     assert [t.features for t in Reader(llama).tokens(lens, TEXT)["a"][1]] == [t.features for t in whole["a"][1]]
 
 
 def test_only_the_strongest_are_kept(llama, monkeypatch):
     lens = {"a": Lens(planted.sae("standard"), "blocks.0.hook_resid_post", True)}
     every = Reader(llama).tokens(lens, TEXT)["a"][1]
-    monkeypatch.setattr(reading, "PER_TOKEN", 3)
+    monkeypatch.setattr(typed_text, "PER_TOKEN", 3)
     few = Reader(llama).tokens(lens, TEXT)["a"][1]
     assert [t.features for t in few] == [t.features[:3] for t in every]
     assert max(len(t.features) for t in every) > 3
@@ -100,9 +100,9 @@ def test_the_model_runs_once_for_a_text_however_many_features_are_asked_for(llam
 def test_the_texts_kept_are_the_last_ones(llama):
     lens = Lens(planted.sae("topk"), "blocks.0.hook_resid_post", True)
     reader = Reader(llama)
-    for n in range(5, 5 + 2 * reading.TEXTS_KEPT):
+    for n in range(5, 5 + 2 * typed_text.TEXTS_KEPT):
         reader.feature(lens, 0, f"cat {n}")
-    assert len(reader._kept) == reading.TEXTS_KEPT
+    assert len(reader._kept) == typed_text.TEXTS_KEPT
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from features import registry
-from workers.pipeline.foreign import ASKED_FOR
+from workers.pipeline.sae.converters import ASKED_FOR
 from workers.registry import lines
 
 

@@ -12,9 +12,9 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors.torch import load_file, save_file
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import resolve
-from workers.pipeline.sae_folder import CONFIG, SCALER, WEIGHTS
-from workers.pipeline.saes import content_hash, inference_form, load_sae, own_norms, require_fit, save_sae
+from workers.pipeline.model.hooks import resolve
+from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
+from workers.pipeline.sae.io import content_hash, inference_form, load_sae, own_norms, require_fit, save_sae
 
 SPECIFIC = {
     "topk": {"k": 4},

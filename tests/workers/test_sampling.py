@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.sampling import Sampler, Sampling
+from workers.pipeline.steering.sampling import Sampler, Sampling
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.5, 0.0]])
 

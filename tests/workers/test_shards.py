@@ -13,11 +13,11 @@ from features.models import Dashboard, Feature, Job, JobEvent, Sequence
 from features.services import jobs as starting
 from tests.workers import planted
 from workers import dashboards, resident, running
-from workers.pipeline import dashboards as reading
-from workers.pipeline import tally_file
+from workers.pipeline.dashboards import checkpoint as scan_checkpoint
+from workers.pipeline.dashboards import run as reading
+from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
+from workers.pipeline.dashboards.corpus_pass import Shard, Target, batches, begin, scan
 from workers.pipeline.errors import BadInput
-from workers.pipeline.scan import Shard, Target, batches, begin, scan
-from workers.pipeline.tally import DashboardSettings, Tally
 
 HOOKS = ["blocks.0.hook_resid_post", "blocks.2.hook_resid_post"]
 ROWS = pytest.mark.django_db(transaction=True)
@@ -275,30 +275,30 @@ def test_a_tally_comes_back_from_its_file_as_it_was(tmp_path):
     language, sae = planted.language(exact=True), planted.sae("topk", exact=True)
     settings, sequences = DashboardSettings(), planted.texts(60, 24)
     *_, whole = scan(language, [Target(sae, planted.HOOK)], sequences, 10**9, settings)
-    place = tally_file.save(whole, tmp_path / "kept", "this")
-    again = tally_file.load(place, settings, "cpu", "this")
+    place = scan_checkpoint.save(whole, tmp_path / "kept", "this")
+    again = scan_checkpoint.load(place, settings, "cpu", "this")
     assert (again.batches, again.complete, again.tokens) == (whole.batches, True, whole.tokens)
     one, other = whole.tallies[0].tensors(), again.tallies[0].tensors()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one if not name.endswith((".keys", ".payloads")))
     assert again.tallies[0].sequences.keys() == whole.tallies[0].sequences.keys()
     with pytest.raises(BadInput, match="changed since"):
-        tally_file.load(place, settings, "cpu", "that")
+        scan_checkpoint.load(place, settings, "cpu", "that")
 
 
 def test_what_is_mostly_empty_takes_little_room(tmp_path):
     sae = planted.sae("topk", 1024)
     empty = begin([Target(sae, planted.HOOK)], DashboardSettings())
-    place = tally_file.save(empty, tmp_path / "kept", "")
+    place = scan_checkpoint.save(empty, tmp_path / "kept", "")
     assert sum(path.stat().st_size for path in place.iterdir()) < 20_000 < empty.tallies[0].nbytes() / 100
 
 
 def test_a_file_that_is_no_tally_is_refused(tmp_path):
     (tmp_path / "0.safetensors").write_bytes(b"no tensors")
     with pytest.raises(BadInput, match="is not a tally"):
-        tally_file.load(tmp_path, DashboardSettings(), "cpu", "")
+        scan_checkpoint.load(tmp_path, DashboardSettings(), "cpu", "")
     with pytest.raises(BadInput, match="no tally"):
-        tally_file.load(tmp_path / "nothing", DashboardSettings(), "cpu", "")
+        scan_checkpoint.load(tmp_path / "nothing", DashboardSettings(), "cpu", "")
 
 
 def test_shards_have_every_batch_once_and_count_every_token_once():
@@ -318,7 +318,7 @@ def test_a_scan_that_is_taken_up_ends_as_one_that_was_never_put_down(tmp_path):
     targets, settings = [Target(planted.sae("topk", exact=True), planted.HOOK)], DashboardSettings(batch_sequences=8)
     *_, whole = scan(language, targets, sequences, 900, settings)
     some = next(done for done in scan(language, targets, sequences, 900, settings) if done.batches == 3)
-    begun = tally_file.load(tally_file.save(some, tmp_path / "kept", ""), settings, "cpu", "")
+    begun = scan_checkpoint.load(scan_checkpoint.save(some, tmp_path / "kept", ""), settings, "cpu", "")
     *_, again = scan(language, targets, sequences, 900, settings, begun=begun)
     assert (again.tokens, again.batches) == (whole.tokens, whole.batches)
     assert same(again.tallies[0], whole.tallies[0])

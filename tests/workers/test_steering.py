@@ -8,9 +8,9 @@ from sae_lens import StandardSAE, StandardSAEConfig
 
 from tests.workers import planted
 from workers.pipeline.errors import BadInput
-from workers.pipeline.hooks import reading, resolve
-from workers.pipeline.reading import Lens
-from workers.pipeline.steering import MOST_FEATURES, Push, Steering, require_sane
+from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.steering.interventions import MOST_FEATURES, Push, Steering, require_sane
+from workers.pipeline.steering.typed_text import Lens
 
 HOOK, AFTER = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 IDS = torch.tensor([[0, 4, 9, 30], [0, 7, 9, 12], [0, 4, 4, 51]])

@@ -16,8 +16,8 @@ from features.services import workers as telling
 from tests import builders
 from tests.workers import planted, steered
 from workers import steering
-from workers.pipeline.reading import Lens
-from workers.pipeline.steering import Push
+from workers.pipeline.steering.interventions import Push
+from workers.pipeline.steering.typed_text import Lens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KNOB = {"sae": "2-res", "index": 0, "strength": 2}

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from features.records import Checkpoint, LogLine, Metrics, Progress, TrainedSae
-from workers.pipeline import activations
+from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
-from workers.pipeline.saes import load_sae
-from workers.pipeline.tokens import pack
-from workers.pipeline.train import TrainSettings, train, train_sweep
+from workers.pipeline.sae.io import load_sae
+from workers.pipeline.training import activation_stream
+from workers.pipeline.training.train import TrainSettings, train, train_sweep
 
 SMALL = TrainSettings(
     hook="blocks.1.hook_resid_post", width=64, k=8, tokens=8_000, context_size=32, batch_tokens=256, log_tokens=1000,
@@ -49,13 +49,13 @@ def test_an_sae_of_a_sweep_is_the_one_that_is_trained_alone(name, swept, llama, 
 
 def test_the_model_runs_once_for_all(llama, sequences, tmp_path, monkeypatch):
     passes = []
-    run = activations.harvest
+    run = activation_stream.harvest
 
     def counting(language, hooks, batches):
         passes.append(tuple(hooks))
         return run(language, hooks, batches)
 
-    monkeypatch.setattr(activations, "harvest", counting)
+    monkeypatch.setattr(activation_stream, "harvest", counting)
     list(train(llama, sequences, SMALL, str(tmp_path / "one")))
     alone = len(passes)
     passes.clear()

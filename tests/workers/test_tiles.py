@@ -6,9 +6,9 @@ from sae_lens.registry import SAE_CLASS_REGISTRY
 
 from features.records import FeatureRange
 from tests.workers import planted
-from workers.pipeline import firings as firings_module
-from workers.pipeline.dashboards import DashboardSettings, dashboards
-from workers.pipeline.firings import ALONE, tile, tiled
+from workers.pipeline.dashboards import encode as firings_module
+from workers.pipeline.dashboards.encode import ALONE, tile, tiled
+from workers.pipeline.dashboards.run import DashboardSettings, dashboards
 
 ALL = 10**9
 

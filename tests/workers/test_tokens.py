@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from features.records import SequenceRecord
+from workers.pipeline.data.tokens import BYTES, in_batches, pack, separate, special_ids, take, vocabulary
 from workers.pipeline.errors import BadInput
-from workers.pipeline.tokens import BYTES, in_batches, pack, separate, special_ids, take, vocabulary
 
 TEXTS = ["def f(self):\n\treturn 'naïve œuvre'", "日本 🧠  two  spaces\r\n", "\x00\x7f\xad€ end "]
 WORDS = ["<s>", "</s>", "<pad>", "a", "b", "c", "d", "e", "<mark>"]

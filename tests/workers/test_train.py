@@ -14,12 +14,12 @@ import torch
 from sae_lens import SAE
 
 from features.records import Checkpoint, LogLine, Metrics, Progress, SequenceRecord, TrainedSae
-from workers.pipeline.activations import ActivationStream, counted
+from workers.pipeline.data.tokens import in_batches, pack
 from workers.pipeline.errors import BadInput
-from workers.pipeline.harvest import harvest
-from workers.pipeline.saes import content_hash, load_sae
-from workers.pipeline.tokens import in_batches, pack
-from workers.pipeline.train import ARCHITECTURES, TrainSettings, latest_checkpoint, train, validate
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.sae.io import content_hash, load_sae
+from workers.pipeline.training.activation_stream import ActivationStream, counted
+from workers.pipeline.training.train import ARCHITECTURES, TrainSettings, latest_checkpoint, train, validate
 
 HOOK = "blocks.1.hook_resid_post"
 SMALL = TrainSettings(

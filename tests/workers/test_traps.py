@@ -11,14 +11,14 @@ from tokenizers import processors
 from features.records import Evaluation, FeatureRange, FeatureRecord
 from tests.workers import planted
 from tests.workers.conftest import make_tokenizer
-from workers.pipeline import firings as firings_module
-from workers.pipeline.dashboards import dashboards
+from workers.pipeline.dashboards import encode as firings_module
+from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
-from workers.pipeline.evaluate import evaluate
-from workers.pipeline.language import Language
-from workers.pipeline.sae_folder import CONFIG, SCALER, WEIGHTS
-from workers.pipeline.saes import load_sae
-from workers.pipeline.tokens import pack
+from workers.pipeline.model.language import Language
+from workers.pipeline.sae.evaluate import evaluate
+from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
+from workers.pipeline.sae.io import load_sae
 
 HOOK = "blocks.1.hook_resid_post"
 SEQUENCES = planted.texts(20, 16)

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from workers.pipeline import stdlib
+from workers.pipeline.data import stdlib
 
 END = "<|endoftext|>"
 VOCAB, CONTEXT, BATCH = 4096, 256, 24

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from workers.pipeline.autointerp.addresses import resolve
 from workers.pipeline.autointerp.budget import Budget, guess
+from workers.pipeline.autointerp.endpoint_urls import resolve
 from workers.pipeline.errors import BadInput, Unavailable
 
 log = logging.getLogger(__name__)

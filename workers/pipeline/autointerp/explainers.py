@@ -6,7 +6,7 @@ Every prompt ends by asking for one last line that begins with LABEL:, so that a
 import re
 from collections.abc import Callable
 
-from workers.pipeline.autointerp.material import Material, Text, marked, steps
+from workers.pipeline.autointerp.examples import Material, Text, marked, steps
 
 LONGEST = 300
 """Characters of a label that are taken from an answer; a longer one is no label."""

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from workers.pipeline.autointerp.material import STRONG, Material, mark, marked
+from workers.pipeline.autointerp.examples import STRONG, Material, mark, marked
 
 TOGETHER = 5
 """Texts in one prompt: cheaper than one each, with little harm to the answers."""

@@ -11,7 +11,7 @@ from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.contexts import CONTEXTS
 from workers.pipeline.concepts.document import Document, spans_of
 from workers.pipeline.concepts.grouped import Span
-from workers.pipeline.tokens import Tokenized
+from workers.pipeline.data.tokens import Tokenized
 
 
 class Truth:

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from features.records import LogLine, Progress, SequenceRecord
 from workers.pipeline.concepts.truth import Truth
-from workers.pipeline.harvest import harvest
-from workers.pipeline.language import Language
-from workers.pipeline.scan import Target, batches, encode
-from workers.pipeline.tally import Batch, Firings
+from workers.pipeline.dashboards.accumulator import Batch, Firings
+from workers.pipeline.dashboards.corpus_pass import Target, batches, encode
+from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.language import Language
 
 AT_ONCE = 32
 """Contexts in a batch."""

@@ -13,10 +13,10 @@ from torch import Tensor
 from features.records import LabelRecord, LogLine, Progress, ScoreRecord
 from workers.pipeline.concepts.concept import Concept
 from workers.pipeline.concepts.document import Document
+from workers.pipeline.dashboards.logit_lens import Readout
 from workers.pipeline.labelling.evidence import NOTHING, Evidence
 from workers.pipeline.labelling.rules import token_text
 from workers.pipeline.labelling.scores import Scored, ranked
-from workers.pipeline.logits import Readout
 
 TOP = 10
 """Tokens that a feature is said to promote."""

@@ -1,0 +1,1 @@
+"""Corpora, conversations and token ids: everything before the model."""

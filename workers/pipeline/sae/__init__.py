@@ -1,0 +1,1 @@
+"""Sparse autoencoders: reading and writing them, importing, evaluating and matching."""

@@ -1,0 +1,1 @@
+"""Changing features while the model runs: generation, dose response, causal effects."""

@@ -1,6 +1,6 @@
 """The registry of published SAEs that comes with SAELens: read from a file, so that it can be browsed offline and without it.
 
-`workers/registry.py` writes the file. Nothing here touches the database.
+`workers/saelens_registry.py` writes the file. Nothing here touches the database.
 """
 
 import difflib

@@ -10,23 +10,23 @@ from features.messages import TASK
 @shared_task(name=TASK, ignore_result=True)
 def run_job(job_id: int) -> None:
     """Run the job if it is still to be had."""
-    from workers import running  # SAELens comes with it: only when there is work
+    from workers.lifecycle import runner  # SAELens comes with it: only when there is work
 
-    running.run(job_id)
+    runner.run(job_id)
 
 
 @shared_task(name=answers.TASK, ignore_result=True)
 def answer(key: str) -> None:
     """Answer a question to the models."""
-    from workers import answering
+    from workers.inference import questions
 
-    answering.answer(key)
+    questions.answer(key)
 
 
 @shared_task(name=runs.TASK, ignore_result=True)
 def steer() -> None:
     """Run the steering run whose turn it is."""
-    from workers import steering
+    from workers.inference import steering
 
     steering.work()
 
@@ -34,7 +34,8 @@ def steer() -> None:
 @worker_ready.connect
 def begin(**signal: object) -> None:
     """Tell that this worker lives, and take back jobs whose worker died, for as long as it does."""
-    from workers import devices, reaper
+    from workers import devices
+    from workers.lifecycle import reaper
 
     devices.limit_threads()
     reaper.start(signal["sender"])
@@ -43,6 +44,6 @@ def begin(**signal: object) -> None:
 @worker_shutdown.connect
 def end(**signal: object) -> None:
     """Say that this worker is gone."""
-    from workers import reaper
+    from workers.lifecycle import reaper
 
     reaper.stop()

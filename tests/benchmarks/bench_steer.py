@@ -104,7 +104,7 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     from features.records import WorkerState
     from features.services import workers as telling
     from tests import builders
-    from workers import steering
+    from workers.inference import steering
 
     telling.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()

@@ -3,12 +3,13 @@
 import pytest
 
 from features.models import Job
-from workers import asking, running
+from workers.jobs import llm
+from workers.lifecycle import runner
 
 
 def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the job until it has kept three answers; another worker may then take it."""
-    keep, kept = asking.keep, []
+    keep, kept = llm.keep, []
 
     def dies(*args: object) -> None:
         keep(*args)  # type: ignore[arg-type]
@@ -16,8 +17,8 @@ def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         if len(kept) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(asking, "keep", dies)
+    monkeypatch.setattr(llm, "keep", dies)
     with pytest.raises(KeyboardInterrupt):
-        running.run(job.pk)
-    monkeypatch.setattr(asking, "keep", keep)
+        runner.run(job.pk)
+    monkeypatch.setattr(llm, "keep", keep)
     Job.objects.filter(pk=job.pk, state="running").update(state="queued", lease_until=None, worker="")

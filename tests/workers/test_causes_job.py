@@ -7,7 +7,8 @@ from features.models import Dashboard, Feature, FeatureEffect, Job
 from features.services import jobs as starting
 from tests import builders
 from tests.workers import planted
-from workers import causes, running
+from workers.jobs import score_causes
+from workers.lifecycle import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,14 +21,14 @@ def _places(settings, tmp_path):
 @pytest.fixture
 def tiny(monkeypatch, llama):
     made = builders.planted()
-    monkeypatch.setattr(causes.resident, "language", lambda row: llama)
-    monkeypatch.setattr(causes.resident, "sae", lambda row: planted.sae("standard", features=8))
+    monkeypatch.setattr(score_causes.resident, "language", lambda row: llama)
+    monkeypatch.setattr(score_causes.resident, "sae", lambda row: planted.sae("standard", features=8))
     return made
 
 
 def done(**params):
     job = starting.start("score_causes", {"sae": "tiny/2-res", "contexts": 2, **params})
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -62,8 +63,10 @@ def test_an_attempt_after_one_that_died_goes_on_where_that_was(tiny, monkeypatch
     known = {row.feature.index for row in first}
     FeatureEffect.objects.filter(feature__index__in=known).update(job=job)
     asked = []
-    monkeypatch.setattr(causes, "_cases", lambda sae, live, contexts: asked.extend(live) or CASES(sae, live, contexts))
-    running.run(job.pk)
+    monkeypatch.setattr(
+        score_causes, "_cases", lambda sae, live, contexts: asked.extend(live) or CASES(sae, live, contexts)
+    )
+    runner.run(job.pk)
     job.refresh_from_db()
     assert job.state == "finished", job.error
     assert {*asked} == {0, 1, 2, 4, 5, 6, 7} - known, "3 is dead"
@@ -71,7 +74,7 @@ def test_an_attempt_after_one_that_died_goes_on_where_that_was(tiny, monkeypatch
     assert {row.feature_id: row.writes for row in FeatureEffect.objects.filter(job=job)} == whole
 
 
-CASES = causes._cases
+CASES = score_causes._cases
 
 
 def test_a_feature_that_was_not_measured_says_how(client):

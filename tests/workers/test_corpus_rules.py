@@ -11,7 +11,8 @@ from features.selectors.features import feature
 from features.services import jobs as starting
 from tests.workers.conftest import make_model
 from tests.workers.test_conversations import TEMPLATE
-from workers import resident, running
+from workers import model_cache
+from workers.lifecycle import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.1.hook_resid_post"
@@ -21,8 +22,8 @@ SHORT = [f"Le café {n} 日本 🧠 там {n % 7}." for n in range(1500)]
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def chat_model(tmp_path, tokenizer) -> str:
 
 def done(kind: str, **params) -> Job:
     job = starting.start(kind, params)
-    running.run(job.pk)
+    runner.run(job.pk)
     job.refresh_from_db()
     return job
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from workers import devices, reaper, tasks
+from workers import devices, tasks
+from workers.lifecycle import reaper
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,9 @@ from features.selectors import label_search
 from features.services import embeddings, labels
 from features.services import jobs as starting
 from tests import builders
-from workers import answering, resident, running
+from workers import model_cache
+from workers.inference import questions
+from workers.lifecycle import runner
 from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
 
@@ -27,7 +29,7 @@ def embedder() -> Embedder:
 @pytest.fixture
 def planted(transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embedder, monkeypatch: Any) -> Any:
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    monkeypatch.setattr(resident, "embedder", lambda: embedder)
+    monkeypatch.setattr(model_cache, "embedder", lambda: embedder)
     made = builders.planted()
     _, ben, _ = builders.cast()
     for index, text in enumerate(TEXTS[:3]):
@@ -38,7 +40,7 @@ def planted(transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embed
 
 def run() -> Job:
     job = starting.start("embed_labels", {})
-    running.run(job.pk)
+    runner.run(job.pk)
     job.refresh_from_db()
     return job
 
@@ -83,7 +85,7 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     labels.edit(label, "digits inside strings", seen=1, by=label.author)
     Job.objects.filter(state="queued").delete()
     assert run().result["embedded"] == 1
-    monkeypatch.setattr(answers, "ask", lambda question, patience=0: answering.KINDS[question["kind"]](question))
+    monkeypatch.setattr(answers, "ask", lambda question, patience=0: questions.KINDS[question["kind"]](question))
     (hit,) = label_search.search_meaning("numbers", None, {})
     assert hit.label == label.pk
     assert hit.cosine == pytest.approx(float(np.dot(*embedder.embed(["numbers", "digits inside strings"]))), abs=2e-3)

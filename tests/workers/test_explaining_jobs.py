@@ -17,8 +17,9 @@ from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.dying import die_after_three
 from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
-from workers import resident, running
-from workers.material import materials
+from workers import model_cache
+from workers.jobs.explainer_examples import materials
+from workers.lifecycle import runner
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.activations import read
 from workers.pipeline.autointerp.examples import STRONG, held_out
@@ -45,8 +46,8 @@ def brain(messages: list[dict[str, str]]) -> str:
 def _places(settings, tmp_path, monkeypatch):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.02)
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def _make(place, model_folders, texts) -> None:
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -107,10 +108,10 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
 
 
 def test_what_is_read_is_what_the_dashboards_kept(ready: Sae) -> None:
-    target = Target(resident.sae(ready), ready.hook)
+    target = Target(model_cache.sae(ready), ready.hook)
     some = list(Example.objects.select_related("sequence", "feature").order_by("pk")[:12])
     fired = read(
-        resident.language(ready.model), target, [e.sequence.token_ids for e in some], {e.feature.index for e in some}
+        model_cache.language(ready.model), target, [e.sequence.token_ids for e in some], {e.feature.index for e in some}
     )
     for example, found in zip(some, fired, strict=True):
         there = found[example.feature.index]

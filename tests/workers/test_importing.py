@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from features.models import Job, JobEvent, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.services import jobs as starting
-from workers import resident, running
+from workers import model_cache
+from workers.lifecycle import runner
 from workers.pipeline.model.hooks import reading, resolve
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import diagnosis
@@ -28,8 +29,8 @@ Added = tuple[Job, "Sae | None"]
 def ready(settings, tmp_path, model_folders, texts):
     """The model “tiny” and the corpus “texts”, in places of their own."""
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
     place = tmp_path / "texts.jsonl"
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
@@ -38,7 +39,7 @@ def ready(settings, tmp_path, model_folders, texts):
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -128,8 +129,8 @@ def test_an_sae_comes_in_with_its_files_its_origin_and_a_test_that_it_passes(rea
 
 def test_the_test_measures_what_its_definition_says(ready, folder):
     _, sae = add(folder)
-    language = resident.language(LanguageModel.objects.get())
-    loaded = resident.sae(sae)
+    language = model_cache.language(LanguageModel.objects.get())
+    loaded = model_cache.sae(sae)
     x = activations(language, HOOK)
     expected = explained_variance(x, loaded.decode(loaded.encode(x)))
     assert sae.origin["test"]["values"]["explained_variance"] == pytest.approx(expected, abs=0.1)
@@ -288,7 +289,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_has_rows_is_refused(tmp_path, 
 
 
 def test_a_cancelled_import_leaves_nothing(ready, folder, settings, monkeypatch):
-    monkeypatch.setattr(running.Work, "should_stop", lambda self: True)
+    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
     job, sae = add(folder)
     assert (job.state, sae) == ("queued", None)
     assert not (Path(settings.ARTIFACTS_URL) / "saes").exists()

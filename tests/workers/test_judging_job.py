@@ -14,7 +14,7 @@ from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.dying import die_after_three
 from tests.workers.stand_in import KEY, MODEL, StandIn, stand_in
-from workers import running
+from workers.lifecycle import runner
 from workers.pipeline.autointerp import client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,7 +56,7 @@ def start(sweep: SteeringRun, by: object = None, **params: object) -> Job:
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 

@@ -9,7 +9,9 @@ from features.kinds import InvalidParams
 from features.models import Corpus, Dashboard, Example, Feature, Job, JobEvent, LanguageModel, Sae, Sequence, Token
 from features.selectors.features import feature
 from features.services import jobs as starting
-from workers import kinds, resident, running
+from workers import model_cache
+from workers.jobs import registry as job_registry
+from workers.lifecycle import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.1.hook_resid_post"
@@ -18,8 +20,8 @@ HOOK = "blocks.1.hook_resid_post"
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def corpus_file(tmp_path, texts):
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -118,7 +120,7 @@ def test_training_that_is_interrupted_resumes_from_its_checkpoint(ready, monkeyp
         seen.append(1)
         return bool(self.job.checkpoint) and self.job.attempts == 1
 
-    monkeypatch.setattr(running.Work, "should_stop", stop_after_a_checkpoint)
+    monkeypatch.setattr(runner.Work, "should_stop", stop_after_a_checkpoint)
     stopped = done(job)
     assert (stopped.state, bool(stopped.checkpoint)) == ("queued", True)
     Job.objects.filter(pk=job.pk).update(attempts=1)  # as if its worker had died rather than left
@@ -160,7 +162,7 @@ def test_a_model_that_went_away_fails_the_job_at_its_own_field(ready):
 
 def test_a_request_to_cancel_keeps_a_model_from_being_added(model_folders, monkeypatch):
     job = starting.start("add_model", {"slug": "unwanted", "source": str(model_folders["llama"])})
-    monkeypatch.setattr(running.Work, "should_stop", lambda self: True)
+    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
     assert done(job).state == "queued"
     assert not LanguageModel.objects.exists()
 
@@ -173,4 +175,4 @@ def test_a_promise_that_was_not_kept_fails_by_field(ready):
 def test_every_kind_that_can_be_started_can_be_run():
     from features.kinds import EVERY
 
-    assert set(kinds.RUNNERS) == set(EVERY)
+    assert set(job_registry.RUNNERS) == set(EVERY)

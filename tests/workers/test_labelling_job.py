@@ -9,7 +9,8 @@ from features.kinds import InvalidParams
 from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
 from features.services import jobs as starting
 from features.services import labels as writing
-from workers import resident, running
+from workers import model_cache
+from workers.lifecycle import runner
 from workers.pipeline.concepts import lists
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,12 +21,12 @@ SETTINGS = {"sae": "tiny/s", "corpus": "texts", "tokens": 12_000, "every": 1, "s
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -108,9 +109,9 @@ def test_a_corpus_that_is_too_small_gives_no_labels_and_says_so(ready):
 
 def test_a_cancelled_job_writes_nothing(ready, monkeypatch):
     job = starting.start("label_sae", SETTINGS)
-    monkeypatch.setattr(running.Heart, "cancelled", True, raising=False)
-    monkeypatch.setattr(running.Work, "should_stop", lambda self: True)
-    running.run(job.pk)
+    monkeypatch.setattr(runner.Heart, "cancelled", True, raising=False)
+    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
+    runner.run(job.pk)
     assert not Label.objects.exists()
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from features import artifacts, jobs
 from features.models import Job
-from workers import leftovers
+from workers.lifecycle import cleanup
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +38,7 @@ def ended(tmp_path):
 
 
 def kept(job):
-    leftovers.clear()
+    cleanup.clear()
     name = Job.objects.get(pk=job.pk).checkpoint
     return bool(name and artifacts.folders("jobs", 3) and artifacts.files(name))
 
@@ -54,7 +54,7 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
     assert kept(first)
     third = jobs.create("train_sae", {})
     Job.objects.filter(pk=third.pk).update(checkpoint=first.checkpoint)
-    long_ago = timezone.now() - leftovers.KEPT - timedelta(days=1)
+    long_ago = timezone.now() - cleanup.KEPT - timedelta(days=1)
     Job.objects.filter(pk=first.pk).update(ended=long_ago)
     assert kept(first)
     jobs.cancel(third.pk)
@@ -64,14 +64,14 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
 
 def test_the_folder_of_an_attempt_that_died_goes_once_its_job_runs_nowhere():
     job = jobs.claim(jobs.create("add_model", {"slug": "x"}).pk, "w")
-    died, goes_on = leftovers.folder_of(job.pk, 1), leftovers.folder_of(job.pk, 2)
+    died, goes_on = cleanup.folder_of(job.pk, 1), cleanup.folder_of(job.pk, 2)
     for folder in (died, goes_on):
         (folder / "checkpoints").mkdir(parents=True)
-    leftovers.clear()
+    cleanup.clear()
     assert died.exists(), "it may hang, and another look at the lease decides"
     assert goes_on.exists()
     jobs.finish(job, {})
-    leftovers.clear()
+    cleanup.clear()
     assert list(died.parent.iterdir()) == []
 
 

@@ -9,7 +9,8 @@ from features.kinds import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent
 from features.services import jobs as starting
 from tests import builders
-from workers import mapping, running
+from workers.jobs import map_sae
+from workers.lifecycle import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,14 +26,14 @@ def planted(monkeypatch):
     made = builders.planted(width=40)
     torch.manual_seed(0)
     weights = SimpleNamespace(W_dec=torch.randn(40, 16))
-    monkeypatch.setattr(mapping.resident, "sae", lambda sae: weights)
+    monkeypatch.setattr(map_sae.resident, "sae", lambda sae: weights)
     Dashboard.objects.update(map=None)
     Feature.objects.update(map_x=None, map_y=None, cluster=None)
     return made
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -64,8 +65,8 @@ def test_dashboards_that_are_made_anew_meanwhile_fail_it_without_a_trace(planted
         builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
         return made
 
-    real = mapping.feature_map
-    monkeypatch.setattr(mapping, "feature_map", anew)
+    real = map_sae.feature_map
+    monkeypatch.setattr(map_sae, "feature_map", anew)
     ended = done(job)
     assert (ended.state, ended.error_field) == ("failed", "sae")
     assert "anew" in ended.error

@@ -9,7 +9,8 @@ from features.kinds import InvalidParams
 from features.models import Job, LanguageModel, Match, Matching
 from features.services import jobs as starting
 from tests import builders
-from workers import matching, running
+from workers.jobs import match_saes
+from workers.lifecycle import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PAIR = {"sae": "tiny/2-res", "other": "tiny/3-res"}
@@ -30,12 +31,12 @@ def weights(monkeypatch):
     second = first.flip(0).clone()
     second[:3] = torch.nn.functional.normalize(torch.randn(3, 64), dim=1)
     made = {"2-res": SimpleNamespace(W_dec=first), "3-res": SimpleNamespace(W_dec=second)}
-    monkeypatch.setattr(matching.resident, "sae", lambda row: made[row.slug])
+    monkeypatch.setattr(match_saes.resident, "sae", lambda row: made[row.slug])
     return made
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers import reaper
+from workers.lifecycle import reaper
 
 
 class Enough(BaseException):

@@ -6,11 +6,11 @@ from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_direc
 
 from features import registry
 from workers.pipeline.sae.converters import ASKED_FOR
-from workers.registry import lines
+from workers.saelens_registry import lines
 
 
 def test_the_file_is_that_of_the_installed_package():
-    assert registry.FILE.read_text().splitlines() == list(lines()), "run python -m workers.registry"
+    assert registry.FILE.read_text().splitlines() == list(lines()), "run python -m workers.saelens_registry"
     theirs = get_pretrained_saes_directory()
     assert [(entry.release, entry.id) for entry in registry.entries()] == [
         (name, sae_id) for name in sorted(theirs) for sae_id in theirs[name].saes_map

@@ -15,7 +15,8 @@ from django.db import OperationalError
 from features import artifacts, jobs
 from features.models import Job, JobEvent
 from features.records import Checkpoint, LogLine, Metrics, Progress
-from workers import kinds, running
+from workers.jobs import registry as job_registry
+from workers.lifecycle import runner as running
 from workers.pipeline.errors import BadInput, Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +34,7 @@ def run(monkeypatch) -> Callable[..., Job]:
 
     def runner(work: Callable[[running.Work], None], job: Job | None = None) -> Job:
         job = job or jobs.create("train_sae", {})
-        monkeypatch.setitem(kinds.RUNNERS, "train_sae", work)
+        monkeypatch.setitem(job_registry.RUNNERS, "train_sae", work)
         running.run(job.pk)
         return Job.objects.get(pk=job.pk)
 
@@ -164,7 +165,7 @@ def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(run, monkeypat
             time.sleep(0.01)
         list(w.results([]))
 
-    monkeypatch.setitem(kinds.RUNNERS, kind, work)
+    monkeypatch.setitem(job_registry.RUNNERS, kind, work)
     job = run(work, jobs.create(kind, {}))
     assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, stays)
 

@@ -12,7 +12,9 @@ from features.kinds import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent, Sequence
 from features.services import jobs as starting
 from tests.workers import planted
-from workers import dashboards, resident, running
+from workers import model_cache
+from workers.jobs import compute_dashboards
+from workers.lifecycle import runner
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards import run as reading
 from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
@@ -26,8 +28,8 @@ ROWS = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def ready(model_folders, tmp_path, texts, monkeypatch):
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -131,7 +133,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     monkeypatch.setattr(reading, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(reading, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
-    keep, write, harvest = running.Work._keep, ingest.write_range, scan.__globals__["harvest"]
+    keep, write, harvest = runner.Work._keep, ingest.write_range, scan.__globals__["harvest"]
 
     class Killed(BaseException):
         """As if by signal 9: nothing that the job has for its own end is run."""
@@ -151,9 +153,9 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
         if interrupted == "while writing":
             patched.setattr(ingest, "write_range", dies_writing)
         else:
-            patched.setattr(running.Work, "_keep", dies_at_a_checkpoint)
+            patched.setattr(runner.Work, "_keep", dies_at_a_checkpoint)
         with pytest.raises(Killed):
-            running.run(job.pk)
+            runner.run(job.pk)
     cut = Job.objects.get(pk=job.pk)
     assert (cut.state, bool(cut.checkpoint)) == ("running", True)
     assert not Dashboard.objects.filter(job=job).exists()
@@ -187,7 +189,7 @@ def test_a_part_that_is_killed_is_tried_again_and_changes_nothing(alone, monkeyp
     first, second = parts_of(job)
     stopped = iter([False] * 8)
     with monkeypatch.context() as patched:
-        patched.setattr(running.Work, "should_stop", lambda self: next(stopped, True))
+        patched.setattr(runner.Work, "should_stop", lambda self: next(stopped, True))
         assert done(first).state == "queued"
     assert "Checkpoint" in said(first)
     for part in (second, first):
@@ -207,7 +209,7 @@ def test_a_part_that_fails_fails_the_whole_and_ends_its_siblings(ready, tmp_path
     def breaks(*args, **kwargs):
         raise BadInput("corpus", "unreadable")
 
-    monkeypatch.setattr(dashboards, "read_corpus", breaks)
+    monkeypatch.setattr(compute_dashboards, "read_corpus", breaks)
     assert done(second).state == "failed"
     job = Job.objects.get(pk=job.pk)
     assert (job.state, job.error_field) == ("failed", "corpus")

@@ -15,7 +15,7 @@ from features.selectors import steering as reading
 from features.services import workers as telling
 from tests import builders
 from tests.workers import planted, steered
-from workers import steering
+from workers.inference import steering
 from workers.pipeline.steering.interventions import Push
 from workers.pipeline.steering.typed_text import Lens
 

@@ -12,7 +12,8 @@ from features import artifacts, jobs
 from features.kinds import InvalidParams
 from features.models import Dashboard, Job, JobEvent, Sae
 from features.services import jobs as starting
-from workers import leftovers, resident, running
+from workers import model_cache
+from workers.lifecycle import cleanup, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
@@ -21,8 +22,8 @@ HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    resident._language.cache_clear()
-    resident._sae.cache_clear()
+    model_cache._language.cache_clear()
+    model_cache._sae.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def ready(model_folders, tmp_path, texts):
 
 
 def done(job: Job) -> Job:
-    running.run(job.pk)
+    runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
@@ -117,7 +118,7 @@ def stopped_midway(monkeypatch, **changes) -> Job:
         return self._heart.cancelled
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.Work, "should_stop", cancel_soon)
+        patch.setattr(runner.Work, "should_stop", cancel_soon)
         return done(job)
 
 
@@ -127,7 +128,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
     old = stopped_midway(monkeypatch, **changes)
     assert old.state == "cancelled"
     assert old.checkpoint.startswith(f"jobs/{old.pk}/checkpoints/")
-    leftovers.clear()
+    cleanup.clear()
     assert starting.may_resume(Job.objects.get(pk=old.pk))
     new = starting.resume(old.pk, by=ada)
     assert not starting.may_resume(Job.objects.get(pk=old.pk))

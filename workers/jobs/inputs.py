@@ -6,10 +6,10 @@ from features import names
 from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog
+from workers.lifecycle.runner import Work
 from workers.pipeline.data import corpora, tokens
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
-from workers.running import Work
 
 
 def sequences(

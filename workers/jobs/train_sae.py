@@ -10,10 +10,12 @@ from features import artifacts, jobs, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import TrainedSae
 from features.services import catalog as writing
-from workers import inputs, leftovers, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle import cleanup
+from workers.lifecycle.runner import Work
 from workers.pipeline.errors import BadInput
 from workers.pipeline.training.train import TrainSettings, train, train_sweep
-from workers.running import Work
 
 TAKEN = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed", "dead_tokens")
 
@@ -21,7 +23,7 @@ TAKEN = ("hook", "architecture", "width", "k", "tokens", "context_size", "learni
 def train_sae(work: Work) -> None:
     """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows all at once."""
     model, corpus = inputs.model(work), inputs.corpus(work)
-    language = resident.language(model)
+    language = model_cache.language(model)
     sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(work.params).items()}
     first = next(iter(sweep.values()))
     stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)
@@ -36,7 +38,7 @@ def train_sae(work: Work) -> None:
         rows = _written(work, model, corpus, trained, kept)
         _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
         jobs.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
-    leftovers.clear()
+    cleanup.clear()
 
 
 def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:

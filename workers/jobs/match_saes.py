@@ -4,10 +4,11 @@ from django.db import transaction
 
 from features import jobs, matching
 from features.records import SaeMatches
-from workers import inputs, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.runner import Work
 from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.matching import matches
-from workers.running import Work
 
 
 def match_saes(work: Work) -> None:
@@ -17,7 +18,7 @@ def match_saes(work: Work) -> None:
         other = inputs.sae(work.params["other"])
     except BadInput as error:
         raise BadInput("other", error.message) from None
-    decoder, others = (resident.sae(row).W_dec.detach() for row in (sae, other))
+    decoder, others = (model_cache.sae(row).W_dec.detach() for row in (sae, other))
     for record in work.results(matches(decoder, others, work.should_stop)):
         assert isinstance(record, SaeMatches)
         with transaction.atomic():

@@ -8,11 +8,11 @@ from django.db import transaction
 from features import jobs
 from features.selectors import judgements
 from features.services import judgements as writing
-from workers import asking
-from workers.asking import Question
+from workers.jobs import llm
+from workers.jobs.llm import Question
+from workers.lifecycle.runner import Work
 from workers.pipeline.autointerp import judge
 from workers.pipeline.errors import BadInput
-from workers.running import Work
 
 
 def judge_sweep(work: Work) -> None:
@@ -24,10 +24,10 @@ def judge_sweep(work: Work) -> None:
 
 
 def _judge(work: Work, sweep: judgements.Sweep) -> None:
-    endpoint, client = asking.endpoint(work)
+    endpoint, client = llm.endpoint(work)
     questions = list(_questions(sweep))
     said: dict[tuple[str, str], int | None] = {}
-    told = asking.ask(work, client, questions, len(questions), "answers", counted=lambda question: question.about)
+    told = llm.ask(work, client, questions, len(questions), "answers", counted=lambda question: question.about)
     for question, answer in work.results(told):
         said[question.about] = None if answer.error else judge.read(answer.text)
     work.go_on()
@@ -35,7 +35,7 @@ def _judge(work: Work, sweep: judgements.Sweep) -> None:
     if unread == len(said):
         raise _nothing(len(said), len(questions))
     scores = {score: [said.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS}
-    counts = {"unread": unread, "unasked": len(questions) - len(said), **asking.bill(client)}
+    counts = {"unread": unread, "unasked": len(questions) - len(said), **llm.bill(client)}
     with transaction.atomic():
         row = writing.write(sweep, work.job, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)

@@ -8,11 +8,12 @@ from django.db import transaction
 from features import effects, jobs
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, Progress
-from workers import inputs, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.runner import Work
 from workers.pipeline.errors import BadInput
 from workers.pipeline.steering.causal_effects import Case, causes
 from workers.pipeline.steering.typed_text import Lens
-from workers.running import Work
 
 TOGETHER = 64
 """Features whose examples are read, and whose roles are written, at once."""
@@ -23,8 +24,8 @@ LONGEST = 64
 def score_causes(work: Work) -> None:
     """Measure the features that the dashboards found alive."""
     sae = inputs.sae(work.params["sae"])
-    language, contexts, seed = resident.language(sae.model), work.params["contexts"], work.params["seed"]
-    lens = Lens(resident.sae(sae), sae.hook, sae.prepend_bos)
+    language, contexts, seed = model_cache.language(sae.model), work.params["contexts"], work.params["seed"]
+    lens = Lens(model_cache.sae(sae), sae.hook, sae.prepend_bos)
     rows = Feature.objects.filter(sae=sae).alive().order_by("index")
     wanted = work.params.get("features") or []
     live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))

@@ -9,7 +9,7 @@ from features.models import Example, Feature, Sae
 from features.models import Sequence as Context
 from features.selectors.vocabulary import vocabulary_of
 from features.tokens import Vocabulary, spans, text_of
-from workers import resident
+from workers import model_cache
 from workers.pipeline.autointerp.activations import Fired, read
 from workers.pipeline.autointerp.examples import BEFORE, STRONG, Material, Text, around, held_out
 from workers.pipeline.dashboards.corpus_pass import Target
@@ -44,8 +44,8 @@ def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Mate
     pool = _pool(sae, seed)
     contexts = {context.pk: context for context in pool}
     contexts |= {e.sequence_id: e.sequence for found in others.values() for e in found}
-    target = Target(resident.sae(sae), sae.hook)
-    language = resident.language(sae.model)
+    target = Target(model_cache.sae(sae), sae.hook)
+    language = model_cache.language(sae.model)
     ordered = list(contexts.values())
     fired = read(language, target, [context.token_ids for context in ordered], [row.index for row in rows])
     on = {context.pk: found for context, found in zip(ordered, fired, strict=True)}

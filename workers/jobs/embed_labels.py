@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from features import jobs
 from features.records import Progress
 from features.services import embeddings
-from workers import resident
-from workers.running import Work
+from workers import model_cache
+from workers.lifecycle.runner import Work
 
 AT_ONCE = 512
 """Labels read, embedded and written in one go: a job that is stopped loses no more."""
@@ -14,7 +14,7 @@ AT_ONCE = 512
 
 def embed_labels(work: Work) -> None:
     """Embed labels until none is left, also those that are written meanwhile. A second run goes on where one stopped."""
-    embedder = resident.embedder()
+    embedder = model_cache.embedder()
     if embeddings.prepare(embedder.name, embedder.dimensions):
         work.say(f"{embedder.name} is another embedder than before: every label is read again.")
     done = 0
@@ -25,7 +25,7 @@ def embed_labels(work: Work) -> None:
 
 def _embedded(work: Work) -> Iterator[Progress | int]:
     """Progress, and at the end how many were embedded."""
-    embedder, done, last = resident.embedder(), 0, 0
+    embedder, done, last = model_cache.embedder(), 0, 0
     total = embeddings.missing()
     while not work.should_stop():
         labels = embeddings.due(after=last, limit=AT_ONCE) or embeddings.due(after=0, limit=AT_ONCE)

@@ -26,7 +26,8 @@ from features.kinds import EVERY
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
-from workers import devices, leftovers, reaper
+from workers import devices
+from workers.lifecycle import cleanup, reaper
 from workers.pipeline.errors import BadInput, Unavailable
 
 HEARTBEAT_SECONDS = 2.0
@@ -155,7 +156,7 @@ def run(job_id: int) -> None:
 
 def _own_folder(job: Job) -> Path:
     """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of the dead are removed."""
-    own = leftovers.folder_of(job.pk, os.getpid())
+    own = cleanup.folder_of(job.pk, os.getpid())
     for old in own.parent.glob(f"{job.pk}-*"):
         pid = int(old.name.rpartition("-")[2])
         if pid == os.getpid() or not psutil.pid_exists(pid):  # in a container every worker has the same number
@@ -164,7 +165,7 @@ def _own_folder(job: Job) -> Path:
 
 
 def _run_to_an_end(work: Work, heart: Heart) -> None:
-    from workers.kinds import RUNNERS
+    from workers.jobs.registry import RUNNERS
 
     job = work.job
     try:
@@ -194,7 +195,7 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         log.exception("job %s failed", job.pk)
         jobs.log(job, traceback.format_exc(limit=-4))
         jobs.fail(job, _in_words(error))
-    leftovers.clear()
+    cleanup.clear()
 
 
 def _told_to_go() -> bool:

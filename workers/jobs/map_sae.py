@@ -6,10 +6,11 @@ from features import ingest, jobs
 from features.kinds import MapSae
 from features.models import Dashboard, Feature
 from features.records import FeatureMap
-from workers import inputs, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.runner import Work
 from workers.pipeline.errors import BadInput
 from workers.pipeline.umap.map import feature_map
-from workers.running import Work
 
 
 def map_sae(work: Work) -> None:
@@ -17,7 +18,7 @@ def map_sae(work: Work) -> None:
     sae = inputs.sae(work.params["sae"])
     dashboard = inputs.dashboard(sae, MapSae.because)
     alive = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
-    decoder = resident.sae(sae).W_dec.detach()
+    decoder = model_cache.sae(sae).W_dec.detach()
     settings = {name: work.params[name] for name in ("neighbours", "seed")}
     for record in work.results(feature_map(decoder, alive, str(work.folder), **settings, should_stop=work.should_stop)):
         assert isinstance(record, FeatureMap)

@@ -14,13 +14,14 @@ from features.models import Feature, Label, Sae
 from features.records import LabelRecord, Progress, ScoreRecord
 from features.services import labels as writing
 from features.version import VERSION
-from workers import asking, inputs, resident
-from workers.asking import Question
-from workers.material import materials
+from workers import model_cache
+from workers.jobs import inputs, llm
+from workers.jobs.explainer_examples import materials
+from workers.jobs.llm import Question
+from workers.lifecycle.runner import Work
 from workers.pipeline.autointerp import explainers, results, scorers
 from workers.pipeline.autointerp.examples import Material
 from workers.pipeline.errors import BadInput
-from workers.running import Work
 
 NEGATIVES_OF = {"fuzzing": "", "intruder": "random", "simulation": "random"}
 """Kinds that do not choose where silent texts come from."""
@@ -29,7 +30,7 @@ NEGATIVES_OF = {"fuzzing": "", "intruder": "random", "simulation": "random"}
 def explain_sae(work: Work) -> None:
     """Have every chosen feature explained, and write what came as labels of this explainer."""
     row, params = inputs.sae(work.params["sae"]), work.params
-    endpoint, client = asking.endpoint(work)
+    endpoint, client = llm.endpoint(work)
     method = f"explainer:{params['explainer']}"
     indices = _chosen(row, params)
     found: dict[int, LabelRecord] = {}
@@ -41,7 +42,7 @@ def explain_sae(work: Work) -> None:
                 yield Question(material.index, "explain", prompt, explainers.MOST_TOKENS)
 
     total, unread = len(indices), 0
-    for question, answer in work.results(asking.ask(work, client, questions(), total)):
+    for question, answer in work.results(llm.ask(work, client, questions(), total)):
         text = None if answer.error else explainers.read(answer.text)
         if text is None:
             unread += 1
@@ -54,7 +55,7 @@ def explain_sae(work: Work) -> None:
     work.go_on()
     with transaction.atomic():
         said = writing.write_found(row, method, (found[index] for index in sorted(found)), work.job, only=list(found))
-        jobs.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **asking.bill(client)})
+        jobs.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)})
 
 
 def score_labels(work: Work) -> None:
@@ -80,7 +81,7 @@ def _score_by_asking(
     work: Work, row: Sae, chosen: Mapping[int, Label], kinds: list[str], scores: dict[int, list[ScoreRecord]]
 ) -> dict[str, Any]:
     params = work.params
-    endpoint, client = asking.endpoint(work)
+    endpoint, client = llm.endpoint(work)
     answered: dict[tuple[int, str], list[tuple[scorers.Quiz, list[float | None]]]] = defaultdict(list)
 
     def questions() -> Iterator[Question]:
@@ -89,7 +90,7 @@ def _score_by_asking(
                 for quiz in _quizzes(kind, material, chosen[material.index].text, params):
                     yield Question(material.index, kind, quiz.messages, scorers.MOST_TOKENS[kind], quiz)
 
-    for question, answer in work.results(asking.ask(work, client, questions(), len(chosen))):
+    for question, answer in work.results(llm.ask(work, client, questions(), len(chosen))):
         nothing: list[float | None] = [None] * len(question.about.truth)
         said = nothing if answer.error else scorers.read(question.about, answer.text)
         answered[question.feature, question.purpose].append((question.about, said))
@@ -97,7 +98,7 @@ def _score_by_asking(
         if score := _score(kind, quizzes, params["seed"]):
             negatives = NEGATIVES_OF.get(kind, params["negatives"])
             scores[index].append(score._replace(scorer=endpoint.model, negatives=negatives))
-    return asking.bill(client)
+    return llm.bill(client)
 
 
 def _dealt(row: Sae, seed: int) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _score(kind: str, quizzes: list[tuple[scorers.Quiz, list[float | None]]], se
 
 def _nearness(row: Sae, chosen: Mapping[int, Label], params: dict[str, Any]) -> Iterator[Any]:
     """Yield (feature, AUROC of its label's embedding against those of firing and silent texts), and progress."""
-    embedder = resident.embedder()
+    embedder = model_cache.embedder()
     for done, material in enumerate(materials(row, list(chosen), params["texts"], params["seed"]), 1):
         silent = material.hard if params["negatives"] == "hard" else material.random
         texts = [chosen[material.index].text, *(text.plain for text in [*material.firing, *silent])]

@@ -7,7 +7,7 @@ from typing import Any
 
 from features import answers
 from features.models import LanguageModel, Sae
-from workers import resident
+from workers import model_cache
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.causal_effects import Case, on_text
@@ -39,7 +39,7 @@ def read_feature(question: Question) -> dict[str, Any]:
     """One feature on each token of a text."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    ids, values = _reader(resident.language(model)).feature(lens, question["index"], question["text"])
+    ids, values = _reader(model_cache.language(model)).feature(lens, question["index"], question["text"])
     return {"token_ids": ids, "values": values}
 
 
@@ -47,7 +47,7 @@ def effect(question: Question) -> dict[str, Any]:
     """What changing a feature does in a text; a role is null where the text has no place for it."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    language = resident.language(model)
+    language = model_cache.language(model)
     ids, values = _reader(language).feature(lens, question["index"], question["text"])
     if len(ids) > LONGEST_CHANGED:
         raise BadInput(
@@ -63,19 +63,19 @@ def read_text(question: Question) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    return _listed(_reader(resident.language(model)).tokens(lenses, question["text"]))
+    return _listed(_reader(model_cache.language(model)).tokens(lenses, question["text"]))
 
 
 def read_context(question: Question) -> dict[str, Any]:
     """The same on each token of a context, whose ids are in the question as they were stored."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    return _listed(_reader(resident.language(model)).context(lenses, question["token_ids"]))
+    return _listed(_reader(model_cache.language(model)).context(lenses, question["token_ids"]))
 
 
 def embed(question: Question) -> dict[str, Any]:
     """What a text means, and by whose reading."""
-    embedder = resident.embedder()
+    embedder = model_cache.embedder()
     (vector,) = embedder.embed([question["text"]]).tolist()
     return {"embedder": embedder.name, "vector": [round(value, 6) for value in vector]}
 
@@ -93,7 +93,7 @@ def _listed(found: Mapping[str, tuple[list[int], list[FiredToken]]]) -> dict[str
     return {name: {"token_ids": ids, "fired": [list(token) for token in fired]} for name, (ids, fired) in found.items()}
 
 
-@lru_cache(maxsize=resident.MODELS)
+@lru_cache(maxsize=model_cache.MODELS)
 def _reader(language: Language) -> Reader:
     return Reader(language)
 
@@ -110,4 +110,4 @@ def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
     for slug in slugs:
         if slug not in rows:
             raise BadInput("sae", f"{model} has no SAE “{slug}” any more.")
-    return {slug: Lens(resident.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
+    return {slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}

@@ -15,7 +15,9 @@ from features.records import LabelRecord
 from features.services import labels
 from features.version import VERSION
 from features.wordlists import parse
-from workers import inputs, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.runner import Work
 from workers.pipeline.dashboards.corpus_pass import Target
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
 from workers.pipeline.data import tokens
@@ -24,7 +26,6 @@ from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import written_hook
-from workers.running import Work
 
 SETTINGS = ("tokens", "every", "strong", "seed")
 
@@ -61,7 +62,7 @@ def _given(work: Work, row: Sae) -> Given | None:
 
     corpus = inputs.corpus(work)
     inputs.dashboard(row, LabelSae.because)
-    language, sae = resident.language(row.model), resident.sae(row)
+    language, sae = model_cache.language(row.model), model_cache.sae(row)
     vocabulary = _vocabulary(language)
     truth = Truth(with_lists(lists.concepts(_word_lists(work))), vocabulary, partial(_offsets, language))
     contexts = inputs.sequences(language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see)

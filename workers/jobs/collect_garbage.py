@@ -2,7 +2,7 @@
 
 from features import jobs
 from features.services import garbage, label_words
-from workers.running import Work
+from workers.lifecycle.runner import Work
 
 
 def collect_garbage(work: Work) -> None:

@@ -9,19 +9,20 @@ from features import artifacts, jobs, names, sources
 from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, LogLine, Progress, SequenceRecord
 from features.services import catalog as writing
-from workers import inputs, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.runner import Stopped, Work
 from workers.pipeline.data import corpora
 from workers.pipeline.errors import BadInput
 from workers.pipeline.sae import converters
 from workers.pipeline.sae.import_checks import import_sae
-from workers.running import Stopped, Work
 
 
 def add_sae(work: Work) -> None:
     """Fetch, check and test an SAE; its row is written when all of that went well, with the warnings of the test."""
     model, corpus, folder = inputs.model(work), _corpus(work), work.folder / "sae"
     (brought,) = work.results(_bring(work, folder))
-    language = resident.language(model)
+    language = model_cache.language(model)
 
     def contexts(size: int, bos: bool) -> Iterator[SequenceRecord]:
         return inputs.sequences(language, corpus, size, False, bos=bos)

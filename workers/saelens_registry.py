@@ -1,4 +1,4 @@
-"""SAELens's registry of published SAEs, in the short form that the website reads: `python -m workers.registry` writes it.
+"""SAELens's registry of published SAEs, in the short form that the website reads: `python -m workers.saelens_registry` writes it.
 
 The website has no SAELens and must list the registry offline, so the file comes with the code; a test compares it with the
 package that is installed. One line of JSON per release; hook and width are read from names, as SAELens does, and null where

@@ -11,7 +11,8 @@ from django.db import Error, close_old_connections, connection
 
 from features import runs
 from features.models import Sae, Sequence, SteeringRun
-from workers import reaper, resident
+from workers import model_cache
+from workers.lifecycle import reaper
 from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import give_back
 from workers.pipeline.model.prompts import prompt_ids
@@ -88,7 +89,7 @@ OUT_OF_MEMORY = "The worker ran out of memory. Ask for fewer new tokens, fewer s
 def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
     """What a run tells, as it comes."""
     params = run.params
-    language = resident.language(run.model)
+    language = model_cache.language(run.model)
     lenses = _lenses(run)
     knobs = params["features"]
     pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
@@ -147,7 +148,7 @@ def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str,
 
 def _swept(run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     params = run.params
-    language, tokens = resident.language(run.model), params["features"][0]["tokens"]
+    language, tokens = model_cache.language(run.model), params["features"][0]["tokens"]
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
     news = sweep(language, one, params["strengths"], ids, where(params), sampling(params), tokens, neutral, should_stop)
@@ -165,7 +166,7 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
     for slug, sha256 in wanted.items():
         if slug not in rows or rows[slug].sha256 != sha256:
             raise BadInput("features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew.")
-    return {slug: Lens(resident.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
+    return {slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
 
 
 def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:

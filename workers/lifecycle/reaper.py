@@ -14,7 +14,8 @@ from django.db import Error, close_old_connections
 
 from features import answers, jobs, runs
 from features.services import embeddings, garbage, workers
-from workers import devices, leftovers
+from workers import devices
+from workers.lifecycle import cleanup
 
 EVERY_SECONDS = 3.0
 UPKEEP_SECONDS = 600.0
@@ -58,7 +59,7 @@ def _reap_for_ever(queues: list[str]) -> None:
                 log.warning("job %s lost its worker", job_id)
             for run_id in runs.reap(queues):
                 log.warning("steering %s lost its worker", run_id)
-            leftovers.clear()
+            cleanup.clear()
             if time.monotonic() - kept > UPKEEP_SECONDS:
                 kept = time.monotonic()
                 garbage.start_when_due()

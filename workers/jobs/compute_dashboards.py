@@ -17,7 +17,10 @@ from features import artifacts, ingest, jobs, overlap
 from features.models import Corpus, Dashboard, Example, Job, Sae
 from features.records import FeatureRange, Progress
 from features.version import VERSION
-from workers import inputs, leftovers, resident
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle import cleanup
+from workers.lifecycle.runner import Work
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards.corpus_pass import WHOLE, Scan, Shard, Target
 from workers.pipeline.dashboards.logit_lens import readout_record
@@ -26,7 +29,6 @@ from workers.pipeline.dashboards.run import DEFAULTS, about, check, read_corpus
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import written_hook
-from workers.running import Work
 
 
 class Given(NamedTuple):
@@ -52,7 +54,7 @@ def compute_dashboards(work: Work) -> None:
         if not Dashboard.objects.filter(sae=given.saes[place], job=work.job).exists():
             _write(work, given, scan, place)
         _declare(work, given, scan, place)
-    leftovers.clear()
+    cleanup.clear()
 
 
 def scan_shard(work: Work) -> None:
@@ -72,8 +74,8 @@ def _given(work: Work) -> Given:
                 "sae", f"{first} and {sae} read contexts of different sizes or beginnings, or different models."
             )
     corpus = inputs.corpus(work)
-    language = resident.language(first.model)
-    targets = [Target(resident.sae(sae), sae.hook) for sae in saes]
+    language = model_cache.language(first.model)
+    targets = [Target(model_cache.sae(sae), sae.hook) for sae in saes]
     for target in targets:
         check(language, target, work.params["tokens"])
     facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]

@@ -7,22 +7,23 @@ from django.db import transaction
 from features import jobs, names
 from features.records import Evaluation
 from features.services import catalog as writing
-from workers import inputs, resident
-from workers.causes import score_causes
-from workers.dashboards import compute_dashboards, scan_shard
-from workers.embedding import embed_labels
-from workers.explaining import explain_sae, score_labels
-from workers.importing import add_sae
-from workers.judging import judge_sweep
-from workers.labelling import label_sae
-from workers.mapping import map_sae
-from workers.matching import match_saes
+from workers import model_cache
+from workers.jobs import inputs
+from workers.jobs.add_sae import add_sae
+from workers.jobs.collect_garbage import collect_garbage
+from workers.jobs.compute_dashboards import compute_dashboards, scan_shard
+from workers.jobs.embed_labels import embed_labels
+from workers.jobs.explain_sae import explain_sae, score_labels
+from workers.jobs.judge_sweep import judge_sweep
+from workers.jobs.label_sae import label_sae
+from workers.jobs.map_sae import map_sae
+from workers.jobs.match_saes import match_saes
+from workers.jobs.score_causes import score_causes
+from workers.jobs.train_sae import train_sae
+from workers.lifecycle.runner import Work
 from workers.pipeline.data import corpora
 from workers.pipeline.model.language import describe, load_language
 from workers.pipeline.sae.evaluate import evaluate
-from workers.running import Work
-from workers.training import train_sae
-from workers.upkeep import collect_garbage
 
 
 def add_model(work: Work) -> None:
@@ -56,9 +57,9 @@ def add_corpus(work: Work) -> None:
 def evaluate_sae(work: Work) -> None:
     """Measure on held-out text."""
     sae, corpus = inputs.sae(work.params["sae"]), inputs.corpus(work)
-    language = resident.language(sae.model)
+    language = model_cache.language(sae.model)
     held_out = inputs.sequences(language, corpus, sae.context_size, True, bos=sae.prepend_bos)
-    records = evaluate(language, resident.sae(sae), sae.hook, held_out, work.params["tokens"], work.should_stop)
+    records = evaluate(language, model_cache.sae(sae), sae.hook, held_out, work.params["tokens"], work.should_stop)
     for record in work.results(records):
         assert isinstance(record, Evaluation)
         with transaction.atomic():

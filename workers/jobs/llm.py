@@ -17,11 +17,11 @@ from django.conf import settings
 from features import secrets
 from features.models import Endpoint, Exchange, Job
 from features.records import Progress
+from workers.lifecycle.runner import Work
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import Answer, Client, Request
 from workers.pipeline.errors import BadInput
-from workers.running import Work
 
 
 class Question(NamedTuple):

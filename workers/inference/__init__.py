@@ -1,0 +1,1 @@
+"""Requests that a loaded model answers within seconds: questions and steering."""

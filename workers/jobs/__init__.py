@@ -1,0 +1,1 @@
+"""One file per job kind: from the row of a job, through the pipeline, to rows of results."""

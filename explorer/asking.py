@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from django import forms
 
-from features import answers
+from features.inference import requests as inference_requests
 
 T = TypeVar("T")
 
@@ -17,8 +17,8 @@ def asked(form: forms.Form, field: str | None, read: Callable[[], T], own: Conta
     """
     try:
         return read()
-    except answers.Refused as refused:
+    except inference_requests.Refused as refused:
         form.add_error(refused.field if refused.field in own else field, refused.message)
-    except answers.NoAnswer as nobody:
+    except inference_requests.NoAnswer as nobody:
         form.add_error(field, str(nobody))
     return None

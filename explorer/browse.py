@@ -6,9 +6,9 @@ from django import forms
 
 from explorer.definitions import DEFINITIONS
 from explorer.ranges import RangesForm, number_field
-from features.readings import MOST_CHARACTERS
-from features.selectors import registry
-from features.selectors.columns import COLUMNS, ORDERED
+from features.inference.text_activations import MOST_CHARACTERS
+from features.selectors import saelens_registry as registry_selectors
+from features.selectors.feature_columns import COLUMNS, ORDERED
 
 COLORS = [("cluster", "Cluster"), ("density", "Density")]
 WIDTHS = [("stacked", "Stacked"), ("snippet", "Snippet"), ("full", "Full")]
@@ -158,14 +158,14 @@ class RegistryForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = [(name, name) for name in registry.model_names()]
+        known = [(name, name) for name in registry_selectors.model_names()]
         field = self.fields["model"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "every model"), *known]
 
-    def arguments(self) -> tuple[registry.Wanted, int]:
+    def arguments(self) -> tuple[registry_selectors.Wanted, int]:
         """What is wanted, and from which row on; a field that was refused counts as empty."""
         self.full_clean()
         found = self.cleaned_data
-        given = {name: found[name] for name in registry.Wanted._fields if found.get(name) not in (None, "")}
-        return registry.Wanted(**given), found.get("start") or 0
+        given = {name: found[name] for name in registry_selectors.Wanted._fields if found.get(name) not in (None, "")}
+        return registry_selectors.Wanted(**given), found.get("start") or 0

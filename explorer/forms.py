@@ -13,10 +13,10 @@ from django.http import QueryDict
 
 from explorer.models import User
 from explorer.usernames import distinct
-from features import hooks
-from features.kinds import KINDS, JobForm
+from features import hook_names
+from features.formfields import Several, split
+from features.jobs.forms import KINDS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
-from features.several import Several, split
 
 Choices = list[tuple[str, Any]]
 
@@ -147,7 +147,7 @@ def _corpora(values: Mapping[str, Any]) -> Choices:
 
 def _saes(values: Mapping[str, Any]) -> Choices:
     rows = Sae.objects.select_related("model")
-    return [(str(s), f"{s} · {s.width:,} features, {hooks.read(s.hook).words}") for s in rows]
+    return [(str(s), f"{s} · {s.width:,} features, {hook_names.read(s.hook).words}") for s in rows]
 
 
 def _hooks(values: Mapping[str, Any]) -> Choices:
@@ -158,7 +158,7 @@ def _hooks(values: Mapping[str, Any]) -> Choices:
 def _by_layer(names: Iterable[str]) -> Choices:
     groups: dict[str, Choices] = {}
     for name in names:
-        hook = hooks.read(name)
+        hook = hook_names.read(name)
         group = "Others" if hook.layer is None else f"Layer {hook.layer}"
         groups.setdefault(group, []).append((name, hook.words[0].upper() + hook.words[1:]))
     return list(groups.items())

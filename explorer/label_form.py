@@ -8,9 +8,9 @@ from django.http import QueryDict
 
 from explorer.ranges import RangesForm, ShareField, number_field
 from explorer.searching import ScopeForm
-from features import hooks
-from features.label_query import LONGEST
+from features import hook_names
 from features.models import Sae
+from features.selectors.label_query import LONGEST
 from features.selectors.label_search import FILTERS, MOST_FOUND
 
 PAGE = 50
@@ -63,7 +63,7 @@ class LabelForm(RangesForm, ScopeForm):
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data, known)
-        layers = sorted({layer for sae in self.known if (layer := hooks.read(sae.hook).layer) is not None})
+        layers = sorted({layer for sae in self.known if (layer := hook_names.read(sae.hook).layer) is not None})
         field = self.fields["layer"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "every layer"), *((str(layer), str(layer)) for layer in layers)]
@@ -76,7 +76,7 @@ class LabelForm(RangesForm, ScopeForm):
         """The SAEs to search, None for all; a choice that was refused counts as none."""
         saes, layer = self.saes(), self.cleaned_data.get("layer")
         if layer:
-            saes = [sae for sae in saes if hooks.read(sae.hook).layer == int(layer)]
+            saes = [sae for sae in saes if hook_names.read(sae.hook).layer == int(layer)]
         return saes if layer or self.chosen_model or self.cleaned_data.get("sae") else None
 
     def narrows(self) -> bool:

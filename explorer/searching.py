@@ -7,9 +7,9 @@ from django import forms
 from django.http import QueryDict
 
 from explorer.ranges import ShareField
+from features.inference.text_activations import MOST_CHARACTERS, MOST_SAES
 from features.models import Sae
-from features.readings import MOST_CHARACTERS, MOST_SAES
-from features.searching import Wanted
+from features.selectors.text_search import Wanted
 
 NAMED = 20
 """SAEs or models that a refusal names."""

@@ -15,9 +15,9 @@ from django.http import HttpRequest, QueryDict
 from rest_framework.request import Request
 
 from explorer.http import HtmxRequest
-from features.kinds.steering import MOST_FEATURES, STRONG, SteerForm
-from features.kinds.steering import STRENGTHS as SWEPT
 from features.models import Feature, SteeringRun
+from features.steering.forms import MOST_FEATURES, STRONG, SteerForm
+from features.steering.forms import STRENGTHS as SWEPT
 
 STRENGTHS = {"maximum": "0.5", "norm": "0.5"}
 """Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep says more."""

@@ -9,9 +9,10 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import StreamingHttpResponse
 
-from features import notices, runs
+from features.queue import notifications
 from features.selectors import steering as reading
 from features.selectors.vocabulary import vocabulary_of
+from features.steering import runs
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -27,7 +28,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
     """A run's events after that number, until it is over. Whoever reads them keeps it going, and lets go by leaving."""
     over = False
     try:
-        async with aclosing(notices.watch(pk, runs.CHANNEL)) as wakes:
+        async with aclosing(notifications.watch(pk, runs.CHANNEL)) as wakes:
             async for _ in wakes:
                 news = await apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
                 for number, pieces in news.deltas if news else ():

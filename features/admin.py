@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from features import jobs
-from features.kinds import InvalidParams
-from features.kinds.placing import as_placed
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
+from features.jobs.forms.placement import as_placed
 from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
 from features.services import jobs as services
 
@@ -117,7 +117,7 @@ class JobAdmin(Trail):
     @admin.action(description="Cancel the chosen jobs", permissions=["view"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Ask each to stop."""
-        asked = sum(jobs.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        asked = sum(lifecycle.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True))
         self.message_user(request, f"{asked} asked to stop; those that were over stay as they are.")
 
     @admin.action(description="Put the chosen jobs before all others", permissions=["view"])
@@ -148,7 +148,7 @@ class JobAdmin(Trail):
                 self.message_user(request, f"Job {job.pk} runs again as job {again.pk}.")
 
     def _prioritise(self, request: HttpRequest, queryset: QuerySet[Job], priority: int) -> None:
-        moved = sum(jobs.prioritise(pk, priority, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        moved = sum(lifecycle.prioritise(pk, priority, by=request.user) for pk in queryset.values_list("pk", flat=True))
         self.message_user(request, f"{moved} moved; those that have begun stay as they are.")
 
 

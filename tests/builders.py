@@ -14,8 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from features import ingest, runs
-from features.kinds.steering import checked
+from features.ingest import dashboards as dashboard_ingest
 from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae, SteeringDelta, SteeringRun
 from features.records import (
     ExampleRecord,
@@ -29,6 +28,8 @@ from features.records import (
     TrainedSae,
 )
 from features.services import catalog
+from features.steering import runs
+from features.steering.forms import checked
 
 SPECIAL = "<|endoftext|>"
 WORDS = [
@@ -183,8 +184,8 @@ def dashboards(of: Sae, on: Corpus, records: Sequence[FeatureRecord], contexts: 
     """Ingest features with their contexts, and declare the SAE's dashboards complete."""
     tokens = sum(len(s.token_ids) - 1 for s in contexts)
     batch = FeatureRange(records[0].index, records[-1].index + 1, tokens, list(records), list(contexts))
-    ingest.write_range(of, on, of.context_size, batch)
-    return ingest.finish(of, on, tokens, None, "0.1", READOUT)
+    dashboard_ingest.write_range(of, on, of.context_size, batch)
+    return dashboard_ingest.finish(of, on, tokens, None, "0.1", READOUT)
 
 
 def mapped(of: Sae) -> None:
@@ -192,7 +193,9 @@ def mapped(of: Sae) -> None:
     alive = list(Feature.objects.filter(sae=of).alive().order_by("index").values_list("index", flat=True))
     x, y = ([turn(index) for index in alive] for turn in (math.cos, math.sin))
     clusters = [0 if index % 2 == 0 else 1 if index == 1 else None for index in alive]
-    ingest.write_map(of.dashboard, FeatureMap(alive, x, y, clusters, 15, 0, "umap-learn 0.5, scikit-learn 1.9"), None)
+    dashboard_ingest.write_map(
+        of.dashboard, FeatureMap(alive, x, y, clusters, 15, 0, "umap-learn 0.5, scikit-learn 1.9"), None
+    )
 
 
 class Planted(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from sae_lens import SAE
 
-from features import artifacts
+from features import artifact_store
 from features.models import LanguageModel, Sae
 from features.services import embeddings
 from workers.devices import device
@@ -52,8 +52,8 @@ def _language(source: str, revision: str) -> Language:
 def _sae(artifact: str, sha256: str) -> SAE:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            artifacts.get(artifact, folder)
-        except artifacts.Missing as missing:
+            artifact_store.get(artifact, folder)
+        except artifact_store.Missing as missing:
             raise BadInput("sae", str(missing)) from None
         if content_hash(folder) != sha256:
             raise BadInput("sae", f"The weights at {artifact} are not those that were kept: import or train it again.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from sae_lens.loading.pretrained_saes_directory import PretrainedSAELookup, get_pretrained_saes_directory
 
-from features.registry import FILE
+from features.saelens_registry import FILE
 
 SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 WIDTHS = [

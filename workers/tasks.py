@@ -3,8 +3,9 @@
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 
-from features import answers, runs
-from features.messages import TASK
+from features.inference import requests as inference_requests
+from features.jobs.events import TASK
+from features.steering import runs
 
 
 @shared_task(name=TASK, ignore_result=True)
@@ -15,7 +16,7 @@ def run_job(job_id: int) -> None:
     runner.run(job_id)
 
 
-@shared_task(name=answers.TASK, ignore_result=True)
+@shared_task(name=inference_requests.TASK, ignore_result=True)
 def answer(key: str) -> None:
     """Answer a question to the models."""
     from workers.inference import questions

@@ -8,8 +8,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.heatmap import heatmap
 from explorer.templatetags.numbers import number
-from features.searching import Box
-from features.tokens import visible
+from features.selectors.text_search import Box
+from features.token_spans import visible
 
 register = template.Library()
 register.filter("signs", visible)

@@ -13,7 +13,7 @@ from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, written
 from explorer.templatetags.plots import LOWEST_EXPONENT, times
 from features.models import Feature
-from features.selectors.columns import COLUMNS
+from features.selectors.feature_columns import COLUMNS
 
 register = template.Library()
 ARROWS = {"ascending": " ↑", "descending": " ↓", "": ""}

@@ -1,4 +1,4 @@
-"""Token heatmaps: `features.tokens.Span` boxes as small HTML, since a page holds thousands of them."""
+"""Token heatmaps: `features.token_spans.Span` boxes as small HTML, since a page holds thousands of them."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.numbers import number
-from features.tokens import Span, around
+from features.token_spans import Span, around
 
 register = template.Library()
 

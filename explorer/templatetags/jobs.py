@@ -9,11 +9,11 @@ from django.utils.text import Truncator
 
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
-from features import hooks
-from features.kinds import EVERY
-from features.kinds.placing import as_placed
+from features import hook_names
+from features.formfields import joined
+from features.jobs.forms import EVERY
+from features.jobs.forms.placement import as_placed
 from features.models import Job
-from features.several import joined
 
 register = template.Library()
 
@@ -143,7 +143,7 @@ def _value(name: str, value: Any, field: forms.Field | None) -> str:
     if isinstance(value, list):
         return ", ".join(_value(name, one, field) for one in value)
     if name == "hook":
-        words = hooks.read(str(value)).words
+        words = hook_names.read(str(value)).words
         return words[0].upper() + words[1:]
     if choices := getattr(field, "choices", None):
         return str(dict(choices).get(value, value)).partition(":")[0]

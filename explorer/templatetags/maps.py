@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from features.selectors.mapping import Place
+from features.selectors.maps import Place
 
 register = template.Library()
 

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from explorer.templatetags.numbers import DASH, count
-from features import hooks
+from features import hook_names
 
 register = template.Library()
 
@@ -13,7 +13,7 @@ register = template.Library()
 @register.filter
 def hook_words(hook: str) -> str:
     """Where a hook reads, in words: residual stream after layer 2."""
-    return hooks.read(hook).words
+    return hook_names.read(hook).words
 
 
 @register.filter

@@ -9,9 +9,9 @@ from django.utils.safestring import SafeString
 from explorer import svg
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, short_count
+from features.inference.text_activations import FeatureReading
 from features.models import Feature
 from features.models.match import MATCHED
-from features.readings import FeatureReading
 
 register = template.Library()
 

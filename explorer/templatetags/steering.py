@@ -8,10 +8,10 @@ from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.heatmap import BREAKS
 from explorer.templatetags.numbers import number
-from features.kinds.steering import METHODS, STRONG
 from features.models import Feature
 from features.selectors.effects import Effect, effect
-from features.steered import Box
+from features.steering.forms import METHODS, STRONG
+from features.steering.transcript import Box
 
 register = template.Library()
 

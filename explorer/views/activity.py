@@ -9,7 +9,7 @@ from explorer import access
 from explorer.http import HtmxRequest, page
 from explorer.labelling import FeedForm
 from explorer.models import User
-from features import keyset
+from features.db import keyset
 from features.models import Flag
 from features.selectors import activity, catalog, moderation
 

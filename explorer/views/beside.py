@@ -11,10 +11,10 @@ from django.views.decorators.http import require_safe
 from explorer.browse import TestForm
 from explorer.http import HtmxRequest, page
 from explorer.views.features import tested
+from features.inference.text_activations import FeatureReading
 from features.models import Sae
-from features.readings import FeatureReading
 from features.selectors import catalog
-from features.selectors.beside import Beside, Path, beside
+from features.selectors.feature_comparison import Beside, Path, beside
 
 MOST = 6
 BIGGEST_INDEX = 2**31 - 1

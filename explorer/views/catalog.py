@@ -11,10 +11,11 @@ from explorer import access
 from explorer.browse import BrowseForm, MapForm
 from explorer.definitions import DEFINITIONS, GROUPS
 from explorer.http import Choice, HtmxRequest, NotHere, page
-from features.keyset import BadCursor
+from features.db.keyset import BadCursor
 from features.models import LanguageModel, Sae
-from features.selectors import catalog, mapping
+from features.selectors import catalog
 from features.selectors import features as select
+from features.selectors import maps as map_selectors
 
 MOST_CHOICES = 20
 MOST_JOBS = 6
@@ -91,7 +92,7 @@ def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
     """The map as the page shows it before its script does, and how it is coloured; empty where there is none."""
     form = MapForm(request.GET)
     dashboard = getattr(sae, "dashboard", None)
-    drawn = mapping.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
+    drawn = map_selectors.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
     return {"map": drawn, "map_form": form, "color": form.chosen(), "sampled": sae.width > MOST_PLACES}
 
 

@@ -13,7 +13,7 @@ from explorer import access
 from explorer.collecting import CollectForm, CollectionForm
 from explorer.http import HtmxRequest
 from explorer.writing import number
-from features import keyset
+from features.db import keyset
 from features.interchange import tables
 from features.models import Collection, CollectionItem
 from features.selectors import collections as select

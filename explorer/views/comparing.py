@@ -13,7 +13,7 @@ from explorer.http import HtmxRequest, page
 from explorer.svg import Spot
 from explorer.templatetags.numbers import number, written
 from explorer.views.catalog import find_model
-from features import hooks
+from features import hook_names
 from features.models import Matching, Sae
 from features.selectors import catalog, matches
 
@@ -84,7 +84,7 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
         "columns": [_column(name, order) for name in ("width", *COLUMNS)],
         "rows": [Row(sae, _cells(sae), looks[sae.hook]) for sae in shown],
         "plots": [(DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]],
-        "looks": [(hooks.read(hook).words, look) for hook, look in looks.items()],
+        "looks": [(hook_names.read(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
         "more": len(known) == MOST_SAES,
         "matchings": _matchings(model, slugs),

@@ -9,10 +9,10 @@ from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.searching import ContextForm
 from explorer.views.catalog import find_sae
 from explorer.views.search import chosen_boxes
-from features import searching
 from features.models import Sae, Sequence
-from features.searching import Text, TextSearch
 from features.selectors import contexts as select
+from features.selectors import text_search
+from features.selectors.text_search import Text, TextSearch
 
 
 @require_safe
@@ -52,8 +52,8 @@ def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None
     last = len(sequence.token_ids) - 1
     if any(place > last for place in form.cleaned_data.get("tokens", [])):
         form.add_error("tokens", f"This context has the tokens 0 to {last:,}; those beyond are left out.")
-    return searching.search([sae], text, form.wanted())
+    return text_search.search([sae], text, form.wanted())
 
 
 def _read(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
-    return asked(form, None, lambda: searching.read_stored(sae, sequence.token_ids))
+    return asked(form, None, lambda: text_search.read_stored(sae, sequence.token_ids))

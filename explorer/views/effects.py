@@ -7,8 +7,8 @@ from django.views.decorators.http import require_safe
 from explorer.asking import asked
 from explorer.http import HtmxRequest, page
 from explorer.views.features import find_row
+from features.inference.text_activations import MOST_CHARACTERS, EffectHere, effect_in
 from features.models import Feature
-from features.readings import MOST_CHARACTERS, EffectHere, effect_in
 
 
 class EffectForm(forms.Form):

@@ -9,8 +9,8 @@ from explorer.browse import ExamplesForm, TestForm
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from explorer.writing import Draft, said_of, waiting
+from features.inference.text_activations import FeatureReading, read_feature
 from features.models import Feature
-from features.readings import FeatureReading, read_feature
 from features.selectors import features as select
 from features.selectors.dashboard import FeatureView
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_safe
 from explorer.access import members_only
 from explorer.http import HtmxRequest, NotHere
 from explorer.views.catalog import find_sae
-from features import artifacts
+from features import artifact_store
 
 HASHED = ("cfg.json", "sae_weights.safetensors", "activation_scaler.json")
 """What an SAE's SHA-256 is of, end to end: see `workers.pipeline.sae.io.content_hash`."""
@@ -40,14 +40,14 @@ def download(request: HtmxRequest, model: str, sae: str, name: str) -> Streaming
         "Content-Disposition": f'attachment; filename="{name.rpartition("/")[2]}"',
         "X-Content-Type-Options": "nosniff",
     }
-    pieces = artifacts.read(found.artifact, name)
+    pieces = artifact_store.read(found.artifact, name)
     return StreamingHttpResponse(_one_by_one(pieces), content_type="application/octet-stream", headers=headers)
 
 
-def _files(artifact: str) -> list[artifacts.File]:
+def _files(artifact: str) -> list[artifact_store.File]:
     try:
-        return artifacts.files(artifact)
-    except artifacts.Missing as missing:
+        return artifact_store.files(artifact)
+    except artifact_store.Missing as missing:
         raise NotHere(str(missing)) from None
 
 

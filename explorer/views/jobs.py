@@ -16,9 +16,11 @@ from explorer import charts
 from explorer.access import may_cancel, may_start_jobs, staff_only
 from explorer.forms import JobFilter
 from explorer.http import HtmxRequest
-from features import jobs, keyset, notices
-from features.kinds import InvalidParams
+from features.db import keyset
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
 from features.models import Job
+from features.queue import notifications
 from features.selectors import jobs as reading
 from features.services import jobs as services
 
@@ -110,7 +112,7 @@ def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
         raise Http404(f"There is no job {pk}.")
     if not may_cancel(request.user, job):
         raise PermissionDenied("Only staff and whoever started a job may cancel it.")
-    jobs.cancel(pk, by=request.user)
+    lifecycle.cancel(pk, by=request.user)
     return redirect("job", pk)
 
 
@@ -126,7 +128,7 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
 async def _stream(pk: int) -> AsyncIterator[str]:
     """One event a change, and a comment where a wake-up brought none: it keeps proxies and dead clients honest."""
     seen: dict[str, Any] | None = {}
-    async with aclosing(notices.watch(pk)) as wakes:
+    async with aclosing(notifications.watch(pk)) as wakes:
         async for _ in wakes:
             now = await _pulse(pk)
             yield "event: changed\ndata: \n\n" if now != seen else ": still here\n\n"

@@ -15,7 +15,7 @@ from explorer.labelling import UploadForm
 from explorer.views.activity import tabs
 from explorer.views.catalog import find_sae
 from explorer.writing import SUSPENDED
-from features import keyset
+from features.db import keyset
 from features.interchange import labels, tables
 from features.models import Label
 from features.services import uploads as services

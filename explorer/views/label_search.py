@@ -8,7 +8,7 @@ from django.http import HttpResponse
 
 from explorer.http import HtmxRequest, page
 from explorer.label_form import PAGE, LabelForm
-from features import answers
+from features.inference import requests as inference_requests
 from features.models import Sae
 from features.selectors import label_search
 from features.selectors.label_search import Found, Hit, Words
@@ -66,7 +66,7 @@ def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[li
     """What means that, or why nobody can tell."""
     try:
         return label_search.search_meaning(said, saes, form.filters()), ""
-    except answers.Refused as refused:
+    except inference_requests.Refused as refused:
         return [], refused.message
-    except answers.NoAnswer as nobody:
+    except inference_requests.NoAnswer as nobody:
         return [], str(nobody)

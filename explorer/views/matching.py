@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.http import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
-from features.keyset import BadCursor
+from features.db.keyset import BadCursor
 from features.models import Matching
 from features.selectors import matches as select
 

@@ -13,7 +13,7 @@ from explorer.access import curators_only
 from explorer.http import HtmxRequest, page
 from explorer.models import User
 from explorer.views.activity import tabs
-from features import keyset
+from features.db import keyset
 from features.models import Flag
 from features.selectors import moderation as select
 from features.services import moderation as services

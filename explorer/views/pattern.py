@@ -10,7 +10,7 @@ from explorer.browse import WIDTHS
 from explorer.http import HtmxRequest, page
 from explorer.svg import Line
 from features.models import Feature
-from features.tokens import Vocabulary, spans
+from features.token_spans import Vocabulary, spans
 
 VOCABULARY: Vocabulary = {
     0: (b"<|endoftext|>", True),

@@ -13,9 +13,9 @@ from explorer.http import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.features import find_feature
 from explorer.writing import NOTHING, Draft, attempt, said_of, to_sign_in, waiting
-from features import keyset
+from features.db import keyset
 from features.models import Sae
-from features.selectors import catalog, queue
+from features.selectors import catalog, label_queue
 from features.services import labels as services
 
 EXAMPLES = 8
@@ -66,12 +66,12 @@ def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResp
 def _page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200) -> HttpResponse:
     wrong = ""
     try:
-        found, skip = queue.first(sae, request.user.pk, after)
+        found, skip = label_queue.first(sae, request.user.pk, after)
     except keyset.BadCursor as error:
         wrong, after = str(error), ""
-        found, skip = queue.first(sae, request.user.pk)
+        found, skip = label_queue.first(sae, request.user.pk)
     context: dict[str, Any] = {
-        "saes": saes, "sae": sae, "left": queue.left(sae, request.user.pk), "here": after, "skip": skip, "wrong": wrong,
+        "saes": saes, "sae": sae, "left": label_queue.left(sae, request.user.pk), "here": after, "skip": skip, "wrong": wrong,
     }  # fmt: skip
     if found:
         view = find_feature(sae.model.slug, sae.slug, found.index)

@@ -8,8 +8,8 @@ from django.views.decorators.http import require_safe
 from explorer import access
 from explorer.browse import RegistryForm
 from explorer.http import HtmxRequest, page
-from features.selectors import registry
-from features.selectors.registry import Published
+from features.selectors import saelens_registry as registry_selectors
+from features.selectors.saelens_registry import Published
 
 PAGE = 50
 
@@ -19,12 +19,12 @@ def index(request: HtmxRequest) -> HttpResponse:
     """Releases, or with a narrower question the SAEs of them, `PAGE` at a time."""
     form = RegistryForm(request.GET)
     wanted, start = form.arguments()
-    found = registry.search(wanted, registry.models_here())
+    found = registry_selectors.search(wanted, registry_selectors.models_here())
     rows = [(row, _import(row)) for row in found[start : start + PAGE]] if wanted.narrow else []
     context = {
         "form": form,
         "wanted": wanted,
-        "groups": [] if wanted.narrow else registry.groups(found),
+        "groups": [] if wanted.narrow else registry_selectors.groups(found),
         "rows": rows,
         "found": len(found),
         "next": start + PAGE if wanted.narrow and len(found) > start + PAGE else None,

@@ -10,10 +10,9 @@ from explorer.definitions import DEFINITIONS, Definition
 from explorer.http import HtmxRequest, page
 from explorer.searching import TextForm, TokenForm
 from explorer.views import label_search
-from features import searching
 from features.models import Sae
-from features.searching import Text, TextSearch, Wanted
-from features.selectors import catalog, tokens
+from features.selectors import catalog, text_search, tokens
+from features.selectors.text_search import Text, TextSearch, Wanted
 
 MOST_LISTED = 200
 """Tokens in the table of what fires on each."""
@@ -72,18 +71,18 @@ def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | 
     if first is None or (form.two and second is None):
         return None
     if second is not None:
-        return searching.compare(saes, first, second, wanted)
+        return text_search.compare(saes, first, second, wanted)
     last = max((span.position + len(span.token_ids) for span in first.tokens), default=0) - 1
     if any(place > last for place in wanted.chosen):
         form.add_error("tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out.")
-    return searching.search(saes, first, wanted)
+    return text_search.search(saes, first, wanted)
 
 
 def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     text = form.cleaned_data.get(name)
     if not text:
         return None
-    return asked(form, name, lambda: searching.read(saes, text), own=form.fields.keys() - {"text"})
+    return asked(form, name, lambda: text_search.read(saes, text), own=form.fields.keys() - {"text"})
 
 
 def _term(form: TextForm, wanted: Wanted) -> Definition:

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from explorer.access import staff_only
 from explorer.forms import asked, job_form, posted
 from explorer.http import HtmxRequest
-from features.kinds import KINDS, InvalidParams, JobForm
-from features.kinds.placing import Placing
+from features.jobs.forms import KINDS, InvalidParams, JobForm
+from features.jobs.forms.placement import Placing
 from features.selectors.defaults import defaults
 from features.services import jobs
 from features.services.estimates import Estimate, estimate

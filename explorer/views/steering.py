@@ -11,15 +11,16 @@ from explorer import doses, streaming
 from explorer import steering as forms
 from explorer.access import may_start_jobs, staff_only
 from explorer.http import HtmxRequest, page
-from features import answers, runs
-from features.kinds import InvalidParams, JudgeSweep
-from features.kinds.steering import METHODS, MODES, PLACES, UNITS, SteerForm
+from features.inference import requests as inference_requests
+from features.jobs.forms import InvalidParams, JudgeSweep
 from features.models import LanguageModel, SteeringAsk, SteeringRun
 from features.selectors import judgements
 from features.selectors import steering as reading
 from features.selectors.endpoints import usable_by
 from features.services import jobs
-from features.tokens import text_of
+from features.steering import runs
+from features.steering.forms import METHODS, MODES, PLACES, UNITS, SteerForm
+from features.token_spans import text_of
 
 FOUND = 12
 
@@ -37,7 +38,7 @@ def index(request: HtmxRequest) -> HttpResponse:
         run = runs.ask(form, forms.who(request), forms.owner(request, begin=True))
     except runs.TooMany as many:
         return _page(request, request.POST, [("", str(many))], status=429)
-    except answers.NoAnswer as nobody:
+    except inference_requests.NoAnswer as nobody:
         return _page(request, request.POST, [("", str(nobody))], status=503)
     if request.htmx:  # a page of its own would be a second to draw before the first token
         return push_url(_shown(request, run.pk), run.get_absolute_url())

@@ -9,8 +9,8 @@ from explorer.http import HtmxRequest
 from explorer.views.labels import find_row, must_curate, write
 from explorer.writing import number
 from features.models import Comment, Label
+from features.services import comments as services
 from features.services import moderation
-from features.services import talk as services
 from features.services.labels import Refused
 
 

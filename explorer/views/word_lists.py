@@ -13,7 +13,7 @@ from explorer.views.activity import tabs
 from explorer.writing import SUSPENDED
 from features.models import WordList
 from features.selectors import word_lists as select
-from features.services.wordlists import WordListForm
+from features.services.word_lists import WordListForm
 
 SHOWN = 500
 """Lists on the page, and entries of one."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.management.base import BaseCommand, CommandError
 
-from features.kinds import InvalidParams, JobForm
-from features.kinds.placing import OPTIONS, Placing
+from features.formfields import Several
+from features.jobs.forms import InvalidParams, JobForm
+from features.jobs.forms.placement import OPTIONS, Placing
 from features.models import Job
 from features.services import jobs
-from features.several import Several
 
 UNCLAIMED_SECONDS = 15
 

@@ -7,7 +7,7 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 import features.slugs
 
 
@@ -286,7 +286,7 @@ class Migration(migrations.Migration):
                 ("histogram_width", models.FloatField()),
                 (
                     "band_edges",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
                 ),
                 (
                     "top_logit_ids",
@@ -294,7 +294,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "top_logits",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
                 ),
                 (
                     "bottom_logit_ids",
@@ -302,7 +302,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "bottom_logits",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
                 ),
                 (
                     "logit_histogram",
@@ -320,7 +320,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "nearest_cosines",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
                 ),
                 ("decoder_norm", models.FloatField()),
                 ("encoder_decoder_cosine", models.FloatField()),
@@ -424,7 +424,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "values",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
                 ),
                 (
                     "feature",

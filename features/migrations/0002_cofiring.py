@@ -1,7 +1,7 @@
 import django.contrib.postgres.fields
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 
 class Migration(migrations.Migration):
@@ -38,6 +38,8 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "feature",
             "cofiring_jaccards",
-            django.contrib.postgres.fields.ArrayField(base_field=features.fields.RealField(), default=list, size=None),
+            django.contrib.postgres.fields.ArrayField(
+                base_field=features.db.fields.RealField(), default=list, size=None
+            ),
         ),
     ]

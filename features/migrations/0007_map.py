@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 
 class Migration(migrations.Migration):
@@ -44,11 +44,13 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="feature",
             name="map_x",
-            field=features.fields.RealField(help_text="Place on the SAE's map; null where it is not on it.", null=True),
+            field=features.db.fields.RealField(
+                help_text="Place on the SAE's map; null where it is not on it.", null=True
+            ),
         ),
         migrations.AddField(
             model_name="feature",
             name="map_y",
-            field=features.fields.RealField(null=True),
+            field=features.db.fields.RealField(null=True),
         ),
     ]

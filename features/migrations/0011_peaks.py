@@ -4,7 +4,7 @@ import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 FILL = """
 INSERT INTO features_peak (feature_id, sae_id, token_id, examples, maximum)
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ),
                 ("token_id", models.IntegerField()),
                 ("examples", models.SmallIntegerField()),
-                ("maximum", features.fields.RealField()),
+                ("maximum", features.db.fields.RealField()),
             ],
             options={
                 "indexes": [

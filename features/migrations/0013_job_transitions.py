@@ -1,4 +1,4 @@
-"""A job's state changes only as the life of a job allows (features/jobs.py), whatever program writes the row."""
+"""A job's state changes only as the life of a job allows (features/jobs/lifecycle.py), whatever program writes the row."""
 
 from django.db import migrations
 

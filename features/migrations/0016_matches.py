@@ -5,7 +5,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 
 class Migration(migrations.Migration):
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ),
                 ("index", models.PositiveIntegerField()),
                 ("other_index", models.PositiveIntegerField()),
-                ("cosine", features.fields.RealField()),
+                ("cosine", features.db.fields.RealField()),
                 (
                     "other",
                     models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"),

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                         help_text="SHA-256 of everything that the text depends on.", max_length=64, unique=True
                     ),
                 ),
-                ("params", models.JSONField(help_text="As the form of features.kinds.steering cleaned them.")),
+                ("params", models.JSONField(help_text="As the form of features.steering.forms cleaned them.")),
                 (
                     "asked_by",
                     models.CharField(

@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ),
                 ("base_url", models.CharField(help_text="Such as http://localhost:11434/v1.", max_length=500)),
                 ("model", models.CharField(help_text="As the endpoint names it.", max_length=200)),
-                ("key", models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.secrets.")),
+                ("key", models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.encryption.")),
                 (
                     "concurrency",
                     models.PositiveSmallIntegerField(

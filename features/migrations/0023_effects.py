@@ -5,7 +5,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 
 class Migration(migrations.Migration):
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="feature",
             name="causal_effect",
-            field=features.fields.RealField(
+            field=features.db.fields.RealField(
                 db_default=0,
                 default=0,
                 help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured.",

@@ -4,7 +4,7 @@ import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.db import migrations, models
 
-import features.fields
+import features.db.fields
 
 COPY = """
 UPDATE features_label l SET density = f.density, causal_effect = f.causal_effect
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="label",
             name="causal_effect",
-            field=features.fields.RealField(db_default=0, default=0, help_text="The feature's, for searches."),
+            field=features.db.fields.RealField(db_default=0, default=0, help_text="The feature's, for searches."),
         ),
         migrations.RunSQL(COPY, migrations.RunSQL.noop),
         migrations.AddIndex(

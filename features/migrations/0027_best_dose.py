@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-import features.fields
+import features.db.fields
 
 
 class Migration(migrations.Migration):
@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="feature",
             name="best_dose",
-            field=features.fields.RealField(
+            field=features.db.fields.RealField(
                 help_text="Strength, of its maximum, that the latest sweep marked best; null where none did.", null=True
             ),
         ),

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
-from features import names
+from features import redaction
 from features.slugs import is_slug, not_a_fixed_word
 
 
@@ -39,7 +39,7 @@ class LanguageModel(models.Model):
     @property
     def source_name(self) -> str:
         """The source, without the path of a folder."""
-        return names.of_source(self.source)
+        return redaction.of_source(self.source)
 
     def get_absolute_url(self) -> str:
         """The model's page."""
@@ -99,7 +99,7 @@ class Corpus(models.Model):
     @property
     def source_name(self) -> str:
         """The source, without the path of a file or folder."""
-        return names.of_source(self.source)
+        return redaction.of_source(self.source)
 
     @property
     def cut(self) -> str:
@@ -182,7 +182,7 @@ class Sae(models.Model):
     @property
     def shown_origin(self) -> dict[str, Any] | None:
         """The origin as everyone may see it: of a folder only its name."""
-        return {**self.origin, "source": names.of_source(self.origin["source"])} if self.origin else None
+        return {**self.origin, "source": redaction.of_source(self.origin["source"])} if self.origin else None
 
     @property
     def alive_share(self) -> float:

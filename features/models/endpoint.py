@@ -18,7 +18,7 @@ class Endpoint(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="endpoints")
     base_url = models.CharField(max_length=500, help_text="Such as http://localhost:11434/v1.")
     model = models.CharField(max_length=200, help_text="As the endpoint names it.")
-    key = models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.secrets.")
+    key = models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.encryption.")
     concurrency = models.PositiveSmallIntegerField(
         default=8, validators=[MinValueValidator(1), MaxValueValidator(64)], help_text="Requests at once, 1 to 64."
     )

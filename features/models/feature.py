@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Expression
 from django.db.models.functions import Now
 
-from features.fields import RealField
+from features.db.fields import RealField
 from features.models.catalog import Sae, Sequence
 
 FILTERED = ("fires", "density", "max_activation", "cluster", "causal_effect")

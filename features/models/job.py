@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from features import names
+from features import redaction
 
 PACE_SECONDS = 2.0
 """A speed measured over less than this says little: until then the time left is being estimated."""
@@ -106,7 +106,7 @@ class Job(models.Model):
     @property
     def shown_params(self) -> dict[str, Any]:
         """The params as everyone may see them: a source on the worker's machine by its name."""
-        return {k: names.of_source(v) if k == "source" else v for k, v in self.params.items()}
+        return {k: redaction.of_source(v) if k == "source" else v for k, v in self.params.items()}
 
     @property
     def over(self) -> bool:

@@ -8,7 +8,7 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Lower, Now
 
-from features.fields import RealField
+from features.db.fields import RealField
 from features.models.catalog import Sae
 from features.models.feature import Feature
 from features.models.job import Job

@@ -4,7 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from features.fields import RealField
+from features.db.fields import RealField
 from features.models.catalog import Sae
 from features.models.job import Job
 

@@ -28,7 +28,7 @@ class SteeringRun(models.Model):
 
     key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of everything that the text depends on.")
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="steering_runs")
-    params = models.JSONField(help_text="As the form of features.kinds.steering cleaned them.")
+    params = models.JSONField(help_text="As the form of features.steering.forms cleaned them.")
     asked_by = models.CharField(max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address.")
     state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
     created = models.DateTimeField(db_default=Now())
@@ -65,7 +65,7 @@ class SteeringRun(models.Model):
 
 
 class SteeringDelta(models.Model):
-    """What came at once, in order: a list of the pieces that features.steered folds into texts."""
+    """What came at once, in order: a list of the pieces that features.steering.transcript folds into texts."""
 
     pk = models.CompositePrimaryKey("run", "number")
     run = models.ForeignKey(

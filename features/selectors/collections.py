@@ -7,7 +7,7 @@ from django.db.models import Count, QuerySet
 
 from features.models import Collection, CollectionItem, Feature
 from features.selectors.snippets import snippets
-from features.tokens import Span
+from features.token_spans import Span
 
 
 class Kept(NamedTuple):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from features.models import Example, Sae, Sequence
 from features.selectors.vocabulary import vocabulary_of
-from features.tokens import text_of
+from features.token_spans import text_of
 
 BROKEN = "\ufffd"
 

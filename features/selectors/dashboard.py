@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from features.models import Feature, Sae
-from features.tokens import Span, short
+from features.token_spans import Span, short
 
 
 class Band(NamedTuple):

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from features import hooks
-from features.kinds import KINDS
+from features import hook_names
+from features.formfields import split
+from features.jobs.forms import KINDS
 from features.models import Corpus, Job, LanguageModel, Sae
-from features.several import split
 
 FEATURES_PER_DIMENSION = 8
 CONTEXT = 128
@@ -38,14 +38,14 @@ def _for_model(found: dict[str, Any], given: Mapping[str, str]) -> None:
     if model is None:
         return
     found["model"] = found["model"] or model.slug
-    read = [hook for hook in split(found["hook"] or "") if hook in model.hooks] or [hooks.middle(model.hooks)]
+    read = [hook for hook in split(found["hook"] or "") if hook in model.hooks] or [hook_names.middle(model.hooks)]
     found["hook"] = ",".join(read)
     if not given.get("width"):
         found["width"] = FEATURES_PER_DIMENSION * model.d_model
     if not given.get("context_size"):
         found["context_size"] = min(CONTEXT, model.context_size)
     if not found["slug"] or SUGGESTED.fullmatch(found["slug"]):
-        common = [hooks.read(read[0]).short] if len(read) == 1 else []
+        common = [hook_names.read(read[0]).short] if len(read) == 1 else []
         common += split(found["architecture"]) if len(split(found["architecture"])) == 1 else []
         found["slug"] = _free(model, "-".join(common or ["sweep"])[:58])
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from features.models import Feature, FeatureEffect
 from features.records import RoleRecord
 from features.selectors.vocabulary import vocabulary_of
-from features.tokens import in_sentence
+from features.token_spans import in_sentence
 
 
 class Effect(NamedTuple):

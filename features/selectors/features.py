@@ -9,13 +9,13 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
-from features import keyset
-from features.compiled import Compiled, Param
+from features.db import keyset
+from features.db.prepared import Compiled, Param
 from features.models import Example, Feature, Match, Sae
-from features.selectors.columns import COLUMNS, POSITIVE, keys
 from features.selectors.dashboard import Band, Elsewhere, FeatureView, Near, Partner, ShownExample, TokenLogit
+from features.selectors.feature_columns import COLUMNS, POSITIVE, keys
 from features.selectors.snippets import WIDER, Part, near_peaks, snippets
-from features.tokens import Span, Vocabulary, spans, text_of, visible
+from features.token_spans import Span, Vocabulary, spans, text_of, visible
 
 LISTED = ("sae_id", "index", "disputed", *COLUMNS)
 """Fields that a list needs: the others are arrays of a kilobyte a row."""

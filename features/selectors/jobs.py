@@ -6,7 +6,7 @@ from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet,
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Mod, RowNumber
 
-from features import sweeps
+from features.jobs import sweeps
 from features.models import Job, JobEvent, Sae
 
 LOG_LINES = 200

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from features.models import Feature, Job, SteeringRun, SweepJudgement
 from features.selectors import steering
-from features.tokens import text_of
+from features.token_spans import text_of
 
 KIND = "judge_sweep"
 LISTED = 10

@@ -19,11 +19,12 @@ from django.db.models.functions import Cast
 from pgvector import HalfVector
 from pgvector.django import HalfVectorField
 
-from features import answers, label_query
-from features.label_query import LabelQuery, Lexemes, Word
+from features.inference import requests as inference_requests
 from features.models import Feature, Label, LabelEmbedding, Sae
+from features.selectors import label_query
+from features.selectors.label_query import LabelQuery, Lexemes, Word
 from features.selectors.snippets import snippets
-from features.tokens import Span
+from features.token_spans import Span
 
 MOST_WEIGHED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
@@ -158,7 +159,7 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     """
     if saes == []:
         return []
-    meant = answers.ask({"kind": "embed", "embedder": settings.EMBEDDER, "text": said})
+    meant = inference_requests.ask({"kind": "embed", "embedder": settings.EMBEDDER, "text": said})
     distance: Combinable = Func(
         Cast("vector", HalfVectorField(dimensions=len(meant["vector"]))),
         Value(HalfVector(meant["vector"]).to_text()),

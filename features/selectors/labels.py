@@ -8,7 +8,7 @@ from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, Subquery, 
 from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
-from features.compiled import Compiled, Param
+from features.db.prepared import Compiled, Param
 from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
 
 DEEPEST = 6

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from features import keyset
+from features.db import keyset
 from features.models import Feature, Match, Matching, Sae
 from features.selectors.snippets import snippets
-from features.tokens import Span
+from features.token_spans import Span
 
 ORDERS = {
     "-cosine": "cosine, nearest first",

@@ -7,7 +7,7 @@ from django.db import connection
 
 from features.models import Feature
 from features.selectors.vocabulary import vocabulary_of
-from features.tokens import Span, Vocabulary, around, spans
+from features.token_spans import Span, Vocabulary, around, spans
 
 SNIPPET = (12, 12)
 """Boxes before a peak and after it, in lists."""

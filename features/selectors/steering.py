@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from features import steered
 from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
 from features.selectors.vocabulary import vocabulary_of
-from features.steered import Box, Change, Result, Sweep
-from features.tokens import Span, Vocabulary, spans
+from features.steering import transcript
+from features.steering.transcript import Box, Change, Result, Sweep
+from features.token_spans import Span, Vocabulary, spans
 
 HISTORY = 20
 
@@ -72,7 +72,7 @@ def view(pk: int, shown: int = 0) -> RunView:
     knobs = found.params["features"]
     deltas = list(SteeringDelta.objects.filter(run=pk).values_list("data", flat=True))
     pieces = [piece for data in deltas for piece in data]
-    result, sweep = steered.folded(pieces, len(knobs)), steered.swept(pieces)
+    result, sweep = transcript.folded(pieces, len(knobs)), transcript.swept(pieces)
     shown = shown if 0 <= shown < len(knobs) else 0
     written = [*(text.token_ids for text in result.texts), *(sweep.dose["texts"] if sweep.dose else ())]
     ids = {*result.prompt, *(token for text in written for token in text)}
@@ -85,9 +85,9 @@ def view(pk: int, shown: int = 0) -> RunView:
         features(found.model_id, [(knob["sae"], knob["index"]) for knob in knobs]),
         shown,
         _prompt(result, vocabulary, shown, maximum),
-        steered.boxes(default, vocabulary, shown, maximum),
-        steered.boxes(changed, vocabulary, shown, maximum, default),
-        steered.changes(default.token_ids, changed.token_ids, vocabulary),
+        transcript.boxes(default, vocabulary, shown, maximum),
+        transcript.boxes(changed, vocabulary, shown, maximum, default),
+        transcript.changes(default.token_ids, changed.token_ids, vocabulary),
         sweep,
     )
 

@@ -8,7 +8,7 @@ from django.db.models import Max, Sum
 
 from features.models import Feature, Peak, Sae, Token
 from features.selectors.snippets import snippets
-from features.tokens import Span, visible
+from features.token_spans import Span, visible
 
 SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from features.tokens import Vocabulary
+from features.token_spans import Vocabulary
 
 MOST_KEPT = 200_000
 """Tokens that a process keeps, about 40 MB of them."""

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Job, LabelEmbedding
 from features.services import jobs
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.conf import settings
 
-from features import secrets
+from features import encryption
 from features.models import Endpoint
 
 FIELDS = ["slug", "base_url", "model", "concurrency", "per_minute", "timeout", "price_in", "price_out"]
@@ -57,7 +57,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         if endpoint.pk is None:
             endpoint.owner = owner
         if self.cleaned_data["key"]:
-            endpoint.key = secrets.encrypt(self.cleaned_data["key"])
+            endpoint.key = encryption.encrypt(self.cleaned_data["key"])
         endpoint.save()
         return endpoint
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from features import hooks, sweeps
+from features import hook_names
+from features.jobs import sweeps
 from features.models import Job, LanguageModel, Sae
 from features.services.memory import needed
 
@@ -84,7 +85,7 @@ def _speed(job: Job, shape: _Shape | None) -> float | None:
 def _work(kind: str, shape: _Shape) -> float:
     """Operations per token; see the top of the file."""
     whole, sae = 2.0 * shape.model.parameters, float(shape.weights)
-    layer = hooks.read(shape.hook).layer
+    layer = hook_names.read(shape.hook).layer
     share = (layer + 1) / shape.model.layers if layer is not None else 1.0
     return {
         "train_sae": whole * share + 12 * sae,
@@ -119,7 +120,7 @@ def _shape(params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes:
 
 
 def _depth(hook: str) -> int:
-    return hooks.read(hook).layer or 0
+    return hook_names.read(hook).layer or 0
 
 
 def _as_long_as(earlier: list[Job]) -> Estimate | None:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from features import artifacts
-from features.kinds import InvalidParams
+from features import artifact_store
+from features.jobs.forms import InvalidParams
 from features.models import Job, Sae
 from features.services import jobs
 
@@ -32,10 +32,10 @@ def collect() -> Collected:
     gone = [
         *_older(_unreferred(), now - YOUNG),
         *_older(_of_finished_jobs(), now - YOUNG),
-        *_older(artifacts.folders(artifacts.INCOMING, 1), now - ARRIVING),
+        *_older(artifact_store.folders(artifact_store.INCOMING, 1), now - ARRIVING),
     ]
     for folder in gone:
-        artifacts.remove(folder.name)
+        artifact_store.remove(folder.name)
     return Collected(len(gone), sum(folder.size for folder in gone))
 
 
@@ -49,18 +49,18 @@ def start_when_due() -> None:
             return  # another worker was quicker
 
 
-def _unreferred() -> list[artifacts.Folder]:
+def _unreferred() -> list[artifact_store.Folder]:
     needed = set(Sae.objects.values_list("artifact", flat=True))
-    return [folder for folder in artifacts.folders("saes", 2) if folder.name not in needed]
+    return [folder for folder in artifact_store.folders("saes", 2) if folder.name not in needed]
 
 
-def _of_finished_jobs() -> list[artifacts.Folder]:
+def _of_finished_jobs() -> list[artifact_store.Folder]:
     """Folders of jobs that are over and keep no checkpoint, or are no more."""
-    found = {int(name): folder for folder in artifacts.folders("jobs", 1) if (name := folder.name[5:]).isdecimal()}
+    found = {int(name): folder for folder in artifact_store.folders("jobs", 1) if (name := folder.name[5:]).isdecimal()}
     needed = Job.objects.filter(pk__in=found).exclude(state__in=Job.FINAL, checkpoint="")
     kept = set(needed.values_list("pk", flat=True))
     return [folder for pk, folder in found.items() if pk not in kept]
 
 
-def _older(folders: Iterable[artifacts.Folder], limit: datetime) -> list[artifacts.Folder]:
+def _older(folders: Iterable[artifact_store.Folder], limit: datetime) -> list[artifact_store.Folder]:
     return [folder for folder in folders if folder.changed is not None and folder.changed < limit]

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from features import jobs, sweeps
-from features.kinds import KINDS, InvalidParams, check
-from features.kinds.dashboards import MOST_TOGETHER
-from features.kinds.placing import as_placed, placed
+from features.jobs import lifecycle, sweeps
+from features.jobs.forms import KINDS, InvalidParams, check
+from features.jobs.forms.compute_dashboards import MOST_TOGETHER
+from features.jobs.forms.placement import as_placed, placed
 from features.models import Job
 
 
@@ -26,7 +26,8 @@ def start(
 ) -> Job:
     """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to follow it.
 
-    `placing` holds the fields of `features.kinds.placing.Placing`; the jobs that follow take the same place. Dashboards are
+    `placing` holds the fields of `features.jobs.forms.placement.Placing`; the jobs that follow take the same place.
+    Dashboards are
     followed by maps and, where they are to be `labelled`, by labels.
     Raises `InvalidParams` before anything is written.
     """
@@ -37,7 +38,7 @@ def start(
     params = check(form, data, promised)
     place = placed(form.queue, placing or {})
     shards = params.get("shards", 1) if form.part else 1
-    create = partial(jobs.create, queue=place.queue, priority=place.priority, by=by, after=after)
+    create = partial(lifecycle.create, queue=place.queue, priority=place.priority, by=by, after=after)
     job = create(kind, params, in_parts=shards > 1)
     for number in range(1, shards + 1) if shards > 1 else ():
         create(form.part, {**params, "shard": number}, part_of=job)
@@ -81,8 +82,8 @@ def resume(job_id: int, *, by: Any = None) -> Job:
     new = start(old.kind, old.params, by=by, placing=as_placed(old))
     Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint)
     who = f", by {by}" if by else ""
-    jobs.log(new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.")
-    jobs.log(old, f"Job {new.pk} goes on from here{who}.")
+    lifecycle.log(new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.")
+    lifecycle.log(old, f"Job {new.pk} goes on from here{who}.")
     new.refresh_from_db()
     return new
 

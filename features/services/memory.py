@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
-from features import sweeps
+from features.jobs import sweeps
 from features.models import LanguageModel, Worker
 
 BATCH, BLOCK_BATCHES, STEP, NUMBER = 2048, 16, 8, 4

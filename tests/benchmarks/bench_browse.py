@@ -52,7 +52,7 @@ def _list(slug: str) -> None:
 
     from features.models import Sae
     from features.selectors import features as select
-    from features.selectors.columns import ORDERS
+    from features.selectors.feature_columns import ORDERS
     from tests.benchmarks.bench_tokens import Clock
 
     sae = Sae.objects.select_related("model").get(slug=slug)

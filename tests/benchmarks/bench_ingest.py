@@ -51,7 +51,7 @@ def measure(features: int, rounds: int) -> list[str]:
 
 
 def _measure(features: int, rounds: int) -> list[str]:
-    from features import ingest
+    from features.ingest import dashboards as dashboard_ingest
     from tests import builders
 
     model, corpus = builders.model(), builders.corpus()
@@ -60,7 +60,7 @@ def _measure(features: int, rounds: int) -> list[str]:
     seconds = []
     for _ in range(rounds):  # the first round writes, the next replace, as a second run of a job does
         start = time.perf_counter()
-        rows = sum(ingest.write_range(sae, corpus, CONTEXT, part) for part in parts)
+        rows = sum(dashboard_ingest.write_range(sae, corpus, CONTEXT, part) for part in parts)
         seconds.append(time.perf_counter() - start)
     return [_speed(rows, seconds), _room(features, parts)]
 

@@ -187,10 +187,10 @@ def _recall(dice: random.Random, saes: Any, filters: dict[str, Any]) -> str:
 
 def _near(vector: list[float], saes: Any, filters: dict[str, Any]) -> list[int]:
     """The labels that the search finds; what an inference worker would answer is given."""
-    from features import answers
+    from features.inference import requests as inference_requests
     from features.selectors import label_search
 
-    answers.ask = lambda question, patience=0: {"embedder": "bench", "vector": vector}  # type: ignore[assignment]
+    inference_requests.ask = lambda question, patience=0: {"embedder": "bench", "vector": vector}  # type: ignore[assignment]
     return [hit.label for hit in label_search.search_meaning("anything", saes, filters)]
 
 

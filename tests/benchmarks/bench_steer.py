@@ -98,11 +98,11 @@ def together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
 
 
 def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
-    from features import runs
-    from features.kinds.steering import checked
     from features.models import SteeringRun
     from features.records import WorkerState
     from features.services import workers as telling
+    from features.steering import runs
+    from features.steering.forms import checked
     from tests import builders
     from workers.inference import steering
 

@@ -8,7 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from features import answers, jobs, matching
+from features.inference import requests as inference_requests
+from features.ingest import matches as match_ingest
+from features.jobs import lifecycle
 from features.models import Sequence
 from features.records import Evaluation, FeatureMatches, Metrics, SaeMatches
 from features.services import catalog
@@ -35,11 +37,13 @@ def pages(db, transactional_db, monkeypatch):
         catalog.keep_evaluation(sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
     near = [FeatureMatches([i % 8 for i in range(120)], [0.5 + i / 300 for i in range(120)])]
     near.append(FeatureMatches([i * 9 for i in range(8)], [0.75] * 8))
-    matching.write(planted.sae, other, SaeMatches(*near), None)
-    job = jobs.claim(jobs.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "tiny-stories"}).pk, "here")
-    jobs.metrics(job, Metrics(1000, {"explained_variance": 0.5, "l0": 30.0}))
-    jobs.fail(job, "It broke.")
-    monkeypatch.setattr(answers, "ask", _ask)
+    match_ingest.write(planted.sae, other, SaeMatches(*near), None)
+    job = lifecycle.claim(
+        lifecycle.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "tiny-stories"}).pk, "here"
+    )
+    lifecycle.metrics(job, Metrics(1000, {"explained_variance": 0.5, "l0": 30.0}))
+    lifecycle.fail(job, "It broke.")
+    monkeypatch.setattr(inference_requests, "ask", _ask)
     feature, context = "/tiny/2-res/8/", Sequence.objects.first()
     return {
         "home": "/",

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from explorer.models import ApiKey
-from features import jobs as life
+from features.jobs import lifecycle as life
 from features.models import Job
 from tests import builders
 

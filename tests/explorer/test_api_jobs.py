@@ -3,8 +3,8 @@
 import pytest
 
 from explorer.models import ApiKey
-from features import jobs as life
-from features.kinds import KINDS
+from features.jobs import lifecycle as life
+from features.jobs.forms import KINDS
 from features.models import Job
 from tests import builders
 

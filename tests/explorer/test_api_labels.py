@@ -4,8 +4,9 @@ import pytest
 
 from explorer.models import ApiKey, User
 from features.models import Comment, Label, Vote
+from features.services import comments as comment_services
 from features.services import labels as services
-from features.services import moderation, talk
+from features.services import moderation
 from tests import builders
 from tests.explorer.test_api_schema import check
 
@@ -87,7 +88,7 @@ def test_a_wrong_label_is_refused_with_its_field(send, change, field, status):
 
 def test_strangers_change_nothing(send, planted):
     label = services.propose(planted.feature(0), "day", by=ben(), weight=1)
-    comment = talk.comment(planted.feature(0), "hm", by=ben())
+    comment = comment_services.comment(planted.feature(0), "hm", by=ben())
     for who, status in ((None, 401), ("cleo", 403)):
         assert send("patch", f"labels/{label.pk}/", {"text": "x", "version": 1}, who=who).status_code == status
         assert send("delete", f"labels/{label.pk}/", who=who).status_code == status
@@ -141,7 +142,7 @@ def test_lists_are_narrowed_and_leave_out_what_is_hidden(client, planted, keys):
     day = services.propose(planted.feature(0), "day", by=ben(), weight=1)
     services.propose(planted.feature(1), "self", by=ada, weight=3)
     services.propose(other.feature(0), "day", by=ben(), weight=1)
-    talk.comment(planted.feature(0), "hm", by=ben(), label=day)
+    comment_services.comment(planted.feature(0), "hm", by=ben(), label=day)
 
     def count(address):
         return len(client.get(f"/api/v1/{address}").json()["results"])
@@ -169,7 +170,7 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(client, planted, keys, 
         for i in range(start, start + 10):
             label = services.propose(planted.feature(i % 3), f"label {i}", by=ben(), weight=1)
             services.vote(label, 1, by=ada, weight=3)
-            talk.comment(planted.feature(i % 3), "hm", by=ada, label=label)
+            comment_services.comment(planted.feature(i % 3), "hm", by=ada, label=label)
         with django_assert_max_num_queries(9) as queries:
             for noun in ("labels", "votes", "comments"):
                 assert client.get(f"/api/v1/{noun}/?limit=200").status_code == 200

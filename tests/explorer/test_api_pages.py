@@ -7,7 +7,7 @@ import pytest
 
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import number, share, signed, written
-from features.tokens import visible
+from features.token_spans import visible
 from tests import builders
 
 pytestmark = pytest.mark.django_db

@@ -6,12 +6,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from features import effects
-from features import jobs as life
+from features.ingest import effects
+from features.jobs import lifecycle as life
 from features.models import Feature
 from features.records import CauseRecord, Metrics, RoleRecord
 from features.selectors import features as selectors
-from features.selectors.columns import ORDERS
+from features.selectors.feature_columns import ORDERS
 from tests import builders
 
 pytestmark = pytest.mark.django_db

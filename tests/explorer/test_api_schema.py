@@ -9,12 +9,13 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from explorer.models import ApiKey, User
-from features import jobs as life
-from features import matching
+from features.ingest import matches as match_ingest
+from features.jobs import lifecycle as life
 from features.models import Collection, Comment, Label, LabelUpload, Vote, WordList
 from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
-from features.selectors.columns import ORDERS
-from features.services import catalog, collections, labels, talk, uploads
+from features.selectors.feature_columns import ORDERS
+from features.services import catalog, collections, labels, uploads
+from features.services import comments as comment_services
 from tests import builders
 
 QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
@@ -48,14 +49,14 @@ def rows(db):
     """Something behind every address; the id of a job with every kind of event."""
     planted = builders.planted()
     nearest = FeatureMatches(list(range(8)), [0.5] * 8)
-    matching.write(planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None)
+    match_ingest.write(planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None)
     values = {"l0": 24.0, "explained_variance": 0.83}
     catalog.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
     ada, ben, _cam = builders.cast()
     label = labels.propose(planted.feature(0), "the word day", by=ben, weight=1)
     labels.edit(label, "the word “day”", seen=1, by=ben)
     labels.vote(label, 1, by=ada, weight=3)
-    talk.comment(planted.feature(0), "Only after “One”?", by=ada, label=label)
+    comment_services.comment(planted.feature(0), "Only after “One”?", by=ada, label=label)
     found = ScoreRecord("concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75})
     labels.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
     uploads.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)

@@ -6,7 +6,8 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from explorer.views.beside import MOST
-from features import answers, matching
+from features.inference import requests as inference_requests
+from features.ingest import matches as match_ingest
 from features.models import Feature, Matching
 from features.models.match import BINS
 from features.records import FeatureMatches, SaeMatches
@@ -30,7 +31,7 @@ def two(planted):
     builders.dashboards(other, planted.corpus, [builders.firing(i, w, contexts) for i, w in enumerate(words)], contexts)
     there = FeatureMatches([7 - i for i in range(8)], [-0.25, 0.05, 0.3, 0.5, 0.6999, 0.7, 0.95, 1.0])
     back = FeatureMatches([7 - i for i in range(8)], [0.9] * 8)
-    matching.write(planted.sae, other, SaeMatches(there, back), None)
+    match_ingest.write(planted.sae, other, SaeMatches(there, back), None)
     return other
 
 
@@ -44,7 +45,7 @@ def worker(monkeypatch):
         ids = builders.encode(question["text"])
         return {"token_ids": ids, "values": [1.5 if i == 258 else 0.0 for i in ids]}
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
 
 
@@ -125,9 +126,9 @@ def test_what_is_wrong_is_told_and_nothing_is_asked(client, two, worker, query, 
 
 def test_nobody_to_answer_is_told_once_beside_the_features(client, two, monkeypatch):
     def ask(question, patience=0):
-        raise answers.NoAnswer("Nobody is there.")
+        raise inference_requests.NoAnswer("Nobody is there.")
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     page = html(client, "/compare/?f=tiny/2-res/0&f=tiny/2-res/1&text=a")
     assert len(sides(page)) == 2
     assert page.count("Nobody is there.") == 1
@@ -159,7 +160,7 @@ def test_the_share_that_has_a_match_counts_cosines_from_the_stated_one_on(two):
 @pytest.mark.parametrize("cosine", [-1.0, 0.0, 0.05, 0.5, 0.7, 0.7 - 1e-9, 1.0])
 def test_a_histogram_has_the_bins_that_it_says(cosine):
     expected = sum(cosine >= place / BINS for place in range(1, BINS))
-    assert matching.histogram([cosine]).index(1) == expected
+    assert match_ingest.histogram([cosine]).index(1) == expected
 
 
 def test_the_page_of_a_model_shows_both_ways(client, two):

@@ -8,7 +8,7 @@ import pytest
 from explorer.definitions import DEFINITIONS
 from features.models import Feature
 from features.selectors import features as select
-from features.selectors.columns import COLUMNS, ORDERED, ORDERS, keys
+from features.selectors.feature_columns import COLUMNS, ORDERED, ORDERS, keys
 from tests import builders
 
 pytestmark = pytest.mark.django_db

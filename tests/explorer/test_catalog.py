@@ -7,7 +7,7 @@ from django.test import Client
 
 from explorer.models import User
 from explorer.templatetags.numbers import share
-from features import jobs
+from features.jobs import lifecycle
 from features.models import Feature
 from features.selectors import catalog, label_report
 from features.services import labels
@@ -40,7 +40,7 @@ def test_an_empty_instance_says_what_it_is_and_what_to_do(client):
 
 
 def test_home_shows_the_job_that_makes_the_first_model_and_keeps_asking(client):
-    job = jobs.create("add_model", {"slug": "demo-python", "source": "demo"})
+    job = lifecycle.create("add_model", {"slug": "demo-python", "source": "demo"})
     page = text(client, "/")
     assert f'href="/jobs/{job.pk}/"' in page
     assert 'hx-trigger="every 2s"' in page
@@ -83,7 +83,7 @@ def test_a_local_folders_path_is_not_shown(client):
     model.save()
     page = text(client, "/tiny/")
     assert "<code>tiny</code>" in page
-    job = jobs.create("add_model", {"slug": "tiny", "source": "/home/someone/models/tiny"})
+    job = lifecycle.create("add_model", {"slug": "tiny", "source": "/home/someone/models/tiny"})
     for address in ("/tiny/", "/api/v1/models/", "/api/v1/models/tiny/", f"/jobs/{job.pk}/", f"/api/v1/jobs/{job.pk}/"):
         assert "/home/someone" not in text(client, address), address
 
@@ -162,8 +162,8 @@ def test_a_cursor_of_another_order_begins_again(client):
 
 
 def test_an_sae_whose_job_runs_says_so(client, planted):
-    job = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
-    jobs.create("compute_dashboards", {"sae": "other/2-res", "corpus": "tiny-stories"})
+    job = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
+    lifecycle.create("compute_dashboards", {"sae": "other/2-res", "corpus": "tiny-stories"})
     page = text(client, "/tiny/2-res/")
     assert f'href="/jobs/{job.pk}/"' in page
     assert f'href="/jobs/{job.pk + 1}/"' not in page

@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from explorer.views.comparing import COLUMNS
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.records import Evaluation
 from features.services import catalog, jobs
 from features.slugs import not_a_page_of_a_model

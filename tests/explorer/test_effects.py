@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from features import answers
+from features.inference import requests as inference_requests
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def worker(monkeypatch):
             "writes": None,
         }
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
 
 
@@ -55,18 +55,20 @@ def test_htmx_gets_the_part_alone_and_an_empty_text_asks_nobody(client, worker):
     assert len(worker) == 1
 
 
-@pytest.mark.parametrize("error", [answers.Refused("text", "It has 300 tokens."), answers.NoAnswer("Nobody is there.")])
+@pytest.mark.parametrize(
+    "error", [inference_requests.Refused("text", "It has 300 tokens."), inference_requests.NoAnswer("Nobody is there.")]
+)
 def test_what_is_in_the_way_is_told(client, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     response = client.get(PAGE, {"prompt": " day"})
     assert response.status_code == 200
     assert str(error) in response.content.decode()
     sent = json.dumps({"model": "tiny", "sae": "2-res", "index": 0, "text": " day"})
     status = client.post("/api/v1/effects/", sent, content_type="application/json").status_code
-    assert status == (400 if isinstance(error, answers.Refused) else 503)
+    assert status == (400 if isinstance(error, inference_requests.Refused) else 503)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "x" * 30_000, "<script>alert(1)</script>\u202e"])

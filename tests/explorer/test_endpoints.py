@@ -3,8 +3,8 @@
 import pytest
 from django.test import Client
 
-from features import secrets
-from features.kinds import KINDS
+from features import encryption
+from features.jobs.forms import KINDS
 from features.models import Endpoint
 from tests import builders
 
@@ -35,7 +35,7 @@ def test_a_key_is_kept_encrypted_and_never_shown(ada: Client) -> None:
     made = Endpoint.objects.get()
     assert (made.base_url, made.owner.username) == ("http://localhost:11434/v1", "ada")
     assert b"sk-secret" not in bytes(made.key)
-    assert secrets.decrypt(made.key) == "sk-secret"
+    assert encryption.decrypt(made.key) == "sk-secret"
     for address in ("/labels/endpoints/", "/labels/endpoints/local/"):
         assert b"sk-secret" not in ada.get(address).content
 
@@ -44,9 +44,9 @@ def test_an_empty_key_leaves_the_stored_one_and_another_replaces_it(ada: Client)
     ada.post("/labels/endpoints/", RIGHT)
     ada.post("/labels/endpoints/local/", RIGHT | {"key": "", "model": "llama4"})
     made = Endpoint.objects.get()
-    assert (made.model, secrets.decrypt(made.key)) == ("llama4", "sk-secret")
+    assert (made.model, encryption.decrypt(made.key)) == ("llama4", "sk-secret")
     ada.post("/labels/endpoints/local/", RIGHT | {"key": "other"})
-    assert secrets.decrypt(Endpoint.objects.get().key) == "other"
+    assert encryption.decrypt(Endpoint.objects.get().key) == "other"
 
 
 def test_a_stored_key_goes_to_no_other_address(ada: Client) -> None:
@@ -64,10 +64,10 @@ def test_a_key_of_another_secret_says_what_to_do(ada: Client, settings) -> None:
     ada.post("/labels/endpoints/", RIGHT)
     old = settings.SECRET_KEY
     settings.SECRET_KEY = "quite another one, and long enough to be one"
-    with pytest.raises(secrets.Unreadable, match="Store the key again"):
-        secrets.decrypt(Endpoint.objects.get().key)
+    with pytest.raises(encryption.Unreadable, match="Store the key again"):
+        encryption.decrypt(Endpoint.objects.get().key)
     settings.SECRET_KEY_FALLBACKS = [old]
-    assert secrets.decrypt(Endpoint.objects.get().key) == "sk-secret"
+    assert encryption.decrypt(Endpoint.objects.get().key) == "sk-secret"
 
 
 def test_everyone_has_their_own_and_staff_those_of_the_instance(ada: Client, ben: Client) -> None:

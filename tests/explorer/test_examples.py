@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from features import answers
+from features.inference import requests as inference_requests
 from features.models import Sequence
 from features.records import SequenceRecord
 from tests import builders
@@ -31,7 +31,7 @@ def worker(monkeypatch):
         fires = {258: [[0, 5], [1.5, 0.5]], 260: [[5], [0.5]]}
         return {slug: {"token_ids": ids, "fired": [fires.get(i, [[], []]) for i in ids]} for slug in question["saes"]}
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
 
 
@@ -114,7 +114,7 @@ def test_a_chosen_token_lists_what_fires_on_it_alone(client, worker):
 
 
 def test_a_feature_beyond_the_first_is_shown_where_it_was_asked_for(client, worker, monkeypatch):
-    monkeypatch.setattr("features.searching.MOST_FOUND", 1)
+    monkeypatch.setattr("features.selectors.text_search.MOST_FOUND", 1)
     row = first_story()
     assert indices(html(client, f"/tiny/2-res/contexts/{row.pk}/")) == ["0"]
     assert indices(html(client, f"/tiny/2-res/contexts/{row.pk}/?feature=2-res/5")) == ["0", "5"]
@@ -152,12 +152,14 @@ def test_a_wrong_query_is_told_and_the_context_stays(client, worker, query):
     assert 'class="errorlist"' in page
 
 
-@pytest.mark.parametrize("error", [answers.Refused("context", "Too <long>."), answers.NoAnswer("Nobody is there.")])
+@pytest.mark.parametrize(
+    "error", [inference_requests.Refused("context", "Too <long>."), inference_requests.NoAnswer("Nobody is there.")]
+)
 def test_a_context_that_nobody_reads_says_why(client, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     page = html(client, f"/tiny/2-res/contexts/{first_story().pk}/")
     assert "Too &lt;long&gt;." in page or "Nobody is there." in page
 

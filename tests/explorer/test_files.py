@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from features import artifacts
+from features import artifact_store
 from features.models import Sae
 from tests import builders
 
@@ -22,7 +22,7 @@ def sae(settings, tmp_path):
     folder.mkdir()
     (folder / "sae_weights.safetensors").write_bytes(WEIGHTS)
     (folder / "cfg.json").write_text("{}")
-    Sae.objects.filter(pk=sae.pk).update(artifact=artifacts.put(folder, "saes/tiny/2-res-abc"))
+    Sae.objects.filter(pk=sae.pk).update(artifact=artifact_store.put(folder, "saes/tiny/2-res-abc"))
     return sae
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_file_of_it_is_a_404(client, sae, ben, name):
 
 
 def test_weights_that_are_gone_are_a_404_that_says_so(client, sae, ben):
-    artifacts.remove("saes/tiny/2-res-abc")
+    artifact_store.remove("saes/tiny/2-res-abc")
     response = client.get("/tiny/2-res/files/")
     assert response.status_code == 404
     assert "was it moved or deleted" in response.content.decode()

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from features import jobs
+from features.jobs import lifecycle
 from features.models import Job
 from features.records import Progress
 from tests.conftest import ROOT
@@ -114,7 +114,7 @@ def listening():
 
 
 def test_a_change_in_another_process_arrives_within_a_second(server):
-    job = jobs.claim(jobs.create("add_model", {}).pk, "one")
+    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert answer.headers["Cache-Control"] == "no-store"
@@ -130,14 +130,14 @@ def test_a_change_in_another_process_arrives_within_a_second(server):
 
 
 def test_many_changes_at_once_are_told_at_most_twice_a_second_and_the_end_closes_the_stream(server):
-    job = jobs.claim(jobs.create("add_model", {}).pk, "one")
+    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as answer:
         assert next_event(answer) == "changed"
         eventually(lambda: inside(server)["watchers"] == 1)
         began = time.monotonic()
         for n in range(200):
-            jobs.progress(job, Progress(n, 200, "steps", ""))
-        jobs.finish(job, {})
+            lifecycle.progress(job, Progress(n, 200, "steps", ""))
+        lifecycle.finish(job, {})
         took = time.monotonic() - began
         events = []
         while event := next_event(answer):
@@ -148,7 +148,7 @@ def test_many_changes_at_once_are_told_at_most_twice_a_second_and_the_end_closes
 
 
 def test_watchers_share_one_connection_and_one_that_leaves_is_forgotten_with_its_task(server):
-    job = jobs.claim(jobs.create("add_model", {}).pk, "one")
+    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as first:
         next_event(first)
         eventually(lambda: listening() == 1)
@@ -161,13 +161,13 @@ def test_watchers_share_one_connection_and_one_that_leaves_is_forgotten_with_its
         eventually(lambda: listening() == 1)  # the LISTEN, which all share
     eventually(lambda: inside(server)["watchers"] == 0)
     eventually(lambda: inside(server)["tasks"] < alone["tasks"])
-    jobs.log(job, "Nobody listens.")
+    lifecycle.log(job, "Nobody listens.")
     assert get(server, "/healthz")[0] == 200
 
 
 def test_a_job_that_is_over_says_so_at_once_and_one_that_is_not_there_is_a_404(server):
-    job = jobs.create("add_model", {})
-    jobs.cancel(job.pk)
+    job = lifecycle.create("add_model", {})
+    lifecycle.cancel(job.pk)
     with stream(server, job) as answer:
         assert [next_event(answer), next_event(answer), next_event(answer)] == ["changed", "over", ""]
     assert get(server, f"/jobs/{job.pk + 1}/events/")[0] == 404

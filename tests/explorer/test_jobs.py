@@ -7,8 +7,8 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from explorer.definitions import DEFINITIONS
-from features import jobs
-from features.kinds import InvalidParams
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
 from features.models import Job, Sae
 from features.records import Metrics, Progress
 from features.selectors.jobs import curves
@@ -35,12 +35,12 @@ def training():
 
 def running(job, points=10):
     """Claim the job and tell of progress and metrics."""
-    claimed = jobs.claim(job.pk, "worker:1")
+    claimed = lifecycle.claim(job.pk, "worker:1")
     for n in range(1, points + 1):
         values = {"odd_metric": 1.0, "l0": 24.0, "explained_variance": n / (points + 1), "dead_share": 0.06}
-        jobs.metrics(claimed, Metrics(n * 1000, values))
-    jobs.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9"))
-    jobs.log(claimed, "A line & its <b>text</b>.")
+        lifecycle.metrics(claimed, Metrics(n * 1000, values))
+    lifecycle.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9"))
+    lifecycle.log(claimed, "A line & its <b>text</b>.")
     return claimed
 
 
@@ -120,7 +120,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
     html = page(client, training)
     assert f'sse-connect="/jobs/{training.pk}/events/"' in html
     assert "look again" in html.split("<noscript>")[1].split("</noscript>")[0]
-    jobs.finish(claimed, {"sae": "tiny/new"})
+    lifecycle.finish(claimed, {"sae": "tiny/new"})
     html = page(client, training)
     assert "sse-connect" not in html
     assert "<noscript>" not in html
@@ -130,7 +130,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
 def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, training):
     running(training)
     last = training.events.order_by("-id").first().pk
-    jobs.log(training, "News.")
+    lifecycle.log(training, "News.")
     html = client.get(f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}).content.decode()
     assert "<html" not in html
     assert "News." in html
@@ -140,7 +140,7 @@ def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, trainin
 
 def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_their_definitions(client, training):
     result = {"kl_score": 0.9, "explained_variance": 0.812, "strange": 7, "sae": "tiny/2-res"}
-    jobs.finish(running(training), result)
+    lifecycle.finish(running(training), result)
     html = page(client, training).split("<h2>Result</h2>")[1].split("</section>")[0]
     names = [escape(DEFINITIONS[term].name) for term in ("eval_explained_variance", "eval_kl_score")]
     places = [html.index(text) for text in ('href="/tiny/2-res/"', *names, "Strange")]
@@ -151,7 +151,7 @@ def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_th
 
 def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training):
     claimed = running(training)
-    jobs.fail(claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate")
+    lifecycle.fail(claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate")
     html = page(client, training)
     assert "Learning rate:" in html
     assert "use a learning rate below 0.1" in html
@@ -171,7 +171,7 @@ def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(client, training
 def test_the_dashed_line_is_the_best_earlier_run_on_the_same_hook(client):
     builders.planted()
     earlier = start("train_sae", SETTINGS | {"then": "false", "slug": "earlier"})
-    jobs.finish(running(earlier), {"sae": "tiny/2-res"})
+    lifecycle.finish(running(earlier), {"sae": "tiny/2-res"})
     Sae.objects.update(made_by=earlier)
     training = start("train_sae", SETTINGS)
     assert "The dashed line" not in page(client, training)
@@ -227,7 +227,7 @@ def test_a_long_curve_is_thinned_to_what_can_be_seen_and_keeps_its_ends(client, 
 
 def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
     for step, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (4, 0.4)]:
-        jobs.metrics(training, Metrics(step, {"l0": value}))
+        lifecycle.metrics(training, Metrics(step, {"l0": value}))
     assert curves(training.pk)["l0"] == {"": [(1, 0.1), (2, 0.25), (4, 0.4)]}
 
 
@@ -238,10 +238,10 @@ def divided():
     whole = start("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 3000, "shards": 3})
     first, second, _ = whole.parts.order_by("id")
     for part, done in ((first, 1000), (second, 500)):
-        claimed = jobs.claim(part.pk, "worker:7")
-        jobs.progress(claimed, Progress(done, 1000, "tokens", "Reading the corpus"))
+        claimed = lifecycle.claim(part.pk, "worker:7")
+        lifecycle.progress(claimed, Progress(done, 1000, "tokens", "Reading the corpus"))
         if done == 1000:
-            jobs.finish(claimed, {"tokens": done})
+            lifecycle.finish(claimed, {"tokens": done})
     return Job.objects.get(pk=whole.pk)
 
 
@@ -294,7 +294,7 @@ def test_a_page_of_many_parts_costs_as_many_queries_as_one_of_few(client, divide
 
     before = cost()
     for number in range(4, 40):
-        jobs.create("scan_shard", {**divided.params, "shard": number}, part_of=divided)
+        lifecycle.create("scan_shard", {**divided.params, "shard": number}, part_of=divided)
     assert cost() == before
 
 

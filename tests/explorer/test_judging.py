@@ -7,11 +7,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from features import runs
 from features.models import Endpoint, Job, SteeringDelta, SteeringRun, SweepJudgement
 from features.records import WorkerState
 from features.services import labels
 from features.services import workers as telling
+from features.steering import runs
 from tests import builders
 
 pytestmark = pytest.mark.django_db

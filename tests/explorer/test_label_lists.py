@@ -9,8 +9,8 @@ from django.test import Client
 from explorer.models import User
 from features.models import Feature, Label, Vote
 from features.selectors import activity
+from features.services import comments as comment_services
 from features.services import labels as services
-from features.services import talk
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +49,7 @@ def test_the_feed_tells_who_did_what_newest_first(client, planted, people):
     label = services.propose(planted.feature(0), "day", by=ben, weight=1)
     services.edit(label, "the word day", seen=1, by=ada)
     services.vote(label, -1, by=ada, weight=3)
-    talk.comment(planted.feature(1), "what is this", by=ada)
+    comment_services.comment(planted.feature(1), "what is this", by=ada)
     told = [" ".join(line[:3]) for line in lines(html(client, "/labels/"))]
     assert told == ["ada commented on", "ada voted against", "ada edited the", "ben labelled tiny/2-res/0"]
 
@@ -137,7 +137,7 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(address, django_assert_
             services.propose(planted.feature(i), f"other {i}", by=ada, weight=1)
             services.edit(label, f"label {i} again", seen=1, by=ben)
             services.vote(label, 1, by=ada, weight=3)
-            talk.comment(planted.feature(i), "hm", by=ben, label=label)
+            comment_services.comment(planted.feature(i), "hm", by=ben, label=label)
         me = as_(ada)
         html(me, address)  # reads what a process keeps: tokens, and the picture of a map
         with django_assert_max_num_queries(99) as queries:
@@ -151,7 +151,7 @@ def test_a_persons_page_counts_what_they_did(client, planted, people):
     first = services.propose(planted.feature(0), "day", by=ben, weight=1)
     services.propose(planted.feature(0), "night", by=ada, weight=3)
     services.vote(first, -1, by=ada, weight=3)
-    talk.comment(planted.feature(0), "x", by=ada)
+    comment_services.comment(planted.feature(0), "x", by=ada)
     facts = re.findall(r"<dt>(\w+)</dt><dd>(\d+)</dd>", html(client, "/labels/by/ada/"))
     assert facts == [("Labels", "1"), ("Chosen", "1"), ("Votes", "1"), ("Comments", "1")]
     assert client.get("/labels/by/nobody/").status_code == 404

@@ -8,9 +8,8 @@ import pytest
 from django.db import connection
 
 from explorer.models import User
-from features import label_query
 from features.models import Feature, Label
-from features.selectors import label_search
+from features.selectors import label_query, label_search
 from features.services import labels
 from tests import builders
 

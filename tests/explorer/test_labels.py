@@ -7,8 +7,9 @@ from django.test import Client
 
 from explorer.models import User
 from features.models import Comment, Feature, Flag, Label, Moderation, Vote
+from features.services import comments as comment_services
 from features.services import labels as services
-from features.services import moderation, talk
+from features.services import moderation
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -215,7 +216,7 @@ def test_a_feature_or_label_that_is_gone_meanwhile_is_said(planted, people, monk
         lambda: services.propose(feature, "x", by=ada, weight=3),
         lambda: services.vote(label, 1, by=ada, weight=3),
         lambda: services.edit(label, "x", seen=1, by=ben),
-        lambda: talk.comment(feature, "x", by=ada),
+        lambda: comment_services.comment(feature, "x", by=ada),
         lambda: moderation.hide(label, by=ada),
     ):
         with pytest.raises(services.Gone):
@@ -239,8 +240,8 @@ def test_a_thread_with_answers_and_comments_about_a_label(client, planted, peopl
 
 def test_ones_own_comment_goes_unless_somebody_answered_it(client, planted, people):
     ada, ben, _ = people
-    first = talk.comment(planted.feature(0), "first words", by=ben)
-    answer = talk.comment(planted.feature(0), "an answer", by=ada, parent=first)
+    first = comment_services.comment(planted.feature(0), "first words", by=ben)
+    answer = comment_services.comment(planted.feature(0), "an answer", by=ada, parent=first)
     assert as_(ada).post(f"/labels/comments/{first.pk}/delete/").status_code == 403
     assert as_(ben).post(f"/labels/comments/{first.pk}/delete/").status_code == 302
     page = html(client)
@@ -284,8 +285,8 @@ def test_the_feature_page_costs_the_same_with_many_labels_and_comments(planted, 
             label = services.propose(planted.feature(0), f"label {number}", by=ben, weight=1)
             services.vote(label, 1, by=cleo, weight=1)
             services.edit(label, f"label {number} again", seen=1, by=ben)
-            above = talk.comment(planted.feature(0), "a", by=ada)
-            talk.comment(planted.feature(0), "b", by=ben, parent=above, label=label)
+            above = comment_services.comment(planted.feature(0), "a", by=ada)
+            comment_services.comment(planted.feature(0), "b", by=ben, parent=above, label=label)
         html(as_(ada))  # reads the tokens, which a process keeps
         with django_assert_max_num_queries(99) as queries:
             html(as_(ada))

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from explorer.templatetags.maps import SHADES, shade
-from features import ingest
+from features.ingest import dashboards as dashboard_ingest
 from features.models import Dashboard
 from features.records import FeatureMap
-from features.selectors.mapping import Place, sample
+from features.selectors.maps import Place, sample
 from features.services import labels
 from tests import builders
 
@@ -106,7 +106,7 @@ def test_without_a_map_the_page_offers_it_to_staff(client, planted):
 
 
 def test_too_few_live_features_are_told(client, planted):
-    ingest.write_map(planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None)
+    dashboard_ingest.write_map(planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None)
     assert "too few for a map" in section(client)
     assert json.loads(client.get(API).content)["indices"] == []
 

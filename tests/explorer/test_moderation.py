@@ -6,8 +6,9 @@ from django.test import Client
 from explorer import access, roles
 from explorer.models import User
 from features.models import Comment, Flag, Label, Moderation, Vote
+from features.services import comments as comment_services
 from features.services import labels as services
-from features.services import moderation, talk
+from features.services import moderation
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -213,8 +214,8 @@ def test_an_author_withdraws_and_a_curator_restores(planted, people):
 
 def test_a_hidden_comment_keeps_its_answers(planted, people):
     _, ben, cleo = people
-    first = talk.comment(planted.feature(0), "rude words", by=ben)
-    talk.comment(planted.feature(0), "please stay kind", by=cleo, parent=first)
+    first = comment_services.comment(planted.feature(0), "rude words", by=ben)
+    comment_services.comment(planted.feature(0), "please stay kind", by=cleo, parent=first)
     assert as_(ben).post(f"/labels/comments/{first.pk}/hide/").status_code == 403
     as_(cleo).post(f"/labels/comments/{first.pk}/hide/")
     page = Client().get(PAGE).content.decode()

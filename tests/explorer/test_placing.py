@@ -6,7 +6,8 @@ from html import unescape
 import pytest
 from django.core.management import call_command
 
-from features import jobs, messages
+from features.jobs import events as job_events
+from features.jobs import lifecycle
 from features.models import Job, JobEvent
 from features.services.jobs import resume, start
 from tests import builders
@@ -74,7 +75,7 @@ def test_staff_put_jobs_before_others_and_run_them_again_from_the_admin_in_bulk(
     client.post("/admin/features/job/", {"action": "put_first", "_selected_action": ids})
     assert places() == {("jobs", 1)}
     for pk in ids:
-        jobs.cancel(pk)
+        lifecycle.cancel(pk)
     client.post("/admin/features/job/", {"action": "run_again", "_selected_action": ids})
     again = Job.objects.exclude(pk__in=ids)
     assert [job.params for job in again] == [Job.objects.get(pk=ids[0]).params] * 2
@@ -84,7 +85,7 @@ def test_staff_put_jobs_before_others_and_run_them_again_from_the_admin_in_bulk(
 
 def test_running_again_what_cannot_be_says_why(client, ada):
     job = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
-    jobs.cancel(job.pk)
+    lifecycle.cancel(job.pk)
     Job.objects.update(params={"sae": "tiny/gone", "corpus": "tiny-stories"})
     ada.is_superuser = True
     ada.save()
@@ -96,11 +97,11 @@ def test_running_again_what_cannot_be_says_why(client, ada):
 def test_what_is_resumed_or_run_again_asks_for_the_same_device(client, ada, monkeypatch):
     """The message, too: it is what a worker gets."""
     sent = []
-    monkeypatch.setattr(messages, "send", lambda job_id, queue: sent.append(queue))
-    old = jobs.claim(start("train_sae", SETTINGS, placing=URGENT).pk, "one")
-    jobs.remember(old, f"jobs/{old.pk}/checkpoints/5000")
-    jobs.stop(old)
-    jobs.cancel(resume(old.pk).pk)
+    monkeypatch.setattr(job_events, "send", lambda job_id, queue: sent.append(queue))
+    old = lifecycle.claim(start("train_sae", SETTINGS, placing=URGENT).pk, "one")
+    lifecycle.remember(old, f"jobs/{old.pk}/checkpoints/5000")
+    lifecycle.stop(old)
+    lifecycle.cancel(resume(old.pk).pk)
     ada.is_superuser = True
     ada.save()
     client.post("/admin/features/job/", {"action": "run_again", "_selected_action": [old.pk]})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from features import answers
+from features.inference import requests as inference_requests
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def worker(monkeypatch):
         fired = [[[5, 1], [value, value / 2]] if value else [[], []] for value in values]
         return {slug: {"token_ids": ids, "fired": fired} for slug in question["saes"]}
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
 
 
@@ -38,7 +38,7 @@ def refuses(monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
 
 
 def read(client, **body):
@@ -85,7 +85,9 @@ def test_any_other_text_is_read_as_it_is(client, worker, text):
     assert "".join(span["text"] for span in answer["tokens"][1:]) == text
 
 
-@pytest.mark.parametrize("error", [answers.Refused("text", "Too <long>."), answers.NoAnswer("Nobody is there.")])
+@pytest.mark.parametrize(
+    "error", [inference_requests.Refused("text", "Too <long>."), inference_requests.NoAnswer("Nobody is there.")]
+)
 def test_what_the_worker_says_is_told(client, monkeypatch, error):
     refuses(monkeypatch, error)
     html = client.get("/tiny/2-res/0/", {"text": "a"}).content.decode()
@@ -126,11 +128,11 @@ def test_a_wrong_request_is_refused(client, worker, body, status, field):
 
 
 def test_nobody_to_answer_is_a_503(client, monkeypatch):
-    refuses(monkeypatch, answers.NoAnswer("Nobody is there."))
+    refuses(monkeypatch, inference_requests.NoAnswer("Nobody is there."))
     response = read(client)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "unanswered")
 
 
 def test_a_refusal_of_the_worker_names_its_field(client, monkeypatch):
-    refuses(monkeypatch, answers.Refused("text", "500 tokens are too many."))
+    refuses(monkeypatch, inference_requests.Refused("text", "500 tokens are too many."))
     assert read(client).json()["error"]["fields"] == {"text": ["500 tokens are too many."]}

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from django.http import QueryDict
 
-from features import answers
+from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel
 from features.selectors import vocabulary
 from tests import builders
@@ -35,7 +35,7 @@ def worker(monkeypatch):
         ids = builders.encode(question["text"])
         return {slug: {"token_ids": ids, "fired": list(map(on, ids))} for slug in question["saes"]}
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
 
 
@@ -203,13 +203,17 @@ def test_a_wrong_query_is_told_beside_its_field(client, planted, worker, query, 
 
 @pytest.mark.parametrize(
     "error",
-    [answers.Refused("text", "Too <long>."), answers.Refused("", "Broken."), answers.NoAnswer("Nobody is there.")],
+    [
+        inference_requests.Refused("text", "Too <long>."),
+        inference_requests.Refused("", "Broken."),
+        inference_requests.NoAnswer("Nobody is there."),
+    ],
 )
 def test_what_the_worker_says_is_told(client, planted, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(answers, "ask", ask)
+    monkeypatch.setattr(inference_requests, "ask", ask)
     for query in ({"text": "a"}, {"text": "a", "text2": "b"}):
         html = get(client, **query)
         assert "Too &lt;long&gt;." in html or "Nobody is there." in html or "Broken." in html

@@ -12,10 +12,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from explorer import streaming
-from features import notices, runs
 from features.models import SteeringAsk, SteeringRun, Worker
+from features.queue import notifications
 from features.records import WorkerState
 from features.services import workers as telling
+from features.steering import runs
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -314,9 +315,9 @@ def test_the_api_tells_why_a_run_failed(client, monkeypatch):
 async def listening():
     """The process's LISTEN connection ends with the test, whose event loop it belongs to."""
     yield
-    if notices._listener is not None:
-        notices._listener.cancel()
-        await asyncio.gather(notices._listener, return_exceptions=True)
+    if notifications._listener is not None:
+        notifications._listener.cancel()
+        await asyncio.gather(notifications._listener, return_exceptions=True)
     await sync_to_async(connections.close_all)()
 
 

@@ -9,7 +9,7 @@ import pytest
 from explorer import svg
 from explorer.templatetags import heatmap, names, numbers, plots
 from features.models import Feature
-from features.tokens import spans
+from features.token_spans import spans
 
 VOCABULARY = {
     0: (b"<|endoftext|>", True),

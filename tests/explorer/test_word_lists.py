@@ -5,7 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from explorer.models import ApiKey, User
-from features.kinds import InvalidParams, LabelSae, check
+from features.jobs.forms import InvalidParams, LabelSae, check
 from features.models import WordList
 from tests import builders
 from tests.explorer.test_api_schema import check as check_answer

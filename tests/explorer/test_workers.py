@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from features import jobs
+from features.jobs import lifecycle
 from features.models import Worker
 from features.records import Progress, WorkerState
 from features.selectors import workers as reading
@@ -16,7 +16,7 @@ STATE = WorkerState("cpu, 2 threads", "0.1", 24 << 30, 20 << 30, 1 << 30, None, 
 
 
 def queued(slug="m", queue="jobs"):
-    return jobs.create("add_model", {"slug": slug, "source": "x"}, queue=queue)
+    return lifecycle.create("add_model", {"slug": slug, "source": "x"}, queue=queue)
 
 
 def silent(name):
@@ -26,7 +26,7 @@ def silent(name):
 def test_a_worker_is_idle_working_silent_or_stopped():
     for name in ("a:1", "b:2", "c:3", "d:4"):
         telling.here(name, ["jobs"], STATE)
-    jobs.claim(queued().pk, "b:2")
+    lifecycle.claim(queued().pk, "b:2")
     silent("c:3")
     telling.gone("d:4")
     states = {view.worker.name: (view.state, bool(view.job)) for view in reading.workers()}
@@ -82,8 +82,8 @@ def test_a_queue_that_nobody_serves_is_told(client):
 def test_the_page_shows_device_memory_and_what_each_is_doing(client):
     gpu = STATE._replace(device="NVIDIA H200", device_memory=140 << 30, device_memory_free=100 << 30)
     telling.here("a:1", ["jobs"], gpu)
-    job = jobs.claim(queued("named").pk, "a:1")
-    jobs.progress(job, Progress(5, 10, "tokens", "Reading <it>"))
+    job = lifecycle.claim(queued("named").pk, "a:1")
+    lifecycle.progress(job, Progress(5, 10, "tokens", "Reading <it>"))
     html = client.get("/jobs/workers/").content.decode()
     for part in (
         "NVIDIA H200",
@@ -100,7 +100,7 @@ def test_the_page_shows_device_memory_and_what_each_is_doing(client):
 def test_it_costs_the_same_for_ten_workers_as_for_two(client, django_assert_num_queries):
     for n in range(10):
         telling.here(f"a:{n}", ["jobs"], STATE)
-        jobs.claim(queued(f"m{n}").pk, f"a:{n}")
+        lifecycle.claim(queued(f"m{n}").pk, f"a:{n}")
     with django_assert_num_queries(3):
         client.get("/jobs/workers/")
 

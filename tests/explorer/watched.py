@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from explorer.asgi import application as site
-from features import notices
+from features.queue import notifications
 
 
 async def application(scope, receive, send):
@@ -12,8 +12,8 @@ async def application(scope, receive, send):
         await site(scope, receive, send)
         return
     inside = {
-        "watchers": sum(len(waiting) for waiting in notices._waiters.values()),
-        "jobs": len(notices._waiters),
+        "watchers": sum(len(waiting) for waiting in notifications._waiters.values()),
+        "jobs": len(notifications._waiters),
         "tasks": len(asyncio.all_tasks()),
     }
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from features import answers
+from features.inference import requests as inference_requests
 from features.models import Answer, Worker
 from features.records import WorkerState
 from features.services import workers as telling
@@ -26,7 +26,7 @@ def worker(monkeypatch):
     """A worker that answers every message in a thread of its own, as `answer` says; the keys it got."""
     keys, threads = [], []
 
-    def at_work(answer=lambda key: answers.give(key, {"n": 7})):
+    def at_work(answer=lambda key: inference_requests.give(key, {"n": 7})):
         def work(key):
             try:
                 answer(key)
@@ -38,7 +38,7 @@ def worker(monkeypatch):
             threads.append(threading.Thread(target=work, args=(key,)))
             threads[-1].start()
 
-        monkeypatch.setattr(answers, "_send", send)
+        monkeypatch.setattr(inference_requests, "_send", send)
         return keys
 
     yield at_work
@@ -48,10 +48,10 @@ def worker(monkeypatch):
 
 def test_an_answer_comes_and_is_kept(worker):
     keys = worker()
-    assert answers.ask(QUESTION) == {"n": 7}
-    assert answers.ask(dict(reversed(QUESTION.items()))) == {"n": 7}
+    assert inference_requests.ask(QUESTION) == {"n": 7}
+    assert inference_requests.ask(dict(reversed(QUESTION.items()))) == {"n": 7}
     assert len(keys) == 1
-    answers.ask(QUESTION | {"text": "b"})
+    inference_requests.ask(QUESTION | {"text": "b"})
     assert len(keys) == 2
 
 
@@ -61,7 +61,7 @@ def test_many_who_ask_the_same_at_once_make_one_question(worker):
 
     def ask():
         begin.wait()
-        got.append(answers.ask(QUESTION))
+        got.append(inference_requests.ask(QUESTION))
         connection.close()
 
     asking = [threading.Thread(target=ask) for _ in range(5)]
@@ -74,50 +74,50 @@ def test_many_who_ask_the_same_at_once_make_one_question(worker):
 
 
 def test_a_refusal_is_kept_but_a_failure_is_tried_again(worker):
-    keys = worker(lambda key: answers.refuse(key, "text", "no"))
+    keys = worker(lambda key: inference_requests.refuse(key, "text", "no"))
     for _ in range(2):
-        with pytest.raises(answers.Refused, match="no"):
-            answers.ask(QUESTION)
+        with pytest.raises(inference_requests.Refused, match="no"):
+            inference_requests.ask(QUESTION)
     assert len(keys) == 1
-    keys = worker(lambda key: answers.refuse(key, "", "broke", passing=True))
+    keys = worker(lambda key: inference_requests.refuse(key, "", "broke", passing=True))
     for _ in range(2):
-        with pytest.raises(answers.Refused, match="broke"):
-            answers.ask(QUESTION | {"text": "b"})
+        with pytest.raises(inference_requests.Refused, match="broke"):
+            inference_requests.ask(QUESTION | {"text": "b"})
     assert len(keys) == 1 + 2
     worker()
-    assert answers.ask(QUESTION | {"text": "b"}) == {"n": 7}
+    assert inference_requests.ask(QUESTION | {"text": "b"}) == {"n": 7}
 
 
 def test_without_a_worker_it_says_so_and_a_later_asker_sends_again(worker, monkeypatch):
     sent = []
-    monkeypatch.setattr(answers, "_send", sent.append)
+    monkeypatch.setattr(inference_requests, "_send", sent.append)
     for _ in range(2):
-        with pytest.raises(answers.NoAnswer, match="/jobs/workers/"):
-            answers.ask(QUESTION, patience=0.1)
+        with pytest.raises(inference_requests.NoAnswer, match="/jobs/workers/"):
+            inference_requests.ask(QUESTION, patience=0.1)
     assert len(sent) == 1
     Answer.objects.update(asked=timezone.now() - timedelta(minutes=1))
     worker()
-    assert answers.ask(QUESTION) == {"n": 7}
+    assert inference_requests.ask(QUESTION) == {"n": 7}
 
 
 def test_an_answer_that_came_before_anybody_listened_is_found():
     row = Answer.objects.create(key="k", question=QUESTION)
-    answers.give(row.key, {"n": 1})
-    assert answers._wait("k", 5).result == {"n": 1}
+    inference_requests.give(row.key, {"n": 1})
+    assert inference_requests._wait("k", 5).result == {"n": 1}
 
 
 def test_a_question_is_answered_once():
     Answer.objects.create(key="k", question=QUESTION)
-    assert answers.question("k") == QUESTION
-    answers.give("k", {})
-    assert answers.question("k") is None
-    assert answers.question("other") is None
+    assert inference_requests.question("k") == QUESTION
+    inference_requests.give("k", {})
+    assert inference_requests.question("k") is None
+    assert inference_requests.question("other") is None
 
 
 def test_old_questions_are_forgotten():
     Answer.objects.create(key="old", question={}, asked=timezone.now() - timedelta(hours=2))
     Answer.objects.create(key="new", question={})
-    answers.forget()
+    inference_requests.forget()
     assert list(Answer.objects.values_list("key", flat=True)) == ["new"]
 
 
@@ -129,5 +129,5 @@ def test_the_table_costs_no_log():
 
 def test_where_nobody_listens_nobody_waits():
     Worker.objects.all().delete()
-    with pytest.raises(answers.NoAnswer, match="No worker of the queue"):
-        answers.ask(QUESTION)
+    with pytest.raises(inference_requests.NoAnswer, match="No worker of the queue"):
+        inference_requests.ask(QUESTION)

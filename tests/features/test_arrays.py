@@ -9,7 +9,7 @@ from psycopg.postgres import types
 from psycopg.pq import Format
 from psycopg.types.numeric import Float4, Int2, Int4, Int8
 
-from features import arrays
+from features.ingest import pg_arrays
 
 EXTREMES = {
     "int2": [-(2**15), -1, 0, 7, 2**15 - 1],
@@ -21,7 +21,7 @@ WRAPPED = {"int2": Int2, "int4": Int4, "int8": Int8, "float4": Float4}
 
 
 def packed(element, values):
-    return arrays.DUMPERS[element](list).dump(values)
+    return pg_arrays.DUMPERS[element](list).dump(values)
 
 
 @pytest.mark.parametrize("element", EXTREMES)
@@ -36,9 +36,9 @@ def test_the_bytes_are_those_of_the_general_dumper(element, repeats):
 @pytest.mark.parametrize("element", EXTREMES)
 def test_many_are_packed_as_each_alone(element):
     lists = [[], EXTREMES[element], EXTREMES[element][:1], [], EXTREMES[element] * 30]
-    assert list(arrays.packed(element, lists)) == [packed(element, one) for one in lists]
-    assert list(arrays.packed(element, [])) == []
-    ready = arrays.DUMPERS[element](list)
+    assert list(pg_arrays.packed(element, lists)) == [packed(element, one) for one in lists]
+    assert list(pg_arrays.packed(element, [])) == []
+    ready = pg_arrays.DUMPERS[element](list)
     assert ready.dump(packed(element, EXTREMES[element])) == packed(element, EXTREMES[element])
 
 
@@ -53,7 +53,7 @@ def test_copy_and_read_back(element):
     rows = [([],), (EXTREMES[element],), (EXTREMES[element] * 30,), (None,)]
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TEMP TABLE copied (place serial, numbers {element}[]) ON COMMIT DROP")
-        arrays.register(cursor.adapters)
+        pg_arrays.register(cursor.adapters)
         with cursor.copy("COPY copied (numbers) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types([f"{element}[]"])
             for row in rows:
@@ -66,13 +66,13 @@ def test_a_number_that_does_not_fit_is_refused():
     with pytest.raises(struct.error):
         packed("int2", [2**15])
     with pytest.raises(OverflowError):
-        list(arrays.packed("int2", [[1], [2**15]]))
+        list(pg_arrays.packed("int2", [[1], [2**15]]))
 
 
 @pytest.mark.django_db
 def test_only_the_cursor_that_asked_packs_so():
     with connection.cursor() as cursor:
-        arrays.register(cursor.adapters)
+        pg_arrays.register(cursor.adapters)
     with connection.cursor() as other:
         oid = types["int2"].array_oid
-        assert other.adapters.get_dumper_by_oid(oid, Format.BINARY) is not arrays.DUMPERS["int2"]
+        assert other.adapters.get_dumper_by_oid(oid, Format.BINARY) is not pg_arrays.DUMPERS["int2"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from features import artifacts
+from features import artifact_store
 
 
 @pytest.fixture(autouse=True)
@@ -23,57 +23,57 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_put_comes_back_whole(folder, tmp_path):
-    assert artifacts.put(folder, "saes/m/s") == "saes/m/s"
-    back = artifacts.get("saes/m/s", tmp_path / "back")
+    assert artifact_store.put(folder, "saes/m/s") == "saes/m/s"
+    back = artifact_store.get("saes/m/s", tmp_path / "back")
     assert (back / "a.txt").read_text() == "one"
     assert (back / "deep" / "b.bin").read_bytes() == b"\x00\xff"
 
 
 def test_putting_again_replaces_and_leaves_nothing_of_the_old(folder, tmp_path):
-    artifacts.put(folder, "x")
+    artifact_store.put(folder, "x")
     (folder / "a.txt").unlink()
     (folder / "c.txt").write_text("new")
-    artifacts.put(folder, "x")
-    back = artifacts.get("x", tmp_path / "back")
+    artifact_store.put(folder, "x")
+    back = artifact_store.get("x", tmp_path / "back")
     assert sorted(p.name for p in back.rglob("*") if p.is_file()) == ["b.bin", "c.txt"]
 
 
 def test_what_is_not_there_names_the_address(tmp_path):
-    with pytest.raises(artifacts.Missing, match="nothing at gone"):
-        artifacts.get("gone", tmp_path / "back")
+    with pytest.raises(artifact_store.Missing, match="nothing at gone"):
+        artifact_store.get("gone", tmp_path / "back")
 
 
 def test_removing_twice_is_no_error(folder, tmp_path):
-    artifacts.put(folder, "x")
-    artifacts.remove("x")
-    artifacts.remove("x")
-    with pytest.raises(artifacts.Missing):
-        artifacts.get("x", tmp_path / "back")
+    artifact_store.put(folder, "x")
+    artifact_store.remove("x")
+    artifact_store.remove("x")
+    with pytest.raises(artifact_store.Missing):
+        artifact_store.get("x", tmp_path / "back")
 
 
 def test_any_fsspec_address_serves(settings, folder, tmp_path):
     settings.ARTIFACTS_URL = "memory://store"
-    artifacts.put(folder, "y")
-    assert (artifacts.get("y", tmp_path / "back") / "a.txt").read_text() == "one"
+    artifact_store.put(folder, "y")
+    assert (artifact_store.get("y", tmp_path / "back") / "a.txt").read_text() == "one"
 
 
 def test_files_are_listed_with_their_sizes_and_read_in_pieces(folder):
-    artifacts.put(folder, "saes/m/s")
-    assert artifacts.files("saes/m/s") == [("a.txt", 3), ("deep/b.bin", 2)]
-    assert b"".join(artifacts.read("saes/m/s", "deep/b.bin")) == b"\x00\xff"
+    artifact_store.put(folder, "saes/m/s")
+    assert artifact_store.files("saes/m/s") == [("a.txt", 3), ("deep/b.bin", 2)]
+    assert b"".join(artifact_store.read("saes/m/s", "deep/b.bin")) == b"\x00\xff"
     for name in ("no.txt", "../s/a.txt", "deep"):
-        with pytest.raises(artifacts.Missing):
-            artifacts.read("saes/m/s", name)
+        with pytest.raises(artifact_store.Missing):
+            artifact_store.read("saes/m/s", name)
 
 
 def test_a_copy_that_breaks_off_leaves_nothing_behind(folder, monkeypatch, settings):
-    artifacts.put(folder, "x")
+    artifact_store.put(folder, "x")
 
     def full(self, *paths, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(LocalFileSystem, "put_file", full)
     with pytest.raises(OSError, match="No space"):
-        artifacts.put(folder, "x")
-    assert list(Path(settings.ARTIFACTS_URL, artifacts.INCOMING).iterdir()) == []
-    assert len(artifacts.files("x")) == 2
+        artifact_store.put(folder, "x")
+    assert list(Path(settings.ARTIFACTS_URL, artifact_store.INCOMING).iterdir()) == []
+    assert len(artifact_store.files("x")) == 2

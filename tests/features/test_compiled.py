@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.db.models import Exists, F, OuterRef
 
-from features.compiled import Compiled, Param
+from features.db.prepared import Compiled, Param
 from features.models import Example, Feature, Label
 from tests import builders
 

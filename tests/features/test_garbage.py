@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from features import artifacts, jobs
+from features import artifact_store
+from features.jobs import lifecycle
 from features.models import Job, Sae
 from features.services import garbage
 from tests import builders
@@ -30,7 +31,7 @@ def keep(store, tmp_path):
         folder = tmp_path / "made"
         folder.mkdir(exist_ok=True)
         (folder / "weights").write_bytes(bytes(10))
-        artifacts.put(folder, name)
+        artifact_store.put(folder, name)
         os.utime(store / name / "weights", (seconds, seconds))
 
     return put
@@ -65,8 +66,8 @@ def test_a_broken_upload_goes_after_a_day(keep, store):
 
 
 def test_checkpoints_stay_while_a_job_may_go_on_from_them(keep, store):
-    running, kept, over = (jobs.create("train_sae", {}) for _ in range(3))
-    jobs.claim(running.pk, "one")
+    running, kept, over = (lifecycle.create("train_sae", {}) for _ in range(3))
+    lifecycle.claim(running.pk, "one")
     for job, checkpoint in ((kept, "jobs/x/checkpoints/1"), (over, "")):
         Job.objects.filter(pk=job.pk).update(state="cancelled", ended=timezone.now(), checkpoint=checkpoint)
     for pk in (running.pk, kept.pk, over.pk, 99999):
@@ -81,7 +82,7 @@ def test_an_empty_store_is_no_error():
 
 def test_it_runs_once_a_day_by_itself_and_not_on_a_new_instance():
     garbage.start_when_due()
-    jobs.create("add_model", {})
+    lifecycle.create("add_model", {})
     garbage.start_when_due()
     assert not Job.objects.filter(kind=garbage.KIND).exists()
     Job.objects.update(created=timezone.now() - timedelta(days=2))
@@ -89,8 +90,8 @@ def test_it_runs_once_a_day_by_itself_and_not_on_a_new_instance():
     garbage.start_when_due()
     job = Job.objects.get(kind=garbage.KIND)
     assert job.priority == Job.Priority.LOW
-    running = jobs.claim(job.pk, "a worker")
-    jobs.finish(running, {})
+    running = lifecycle.claim(job.pk, "a worker")
+    lifecycle.finish(running, {})
     Job.objects.filter(pk=job.pk).update(created=timezone.now() - timedelta(days=2))
     garbage.start_when_due()
     assert Job.objects.filter(kind=garbage.KIND).count() == 2

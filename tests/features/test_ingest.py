@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from psycopg.errors import CheckViolation
 
-from features import ingest
+from features.ingest import dashboards as dashboard_ingest
 from features.models import Corpus, Dashboard, Example, Feature, Peak, Sae, Sequence
 from features.records import ExampleRecord, FeatureRange
 from tests import builders
@@ -21,14 +21,14 @@ def planted():
 
 def write(planted, records, contexts=(), stop=None):
     batch = FeatureRange(records[0].index, stop or records[-1].index + 1, 100, list(records), list(contexts))
-    return ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    return dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
 
 
 def test_what_was_planted_is_what_is_stored(planted):
     contexts = builders.sequences()
     wanted = builders.firing(0, " day", contexts)
     row = planted.feature(0)
-    for name in ingest.COLUMNS:
+    for name in dashboard_ingest.COLUMNS:
         assert getattr(row, name) == pytest.approx(getattr(wanted, name)), name
     stored = [
         (e.band, e.rank, e.sequence.position, e.peak, e.positions) for e in row.examples.select_related("sequence")
@@ -154,17 +154,17 @@ def test_densities_fall_into_half_decades_from_1e_minus_7_to_1(planted):
     densities = [1e-9, 1e-7, 2e-6, 0.2, 0.5, 1.0]
     Feature.objects.filter(sae=planted.sae).delete()
     write(planted, [builders.dead(i)._replace(density=d, fires=1) for i, d in enumerate(densities)])
-    made = ingest.finish(planted.sae, planted.corpus, 100, None, "0.1")
+    made = dashboard_ingest.finish(planted.sae, planted.corpus, 100, None, "0.1")
     assert {bin: n for bin, n in enumerate(made.density_histogram) if n} == {0: 2, 2: 1, 12: 1, 13: 2}
 
 
 def test_finishing_again_replaces_the_dashboard(planted):
-    ingest.finish(planted.sae, planted.corpus, 5, None, "0.2")
+    dashboard_ingest.finish(planted.sae, planted.corpus, 5, None, "0.2")
     assert [d.tokens for d in Dashboard.objects.filter(sae=planted.sae)] == [5]
 
 
 def test_a_run_that_began_anew_and_did_not_end_leaves_no_earlier_runs_provenance(planted):
     contexts = builders.sequences()
     batch = FeatureRange(0, 1, 5, [builders.firing(0, " fox", contexts)], contexts)
-    ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
     assert not Dashboard.objects.filter(sae=planted.sae).exists()

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from features import jobs
-from features.kinds import InvalidParams
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
 from features.models import Job
 from features.services import catalog
 from features.services.jobs import start
@@ -47,7 +47,7 @@ def test_a_slug_that_a_job_is_adding_is_taken_until_the_job_is_over(command):
     call_command(command, "mine", "/somewhere", stdout=StringIO())
     with pytest.raises(CommandError, match="or a job is adding it"):
         call_command(command, "mine", "/elsewhere", stdout=StringIO())
-    jobs.cancel(Job.objects.get().pk)
+    lifecycle.cancel(Job.objects.get().pk)
     call_command(command, "mine", "/elsewhere", stdout=StringIO())
 
 

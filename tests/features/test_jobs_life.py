@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from features import jobs, messages
+from features.jobs import events as job_events
+from features.jobs import lifecycle
 from features.models import Job
 from features.records import Metrics, Progress
 
@@ -18,12 +19,12 @@ pytestmark = pytest.mark.django_db
 def sent(monkeypatch):
     """Ids of the jobs whose message was sent, in order."""
     ids = []
-    monkeypatch.setattr(messages, "send", lambda job_id, queue: ids.append(job_id))
+    monkeypatch.setattr(job_events, "send", lambda job_id, queue: ids.append(job_id))
     return ids
 
 
 def queued(after=None):
-    return jobs.create("add_model", {"slug": "x"}, after=after)
+    return lifecycle.create("add_model", {"slug": "x"}, after=after)
 
 
 def states(*rows):
@@ -41,21 +42,21 @@ def said(job):
 
 def test_a_job_is_claimed_once():
     job = queued()
-    assert jobs.claim(job.pk, "one").worker == "one"
-    assert jobs.claim(job.pk, "two") is None
+    assert lifecycle.claim(job.pk, "one").worker == "one"
+    assert lifecycle.claim(job.pk, "two") is None
     job.refresh_from_db()
     assert (job.worker, job.attempts, job.state) == ("one", 1, "running")
 
 
 def test_a_message_that_comes_again_after_the_end_finds_nothing_to_do():
     job = queued()
-    jobs.finish(jobs.claim(job.pk, "one"), {"model": "x"})
-    assert jobs.claim(job.pk, "two") is None
+    lifecycle.finish(lifecycle.claim(job.pk, "one"), {"model": "x"})
+    assert lifecycle.claim(job.pk, "two") is None
     assert states(job) == ["finished"]
 
 
 def test_a_message_without_a_job_finds_nothing_to_do():
-    assert jobs.claim(12345, "one") is None
+    assert lifecycle.claim(12345, "one") is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -66,7 +67,7 @@ def test_of_two_workers_that_claim_at_once_one_wins():
     def claim(name):
         try:
             barrier.wait()
-            if jobs.claim(job.pk, name):
+            if lifecycle.claim(job.pk, name):
                 won.append(name)
         finally:
             connection.close()
@@ -83,40 +84,40 @@ def test_of_two_workers_that_claim_at_once_one_wins():
 
 
 def test_a_heartbeat_renews_the_lease_and_brings_word_of_a_request_to_cancel():
-    job = jobs.claim(queued().pk, "one")
+    job = lifecycle.claim(queued().pk, "one")
     before = job.lease_until
-    assert jobs.heartbeat(job) is False
+    assert lifecycle.heartbeat(job) is False
     job.refresh_from_db()
     assert job.lease_until > before
-    jobs.cancel(job.pk)
-    assert jobs.heartbeat(job) is True
+    lifecycle.cancel(job.pk)
+    assert lifecycle.heartbeat(job) is True
 
 
 def test_a_lease_is_as_long_as_the_settings_say(settings):
     settings.LEASE_SECONDS = 120
     now = timezone.now()
-    job = jobs.claim(queued().pk, "w")
+    job = lifecycle.claim(queued().pk, "w")
     assert timedelta(seconds=119) < job.lease_until - now < timedelta(seconds=125)
 
 
 def test_a_job_whose_lease_passed_goes_back_to_the_queue_and_its_old_worker_can_write_no_more():
-    job = jobs.claim(queued().pk, "one")
-    jobs.remember(job, "jobs/1/checkpoints/5")
-    assert jobs.reap() == []
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.remember(job, "jobs/1/checkpoints/5")
+    assert lifecycle.reap() == []
     lease_passes(job)
-    assert jobs.reap() == [job.pk]
-    again = jobs.claim(job.pk, "two")
+    assert lifecycle.reap() == [job.pk]
+    again = lifecycle.claim(job.pk, "two")
     assert (again.attempts, again.checkpoint) == (2, "jobs/1/checkpoints/5")
     for write in (
-        lambda: jobs.heartbeat(job),
-        lambda: jobs.progress(job, Progress(1, 2, "tokens", "")),
-        lambda: jobs.remember(job, "elsewhere"),
-        lambda: jobs.finish(job, {}),
-        lambda: jobs.fail(job, "late"),
-        lambda: jobs.stop(job),
-        lambda: jobs.release(job, "late"),
+        lambda: lifecycle.heartbeat(job),
+        lambda: lifecycle.progress(job, Progress(1, 2, "tokens", "")),
+        lambda: lifecycle.remember(job, "elsewhere"),
+        lambda: lifecycle.finish(job, {}),
+        lambda: lifecycle.fail(job, "late"),
+        lambda: lifecycle.stop(job),
+        lambda: lifecycle.release(job, "late"),
     ):
-        with pytest.raises(jobs.LostJob):
+        with pytest.raises(lifecycle.LostJob):
             write()
     assert states(job) == ["running"]
 
@@ -124,52 +125,52 @@ def test_a_job_whose_lease_passed_goes_back_to_the_queue_and_its_old_worker_can_
 def test_a_job_that_kills_its_workers_fails_in_the_end_and_its_followers_are_cancelled():
     job = queued()
     follower = queued(after=job)
-    for n in range(jobs.MOST_ATTEMPTS):
-        assert jobs.claim(job.pk, f"worker {n}")
+    for n in range(lifecycle.MOST_ATTEMPTS):
+        assert lifecycle.claim(job.pk, f"worker {n}")
         lease_passes(job)
-        jobs.reap()
+        lifecycle.reap()
     assert states(job, follower) == ["failed", "cancelled"]
     job.refresh_from_db()
     assert "died 5 times" in job.error
 
 
 def test_a_dead_workers_job_that_was_to_be_cancelled_is_cancelled():
-    job = jobs.claim(queued().pk, "one")
-    jobs.cancel(job.pk)
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.cancel(job.pk)
     lease_passes(job)
-    jobs.reap()
+    lifecycle.reap()
     assert states(job) == ["cancelled"]
 
 
 def test_two_reapers_take_a_job_back_once():
-    job = jobs.claim(queued().pk, "one")
+    job = lifecycle.claim(queued().pk, "one")
     lease_passes(job)
-    assert (jobs.reap(), jobs.reap()) == ([job.pk], [])
+    assert (lifecycle.reap(), lifecycle.reap()) == ([job.pk], [])
     assert [state for state, _ in said(job)].count("queued") == 2  # when it was made, and now
 
 
 def test_a_worker_that_must_stop_gives_its_job_back_without_counting_an_attempt():
-    job = jobs.claim(queued().pk, "one")
-    jobs.release(job, "told to stop")
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.release(job, "told to stop")
     job.refresh_from_db()
     assert (job.state, job.attempts, job.lease_until) == ("queued", 0, None)
 
 
 def test_a_job_to_be_cancelled_whose_worker_must_stop_is_cancelled_and_not_queued_for_ever():
-    job = jobs.claim(queued().pk, "one")
+    job = lifecycle.claim(queued().pk, "one")
     follower = queued(after=job)
-    jobs.cancel(job.pk)
-    jobs.release(job, "told to stop")
+    lifecycle.cancel(job.pk)
+    lifecycle.release(job, "told to stop")
     assert states(job, follower) == ["cancelled", "cancelled"]
 
 
 def test_a_request_to_cancel_that_a_reaper_has_not_seen_is_not_lost():
-    job = jobs.claim(queued().pk, "one")
+    job = lifecycle.claim(queued().pk, "one")
     lease_passes(job)
     stale = Job.objects.get(pk=job.pk)
-    jobs.cancel(job.pk)
-    assert jobs._take_back(stale) is False
-    assert jobs.reap() == [job.pk]
+    lifecycle.cancel(job.pk)
+    assert lifecycle._take_back(stale) is False
+    assert lifecycle.reap() == [job.pk]
     assert states(job) == ["cancelled"]
 
 
@@ -178,18 +179,18 @@ def test_followers_wait_are_queued_one_after_the_other_and_cannot_be_claimed_bef
     second = queued(after=first)
     third = queued(after=second)
     assert states(first, second, third) == ["queued", "waiting", "waiting"]
-    assert jobs.claim(second.pk, "one") is None
-    jobs.finish(jobs.claim(first.pk, "one"), {})
+    assert lifecycle.claim(second.pk, "one") is None
+    lifecycle.finish(lifecycle.claim(first.pk, "one"), {})
     assert states(first, second, third) == ["finished", "queued", "waiting"]
-    assert (jobs.claim(second.pk, "one").after_id, states(third)) == (first.pk, ["waiting"])
+    assert (lifecycle.claim(second.pk, "one").after_id, states(third)) == (first.pk, ["waiting"])
 
 
-@pytest.mark.parametrize("end", [lambda job: jobs.fail(job, "no"), jobs.stop])
+@pytest.mark.parametrize("end", [lambda job: lifecycle.fail(job, "no"), lifecycle.stop])
 def test_all_that_waited_is_cancelled_where_a_job_does_not_finish(end):
     first = queued()
     second = queued(after=first)
     third = queued(after=second)
-    end(jobs.claim(first.pk, "one"))
+    end(lifecycle.claim(first.pk, "one"))
     assert states(second, third) == ["cancelled", "cancelled"]
     assert said(third)[-1] == ("cancelled", "the job before it did not finish")
 
@@ -198,56 +199,56 @@ def test_cancelling_a_waiting_or_queued_job_ends_it_and_all_that_waited_at_once(
     first = queued()
     second = queued(after=first)
     third = queued(after=second)
-    assert jobs.cancel(second.pk, by="ada")
+    assert lifecycle.cancel(second.pk, by="ada")
     assert states(first, second, third) == ["queued", "cancelled", "cancelled"]
-    assert jobs.cancel(first.pk)
-    assert jobs.claim(first.pk, "one") is None
+    assert lifecycle.cancel(first.pk)
+    assert lifecycle.claim(first.pk, "one") is None
     assert said(second)[-1] == ("cancelled", "by ada")
 
 
 def test_cancelling_a_running_job_asks_once_and_leaves_the_end_to_its_worker():
-    job = jobs.claim(queued().pk, "one")
-    assert jobs.cancel(job.pk, by="ada")
-    assert not jobs.cancel(job.pk)
+    job = lifecycle.claim(queued().pk, "one")
+    assert lifecycle.cancel(job.pk, by="ada")
+    assert not lifecycle.cancel(job.pk)
     assert states(job) == ["running"]
-    jobs.stop(job)
+    lifecycle.stop(job)
     assert states(job) == ["cancelled"]
-    assert not jobs.cancel(job.pk)
+    assert not lifecycle.cancel(job.pk)
     assert [text for text, _ in said(job)].count("Cancel requested by ada.") == 1
 
 
 def test_the_pace_counts_from_the_first_word_of_an_attempt_and_not_what_came_before():
-    job = jobs.claim(queued().pk, "one")
-    jobs.progress(job, Progress(1000, 10_000, "tokens", ""))
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.progress(job, Progress(1000, 10_000, "tokens", ""))
     Job.objects.filter(pk=job.pk).update(paced_at=timezone.now() - timedelta(seconds=10))
-    jobs.progress(job, Progress(3000, 10_000, "tokens", ""))
+    lifecycle.progress(job, Progress(3000, 10_000, "tokens", ""))
     job.refresh_from_db()
     assert job.rate == pytest.approx(200, rel=0.01)
     assert job.seconds_left == pytest.approx(35, rel=0.01)
 
 
 def test_the_pace_begins_anew_with_an_attempt_a_unit_and_a_step_back():
-    job = jobs.claim(queued().pk, "one")
-    jobs.progress(job, Progress(5000, 10_000, "tokens", ""))
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.progress(job, Progress(5000, 10_000, "tokens", ""))
     lease_passes(job)
-    jobs.reap()
-    again = jobs.claim(job.pk, "two")
+    lifecycle.reap()
+    again = lifecycle.claim(job.pk, "two")
     assert (again.rate, again.seconds_left, again.paced_from) == (None, None, None)
     for record in (
         Progress(4000, 10_000, "tokens", ""),
         Progress(10, 2048, "features", ""),
         Progress(5, 2048, "features", ""),
     ):
-        jobs.progress(again, record)
+        lifecycle.progress(again, record)
         again.refresh_from_db()
         assert again.paced_from == record.done
 
 
 def test_metrics_and_log_lines_of_a_job_stay_in_order():
-    job = jobs.claim(queued().pk, "one")
+    job = lifecycle.claim(queued().pk, "one")
     for step in range(3):
-        jobs.metrics(job, Metrics(step, {"loss": float(step)}))
-        jobs.log(job, f"step {step}")
+        lifecycle.metrics(job, Metrics(step, {"loss": float(step)}))
+        lifecycle.log(job, f"step {step}")
     assert [e.data["step"] for e in job.events.filter(kind="metrics")] == [0, 1, 2]
     assert [text for text, _ in said(job) if text and text.startswith("step")] == ["step 0", "step 1", "step 2"]
 
@@ -260,13 +261,13 @@ def test_what_failed_for_a_while_is_tried_again_later_and_each_pause_is_longer()
     job = queued()
     pauses = []
     for _ in range(4):
-        jobs.retry(jobs.claim(job.pk, "one"), "The hub does not answer.")
+        lifecycle.retry(lifecycle.claim(job.pk, "one"), "The hub does not answer.")
         job.refresh_from_db()
         pauses.append(round((job.not_before - timezone.now()).total_seconds()))
-        assert (job.state, jobs.claim(job.pk, "early")) == ("queued", None)
+        assert (job.state, lifecycle.claim(job.pk, "early")) == ("queued", None)
         due(job)
     assert pauses == [10, 30, 90, 270]
-    jobs.retry(jobs.claim(job.pk, "one"), "The hub does not answer.", "source")
+    lifecycle.retry(lifecycle.claim(job.pk, "one"), "The hub does not answer.", "source")
     job.refresh_from_db()
     assert (job.state, job.error_field) == ("failed", "source")
     assert job.error == "The hub does not answer. It was tried 5 times."
@@ -274,61 +275,61 @@ def test_what_failed_for_a_while_is_tried_again_later_and_each_pause_is_longer()
 
 def test_a_job_that_pauses_is_not_sent_before_it_is_due(sent):
     job = queued()
-    jobs.retry(jobs.claim(job.pk, "one"), "Later.")
+    lifecycle.retry(lifecycle.claim(job.pk, "one"), "Later.")
     Job.objects.update(sent=timezone.now() - timedelta(minutes=1))
     sent.clear()
-    jobs.reap(["jobs"])
+    lifecycle.reap(["jobs"])
     assert sent == []
     due(job)
-    jobs.reap(["jobs"])
+    lifecycle.reap(["jobs"])
     assert sent == [job.pk]
 
 
 def test_a_job_that_was_to_be_cancelled_is_not_tried_again():
     job = queued()
-    claimed = jobs.claim(job.pk, "one")
-    jobs.cancel(job.pk)
-    jobs.retry(claimed, "Later.")
+    claimed = lifecycle.claim(job.pk, "one")
+    lifecycle.cancel(job.pk)
+    lifecycle.retry(claimed, "Later.")
     assert states(job) == ["cancelled"]
 
 
 def test_a_job_that_pauses_can_be_cancelled():
     job = queued()
-    jobs.retry(jobs.claim(job.pk, "one"), "Later.")
-    assert jobs.cancel(job.pk)
+    lifecycle.retry(lifecycle.claim(job.pk, "one"), "Later.")
+    assert lifecycle.cancel(job.pk)
     assert states(job) == ["cancelled"]
 
 
 def test_the_most_urgent_job_of_the_queue_goes_first_and_the_other_is_sent_again(sent):
     usual, low, high = queued(), queued(), queued()
-    other = jobs.create("add_model", {"slug": "x"}, queue="inference", priority=1)
-    assert jobs.prioritise(low.pk, -1)
-    assert jobs.prioritise(high.pk, 1, by="ada")
+    other = lifecycle.create("add_model", {"slug": "x"}, queue="inference", priority=1)
+    assert lifecycle.prioritise(low.pk, -1)
+    assert lifecycle.prioritise(high.pk, 1, by="ada")
     sent.clear()
-    assert jobs.take(usual.pk, "one").pk == high.pk
+    assert lifecycle.take(usual.pk, "one").pk == high.pk
     assert sent == [usual.pk]
-    assert jobs.take(low.pk, "two").pk == usual.pk
-    assert jobs.take(low.pk, "three").pk == low.pk
-    assert jobs.take(high.pk, "four") is None
+    assert lifecycle.take(low.pk, "two").pk == usual.pk
+    assert lifecycle.take(low.pk, "three").pk == low.pk
+    assert lifecycle.take(high.pk, "four") is None
     assert states(other) == ["queued"]
 
 
 def test_one_that_began_keeps_its_priority():
     job = queued()
-    jobs.claim(job.pk, "one")
-    assert not jobs.prioritise(job.pk, 1)
+    lifecycle.claim(job.pk, "one")
+    assert not lifecycle.prioritise(job.pk, 1)
 
 
 def test_who_did_what_is_kept():
     job = queued()
-    jobs.prioritise(job.pk, 1, by="ada")
-    jobs.cancel(job.pk, by="ben")
+    lifecycle.prioritise(job.pk, 1, by="ada")
+    lifecycle.cancel(job.pk, by="ben")
     assert [e.by for e in job.events.order_by("id")] == ["", "ada", "ben"]
 
 
 def in_parts(n=3, after=None):
-    whole = jobs.create("compute_dashboards", {"sae": "a/b"}, after=after, in_parts=True)
-    return whole, [jobs.create("scan_shard", {"shard": i + 1}, after=after, part_of=whole) for i in range(n)]
+    whole = lifecycle.create("compute_dashboards", {"sae": "a/b"}, after=after, in_parts=True)
+    return whole, [lifecycle.create("scan_shard", {"shard": i + 1}, after=after, part_of=whole) for i in range(n)]
 
 
 def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
@@ -336,7 +337,7 @@ def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
     assert states(whole, *parts) == ["waiting", "queued", "queued", "queued"]
     for part in (parts[2], parts[0], parts[1]):
         assert states(whole) == ["waiting"]
-        jobs.finish(jobs.claim(part.pk, "one"), {})
+        lifecycle.finish(lifecycle.claim(part.pk, "one"), {})
     assert states(whole, *parts) == ["queued", "finished", "finished", "finished"]
     assert [note for state, note in said(whole) if state == "queued"] == ["all of its parts finished"]
 
@@ -345,13 +346,13 @@ def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
 def test_of_two_last_parts_that_finish_at_once_one_queues_the_whole():
     for _ in range(5):
         whole, parts = in_parts(4)
-        held = [jobs.claim(part.pk, f"worker {n}") for n, part in enumerate(parts)]
+        held = [lifecycle.claim(part.pk, f"worker {n}") for n, part in enumerate(parts)]
         barrier = threading.Barrier(len(held))
 
         def finish(part, barrier=barrier):
             try:
                 barrier.wait()
-                jobs.finish(part, {})
+                lifecycle.finish(part, {})
             finally:
                 connection.close()
 
@@ -367,36 +368,36 @@ def test_of_two_last_parts_that_finish_at_once_one_queues_the_whole():
 def test_a_part_that_fails_fails_the_whole_with_its_reason_and_ends_the_others():
     whole, (first, second, third) = in_parts()
     follower = queued(after=whole)
-    running = jobs.claim(second.pk, "two")
-    jobs.fail(jobs.claim(first.pk, "one"), "no such text", "corpus")
+    running = lifecycle.claim(second.pk, "two")
+    lifecycle.fail(lifecycle.claim(first.pk, "one"), "no such text", "corpus")
     assert states(whole, follower, first, second, third) == ["failed", "cancelled", "failed", "running", "cancelled"]
     whole.refresh_from_db()
     assert (whole.error_field, whole.error) == ("corpus", f"Its part, job {first.pk}, failed: no such text")
-    assert jobs.heartbeat(running) is True
-    jobs.stop(running)
+    assert lifecycle.heartbeat(running) is True
+    lifecycle.stop(running)
     assert states(whole, second) == ["failed", "cancelled"]
 
 
 @pytest.mark.parametrize("which", ["the whole", "a part"])
 def test_a_request_to_cancel_the_whole_or_a_part_ends_all_of_it(which):
     whole, (first, second, third) = in_parts()
-    jobs.finish(jobs.claim(first.pk, "one"), {})
-    running = jobs.claim(second.pk, "two")
-    assert jobs.cancel((whole if which == "the whole" else third).pk, by="ada")
+    lifecycle.finish(lifecycle.claim(first.pk, "one"), {})
+    running = lifecycle.claim(second.pk, "two")
+    assert lifecycle.cancel((whole if which == "the whole" else third).pk, by="ada")
     assert states(whole, first, third) == ["cancelled", "finished", "cancelled"]
-    assert jobs.heartbeat(running) is True
-    jobs.stop(running)
+    assert lifecycle.heartbeat(running) is True
+    lifecycle.stop(running)
     assert states(second) == ["cancelled"]
-    assert not jobs.cancel(first.pk)
+    assert not lifecycle.cancel(first.pk)
 
 
 def test_a_part_whose_worker_died_is_tried_again_and_in_the_end_fails_the_whole():
     whole, (first, second, _) = in_parts()
-    for n in range(jobs.MOST_ATTEMPTS):
+    for n in range(lifecycle.MOST_ATTEMPTS):
         assert states(whole, first) == ["waiting", "queued"]
-        assert jobs.claim(first.pk, f"worker {n}")
+        assert lifecycle.claim(first.pk, f"worker {n}")
         lease_passes(first)
-        jobs.reap()
+        lifecycle.reap()
     assert states(whole, first, second) == ["failed", "failed", "cancelled"]
     whole.refresh_from_db()
     assert "died 5 times" in whole.error
@@ -406,35 +407,35 @@ def test_a_job_in_parts_that_waits_for_another_begins_with_its_parts():
     before = queued()
     whole, parts = in_parts(2, after=before)
     assert states(whole, *parts) == ["waiting"] * 3
-    jobs.finish(jobs.claim(before.pk, "one"), {})
+    lifecycle.finish(lifecycle.claim(before.pk, "one"), {})
     assert states(whole, *parts) == ["waiting", "queued", "queued"]
     other = queued()
     whole, parts = in_parts(2, after=other)
-    jobs.fail(jobs.claim(other.pk, "one"), "no")
+    lifecycle.fail(lifecycle.claim(other.pk, "one"), "no")
     assert states(whole, *parts) == ["cancelled"] * 3
 
 
 def test_the_whole_tells_what_its_parts_have_done_and_since_when():
     whole, parts = in_parts(4)
-    first, second = (jobs.claim(part.pk, "one") for part in parts[:2])
-    jobs.progress(first, Progress(30, 100, "tokens", "Reading the corpus"))
-    jobs.progress(second, Progress(10, 100, "tokens", "Reading the corpus"))
+    first, second = (lifecycle.claim(part.pk, "one") for part in parts[:2])
+    lifecycle.progress(first, Progress(30, 100, "tokens", "Reading the corpus"))
+    lifecycle.progress(second, Progress(10, 100, "tokens", "Reading the corpus"))
     whole.refresh_from_db()
     assert (whole.done, whole.total, whole.unit) == (40, 400, "tokens")
     assert whole.doing == "Reading the corpus: 2 of 4 parts at work"
     began = Job.objects.get(pk=first.pk).started
     assert whole.started == began
-    for part in (first, second, *(jobs.claim(part.pk, "two") for part in parts[2:])):
-        jobs.finish(part, {})
-    assert jobs.claim(whole.pk, "three").started == began
+    for part in (first, second, *(lifecycle.claim(part.pk, "two") for part in parts[2:])):
+        lifecycle.finish(part, {})
+    assert lifecycle.claim(whole.pk, "three").started == began
 
 
 def test_how_far_the_writing_is_can_only_be_kept_by_the_worker_that_has_the_job():
-    job = jobs.claim(queued().pk, "one")
-    jobs.wrote(job, {"7": 256})
+    job = lifecycle.claim(queued().pk, "one")
+    lifecycle.wrote(job, {"7": 256})
     lease_passes(job)
-    jobs.reap()
-    again = jobs.claim(job.pk, "two")
+    lifecycle.reap()
+    again = lifecycle.claim(job.pk, "two")
     assert again.written == {"7": 256}
-    with pytest.raises(jobs.LostJob):
-        jobs.wrote(job, {"7": 512})
+    with pytest.raises(lifecycle.LostJob):
+        lifecycle.wrote(job, {"7": 512})

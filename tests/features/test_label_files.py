@@ -10,7 +10,8 @@ from features.interchange import labels as files
 from features.interchange import tables
 from features.models import Label, LabelScore, LabelUpload, Moderation, Vote
 from features.records import LabelRecord, ScoreRecord
-from features.services import labels, moderation, talk, uploads
+from features.services import comments as comment_services
+from features.services import labels, moderation, uploads
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -162,7 +163,7 @@ def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     by_index = {label.feature.index: label for label in Label.objects.filter(upload=made).select_related("feature")}
     labels.vote(by_index[0], 1, by=ada, weight=3)
     labels.edit(by_index[1], "better", seen=1, by=ada)
-    talk.comment(planted.feature(2), "hm", by=ada, label=by_index[2])
+    comment_services.comment(planted.feature(2), "hm", by=ada, label=by_index[2])
     moderation.flag(by_index[3], "spam", by=ada)
     there.refresh_from_db()
     assert there.up == 1

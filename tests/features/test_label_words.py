@@ -2,8 +2,8 @@
 
 import pytest
 
-from features.label_query import read
 from features.models import Label, LabelWord
+from features.selectors.label_query import read
 from features.services import label_words, labels, moderation
 from tests import builders
 

@@ -5,10 +5,11 @@ import math
 import pytest
 from django.db import IntegrityError
 
-from features import ingest
+from features.ingest import dashboards as dashboard_ingest
 from features.models import Dashboard, Feature
 from features.records import FeatureMap
-from features.selectors import catalog, mapping
+from features.selectors import catalog
+from features.selectors import maps as map_selectors
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ def test_places_and_clusters_are_those_of_the_record(planted):
 
 
 def test_a_second_map_replaces_the_first(planted):
-    ingest.write_map(planted.sae.dashboard, record([0, 2], clusters=[None, None]), None)
+    dashboard_ingest.write_map(planted.sae.dashboard, record([0, 2], clusters=[None, None]), None)
     assert places(planted.sae) == {0: None, 2: None}
     assert Dashboard.objects.get().map["clusters"] == 0
 
@@ -48,7 +49,7 @@ def test_a_second_map_replaces_the_first(planted):
 def test_a_map_of_another_sae_stays(planted):
     other = builders.planted(width=20, slug="other")
     before = places(other.sae)
-    ingest.write_map(planted.sae.dashboard, record([0]), None)
+    dashboard_ingest.write_map(planted.sae.dashboard, record([0]), None)
     assert places(other.sae) == before
 
 
@@ -65,7 +66,7 @@ def test_a_map_of_dashboards_that_were_made_anew_is_refused(planted):
     contexts = builders.sequences()
     builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
     with pytest.raises(Dashboard.DoesNotExist):
-        ingest.write_map(old, record([0]), None)
+        dashboard_ingest.write_map(old, record([0]), None)
     assert 0 not in places(planted.sae)
 
 
@@ -73,20 +74,20 @@ def test_a_map_of_dashboards_that_were_made_anew_is_refused(planted):
 def test_a_map_that_cannot_be_written_leaves_the_old_one(planted):
     before = places(planted.sae)
     with pytest.raises((IntegrityError, ValueError)):
-        ingest.write_map(planted.sae.dashboard, record([0, 1], x=[0.0]), None)
+        dashboard_ingest.write_map(planted.sae.dashboard, record([0, 1], x=[0.0]), None)
     assert places(planted.sae) == before
 
 
 def test_an_empty_map_says_that_there_is_none(planted):
-    ingest.write_map(planted.sae.dashboard, record([]), None)
+    dashboard_ingest.write_map(planted.sae.dashboard, record([]), None)
     assert Dashboard.objects.get().map["features"] == 0
-    assert mapping.points(planted.sae).indices == []
+    assert map_selectors.points(planted.sae).indices == []
 
 
 def test_points_are_columns_in_two_queries_however_many(planted, django_assert_num_queries):
     sae = catalog.sae("tiny", "2-res")
     with django_assert_num_queries(2):
-        points = mapping.points(sae)
+        points = map_selectors.points(sae)
     alive = [i for i in range(20) if i % 8 != 3]
     assert points.indices == alive
     assert points.x == [round(math.cos(i), 3) for i in alive]
@@ -98,14 +99,14 @@ def test_points_are_columns_in_two_queries_however_many(planted, django_assert_n
 
 @pytest.mark.parametrize(("most", "found"), [(100, 17), (10, 10), (5, 5)])
 def test_a_sample_is_even_and_no_larger_than_asked(planted, most, found):
-    drawn = mapping.sample(planted.sae.dashboard, most)
+    drawn = map_selectors.sample(planted.sae.dashboard, most)
     assert len(drawn) == found
     step = -(-20 // most)
     assert [p.index for p in drawn] == [i for i in range(0, 20, step) if i % 8 != 3]
 
 
 def test_the_version_changes_with_map_and_dashboards(planted):
-    before = mapping.version(planted.sae.dashboard)
+    before = map_selectors.version(planted.sae.dashboard)
     contexts = builders.sequences()
     again = builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
-    assert mapping.version(again) != before
+    assert map_selectors.version(again) != before

@@ -2,9 +2,10 @@
 
 import pytest
 
-from features import answers, jobs
+from features.inference import requests as inference_requests
+from features.jobs import lifecycle
 from features.models import Answer, Job
-from features.names import without_folders
+from features.redaction import without_folders
 
 
 @pytest.mark.parametrize(
@@ -26,13 +27,13 @@ def test_folders_go_and_everything_else_stays(text, shown):
 @pytest.mark.django_db
 def test_neither_a_jobs_error_nor_its_log_nor_an_answer_says_where_files_lie():
     text = "There is no folder /data/private/sae."
-    for end in (jobs.fail, jobs.retry):
-        job = jobs.claim(jobs.create("add_sae", {}).pk, "one")
-        jobs.log(job, text)
+    for end in (lifecycle.fail, lifecycle.retry):
+        job = lifecycle.claim(lifecycle.create("add_sae", {}).pk, "one")
+        lifecycle.log(job, text)
         end(job, text, "source")
         told = [Job.objects.get(pk=job.pk).error, *job.events.values_list("data", flat=True)]
         assert "private" not in str(told)
         assert "no folder sae" in str(told)
     Answer.objects.create(key="k", question={})
-    answers.refuse("k", "sae", text)
+    inference_requests.refuse("k", "sae", text)
     assert Answer.objects.get().error["message"] == "There is no folder sae."

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from features.ranking import by_feature, rank, tell_apart
+from features.selectors.text_ranking import by_feature, rank, tell_apart
 
 SAES = ("a", "b")
 WIDTH = 12

@@ -2,16 +2,16 @@
 
 import pytest
 
-from features import names, registry, sources
-from features.selectors import registry as select
-from features.selectors.registry import Wanted
+from features import redaction, sae_sources, saelens_registry
+from features.selectors import saelens_registry as select
+from features.selectors.saelens_registry import Wanted
 from tests import builders
 
 GPT2 = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
 
 
 def test_an_entry_is_found_by_release_and_id():
-    entry = registry.find(GPT2)
+    entry = saelens_registry.find(GPT2)
     assert (entry.model, entry.hook, entry.refusal) == ("gpt2-small", "blocks.6.hook_resid_pre", "")
     assert entry.slug == "gpt2-small-res-jb.blocks.6.hook_resid_pre"
 
@@ -34,10 +34,10 @@ def test_an_entry_is_found_by_release_and_id():
 )  # fmt: skip
 def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
     if said is None:
-        assert sources.read(source).place == source
+        assert sae_sources.read(source).place == source
         return
     with pytest.raises(LookupError) as refused:
-        sources.read(source)
+        sae_sources.read(source)
     assert said in str(refused.value)
 
 
@@ -49,12 +49,12 @@ def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
     ],
 )  # fmt: skip
 def test_a_model_is_known_by_either_of_its_names(claimed, same):
-    assert names.same_model(claimed, {"mine", "openai-community/gpt2"}) == same
+    assert redaction.same_model(claimed, {"mine", "openai-community/gpt2"}) == same
 
 
 def test_no_two_entries_of_a_model_are_proposed_the_same_slug():
     """Ids that differ at their ends alone are long: a slug that is only cut off would be taken by the first of them."""
-    slugs = [(entry.model, entry.slug) for entry in registry.entries()]
+    slugs = [(entry.model, entry.slug) for entry in saelens_registry.entries()]
     assert len(slugs) == len(set(slugs)) > 10_000
 
 
@@ -62,11 +62,11 @@ def test_every_entry_can_be_named_and_has_a_slug():
     from features.slugs import is_slug
 
     seen = 0
-    for entry in registry.entries():
+    for entry in saelens_registry.entries():
         seen += 1
         is_slug(entry.slug)
         if not entry.refusal:
-            assert sources.read(entry.source) == ("registry", entry.source)
+            assert sae_sources.read(entry.source) == ("registry", entry.source)
     assert seen == 13_857
 
 

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from features import runs
-from features.answers import NoAnswer
-from features.kinds import InvalidParams
-from features.kinds.steering import SteerForm, checked
+from features.inference.requests import NoAnswer
+from features.jobs.forms import InvalidParams
 from features.models import SteeringAsk, SteeringDelta, SteeringRun, Worker
 from features.records import WorkerState
 from features.selectors import steering as reading
 from features.services import workers as telling
+from features.steering import runs
+from features.steering.forms import SteerForm, checked
 from tests import builders
 
 pytestmark = pytest.mark.django_db

@@ -7,14 +7,15 @@ from random import Random
 import pytest
 from django.db.models import F
 
-from features import jobs, keyset
-from features.keyset import BadCursor
+from features.db import keyset
+from features.db.keyset import BadCursor
+from features.jobs import lifecycle
 from features.models import Example, Feature, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog, snippets, vocabulary
 from features.selectors import features as select
-from features.selectors.columns import ORDERS
-from features.tokens import around
+from features.selectors.feature_columns import ORDERS
+from features.token_spans import around
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -44,13 +45,13 @@ def test_saes_come_with_all_that_a_row_shows_in_one_query(planted, django_assert
 
 
 def test_what_is_happening_is_told_apart_by_model_and_sae(planted):
-    train = jobs.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "c"})
-    show = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
-    other = jobs.create("compute_dashboards", {"sae": "tiny-2/2-res", "corpus": "c"})
-    adding = jobs.create("add_model", {"slug": "tiny-2", "source": "x"})
-    over = jobs.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
-    jobs.cancel(over.pk)
-    jobs.claim(show.pk, "worker")
+    train = lifecycle.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "c"})
+    show = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
+    other = lifecycle.create("compute_dashboards", {"sae": "tiny-2/2-res", "corpus": "c"})
+    adding = lifecycle.create("add_model", {"slug": "tiny-2", "source": "x"})
+    over = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
+    lifecycle.cancel(over.pk)
+    lifecycle.claim(show.pk, "worker")
     assert list(catalog.happening()) == [show, train, other, adding]
     assert list(catalog.happening("tiny")) == [show, train]
     assert list(catalog.happening("tiny-2")) == [other, adding]

@@ -7,14 +7,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from features import sweeps
-from features.kinds import InvalidParams
+from features.formfields import Several
+from features.jobs import sweeps
+from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Worker
 from features.selectors.defaults import defaults
 from features.services import memory
 from features.services.estimates import estimate
 from features.services.jobs import start
-from features.several import Several
 from tests import builders
 
 HOOKS = ["blocks.1.hook_resid_post", "blocks.2.hook_resid_post"]

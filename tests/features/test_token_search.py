@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from django.db import connection
 
-from features import ingest
+from features.ingest import dashboards as dashboard_ingest
 from features.models import Example, Feature, Peak, Token
 from features.records import FeatureRange
 from features.selectors import tokens
@@ -39,14 +39,14 @@ def test_ingest_keeps_the_tokens_under_the_peaks_of_top_examples(planted):
     assert len(kept()) == 7
     contexts = builders.sequences()
     batch = FeatureRange(0, 1, 100, [builders.firing(0, " fox", contexts, 5.0)], contexts)
-    ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
     assert kept() == reference()
     assert set(Peak.objects.filter(feature=planted.feature(0)).values_list("token_id", "maximum")) == {(260, 5.0)}
 
 
 def test_a_feature_that_stopped_firing_peaks_nowhere(planted):
     batch = FeatureRange(0, 1, 100, [builders.dead(0)], [])
-    ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
     assert not Peak.objects.filter(feature=planted.feature(0)).exists()
 
 

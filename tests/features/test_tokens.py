@@ -2,7 +2,7 @@
 
 import pytest
 
-from features.tokens import alpha, around, short, spans, text_of, visible
+from features.token_spans import alpha, around, short, spans, text_of, visible
 from tests.builders import encode, vocabulary
 
 VOCABULARY = {t.token_id: (t.text, t.special) for t in vocabulary()}

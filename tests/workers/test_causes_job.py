@@ -2,7 +2,7 @@
 
 import pytest
 
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, FeatureEffect, Job
 from features.services import jobs as starting
 from tests import builders

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.tokens import spans
+from features.token_spans import spans
 from workers.pipeline.data.chat import as_content, text_of
 from workers.pipeline.data.corpora import describe_corpus, documents
 from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Corpus, Example, Job, LanguageModel, Sae, Sequence
 from features.selectors.features import feature
 from features.services import jobs as starting

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features import answers
-from features.kinds import InvalidParams
+from features.inference import requests as inference_requests
+from features.jobs.forms import InvalidParams
 from features.models import Job, Label, LabelEmbedding
 from features.selectors import label_search
 from features.services import embeddings, labels
@@ -85,7 +85,9 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     labels.edit(label, "digits inside strings", seen=1, by=label.author)
     Job.objects.filter(state="queued").delete()
     assert run().result["embedded"] == 1
-    monkeypatch.setattr(answers, "ask", lambda question, patience=0: questions.KINDS[question["kind"]](question))
+    monkeypatch.setattr(
+        inference_requests, "ask", lambda question, patience=0: questions.KINDS[question["kind"]](question)
+    )
     (hit,) = label_search.search_meaning("numbers", None, {})
     assert hit.label == label.pk
     assert hit.cosine == pytest.approx(float(np.dot(*embedder.embed(["numbers", "digits inside strings"]))), abs=2e-3)

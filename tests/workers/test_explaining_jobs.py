@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from features import secrets
-from features.kinds import InvalidParams
+from features import encryption
+from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Endpoint, Example, Exchange, Feature, Job, Label, LabelScore, Sae, Sequence
 from features.services import jobs as starting
 from features.services import labels as writing
@@ -53,7 +53,7 @@ def _places(settings, tmp_path, monkeypatch):
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with stand_in(brain) as running_:
-        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=secrets.encrypt(KEY))
+        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY))
         yield running_
 
 
@@ -225,7 +225,7 @@ def test_answers_that_cannot_be_read_are_counted(ready: Sae, server: StandIn) ->
 
 
 def test_a_key_that_is_refused_fails_the_job_and_names_the_endpoint(ready: Sae, server: StandIn) -> None:
-    Endpoint.objects.update(key=secrets.encrypt("wrong"))
+    Endpoint.objects.update(key=encryption.encrypt("wrong"))
     job = done(start("explain_sae", most=5))
     assert (job.state, job.error_field) == ("failed", "endpoint")
     assert "The endpoint “local” refuses the key" in job.error

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth import get_user_model
 
-from features import secrets
-from features.kinds import InvalidParams
+from features import encryption
+from features.jobs.forms import InvalidParams
 from features.models import Endpoint, Exchange, Feature, Job, SteeringDelta, SteeringRun, SweepJudgement
 from features.services import jobs as starting
 from features.services import labels as writing
@@ -39,7 +39,7 @@ def _places(settings, tmp_path, monkeypatch):
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with stand_in(brain) as running_:
-        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=secrets.encrypt(KEY))
+        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY))
         yield running_
 
 
@@ -180,7 +180,7 @@ def test_anothers_endpoint_is_not_to_be_used(sweep: SteeringRun, server: StandIn
 
 
 def test_a_refused_key_fails_the_job_without_a_row(sweep: SteeringRun, server: StandIn) -> None:
-    Endpoint.objects.update(key=secrets.encrypt("wrong"))
+    Endpoint.objects.update(key=encryption.encrypt("wrong"))
     job = done(start(sweep))
     assert (job.state, job.error_field) == ("failed", "endpoint")
     assert "wrong" not in job.error

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Corpus, Dashboard, Example, Feature, Job, JobEvent, LanguageModel, Sae, Sequence, Token
 from features.selectors.features import feature
 from features.services import jobs as starting
@@ -173,6 +173,6 @@ def test_a_promise_that_was_not_kept_fails_by_field(ready):
 
 
 def test_every_kind_that_can_be_started_can_be_run():
-    from features.kinds import EVERY
+    from features.jobs.forms import EVERY
 
     assert set(job_registry.RUNNERS) == set(EVERY)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from explorer.models import User
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
 from features.services import jobs as starting
 from features.services import labels as writing

@@ -7,7 +7,8 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from features import artifacts, jobs
+from features import artifact_store
+from features.jobs import lifecycle
 from features.models import Job
 from workers.lifecycle import cleanup
 
@@ -24,14 +25,14 @@ def ended(tmp_path):
     """A training job with a checkpoint (of its own, or another's) that failed because of a field, or was cancelled."""
 
     def end(field=None, checkpoint=""):
-        job = jobs.claim(jobs.create("train_sae", {}).pk, "one")
+        job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "one")
         name = checkpoint or f"jobs/{job.pk}/checkpoints/5000"
         if not checkpoint:
             (tmp_path / "made").mkdir(exist_ok=True)
             (tmp_path / "made" / "run.json").write_text("{}")
-            artifacts.put(tmp_path / "made", name)
-        jobs.remember(job, name)
-        jobs.stop(job) if field is None else jobs.fail(job, "no", field)
+            artifact_store.put(tmp_path / "made", name)
+        lifecycle.remember(job, name)
+        lifecycle.stop(job) if field is None else lifecycle.fail(job, "no", field)
         return job
 
     return end
@@ -40,7 +41,7 @@ def ended(tmp_path):
 def kept(job):
     cleanup.clear()
     name = Job.objects.get(pk=job.pk).checkpoint
-    return bool(name and artifacts.folders("jobs", 3) and artifacts.files(name))
+    return bool(name and artifact_store.folders("jobs", 3) and artifact_store.files(name))
 
 
 @pytest.mark.parametrize(("field", "stays"), [("learning_rate", False), ("", True), ("corpus", True), ("model", True)])
@@ -52,36 +53,38 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
     first = ended()
     ended("width", first.checkpoint)
     assert kept(first)
-    third = jobs.create("train_sae", {})
+    third = lifecycle.create("train_sae", {})
     Job.objects.filter(pk=third.pk).update(checkpoint=first.checkpoint)
     long_ago = timezone.now() - cleanup.KEPT - timedelta(days=1)
     Job.objects.filter(pk=first.pk).update(ended=long_ago)
     assert kept(first)
-    jobs.cancel(third.pk)
+    lifecycle.cancel(third.pk)
     Job.objects.filter(pk=third.pk).update(ended=long_ago)
     assert not kept(first)
 
 
 def test_the_folder_of_an_attempt_that_died_goes_once_its_job_runs_nowhere():
-    job = jobs.claim(jobs.create("add_model", {"slug": "x"}).pk, "w")
+    job = lifecycle.claim(lifecycle.create("add_model", {"slug": "x"}).pk, "w")
     died, goes_on = cleanup.folder_of(job.pk, 1), cleanup.folder_of(job.pk, 2)
     for folder in (died, goes_on):
         (folder / "checkpoints").mkdir(parents=True)
     cleanup.clear()
     assert died.exists(), "it may hang, and another look at the lease decides"
     assert goes_on.exists()
-    jobs.finish(job, {})
+    lifecycle.finish(job, {})
     cleanup.clear()
     assert list(died.parent.iterdir()) == []
 
 
 def test_the_checkpoint_of_a_job_that_finished_goes_also_where_its_worker_died_just_then(ended):
     first = ended()
-    job = jobs.claim(jobs.create("train_sae", {}).pk, "two")
-    artifacts.put(artifacts.get(first.checkpoint, Path(settings.VAR) / "got"), f"jobs/{job.pk}/checkpoints/7000")
-    jobs.remember(job, f"jobs/{job.pk}/checkpoints/7000")
+    job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "two")
+    artifact_store.put(
+        artifact_store.get(first.checkpoint, Path(settings.VAR) / "got"), f"jobs/{job.pk}/checkpoints/7000"
+    )
+    lifecycle.remember(job, f"jobs/{job.pk}/checkpoints/7000")
     assert kept(job)
-    jobs.finish(job, {})
+    lifecycle.finish(job, {})
     assert not kept(job)
     assert kept(first)
-    assert [folder.name for folder in artifacts.folders("jobs", 1)] == [f"jobs/{first.pk}"]
+    assert [folder.name for folder in artifact_store.folders("jobs", 1)] == [f"jobs/{first.pk}"]

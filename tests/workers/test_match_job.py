@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from features.kinds import InvalidParams
+from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Match, Matching
 from features.services import jobs as starting
 from tests import builders

@@ -4,30 +4,30 @@ import pytest
 from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_GETTERS as GETTERS
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-from features import registry
+from features import saelens_registry
 from workers.pipeline.sae.converters import ASKED_FOR
 from workers.saelens_registry import lines
 
 
 def test_the_file_is_that_of_the_installed_package():
-    assert registry.FILE.read_text().splitlines() == list(lines()), "run python -m workers.saelens_registry"
+    assert saelens_registry.FILE.read_text().splitlines() == list(lines()), "run python -m workers.saelens_registry"
     theirs = get_pretrained_saes_directory()
-    assert [(entry.release, entry.id) for entry in registry.entries()] == [
+    assert [(entry.release, entry.id) for entry in saelens_registry.entries()] == [
         (name, sae_id) for name in sorted(theirs) for sae_id in theirs[name].saes_map
     ]
 
 
 def test_every_form_is_either_read_or_refused():
-    forms = {release.form for release in registry.releases().values()}
-    assert forms == set(ASKED_FOR) | set(registry.UNREAD)
-    assert not set(ASKED_FOR) & set(registry.UNREAD)
+    forms = {release.form for release in saelens_registry.releases().values()}
+    assert forms == set(ASKED_FOR) | set(saelens_registry.UNREAD)
+    assert not set(ASKED_FOR) & set(saelens_registry.UNREAD)
 
 
 @pytest.mark.parametrize("form", ["gemma_2", "qwen_scope", "deepseek_r1", "goodfire"])
 def test_hooks_and_widths_are_those_of_saelenss_own_loaders(form):
     """Of the forms whose configuration SAELens makes of names alone, asking no hub."""
     theirs, seen = get_pretrained_saes_directory(), 0
-    for release in (release for release in registry.releases().values() if release.form == form):
+    for release in (release for release in saelens_registry.releases().values() if release.form == form):
         for entry in release.entries:
             path = theirs[release.name].saes_map[entry.id]
             config = GETTERS[form](release.repo, path, "cpu", False, None)

@@ -12,7 +12,8 @@ import pytest
 from celery.apps.worker import install_worker_term_handler
 from django.db import OperationalError
 
-from features import artifacts, jobs
+from features import artifact_store
+from features.jobs import lifecycle
 from features.models import Job, JobEvent
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from workers.jobs import registry as job_registry
@@ -33,7 +34,7 @@ def run(monkeypatch) -> Callable[..., Job]:
     """Run a job whose work is the function given, and return its row afterwards."""
 
     def runner(work: Callable[[running.Work], None], job: Job | None = None) -> Job:
-        job = job or jobs.create("train_sae", {})
+        job = job or lifecycle.create("train_sae", {})
         monkeypatch.setitem(job_registry.RUNNERS, "train_sae", work)
         running.run(job.pk)
         return Job.objects.get(pk=job.pk)
@@ -50,7 +51,7 @@ def test_work_that_finishes_leaves_its_result_and_its_story(run):
             Progress(2, 2, "tokens", ""),
         ]
         assert list(w.results([*records, "extra"])) == ["extra"]
-        jobs.finish(w.job, {"answer": 42})
+        lifecycle.finish(w.job, {"answer": 42})
 
     job = run(work)
     assert (job.state, job.result, job.done, job.unit) == ("finished", {"answer": 42}, 2, "tokens")
@@ -88,7 +89,7 @@ def test_a_full_disk_is_said_in_a_sentence(run):
 
 def test_a_request_to_cancel_reaches_the_work(run):
     def work(w: running.Work) -> None:
-        jobs.cancel(w.job.pk)
+        lifecycle.cancel(w.job.pk)
 
         def records() -> Iterator[Progress]:
             while not w.should_stop():
@@ -108,7 +109,7 @@ def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
         assert not w.should_stop()
         os.kill(os.getpid(), signal.SIGTERM)
         list(w.results([]))
-        jobs.finish(w.job, {"went": "on"})
+        lifecycle.finish(w.job, {"went": "on"})
 
     try:
         job = run(work)
@@ -120,7 +121,7 @@ def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
 def test_work_whose_lease_was_lost_writes_no_end(run):
     def work(w: running.Work) -> None:
         Job.objects.filter(pk=w.job.pk).update(worker="another:1")
-        jobs.finish(w.job, {"stolen": True})
+        lifecycle.finish(w.job, {"stolen": True})
 
     job = run(work)
     assert (job.state, job.worker, job.result) == ("running", "another:1", {})
@@ -133,13 +134,13 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
             place.mkdir(parents=True)
             (place / "weights").write_text(str(step))
             list(w.results([Checkpoint(step, str(place))]))
-        jobs.finish(w.job, {})
+        lifecycle.finish(w.job, {})
 
     job = run(work)
     assert job.checkpoint == f"jobs/{job.pk}/checkpoints/20"
-    assert (artifacts.get(job.checkpoint, tmp_path / "back") / "weights").read_text() == "20"
-    with pytest.raises(artifacts.Missing):
-        artifacts.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
+    assert (artifact_store.get(job.checkpoint, tmp_path / "back") / "weights").read_text() == "20"
+    with pytest.raises(artifact_store.Missing):
+        artifact_store.get(f"jobs/{job.pk}/checkpoints/10", tmp_path / "old")
 
 
 @pytest.mark.parametrize(
@@ -160,25 +161,25 @@ def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(run, monkeypat
         assert Path(settings.ARTIFACTS_URL, "jobs", str(w.job.pk)).is_dir()
         if end == "failed":
             raise BadInput("learning_rate", "too large")
-        jobs.cancel(w.job.pk)
+        lifecycle.cancel(w.job.pk)
         while not w.should_stop():
             time.sleep(0.01)
         list(w.results([]))
 
     monkeypatch.setitem(job_registry.RUNNERS, kind, work)
-    job = run(work, jobs.create(kind, {}))
+    job = run(work, lifecycle.create(kind, {}))
     assert (job.state, Path(settings.ARTIFACTS_URL, "jobs", str(job.pk)).exists()) == (end, stays)
 
 
 def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings):
-    job = jobs.create("train_sae", {})
+    job = lifecycle.create("train_sae", {})
     left = settings.VAR / "work" / f"{job.pk}-{os.getpid()}"
     left.mkdir(parents=True)
     (left / "half").write_text("written")
 
     def work(w: running.Work) -> None:
         assert list(w.folder.iterdir()) == []
-        jobs.finish(w.job, {})
+        lifecycle.finish(w.job, {})
 
     assert run(work, job).state == "finished"
 
@@ -188,7 +189,7 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
 
     def work(w: running.Work) -> None:
         times.append(w.job.pk)
-        jobs.finish(w.job, {})
+        lifecycle.finish(w.job, {})
 
     job = run(work)
     running.run(job.pk)
@@ -219,7 +220,7 @@ def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypa
             w.should_stop()
         assert not ended.is_set()
         assert ended.wait(5)
-        jobs.finish(w.job, {})
+        lifecycle.finish(w.job, {})
 
     log = [e.data.get("text", "") for e in run(work).events.all()]
     assert any(text.startswith("No sign of life") for text in log)

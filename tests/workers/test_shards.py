@@ -7,8 +7,9 @@ import random
 import pytest
 import torch
 
-from features import ingest, jobs
-from features.kinds import InvalidParams
+from features.ingest import dashboards as dashboard_ingest
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent, Sequence
 from features.services import jobs as starting
 from tests.workers import planted
@@ -72,7 +73,7 @@ def rows(slug: str = "a") -> list:
     places = dict(Sequence.objects.values_list("id", "position"))
     found = []
     for feature in features.prefetch_related("examples"):
-        numbers = [getattr(feature, name) for name in ingest.COLUMNS]
+        numbers = [getattr(feature, name) for name in dashboard_ingest.COLUMNS]
         kept = sorted(feature.examples.all(), key=lambda e: (e.band, e.rank))
         found.append((numbers, [(e.band, e.rank, places[e.sequence_id], e.peak, e.positions, e.values) for e in kept]))
     shown = Dashboard.objects.get(sae__slug=slug)
@@ -133,7 +134,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     monkeypatch.setattr(reading, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(reading, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
-    keep, write, harvest = runner.Work._keep, ingest.write_range, scan.__globals__["harvest"]
+    keep, write, harvest = runner.Work._keep, dashboard_ingest.write_range, scan.__globals__["harvest"]
 
     class Killed(BaseException):
         """As if by signal 9: nothing that the job has for its own end is run."""
@@ -151,7 +152,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
 
     with monkeypatch.context() as patched:
         if interrupted == "while writing":
-            patched.setattr(ingest, "write_range", dies_writing)
+            patched.setattr(dashboard_ingest, "write_range", dies_writing)
         else:
             patched.setattr(runner.Work, "_keep", dies_at_a_checkpoint)
         with pytest.raises(Killed):
@@ -160,7 +161,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     assert (cut.state, bool(cut.checkpoint)) == ("running", True)
     assert not Dashboard.objects.filter(job=job).exists()
     Job.objects.filter(pk=job.pk).update(lease_until=cut.started)
-    assert jobs.reap() == [job.pk]
+    assert lifecycle.reap() == [job.pk]
 
     def spy(language, hooks, fed):
         return harvest(language, hooks, (ran.append(len(ids)) or ids for ids in fed))
@@ -170,7 +171,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
         return write(sae, corpus, size, batch)
 
     monkeypatch.setitem(scan.__globals__, "harvest", spy)
-    monkeypatch.setattr(ingest, "write_range", follows)
+    monkeypatch.setattr(dashboard_ingest, "write_range", follows)
     job = done(job)
     assert (job.state, job.attempts) == ("finished", 2), job.error
     assert "Going on after" in said(job)
@@ -262,10 +263,10 @@ def test_a_checkpoint_of_other_weights_is_not_gone_on_from(ready, monkeypatch):
     from features.models import Sae
 
     job = start()
-    write = ingest.write_range
-    monkeypatch.setattr(ingest, "write_range", lambda *args: (_ for _ in ()).throw(TimeoutError("gone")))
+    write = dashboard_ingest.write_range
+    monkeypatch.setattr(dashboard_ingest, "write_range", lambda *args: (_ for _ in ()).throw(TimeoutError("gone")))
     assert done(job).state == "queued"
-    monkeypatch.setattr(ingest, "write_range", write)
+    monkeypatch.setattr(dashboard_ingest, "write_range", write)
     one, other = Sae.objects.get(slug="a"), Sae.objects.get(slug="b")
     Sae.objects.filter(pk=one.pk).update(sha256=other.sha256, artifact=other.artifact)
     Job.objects.filter(pk=job.pk).update(not_before=None)

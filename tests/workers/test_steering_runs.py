@@ -7,12 +7,12 @@ import pytest
 import torch
 from django.utils import timezone
 
-from features import runs
-from features.kinds.steering import checked
 from features.models import SteeringDelta, SteeringRun
 from features.records import WorkerState
 from features.selectors import steering as reading
 from features.services import workers as telling
+from features.steering import runs
+from features.steering.forms import checked
 from tests import builders
 from tests.workers import planted, steered
 from workers.inference import steering

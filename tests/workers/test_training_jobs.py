@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from features import artifacts, jobs
-from features.kinds import InvalidParams
+from features import artifact_store
+from features.jobs import lifecycle
+from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Job, JobEvent, Sae
 from features.services import jobs as starting
 from workers import model_cache
@@ -76,7 +77,7 @@ def test_a_sweep_ends_in_a_row_an_evaluation_and_dashboards_for_every_sae(ready)
     assert sorted(done(job).result["saes"]) == sorted(f"tiny/{name}" for name in names)
     series = set(JobEvent.objects.filter(job=job, kind="metrics").values_list("data__series", flat=True))
     assert series == names
-    assert not artifacts._store()[0].exists(f"{artifacts._store()[1]}/jobs/{job.pk}")
+    assert not artifact_store._store()[0].exists(f"{artifact_store._store()[1]}/jobs/{job.pk}")
 
 
 def test_an_sae_of_a_sweep_has_the_weights_that_it_has_alone(ready):
@@ -113,7 +114,7 @@ def stopped_midway(monkeypatch, **changes) -> Job:
     def cancel_soon(self):
         asked.append(1)
         if len(asked) == 60:
-            jobs.cancel(job.pk)
+            lifecycle.cancel(job.pk)
             self._heart.cancelled = True
         return self._heart.cancelled
 
@@ -149,7 +150,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
 
 def test_a_checkpoint_that_is_gone_is_said_and_not_offered_again(monkeypatch):
     old = stopped_midway(monkeypatch)
-    artifacts.remove(f"jobs/{old.pk}")
+    artifact_store.remove(f"jobs/{old.pk}")
     new = done(starting.resume(old.pk))
     assert new.state == "failed"
     assert "checkpoint is gone" in new.error
@@ -160,7 +161,7 @@ def test_a_job_that_is_not_over_or_has_no_checkpoint_cannot_be_resumed(ready):
     job = start()
     with pytest.raises(InvalidParams, match="not over"):
         starting.resume(job.pk)
-    jobs.cancel(job.pk)
+    lifecycle.cancel(job.pk)
     with pytest.raises(InvalidParams, match="no checkpoint"):
         starting.resume(job.pk)
 
@@ -174,7 +175,7 @@ def test_a_request_to_cancel_is_obeyed_within_seconds(ready):
         while not JobEvent.objects.filter(job=job, kind="metrics").exists():
             time.sleep(0.05)
         asked.append(time.monotonic())
-        jobs.cancel(job.pk)
+        lifecycle.cancel(job.pk)
 
     def and_close():
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from features import answers
+from features.inference import requests as inference_requests
 from features.models import LanguageModel, Sae
 from workers import model_cache
 from workers.pipeline.errors import BadInput
@@ -21,16 +21,16 @@ LONGEST_CHANGED = 256
 
 def answer(key: str) -> None:
     """Answer one question. Never raises for what is wrong with it."""
-    question = answers.question(key)
+    question = inference_requests.question(key)
     if question is None:
         return
     try:
-        answers.give(key, KINDS[question["kind"]](question))
+        inference_requests.give(key, KINDS[question["kind"]](question))
     except BadInput as error:
-        answers.refuse(key, error.field, error.message)
+        inference_requests.refuse(key, error.field, error.message)
     except Exception as error:
         log.exception("cannot answer %s", question)
-        answers.refuse(
+        inference_requests.refuse(
             key, "", f"The worker could not answer: {type(error).__name__}. Its log says more.", passing=True
         )
 

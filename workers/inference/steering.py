@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from django.db import Error, close_old_connections, connection
 
-from features import runs
 from features.models import Sae, Sequence, SteeringRun
+from features.steering import runs
 from workers import model_cache
 from workers.lifecycle import reaper
 from workers.pipeline.errors import BadInput

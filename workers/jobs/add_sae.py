@@ -5,7 +5,8 @@ from pathlib import Path
 
 from django.db import transaction
 
-from features import artifacts, jobs, names, sources
+from features import artifact_store, redaction, sae_sources
+from features.jobs import lifecycle
 from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, LogLine, Progress, SequenceRecord
 from features.services import catalog as writing
@@ -28,7 +29,7 @@ def add_sae(work: Work) -> None:
         return inputs.sequences(language, corpus, size, False, bos=bos)
 
     hook, anyway = work.params.get("hook", ""), work.params.get("anyway", False)
-    known_as = {model.slug, names.of_source(model.source)}
+    known_as = {model.slug, redaction.of_source(model.source)}
     records = import_sae(language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, work.should_stop)
     for record in work.results(records):
         assert isinstance(record, ImportedSae)
@@ -39,7 +40,7 @@ def _bring(work: Work, folder: Path) -> Iterator[Progress | LogLine | converters
     """The files of the source in `folder`; the last thing yielded says what they are."""
     source, params = _source(work.params["source"]), work.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
-    work.say(f"Fetching {names.of_source(source.place)}.")
+    work.say(f"Fetching {redaction.of_source(source.place)}.")
     if source.kind == "folder":
         brought: converters.Brought | None = converters.from_folder(source.place, folder)
     elif source.kind == "hub":
@@ -55,16 +56,16 @@ def _keep(work: Work, model: LanguageModel, record: ImportedSae) -> None:
     made, slug = record.sae, work.params["slug"]
     values, warnings = record.origin["test"]["values"], record.origin["warnings"]  # type: ignore[index]
     work.go_on()
-    artifact = artifacts.put(made.path, f"saes/{model.slug}/{slug}-{made.sha256[:12]}")
+    artifact = artifact_store.put(made.path, f"saes/{model.slug}/{slug}-{made.sha256[:12]}")
     with transaction.atomic():
         sae = writing.add_sae(model, slug, made, artifact, None, work.job, record.origin)
         result = {name: values[name] for name in ("explained_variance", "l0") if name in values}
-        jobs.finish(work.job, {"sae": str(sae), **result, "warnings": warnings})
+        lifecycle.finish(work.job, {"sae": str(sae), **result, "warnings": warnings})
 
 
-def _source(text: str) -> sources.Source:
+def _source(text: str) -> sae_sources.Source:
     try:
-        return sources.read(text)
+        return sae_sources.read(text)
     except LookupError as error:
         raise BadInput("source", str(error.args[0])) from error
 

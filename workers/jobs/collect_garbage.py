@@ -1,6 +1,6 @@
 """Keeping an instance in order."""
 
-from features import jobs
+from features.jobs import lifecycle
 from features.services import garbage, label_words
 from workers.lifecycle.runner import Work
 
@@ -11,4 +11,4 @@ def collect_garbage(work: Work) -> None:
     gone = garbage.collect()
     work.say(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
     words = label_words.forget()
-    jobs.finish(work.job, {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words})
+    lifecycle.finish(work.job, {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words})

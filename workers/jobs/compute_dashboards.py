@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from features import artifacts, ingest, jobs, overlap
+from features import artifact_store
+from features.ingest import background
+from features.ingest import dashboards as dashboard_ingest
+from features.jobs import lifecycle
 from features.models import Corpus, Dashboard, Example, Job, Sae
 from features.records import FeatureRange, Progress
 from features.version import VERSION
@@ -61,7 +64,7 @@ def scan_shard(work: Work) -> None:
     """Read one shard; its last checkpoint, which is all of it, stays for the job that it is a part of."""
     given = _given(work)
     scan = _scanned(work, given, Shard(work.params["shard"] - 1, work.params["shards"]))
-    jobs.finish(work.job, {"tokens": scan.tokens})
+    lifecycle.finish(work.job, {"tokens": scan.tokens})
 
 
 def _given(work: Work) -> Given:
@@ -104,18 +107,18 @@ def _begun(work: Work, given: Given) -> Scan | None:
     if work.job.checkpoint:
         try:
             found = _loaded(work, given, work.job.checkpoint)
-        except (BadInput, artifacts.Missing) as error:
+        except (BadInput, artifact_store.Missing) as error:
             work.say(f"Beginning again. {error}")
         else:
             work.say(f"Going on after the {found.tokens:,} tokens that were read.")
             return found
     if work.job.written:
-        jobs.wrote(work.job, {})  # of another reading
+        lifecycle.wrote(work.job, {})  # of another reading
     return None
 
 
 def _loaded(work: Work, given: Given, name: str) -> Scan:
-    place = artifacts.get(name, work.folder / "loaded")
+    place = artifact_store.get(name, work.folder / "loaded")
     try:
         return scan_checkpoint.load(place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from)
     finally:
@@ -148,13 +151,13 @@ def _write(work: Work, given: Given, scan: Scan, place: int) -> None:
 
     @transaction.atomic
     def write(record: FeatureRange) -> int:
-        ingest.write_range(sae, given.corpus, sae.context_size, record)
-        jobs.wrote(work.job, {**work.job.written, key: record.stop})
+        dashboard_ingest.write_range(sae, given.corpus, sae.context_size, record)
+        lifecycle.wrote(work.job, {**work.job.written, key: record.stop})
         return record.stop
 
     hook, first = written_hook(target.sae, target.hook), work.job.written.get(key, 0)
     ranges = feature_ranges(given.language, target.sae, hook, scan.tallies[place], first)
-    with closing(overlap.in_background(write, ranges)) as stops:
+    with closing(background.in_background(write, ranges)) as stops:
         for _ in work.results(Progress(before + stop, total, "features", "Writing dashboards") for stop in stops):
             pass
 
@@ -164,11 +167,11 @@ def _declare(work: Work, given: Given, scan: Scan, place: int) -> None:
     sae, target = given.saes[place], given.targets[place]
     readout = readout_record(given.language, written_hook(target.sae, target.hook))
     with transaction.atomic():
-        shown = ingest.finish(sae, given.corpus, scan.tokens, work.job, VERSION, readout)
+        shown = dashboard_ingest.finish(sae, given.corpus, scan.tokens, work.job, VERSION, readout)
         examples = Example.objects.filter(feature__sae=sae).count()
         work.say(f"{sae}: {shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept.")
         if sae == given.saes[-1]:
             alive = sum(Dashboard.objects.filter(sae__in=given.saes).values_list("alive", flat=True))
-            jobs.finish(work.job, {"sae": work.params["sae"], "alive": alive, "tokens": scan.tokens})
+            lifecycle.finish(work.job, {"sae": work.params["sae"], "alive": alive, "tokens": scan.tokens})
         else:
-            jobs.wrote(work.job, work.job.written)  # fails where the job is no longer ours
+            lifecycle.wrote(work.job, work.job.written)  # fails where the job is no longer ours

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from features import jobs
+from features.jobs import lifecycle
 from features.records import Progress
 from features.services import embeddings
 from workers import model_cache
@@ -20,7 +20,7 @@ def embed_labels(work: Work) -> None:
     done = 0
     for progress in work.results(_embedded(work)):
         done = progress
-    jobs.finish(work.job, {"embedded": done, "embedder": embedder.name})
+    lifecycle.finish(work.job, {"embedded": done, "embedder": embedder.name})
 
 
 def _embedded(work: Work) -> Iterator[Progress | int]:

@@ -8,8 +8,8 @@ import numpy as np
 from django.db import transaction
 from django.db.models import F
 
-from features import jobs
-from features.kinds import ExplainSae
+from features.jobs import lifecycle
+from features.jobs.forms import ExplainSae
 from features.models import Feature, Label, Sae
 from features.records import LabelRecord, Progress, ScoreRecord
 from features.services import labels as writing
@@ -55,7 +55,7 @@ def explain_sae(work: Work) -> None:
     work.go_on()
     with transaction.atomic():
         said = writing.write_found(row, method, (found[index] for index in sorted(found)), work.job, only=list(found))
-        jobs.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)})
+        lifecycle.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)})
 
 
 def score_labels(work: Work) -> None:
@@ -74,7 +74,7 @@ def score_labels(work: Work) -> None:
     work.go_on()
     with transaction.atomic():
         kept = writing.write_scores({chosen[index]: scores[index] for index in scores}, work.job)
-        jobs.finish(work.job, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
+        lifecycle.finish(work.job, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
 
 
 def _score_by_asking(

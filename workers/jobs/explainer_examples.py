@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from features.models import Example, Feature, Sae
 from features.models import Sequence as Context
 from features.selectors.vocabulary import vocabulary_of
-from features.tokens import Vocabulary, spans, text_of
+from features.token_spans import Vocabulary, spans, text_of
 from workers import model_cache
 from workers.pipeline.autointerp.activations import Fired, read
 from workers.pipeline.autointerp.examples import BEFORE, STRONG, Material, Text, around, held_out

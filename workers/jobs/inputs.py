@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from features import names
+from features import redaction
 from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog
@@ -30,7 +30,7 @@ def sequences(
     if corpus.chat and not language.tokenizer.chat_template:
         raise BadInput(
             "corpus",
-            f"“{corpus}” holds conversations, but the tokenizer of {names.of_source(language.tokenizer.name_or_path)} has no"
+            f"“{corpus}” holds conversations, but the tokenizer of {redaction.of_source(language.tokenizer.name_or_path)} has no"
             " chat template: choose a chat model, or a corpus of plain text.",
         )
     documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from features import jobs
+from features.jobs import lifecycle
 from features.selectors import judgements
 from features.services import judgements as writing
 from workers.jobs import llm
@@ -39,7 +39,7 @@ def _judge(work: Work, sweep: judgements.Sweep) -> None:
     with transaction.atomic():
         row = writing.write(sweep, work.job, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
-        jobs.finish(work.job, {"run": sweep.run.pk, "judged": judged, **counts})
+        lifecycle.finish(work.job, {"run": sweep.run.pk, "judged": judged, **counts})
 
 
 def _questions(sweep: judgements.Sweep) -> Iterator[Question]:

@@ -8,13 +8,13 @@ import torch
 from django.db import transaction
 from sae_lens import SAE
 
-from features import jobs
-from features.kinds import LabelSae
+from features.jobs import lifecycle
+from features.jobs.forms import LabelSae
 from features.models import Feature, Sae, WordList
 from features.records import LabelRecord
 from features.services import labels
 from features.version import VERSION
-from features.wordlists import parse
+from features.word_list_format import parse
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.runner import Work
@@ -51,7 +51,7 @@ def label_sae(work: Work) -> None:
     work.go_on()
     with transaction.atomic():
         said = {NAMES[setting]: labels.write_found(row, NAMES[setting], found[setting], work.job) for setting in chosen}
-        jobs.finish(work.job, {"sae": str(row), **said})
+        lifecycle.finish(work.job, {"sae": str(row), **said})
 
 
 def _given(work: Work, row: Sae) -> Given | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from features import secrets
+from features import encryption
 from features.models import Endpoint, Exchange, Job
 from features.records import Progress
 from workers.lifecycle.runner import Work
@@ -49,8 +49,8 @@ def endpoint(work: Work) -> tuple[Endpoint, Client]:
     if row.owner_id is not None and row.owner_id != work.job.created_by_id:
         raise BadInput("endpoint", f"The endpoint “{row}” belongs to somebody else, whose key pays for it.")
     try:
-        key = secrets.decrypt(row.key)
-    except secrets.Unreadable as error:
+        key = encryption.decrypt(row.key)
+    except encryption.Unreadable as error:
         raise BadInput("endpoint", str(error)) from None
     prices = (float(row.price_in), float(row.price_out))
     budget = Budget(work.params["most_tokens"], work.params["most_cost"] if any(prices) else 0.0, *prices)

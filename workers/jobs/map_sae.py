@@ -2,8 +2,9 @@
 
 from django.db import transaction
 
-from features import ingest, jobs
-from features.kinds import MapSae
+from features.ingest import dashboards as dashboard_ingest
+from features.jobs import lifecycle
+from features.jobs.forms import MapSae
 from features.models import Dashboard, Feature
 from features.records import FeatureMap
 from workers import model_cache
@@ -24,10 +25,10 @@ def map_sae(work: Work) -> None:
         assert isinstance(record, FeatureMap)
         try:
             with transaction.atomic():
-                ingest.write_map(dashboard, record, work.job)
+                dashboard_ingest.write_map(dashboard, record, work.job)
                 assert dashboard.map is not None
                 counts = {name: dashboard.map[name] for name in ("features", "clusters")}
-                jobs.finish(work.job, {"sae": str(sae), **counts})
+                lifecycle.finish(work.job, {"sae": str(sae), **counts})
         except Dashboard.DoesNotExist:
             again = "were made anew while the map was being made; their own job makes the new map"
             raise BadInput("sae", f"The dashboards of {sae} {again}.") from None

@@ -2,7 +2,8 @@
 
 from django.db import transaction
 
-from features import jobs, matching
+from features.ingest import matches as match_ingest
+from features.jobs import lifecycle
 from features.records import SaeMatches
 from workers import model_cache
 from workers.jobs import inputs
@@ -22,6 +23,6 @@ def match_saes(work: Work) -> None:
     for record in work.results(matches(decoder, others, work.should_stop)):
         assert isinstance(record, SaeMatches)
         with transaction.atomic():
-            there, back = matching.write(sae, other, record, work.job)
+            there, back = match_ingest.write(sae, other, record, work.job)
             found = {"matched": there.matched, "matched_back": back.matched}
-            jobs.finish(work.job, {"sae": str(sae), "other": str(other), **found})
+            lifecycle.finish(work.job, {"sae": str(sae), "other": str(other), **found})

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from django.db import transaction
 
-from features import jobs, names
+from features import redaction
+from features.jobs import lifecycle
 from features.records import Evaluation
 from features.services import catalog as writing
 from workers import model_cache
@@ -29,18 +30,18 @@ from workers.pipeline.sae.evaluate import evaluate
 def add_model(work: Work) -> None:
     """Read a model's shape, hooks and vocabulary."""
     source, revision = work.params["source"], work.params.get("revision", "")
-    work.say(f"Reading {names.of_source(source)}.")
+    work.say(f"Reading {redaction.of_source(source)}.")
     record = describe(load_language(source, revision))
     work.go_on()
     with transaction.atomic():
         model = writing.add_model(work.params["slug"], source, record)
-        jobs.finish(work.job, {"model": model.slug})
+        lifecycle.finish(work.job, {"model": model.slug})
 
 
 def add_corpus(work: Work) -> None:
     """Check that a corpus can be read."""
     source, column = work.params["source"], work.params["text_column"]
-    work.say(f"Reading {names.of_source(source)}.")
+    work.say(f"Reading {redaction.of_source(source)}.")
     found = corpora.describe_corpus(source, column)
     if found.chat:
         work.say(f"{column!r} holds conversations: each model reads them through its own chat template.")
@@ -51,7 +52,7 @@ def add_corpus(work: Work) -> None:
             work.params["slug"], source, column, work.params.get("licence", ""), found.revision, found.note,
             chat=found.chat, **cut,
         )  # fmt: skip
-        jobs.finish(work.job, {"corpus": corpus.slug})
+        lifecycle.finish(work.job, {"corpus": corpus.slug})
 
 
 def evaluate_sae(work: Work) -> None:
@@ -64,7 +65,7 @@ def evaluate_sae(work: Work) -> None:
         assert isinstance(record, Evaluation)
         with transaction.atomic():
             writing.keep_evaluation(sae, record, corpus, work.job)
-            jobs.finish(work.job, {"sae": str(sae), **record.values})
+            lifecycle.finish(work.job, {"sae": str(sae), **record.values})
 
 
 RUNNERS: dict[str, Callable[[Work], None]] = {

@@ -5,7 +5,8 @@ from itertools import islice
 
 from django.db import transaction
 
-from features import effects, jobs
+from features.ingest import effects
+from features.jobs import lifecycle
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, Progress
 from workers import model_cache
@@ -45,7 +46,7 @@ def score_causes(work: Work) -> None:
         effects.write(sae, some, work.job)
         written += len(some)
     with transaction.atomic():
-        jobs.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})
+        lifecycle.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})
 
 
 def _after(done: int, told: Iterator[Progress | CauseRecord]) -> Iterator[Progress | CauseRecord]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import transaction
 
-from features import artifacts, jobs, sweeps
+from features import artifact_store
+from features.jobs import lifecycle, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import TrainedSae
 from features.services import catalog as writing
@@ -37,7 +38,7 @@ def train_sae(work: Work) -> None:
     with transaction.atomic():
         rows = _written(work, model, corpus, trained, kept)
         _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
-        jobs.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
+        lifecycle.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
     cleanup.clear()
 
 
@@ -55,21 +56,23 @@ def _resume(work: Work) -> str | None:
     if not found:
         return None
     try:
-        folder = artifacts.get(found, work.folder / "resume")
-    except artifacts.Missing:
+        folder = artifact_store.get(found, work.folder / "resume")
+    except artifact_store.Missing:
         Job.objects.filter(checkpoint=found).update(checkpoint="")
         raise BadInput("checkpoint", "Its checkpoint is gone. Run it again from the start.") from None
     if not found.startswith(f"jobs/{work.job.pk}/"):
-        jobs.remember(work.job, artifacts.put(folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}"))
+        lifecycle.remember(
+            work.job, artifact_store.put(folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}")
+        )
         Job.objects.filter(checkpoint=found).update(checkpoint="")
-        artifacts.remove(found)
+        artifact_store.remove(found)
     work.say(f"Resuming from {work.job.checkpoint}.")
     return str(folder)
 
 
 def _kept(model: LanguageModel, slug: str, record: TrainedSae) -> str:
     """Where the weights lie from now on."""
-    return artifacts.put(Path(record.path), f"saes/{model.slug}/{slug}-{record.sha256[:12]}")
+    return artifact_store.put(Path(record.path), f"saes/{model.slug}/{slug}-{record.sha256[:12]}")
 
 
 def _written(
@@ -91,7 +94,7 @@ def _spare_the_lost(job: Job, lost: list[str]) -> None:
         asked = str(follower.params.get("sae", "")).split()
         left = [path for path in asked if path not in lost]
         if not left:
-            jobs.cancel(follower.pk)
+            lifecycle.cancel(follower.pk)
         elif left != asked:
             Job.objects.filter(pk=follower.pk).update(params={**follower.params, "sae": " ".join(left)})
-            jobs.log(follower, f"Left out, because their training came to nothing: {', '.join(lost)}.")
+            lifecycle.log(follower, f"Left out, because their training came to nothing: {', '.join(lost)}.")

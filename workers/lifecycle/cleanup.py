@@ -15,8 +15,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from features import artifacts
-from features.kinds import KINDS
+from features import artifact_store
+from features.jobs.forms import KINDS
 from features.models import Job
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def _clear_checkpoints() -> None:
     for pk, checkpoint in over.values_list("pk", "checkpoint"):
         try:
             for name in (f"jobs/{pk}", checkpoint):  # what a job took up from another lies in that one's folder
-                artifacts.remove(name)
+                artifact_store.remove(name)
         except OSError as error:  # another worker was quicker, or the store is away: the reaper tries again
             log.warning("checkpoints of job %s stay: %s", pk, error)
         else:

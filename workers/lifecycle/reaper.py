@@ -12,8 +12,10 @@ from typing import Any
 
 from django.db import Error, close_old_connections
 
-from features import answers, jobs, runs
+from features.inference import requests as inference_requests
+from features.jobs import lifecycle
 from features.services import embeddings, garbage, workers
+from features.steering import runs
 from workers import devices
 from workers.lifecycle import cleanup
 
@@ -55,7 +57,7 @@ def _reap_for_ever(queues: list[str]) -> None:
         close_old_connections()
         try:
             workers.here(name(), queues, devices.state())
-            for job_id in jobs.reap(() if busy.is_set() else queues):
+            for job_id in lifecycle.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
             for run_id in runs.reap(queues):
                 log.warning("steering %s lost its worker", run_id)
@@ -64,7 +66,7 @@ def _reap_for_ever(queues: list[str]) -> None:
                 kept = time.monotonic()
                 garbage.start_when_due()
                 embeddings.start_when_due()
-                answers.forget()
+                inference_requests.forget()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
         except Exception:  # a store or a device that answers strangely must not end this thread

@@ -21,8 +21,9 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.db import OperationalError as DatabaseBusy
 
-from features import artifacts, jobs
-from features.kinds import EVERY
+from features import artifact_store
+from features.jobs import lifecycle
+from features.jobs.forms import EVERY
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from features.version import VERSION
@@ -59,8 +60,8 @@ class Heart(threading.Thread):
             if time.monotonic() - self.life > settings.HANG_MINUTES * 60:
                 self._end_process()
             try:
-                self.cancelled = jobs.heartbeat(self.job)
-            except jobs.LostJob:
+                self.cancelled = lifecycle.heartbeat(self.job)
+            except lifecycle.LostJob:
                 self.lost = True
             except Error as error:  # the database restarts; the lease outlives a short one
                 log.warning("heartbeat of job %s: %s", self.job.pk, error)
@@ -69,7 +70,7 @@ class Heart(threading.Thread):
 
     def _end_process(self) -> None:
         with contextlib.suppress(Error):
-            jobs.log(self.job, f"No sign of life for {settings.HANG_MINUTES} min: its worker ends itself.")
+            lifecycle.log(self.job, f"No sign of life for {settings.HANG_MINUTES} min: its worker ends itself.")
         log.error("job %s gives no sign of life: this worker ends", self.job.pk)
         os._exit(1)  # what hangs cannot be asked to end
 
@@ -108,9 +109,9 @@ class Work:
                 case Progress():
                     self._tell(record)
                 case Metrics():
-                    jobs.metrics(self.job, record)
+                    lifecycle.metrics(self.job, record)
                 case LogLine():
-                    jobs.log(self.job, record.text)
+                    lifecycle.log(self.job, record.text)
                 case Checkpoint():
                     self._keep(record)
                 case _:
@@ -124,30 +125,30 @@ class Work:
 
     def say(self, text: str) -> None:
         """Add a sentence to the job's log."""
-        jobs.log(self.job, text)
+        lifecycle.log(self.job, text)
 
     def _tell(self, record: Progress) -> None:
         if time.monotonic() - self._told > PROGRESS_SECONDS or record.done >= record.total:
-            jobs.progress(self.job, record)
+            lifecycle.progress(self.job, record)
             self._told = time.monotonic()
 
     def _keep(self, record: Checkpoint) -> None:
         before = self.job.checkpoint
-        jobs.remember(self.job, artifacts.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"))
+        lifecycle.remember(self.job, artifact_store.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"))
         if before and before != self.job.checkpoint:
-            artifacts.remove(before)
+            artifact_store.remove(before)
         self.say(f"Checkpoint at {record.step:,} tokens.")
 
 
 def run(job_id: int) -> None:
     """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
-    job = jobs.take(job_id, reaper.name())
+    job = lifecycle.take(job_id, reaper.name())
     if job is None:
         return
     folder = _own_folder(job)
     reaper.busy.set()
     try:
-        with Heart(job) as heart, contextlib.suppress(jobs.LostJob):
+        with Heart(job) as heart, contextlib.suppress(lifecycle.LostJob):
             _run_to_an_end(Work(job, heart, folder), heart)
     finally:
         reaper.busy.clear()
@@ -175,26 +176,26 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
         return
     except Stopped:
         if not heart.cancelled:
-            jobs.release(job, "its worker was told to stop")
+            lifecycle.release(job, "its worker was told to stop")
             return
-        jobs.stop(job)
-    except jobs.LostJob:
+        lifecycle.stop(job)
+    except lifecycle.LostJob:
         raise
     except Unavailable as error:
-        jobs.retry(job, error.message, _field_of(job, error.field))
+        lifecycle.retry(job, error.message, _field_of(job, error.field))
         return
     except (DatabaseBusy, ConnectionError, TimeoutError) as error:
         close_old_connections()
-        jobs.retry(job, _in_words(error))
+        lifecycle.retry(job, _in_words(error))
         return
-    except artifacts.Missing as error:
-        jobs.fail(job, str(error))
+    except artifact_store.Missing as error:
+        lifecycle.fail(job, str(error))
     except BadInput as error:
-        jobs.fail(job, error.message, _field_of(job, error.field))
+        lifecycle.fail(job, error.message, _field_of(job, error.field))
     except Exception as error:
         log.exception("job %s failed", job.pk)
-        jobs.log(job, traceback.format_exc(limit=-4))
-        jobs.fail(job, _in_words(error))
+        lifecycle.log(job, traceback.format_exc(limit=-4))
+        lifecycle.fail(job, _in_words(error))
     cleanup.clear()
 
 

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from features import keyset
+from features.db import keyset
 
 NEXT = "Address of the next page; null at the end."
 

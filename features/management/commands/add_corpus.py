@@ -1,6 +1,6 @@
 """manage.py add_corpus SLUG SOURCE."""
 
-from features.kinds import AddCorpus
+from features.jobs.forms import AddCorpus
 from features.management.job_command import JobCommand
 
 

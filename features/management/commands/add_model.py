@@ -1,6 +1,6 @@
 """manage.py add_model SLUG SOURCE."""
 
-from features.kinds import AddModel
+from features.jobs.forms import AddModel
 from features.management.job_command import JobCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py add_sae MODEL/SLUG SOURCE [--hook H] …"""
 
-from features.kinds import AddSae
+from features.jobs.forms import AddSae
 from features.management.job_command import NewSaeCommand
 
 

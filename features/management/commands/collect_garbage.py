@@ -1,6 +1,6 @@
 """manage.py collect_garbage."""
 
-from features.kinds import CollectGarbage
+from features.jobs.forms import CollectGarbage
 from features.management.job_command import JobCommand
 
 

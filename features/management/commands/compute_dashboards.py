@@ -1,6 +1,6 @@
 """manage.py compute_dashboards MODEL/SLUG [MODEL/SLUG …] --corpus C --tokens N --shards S."""
 
-from features.kinds import ComputeDashboards
+from features.jobs.forms import ComputeDashboards
 from features.management.job_command import OnSaeCommand
 
 

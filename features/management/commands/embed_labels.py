@@ -1,6 +1,6 @@
 """manage.py embed_labels."""
 
-from features.kinds import EmbedLabels
+from features.jobs.forms import EmbedLabels
 from features.management.job_command import JobCommand
 
 

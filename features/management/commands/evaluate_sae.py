@@ -1,6 +1,6 @@
 """manage.py evaluate_sae MODEL/SLUG --corpus C."""
 
-from features.kinds import EvaluateSae
+from features.jobs.forms import EvaluateSae
 from features.management.job_command import OnSaeCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py explain_sae MODEL/SLUG --endpoint NAME."""
 
-from features.kinds import ExplainSae
+from features.jobs.forms import ExplainSae
 from features.management.job_command import OnSaeCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py judge_sweep RUN --endpoint NAME."""
 
-from features.kinds import JudgeSweep
+from features.jobs.forms import JudgeSweep
 from features.management.job_command import JobCommand
 
 

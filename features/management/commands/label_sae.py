@@ -1,6 +1,6 @@
 """manage.py label_sae MODEL/SLUG."""
 
-from features.kinds import LabelSae
+from features.jobs.forms import LabelSae
 from features.management.job_command import OnSaeCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py map_sae MODEL/SLUG."""
 
-from features.kinds import MapSae
+from features.jobs.forms import MapSae
 from features.management.job_command import OnSaeCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py match_saes MODEL/SLUG OTHER."""
 
-from features.kinds import MatchSaes
+from features.jobs.forms import MatchSaes
 from features.management.job_command import OnSaeCommand
 
 

@@ -1,6 +1,6 @@
 """manage.py score_causes MODEL/SLUG."""
 
-from features.kinds import ScoreCauses
+from features.jobs.forms import ScoreCauses
 from features.management.job_command import OnSaeCommand
 
 

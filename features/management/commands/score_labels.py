@@ -1,6 +1,6 @@
 """manage.py score_labels MODEL/SLUG --endpoint NAME."""
 
-from features.kinds import ScoreLabels
+from features.jobs.forms import ScoreLabels
 from features.management.job_command import OnSaeCommand
 
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from features import runs
-from features.answers import NoAnswer
-from features.kinds import InvalidParams
-from features.kinds.steering import STRENGTHS, checked
+from features.inference.requests import NoAnswer
+from features.jobs.forms import InvalidParams
 from features.models import FeatureEffect, SteeringRun
 from features.selectors import features as reading
 from features.selectors import steering
-from features.tokens import text_of
+from features.steering import runs
+from features.steering.forms import STRENGTHS, checked
+from features.token_spans import text_of
 
 PATIENCE = 1800.0
 HEAD = "| Feature | Reads | Writes | Output role (logits) | d | Best dose | Expressed: default, best, random | Breaks |"

@@ -1,6 +1,6 @@
 """manage.py train_sae MODEL/SLUG --corpus C --hook H …"""
 
-from features.kinds import TrainSae
+from features.jobs.forms import TrainSae
 from features.management.job_command import NewSaeCommand
 
 

@@ -13,8 +13,8 @@ from sae_lens import SAE
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from features.names import same_model
 from features.records import Evaluation, ImportedSae, LogLine, Progress, SequenceRecord, TrainedSae
+from features.redaction import same_model
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve
 from workers.pipeline.model.language import Language

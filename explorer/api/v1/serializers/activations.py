@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import BIGGEST_INDEX, about
 from explorer.api.v1.serializers.features import SpanSerializer
-from features.readings import MOST_CHARACTERS, MOST_SAES, FeatureReading, TextReading
+from features.inference.text_activations import MOST_CHARACTERS, MOST_SAES, FeatureReading, TextReading
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from explorer.api.v1.fields import BIGGEST_INDEX, TextField, about
-from features.readings import MOST_CHARACTERS
+from features.inference.text_activations import MOST_CHARACTERS
 
 CONTROL = "The same with random directions of equal norm in the same places."
 

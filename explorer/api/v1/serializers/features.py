@@ -11,9 +11,9 @@ from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
 from explorer.api.v1.serializers.effects import StoredEffectSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
 from explorer.browse import RANGED
-from features.selectors.columns import ORDERS
 from features.selectors.dashboard import FeatureView
 from features.selectors.effects import effect
+from features.selectors.feature_columns import ORDERS
 from features.selectors.labels import FeatureLabels
 
 NUMBERS = ["fires", "density", "max_activation", "mean_activation"]

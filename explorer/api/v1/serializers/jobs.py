@@ -8,10 +8,10 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, TextField
 from explorer.api.v1.serializers.catalog import PAGE, Slug
-from features.kinds import KINDS, JobForm
-from features.kinds.placing import OPTIONS
+from features.formfields import Several
+from features.jobs.forms import KINDS, JobForm
+from features.jobs.forms.placement import OPTIONS
 from features.models import Job, JobEvent
-from features.several import Several
 
 BIGGEST_ID = 2**63 - 1
 

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, about
-from features.selectors.registry import SITES
+from features.selectors.saelens_registry import SITES
 
 
 class RegistryQuery(PageQuery):

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from explorer.api.v1.fields import LIMIT, MOST, FiniteField, Query, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE
 from explorer.api.v1.serializers.features import SpanSerializer
-from features.label_query import LONGEST
+from features.selectors.label_query import LONGEST
 from features.selectors.label_search import MOST_FOUND, MOST_WEIGHED, ORDERS
 
 

@@ -7,12 +7,12 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import TextField, about
 from explorer.doses import MEASURES
-from features.kinds.steering import METHODS, MODES, MOST_FEATURES, MOST_LENGTH, MOST_STRENGTH, PLACES, UNITS
+from features.inference.text_activations import MOST_CHARACTERS
 from features.models import SweepJudgement
-from features.readings import MOST_CHARACTERS
 from features.selectors.steering import RunView
-from features.steered import Text
-from features.tokens import text_of
+from features.steering.forms import METHODS, MODES, MOST_FEATURES, MOST_LENGTH, MOST_STRENGTH, PLACES, UNITS
+from features.steering.transcript import Text
+from features.token_spans import text_of
 
 STRENGTH = f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}."
 

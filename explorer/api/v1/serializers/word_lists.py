@@ -7,7 +7,7 @@ from rest_framework import serializers
 from explorer.api.v1.serializers.catalog import PAGE, Slug
 from explorer.api.v1.serializers.labels import NAME
 from features.models import WordList
-from features.services.wordlists import MOST_BYTES
+from features.services.word_lists import MOST_BYTES
 
 
 class WordListSerializer(serializers.ModelSerializer[WordList]):

@@ -20,7 +20,8 @@ from explorer.api.v1.serializers.activations import (
 )
 from explorer.api.v1.serializers.effects import EffectRequestSerializer, EffectSerializer
 from explorer.api.v1.serializers.errors import operation
-from features import answers, readings
+from features.inference import requests as inference_requests
+from features.inference import text_activations
 from features.selectors import catalog
 from features.selectors import features as selectors
 
@@ -39,9 +40,11 @@ class Activations(APIView):
         with _answered():
             if "index" in given:
                 one = found(selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
-                results = [of_feature(saes[0].slug, readings.read_feature(one, given["text"]))]
+                results = [of_feature(saes[0].slug, text_activations.read_feature(one, given["text"]))]
             else:
-                results = [of_text(reading, given["top"]) for reading in readings.read_text(saes, given["text"])]
+                results = [
+                    of_text(reading, given["top"]) for reading in text_activations.read_text(saes, given["text"])
+                ]
         return Response({"results": results})
 
 
@@ -63,7 +66,7 @@ class Effects(APIView):
         given = body(request, EffectRequestSerializer)
         one = found(selectors.row, given["model"], given["sae"], given["index"], noun="feature")
         with _answered():
-            return Response(EffectSerializer(readings.effect_in(one, given["text"])).data)
+            return Response(EffectSerializer(text_activations.effect_in(one, given["text"])).data)
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def _answered() -> Iterator[None]:
     """Say what a worker refused as what is wrong with a field, and that none answered as 503."""
     try:
         yield
-    except answers.Refused as refused:
+    except inference_requests.Refused as refused:
         raise ValidationError({refused.field or "text": [refused.message]}) from None
-    except answers.NoAnswer as nobody:
+    except inference_requests.NoAnswer as nobody:
         raise Unanswered(str(nobody)) from None

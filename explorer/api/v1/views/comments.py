@@ -21,7 +21,7 @@ from explorer.api.v1.views.labels import filters, named, refusals
 from features.models import Comment as Row
 from features.models import Label
 from features.selectors import labels as select
-from features.services import talk as services
+from features.services import comments as services
 
 
 class Comments(WrittenByMembers):

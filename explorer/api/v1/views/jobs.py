@@ -25,9 +25,9 @@ from explorer.api.v1.serializers.jobs import (
     kind,
     wrong_types,
 )
-from features import jobs as life
-from features.kinds import KINDS, InvalidParams
-from features.kinds.placing import OPTIONS
+from features.jobs import lifecycle as life
+from features.jobs.forms import KINDS, InvalidParams
+from features.jobs.forms.placement import OPTIONS
 from features.selectors import jobs as selectors
 from features.services import jobs as services
 

@@ -14,7 +14,8 @@ from explorer.api.v1.base import found
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.mapping import MapSerializer
-from features.selectors import catalog, mapping
+from features.selectors import catalog
+from features.selectors import maps as map_selectors
 
 
 @method_decorator(gzip_page, "dispatch")
@@ -29,12 +30,12 @@ class Map(APIView):
         dashboard = getattr(owner, "dashboard", None)
         if dashboard is None or dashboard.map is None:
             raise NotFound(f"{owner} has no map yet. A job of kind map_sae makes it, after the dashboards.")
-        version = f'"{mapping.version(dashboard)}"'
+        version = f'"{map_selectors.version(dashboard)}"'
         if version in request.headers.get("If-None-Match", ""):
             return _cached(Response(status=304), version)
         settings = {name: dashboard.map[name] for name in ("neighbours", "seed", "made_with")}
         names: dict[str, Any] = {"model": model, "sae": sae, "job": dashboard.mapped_by_id}
-        return _cached(Response(names | settings | mapping.points(owner)._asdict()), version)
+        return _cached(Response(names | settings | map_selectors.points(owner)._asdict()), version)
 
 
 def _cached(response: Response, version: str) -> Response:

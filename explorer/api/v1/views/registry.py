@@ -8,7 +8,7 @@ from explorer.api.v1.pagination import listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.registry import PublishedSerializer, RegistryQuery
-from features.selectors import registry
+from features.selectors import saelens_registry as registry_selectors
 
 
 class Registry(APIView):
@@ -19,6 +19,6 @@ class Registry(APIView):
         """List the SAEs that SAELens's registry knows; `source` is what a job `add_sae` takes."""
         asked = query(request, RegistryQuery)
         limit, start = asked.pop("limit"), int(asked.pop("cursor", 0))
-        found = registry.search(registry.Wanted(**asked), registry.models_here())
+        found = registry_selectors.search(registry_selectors.Wanted(**asked), registry_selectors.models_here())
         more = str(start + limit) if len(found) > start + limit else ""
         return listing(request, PublishedSerializer(found[start : start + limit], many=True), more)

@@ -17,7 +17,8 @@ from explorer.api.v1.serializers.search import (
     TokenQuery,
     TokenSearchSerializer,
 )
-from features import answers, hooks
+from features import hook_names
+from features.inference import requests as inference_requests
 from features.models import Sae
 from features.selectors import catalog, label_search, tokens
 
@@ -67,7 +68,7 @@ def _meaning(
         return [], ""
     try:
         return label_search.search_meaning(asked["q"], saes, filters), ""
-    except (answers.Refused, answers.NoAnswer) as silent:
+    except (inference_requests.Refused, inference_requests.NoAnswer) as silent:
         if asked["mode"] == "semantic":
             raise Unanswered(str(silent)) from None
         return [], str(silent)
@@ -86,7 +87,7 @@ def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | No
     return [
         sae
         for sae in saes
-        if (not slugs or sae.slug in slugs) and (layer is None or hooks.read(sae.hook).layer == layer)
+        if (not slugs or sae.slug in slugs) and (layer is None or hook_names.read(sae.hook).layer == layer)
     ]
 
 

@@ -15,12 +15,13 @@ from explorer.api.v1.parsing import body
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.steering import SteeringSerializer, SteerRequestSerializer, steering
 from explorer.steering import who
-from features import answers, runs
-from features.kinds import InvalidParams
-from features.kinds.steering import checked
+from features.inference import requests as inference_requests
+from features.jobs.forms import InvalidParams
 from features.models import SteeringRun
 from features.selectors import judgements
 from features.selectors import steering as reading
+from features.steering import runs
+from features.steering.forms import checked
 
 PATIENCE = 120.0
 """Seconds: a run that takes longer is read as a stream, or by asking again."""
@@ -59,5 +60,5 @@ def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
         raise ValidationError(refused.errors) from None
     except runs.TooMany as many:
         raise Throttled(detail=str(many)) from None
-    except answers.NoAnswer as nobody:
+    except inference_requests.NoAnswer as nobody:
         raise Unanswered(str(nobody)) from None

@@ -19,7 +19,7 @@ from explorer.api.v1.serializers.word_lists import (
 )
 from features.models import WordList
 from features.selectors import word_lists as select
-from features.services.wordlists import WordListForm
+from features.services.word_lists import WordListForm
 
 
 class WordLists(WrittenByMembers):

@@ -1,0 +1,1 @@
+"""What PostgreSQL can do that Django does not offer."""

@@ -1,0 +1,1 @@
+"""Questions to loaded models, and the activations of typed text."""

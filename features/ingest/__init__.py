@@ -1,0 +1,1 @@
+"""Writing what the pipeline yields into PostgreSQL."""

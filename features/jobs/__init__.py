@@ -1,0 +1,1 @@
+"""Jobs: their lifecycle, dependencies, events, sweeps, and a form per kind."""

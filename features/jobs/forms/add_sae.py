@@ -1,0 +1,126 @@
+"""The job that imports an SAE made elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from features import hook_names, sae_sources
+from features.jobs.forms.base import JobForm
+from features.models import Corpus, LanguageModel
+from features.slugs import is_slug, not_a_page_of_a_model
+
+STDLIB = "python-stdlib"
+
+
+class AddSae(JobForm):
+    """Fetch an SAE from a folder, a hub or SAELens's registry, check it against its model, and test it on real tokens."""
+
+    kind = "add_sae"
+    title = "Import an SAE"
+    about = "Fetches an SAE from a folder, a hub or SAELens's registry, checks it against the model, and tests it on real tokens."
+
+    model = forms.CharField(help_text="The language model that it explains.")
+    slug = forms.CharField(
+        max_length=63,
+        validators=[is_slug, not_a_page_of_a_model],
+        help_text="The SAE's name in its address, such as 6-res-jb.",
+    )
+    source = forms.CharField(
+        max_length=500,
+        help_text="A folder in SAELens's format on the worker, a hub repository (owner/name), or an entry of SAELens's registry"
+        " (release:id). Safetensors only.",
+    )
+    subfolder = forms.CharField(
+        max_length=300,
+        required=False,
+        help_text="The folder inside a hub repository that holds several SAEs. The registry and a folder have none.",
+    )
+    revision = forms.CharField(
+        max_length=100,
+        required=False,
+        help_text="Branch, tag or commit of the hub; empty for the newest. A folder has none.",
+    )
+    hook = forms.CharField(
+        max_length=100, required=False, help_text="Where it reads. Empty takes what its configuration says."
+    )
+    corpus = forms.CharField(
+        required=False,
+        help_text="Text for the test, and for what follows. Empty takes the only corpus there is, or python-stdlib.",
+    )
+    anyway = forms.BooleanField(
+        initial=False,
+        required=False,
+        label="Use it anyway",
+        help_text="Also where its configuration names another model: right where that is the same model by another name.",
+    )
+    then = forms.BooleanField(
+        initial=True,
+        required=False,
+        label="Then make dashboards and evaluate it",
+        help_text="Two more jobs, queued when this one finishes.",
+    )
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Import gpt2-small/6-res-jb."""
+        return f"Import {params.get('model')}/{params.get('slug')}"
+
+    def params(self) -> dict[str, Any]:
+        """What was given: a place that was left empty is no setting."""
+        return {name: value for name, value in super().params().items() if value != ""}
+
+    def clean_source(self) -> str:
+        """Something that can be looked up: an entry of the registry must be there, and be no pickle."""
+        source: str = self.cleaned_data["source"]
+        try:
+            sae_sources.read(source)
+        except LookupError as error:
+            raise forms.ValidationError(str(error.args[0]), code="unknown") from None
+        return source
+
+    def clean_subfolder(self) -> str:
+        """A path inside the repository, and never out of it."""
+        folder: str = self.cleaned_data["subfolder"].strip("/")
+        if ".." in folder.split("/"):
+            raise forms.ValidationError("Write a path inside the repository, without “..”.")
+        return folder
+
+    def clean_corpus(self) -> str:
+        """The corpus must exist; empty is the only one there is, or the standard library."""
+        slug = self.cleaned_data["corpus"]
+        if slug:
+            self.find_corpus(slug)
+            return str(slug)
+        known = list(Corpus.objects.order_by("slug").values_list("slug", flat=True))
+        if len(known) > 1 and STDLIB not in known:
+            raise forms.ValidationError(f"Choose one of the corpora: {', '.join(known[:20])}.")
+        return STDLIB if STDLIB in known or not known else known[0]
+
+    def clean(self) -> dict[str, Any]:
+        """Checks that need two fields: slug and hook against the model, and a corpus for what follows."""
+        cleaned = super().clean() or {}
+        if "model" in cleaned:
+            self._against_model(cleaned)
+        slug = cleaned.get("corpus")
+        if slug and cleaned.get("then") and slug not in self.promised and not Corpus.objects.filter(slug=slug).exists():
+            self.add_error("corpus", "Dashboards and evaluation need a corpus: add one first, or do without them.")
+        return cleaned
+
+    def _against_model(self, cleaned: dict[str, Any]) -> None:
+        try:
+            model = self.find_model(cleaned["model"])
+        except forms.ValidationError as error:
+            self.add_error("model", error)
+            return
+        slug, hook = cleaned.get("slug"), cleaned.get("hook")
+        if slug:
+            self.refuse_taken(cleaned["model"], slug)
+        if model and hook and not _has(model, hook):
+            self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
+
+
+def _has(model: LanguageModel, hook: str) -> bool:
+    """Whether the model has the hook, those included that only transcoders read."""
+    layer = hook_names.read(hook).layer
+    return hook in model.hooks or (layer is not None and layer < model.layers and hook.endswith(".mlp.hook_in"))

@@ -1,0 +1,99 @@
+"""Jobs that make dashboards: of one SAE or of several of one model, by one worker or by many."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from django import forms
+
+from features.formfields import Several
+from features.jobs.forms.evaluate_sae import TOKENS_HELP, OnSae
+from features.models import Job, Sae
+
+MOST_SHARDS = 64
+MOST_TOGETHER = 4
+"""SAEs that one job reads at once: what is kept of each is in memory beside the others (docs/running.md says how much)."""
+
+
+class SaePaths(Several):
+    """One SAE or several as MODEL/SLUG, with spaces or commas between or as a list; cleaned to a text with spaces."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(forms.CharField(max_length=200), **kwargs)
+
+    def clean(self, value: Any) -> str:
+        """The paths in their order, each once."""
+        found = super().clean(",".join(value.split()) if isinstance(value, str) else value)
+        return " ".join(found) if isinstance(found, list) else str(found)
+
+
+class ComputeDashboards(OnSae):
+    """Run an SAE, or several of one model at once, over a corpus and keep what each feature fires on."""
+
+    kind = "compute_dashboards"
+    title = "Make dashboards"
+    verb = "Make the dashboards of"
+    about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
+    part: ClassVar[str] = "scan_shard"
+
+    sae = SaePaths(  # type: ignore[assignment]
+        label="SAE",
+        help_text="As MODEL/SLUG. Several of one model, with spaces between, share one run of the model.",
+    )
+    tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)
+    shards = forms.IntegerField(
+        min_value=1,
+        max_value=MOST_SHARDS,
+        initial=1,
+        help_text="Parts that workers read side by side: as many as there are workers for it. They change no number.",
+    )
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Make the dashboards of demo-python/2-res and 2 others."""
+        first, *others = str(params.get("sae")).split() or [""]
+        rest = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
+        return f"{cls.verb} {first}{rest}"
+
+    def clean_sae(self) -> str:
+        """All must exist, be read alike, and be in no other job that makes dashboards: two would mix their ranges."""
+        paths = str(self.cleaned_data["sae"]).split()
+        if len(paths) > MOST_TOGETHER:
+            raise forms.ValidationError(f"These are {len(paths)} SAEs; one job takes at most {MOST_TOGETHER}.")
+        found = [self.find_sae(path) for path in paths]
+        models = {path.partition("/")[0]: path for path in paths}
+        if len(models) > 1:
+            raise forms.ValidationError(
+                f"{' and '.join(models.values())} read different models; one job runs one model."
+            )
+        for one, other in pairwise(sae for sae in found if sae):
+            if _reading(one) != _reading(other):
+                raise forms.ValidationError(
+                    f"{one} reads {_reading(one)}, {other} {_reading(other)}: make their dashboards in two jobs."
+                )
+        live = Job.objects.filter(kind=self.kind).exclude(state__in=Job.FINAL).values_list("params__sae", flat=True)
+        if busy := set(paths) & {path for sae in live for path in sae.split()}:
+            raise forms.ValidationError(
+                f"A job is making the dashboards of {', '.join(sorted(busy))} already; wait for it or cancel it."
+            )
+        return " ".join(paths)
+
+
+class ScanShard(ComputeDashboards):
+    """One part of a job that makes dashboards: read one shard of the corpus. Nobody starts it by itself."""
+
+    kind = "scan_shard"
+    title = "Read a shard"
+
+    shard = forms.IntegerField(min_value=1, max_value=MOST_SHARDS, help_text="Which of the shards.")
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Shard 2 of 4 for demo-python/2-res."""
+        whole = ComputeDashboards.headline(params).removeprefix(f"{cls.verb} ")
+        return f"Shard {params.get('shard')} of {params.get('shards')} for {whole}"
+
+
+def _reading(sae: Sae) -> str:
+    """How an SAE reads a corpus, which SAEs must share to be run together."""
+    return f"contexts of {sae.context_size} tokens {'that begin with BOS' if sae.prepend_bos else 'without BOS'}"

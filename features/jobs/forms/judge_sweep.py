@@ -1,0 +1,50 @@
+"""The job that has a language model judge the texts of a sweep over strengths."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from features.jobs.forms.llm import Spending, dollars_field, tokens_field
+from features.selectors import judgements
+
+
+class JudgeSweep(Spending):
+    """Ask of each text that a sweep kept how much of the feature's label is in it, and how well it reads."""
+
+    kind = judgements.KIND
+    title = "Judge a sweep"
+    about = (
+        "Shows each text that a sweep over strengths kept to a language model behind an OpenAI-compatible endpoint, without its"
+        " strength, and asks apart how much of the feature's label is in it and how well it reads."
+    )
+    field_order = ["run"]
+
+    run = forms.IntegerField(
+        min_value=1, max_value=2**53, label="Sweep", help_text="Number of a finished sweep; its page is /steer/NUMBER/."
+    )
+    most_tokens = tokens_field(200_000)
+    most_cost = dollars_field(1.0)
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Judge sweep 12."""
+        return f"Judge sweep {params.get('run')}"
+
+    def clean_run(self) -> int:
+        """A finished sweep of a feature that has a label, which no job is having judged already."""
+        pk = int(self.cleaned_data["run"])
+        try:
+            judgements.sweep(pk)
+        except judgements.Unfit as unfit:
+            raise forms.ValidationError(str(unfit)) from None
+        if job := judgements.judging(pk):
+            raise forms.ValidationError(f"Job {job.pk} is having it judged already; wait for it or cancel it.")
+        return pk
+
+    def clean(self) -> dict[str, Any]:
+        """Somebody has to be asked."""
+        cleaned = super().clean() or {}
+        if not self.errors and not cleaned.get("endpoint"):
+            self.add_error("endpoint", "Name the endpoint of the model that judges.")
+        return cleaned

@@ -1,0 +1,55 @@
+"""Where a job stands in line and who may take it: settings that every kind of job has, beside its params."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from django import forms
+
+from features.jobs.forms.base import InvalidParams
+from features.models import Job
+
+PRIORITIES = {"normal": Job.Priority.NORMAL, "high": Job.Priority.HIGH, "low": Job.Priority.LOW}
+DEVICES = {"any": "any", "gpu": "a GPU", "cpu": "no GPU"}
+OPTIONS = {"priority": list(PRIORITIES), "device": list(DEVICES)}
+
+
+class Place(NamedTuple):
+    """A queue and a priority, as `jobs.create` takes them."""
+
+    queue: str
+    priority: int
+
+
+class Placing(forms.Form):
+    """Priority, and the device that the job's worker must have."""
+
+    priority = forms.ChoiceField(
+        choices=[(name, value.label) for name, value in PRIORITIES.items()],
+        initial="normal",
+        required=False,
+        help_text="Which of the jobs that wait goes first.",
+    )
+    device = forms.ChoiceField(
+        choices=list(DEVICES.items()),
+        initial="any",
+        required=False,
+        label="Worker with",
+        help_text="Only a worker with such a device takes the job.",
+    )
+
+
+def placed(queue: str, data: Mapping[str, Any]) -> Place:
+    """Where a job of that queue goes. Raises `InvalidParams`."""
+    form = Placing(data)
+    if not form.is_valid():
+        raise InvalidParams({field: [str(e) for e in errors] for field, errors in form.errors.items()})
+    device = form.cleaned_data["device"] or "any"
+    return Place(
+        queue if device == "any" else f"{queue}-{device}", PRIORITIES[form.cleaned_data["priority"] or "normal"]
+    )
+
+
+def as_placed(job: Job) -> dict[str, str]:
+    """The fields of `Placing` that put another job where this one is."""
+    priority = next(name for name, value in PRIORITIES.items() if value == job.priority)
+    return {"priority": priority, "device": job.queue.partition("-")[2] or "any"}

@@ -1,0 +1,1 @@
+"""Steering runs: what may be requested, their lifecycle, and the texts they produce."""

@@ -17,15 +17,15 @@ def main(arguments: list[str]) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    from explorer import embedded
+    from explorer.local import database as local_database
 
     command = arguments[1] if len(arguments) > 1 else "help"
     asks = {"-h", "--help"} & set(arguments)
     try:
         if settings.DATABASE_IS_EMBEDDED and command not in WITHOUT_DATABASE and not asks:
-            embedded.ensure(settings.VAR)
+            local_database.ensure(settings.VAR)
         execute_from_command_line(arguments)
-    except (ImproperlyConfigured, embedded.DatabaseFailed) as error:
+    except (ImproperlyConfigured, local_database.DatabaseFailed) as error:
         sys.exit(f"featurescope: {error}")
 
 

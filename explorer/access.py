@@ -10,7 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseBase
 
-from explorer.http import HtmxRequest
+from explorer.http.requests import HtmxRequest
 from explorer.models import User
 from features.models import Collection, Comment, Job, Label, LabelUpload, WordList
 from features.services import consensus

@@ -5,7 +5,7 @@ import os
 
 import django
 
-from explorer.handler import Handler
+from explorer.http.handler import Handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 # Each request has a thread of its own, and would open a connection of its own: that took as long as a page.

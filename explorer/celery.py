@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from explorer import broker
+from explorer.local import broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 

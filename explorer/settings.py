@@ -5,7 +5,8 @@ from pathlib import Path
 import django_stubs_ext
 from django.conf import global_settings
 
-from explorer import embedded, env
+from explorer import env
+from explorer.local import database as local_database
 
 django_stubs_ext.monkeypatch()
 
@@ -19,7 +20,7 @@ ARTIFACTS_URL = env.text("FEATURESCOPE_ARTIFACTS", "", "Folder or fsspec URL of 
 ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
 _DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
 DATABASE_IS_EMBEDDED = _DATABASE is None
-DATABASES = {"default": _DATABASE or embedded.database(VAR)}
+DATABASES = {"default": _DATABASE or local_database.database(VAR)}
 PREPARE = env.flag("FEATURESCOPE_PREPARE", True, "0 behind a pooler that loses prepared statements.")
 CONNECTIONS = env.number(
     "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 60.", low=0, high=1000
@@ -93,7 +94,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "explorer.static.StaticFilesMiddleware",
+    "explorer.http.static.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -101,7 +102,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "explorer.health.DatabaseAway",
+    "explorer.http.health.DatabaseAway",
 ]
 
 TEMPLATES = [
@@ -119,11 +120,11 @@ TEMPLATES = [
     }
 ]
 
-ROOT_URLCONF = "explorer.urls"
+ROOT_URLCONF = "explorer.urls.root"
 ASGI_APPLICATION = "explorer.asgi.application"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STORAGES = global_settings.STORAGES | {"staticfiles": {"BACKEND": "explorer.static.Addresses"}}
+STORAGES = global_settings.STORAGES | {"staticfiles": {"BACKEND": "explorer.http.static.Addresses"}}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 

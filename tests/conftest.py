@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from django.conf import settings  # noqa: E402
 
-from explorer import embedded  # noqa: E402
+from explorer.local import database as local_database  # noqa: E402
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.WHITENOISE_AUTOREFRESH = True  # look files up when asked, rather than list them all for every test client
@@ -83,7 +83,7 @@ def django_db_modify_db_settings():
     from django.db import connections
 
     connections["default"].settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"
-    embedded.ensure(VAR)
+    local_database.ensure(VAR)
     yield
     connections.close_all()
-    embedded.release(VAR)
+    local_database.release(VAR)

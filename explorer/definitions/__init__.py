@@ -3,10 +3,10 @@
 Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no page explains twice.
 """
 
+from explorer.definitions.definition import Definition
+from explorer.definitions.evaluation import MEASURED
 from explorer.definitions.features import FEATURES, SEARCH
-from explorer.definitions.known import Definition
 from explorer.definitions.labels import LABELS
-from explorer.definitions.measured import MEASURED
 from explorer.definitions.saes import MODELS, SAES, TRAINING
 from explorer.definitions.steering import STEERING
 

@@ -1,6 +1,6 @@
 """Numbers of features, and of what finds them."""
 
-from explorer.definitions.known import Definition
+from explorer.definitions.definition import Definition
 
 FEATURES: dict[str, Definition] = {
     "density": Definition(

@@ -1,6 +1,6 @@
 """Numbers of labels."""
 
-from explorer.definitions.known import Definition
+from explorer.definitions.definition import Definition
 
 LABELS: dict[str, Definition] = {
     "label_score": Definition(

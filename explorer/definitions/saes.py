@@ -1,6 +1,6 @@
 """Numbers of SAEs, of their training, and of models."""
 
-from explorer.definitions.known import Definition
+from explorer.definitions.definition import Definition
 
 SAES: dict[str, Definition] = {
     "width": Definition("Width", "Number of features in the SAE.", "count"),

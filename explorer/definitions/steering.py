@@ -1,6 +1,6 @@
 """Numbers of steering, and of what features do."""
 
-from explorer.definitions.known import Definition
+from explorer.definitions.definition import Definition
 
 STEERING: dict[str, Definition] = {
     "steer_surprise": Definition(

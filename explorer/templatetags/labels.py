@@ -7,10 +7,11 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from explorer import access, svg
+from explorer import access
 from explorer.definitions import DEFINITIONS
+from explorer.http.drafts import NOTHING, Draft
+from explorer.plots import svg
 from explorer.templatetags.numbers import number
-from explorer.writing import NOTHING, Draft
 from features.models import Comment, Label, LabelScore
 from features.models.label import UPLOADED
 

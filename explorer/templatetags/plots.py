@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from django import template
 from django.utils.safestring import SafeString
 
-from explorer import svg
 from explorer.definitions import DEFINITIONS
+from explorer.plots import svg
 from explorer.templatetags.numbers import count, number, short_count
 from features.inference.text_activations import FeatureReading
 from features.models import Feature

@@ -6,8 +6,8 @@ from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_safe
 
 from explorer import access
-from explorer.http import HtmxRequest, page
-from explorer.labelling import FeedForm
+from explorer.forms.labels import FeedForm
+from explorer.http.requests import HtmxRequest, page
 from explorer.models import User
 from features.db import keyset
 from features.models import Flag

@@ -8,9 +8,9 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from explorer import access
-from explorer.browse import BrowseForm, MapForm
 from explorer.definitions import DEFINITIONS, GROUPS
-from explorer.http import Choice, HtmxRequest, NotHere, page
+from explorer.forms.features import BrowseForm, MapForm
+from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from features.db.keyset import BadCursor
 from features.models import LanguageModel, Sae
 from features.selectors import catalog

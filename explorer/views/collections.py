@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from explorer import access
-from explorer.collecting import CollectForm, CollectionForm
-from explorer.http import HtmxRequest
-from explorer.writing import number
+from explorer.forms.collections import CollectForm, CollectionForm
+from explorer.http.drafts import number
+from explorer.http.requests import HtmxRequest
 from features.db import keyset
 from features.interchange import tables
 from features.models import Collection, CollectionItem

@@ -3,10 +3,10 @@
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from explorer.asking import asked
 from explorer.definitions import DEFINITIONS
-from explorer.http import Choice, HtmxRequest, NotHere, page
-from explorer.searching import ContextForm
+from explorer.forms.search import ContextForm
+from explorer.http.inference import asked
+from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from explorer.views.search import chosen_boxes
 from features.models import Sae, Sequence

@@ -4,8 +4,8 @@ from django import forms
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from explorer.asking import asked
-from explorer.http import HtmxRequest, page
+from explorer.http.inference import asked
+from explorer.http.requests import HtmxRequest, page
 from explorer.views.features import find_row
 from features.inference.text_activations import MOST_CHARACTERS, EffectHere, effect_in
 from features.models import Feature

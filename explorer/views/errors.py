@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views import defaults
 
 from explorer.api.v1.errors import answer
-from explorer.http import NotHere
+from explorer.http.requests import NotHere
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -5,8 +5,8 @@ from django.shortcuts import render
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.http import require_safe
 
-from explorer.browse import EmbedForm
-from explorer.http import Choice, HtmxRequest, NotHere
+from explorer.forms.features import EmbedForm
+from explorer.http.requests import Choice, HtmxRequest, NotHere
 from explorer.views.features import find_feature, find_row
 from features.models import Example
 from features.selectors import contexts

@@ -4,11 +4,11 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from explorer.asking import asked
-from explorer.browse import ExamplesForm, TestForm
-from explorer.http import Choice, HtmxRequest, NotHere, page
+from explorer.forms.features import ExamplesForm, TestForm
+from explorer.http.drafts import Draft, said_of, waiting
+from explorer.http.inference import asked
+from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
-from explorer.writing import Draft, said_of, waiting
 from features.inference.text_activations import FeatureReading, read_feature
 from features.models import Feature
 from features.selectors import features as select

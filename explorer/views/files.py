@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_safe
 
 from explorer.access import members_only
-from explorer.http import HtmxRequest, NotHere
+from explorer.http.requests import HtmxRequest, NotHere
 from explorer.views.catalog import find_sae
 from features import artifact_store
 

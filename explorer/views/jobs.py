@@ -12,10 +12,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from explorer import charts
 from explorer.access import may_cancel, may_start_jobs, staff_only
-from explorer.forms import JobFilter
-from explorer.http import HtmxRequest
+from explorer.forms.jobs import JobFilter
+from explorer.http.requests import HtmxRequest
+from explorer.plots import jobs as job_plots
 from features.db import keyset
 from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
@@ -54,23 +54,23 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
     since = request.GET.get("since", "")[:20]
-    own = charts.Run(view.job, view.curves)
+    own = job_plots.Run(view.job, view.curves)
     other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
     best = None if other else reading.rival(view.job)
-    ghost = charts.ghost(best, reading.curves(best.made_by_id)) if best and best.made_by_id else None
-    rows = charts.sweep(own, reading.made(view.job) if view.job.over else [])
+    ghost = job_plots.ghost(best, reading.curves(best.made_by_id)) if best and best.made_by_id else None
+    rows = job_plots.sweep(own, reading.made(view.job) if view.job.over else [])
     context = {
         "view": view,
         "job": view.job,
         "ahead": reading.ahead(view.job),
-        "cards": charts.charts(own, ghost, other),
-        "keys": charts.keys(own, other),
+        "cards": job_plots.charts(own, ghost, other),
+        "keys": job_plots.keys(own, other),
         "ghost": ghost,
         "other": other,
         "unknown": unknown,
         "sweep": rows,
-        "spots": charts.spots(rows),
-        "compare": charts.compare_address(rows),
+        "spots": job_plots.spots(rows),
+        "compare": job_plots.compare_address(rows),
         "beside": list(reading.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}" if other else view.job.get_absolute_url(),
         "may_resume": may_start_jobs(request.user) and services.may_resume(view.job),
@@ -81,13 +81,13 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     return render(request, "jobs/show.html#live" if request.htmx else "jobs/show.html", context)
 
 
-def _laid_over(job: Job, asked: str) -> tuple[charts.Run | None, str]:
+def _laid_over(job: Job, asked: str) -> tuple[job_plots.Run | None, str]:
     """The job whose curves are to be laid over those of `job`, or what was asked for and is not to be had."""
     if not asked:
         return None, ""
     number = int(asked) if asked.isdecimal() and len(asked) < 19 else 0
     other = reading.beside(job).filter(pk=number).first()
-    return (charts.Run(other, reading.curves(other.pk)), "") if other else (None, asked)
+    return (job_plots.Run(other, reading.curves(other.pk)), "") if other else (None, asked)
 
 
 @require_POST

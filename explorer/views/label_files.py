@@ -10,11 +10,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.access import members_only
-from explorer.http import HtmxRequest, page
-from explorer.labelling import UploadForm
+from explorer.forms.labels import UploadForm
+from explorer.http.drafts import SUSPENDED
+from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.catalog import find_sae
-from explorer.writing import SUSPENDED
 from features.db import keyset
 from features.interchange import labels, tables
 from features.models import Label

@@ -3,7 +3,7 @@
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from explorer.http import HtmxRequest, page
+from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.catalog import find_sae
 from features.interchange.tables import FORMATS

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.http import HttpResponse
 
-from explorer.http import HtmxRequest, page
-from explorer.label_form import PAGE, LabelForm
+from explorer.forms.label_search import PAGE, LabelForm
+from explorer.http.requests import HtmxRequest, page
 from features.inference import requests as inference_requests
 from features.models import Sae
 from features.selectors import label_search

@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from explorer import access
-from explorer.http import HtmxRequest, page
+from explorer.http.drafts import NOTHING, attempt, number, said_of, to_sign_in
+from explorer.http.requests import HtmxRequest, page
 from explorer.views import features as pages
-from explorer.writing import NOTHING, attempt, number, said_of, to_sign_in
 from features.models import Feature, Label
 from features.selectors import features as reading
 from features.selectors import labels as select

@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from explorer import access
-from explorer.browse import RegistryForm
-from explorer.http import HtmxRequest, page
+from explorer.forms.features import RegistryForm
+from explorer.http.requests import HtmxRequest, page
 from features.selectors import saelens_registry as registry_selectors
 from features.selectors.saelens_registry import Published
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from explorer.asking import asked
 from explorer.definitions import DEFINITIONS, Definition
-from explorer.http import HtmxRequest, page
-from explorer.searching import TextForm, TokenForm
+from explorer.forms.search import TextForm, TokenForm
+from explorer.http.inference import asked
+from explorer.http.requests import HtmxRequest, page
 from explorer.views import label_search
 from features.models import Sae
 from features.selectors import catalog, text_search, tokens

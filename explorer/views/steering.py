@@ -7,10 +7,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from django_htmx.http import push_url
 
-from explorer import doses, streaming
-from explorer import steering as forms
 from explorer.access import may_start_jobs, staff_only
-from explorer.http import HtmxRequest, page
+from explorer.forms import steering as forms
+from explorer.http import sse
+from explorer.http.requests import HtmxRequest, page
+from explorer.plots import dose_response
 from features.inference import requests as inference_requests
 from features.jobs.forms import InvalidParams, JudgeSweep
 from features.models import LanguageModel, SteeringAsk, SteeringRun
@@ -103,12 +104,10 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Server-sent events: `delta` with what came since the last one, by number, and `over` at the end."""
     asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
     after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
-    model_id = await streaming.apart(
-        lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first()
-    )
+    model_id = await sse.apart(lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first())
     if model_id is None:
         raise Http404(f"There is no steering run {pk}.")
-    return streaming.response(pk, model_id, after)
+    return sse.response(pk, model_id, after)
 
 
 def _page(
@@ -169,11 +168,11 @@ def _swept(request: HtmxRequest, view: reading.RunView) -> dict[str, Any]:
     return {
         "sweep": view.sweep,
         "marks": marks,
-        "cards": doses.cards(dose),
-        "dose_rows": doses.rows(dose, [text_of(ids, view.vocabulary) for ids in dose["texts"]], judged),
+        "cards": dose_response.cards(dose),
+        "dose_rows": dose_response.rows(dose, [text_of(ids, view.vocabulary) for ids in dose["texts"]], judged),
         "best_query": best.urlencode(),
         "judged": judged,
-        "judged_cards": doses.judged_cards(dose, judged) if judged else [],
+        "judged_cards": dose_response.judged_cards(dose, judged) if judged else [],
         "other_judgements": [one for one in found if one != judged],
         "judging": judgements.judging(view.run.pk),
         "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,

@@ -8,9 +8,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.access import members_only
-from explorer.http import HtmxRequest, page
+from explorer.http.drafts import SUSPENDED
+from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
-from explorer.writing import SUSPENDED
 from features.models import WordList
 from features.selectors import word_lists as select
 from features.services.word_lists import WordListForm

@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from explorer.http import HtmxRequest
+from explorer.http.requests import HtmxRequest
 from features.selectors import workers as reading
 
 

@@ -15,9 +15,9 @@ def database(var: Path) -> Iterator[None]:
         "FEATURESCOPE_DEMO": "0",
     }
     os.environ.pop("DATABASE_URL", None)
-    from explorer import embedded
+    from explorer.local import database as local_database
 
-    embedded.ensure(var)
+    local_database.ensure(var)
     try:
         import django
         from django.core.management import call_command
@@ -28,4 +28,4 @@ def database(var: Path) -> Iterator[None]:
         yield
         connections.close_all()
     finally:
-        embedded.release(var)
+        local_database.release(var)

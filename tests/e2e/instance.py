@@ -17,8 +17,8 @@ import psutil
 import psycopg
 from psycopg.rows import dict_row
 
-from explorer import embedded
-from explorer.processes import die_with_parent
+from explorer.local import database as local_database
+from explorer.local.processes import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Instance:
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Ask the instance's database."""
-        at = embedded.database(self.var)
+        at = local_database.database(self.var)
         with psycopg.connect(
             host=at["HOST"], port=at["PORT"], dbname=at["NAME"], user=at["USER"], row_factory=dict_row
         ) as connection:

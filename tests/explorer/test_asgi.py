@@ -10,7 +10,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from explorer.handler import Handler
+from explorer.http.handler import Handler
 from features.models import Job
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.core.exceptions import ValidationError
 
-from explorer.views.beside import MOST
+from explorer.views.compare_features import MOST
 from features.inference import requests as inference_requests
 from features.ingest import matches as match_ingest
 from features.models import Feature, Matching

@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 from kombu import Connection, Queue
 
-from explorer import broker
+from explorer.local import broker
 
 
 @pytest.fixture

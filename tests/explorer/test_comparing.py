@@ -5,7 +5,7 @@ import re
 import pytest
 from django.core.exceptions import ValidationError
 
-from explorer.views.comparing import COLUMNS
+from explorer.views.compare_saes import COLUMNS
 from features.jobs.forms import InvalidParams
 from features.records import Evaluation
 from features.services import catalog, jobs

@@ -15,7 +15,8 @@ import psutil
 import psycopg
 import pytest
 
-from explorer import embedded, postgres
+from explorer.local import database as local_database
+from explorer.local import postgres
 from tests.conftest import ROOT
 from tests.e2e.instance import wait_for
 
@@ -71,8 +72,8 @@ def servers(var: Path) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if set(process.info["cmdline"] or []) & {str(var), str(embedded.data_folder(var))}
-        and {"explorer.keeper", "-D"} & set(process.info["cmdline"])
+        if set(process.info["cmdline"] or []) & {str(var), str(local_database.data_folder(var))}
+        and {"explorer.local.keeper", "-D"} & set(process.info["cmdline"])
     ]
 
 
@@ -85,7 +86,7 @@ def postmaster(var: Path) -> psutil.Process:
 
 
 def ask(var: Path, query: str) -> object:
-    at = embedded.database(var)
+    at = local_database.database(var)
     with psycopg.connect(host=at["HOST"], port=at["PORT"], user=at["USER"], dbname=at["NAME"]) as connection:
         return connection.execute(query).fetchone()[0]
 
@@ -154,7 +155,7 @@ def test_a_server_that_is_killed_is_started_again(var):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 def test_a_killed_keeper_takes_the_server_with_it_and_the_next_user_starts_both(var):
     with hold(var):
-        keeper = next(process for process in servers(var) if "explorer.keeper" in process.cmdline())
+        keeper = next(process for process in servers(var) if "explorer.local.keeper" in process.cmdline())
         keeper.kill()
         gone(var)
         assert use(var) == "up\n"
@@ -164,7 +165,7 @@ def test_a_killed_keeper_takes_the_server_with_it_and_the_next_user_starts_both(
 
 @pytest.mark.parametrize("remnant", ["", "1\n", f"{os.getpid()}\n/elsewhere\n", "no number"])
 def test_a_pid_file_that_a_crash_left_stops_nobody(var, remnant):
-    pid_file = embedded.data_folder(var) / "postmaster.pid"
+    pid_file = local_database.data_folder(var) / "postmaster.pid"
     pid_file.write_text(remnant)
     pid_file.chmod(0o644)
     assert use(var) == "up\n"
@@ -172,7 +173,7 @@ def test_a_pid_file_that_a_crash_left_stops_nobody(var, remnant):
 
 
 def test_a_folder_that_initdb_did_not_finish_is_made_anew(var):
-    shutil.rmtree(embedded.data_folder(var))
+    shutil.rmtree(local_database.data_folder(var))
     half = var / "postgres.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18")
@@ -181,12 +182,12 @@ def test_a_folder_that_initdb_did_not_finish_is_made_anew(var):
 
 
 def test_data_of_an_unknown_version_is_refused_in_one_sentence(var):
-    (embedded.data_folder(var) / "PG_VERSION").write_text("9\n")
+    (local_database.data_folder(var) / "PG_VERSION").write_text("9\n")
     assert "was made by PostgreSQL 9; installed are" in use(var)
 
 
 def test_a_server_that_cannot_start_says_why_and_where_to_look(var):
-    (embedded.data_folder(var) / "postgresql.conf").write_text("no_such_setting = 1\n")
+    (local_database.data_folder(var) / "postgresql.conf").write_text("no_such_setting = 1\n")
     said = use(var)
     assert "the database did not start" in said
     assert "contains errors" in said
@@ -198,7 +199,7 @@ def test_a_deep_folder_gets_a_short_socket_that_no_other_user_can_open(var):
     deep = var / ("d" * 100)
     deep.mkdir()
     with hold(deep):
-        socket = embedded.socket_folder(deep)
+        socket = local_database.socket_folder(deep)
         assert len(f"{socket}/.s.PGSQL.5432") < 104
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
         assert ask(deep, "SELECT 1") == 1
@@ -208,13 +209,15 @@ def test_a_deep_folder_gets_a_short_socket_that_no_other_user_can_open(var):
 
 def test_only_the_owner_can_pass_to_the_socket(var):
     with hold(var):
-        assert stat.S_IMODE(embedded.socket_folder(var).stat().st_mode) == 0o700
+        assert stat.S_IMODE(local_database.socket_folder(var).stat().st_mode) == 0o700
         assert ask(var, "SHOW listen_addresses") == ""
     gone(var)
 
 
 def test_a_terminated_keeper_shuts_the_server_down_cleanly(var):
     with hold(var):
-        next(process for process in servers(var) if "explorer.keeper" in process.cmdline()).send_signal(signal.SIGTERM)
+        next(process for process in servers(var) if "explorer.local.keeper" in process.cmdline()).send_signal(
+            signal.SIGTERM
+        )
         gone(var)
     assert "database system is shut down" in (var / "logs" / "postgres.log").read_text().splitlines()[-1]

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from explorer.templatetags.readouts import in_words
+from explorer.templatetags.logit_effects import in_words
 from features.records import ExampleRecord, ReadoutRecord, SequenceRecord
 from tests import builders
 

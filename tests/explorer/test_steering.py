@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from explorer import streaming
+from explorer.http import sse
 from features.models import SteeringAsk, SteeringRun, Worker
 from features.queue import notifications
 from features.records import WorkerState
@@ -346,7 +346,7 @@ async def test_the_stream_tells_deltas_only_and_goes_on_where_it_was_left(async_
 @pytest.mark.django_db(transaction=True)
 async def test_a_stream_that_is_left_lets_the_run_go(async_client, client, listening):
     run = await sync_to_async(run_of)(client)
-    stream = streaming.events(run.pk, run.model_id, 0)
+    stream = sse.events(run.pk, run.model_id, 0)
     assert await anext(stream) == ": still here\n\n"
     before = await SteeringRun.objects.values_list("watched_until", flat=True).aget(pk=run.pk)
     await stream.aclose()

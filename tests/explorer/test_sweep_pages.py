@@ -2,8 +2,8 @@
 
 import pytest
 
-from explorer import charts
 from explorer.models import ApiKey
+from explorer.plots import jobs as job_plots
 from features.jobs import lifecycle
 from features.models import Job, Sae
 from features.records import Metrics, Progress
@@ -120,7 +120,7 @@ def test_a_finished_sweeps_table_names_its_saes_and_their_evaluations(client, ad
 def test_more_lines_than_colours_are_told_apart_by_dashes(client, ada):
     names = tuple(f"s{n}" for n in range(10))
     job = told(sweep(seed="0,1,2,3,4"), names, points=1)
-    looks = [key.look for key in charts.keys(charts.Run(job, curves(job.pk)), None)]
+    looks = [key.look for key in job_plots.keys(job_plots.Run(job, curves(job.pk)), None)]
     assert looks[:8] == [f"s{n}" for n in range(8)]
     assert looks[8:] == ["s0 dashed", "s1 dashed"]
     assert len(set(looks)) == 10

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from explorer import svg
+from explorer.plots import svg
 from explorer.templatetags import heatmap, names, numbers, plots
 from features.models import Feature
 from features.token_spans import spans

@@ -14,9 +14,9 @@ import urllib.request
 import psutil
 import pytest
 
-from explorer import preflight
+from explorer.local import preflight
+from explorer.local.supervisor import Child, Supervisor
 from explorer.management.commands.up import NICE, children
-from explorer.supervisor import Child, Supervisor
 from tests.conftest import ROOT
 from tests.e2e.instance import Instance, free_port, wait_for
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from explorer.processes import die_with_parent
+from explorer.local.processes import die_with_parent
 from tests.e2e.instance import ROOT, Instance, wait_for
 
 HIRED = 2

@@ -46,7 +46,7 @@ def kill_postgresql(patient: Patient, job: dict[str, Any]) -> None:
 
 
 def kill_the_keeper(patient: Patient, job: dict[str, Any]) -> None:
-    for process in patient.processes("explorer.keeper"):
+    for process in patient.processes("explorer.local.keeper"):
         process.kill()
 
 

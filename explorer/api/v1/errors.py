@@ -12,7 +12,7 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from explorer.api.v1.exceptions import TooLarge, Unavailable
-from explorer.health import log_away
+from explorer.http.health import log_away
 
 log = logging.getLogger("explorer.api")
 

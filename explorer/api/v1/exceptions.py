@@ -3,7 +3,7 @@
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from explorer.health import RETRY_SECONDS
+from explorer.http.health import RETRY_SECONDS
 
 
 class Conflict(APIException):

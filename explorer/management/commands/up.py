@@ -15,9 +15,11 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, OperationalError, connections
 
-from explorer import broker, celery, embedded, preflight
+from explorer import celery
+from explorer.local import broker, preflight
+from explorer.local import database as local_database
+from explorer.local.supervisor import HEALTHY_AFTER, Child, Supervisor
 from explorer.models import User
-from explorer.supervisor import HEALTHY_AFTER, Child, Supervisor
 from features.selectors import workers as reading
 
 READY_SECONDS = 180
@@ -49,7 +51,7 @@ class Command(BaseCommand):
                 self._run(stack)
         except KeyboardInterrupt:
             self._say("\nStopped.")
-        except (preflight.NotReady, embedded.DatabaseFailed) as error:
+        except (preflight.NotReady, local_database.DatabaseFailed) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{error.strerror}: {error.filename}") from error
@@ -60,9 +62,9 @@ class Command(BaseCommand):
         stack.enter_context(preflight.only_one(settings.VAR))
         preflight.port_is_free(settings.HOST, settings.PORT)
         if settings.DATABASE_IS_EMBEDDED:
-            if not embedded.data_folder(settings.VAR).exists():
+            if not local_database.data_folder(settings.VAR).exists():
                 self._say(f"First start: making a database in {settings.VAR} …")
-            embedded.ensure(settings.VAR)
+            local_database.ensure(settings.VAR)
             stack.callback(self._stop_database)
         self._fill()
         self._introduce(*first_admin())  # before anybody can sign up under that name
@@ -83,10 +85,10 @@ class Command(BaseCommand):
     def _watch(self, supervisor: Supervisor) -> None:
         """Start the database again where its keeper was killed too, and end workers that live but do not speak."""
         try:
-            if settings.DATABASE_IS_EMBEDDED and embedded.revive(settings.VAR):
+            if settings.DATABASE_IS_EMBEDDED and local_database.revive(settings.VAR):
                 self._say("The database was killed; it runs again.")
             silent = {view.worker.pid for view in reading.workers() if view.mute and view.worker.here}
-        except (embedded.DatabaseFailed, DatabaseError) as error:
+        except (local_database.DatabaseFailed, DatabaseError) as error:
             self.mute.clear()
             self._say(f"The database does not answer: {str(error).strip()}")
             return
@@ -139,7 +141,7 @@ class Command(BaseCommand):
 
     def _stop_database(self) -> None:
         connections.close_all()
-        if not embedded.release(settings.VAR):
+        if not local_database.release(settings.VAR):
             self._say("The database stays up for another command that uses it.")
 
     def _say(self, text: str) -> None:

@@ -10,7 +10,7 @@ from explorer.api.v1.fields import FiniteField, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
 from explorer.api.v1.serializers.effects import StoredEffectSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
-from explorer.browse import RANGED
+from explorer.forms.features import RANGED
 from features.selectors.dashboard import FeatureView
 from features.selectors.effects import effect
 from features.selectors.feature_columns import ORDERS

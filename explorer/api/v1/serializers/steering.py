@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from explorer.api.v1.fields import TextField, about
-from explorer.doses import MEASURES
+from explorer.plots.dose_response import MEASURES
 from features.inference.text_activations import MOST_CHARACTERS
 from features.models import SweepJudgement
 from features.selectors.steering import RunView

@@ -10,7 +10,7 @@ from explorer.api.v1.pagination import cursors, listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.features import FeatureDetailSerializer, FeatureQuery, FeatureSerializer, detail
-from explorer.browse import RANGED
+from explorer.forms.features import RANGED
 from features.selectors import catalog, labels
 from features.selectors import features as selectors
 

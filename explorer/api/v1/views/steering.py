@@ -8,13 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from explorer import streaming
 from explorer.api.v1 import examples
 from explorer.api.v1.exceptions import Unanswered
 from explorer.api.v1.parsing import body
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.steering import SteeringSerializer, SteerRequestSerializer, steering
-from explorer.steering import who
+from explorer.forms.steering import who
+from explorer.http import sse
 from features.inference import requests as inference_requests
 from features.jobs.forms import InvalidParams
 from features.models import SteeringRun
@@ -44,7 +44,7 @@ class Steer(APIView):
         run = _asked(request, given)
         if asked["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
-            return streaming.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
+            return sse.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
         if not runs.wait(run.pk, PATIENCE):
             raise Unanswered(f"Run {run.pk} is still under way. Ask the same again, or with `stream`.")
         view = reading.view(run.pk)

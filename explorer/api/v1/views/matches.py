@@ -1,0 +1,40 @@
+"""SAEs whose features were matched, and the matches of a pair."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from explorer.api.v1.base import found
+from explorer.api.v1.fields import PageQuery
+from explorer.api.v1.pagination import page_of, paged
+from explorer.api.v1.parsing import query
+from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.matches import MatchingSerializer, MatchQuery, MatchSerializer
+from features.models import Matching
+from features.selectors import catalog, matches
+
+
+class Matchings(APIView):
+    """With which other SAEs one was matched."""
+
+    @operation("list_matchings", page_of(MatchingSerializer), 404, parameters=[PageQuery])
+    def get(self, request: Request, model: str, sae: str) -> Response:
+        """List the SAEs in which the features of this one were looked for, with the share that was found."""
+        owner = found(catalog.sae, model, sae, noun="SAE")
+        asked = query(request, PageQuery)
+        return paged(request, matches.pairs(model, owner.slug), ["other__slug"], asked, MatchingSerializer)
+
+
+class Matches(APIView):
+    """The matches of a pair."""
+
+    @operation("list_matches", page_of(MatchSerializer), 404, parameters=[MatchQuery])
+    def get(self, request: Request, model: str, sae: str, other: str) -> Response:
+        """List the features of an SAE, each with its nearest in another. A job of kind match_saes finds them."""
+        asked = query(request, MatchQuery)
+        pair = found(_pair, model, sae, other, noun="pair of matched SAEs")
+        return paged(request, matches.rows(pair), matches.KEYS[asked["order"]], asked, MatchSerializer)
+
+
+def _pair(model: str, sae: str, other: str) -> Matching:
+    return matches.pair(catalog.sae(model, sae), other)

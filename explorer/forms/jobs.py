@@ -1,0 +1,180 @@
+"""Forms of pages: filters in query strings, accounts, and the jobs' own forms with choices from the database."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
+from django.core.cache import cache
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from explorer.forms.usernames import distinct
+from explorer.models import User
+from features import hook_names
+from features.formfields import Several, split
+from features.jobs.forms import KINDS, JobForm
+from features.models import Corpus, Job, LanguageModel, Sae
+
+Choices = list[tuple[str, Any]]
+
+MOST_ATTEMPTS = 8
+ATTEMPT_SECONDS = 300
+
+
+class JobFilter(forms.Form):
+    """The query string of the list of jobs."""
+
+    kind = forms.ChoiceField(required=False, choices=[("", "every kind"), *((k, f.title) for k, f in KINDS.items())])
+    state = forms.ChoiceField(required=False, choices=[("", "every state"), *Job.State.choices])
+    cursor = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class SignIn(AuthenticationForm):
+    """Django's form, which after some wrong passwords from one address for one name asks for patience."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse without looking at the password where there were too many attempts."""
+        name = str(self.cleaned_data.get("username", "")).lower()[:150]
+        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        key = f"sign-in:{address}:{name.encode().hex()}"[:240]
+        if cache.get(key, 0) >= MOST_ATTEMPTS:
+            raise ValidationError("Too many attempts. Wait five minutes, then try again.", code="throttled")
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except ValidationError:
+            cache.add(key, 0, ATTEMPT_SECONDS)
+            cache.incr(key)
+            raise
+        cache.delete(key)
+        return cleaned
+
+
+class SignUp(UserCreationForm[User]):
+    """A name that nobody has in other capitals or look-alike letters either, and a password, twice."""
+
+    class Meta:
+        model = User
+        fields = ["username"]
+
+    def clean_username(self) -> str:
+        """A name that nobody has, nor one that looks like it."""
+        name: str = super().clean_username()
+        distinct(name or "")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse where this server takes no new accounts."""
+        if not settings.SIGNUP:
+            raise ValidationError("This server takes no new accounts. Ask its admin for one.", code="closed")
+        return super().clean() or {}
+
+
+class NewApiKey(forms.Form):
+    """What a key is for."""
+
+    name = forms.CharField(max_length=100, label="New key", help_text="What it is for, such as: notebook at work.")
+
+
+def posted(kind: str, data: QueryDict) -> dict[str, str]:
+    """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and means no."""
+    fields = KINDS[kind].base_fields
+    unticked = {name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)}
+    return unticked | asked(kind, data)
+
+
+def asked(kind: str, data: QueryDict) -> dict[str, str]:
+    """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign that no name has."""
+    fields = KINDS[kind].base_fields
+    given = {name: data.getlist(name) for name in fields if name in data}
+    several = {name: _with_commas(values) for name, values in given.items() if isinstance(fields[name], Several)}
+    return {n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()}
+
+
+def _with_commas(values: Iterable[str]) -> str:
+    return ",".join(part for value in values for part in re.split(r"[\s,]+", value) if part)
+
+
+def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None) -> JobForm:
+    """The kind's form for a page: rows to choose from, and attributes that tie help and errors to their fields."""
+    form = KINDS[kind](data, initial=dict(initial or {}))
+    values = form.data if form.is_bound else form.initial
+    for name, field in form.fields.items():
+        if isinstance(field, Several):
+            field.widget = _widget(field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name))
+        elif name in CHOICES:
+            choices = _with(CHOICES[name](values), values.get(name))
+            field.widget = forms.Select(choices=choices if field.required else _or_none(choices))
+        elif isinstance(field, forms.FloatField):
+            field.widget.attrs["step"] = "any"
+        if name in ("model", "hook", "architecture"):
+            field.widget.attrs |= {"hx-post": "", "hx-target": "#fields", "hx-vals": f'{{"recheck": "{name}"}}'}
+    return form
+
+
+class SelectSeveral(forms.SelectMultiple):
+    """A list in which several can be chosen; its value may be a text with commas."""
+
+    def format_value(self, value: Any) -> list[str]:
+        """The chosen values."""
+        return [str(one) for one in split(value or "")]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        """What was chosen, or the text that stands for it."""
+        return data.get(name)
+
+
+def _widget(field: Several, choices: Choices, value: Any) -> forms.Widget:
+    """A list where there are choices, else a text for numbers with commas."""
+    if not choices:
+        return forms.TextInput(attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"})
+    for one in split(value or ""):
+        choices = _with(choices, one)
+    return SelectSeveral(choices=choices, attrs={"size": 6})
+
+
+def _models(values: Mapping[str, Any]) -> Choices:
+    return [(m.slug, f"{m.slug} · {m.layers} layers of {m.d_model:,}") for m in LanguageModel.objects.all()]
+
+
+def _corpora(values: Mapping[str, Any]) -> Choices:
+    return [
+        (c.slug, " · ".join(filter(None, [c.slug, c.note, "conversations" * c.chat]))) for c in Corpus.objects.all()
+    ]
+
+
+def _saes(values: Mapping[str, Any]) -> Choices:
+    rows = Sae.objects.select_related("model")
+    return [(str(s), f"{s} · {s.width:,} features, {hook_names.read(s.hook).words}") for s in rows]
+
+
+def _hooks(values: Mapping[str, Any]) -> Choices:
+    model = LanguageModel.objects.filter(slug=values.get("model") or "").first()
+    return _by_layer(model.hooks) if model else []
+
+
+def _by_layer(names: Iterable[str]) -> Choices:
+    groups: dict[str, Choices] = {}
+    for name in names:
+        hook = hook_names.read(name)
+        group = "Others" if hook.layer is None else f"Layer {hook.layer}"
+        groups.setdefault(group, []).append((name, hook.words[0].upper() + hook.words[1:]))
+    return list(groups.items())
+
+
+def _with(choices: Choices, value: Any) -> Choices:
+    """The choices, with a value that is none of them: a select that silently showed another one would lie."""
+    known = {name for one in choices for name in ([n for n, _ in one[1]] if isinstance(one[1], list) else [one[0]])}
+    if not value:
+        return choices if choices else [("", "none yet")]
+    return choices if value in known else [(str(value), f"{value} (unknown)"), *choices]
+
+
+def _or_none(choices: Choices) -> Choices:
+    """The choices of a field that may stay empty; its help says what that means."""
+    return [("", "—"), *(choice for choice in choices if choice[0])]
+
+
+CHOICES = {"model": _models, "corpus": _corpora, "sae": _saes, "other": _saes, "hook": _hooks}

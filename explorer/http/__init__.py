@@ -1,0 +1,1 @@
+"""How requests are answered: handler, static files, server-sent events, health, drafts."""

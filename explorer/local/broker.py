@@ -1,0 +1,110 @@
+"""A message broker of plain files: kombu's filesystem transport, made safe for several processes on one folder.
+
+kombu writes a message where readers already look, and makes a table of queues before it locks it: a reader that comes
+between finds an empty file, and its worker dies of it (met when two workers started at once). Here a message appears
+whole, by a rename, and one lock covers each use of a table.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
+
+SCHEME = "files"
+POLLING_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 0.5
+
+TRANSPORT_ALIASES[SCHEME] = "explorer.local.broker:Transport"
+
+
+class Channel(filesystem.Channel):
+    """Writes whole messages only, and has every table of queues to itself."""
+
+    def get_table(self, exchange: str) -> Any:
+        """The queues bound to `exchange`."""
+        with self._alone():
+            return super().get_table(exchange)
+
+    def _queue_bind(self, *arguments: Any) -> None:
+        with self._alone():
+            super()._queue_bind(*arguments)
+
+    def _delete(self, *arguments: Any, **options: Any) -> None:
+        with self._alone():
+            super()._delete(*arguments, **options)
+
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu has it
+        """Queue a message: readers take them in the order of their names, which begin with the time."""
+        folder, name = Path(self.data_folder_out), f"{time.time_ns():020}_{uuid.uuid4()}"
+        draft = folder / f"{name}.draft"
+        draft.write_text(json.dumps(payload))
+        draft.rename(folder / f"{name}.{queue}.msg")
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        """Take the oldest message; the rename decides which of several readers gets it."""
+        for name in sorted(os.listdir(self.data_folder_in)):
+            if name.partition(".")[2] != f"{queue}.msg":
+                continue
+            taken = Path(self.processed_folder) / name
+            try:
+                (Path(self.data_folder_in) / name).rename(taken)
+            except FileNotFoundError:
+                continue
+            payload = json.loads(taken.read_text())
+            taken.unlink()
+            return payload
+        raise Empty
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.control_folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class Transport(filesystem.Transport):
+    """The transport behind `files://`. What a connection declared is known of its own folder only, not of every folder."""
+
+    Channel = Channel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.state = virtual.BrokerState()
+
+    def drain_events(  # type: ignore[override]  # as kombu has it
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """Wait for a message, but not long: a worker looks between two waits whether it was told to stop."""
+        super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
+
+
+def in_folder(folder: Path) -> dict[str, Any]:
+    """Celery's settings for a broker in `folder`, which is made."""
+    places = {
+        "data_folder_in": folder / "messages",
+        "data_folder_out": folder / "messages",
+        "processed_folder": folder / "processed",
+        "control_folder": folder / "control",
+    }
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {name: str(place) for name, place in places.items()}
+    return {
+        "broker_url": f"{SCHEME}://localhost",
+        "broker_transport_options": options | {"polling_interval": POLLING_SECONDS},
+    }
+
+
+def empty(folder: Path) -> None:
+    """Forget every message and queue: what a crash left half-written stops nobody, and queued jobs are sent again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    in_folder(folder)

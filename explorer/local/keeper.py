@@ -1,0 +1,78 @@
+"""The process that runs the embedded PostgreSQL for as long as somebody uses it: `python -m explorer.local.keeper VAR`.
+
+It writes `ready` on its standard output, or one sentence about what went wrong. It must start fast: no Django here.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NoReturn
+
+from explorer.local.postgres import Failed, Server
+
+
+def keep(var: Path) -> None:
+    """Run the server until nobody holds `postgres.users`, starting it again where it dies."""
+    with (var / "postgres.users").open("ab") as users, _alone(var / "postgres.keeper"):
+        server = Server(var)
+        try:
+            server.start()
+            _say("ready")
+            while not _lock(users):
+                time.sleep(0.1)
+                if not server.alive():
+                    time.sleep(1)
+                    server.start()
+        finally:
+            server.stop()
+    # The keeper's lock is freed before the users': who waits for the latter then finds no keeper, and starts one.
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        if not _lock(file):
+            raise Failed(f"another keeper holds {path}.")
+        yield
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # who asked is gone; the lock will tell
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def main() -> None:
+    """Keep the server of the folder named on the command line."""
+    signal.signal(signal.SIGTERM, _end)
+    os.umask(0o022)
+    try:
+        keep(Path(sys.argv[1]))
+    except Failed as error:
+        _say(str(error))
+        sys.exit(1)
+    except OSError as error:
+        _say(f"cannot start the database: {error.strerror} ({error.filename}).")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

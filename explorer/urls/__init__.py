@@ -1,0 +1,1 @@
+"""URL patterns: root.py, and one file per prefix."""

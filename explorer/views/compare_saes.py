@@ -1,0 +1,138 @@
+"""SAEs of one model beside each other: what was measured of each, in one table and two plots."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django import forms
+from django.http import HttpResponse, QueryDict
+from django.views.decorators.http import require_safe
+
+from explorer import access
+from explorer.definitions import DEFINITIONS, Definition
+from explorer.http.requests import HtmxRequest, page
+from explorer.plots.svg import Spot
+from explorer.templatetags.numbers import number, written
+from explorer.views.catalog import find_model
+from features import hook_names
+from features.models import Matching, Sae
+from features.selectors import catalog, matches
+
+MOST_SAES = 200
+MOST_PAIRS = 24
+COLUMNS = (
+    "l0", "explained_variance", "ce_loss_score", "kl_score", "ce_original", "ce_sae", "ce_zero", "dead_share", "dense_share",
+    "reconstruction_bias", "l2_ratio", "encoder_decoder_cosine", "duplicate_share", "explained_variance_per_token",
+)  # fmt: skip
+"""Of `Evaluation.values`, in the order of the table."""
+ORDERS = ("slug", "width", *COLUMNS)
+LOOKS = 8
+"""Colours that plots tell apart."""
+
+
+class CompareForm(forms.Form):
+    """Which SAEs of a model to compare (all where none is named), and by what to sort."""
+
+    sae = forms.MultipleChoiceField(required=False, label="SAEs", widget=forms.CheckboxSelectMultiple)
+    order = forms.ChoiceField(
+        required=False, choices=[(sign + name, name) for name in ORDERS for sign in ("", "-")], widget=forms.HiddenInput
+    )
+
+    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+        super().__init__(data)
+        field = self.fields["sae"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = [(sae.slug, sae.slug) for sae in known]
+        names = ", ".join(sae.slug for sae in known[:20]) or "none yet"
+        field.error_messages["invalid_choice"] = f"There is no SAE “%(value)s” of this model. Known: {names}."
+
+    def chosen(self) -> tuple[list[str], str]:
+        """Slugs and order; a field that was refused counts as empty."""
+        self.full_clean()
+        return self.cleaned_data.get("sae", []), self.cleaned_data.get("order") or "slug"
+
+
+class Column(NamedTuple):
+    """A heading: the order that a click asks for, and how it is sorted now (ascending, descending or not)."""
+
+    known: Definition
+    order: str
+    sort: str
+
+
+class Row(NamedTuple):
+    """An SAE with its cells as they are written; `look` is the colour of its hook in the plots."""
+
+    sae: Sae
+    cells: list[str]
+    look: str
+
+
+@require_safe
+def compare(request: HtmxRequest, model: str) -> HttpResponse:
+    """SAEs of a model, sorted, with plots of sparsity against quality."""
+    found = find_model(model)
+    known = list(catalog.saes(model)[:MOST_SAES])
+    form = CompareForm(request.GET, known)
+    slugs, order = form.chosen()
+    shown = ordered([sae for sae in known if not slugs or sae.slug in slugs], order)
+    looks = {hook: f"s{place % LOOKS}" for place, hook in enumerate(sorted({sae.hook for sae in shown}))}
+    measured_on = {(sae.evaluation["corpus"], sae.evaluation["tokens"]) for sae in shown if sae.evaluation}
+    context = {
+        "model": found,
+        "form": form,
+        "slugs": {sae.slug for sae in shown},
+        "columns": [_column(name, order) for name in ("width", *COLUMNS)],
+        "rows": [Row(sae, _cells(sae), looks[sae.hook]) for sae in shown],
+        "plots": [(DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]],
+        "looks": [(hook_names.read(hook).words, look) for hook, look in looks.items()],
+        "measured_on": sorted(measured_on),
+        "more": len(known) == MOST_SAES,
+        "matchings": _matchings(model, slugs),
+        "may_start_jobs": access.may_start_jobs(request.user),
+    }
+    return page(request, "catalog/compare.html", context)
+
+
+def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
+    """Pairs that were matched, where some SAEs are chosen those between them."""
+    found = matches.pairs(model)
+    chosen = found.filter(sae__slug__in=slugs, other__slug__in=slugs) if slugs else found
+    return list(chosen[:MOST_PAIRS])
+
+
+def value_of(sae: Sae, name: str) -> Any:
+    """A measured value, or the SAE's width or slug; None where it was not measured."""
+    return getattr(sae, name) if name in ("width", "slug") else ((sae.evaluation or {}).get("values") or {}).get(name)
+
+
+def ordered(saes: Iterable[Sae], order: str) -> list[Sae]:
+    """SAEs by a value, a minus for falling; those without one last, ties by slug."""
+    name, falls = order.removeprefix("-"), order.startswith("-")
+    by_slug = sorted(saes, key=lambda sae: sae.slug)
+    with_value = [sae for sae in by_slug if value_of(sae, name) is not None]
+    with_value.sort(key=lambda sae: value_of(sae, name), reverse=falls)
+    return with_value + [sae for sae in by_slug if value_of(sae, name) is None]
+
+
+def spots(saes: Iterable[Sae], name: str, looks: dict[str, str]) -> list[Spot]:
+    """A spot for each SAE of which both L0 and that value were measured, linked to its page."""
+    term = DEFINITIONS[f"eval_{name}"]
+    found = []
+    for sae in saes:
+        x, y = value_of(sae, "l0"), value_of(sae, name)
+        if x is not None and y is not None:
+            words = f"{sae.slug}: {number(x)} features per token, {term.name.lower()} {written(term, y)}"
+            found.append(Spot(x, y, words, looks[sae.hook], sae.get_absolute_url()))
+    return found
+
+
+def _column(name: str, order: str) -> Column:
+    """A click sorts by what is best first: numbers fall, and what is sorted so already turns round."""
+    falling, sort = f"-{name}", {name: "ascending", f"-{name}": "descending"}.get(order, "")
+    return Column(DEFINITIONS.get(f"eval_{name}") or DEFINITIONS[name], name if order == falling else falling, sort)
+
+
+def _cells(sae: Sae) -> list[str]:
+    return [written(DEFINITIONS["width"], sae.width)] + [
+        written(DEFINITIONS[f"eval_{name}"], value_of(sae, name)) for name in COLUMNS
+    ]

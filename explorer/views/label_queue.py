@@ -1,0 +1,85 @@
+"""The queue of features that need a label: one after the other, by keyboard, without leaving the page."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from explorer import access
+from explorer.http.drafts import NOTHING, Draft, attempt, said_of, to_sign_in, waiting
+from explorer.http.requests import HtmxRequest, page
+from explorer.views.activity import tabs
+from explorer.views.features import find_feature
+from features.db import keyset
+from features.models import Sae
+from features.selectors import catalog, label_queue
+from features.services import labels as services
+
+EXAMPLES = 8
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: HtmxRequest) -> HttpResponseBase:
+    """The next feature; a POST labels the one that was shown, or skips it where nothing was written, and goes on."""
+    saes = list(catalog.searchable())
+    named = request.GET.get("sae", "")
+    sae = next((sae for sae in saes if str(sae) == named), saes[0] if saes and not named else None)
+    if sae is None:
+        context = {"saes": saes, "unknown": named} | tabs(request)
+        return page(request, "labels/queue.html", context, {"queue": "queue"}, 404 if named else 200)
+    if request.method == "POST":
+        return _taken(request, sae, saes)
+    return _page(request, sae, saes, request.GET.get("after", ""), waiting(request))
+
+
+def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
+    """Keep the label, and show what comes next: after a skipped feature, or again from where one stood."""
+    index, after = request.POST.get("index", "")[:10], request.POST.get("here", "")
+    here = f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}"
+    if not request.POST.get("text", "").strip():
+        after = request.POST.get("next", "")
+        return _on(request, sae, saes, after)
+    if not request.user.is_authenticated:
+        return to_sign_in(request, "propose", here)
+    shown = find_feature(sae.model.slug, sae.slug, int(index) if index.isascii() and index.isdecimal() else -1)
+    draft = attempt(
+        request,
+        "propose",
+        lambda: services.propose(
+            shown.feature, request.POST["text"], by=request.user, weight=access.weight(request.user)
+        ),
+    )
+    if draft is None:
+        return _on(request, sae, saes, after)
+    return _page(request, sae, saes, after, draft, 422 if access.may_write(request.user) else 403)
+
+
+def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResponseBase:
+    if request.htmx:
+        return _page(request, sae, saes, after, NOTHING)
+    return redirect(f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}")
+
+
+def _page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200) -> HttpResponse:
+    wrong = ""
+    try:
+        found, skip = label_queue.first(sae, request.user.pk, after)
+    except keyset.BadCursor as error:
+        wrong, after = str(error), ""
+        found, skip = label_queue.first(sae, request.user.pk)
+    context: dict[str, Any] = {
+        "saes": saes, "sae": sae, "left": label_queue.left(sae, request.user.pk), "here": after, "skip": skip, "wrong": wrong,
+    }  # fmt: skip
+    if found:
+        view = find_feature(sae.model.slug, sae.slug, found.index)
+        context |= said_of(request, view.feature, draft) | {"view": view, "examples": _examples(view)}
+    if not request.htmx:
+        context |= tabs(request)
+    return page(request, "labels/queue.html", context, {"queue": "queue"}, 200 if request.htmx else status)
+
+
+def _examples(view: Any) -> list[Any]:
+    return next((band.examples[:EXAMPLES] for band in view.bands if band.number == 0), [])

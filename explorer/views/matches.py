@@ -1,0 +1,54 @@
+"""The features of one SAE with their nearest in another."""
+
+from typing import Any
+
+from django import forms
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from explorer.http.requests import Choice, HtmxRequest, NotHere, page
+from explorer.views.catalog import find_sae
+from features.db.keyset import BadCursor
+from features.models import Matching
+from features.selectors import matches as select
+
+
+class MatchesForm(forms.Form):
+    """In what order, and after which one."""
+
+    order = forms.ChoiceField(choices=list(select.ORDERS.items()), required=False, label="Order by")
+    cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `selectors.matches.page`; a field that was refused counts as empty."""
+        self.full_clean()
+        return {
+            "order": self.cleaned_data.get("order") or "-cosine",
+            "cursor": self.cleaned_data.get("cursor", ""),
+        }
+
+
+@require_safe
+def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpResponse:
+    """A table to read both features of each pair in."""
+    matching = _find(model, sae, other)
+    form = MatchesForm(request.GET)
+    wanted = form.arguments()
+    try:
+        listed = select.page(matching, **wanted)
+    except BadCursor as error:
+        form.add_error(None, str(error))
+        listed = select.page(matching, **wanted | {"cursor": ""})
+    context = {"matching": matching, "sae": matching.sae, "other": matching.other, "form": form, "listed": listed}
+    return page(request, "catalog/matches.html", context, {"matches": "matches", "more": "rows"})
+
+
+def _find(model: str, sae: str, other: str) -> Matching:
+    """The pair, or a 404 that says which there are."""
+    owner = find_sae(model, sae)
+    try:
+        return select.pair(owner, other)
+    except Matching.DoesNotExist:
+        found = [Choice(str(pair), pair.get_absolute_url()) for pair in select.pairs(model, sae)]
+        known = [Choice(str(owner), owner.get_absolute_url()), *found]
+        raise NotHere(f"The features of {owner} were not matched with those of “{other}”.", known) from None

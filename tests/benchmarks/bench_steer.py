@@ -24,13 +24,13 @@ STRENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 def main() -> None:
     """Measure and print."""
-    from tests.workers import planted
+    from tests.workers import planted_sae
     from workers.demo import train
     from workers.pipeline.model.language import load_language
     from workers.pipeline.steering.typed_text import Lens
 
     language = load_language(str(Path(train.__file__).parent / "model"))
-    lens = Lens(planted.sae("topk", features=2048, d_in=256), "blocks.2.hook_resid_post", True)
+    lens = Lens(planted_sae.sae("topk", features=2048, d_in=256), "blocks.2.hook_resid_post", True)
     for line in [*alone(language, lens), *together(language, lens)]:
         print(line, flush=True)
 

@@ -47,9 +47,9 @@ def plain(language: Any) -> Callable[[str], None]:
     """The forward pass of a text and its encoding by an SAE of that size, and nothing else."""
     import torch
 
-    from tests.workers import planted
+    from tests.workers import planted_sae
 
-    sae = planted.sae("topk", features=2048, d_in=256)
+    sae = planted_sae.sae("topk", features=2048, d_in=256)
 
     def read(text: str) -> None:
         ids = torch.tensor([language.tokenizer(text)["input_ids"]])

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.workers.kept import Kept
+from tests.workers.stored import Kept
 from workers.pipeline.model.language import Language, load_language
 
 torch.set_num_threads(1)  # models this small only wait for a second thread

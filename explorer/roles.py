@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from explorer.access import weight
 from explorer.models import User
-from features.services import moderation
+from features.services import moderation as moderation_services
 
 
 @transaction.atomic
@@ -38,5 +38,7 @@ def saved(member: User, before: int, *, by: User) -> None:
 
 def _changed(member: User, action: str, by: User, reason: str) -> None:
     member.refresh_from_db()
-    features = moderation.reweigh(member, weight(member))
-    moderation.note(action, member, by=by, reason=reason, details={"weight": weight(member), "features": features})
+    features = moderation_services.reweigh(member, weight(member))
+    moderation_services.note(
+        action, member, by=by, reason=reason, details={"weight": weight(member), "features": features}
+    )

@@ -12,7 +12,7 @@ from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
 from features.jobs.forms.placement import as_placed
 from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
-from features.services import jobs as services
+from features.services import jobs as job_services
 
 
 class ReadOnly(admin.ModelAdmin[Any]):
@@ -141,7 +141,7 @@ class JobAdmin(Trail):
         ended = queryset.filter(state__in=[Job.State.FAILED, Job.State.CANCELLED]).order_by("id")
         for job in ended:
             try:
-                again = services.start(job.kind, job.params, by=request.user, placing=as_placed(job))
+                again = job_services.start(job.kind, job.params, by=request.user, placing=as_placed(job))
             except InvalidParams as refused:
                 self.message_user(request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR)
             else:

@@ -27,8 +27,8 @@ from features.records import (
     TokenRecord,
     TrainedSae,
 )
-from features.services import catalog
-from features.steering import runs
+from features.services import catalog as catalog_services
+from features.steering import runs as steering_runs
 from features.steering.forms import checked
 
 SPECIAL = "<|endoftext|>"
@@ -95,12 +95,12 @@ def model(slug: str = "tiny", **changes: Any) -> LanguageModel:
         hooks=[f"blocks.{layer}.hook_resid_post" for layer in range(4)],
         tokens=tokens,
     )
-    return catalog.add_model(slug, "a/folder", record._replace(**changes))
+    return catalog_services.add_model(slug, "a/folder", record._replace(**changes))
 
 
 def corpus(slug: str = "stories") -> Corpus:
     """A corpus of planted texts."""
-    return catalog.add_corpus(slug, "stories.jsonl", "text", "CC0-1.0", "c0ffee", "")
+    return catalog_services.add_corpus(slug, "stories.jsonl", "text", "CC0-1.0", "c0ffee", "")
 
 
 def sae(of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: Corpus | None = None) -> Sae:
@@ -116,7 +116,7 @@ def sae(of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: C
         config={"architecture": "topk", "k": 24, "tokens": 1_000_000, "learning_rate": 0.001, "seed": 0},
         metrics={"explained_variance": 0.83, "l0": 24.0, "dead_share": 0.06},
     )
-    return catalog.add_sae(of, slug, record, f"saes/{of.slug}-{slug}", trained_on, None)
+    return catalog_services.add_sae(of, slug, record, f"saes/{of.slug}-{slug}", trained_on, None)
 
 
 def sequences(texts: Iterable[str] = TEXTS) -> list[SequenceRecord]:
@@ -227,7 +227,7 @@ def swept(of: Planted, texts: Sequence[str] = TEXTS[:4], index: int = 0, **chang
     strengths = [float(place) for place in range(1, len(texts))]
     knob = {"sae": of.sae.slug, "index": index, "strength": 1}
     form = checked({"model": of.model.slug, "prompt": "One day", "features": [knob], "strengths": strengths})
-    plan, now = runs.planned(form), timezone.now()
+    plan, now = steering_runs.planned(form), timezone.now()
     row = {"key": uuid4().hex, "state": SteeringRun.State.FINISHED, "asked_by": "ada", "ended": now} | changes
     run = SteeringRun.objects.create(model=of.model, params=plan, watched_until=now, **row)
     names = ("concept", "mass", "surprise", "distinct", "damage")

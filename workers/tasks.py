@@ -5,7 +5,7 @@ from celery.signals import worker_ready, worker_shutdown
 
 from features.inference import requests as inference_requests
 from features.jobs.events import TASK
-from features.steering import runs
+from features.steering import runs as steering_runs
 
 
 @shared_task(name=TASK, ignore_result=True)
@@ -24,12 +24,12 @@ def answer(key: str) -> None:
     questions.answer(key)
 
 
-@shared_task(name=runs.TASK, ignore_result=True)
+@shared_task(name=steering_runs.TASK, ignore_result=True)
 def steer() -> None:
     """Run the steering run whose turn it is."""
-    from workers.inference import steering
+    from workers.inference import steering as steering_worker
 
-    steering.work()
+    steering_worker.work()
 
 
 @worker_ready.connect

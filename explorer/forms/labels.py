@@ -6,7 +6,8 @@ from django.core.files.uploadedfile import UploadedFile
 from explorer.models import User
 from features.interchange import tables
 from features.models import Sae
-from features.selectors import activity, catalog
+from features.selectors import activity
+from features.selectors import catalog as catalog_selectors
 
 
 class FeedForm(forms.Form):
@@ -19,7 +20,7 @@ class FeedForm(forms.Form):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
-        saes = list(catalog.saes())
+        saes = list(catalog_selectors.saes())
         models = dict.fromkeys(sae.model.slug for sae in saes)
         self.fields["model"].choices = [("", "every model"), *((m, m) for m in models)]  # type: ignore[attr-defined]
         self.fields["sae"].choices = [("", "every SAE"), *((str(s), str(s)) for s in saes)]  # type: ignore[attr-defined]
@@ -68,7 +69,7 @@ class UploadForm(forms.Form):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
-        self.known = {str(sae): sae for sae in catalog.searchable()}
+        self.known = {str(sae): sae for sae in catalog_selectors.searchable()}
         self.fields["sae"].choices = [(name, name) for name in self.known]  # type: ignore[attr-defined]
 
     def clean_sae(self) -> Sae:

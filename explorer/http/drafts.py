@@ -11,7 +11,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from explorer.access import Visitor, may_curate, may_edit_comment, may_edit_label, may_write
 from explorer.http.requests import HtmxRequest
 from features.models import Feature, Label
-from features.selectors import labels as select
+from features.selectors import labels as label_selectors
 from features.services.labels import Changed, Refused
 
 KEPT = "draft"
@@ -67,12 +67,12 @@ def waiting(request: HtmxRequest) -> Draft:
 
 def said_of(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
     """What the templates of labels read."""
-    said = select.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
+    said = label_selectors.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
     context = {"said": said, "feature": feature, "sae": feature.sae, "draft": draft}
     return context if draft.form in _forms(said, request.user) else context | {"astray": draft}
 
 
-def _forms(said: select.FeatureLabels, visitor: Visitor) -> set[str]:
+def _forms(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
     """Names of the forms that the page has: where the one that somebody wrote in is gone, their text is shown above."""
     entries = list(said.thread)
     for entry in entries:

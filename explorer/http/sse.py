@@ -10,9 +10,9 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 
 from features.queue import notifications
-from features.selectors import steering as reading
+from features.selectors import steering as steering_selectors
 from features.selectors.vocabulary import vocabulary_of
-from features.steering import runs
+from features.steering import runs as steering_runs
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -28,7 +28,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
     """A run's events after that number, until it is over. Whoever reads them keeps it going, and lets go by leaving."""
     over = False
     try:
-        async with aclosing(notifications.watch(pk, runs.CHANNEL)) as wakes:
+        async with aclosing(notifications.watch(pk, steering_runs.CHANNEL)) as wakes:
             async for _ in wakes:
                 news = await apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
                 for number, pieces in news.deltas if news else ():
@@ -42,7 +42,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
                 yield ": still here\n\n"
     finally:
         if not over:
-            await apart(lambda: runs.leave(pk))
+            await apart(lambda: steering_runs.leave(pk))
 
 
 async def apart(read: Callable[[], Any]) -> Any:
@@ -65,10 +65,10 @@ async def _with(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
             yield event
 
 
-def _news(pk: int, model_id: int, after: int) -> reading.News | None:
+def _news(pk: int, model_id: int, after: int) -> steering_selectors.News | None:
     """The news, with the bytes of the tokens in them."""
-    runs.watch(pk)
-    news = reading.news(pk, after)
+    steering_runs.watch(pk)
+    news = steering_selectors.news(pk, after)
     if news is None:
         return None
     steps = [piece for _, pieces in news.deltas for piece in pieces if "ids" in piece]

@@ -11,7 +11,9 @@ from explorer.http.requests import HtmxRequest, page
 from explorer.models import User
 from features.db import keyset
 from features.models import Flag
-from features.selectors import activity, catalog, moderation
+from features.selectors import activity
+from features.selectors import catalog as catalog_selectors
+from features.selectors import moderation as moderation_selectors
 
 
 @require_safe
@@ -24,7 +26,7 @@ def feed(request: HtmxRequest) -> HttpResponse:
         "form": form,
         "feed": found,
         "next": str(found[-1].place) if len(found) == activity.PAGE else "",
-        "saes": catalog.searchable(),
+        "saes": catalog_selectors.searchable(),
         "contributors": activity.contributors(),
     }
     return page(request, "labels/feed.html", context | tabs(request), {"feed": "feed", "more": "lines"})
@@ -61,7 +63,7 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
         "next": str(found[-1].place) if len(found) == activity.PAGE else "",
         "may_suspend": access.may_suspend(request.user, member),
         "may_change_role": access.may_change_roles(request.user) and not member.is_staff,
-        "trail": list(moderation.trail(user=member)) if access.may_curate(request.user) else [],
+        "trail": list(moderation_selectors.trail(user=member)) if access.may_curate(request.user) else [],
     }
     return page(request, "labels/person.html", context | tabs(request), {"more": "lines"})
 

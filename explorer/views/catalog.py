@@ -13,8 +13,8 @@ from explorer.forms.features import BrowseForm, MapForm
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from features.db.keyset import BadCursor
 from features.models import LanguageModel, Sae
-from features.selectors import catalog
-from features.selectors import features as select
+from features.selectors import catalog as catalog_selectors
+from features.selectors import features as feature_selectors
 from features.selectors import maps as map_selectors
 
 MOST_CHOICES = 20
@@ -31,11 +31,11 @@ TRAINING = ("explained_variance", "l0", "dead_share")
 def home(request: HtmxRequest) -> HttpResponse:
     """What Featurescope is, the models with their SAEs, and what is being made now."""
     saes = defaultdict(list)
-    for sae in catalog.saes_with_labels():
+    for sae in catalog_selectors.saes_with_labels():
         saes[sae.model_id].append(sae)
     context = {
-        "models": [(model, saes[model.pk]) for model in catalog.models()],
-        "happening": catalog.happening()[:MOST_JOBS],
+        "models": [(model, saes[model.pk]) for model in catalog_selectors.models()],
+        "happening": catalog_selectors.happening()[:MOST_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "catalog/home.html", context, {"live": "live"})
@@ -45,7 +45,7 @@ def home(request: HtmxRequest) -> HttpResponse:
 def model(request: HtmxRequest, model: str) -> HttpResponse:
     """A model's shape, hooks and SAEs."""
     found = find_model(model)
-    saes = list(catalog.saes_with_labels(model))
+    saes = list(catalog_selectors.saes_with_labels(model))
     covered = defaultdict(list)
     for sae in saes:
         covered[sae.hook].append(sae)
@@ -53,7 +53,7 @@ def model(request: HtmxRequest, model: str) -> HttpResponse:
         "model": found,
         "saes": saes,
         "hooks": [(hook, covered[hook]) for hook in found.hooks],
-        "happening": catalog.happening(model)[:MOST_JOBS],
+        "happening": catalog_selectors.happening(model)[:MOST_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "catalog/model.html", context, {"happening": "happening"})
@@ -66,10 +66,10 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     form = BrowseForm(request.GET)
     wanted = form.arguments()
     try:
-        listed = select.page(found, **wanted)
+        listed = feature_selectors.page(found, **wanted)
     except BadCursor as error:
         form.add_error(None, str(error))
-        listed = select.page(found, **wanted | {"cursor": ""})
+        listed = feature_selectors.page(found, **wanted | {"cursor": ""})
     context = {
         "sae": found,
         "form": form,
@@ -78,7 +78,7 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
         "next": listed.next,
         "settings": settings_of(found),
         "quality": quality(found),
-        "happening": catalog.happening(model, sae)[:MOST_JOBS],
+        "happening": catalog_selectors.happening(model, sae)[:MOST_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     if not request.htmx:
@@ -126,17 +126,17 @@ def about(request: HtmxRequest) -> HttpResponse:
 def find_model(slug: str) -> LanguageModel:
     """The model, or a 404 that lists the models."""
     try:
-        return catalog.model(slug)
+        return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
-        known = [Choice(m.slug, m.get_absolute_url()) for m in catalog.models()[:MOST_CHOICES]]
+        known = [Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MOST_CHOICES]]
         raise NotHere(f"There is no model “{slug}”.", known) from None
 
 
 def find_sae(model: str, slug: str) -> Sae:
     """The SAE, or a 404 that lists the model's SAEs."""
     try:
-        return catalog.sae(model, slug)
+        return catalog_selectors.sae(model, slug)
     except Sae.DoesNotExist:
         of = find_model(model)
-        known = (Choice(str(sae), sae.get_absolute_url()) for sae in catalog.saes(model)[:MOST_CHOICES])
+        known = (Choice(str(sae), sae.get_absolute_url()) for sae in catalog_selectors.saes(model)[:MOST_CHOICES])
         raise NotHere(f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)) from None

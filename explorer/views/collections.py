@@ -16,8 +16,8 @@ from explorer.http.requests import HtmxRequest
 from features.db import keyset
 from features.interchange import tables
 from features.models import Collection, CollectionItem
-from features.selectors import collections as select
-from features.services import collections as services
+from features.selectors import collections as collection_selectors
+from features.services import collections as collection_services
 from features.services.labels import Refused
 
 PAGE = 50
@@ -38,7 +38,7 @@ def create(request: HtmxRequest) -> HttpResponse:
     form = CollectionForm(request.POST)
     if form.is_valid():
         try:
-            return redirect(services.create(**form.cleaned_data, by=request.user))
+            return redirect(collection_services.create(**form.cleaned_data, by=request.user))
         except Refused as refused:
             form.add_error(refused.field, refused.message)
     return _index(request, form, mine=True, status=422)
@@ -58,7 +58,7 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponse:
     form = CollectionForm(request.POST)
     if form.is_valid():
         try:
-            services.change(row, **form.cleaned_data)
+            collection_services.change(row, **form.cleaned_data)
             return redirect(row)
         except Refused as refused:
             form.add_error(refused.field, refused.message)
@@ -86,12 +86,12 @@ def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
         return redirect(row)
     try:
         if "remove" in request.POST:
-            services.remove(kept)
+            collection_services.remove(kept)
             return redirect(row)
         if "note" in request.POST:  # it comes along with every button of its form
-            services.annotate(kept, request.POST["note"])
+            collection_services.annotate(kept, request.POST["note"])
         if "place" in request.POST:
-            services.move(kept, number(request, "place"))
+            collection_services.move(kept, number(request, "place"))
     except Refused as refused:
         messages.error(request, refused.message)
     return redirect(f"{row.get_absolute_url()}#item-{item}")
@@ -103,11 +103,11 @@ def add(request: HtmxRequest) -> HttpResponseBase:
     """Features (`feature`, several times) into a collection: asks which, then puts them there."""
     sent = request.POST if request.method == "POST" else request.GET
     chosen = "collection" in request.POST or "name" in request.POST
-    mine = list(select.listed(request.user.pk, mine=True))
+    mine = list(collection_selectors.listed(request.user.pk, mine=True))
     form = CollectForm(request.POST if chosen else None, mine)
     names, wrong = sent.getlist("feature"), ""
     try:
-        features = services.named(names)
+        features = collection_services.named(names)
         if chosen and form.is_valid():
             return redirect(_put(request, form, features))
     except Refused as refused:
@@ -131,7 +131,7 @@ def add(request: HtmxRequest) -> HttpResponseBase:
 def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
     """Everything in it, as JSON or CSV."""
     row = _find(request, pk)
-    rows = [select.plain(kept) for kept in select.items(row)]
+    rows = [collection_selectors.plain(kept) for kept in collection_selectors.items(row)]
     if form == "json":
         about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
         answer: HttpResponse = JsonResponse({**about, "features": rows}, json_dumps_params={"ensure_ascii": False})
@@ -148,8 +148,10 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
 def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Collection:
     """The collection with the features in it; a new one is not made where they do not fit."""
     asked = form.cleaned_data
-    into = form.mine.get(asked["collection"]) or services.create(asked["name"], by=request.user, public=asked["public"])
-    new = services.add(into, features, note=asked["note"])
+    into = form.mine.get(asked["collection"]) or collection_services.create(
+        asked["name"], by=request.user, public=asked["public"]
+    )
+    new = collection_services.add(into, features, note=asked["note"])
     there = len(features) - new
     messages.success(request, f"{new:,} added{f', {there:,} were there already' if there else ''}.")
     return into
@@ -157,7 +159,7 @@ def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Co
 
 def _index(request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200) -> HttpResponse:
     mine = mine and request.user.is_authenticated
-    rows, wrong = select.listed(request.user.pk, mine=mine), ""
+    rows, wrong = collection_selectors.listed(request.user.pk, mine=mine), ""
     of = f"collections of {request.user.pk if mine else 'all'}"
     try:
         page = keyset.page(rows, ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of=of)
@@ -169,13 +171,18 @@ def _index(request: HtmxRequest, form: CollectionForm, *, mine: bool, status: in
 
 def _show(request: HtmxRequest, row: Collection, form: CollectionForm | None = None, status: int = 200) -> HttpResponse:
     own = access.may_change_collection(request.user, row)
-    context = {"collection": row, "items": select.items(row), "own": own, "form": form or CollectionForm(instance=row)}
+    context = {
+        "collection": row,
+        "items": collection_selectors.items(row),
+        "own": own,
+        "form": form or CollectionForm(instance=row),
+    }
     return render(request, "collections/collection.html", context, status=status)
 
 
 def _find(request: HtmxRequest, pk: int) -> Collection:
     try:
-        return select.collection(pk, request.user.pk)
+        return collection_selectors.collection(pk, request.user.pk)
     except Collection.DoesNotExist:
         raise Http404(f"There is no collection {pk}, or it is private.") from None
 

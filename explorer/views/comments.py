@@ -9,8 +9,8 @@ from explorer.http.drafts import number
 from explorer.http.requests import HtmxRequest
 from explorer.views.labels import find_row, must_curate, write
 from features.models import Comment, Label
-from features.services import comments as services
-from features.services import moderation
+from features.services import comments as comment_services
+from features.services import moderation as moderation_services
 from features.services.labels import Refused
 
 
@@ -25,7 +25,7 @@ def comment(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         about = Label.objects.filter(pk=number(request, "label")).first()
         if answered and parent is None:
             raise Refused("parent", "The comment that this answers was deleted meanwhile.")
-        services.comment(feature, request.POST.get("text", ""), by=request.user, label=about, parent=parent)
+        comment_services.comment(feature, request.POST.get("text", ""), by=request.user, label=about, parent=parent)
 
     return write(request, feature, f"reply-{answered}" if answered else "comment", act, talk=True)
 
@@ -37,7 +37,7 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         _may_edit(request, found)
-        services.edit(found, request.POST.get("text", ""))
+        comment_services.edit(found, request.POST.get("text", ""))
 
     return write(request, found.feature, f"comment-{pk}", act, talk=True)
 
@@ -49,7 +49,7 @@ def delete(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         _may_edit(request, found)
-        services.delete(found)
+        comment_services.delete(found)
 
     return write(request, found.feature, f"comment-{pk}", act, talk=True)
 
@@ -60,7 +60,7 @@ def flag(request: HtmxRequest, pk: int) -> HttpResponseBase:
     found = find(pk)
 
     def act() -> None:
-        moderation.flag(found, request.POST.get("text", ""), by=request.user)
+        moderation_services.flag(found, request.POST.get("text", ""), by=request.user)
 
     return write(
         request, found.feature, f"flag-comment-{pk}", act, done="Reported. A curator will look at it.", talk=True
@@ -92,7 +92,7 @@ def _moderate(request: HtmxRequest, pk: int, *, hidden: bool) -> HttpResponseBas
 
     def act() -> None:
         must_curate(request)
-        change = moderation.hide if hidden else moderation.restore
+        change = moderation_services.hide if hidden else moderation_services.restore
         change(found, by=request.user, reason=request.POST.get("note", ""))
 
     return write(request, found.feature, f"comment-{pk}", act, talk=True)

@@ -13,7 +13,7 @@ from explorer.http.requests import HtmxRequest, page
 from explorer.views.features import tested
 from features.inference.text_activations import FeatureReading
 from features.models import Sae
-from features.selectors import catalog
+from features.selectors import catalog as catalog_selectors
 from features.selectors.feature_comparison import Beside, Path, beside
 
 MOST = 6
@@ -118,6 +118,8 @@ def _offers(paths: Sequence[Path], text: str) -> list[Offer]:
     if not paths or len(paths) >= MOST:
         return []
     first = paths[0]
-    others = (sae for sae in catalog.searchable() if sae.model.slug == first.model and sae.width > first.index)
+    others = (
+        sae for sae in catalog_selectors.searchable() if sae.model.slug == first.model and sae.width > first.index
+    )
     there = ((sae, Path(first.model, sae.slug, first.index)) for sae in others)
     return [Offer(sae, _address(text, paths, more=[path])) for sae, path in there if path not in paths]

@@ -15,7 +15,8 @@ from explorer.templatetags.numbers import number, written
 from explorer.views.catalog import find_model
 from features import hook_names
 from features.models import Matching, Sae
-from features.selectors import catalog, matches
+from features.selectors import catalog as catalog_selectors
+from features.selectors import matches as match_selectors
 
 MOST_SAES = 200
 MOST_PAIRS = 24
@@ -71,7 +72,7 @@ class Row(NamedTuple):
 def compare(request: HtmxRequest, model: str) -> HttpResponse:
     """SAEs of a model, sorted, with plots of sparsity against quality."""
     found = find_model(model)
-    known = list(catalog.saes(model)[:MOST_SAES])
+    known = list(catalog_selectors.saes(model)[:MOST_SAES])
     form = CompareForm(request.GET, known)
     slugs, order = form.chosen()
     shown = ordered([sae for sae in known if not slugs or sae.slug in slugs], order)
@@ -95,7 +96,7 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
 
 def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
     """Pairs that were matched, where some SAEs are chosen those between them."""
-    found = matches.pairs(model)
+    found = match_selectors.pairs(model)
     chosen = found.filter(sae__slug__in=slugs, other__slug__in=slugs) if slugs else found
     return list(chosen[:MOST_PAIRS])
 

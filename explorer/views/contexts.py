@@ -10,7 +10,7 @@ from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from explorer.views.search import chosen_boxes
 from features.models import Sae, Sequence
-from features.selectors import contexts as select
+from features.selectors import contexts as context_selectors
 from features.selectors import text_search
 from features.selectors.text_search import Text, TextSearch
 
@@ -20,7 +20,7 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
     """The stored token ids through a warm model; what the query string chooses is ranked, all where it chooses nothing."""
     owner = find_sae(model, sae)
     try:
-        view = select.context(owner, pk)
+        view = context_selectors.context(owner, pk)
     except (Sequence.DoesNotExist, OverflowError):
         back = [Choice(str(owner), owner.get_absolute_url())]
         raise NotHere(

@@ -9,7 +9,7 @@ from explorer.forms.features import EmbedForm
 from explorer.http.requests import Choice, HtmxRequest, NotHere
 from explorer.views.features import find_feature, find_row
 from features.models import Example
-from features.selectors import contexts
+from features.selectors import contexts as context_selectors
 
 
 @require_safe
@@ -17,7 +17,7 @@ def tried(request: HtmxRequest, model: str, sae: str, index: int, band: int, ran
     """Go to the feature's page with the example's text in its test box; what else the query string says stays."""
     address = f"/{model}/{sae}/{index}/"
     try:
-        text = contexts.text_of_example(model, sae, index, band, rank)
+        text = context_selectors.text_of_example(model, sae, index, band, rank)
     except Example.DoesNotExist:
         back = find_row(model, sae, index).get_absolute_url()
         raise NotHere(

@@ -11,7 +11,7 @@ from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from features.inference.text_activations import FeatureReading, read_feature
 from features.models import Feature
-from features.selectors import features as select
+from features.selectors import features as feature_selectors
 from features.selectors.dashboard import FeatureView
 
 
@@ -48,7 +48,7 @@ def feature_page(
 def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
     """The feature, or a 404 that says what there is."""
     try:
-        return select.feature(model, sae, index, whole=whole)
+        return feature_selectors.feature(model, sae, index, whole=whole)
     except (Feature.DoesNotExist, OverflowError):
         raise no_feature(model, sae, index) from None
 
@@ -56,7 +56,7 @@ def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> Fea
 def find_row(model: str, sae: str, index: int) -> Feature:
     """The feature's row alone, or the same 404."""
     try:
-        return select.row(model, sae, index)
+        return feature_selectors.row(model, sae, index)
     except (Feature.DoesNotExist, OverflowError):
         raise no_feature(model, sae, index) from None
 
@@ -73,7 +73,7 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
 def random(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """Go to a live feature drawn at random; to the SAE's page where none is alive."""
     found = find_sae(model, sae)
-    index = select.random_alive(found)
+    index = feature_selectors.random_alive(found)
     address = found.get_absolute_url()
     return HttpResponseRedirect(address if index is None else f"{address}{index}/")
 

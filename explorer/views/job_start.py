@@ -13,7 +13,7 @@ from explorer.http.requests import HtmxRequest
 from features.jobs.forms import KINDS, InvalidParams, JobForm
 from features.jobs.forms.placement import Placing
 from features.selectors.defaults import defaults
-from features.services import jobs
+from features.services import jobs as job_services
 from features.services.estimates import Estimate, estimate
 
 RENEWED = {"model": {"hook", "width", "context_size"}}
@@ -48,7 +48,7 @@ def _started(request: HtmxRequest, kind: str) -> HttpResponse:
     data = posted(kind, request.POST)
     placing = {name: request.POST[name] for name in Placing.base_fields if name in request.POST}
     try:
-        job = jobs.start(kind, data, by=request.user, placing=placing)
+        job = job_services.start(kind, data, by=request.user, placing=placing)
     except InvalidParams:
         form = job_form(kind, data)
         form.is_valid()

@@ -21,8 +21,8 @@ from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
 from features.models import Job
 from features.queue import notifications
-from features.selectors import jobs as reading
-from features.services import jobs as services
+from features.selectors import jobs as job_selectors
+from features.services import jobs as job_services
 
 PAGE = 40
 MOST_BESIDE = 20
@@ -37,7 +37,7 @@ def index(request: HtmxRequest) -> HttpResponse:
     form = JobFilter(request.GET)
     form.is_valid()
     kind, state = (form.cleaned_data.get(name) or "" for name in ("kind", "state"))
-    rows = reading.jobs(kind, state)
+    rows = job_selectors.jobs(kind, state)
     try:
         found = keyset.page(rows, ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of=f"jobs {kind} {state}")
     except keyset.BadCursor as error:
@@ -50,19 +50,19 @@ def index(request: HtmxRequest) -> HttpResponse:
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
     """One job; for htmx only what changes while it runs."""
     try:
-        view = reading.job(pk)
+        view = job_selectors.job(pk)
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
     since = request.GET.get("since", "")[:20]
     own = job_plots.Run(view.job, view.curves)
     other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
-    best = None if other else reading.rival(view.job)
-    ghost = job_plots.ghost(best, reading.curves(best.made_by_id)) if best and best.made_by_id else None
-    rows = job_plots.sweep(own, reading.made(view.job) if view.job.over else [])
+    best = None if other else job_selectors.rival(view.job)
+    ghost = job_plots.ghost(best, job_selectors.curves(best.made_by_id)) if best and best.made_by_id else None
+    rows = job_plots.sweep(own, job_selectors.made(view.job) if view.job.over else [])
     context = {
         "view": view,
         "job": view.job,
-        "ahead": reading.ahead(view.job),
+        "ahead": job_selectors.ahead(view.job),
         "cards": job_plots.charts(own, ghost, other),
         "keys": job_plots.keys(own, other),
         "ghost": ghost,
@@ -71,9 +71,9 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "sweep": rows,
         "spots": job_plots.spots(rows),
         "compare": job_plots.compare_address(rows),
-        "beside": list(reading.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
+        "beside": list(job_selectors.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}" if other else view.job.get_absolute_url(),
-        "may_resume": may_start_jobs(request.user) and services.may_resume(view.job),
+        "may_resume": may_start_jobs(request.user) and job_services.may_resume(view.job),
         "may_start": may_start_jobs(request.user) and view.job.part_of_id is None,
         "may_cancel": may_cancel(request.user, view.job) and not view.job.over,
         "news": [e for e in view.log if e.pk > int(since)] if since.isdecimal() else view.log,
@@ -86,18 +86,18 @@ def _laid_over(job: Job, asked: str) -> tuple[job_plots.Run | None, str]:
     if not asked:
         return None, ""
     number = int(asked) if asked.isdecimal() and len(asked) < 19 else 0
-    other = reading.beside(job).filter(pk=number).first()
-    return (job_plots.Run(other, reading.curves(other.pk)), "") if other else (None, asked)
+    other = job_selectors.beside(job).filter(pk=number).first()
+    return (job_plots.Run(other, job_selectors.curves(other.pk)), "") if other else (None, asked)
 
 
 @require_POST
 @staff_only
 def resume(request: HtmxRequest, pk: int) -> HttpResponse:
     """Start a job that goes on where this one stood."""
-    if not reading.every().filter(pk=pk).exists():
+    if not job_selectors.every().filter(pk=pk).exists():
         raise Http404(f"There is no job {pk}.")
     try:
-        job = services.resume(pk, by=request.user)
+        job = job_services.resume(pk, by=request.user)
     except InvalidParams as refused:
         error = " ".join(text for texts in refused.errors.values() for text in texts)
         return render(request, "jobs/refused.html", {"pk": pk, "error": error}, status=409)
@@ -107,7 +107,7 @@ def resume(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
     """Ask a job to stop; for who started it, and staff. Once it is over this changes nothing."""
-    job = reading.every().filter(pk=pk).first()
+    job = job_selectors.every().filter(pk=pk).first()
     if job is None:
         raise Http404(f"There is no job {pk}.")
     if not may_cancel(request.user, job):
@@ -144,7 +144,7 @@ async def _pulse(pk: int) -> dict[str, Any] | None:
 
     def read() -> dict[str, Any] | None:
         try:
-            return reading.pulse(pk)
+            return job_selectors.pulse(pk)
         finally:
             connection.close()
 

@@ -16,9 +16,10 @@ from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.catalog import find_sae
 from features.db import keyset
-from features.interchange import labels, tables
+from features.interchange import labels as label_files
+from features.interchange import tables
 from features.models import Label
-from features.services import uploads as services
+from features.services import uploads as upload_services
 from features.services.labels import Refused
 
 PAGE = 20
@@ -30,7 +31,7 @@ def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     found, kind = find_sae(model, sae), request.GET.get("format", "csv")
     if kind not in tables.FORMATS:
         raise Http404(f"There is no format “{kind[:20]}”. There are csv, jsonl and parquet.")
-    data = tables.write(labels.rows_of(found), labels.COLUMNS, kind)
+    data = tables.write(label_files.rows_of(found), label_files.COLUMNS, kind)
     response = HttpResponse(data, content_type=tables.FORMATS[kind][1])
     response["Content-Disposition"] = f'attachment; filename="{model}-{sae}-labels.{kind}"'
     return response
@@ -48,15 +49,17 @@ def index(request: HtmxRequest) -> HttpResponseBase:
         elif form.is_valid():
             try:
                 return _taken(request, form)
-            except labels.Wrong as refused:
+            except label_files.Wrong as refused:
                 wrong = refused.errors
             except (tables.Unreadable, Refused) as refused:
                 wrong = [str(refused)]
     try:
-        found = keyset.page(services.uploads(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="uploads")
+        found = keyset.page(
+            upload_services.uploads(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="uploads"
+        )
     except keyset.BadCursor:
-        found = keyset.page(services.uploads(), ["-id"], limit=PAGE, of="uploads")
-    context = {"form": form, "wrong": wrong, "uploads": found.rows, "next": found.next, "columns": labels.COLUMNS}
+        found = keyset.page(upload_services.uploads(), ["-id"], limit=PAGE, of="uploads")
+    context = {"form": form, "wrong": wrong, "uploads": found.rows, "next": found.next, "columns": label_files.COLUMNS}
     return page(request, "labels/files.html", context | tabs(request), status=422 if form.errors or wrong else 200)
 
 
@@ -82,7 +85,7 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
     if not access.may_undo(request.user, upload):
         raise PermissionDenied("Only who uploaded a file and curators may take it back.")
     try:
-        done = services.undo(upload, by=request.user)
+        done = upload_services.undo(upload, by=request.user)
         kept = f" {done.kept:,} stay, as people have edited, voted on or discussed them since." if done.kept else ""
         messages.success(request, f"Taken back: {done.removed:,} labels are gone.{kept}")
     except Refused as refused:
@@ -94,7 +97,7 @@ def _taken(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
     file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
     rows = tables.read(file.read(), tables.format_of(file.name))
     weight, trusted = access.weight(request.user), access.may_curate(request.user)
-    made = services.upload(sae, file.name, rows, by=request.user, weight=weight, trusted=trusted)
+    made = upload_services.upload(sae, file.name, rows, by=request.user, weight=weight, trusted=trusted)
     there = made.rows - made.added
     said = f" {there:,} were there already; they have your vote where they are people's." if there else ""
     messages.success(request, f"{made.added:,} labels added.{said}")
@@ -102,7 +105,7 @@ def _taken(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
 
 
 def _find(pk: int) -> Any:
-    upload = services.uploads().filter(pk=pk).first()
+    upload = upload_services.uploads().filter(pk=pk).first()
     if upload is None:
         raise Http404(f"There is no upload {pk}.")
     return upload

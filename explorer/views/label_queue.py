@@ -15,8 +15,9 @@ from explorer.views.activity import tabs
 from explorer.views.features import find_feature
 from features.db import keyset
 from features.models import Sae
-from features.selectors import catalog, label_queue
-from features.services import labels as services
+from features.selectors import catalog as catalog_selectors
+from features.selectors import label_queue
+from features.services import labels as label_services
 
 EXAMPLES = 8
 
@@ -24,7 +25,7 @@ EXAMPLES = 8
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HtmxRequest) -> HttpResponseBase:
     """The next feature; a POST labels the one that was shown, or skips it where nothing was written, and goes on."""
-    saes = list(catalog.searchable())
+    saes = list(catalog_selectors.searchable())
     named = request.GET.get("sae", "")
     sae = next((sae for sae in saes if str(sae) == named), saes[0] if saes and not named else None)
     if sae is None:
@@ -48,7 +49,7 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
     draft = attempt(
         request,
         "propose",
-        lambda: services.propose(
+        lambda: label_services.propose(
             shown.feature, request.POST["text"], by=request.user, weight=access.weight(request.user)
         ),
     )

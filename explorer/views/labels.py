@@ -11,13 +11,13 @@ from django.views.decorators.http import require_POST, require_safe
 from explorer import access
 from explorer.http.drafts import NOTHING, attempt, number, said_of, to_sign_in
 from explorer.http.requests import HtmxRequest, page
-from explorer.views import features as pages
+from explorer.views import features
 from features.models import Feature, Label
-from features.selectors import features as reading
-from features.selectors import labels as select
-from features.selectors import moderation as reports
-from features.services import labels as services
-from features.services import moderation
+from features.selectors import features as feature_selectors
+from features.selectors import labels as label_selectors
+from features.selectors import moderation as moderation_selectors
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 
 VOTES = {"1": 1, "-1": -1, "0": 0}
 
@@ -27,7 +27,9 @@ def propose(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
     """Somebody's label of a feature."""
     feature = find_row(model, sae, index)
     weight, text = access.weight(request.user), request.POST.get("text", "")
-    return write(request, feature, "propose", lambda: services.propose(feature, text, by=request.user, weight=weight))
+    return write(
+        request, feature, "propose", lambda: label_services.propose(feature, text, by=request.user, weight=weight)
+    )
 
 
 @require_POST
@@ -38,8 +40,8 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         if value is None:
-            raise services.Refused("value", "Vote for (1) or against (-1), or take your vote back (0).")
-        services.vote(label, value, by=request.user, weight=weight, seen=number(request, "version") or None)
+            raise label_services.Refused("value", "Vote for (1) or against (-1), or take your vote back (0).")
+        label_services.vote(label, value, by=request.user, weight=weight, seen=number(request, "version") or None)
 
     return write(request, label.feature, f"label-{pk}", act)
 
@@ -52,7 +54,7 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         _may_edit(request, label)
-        services.edit(label, text, seen=number(request, "version"), by=request.user, note=note)
+        label_services.edit(label, text, seen=number(request, "version"), by=request.user, note=note)
 
     return write(request, label.feature, f"edit-{pk}", act)
 
@@ -64,7 +66,7 @@ def withdraw(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         _may_edit(request, label)
-        moderation.hide(label, by=request.user, reason=request.POST.get("note", ""))
+        moderation_services.hide(label, by=request.user, reason=request.POST.get("note", ""))
 
     return write(request, label.feature, f"label-{pk}", act)
 
@@ -77,7 +79,7 @@ def flag(request: HtmxRequest, pk: int) -> HttpResponseBase:
         request,
         label.feature,
         f"flag-{pk}",
-        lambda: moderation.flag(label, request.POST.get("text", ""), by=request.user),
+        lambda: moderation_services.flag(label, request.POST.get("text", ""), by=request.user),
         done="Reported. A curator will look at it.",
     )
 
@@ -89,7 +91,7 @@ def restore(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         must_curate(request)
-        moderation.restore(label, by=request.user, reason=request.POST.get("note", ""))
+        moderation_services.restore(label, by=request.user, reason=request.POST.get("note", ""))
 
     return write(request, label.feature, f"label-{pk}", act)
 
@@ -103,8 +105,8 @@ def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
         must_curate(request)
         into = Label.objects.filter(pk=number(request, "into")).first()
         if into is None:
-            raise services.Refused("into", "Choose the label to merge it into.")
-        moderation.merge(label, into, by=request.user, reason=request.POST.get("note", ""))
+            raise label_services.Refused("into", "Choose the label to merge it into.")
+        moderation_services.merge(label, into, by=request.user, reason=request.POST.get("note", ""))
 
     return write(request, label.feature, f"label-{pk}", act)
 
@@ -113,12 +115,12 @@ def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
 def show(request: HtmxRequest, pk: int) -> HttpResponseBase:
     """One label: its words, evidence, votes and history."""
     try:
-        label = select.label(pk, request.user.pk)
+        label = label_selectors.label(pk, request.user.pk)
     except Label.DoesNotExist:
         raise Http404(f"There is no label {pk}.") from None
     if label.state == Label.State.HIDDEN and not access.may_edit_label(request.user, label):
         raise Http404(f"Label {pk} is hidden.")
-    trail = list(reports.trail(label=label)) if access.may_curate(request.user) else []
+    trail = list(moderation_selectors.trail(label=label)) if access.may_curate(request.user) else []
     context = {"label": label, "feature": label.feature, "sae": label.feature.sae, "trail": trail}
     return page(request, "labels/label.html", context)
 
@@ -134,9 +136,9 @@ def find(pk: int) -> Label:
 def find_row(model: str, sae: str, index: int) -> Feature:
     """The feature alone, or a 404 that says what there is."""
     try:
-        return reading.row(model, sae, index)
+        return feature_selectors.row(model, sae, index)
     except (Feature.DoesNotExist, OverflowError):
-        raise pages.no_feature(model, sae, index) from None
+        raise features.no_feature(model, sae, index) from None
 
 
 def write(
@@ -152,14 +154,14 @@ def write(
         feature.refresh_from_db(fields=["label", "disputed"])
         context = said_of(request, feature, draft or NOTHING) | {"talk": talk, "done": "" if draft else done}
         if not talk and (request.htmx.current_url_abs_path or "").startswith(feature.get_absolute_url()):
-            context |= {"outside": True, "view": pages.find_feature(model, sae, feature.index)}
+            context |= {"outside": True, "view": features.find_feature(model, sae, feature.index)}
         return render(request, "labels/_fragments.html", context)
     if draft is None:
         if done:
             messages.success(request, done)
         return redirect(back)
     status = 409 if draft.newer else 422 if access.may_write(request.user) else 403
-    return pages.feature_page(request, model, sae, feature.index, draft, status)
+    return features.feature_page(request, model, sae, feature.index, draft, status)
 
 
 def _may_edit(request: HtmxRequest, label: Label) -> None:

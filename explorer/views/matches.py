@@ -10,13 +10,13 @@ from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from features.db.keyset import BadCursor
 from features.models import Matching
-from features.selectors import matches as select
+from features.selectors import matches as match_selectors
 
 
 class MatchesForm(forms.Form):
     """In what order, and after which one."""
 
-    order = forms.ChoiceField(choices=list(select.ORDERS.items()), required=False, label="Order by")
+    order = forms.ChoiceField(choices=list(match_selectors.ORDERS.items()), required=False, label="Order by")
     cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
 
     def arguments(self) -> dict[str, Any]:
@@ -35,10 +35,10 @@ def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpRespo
     form = MatchesForm(request.GET)
     wanted = form.arguments()
     try:
-        listed = select.page(matching, **wanted)
+        listed = match_selectors.page(matching, **wanted)
     except BadCursor as error:
         form.add_error(None, str(error))
-        listed = select.page(matching, **wanted | {"cursor": ""})
+        listed = match_selectors.page(matching, **wanted | {"cursor": ""})
     context = {"matching": matching, "sae": matching.sae, "other": matching.other, "form": form, "listed": listed}
     return page(request, "catalog/matches.html", context, {"matches": "matches", "more": "rows"})
 
@@ -47,8 +47,8 @@ def _find(model: str, sae: str, other: str) -> Matching:
     """The pair, or a 404 that says which there are."""
     owner = find_sae(model, sae)
     try:
-        return select.pair(owner, other)
+        return match_selectors.pair(owner, other)
     except Matching.DoesNotExist:
-        found = [Choice(str(pair), pair.get_absolute_url()) for pair in select.pairs(model, sae)]
+        found = [Choice(str(pair), pair.get_absolute_url()) for pair in match_selectors.pairs(model, sae)]
         known = [Choice(str(owner), owner.get_absolute_url()), *found]
         raise NotHere(f"The features of {owner} were not matched with those of “{other}”.", known) from None

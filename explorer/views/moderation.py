@@ -15,8 +15,8 @@ from explorer.models import User
 from explorer.views.activity import tabs
 from features.db import keyset
 from features.models import Flag
-from features.selectors import moderation as select
-from features.services import moderation as services
+from features.selectors import moderation as moderation_selectors
+from features.services import moderation as moderation_services
 from features.services.labels import Refused
 
 PAGE = 40
@@ -27,13 +27,15 @@ PAGE = 40
 def index(request: HtmxRequest) -> HttpResponse:
     """Open reports, what was hidden last, and the trail of what moderators did."""
     try:
-        trail = keyset.page(select.trail(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="trail")
+        trail = keyset.page(
+            moderation_selectors.trail(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="trail"
+        )
     except keyset.BadCursor:
-        trail = keyset.page(select.trail(), ["-id"], limit=PAGE, of="trail")
+        trail = keyset.page(moderation_selectors.trail(), ["-id"], limit=PAGE, of="trail")
     context = {
-        "flags": select.open_flags()[:PAGE],
-        "labels": select.hidden_labels()[:PAGE],
-        "comments": select.hidden_comments()[:PAGE],
+        "flags": moderation_selectors.open_flags()[:PAGE],
+        "labels": moderation_selectors.hidden_labels()[:PAGE],
+        "comments": moderation_selectors.hidden_comments()[:PAGE],
         "suspended": User.objects.filter(suspended__isnull=False).order_by("username"),
         "trail": trail.rows,
         "next": trail.next,
@@ -51,8 +53,8 @@ def decide(request: HtmxRequest, pk: int) -> HttpResponseBase:
     target, why = flag.label or flag.comment, request.POST.get("reason", "")
     assert target is not None  # a_flag_is_of_one_thing
     if request.POST.get("hide"):
-        return _done(request, lambda: services.hide(target, by=request.user, reason=why), "It is hidden.")
-    return _done(request, lambda: services.dismiss(flag, by=request.user, reason=why), "It stays as it is.")
+        return _done(request, lambda: moderation_services.hide(target, by=request.user, reason=why), "It is hidden.")
+    return _done(request, lambda: moderation_services.dismiss(flag, by=request.user, reason=why), "It stays as it is.")
 
 
 @require_POST

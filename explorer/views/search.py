@@ -11,7 +11,9 @@ from explorer.http.inference import asked
 from explorer.http.requests import HtmxRequest, page
 from explorer.views import label_search
 from features.models import Sae
-from features.selectors import catalog, text_search, tokens
+from features.selectors import catalog as catalog_selectors
+from features.selectors import text_search
+from features.selectors import tokens as token_selectors
 from features.selectors.text_search import Text, TextSearch, Wanted
 
 MOST_LISTED = 200
@@ -21,7 +23,7 @@ MOST_LISTED = 200
 @require_safe
 def search(request: HtmxRequest) -> HttpResponse:
     """One page, whose query string says by what: `token`, or `text` and perhaps `text2`; else by labels, for `q`."""
-    known = list(catalog.searchable())
+    known = list(catalog_selectors.searchable())
     if "token" in request.GET:
         return _by_token(request, known)
     if "text" in request.GET or "text2" in request.GET:
@@ -52,7 +54,7 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     form = TokenForm(request.GET, known)
     saes = form.saes()
     token = form.cleaned_data.get("token", "")
-    found = tokens.search(saes, token) if saes and token else None
+    found = token_selectors.search(saes, token) if saes and token else None
     context = {"kind": "token", "form": form, "known": known, "saes": saes, "token": token, "found": found}
     return page(request, "search/token.html", context, {"found": "found"})
 

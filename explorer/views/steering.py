@@ -8,18 +8,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import push_url
 
 from explorer.access import may_start_jobs, staff_only
-from explorer.forms import steering as forms
+from explorer.forms import steering as steering_forms
 from explorer.http import sse
 from explorer.http.requests import HtmxRequest, page
 from explorer.plots import dose_response
 from features.inference import requests as inference_requests
 from features.jobs.forms import InvalidParams, JudgeSweep
 from features.models import LanguageModel, SteeringAsk, SteeringRun
-from features.selectors import judgements
-from features.selectors import steering as reading
+from features.selectors import judgements as judgement_selectors
+from features.selectors import steering as steering_selectors
 from features.selectors.endpoints import usable_by
-from features.services import jobs
-from features.steering import runs
+from features.services import jobs as job_services
+from features.steering import runs as steering_runs
 from features.steering.forms import METHODS, MODES, PLACES, UNITS, SteerForm
 from features.token_spans import text_of
 
@@ -31,13 +31,13 @@ def index(request: HtmxRequest) -> HttpResponse:
     """The form, filled from the query string; a POST starts the run, or shows the one that is the same."""
     if request.method != "POST":
         return _page(request, request.GET)
-    chosen = [forms.dosed(knob, None) for knob in forms.knobs(request.POST)]
-    form = SteerForm(forms.given(request.POST, chosen))
+    chosen = [steering_forms.dosed(knob, None) for knob in steering_forms.knobs(request.POST)]
+    form = SteerForm(steering_forms.given(request.POST, chosen))
     if not form.is_valid():
-        return _page(request, request.POST, forms.plain(form.errors), status=422)
+        return _page(request, request.POST, steering_forms.plain(form.errors), status=422)
     try:
-        run = runs.ask(form, forms.who(request), forms.owner(request, begin=True))
-    except runs.TooMany as many:
+        run = steering_runs.ask(form, steering_forms.who(request), steering_forms.owner(request, begin=True))
+    except steering_runs.TooMany as many:
         return _page(request, request.POST, [("", str(many))], status=429)
     except inference_requests.NoAnswer as nobody:
         return _page(request, request.POST, [("", str(nobody))], status=503)
@@ -57,11 +57,11 @@ def _shown(
 ) -> HttpResponse:
     shown = request.GET.get("show", "0")
     try:
-        runs.watch(pk)
-        view = reading.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
+        steering_runs.watch(pk)
+        view = steering_selectors.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
     except (SteeringRun.DoesNotExist, OverflowError):
         raise Http404(f"There is no steering run {pk}.") from None
-    return _page(request, QueryDict(forms.query_of(view.run), mutable=True), errors, view, status)
+    return _page(request, QueryDict(steering_forms.query_of(view.run), mutable=True), errors, view, status)
 
 
 @require_POST
@@ -69,15 +69,15 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
     """Stop a run; what came stays. Once it is over this changes nothing."""
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
-    if SteeringAsk.objects.filter(run=pk, who=forms.owner(request)).exists() or request.user.is_staff:
-        runs.stop(pk)
+    if SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).exists() or request.user.is_staff:
+        steering_runs.stop(pk)
     return redirect("steering", pk)
 
 
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
     """Name a run, which makes it a preset of one's own; an empty name takes that back."""
-    SteeringAsk.objects.filter(run=pk, who=forms.owner(request)).update(
+    SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).update(
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
     return redirect("steering", pk)
@@ -93,7 +93,9 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
     if endpoint and not usable_by(request.user.pk).filter(slug=endpoint).exists():
         return _shown(request, pk, [("Judge", f"There is no endpoint “{endpoint[:60]}” of yours.")], status=422)
     try:
-        return redirect(jobs.start(judgements.KIND, {"run": pk, "endpoint": endpoint}, by=request.user))
+        return redirect(
+            job_services.start(judgement_selectors.KIND, {"run": pk, "endpoint": endpoint}, by=request.user)
+        )
     except InvalidParams as refused:
         errors = [("Judge", text) for texts in refused.errors.values() for text in texts]
         return _shown(request, pk, errors, status=422)
@@ -114,34 +116,34 @@ def _page(
     request: HtmxRequest,
     data: QueryDict,
     errors: list[tuple[str, str]] | None = None,
-    view: reading.RunView | None = None,
+    view: steering_selectors.RunView | None = None,
     status: int = 200,
 ) -> HttpResponse:
     models = list(LanguageModel.objects.order_by("slug"))
     model = next((model for model in models if model.slug == data.get("model")), models[0] if models else None)
-    data = forms.with_preset(data)
-    chosen, asked = forms.knobs(data), forms.owner(request)
+    data = steering_forms.with_preset(data)
+    chosen, asked = steering_forms.knobs(data), steering_forms.owner(request)
     rows = view.features if view else {}
     if model and chosen and not view:
-        rows = reading.features(model.pk, [_name(knob.name) for knob in chosen])
-    chosen = [forms.dosed(knob, rows.get(_name(knob.name))) for knob in chosen]
+        rows = steering_selectors.features(model.pk, [_name(knob.name) for knob in chosen])
+    chosen = [steering_forms.dosed(knob, rows.get(_name(knob.name))) for knob in chosen]
     sought = data.get("q", "").replace("\0", "").strip()
-    given = forms.given(data, chosen)
+    given = steering_forms.given(data, chosen)
     context = {
         "form": SteerForm(given) if errors else SteerForm(initial=given),
         "models": models,
         "model": model,
         "knobs": chosen,
         "sought": sought,
-        "found": reading.find(model, sought, FOUND) if model and sought else [],
+        "found": steering_selectors.find(model, sought, FOUND) if model and sought else [],
         "methods": METHODS, "units": UNITS, "places": PLACES, "modes": MODES,
         "errors": errors or [],
         "view": view,
         "run": view.run if view else None,
         "mine": SteeringAsk.objects.filter(run=view.run, who=asked).first() if view else None,
-        "history": reading.history(asked),
-        "saved": reading.presets(asked),
-        "presets": forms.PRESETS,
+        "history": steering_selectors.history(asked),
+        "saved": steering_selectors.presets(asked),
+        "presets": steering_forms.PRESETS,
         "query": data.urlencode(),
         "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
     }  # fmt: skip
@@ -154,16 +156,16 @@ def _page(
     return response
 
 
-def _swept(request: HtmxRequest, view: reading.RunView) -> dict[str, Any]:
+def _swept(request: HtmxRequest, view: steering_selectors.RunView) -> dict[str, Any]:
     """What the page of a sweep shows besides."""
     dose = view.sweep.dose
     if dose is None:
         return {"sweep": view.sweep}
     strengths = [f"{strength:g}" for strength in dose["strengths"]]
     marks = {kind: None if dose[kind] is None else strengths[dose[kind]] for kind in ("best", "breaks")}
-    best = QueryDict(forms.query_of(view.run), mutable=True)
+    best = QueryDict(steering_forms.query_of(view.run), mutable=True)
     best["strength"] = marks["best"] or ""
-    found = list(judgements.judgements(view.run.pk))
+    found = list(judgement_selectors.judgements(view.run.pk))
     judged = next((one for one in found if str(one.pk) == request.GET.get("judged")), found[0] if found else None)
     return {
         "sweep": view.sweep,
@@ -174,7 +176,7 @@ def _swept(request: HtmxRequest, view: reading.RunView) -> dict[str, Any]:
         "judged": judged,
         "judged_cards": dose_response.judged_cards(dose, judged) if judged else [],
         "other_judgements": [one for one in found if one != judged],
-        "judging": judgements.judging(view.run.pk),
+        "judging": judgement_selectors.judging(view.run.pk),
         "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,
         "limits": {name: JudgeSweep.base_fields[name].initial for name in ("most_tokens", "most_cost")},
     }

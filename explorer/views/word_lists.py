@@ -12,7 +12,7 @@ from explorer.http.drafts import SUSPENDED
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from features.models import WordList
-from features.selectors import word_lists as select
+from features.selectors import word_lists as word_list_selectors
 from features.services.word_lists import WordListForm
 
 SHOWN = 500
@@ -66,12 +66,12 @@ def _kept(request: HtmxRequest) -> HttpResponseBase:
 
 
 def _find(slug: str) -> WordList:
-    found = select.whole().filter(slug=slug).first()
+    found = word_list_selectors.whole().filter(slug=slug).first()
     if found is None:
         raise Http404(f"There is no word list “{slug[:60]}”.")
     return found
 
 
 def _shown(request: HtmxRequest, form: WordListForm) -> HttpResponse:
-    context = {"form": form, "lists": select.listed()[:SHOWN]}
+    context = {"form": form, "lists": word_list_selectors.listed()[:SHOWN]}
     return page(request, "labels/word_lists.html", context | tabs(request), status=422 if form.errors else 200)

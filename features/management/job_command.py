@@ -13,7 +13,7 @@ from features.formfields import Several
 from features.jobs.forms import InvalidParams, JobForm
 from features.jobs.forms.placement import OPTIONS, Placing
 from features.models import Job
-from features.services import jobs
+from features.services import jobs as job_services
 
 UNCLAIMED_SECONDS = 15
 
@@ -57,7 +57,7 @@ class JobCommand(BaseCommand):
         """Queue the job; print its address, or follow it."""
         try:
             placing = {name: options[name] for name in OPTIONS}
-            job = jobs.start(self.form.kind, self.data(options), placing=placing)
+            job = job_services.start(self.form.kind, self.data(options), placing=placing)
         except InvalidParams as refused:
             raise CommandError(
                 "\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())

@@ -8,12 +8,12 @@ import psycopg
 from django.db import connection
 
 from features.jobs import events as job_events
-from features.steering import runs
+from features.steering import runs as steering_runs
 
 QUIET_SECONDS = 10.0
 """Without a notice for this long the watcher is woken all the same: a notice lost with a connection costs no more."""
 
-CHANNELS = (job_events.CHANNEL, runs.CHANNEL)
+CHANNELS = (job_events.CHANNEL, steering_runs.CHANNEL)
 
 _waiters: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
 _listener: asyncio.Task[None] | None = None

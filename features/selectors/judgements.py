@@ -5,7 +5,7 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from features.models import Feature, Job, SteeringRun, SweepJudgement
-from features.selectors import steering
+from features.selectors import steering as steering_selectors
 from features.token_spans import text_of
 
 KIND = "judge_sweep"
@@ -29,7 +29,7 @@ class Sweep(NamedTuple):
 def sweep(pk: int) -> Sweep:
     """The sweep of that run. Raises `Unfit`."""
     try:
-        view = steering.view(pk)
+        view = steering_selectors.view(pk)
     except SteeringRun.DoesNotExist:
         raise Unfit(f"There is no steering run {pk}.") from None
     run, knob = view.run, view.knob

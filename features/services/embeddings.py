@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from features.jobs.forms import InvalidParams
 from features.models import Job, LabelEmbedding
-from features.services import jobs
+from features.services import jobs as job_services
 
 AFTER_A_FAILURE = timedelta(hours=1)
 """How long nothing is started by itself after an embedder could not be loaded."""
@@ -115,6 +115,6 @@ def _start() -> None:
     if lately.exists():
         return  # what failed a moment ago would fail again, with every label that somebody writes
     try:
-        jobs.start("embed_labels", {})
+        job_services.start("embed_labels", {})
     except InvalidParams:
         return  # one waits already

@@ -9,7 +9,7 @@ from django.utils import timezone
 from features import artifact_store
 from features.jobs.forms import InvalidParams
 from features.models import Job, Sae
-from features.services import jobs
+from features.services import jobs as job_services
 
 KIND = "collect_garbage"
 EVERY = timedelta(days=1)
@@ -44,7 +44,7 @@ def start_when_due() -> None:
     day = timezone.now() - EVERY
     if Job.objects.filter(created__lt=day).exists() and not Job.objects.filter(kind=KIND, created__gt=day).exists():
         try:
-            jobs.start(KIND, {}, placing={"priority": "low"})
+            job_services.start(KIND, {}, placing={"priority": "low"})
         except InvalidParams:
             return  # another worker was quicker
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from features.records import SequenceRecord
-from tests.benchmarks import bench_dashboards as bench
+from tests.benchmarks import bench_dashboards
 from workers.pipeline.dashboards.corpus_pass import Target, scan
 from workers.pipeline.dashboards.records import feature_ranges
 
@@ -62,10 +62,10 @@ def report(runs: list[dict[str, float]]) -> list[str]:
 
 def run(tokens: int) -> dict[str, Any]:
     """A whole pass in this process, records included."""
-    language = bench.random_language(HIDDEN, LAYERS)
-    sae = bench.random_sae("topk", WIDTH, HIDDEN)
+    language = bench_dashboards.random_language(HIDDEN, LAYERS)
+    sae = bench_dashboards.random_sae("topk", WIDTH, HIDDEN)
     state, start = 0, time.process_time()
-    for done in scan(language, [Target(sae, HOOK)], corpus(tokens), tokens, bench.SETTINGS):
+    for done in scan(language, [Target(sae, HOOK)], corpus(tokens), tokens, bench_dashboards.SETTINGS):
         state = max(state, done.tallies[0].nbytes())
     shown = sum(len(part.features) for part in feature_ranges(language, sae, HOOK, done.tallies[0]))
     assert shown == WIDTH
@@ -86,8 +86,8 @@ def peak_memory() -> int:
 def corpus(tokens: int) -> Iterator[SequenceRecord]:
     """Contexts by Zipf's law, drawn as they are needed."""
     position = 0
-    for seed in range(-(-tokens // (ROWS * (bench.CONTEXT - 1)))):
-        for row in bench.ids(ROWS, seed).tolist():
+    for seed in range(-(-tokens // (ROWS * (bench_dashboards.CONTEXT - 1)))):
+        for row in bench_dashboards.ids(ROWS, seed).tolist():
             yield SequenceRecord(position, "zipf", row)
             position += 1
 

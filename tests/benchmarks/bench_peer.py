@@ -27,7 +27,7 @@ import torch
 from sae_lens import SAE
 
 from features.records import FeatureRange, FeatureRecord
-from tests.benchmarks import bench_dashboards as bench
+from tests.benchmarks import bench_dashboards
 from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.model.language import Language
 
@@ -100,7 +100,7 @@ def _call(command: list[str]) -> None:
 
 
 def _race(python: Path, architecture: str, tokens: int, width: int, threads: int) -> list[str]:
-    language, texts = bench.random_language(HIDDEN, LAYERS), bench.zipf_texts(tokens)
+    language, texts = bench_dashboards.random_language(HIDDEN, LAYERS), bench_dashboards.zipf_texts(tokens)
     sae = _comparable(language, architecture, width)
     with tempfile.TemporaryDirectory(prefix="featurescope-bench-") as name:
         folder = Path(name)
@@ -112,7 +112,9 @@ def _race(python: Path, architecture: str, tokens: int, width: int, threads: int
     ours = dict(
         zip(
             ("wall", "cpu"),
-            bench.timed(lambda: made.extend(dashboards(language, sae, bench.HOOK, texts, counted))),
+            bench_dashboards.timed(
+                lambda: made.extend(dashboards(language, sae, bench_dashboards.HOOK, texts, counted))
+            ),
             strict=True,
         )
     )
@@ -128,7 +130,7 @@ def _race(python: Path, architecture: str, tokens: int, width: int, threads: int
 
 def _comparable(language: Language, architecture: str, width: int) -> SAE:
     """A decoder of unit rows without a mean, and no logits for the special tokens, which only we mask."""
-    sae = bench.random_sae(architecture, width, HIDDEN, LAYERS)
+    sae = bench_dashboards.random_sae(architecture, width, HIDDEN, LAYERS)
     rows = sae.W_dec - sae.W_dec.mean(1, keepdim=True)
     sae.W_dec.copy_(torch.nn.functional.normalize(rows, dim=1))
     language.model.get_output_embeddings().weight[language.special_ids] = 0
@@ -145,7 +147,7 @@ def _hand_over(folder: Path, language: Language, sae: SAE, token_ids: list[list[
     if hasattr(sae.cfg, "rescale_acts_by_decoder_norm"):
         sae.cfg.rescale_acts_by_decoder_norm = False
     torch.save(torch.tensor(token_ids), folder / "tokens.pt")
-    settings = {"hook": bench.HOOK, "special_ids": language.special_ids.tolist()}
+    settings = {"hook": bench_dashboards.HOOK, "special_ids": language.special_ids.tolist()}
     (folder / "settings.json").write_text(json.dumps(settings))
 
 

@@ -100,28 +100,28 @@ def together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
 def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     from features.models import SteeringRun
     from features.records import WorkerState
-    from features.services import workers as telling
-    from features.steering import runs
+    from features.services import workers as worker_services
+    from features.steering import runs as steering_runs
     from features.steering.forms import checked
     from tests import builders
-    from workers.inference import steering
+    from workers.inference import steering as steering_worker
 
-    telling.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    worker_services.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
-    runs.current_app.send_task = lambda *args, **kwargs: None
-    steering.resident.language, steering.resident.sae = lambda row: language, lambda row: lens.sae
+    steering_runs.current_app.send_task = lambda *args, **kwargs: None
+    steering_worker.resident.language, steering_worker.resident.sae = lambda row: language, lambda row: lens.sae
     knob = {"sae": "2-res", "index": 0, "strength": 1}
     given = {"model": "tiny", "prompt": PROMPT, "features": [knob], "length": LENGTH}
     for person in range(PEOPLE):
         for n in range(2):
-            runs.ask(checked(given | {"seed": person * 2 + n}), f"person {person}")
+            steering_runs.ask(checked(given | {"seed": person * 2 + n}), f"person {person}")
     began, order, first = time.perf_counter(), [], {}
     process = psutil.Process()
-    steering.work()
+    steering_worker.work()
     memory = process.memory_info().rss
     while SteeringRun.objects.filter(state="queued").exists():
         SteeringRun.objects.update(watched_until="2100-01-01T00:00:00Z")
-        steering.work()
+        steering_worker.work()
     for run in SteeringRun.objects.order_by("started"):
         order.append(run.asked_by)
         first.setdefault(run.asked_by, (run.ended - run.queued).total_seconds())

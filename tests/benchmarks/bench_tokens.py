@@ -58,10 +58,10 @@ def measure(features: int) -> list[str]:
 
 
 def _measure(features: int) -> list[str]:
-    from features.selectors import catalog
+    from features.selectors import catalog as catalog_selectors
 
     _generate(features)
-    saes = list(catalog.searchable())
+    saes = list(catalog_selectors.searchable())
     dice = random.Random(0)
     drawn = [300 + int(VOCABULARY * dice.random() ** SKEW) for _ in range(TIMES)]
     return [
@@ -106,13 +106,13 @@ def _told(saes, ids: list[int]) -> str:  # type: ignore[no-untyped-def]
     """Milliseconds of the queries, and of the whole search with its snippets."""
     from django.db import connection
 
-    from features.selectors import tokens
+    from features.selectors import tokens as token_selectors
 
     queries, whole = [], []
     for token_id in ids:
         start, clock = time.perf_counter(), Clock()
         with connection.execute_wrapper(clock):
-            found = tokens.search(saes, f" w{token_id}")
+            found = token_selectors.search(saes, f" w{token_id}")
         whole.append(time.perf_counter() - start)
         queries.append(clock.spent)
         assert [token.token_id for token in found.tokens] == [token_id]

@@ -27,7 +27,8 @@ from sae_lens import (
 from sae_lens.load_model import load_model
 
 from features.records import SequenceRecord
-from workers.pipeline.data import corpora, tokens
+from workers.pipeline.data import corpora
+from workers.pipeline.data import tokens as token_data
 from workers.pipeline.model.language import load_language
 from workers.pipeline.training.train import TrainSettings, train
 
@@ -53,7 +54,7 @@ def measure(count: int, width: int, rounds: int) -> list[str]:
     """Lines of a report: the best of `rounds` each, and their ratio."""
     language = load_language(MODEL)
     documents = corpora.documents("python-stdlib")
-    contexts = list(islice(tokens.pack(documents, language.tokenizer, CONTEXT), 2 * count // CONTEXT))
+    contexts = list(islice(token_data.pack(documents, language.tokenizer, CONTEXT), 2 * count // CONTEXT))
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
     for _ in range(rounds):
         seconds["theirs"].append(_timed(_theirs(contexts, count, width)))

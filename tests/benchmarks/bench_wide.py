@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
 
-from tests.benchmarks import bench_dashboards as bench
+from tests.benchmarks import bench_dashboards
 from tests.benchmarks.bench_memory import peak_memory
 from workers.pipeline.dashboards.corpus_pass import Target, scan
 from workers.pipeline.dashboards.records import feature_ranges
@@ -64,11 +64,11 @@ def measure(options: argparse.Namespace) -> list[str]:
         done = subprocess.run([*own, *sizes, "--read", name + "/sae"], check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     steps = ", ".join(f"{step} {peak / 2**30:.2f}" for step, peak in found["peaks"].items())
-    hours = found["range"] * options.width / bench.SETTINGS.features_per_range / 3600
+    hours = found["range"] * options.width / bench_dashboards.SETTINGS.features_per_range / 3600
     return [
         f"wide: {options.width:,} features of {options.hidden}, {found['tokens']:,} tokens, {found['rate']:.0f} firings a token:"
         f" peak {max(found['peaks'].values()) / 2**30:.2f} GiB (asked at most {ASKED / 2**30:.0f}); GiB after {steps}",
-        f"  the pass took {found['pass']:.0f} s; a range of {bench.SETTINGS.features_per_range} features {found['range']:.1f} s,"
+        f"  the pass took {found['pass']:.0f} s; a range of {bench_dashboards.SETTINGS.features_per_range} features {found['range']:.1f} s,"
         f" all of them {hours:.1f} h",
     ]
 
@@ -82,8 +82,8 @@ def write(folder: Path, width: int, hidden: int) -> None:
         rows = torch.randn(min(1 << 16, width - start), hidden, generator=generator)
         sae.W_dec[start : start + len(rows)] = torch.nn.functional.normalize(rows, dim=1)
         sae.W_enc[:, start : start + len(rows)] = sae.W_dec[start : start + len(rows)].T
-    language = bench.random_language(hidden, LAYERS)
-    read = next(harvest(language, [HOOK], [bench.ids(8)]))[HOOK].flatten(0, 1)
+    language = bench_dashboards.random_language(hidden, LAYERS)
+    read = next(harvest(language, [HOOK], [bench_dashboards.ids(8)]))[HOOK].flatten(0, 1)
     some = (read @ sae.W_enc[:, : min(width, 1 << 13)]).flatten()
     sae.threshold.fill_(float(some.kthvalue(len(some) - len(some) * FIRING // width).values))
     save_sae(sae, str(folder))
@@ -93,18 +93,22 @@ def run(folder: Path, tokens: int, ranges: int) -> dict[str, object]:
     """Seconds, and the peak of memory so far after each step, in bytes."""
     peaks = {"imports": peak_memory()}
     sae = load_sae(str(folder))
-    language = bench.random_language(sae.cfg.d_in, LAYERS)
+    language = bench_dashboards.random_language(sae.cfg.d_in, LAYERS)
     peaks["loading"] = peak_memory()
     start = time.perf_counter()
-    for done in scan(language, [Target(sae, HOOK)], bench.zipf_texts(tokens), tokens, bench.SETTINGS):
+    for done in scan(
+        language, [Target(sae, HOOK)], bench_dashboards.zipf_texts(tokens), tokens, bench_dashboards.SETTINGS
+    ):
         tally = done.tallies[0]
     taken = {"pass": time.perf_counter() - start}
     peaks["pass"] = peak_memory()
     start = time.perf_counter()
-    size = bench.SETTINGS.features_per_range
+    size = bench_dashboards.SETTINGS.features_per_range
     for first in (0, sae.cfg.d_sae - ranges * size):
         made = list(islice(feature_ranges(language, sae, HOOK, tally, first), ranges))
-        assert all(len(feature.nearest) == bench.SETTINGS.nearest for part in made for feature in part.features)
+        assert all(
+            len(feature.nearest) == bench_dashboards.SETTINGS.nearest for part in made for feature in part.features
+        )
     peaks["finish"] = peak_memory()
     taken["range"] = (time.perf_counter() - start) / (2 * ranges)
     fires = int(tally.histograms.fires.sum())

@@ -13,7 +13,7 @@ from features.ingest import matches as match_ingest
 from features.jobs import lifecycle
 from features.models import Sequence
 from features.records import Evaluation, FeatureMatches, Metrics, SaeMatches
-from features.services import catalog
+from features.services import catalog as catalog_services
 from tests import builders
 
 pytestmark = [pytest.mark.chromium, pytest.mark.django_db(transaction=True)]
@@ -34,7 +34,7 @@ def pages(db, transactional_db, monkeypatch):
     builders.dashboards(other, planted.corpus, [builders.firing(i, " day", contexts) for i in range(8)], contexts)
     values = {"l0": 24.0, "explained_variance": 0.83, "ce_loss_score": 0.9, "kl_score": 0.9}
     for sae in (planted.sae, other):
-        catalog.keep_evaluation(sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
+        catalog_services.keep_evaluation(sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
     near = [FeatureMatches([i % 8 for i in range(120)], [0.5 + i / 300 for i in range(120)])]
     near.append(FeatureMatches([i * 9 for i in range(8)], [0.75] * 8))
     match_ingest.write(planted.sae, other, SaeMatches(*near), None)

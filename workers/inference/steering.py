@@ -10,7 +10,7 @@ import torch
 from django.db import Error, close_old_connections, connection
 
 from features.models import Sae, Sequence, SteeringRun
-from features.steering import runs
+from features.steering import runs as steering_runs
 from workers import model_cache
 from workers.lifecycle import reaper
 from workers.pipeline.errors import BadInput
@@ -42,8 +42,8 @@ class Pulse(threading.Thread):
         """Beat until told to stop."""
         while not self._over.wait(BEAT_SECONDS) and not self.why:
             try:
-                self.why = runs.beat(self.run_)
-            except runs.LostRun:
+                self.why = steering_runs.beat(self.run_)
+            except steering_runs.LostRun:
                 self.why = "Another worker has it."
             except Error as error:
                 log.warning("pulse of steering %s: %s", self.run_.pk, error)
@@ -61,17 +61,17 @@ class Pulse(threading.Thread):
 
 def work() -> None:
     """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went wrong with it."""
-    run = runs.take(reaper.name())
+    run = steering_runs.take(reaper.name())
     if run is None:
         return
     try:
         with Pulse(run) as pulse:
             _run(run, pulse)
         if pulse.why:
-            runs.stopped(run, pulse.why)
+            steering_runs.stopped(run, pulse.why)
         else:
-            runs.finish(run)
-    except runs.LostRun:
+            steering_runs.finish(run)
+    except steering_runs.LostRun:
         log.warning("steering %s is another worker's by now, or over", run.pk)
     except BadInput as error:
         _refuse(run, error.field, error.message)
@@ -130,10 +130,10 @@ def _run(run: SteeringRun, pulse: Pulse) -> None:
         if "prompt" in piece:
             continue  # what it says is shown at the end; the first token is waited for
         if time.monotonic() - told > WRITE_SECONDS:
-            runs.write(run, waiting)
+            steering_runs.write(run, waiting)
             waiting, told = [], time.monotonic()
     if waiting:
-        runs.write(run, waiting)
+        steering_runs.write(run, waiting)
 
 
 def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str, Any]]:
@@ -154,7 +154,7 @@ def _swept(run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[]
     news = sweep(language, one, params["strengths"], ids, where(params), sampling(params), tokens, neutral, should_stop)
     for new in news:
         if isinstance(new, Dose):
-            runs.keep_dose(run, new._asdict())
+            steering_runs.keep_dose(run, new._asdict())
             yield {"dose": _rounded(new._asdict())}
         else:
             yield {"done": new.done, "total": new.total}
@@ -171,8 +171,8 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
 
 def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
     try:
-        runs.fail(run, field, message, passing=passing)
-    except runs.LostRun:
+        steering_runs.fail(run, field, message, passing=passing)
+    except steering_runs.LostRun:
         log.warning("steering %s is another worker's by now, or over: %s", run.pk, message)
     give_back()
     if torch.cuda.is_available():

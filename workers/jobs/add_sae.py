@@ -9,7 +9,7 @@ from features import artifact_store, redaction, sae_sources
 from features.jobs import lifecycle
 from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, LogLine, Progress, SequenceRecord
-from features.services import catalog as writing
+from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.runner import Stopped, Work
@@ -58,7 +58,7 @@ def _keep(work: Work, model: LanguageModel, record: ImportedSae) -> None:
     work.go_on()
     artifact = artifact_store.put(made.path, f"saes/{model.slug}/{slug}-{made.sha256[:12]}")
     with transaction.atomic():
-        sae = writing.add_sae(model, slug, made, artifact, None, work.job, record.origin)
+        sae = catalog_services.add_sae(model, slug, made, artifact, None, work.job, record.origin)
         result = {name: values[name] for name in ("explained_variance", "l0") if name in values}
         lifecycle.finish(work.job, {"sae": str(sae), **result, "warnings": warnings})
 

@@ -12,7 +12,7 @@ from features.jobs import lifecycle
 from features.jobs.forms import ExplainSae
 from features.models import Feature, Label, Sae
 from features.records import LabelRecord, Progress, ScoreRecord
-from features.services import labels as writing
+from features.services import labels as label_services
 from features.version import VERSION
 from workers import model_cache
 from workers.jobs import inputs, llm
@@ -54,7 +54,9 @@ def explain_sae(work: Work) -> None:
         found[question.feature] = LabelRecord(question.feature, text, provenance, [])
     work.go_on()
     with transaction.atomic():
-        said = writing.write_found(row, method, (found[index] for index in sorted(found)), work.job, only=list(found))
+        said = label_services.write_found(
+            row, method, (found[index] for index in sorted(found)), work.job, only=list(found)
+        )
         lifecycle.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)})
 
 
@@ -73,7 +75,7 @@ def score_labels(work: Work) -> None:
         bill = _score_by_asking(work, row, chosen, asked, scores)
     work.go_on()
     with transaction.atomic():
-        kept = writing.write_scores({chosen[index]: scores[index] for index in scores}, work.job)
+        kept = label_services.write_scores({chosen[index]: scores[index] for index in scores}, work.job)
         lifecycle.finish(work.job, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
 
 

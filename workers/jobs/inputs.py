@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from features import redaction
 from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.records import SequenceRecord
-from features.selectors import catalog
+from features.selectors import catalog as catalog_selectors
 from workers.lifecycle.runner import Work
-from workers.pipeline.data import corpora, tokens
+from workers.pipeline.data import corpora
+from workers.pipeline.data import tokens as token_data
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
@@ -19,7 +20,7 @@ def sequences(
     held_out: bool,
     *,
     bos: bool,
-    seen: tokens.Seen | None = None,
+    seen: token_data.Seen | None = None,
 ) -> Iterator[SequenceRecord]:
     """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks, where the corpus asks it.
 
@@ -34,7 +35,7 @@ def sequences(
             " chat template: choose a chat model, or a corpus of plain text.",
         )
     documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)
-    cut = tokens.pack if corpus.packing == Corpus.Packing.PACKED else tokens.separate
+    cut = token_data.pack if corpus.packing == Corpus.Packing.PACKED else token_data.separate
     return cut(documents, language.tokenizer, context_size, prepend_bos=corpus.begins_with_bos(bos), seen=seen)
 
 
@@ -42,7 +43,7 @@ def model(work: Work) -> LanguageModel:
     """The model of the job. `BadInput("model")` where it is gone."""
     slug = work.params["model"]
     try:
-        return catalog.model(slug)
+        return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
         raise BadInput("model", f"There is no model “{slug}” any more.") from None
 
@@ -50,7 +51,7 @@ def model(work: Work) -> LanguageModel:
 def corpus(work: Work) -> Corpus:
     """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that was added."""
     slug = work.params["corpus"]
-    found = catalog.corpora().filter(slug=slug).first()
+    found = catalog_selectors.corpora().filter(slug=slug).first()
     if found is None:
         raise BadInput("corpus", f"There is no corpus “{slug}” any more.")
     revision = corpora.describe_corpus(found.source, found.text_column).revision
@@ -72,6 +73,6 @@ def dashboard(sae: Sae, because: str) -> Dashboard:
 def sae(path: str) -> Sae:
     """The SAE at MODEL/SLUG. `BadInput("sae")` where it is gone."""
     try:
-        return catalog.sae(*path.split("/", 1))
+        return catalog_selectors.sae(*path.split("/", 1))
     except Sae.DoesNotExist:
         raise BadInput("sae", f"There is no SAE “{path}” any more.") from None

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from django.db import transaction
 
 from features.jobs import lifecycle
-from features.selectors import judgements
-from features.services import judgements as writing
+from features.selectors import judgements as judgement_selectors
+from features.services import judgements as judgement_services
 from workers.jobs import llm
 from workers.jobs.llm import Question
 from workers.lifecycle.runner import Work
@@ -18,12 +18,12 @@ from workers.pipeline.errors import BadInput
 def judge_sweep(work: Work) -> None:
     """Have every text of the sweep judged, and write what came; nothing where no answer could be read."""
     try:
-        _judge(work, judgements.sweep(work.params["run"]))
-    except judgements.Unfit as unfit:
+        _judge(work, judgement_selectors.sweep(work.params["run"]))
+    except judgement_selectors.Unfit as unfit:
         raise BadInput("run", str(unfit)) from None
 
 
-def _judge(work: Work, sweep: judgements.Sweep) -> None:
+def _judge(work: Work, sweep: judgement_selectors.Sweep) -> None:
     endpoint, client = llm.endpoint(work)
     questions = list(_questions(sweep))
     said: dict[tuple[str, str], int | None] = {}
@@ -37,12 +37,12 @@ def _judge(work: Work, sweep: judgements.Sweep) -> None:
     scores = {score: [said.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS}
     counts = {"unread": unread, "unasked": len(questions) - len(said), **llm.bill(client)}
     with transaction.atomic():
-        row = writing.write(sweep, work.job, endpoint.model, scores, **counts)
+        row = judgement_services.write(sweep, work.job, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
         lifecycle.finish(work.job, {"run": sweep.run.pk, "judged": judged, **counts})
 
 
-def _questions(sweep: judgements.Sweep) -> Iterator[Question]:
+def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
     """Both questions about each text, in an order that says nothing; strengths that wrote the same text share its answers."""
     pairs = [(score, text) for text in dict.fromkeys(sweep.texts) if text.strip() for score in judge.QUESTIONS]
     random.Random(sweep.run.pk).shuffle(pairs)

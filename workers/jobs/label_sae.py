@@ -12,7 +12,7 @@ from features.jobs import lifecycle
 from features.jobs.forms import LabelSae
 from features.models import Feature, Sae, WordList
 from features.records import LabelRecord
-from features.services import labels
+from features.services import labels as label_services
 from features.version import VERSION
 from features.word_list_format import parse
 from workers import model_cache
@@ -20,7 +20,7 @@ from workers.jobs import inputs
 from workers.lifecycle.runner import Work
 from workers.pipeline.dashboards.corpus_pass import Target
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
-from workers.pipeline.data import tokens
+from workers.pipeline.data import tokens as token_data
 from workers.pipeline.errors import BadInput
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
@@ -50,7 +50,10 @@ def label_sae(work: Work) -> None:
     found = {setting: list(work.results(METHODS[setting](given, work))) if given else [] for setting in chosen}
     work.go_on()
     with transaction.atomic():
-        said = {NAMES[setting]: labels.write_found(row, NAMES[setting], found[setting], work.job) for setting in chosen}
+        said = {
+            NAMES[setting]: label_services.write_found(row, NAMES[setting], found[setting], work.job)
+            for setting in chosen
+        }
         lifecycle.finish(work.job, {"sae": str(row), **said})
 
 
@@ -119,7 +122,7 @@ NAMES = {"concepts": "concept", "logits": "logits"}
 
 def _vocabulary(language: Language) -> list[bytes]:
     """The bytes of each token by id; empty where an id is no token."""
-    records = tokens.vocabulary(language.tokenizer)
+    records = token_data.vocabulary(language.tokenizer)
     found = [b""] * max(language.model.get_output_embeddings().weight.shape[0], records[-1].token_id + 1)
     for record in records:
         found[record.token_id] = record.text

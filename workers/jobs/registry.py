@@ -7,7 +7,7 @@ from django.db import transaction
 from features import redaction
 from features.jobs import lifecycle
 from features.records import Evaluation
-from features.services import catalog as writing
+from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.jobs.add_sae import add_sae
@@ -34,7 +34,7 @@ def add_model(work: Work) -> None:
     record = describe(load_language(source, revision))
     work.go_on()
     with transaction.atomic():
-        model = writing.add_model(work.params["slug"], source, record)
+        model = catalog_services.add_model(work.params["slug"], source, record)
         lifecycle.finish(work.job, {"model": model.slug})
 
 
@@ -48,7 +48,7 @@ def add_corpus(work: Work) -> None:
     work.go_on()
     cut = {name: work.params[name] for name in ("packing", "bos") if name in work.params}
     with transaction.atomic():
-        corpus = writing.add_corpus(
+        corpus = catalog_services.add_corpus(
             work.params["slug"], source, column, work.params.get("licence", ""), found.revision, found.note,
             chat=found.chat, **cut,
         )  # fmt: skip
@@ -64,7 +64,7 @@ def evaluate_sae(work: Work) -> None:
     for record in work.results(records):
         assert isinstance(record, Evaluation)
         with transaction.atomic():
-            writing.keep_evaluation(sae, record, corpus, work.job)
+            catalog_services.keep_evaluation(sae, record, corpus, work.job)
             lifecycle.finish(work.job, {"sae": str(sae), **record.values})
 
 

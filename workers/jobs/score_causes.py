@@ -5,7 +5,7 @@ from itertools import islice
 
 from django.db import transaction
 
-from features.ingest import effects
+from features.ingest import effects as effect_ingest
 from features.jobs import lifecycle
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, Progress
@@ -33,9 +33,9 @@ def score_causes(work: Work) -> None:
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
         raise BadInput("sae", f"{sae} has no examples, which say where features fire. Make its dashboards again.")
-    known = effects.measured(sae, work.job)  # by an attempt at this job that died
+    known = effect_ingest.measured(sae, work.job)  # by an attempt at this job that died
     left = [index for index in live if index not in known]
-    effects.forget(sae, left)
+    effect_ingest.forget(sae, left)
     written = len(known)
     if known:
         work.say(f"Going on after {written:,} features that were measured already.")
@@ -43,7 +43,7 @@ def score_causes(work: Work) -> None:
     records = work.results(_after(len(live) - len(left), told))
     while some := list(islice(records, TOGETHER)):
         assert all(isinstance(record, CauseRecord) for record in some)
-        effects.write(sae, some, work.job)
+        effect_ingest.write(sae, some, work.job)
         written += len(some)
     with transaction.atomic():
         lifecycle.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})

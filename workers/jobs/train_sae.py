@@ -10,7 +10,7 @@ from features import artifact_store
 from features.jobs import lifecycle, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import TrainedSae
-from features.services import catalog as writing
+from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle import cleanup
@@ -79,7 +79,9 @@ def _written(
     work: Work, model: LanguageModel, corpus: Corpus, trained: dict[str, TrainedSae], kept: dict[str, str]
 ) -> list[str]:
     """The rows of the SAEs, as MODEL/SLUG."""
-    rows = (writing.add_sae(model, slug, record, kept[slug], corpus, work.job) for slug, record in trained.items())
+    rows = (
+        catalog_services.add_sae(model, slug, record, kept[slug], corpus, work.job) for slug, record in trained.items()
+    )
     return [str(row) for row in rows]
 
 

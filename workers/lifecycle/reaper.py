@@ -14,8 +14,9 @@ from django.db import Error, close_old_connections
 
 from features.inference import requests as inference_requests
 from features.jobs import lifecycle
-from features.services import embeddings, garbage, workers
-from features.steering import runs
+from features.services import embeddings, garbage
+from features.services import workers as worker_services
+from features.steering import runs as steering_runs
 from workers import devices
 from workers.lifecycle import cleanup
 
@@ -46,7 +47,7 @@ def start(consumer: Any) -> threading.Thread:
 def stop() -> None:
     """Say that this worker stops in good order; where the database is gone too, its silence will say it."""
     try:
-        workers.gone(name())
+        worker_services.gone(name())
     except Error as error:
         log.warning("cannot say that this worker stops: %s", error)
 
@@ -56,10 +57,10 @@ def _reap_for_ever(queues: list[str]) -> None:
     while True:
         close_old_connections()
         try:
-            workers.here(name(), queues, devices.state())
+            worker_services.here(name(), queues, devices.state())
             for job_id in lifecycle.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
-            for run_id in runs.reap(queues):
+            for run_id in steering_runs.reap(queues):
                 log.warning("steering %s lost its worker", run_id)
             cleanup.clear()
             if time.monotonic() - kept > UPKEEP_SECONDS:

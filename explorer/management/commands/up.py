@@ -20,7 +20,7 @@ from explorer.local import broker, preflight
 from explorer.local import database as local_database
 from explorer.local.supervisor import HEALTHY_AFTER, Child, Supervisor
 from explorer.models import User
-from features.selectors import workers as reading
+from features.selectors import workers as worker_selectors
 
 READY_SECONDS = 180
 """Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         try:
             if settings.DATABASE_IS_EMBEDDED and local_database.revive(settings.VAR):
                 self._say("The database was killed; it runs again.")
-            silent = {view.worker.pid for view in reading.workers() if view.mute and view.worker.here}
+            silent = {view.worker.pid for view in worker_selectors.workers() if view.mute and view.worker.here}
         except (local_database.DatabaseFailed, DatabaseError) as error:
             self.mute.clear()
             self._say(f"The database does not answer: {str(error).strip()}")

@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 
 from features.jobs.forms.llm import Spending, dollars_field, tokens_field
-from features.selectors import judgements
+from features.selectors import judgements as judgement_selectors
 
 
 class JudgeSweep(Spending):
     """Ask of each text that a sweep kept how much of the feature's label is in it, and how well it reads."""
 
-    kind = judgements.KIND
+    kind = judgement_selectors.KIND
     title = "Judge a sweep"
     about = (
         "Shows each text that a sweep over strengths kept to a language model behind an OpenAI-compatible endpoint, without its"
@@ -35,10 +35,10 @@ class JudgeSweep(Spending):
         """A finished sweep of a feature that has a label, which no job is having judged already."""
         pk = int(self.cleaned_data["run"])
         try:
-            judgements.sweep(pk)
-        except judgements.Unfit as unfit:
+            judgement_selectors.sweep(pk)
+        except judgement_selectors.Unfit as unfit:
             raise forms.ValidationError(str(unfit)) from None
-        if job := judgements.judging(pk):
+        if job := judgement_selectors.judging(pk):
             raise forms.ValidationError(f"Job {job.pk} is having it judged already; wait for it or cancel it.")
         return pk
 

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from features.inference.requests import NoAnswer
 from features.jobs.forms import InvalidParams
 from features.models import FeatureEffect, SteeringRun
-from features.selectors import features as reading
-from features.selectors import steering
-from features.steering import runs
+from features.selectors import features as feature_selectors
+from features.selectors import steering as steering_selectors
+from features.steering import runs as steering_runs
 from features.steering.forms import STRENGTHS, checked
 from features.token_spans import text_of
 
@@ -45,10 +45,10 @@ class Command(BaseCommand):
         knob = {"sae": sae, "index": index, "strength": 1}
         asked = {"model": model, "prompt": options["prompt"], "features": [knob], "length": options["length"]}
         try:
-            run = runs.ask(checked({**asked, "strengths": list(STRENGTHS)}), "command")
-        except (InvalidParams, NoAnswer, runs.TooMany) as error:
+            run = steering_runs.ask(checked({**asked, "strengths": list(STRENGTHS)}), "command")
+        except (InvalidParams, NoAnswer, steering_runs.TooMany) as error:
             raise CommandError(str(error)) from None
-        if not runs.wait(run.pk, PATIENCE):
+        if not steering_runs.wait(run.pk, PATIENCE):
             raise CommandError(f"Run {run.pk} is not over after {PATIENCE / 60:.0f} minutes.")
         run.refresh_from_db()
         if run.state != SteeringRun.State.FINISHED:
@@ -56,8 +56,8 @@ class Command(BaseCommand):
         return run
 
     def _row(self, run: SteeringRun, model: str, sae: str, index: int) -> str:
-        dose = steering.view(run.pk).sweep.dose or {}
-        view, best, breaks = reading.feature(model, sae, index), dose["best"], dose["breaks"]
+        dose = steering_selectors.view(run.pk).sweep.dose or {}
+        view, best, breaks = feature_selectors.feature(model, sae, index), dose["best"], dose["breaks"]
         row = FeatureEffect.objects.filter(feature=view.feature).first()
         role = (
             f"{row.writes['difference']:.2f} ({row.writes['low']:.2f} to {row.writes['high']:.2f}), n {row.writes['n']}"
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         return f"| {index} | {reads} | {writes} | {role} | {effect} | {names[0]} | {expressed} | {names[1]} |"
 
     def _text(self, run: SteeringRun, index: int) -> str:
-        view = steering.view(run.pk)
+        view = steering_selectors.view(run.pk)
         dose = view.sweep.dose or {}
         default, *others = [_plain(text_of(ids, view.vocabulary)) for ids in dose["texts"]]
         best = dose["best"]

@@ -6,7 +6,7 @@ import pytest
 
 from explorer.models import ApiKey
 from features.models import Collection
-from features.services import collections as services
+from features.services import collections as collection_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +51,7 @@ def test_from_made_to_deleted(client: Any, keys: Any) -> None:
 
 
 def test_nobody_else_writes(client: Any, keys: Any) -> None:
-    row = services.create("Days", by=ApiKey.objects.get(user__username="ben").user, public=True)
+    row = collection_services.create("Days", by=ApiKey.objects.get(user__username="ben").user, public=True)
     address = f"{AT}{row.pk}/"
     for name, status in (("cam", 401), ("ada", 403)):
         assert send(client, "patch", address, keys[name], {"name": "x"}).status_code == status
@@ -60,7 +60,7 @@ def test_nobody_else_writes(client: Any, keys: Any) -> None:
             send(client, "post", f"{address}items/", keys[name], {"features": ["tiny/2-res/0"]}).status_code == status
         )
     assert send(client, "post", AT, keys["cam"], {"name": "x"}).status_code == 401
-    services.change(row, public=False)
+    collection_services.change(row, public=False)
     assert send(client, "get", address, keys["ada"]).status_code == 404
     assert send(client, "patch", address, keys["ada"], {"name": "x"}).status_code == 404
 
@@ -88,7 +88,7 @@ def test_nobody_else_writes(client: Any, keys: Any) -> None:
 def test_what_is_wrong_is_refused(
     client: Any, keys: Any, method: str, path: str, body: Any, status: int, field: str | None
 ) -> None:
-    row = services.create("Days", by=ApiKey.objects.get(user__username="ben").user)
+    row = collection_services.create("Days", by=ApiKey.objects.get(user__username="ben").user)
     answer = send(client, method, AT + path.replace("1/", f"{row.pk}/"), keys["ben"], body)
     assert answer.status_code == status, answer.content
     assert field is None or field in answer.json()["error"]["fields"]
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_refused(
 
 
 def test_mine_needs_a_key(client: Any, keys: Any) -> None:
-    services.create("Days", by=ApiKey.objects.get(user__username="ben").user)
+    collection_services.create("Days", by=ApiKey.objects.get(user__username="ben").user)
     assert client.get(f"{AT}?mine=true").status_code == 400
     assert len(send(client, "get", f"{AT}?mine=true", keys["ben"]).json()["results"]) == 1
     assert send(client, "get", f"{AT}?mine=true", keys["ada"]).json()["results"] == []

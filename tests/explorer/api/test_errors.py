@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from explorer.models import ApiKey
-from features.jobs import lifecycle as life
+from features.jobs import lifecycle
 from features.models import Job
 from tests import builders
 
@@ -209,12 +209,12 @@ def test_a_fault_before_any_view(quiet, monkeypatch):
 
 
 def test_a_fault_of_ours_tells_nothing_and_is_logged(quiet, monkeypatch, caplog):
-    from features.selectors import catalog
+    from features.selectors import catalog as catalog_selectors
 
     def broken():
         raise RuntimeError("the secret is 42")
 
-    monkeypatch.setattr(catalog, "corpora", broken)
+    monkeypatch.setattr(catalog_selectors, "corpora", broken)
     response = quiet.get("/api/v1/corpora/")
     assert error(response, 500) == "server_error"
     assert "42" not in response.content.decode()
@@ -222,13 +222,13 @@ def test_a_fault_of_ours_tells_nothing_and_is_logged(quiet, monkeypatch, caplog)
 
 
 def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(quiet, monkeypatch):
-    from features.selectors import catalog
+    from features.selectors import catalog as catalog_selectors
 
     def away(*_):
         raise OperationalError("couldn't get a connection after 5.00 sec")
 
     for name in ("corpora", "saes_with_labels"):
-        monkeypatch.setattr(catalog, name, away)
+        monkeypatch.setattr(catalog_selectors, name, away)
     page, told = quiet.get("/"), quiet.get("/api/v1/corpora/")
     assert error(told, 503) == "unavailable"
     assert page.status_code == 503
@@ -262,7 +262,7 @@ def test_no_value_in_a_path_breaks_anything(quiet, path):
 @pytest.mark.parametrize(("path", "names"), PARAMETERS.items())
 def test_no_value_in_a_query_breaks_anything(quiet, path, names):
     builders.planted(width=2)
-    path = path.replace("{job}", str(life.create("add_corpus", {}).pk))
+    path = path.replace("{job}", str(lifecycle.create("add_corpus", {}).pk))
     for value, name in itertools.product(NASTY, names):
         known(quiet.get(f"/api/v1/{path}?{name}={in_address(value)}"))
     for value in NASTY:

@@ -6,11 +6,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from features.ingest import effects
-from features.jobs import lifecycle as life
+from features.ingest import effects as effect_ingest
+from features.jobs import lifecycle
 from features.models import Feature
 from features.records import CauseRecord, Metrics, RoleRecord
-from features.selectors import features as selectors
+from features.selectors import features as feature_selectors
 from features.selectors.feature_columns import ORDERS
 from tests import builders
 
@@ -129,7 +129,7 @@ def test_pages_hold_every_feature_once_and_in_order(api, order, limit):
 
 def test_a_feature_has_everything_that_its_page_reads(api):
     builders.planted()
-    feature, view = api("features/tiny/2-res/0/"), selectors.feature("tiny", "2-res", 0)
+    feature, view = api("features/tiny/2-res/0/"), feature_selectors.feature("tiny", "2-res", 0)
     row = view.feature
     for name in ("fires", "density", "max_activation", "mean_activation", "decoder_norm", "encoder_decoder_cosine"):
         assert feature[name] == getattr(row, name)
@@ -148,7 +148,7 @@ def test_a_feature_tells_what_changing_it_does_once_it_was_measured(api):
     planted = builders.planted()
     assert api("features/tiny/2-res/0/")["effect"] is None
     reads = RoleRecord(0.5, 0.25, -1.0, 0.125, 0.0, 0.0, 0.375, 0.25, 0.5, 1.5, 8)
-    effects.write(planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None)
+    effect_ingest.write(planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None)
     told = api("features/tiny/2-res/0/")
     assert told["effect"]["reads"] == reads._asdict()
     assert (told["effect"]["promoted"], told["effect"]["job_id"]) == (["day"], None)
@@ -186,10 +186,10 @@ def test_kinds_come_from_the_forms(api):
 
 
 def test_a_jobs_events_can_be_followed_by_cursor(api):
-    job = life.claim(life.create("add_corpus", {"slug": "a"}).pk, "here")
+    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
     for step in range(5):
-        life.metrics(job, Metrics(step, {"loss": 1.0 / (step + 1)}))
-    life.log(job, "Half way.")
+        lifecycle.metrics(job, Metrics(step, {"loss": 1.0 / (step + 1)}))
+    lifecycle.log(job, "Half way.")
     rows = everything(api, f"jobs/{job.pk}/events/", limit=2)
     assert [row["kind"] for row in rows] == ["state", "state", *["metrics"] * 5, "log"]
     assert rows[3]["data"] == {"step": 1, "values": {"loss": 0.5}}
@@ -199,8 +199,8 @@ def test_a_jobs_events_can_be_followed_by_cursor(api):
 
 
 def test_jobs_are_listed_newest_first_and_filtered(api):
-    first, second = life.create("add_corpus", {"slug": "a"}), life.create("add_model", {"slug": "b"})
-    life.cancel(first.pk)
+    first, second = lifecycle.create("add_corpus", {"slug": "a"}), lifecycle.create("add_model", {"slug": "b"})
+    lifecycle.cancel(first.pk)
     assert [job["id"] for job in api("jobs/")["results"]] == [second.pk, first.pk]
     assert [job["id"] for job in api("jobs/", state="cancelled")["results"]] == [first.pk]
     assert [job["id"] for job in api("jobs/", kind="add_model")["results"]] == [second.pk]
@@ -210,7 +210,7 @@ def test_jobs_are_listed_newest_first_and_filtered(api):
 def plant_many(count):
     for number in range(count):
         planted = builders.planted(slug=f"tiny-{number}", width=8)
-        life.create("add_corpus", {"slug": f"c{number}"})
+        lifecycle.create("add_corpus", {"slug": f"c{number}"})
     return planted
 
 
@@ -220,7 +220,7 @@ def test_lists_cost_the_same_for_10_and_20_rows(client, path):
     few = queries(client, f"/api/v1/{path}")
     for number in range(10, 20):
         builders.planted(slug=f"tiny-{number}", width=1)
-        life.create("add_corpus", {"slug": f"c{number}"})
+        lifecycle.create("add_corpus", {"slug": f"c{number}"})
     assert queries(client, f"/api/v1/{path}") == few <= 2
 
 
@@ -233,8 +233,8 @@ def test_features_cost_the_same_for_10_and_20_rows(client):
 
 
 def test_a_jobs_events_cost_the_same_however_many(client):
-    job = life.claim(life.create("add_corpus", {"slug": "a"}).pk, "here")
+    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
     few = queries(client, f"/api/v1/jobs/{job.pk}/events/")
     for step in range(20):
-        life.metrics(job, Metrics(step, {"loss": 1.0}))
+        lifecycle.metrics(job, Metrics(step, {"loss": 1.0}))
     assert queries(client, f"/api/v1/jobs/{job.pk}/events/") == few == 2

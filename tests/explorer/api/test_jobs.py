@@ -3,7 +3,7 @@
 import pytest
 
 from explorer.models import ApiKey
-from features.jobs import lifecycle as life
+from features.jobs import lifecycle
 from features.jobs.forms import KINDS
 from features.models import Job
 from tests import builders
@@ -115,7 +115,7 @@ def test_staff_and_who_started_it_may_cancel(post):
     from explorer.models import User
 
     ben = User.objects.get(username="ben")
-    own, other = life.create("add_corpus", {}, by=ben), life.create("add_corpus", {})
+    own, other = lifecycle.create("add_corpus", {}, by=ben), lifecycle.create("add_corpus", {})
     assert post(f"jobs/{other.pk}/cancel/", by="ben").status_code == 403
     assert post(f"jobs/{other.pk}/cancel/", by=None).status_code == 401
     assert post(f"jobs/{own.pk}/cancel/", by="ben").json()["state"] == "cancelled"
@@ -123,7 +123,7 @@ def test_staff_and_who_started_it_may_cancel(post):
 
 
 def test_a_running_job_is_asked_to_stop(post):
-    job = life.claim(life.create("add_corpus", {}).pk, "here")
+    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
     for _ in range(2):  # asking twice is no error
         answer = post(f"jobs/{job.pk}/cancel/")
         assert answer.status_code == 200
@@ -131,8 +131,8 @@ def test_a_running_job_is_asked_to_stop(post):
 
 
 def test_a_job_that_is_over_cannot_be_cancelled(post):
-    job = life.claim(life.create("add_corpus", {}).pk, "here")
-    life.finish(job, {"corpus": "a"})
+    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
+    lifecycle.finish(job, {"corpus": "a"})
     response = post(f"jobs/{job.pk}/cancel/")
     assert response.status_code == 409
     assert response.json()["error"]["code"] == "conflict"
@@ -140,8 +140,8 @@ def test_a_job_that_is_over_cannot_be_cancelled(post):
 
 
 def test_a_failed_job_tells_its_field(post, client):
-    job = life.claim(life.create("add_corpus", {}).pk, "here")
-    life.fail(job, "There is no such folder.", "source")
+    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
+    lifecycle.fail(job, "There is no such folder.", "source")
     told = client.get(f"/api/v1/jobs/{job.pk}/").json()
     assert (told["state"], told["error"], told["error_field"]) == ("failed", "There is no such folder.", "source")
 

@@ -5,8 +5,8 @@ import pytest
 from explorer.models import ApiKey, User
 from features.models import Comment, Label, Vote
 from features.services import comments as comment_services
-from features.services import labels as services
-from features.services import moderation
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 from tests import builders
 from tests.explorer.api.test_schema import check
 
@@ -87,7 +87,7 @@ def test_a_wrong_label_is_refused_with_its_field(send, change, field, status):
 
 
 def test_strangers_change_nothing(send, planted):
-    label = services.propose(planted.feature(0), "day", by=ben(), weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben(), weight=1)
     comment = comment_services.comment(planted.feature(0), "hm", by=ben())
     for who, status in ((None, 401), ("cleo", 403)):
         assert send("patch", f"labels/{label.pk}/", {"text": "x", "version": 1}, who=who).status_code == status
@@ -102,7 +102,7 @@ def test_strangers_change_nothing(send, planted):
 
 
 def test_votes(send, planted):
-    label = services.propose(planted.feature(0), "day", by=ben(), weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben(), weight=1)
     own = send("post", "votes/", {"label": label.pk, "value": 1})
     assert own.status_code == 400
     assert "your own label" in own.json()["error"]["fields"]["value"][0]
@@ -118,7 +118,7 @@ def test_votes(send, planted):
 
 
 def test_comments(send, planted):
-    other = services.propose(planted.feature(1), "self", by=ben(), weight=1)
+    other = label_services.propose(planted.feature(1), "self", by=ben(), weight=1)
     made = send("post", "comments/", DAY | {"text": "one\n\ntwo"})
     assert (made.status_code, made.json()["text"]) == (201, "one\n\ntwo")
     pk = made.json()["id"]
@@ -139,9 +139,9 @@ def test_comments(send, planted):
 def test_lists_are_narrowed_and_leave_out_what_is_hidden(client, planted, keys):
     other = builders.planted(slug="other")
     ada = User.objects.get(username="ada")
-    day = services.propose(planted.feature(0), "day", by=ben(), weight=1)
-    services.propose(planted.feature(1), "self", by=ada, weight=3)
-    services.propose(other.feature(0), "day", by=ben(), weight=1)
+    day = label_services.propose(planted.feature(0), "day", by=ben(), weight=1)
+    label_services.propose(planted.feature(1), "self", by=ada, weight=3)
+    label_services.propose(other.feature(0), "day", by=ben(), weight=1)
     comment_services.comment(planted.feature(0), "hm", by=ben(), label=day)
 
     def count(address):
@@ -158,7 +158,7 @@ def test_lists_are_narrowed_and_leave_out_what_is_hidden(client, planted, keys):
     ]
     assert [count(f"labels/?{query}") for query in asked] == [3, 2, 1, 2, 3, 0, 0]
     assert [count(f"comments/?{query}") for query in ("", f"label={day.pk}", "author=ada", "index=1")] == [1, 1, 0, 0]
-    moderation.hide(day, by=ada)
+    moderation_services.hide(day, by=ada)
     assert count("labels/") == 2
     assert client.get("/api/v1/labels/", {"label": 1}).status_code == 400
     assert client.get("/api/v1/labels/", {"author": "\x00"}).status_code == 400
@@ -168,8 +168,8 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(client, planted, keys, 
     ada, costs = User.objects.get(username="ada"), []
     for start in (0, 10):
         for i in range(start, start + 10):
-            label = services.propose(planted.feature(i % 3), f"label {i}", by=ben(), weight=1)
-            services.vote(label, 1, by=ada, weight=3)
+            label = label_services.propose(planted.feature(i % 3), f"label {i}", by=ben(), weight=1)
+            label_services.vote(label, 1, by=ada, weight=3)
             comment_services.comment(planted.feature(i % 3), "hm", by=ada, label=label)
         with django_assert_max_num_queries(9) as queries:
             for noun in ("labels", "votes", "comments"):
@@ -180,8 +180,8 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(client, planted, keys, 
 
 def test_a_feature_holds_its_label_and_all_of_them(client, planted, keys):
     ada = User.objects.get(username="ada")
-    services.propose(planted.feature(0), "day", by=ben(), weight=1)
-    services.propose(planted.feature(0), "beginnings", by=ada, weight=3)
+    label_services.propose(planted.feature(0), "day", by=ben(), weight=1)
+    label_services.propose(planted.feature(0), "beginnings", by=ada, weight=3)
     feature = client.get("/api/v1/features/tiny/2-res/0/").json()
     assert feature["label"]["text"] == "beginnings"
     assert [label["text"] for label in feature["labels"]] == ["beginnings", "day"]

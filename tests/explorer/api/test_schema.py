@@ -10,12 +10,15 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from explorer.models import ApiKey, User
 from features.ingest import matches as match_ingest
-from features.jobs import lifecycle as life
+from features.jobs import lifecycle
 from features.models import Collection, Comment, Label, LabelUpload, Vote, WordList
 from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
 from features.selectors.feature_columns import ORDERS
-from features.services import catalog, collections, labels, uploads
+from features.services import catalog as catalog_services
+from features.services import collections as collection_services
 from features.services import comments as comment_services
+from features.services import labels as label_services
+from features.services import uploads as upload_services
 from tests import builders
 
 QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
@@ -51,23 +54,23 @@ def rows(db):
     nearest = FeatureMatches(list(range(8)), [0.5] * 8)
     match_ingest.write(planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None)
     values = {"l0": 24.0, "explained_variance": 0.83}
-    catalog.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
+    catalog_services.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
     ada, ben, _cam = builders.cast()
-    label = labels.propose(planted.feature(0), "the word day", by=ben, weight=1)
-    labels.edit(label, "the word “day”", seen=1, by=ben)
-    labels.vote(label, 1, by=ada, weight=3)
+    label = label_services.propose(planted.feature(0), "the word day", by=ben, weight=1)
+    label_services.edit(label, "the word “day”", seen=1, by=ben)
+    label_services.vote(label, 1, by=ada, weight=3)
     comment_services.comment(planted.feature(0), "Only after “One”?", by=ada, label=label)
     found = ScoreRecord("concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75})
-    labels.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
-    uploads.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)
+    label_services.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
+    upload_services.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)
     WordList.objects.create(slug="animals", entries=["cat", "guinea pig"], owner=ben)
-    job = life.claim(life.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
-    life.progress(job, Progress(1, 2, "tokens", "reading"))
-    life.metrics(job, Metrics(1, {"loss": 0.5}))
-    life.log(job, "Half way.")
-    life.create("train_sae", {"width": 8}, after=job)
+    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
+    lifecycle.progress(job, Progress(1, 2, "tokens", "reading"))
+    lifecycle.metrics(job, Metrics(1, {"loss": 0.5}))
+    lifecycle.log(job, "Half way.")
+    lifecycle.create("train_sae", {"width": 8}, after=job)
     kept = Collection.objects.create(pk=job.pk, owner=ben, name="Days", public=True)
-    collections.add(kept, [planted.feature(0).pk, planted.feature(1).pk])
+    collection_services.add(kept, [planted.feature(0).pk, planted.feature(1).pk])
     return job.pk
 
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from explorer.models import ApiKey, User
 from features.interchange import tables
 from features.models import Label, LabelScore, LabelUpload
-from features.services import labels
+from features.services import labels as label_services
 from tests import builders
 from tests.explorer.api.test_schema import check
 
@@ -60,7 +60,7 @@ def test_scores_of_a_file_count_where_a_curator_sends_it(send):
 
 
 def test_words_that_are_there_get_the_senders_vote_and_stay_when_it_is_taken_back(send, planted):
-    labels.propose(planted.feature(0), "The word day", by=User.objects.get(username="ada"), weight=3)
+    label_services.propose(planted.feature(0), "The word day", by=User.objects.get(username="ada"), weight=3)
     told = send().json()
     assert (told["added"], told["votes"]) == (1, 1)
     assert send(None, address=f"uploads/{told['id']}/undo/", who="ada").json()["undone_by"] == "ada"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from explorer.management.commands import up
 from features.models import Worker
-from features.selectors import workers as reading
+from features.selectors import workers as worker_selectors
 from features.selectors.workers import MUTE_AFTER, WorkerView
 
 PID = 4711
@@ -34,7 +34,7 @@ def watch(monkeypatch, settings):
             worker = Worker(name=f"{socket.gethostname()}:{PID}", seen=timezone.now() - ago)
             return [WorkerView(worker, None, "silent" if ago > MUTE_AFTER else "idle")]
 
-        monkeypatch.setattr(reading, "workers", workers)
+        monkeypatch.setattr(worker_selectors, "workers", workers)
         command._watch(SimpleNamespace(children=[child]))
         return sent
 

@@ -9,8 +9,9 @@ from explorer.models import User
 from explorer.templatetags.numbers import share
 from features.jobs import lifecycle
 from features.models import Feature
-from features.selectors import catalog, label_report
-from features.services import labels
+from features.selectors import catalog as catalog_selectors
+from features.selectors import label_report
+from features.services import labels as label_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -67,14 +68,14 @@ def test_home_and_the_models_page_tell_how_many_live_features_have_a_label(clien
     alive = list(Feature.objects.filter(sae=planted.sae).alive().order_by("index"))
     dead = Feature.objects.filter(sae=planted.sae, fires=0).first()
     for feature in (*alive[:3], dead):
-        labels.propose(feature, "a day", by=User.objects.create_user(f"p{feature.index}"), weight=1)
-    row = catalog.saes_with_labels("tiny").get()
+        label_services.propose(feature, "a day", by=User.objects.create_user(f"p{feature.index}"), weight=1)
+    row = catalog_selectors.saes_with_labels("tiny").get()
     assert row.labelled_share == pytest.approx(3 / len(alive)) == label_report.coverage(planted.sae).share
     shown = share(row.labelled_share)
     assert f">{shown}</span> labelled" in text(client, "/")
     assert f'href="/tiny/2-res/labels/">{shown}</a>' in text(client, "/tiny/")
     bare = builders.sae(planted.sae.model, "bare")
-    assert catalog.saes_with_labels("tiny").get(pk=bare.pk).labelled_share is None
+    assert catalog_selectors.saes_with_labels("tiny").get(pk=bare.pk).labelled_share is None
 
 
 def test_a_local_folders_path_is_not_shown(client):

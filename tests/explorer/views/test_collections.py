@@ -10,8 +10,8 @@ import pytest
 
 from features.models import Collection, Feature
 from features.models.collection import MOST_ITEMS
-from features.services import collections as services
-from features.services import labels
+from features.services import collections as collection_services
+from features.services import labels as label_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +29,8 @@ def people(planted: Any) -> tuple[Any, Any]:
 
 
 def made(owner: Any, planted: Any, *indices: int, public: bool = True) -> Collection:
-    collection = services.create("Brackets", by=owner, public=public)
-    services.add(collection, [planted.feature(index).pk for index in indices])
+    collection = collection_services.create("Brackets", by=owner, public=public)
+    collection_services.add(collection, [planted.feature(index).pk for index in indices])
     return collection
 
 
@@ -203,7 +203,7 @@ def test_words_and_audience_are_changed_and_checked(client: Any, planted: Any, p
 
 
 def test_downloads_hold_everything(client: Any, planted: Any, people: Any) -> None:
-    labels.propose(planted.feature(0), "day, “the” word", by=people[1], weight=1)
+    label_services.propose(planted.feature(0), "day, “the” word", by=people[1], weight=1)
     collection = made(people[1], planted, 4, 0)
     found = json.loads(client.get(f"/collections/{collection.pk}/collection.json").content)
     assert (found["name"], found["owner"]) == ("Brackets", "ben")
@@ -219,7 +219,7 @@ def test_downloads_hold_everything(client: Any, planted: Any, people: Any) -> No
 
 def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(client: Any, planted: Any, people: Any) -> None:
     for number in range(60):
-        services.create(f"No. {number}", by=people[1], public=True)
+        collection_services.create(f"No. {number}", by=people[1], public=True)
     page = client.get("/collections/").content.decode()
     assert len(re.findall(r'href="/collections/\d+/"', page)) == 50
     cursor = re.search(r'\?cursor=([^"]+)"', page)
@@ -247,7 +247,7 @@ def test_more_features_cost_no_more_queries(
 def test_a_feature_and_a_search_lead_to_it(client: Any, planted: Any, people: Any) -> None:
     page = client.get("/tiny/2-res/0/").content.decode()
     assert re.search(r'href="/collections/add/\?feature=tiny/2-res/0" data-key="c"', page)
-    labels.propose(planted.feature(0), "day", by=people[1], weight=1)
+    label_services.propose(planted.feature(0), "day", by=people[1], weight=1)
     page = client.get("/search/?q=day").content.decode()
     assert 'form="collect" name="feature" value="tiny/2-res/0"' in page
 

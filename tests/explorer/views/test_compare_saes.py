@@ -8,7 +8,8 @@ from django.core.exceptions import ValidationError
 from explorer.views.compare_saes import COLUMNS
 from features.jobs.forms import InvalidParams
 from features.records import Evaluation
-from features.services import catalog, jobs
+from features.services import catalog as catalog_services
+from features.services import jobs as job_services
 from features.slugs import not_a_page_of_a_model
 from tests import builders
 
@@ -22,7 +23,7 @@ def compared():
     model, corpus = builders.model(), builders.corpus()
     for slug, (l0, explained, recovered) in MEASURED.items():
         values = {"l0": l0, "explained_variance": explained, "ce_loss_score": recovered}
-        catalog.keep_evaluation(builders.sae(model, slug), Evaluation(5000, values, [0, 1]), corpus, None)
+        catalog_services.keep_evaluation(builders.sae(model, slug), Evaluation(5000, values, [0, 1]), corpus, None)
     builders.sae(model, "new")
     return model
 
@@ -88,7 +89,7 @@ def test_an_unknown_sae_gets_a_sentence_that_names_those_there_are(client, compa
 def test_numbers_of_different_text_are_told_apart(client, compared):
     assert "do not compare" not in page(client)
     other = builders.corpus("other")
-    catalog.keep_evaluation(compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None)
+    catalog_services.keep_evaluation(compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None)
     assert "10 tokens of other" in page(client)
     assert "do not compare" in page(client)
 
@@ -118,7 +119,7 @@ def test_no_sae_takes_the_address(compared):
         "k": 2,
     }
     with pytest.raises(InvalidParams) as refused:
-        jobs.start("train_sae", settings)
+        job_services.start("train_sae", settings)
     assert "address of a page" in str(refused.value.errors["slug"])
 
 

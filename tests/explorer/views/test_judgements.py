@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from features.models import Endpoint, Job, SteeringDelta, SteeringRun, SweepJudgement
 from features.records import WorkerState
-from features.services import labels
-from features.services import workers as telling
-from features.steering import runs
+from features.services import labels as label_services
+from features.services import workers as worker_services
+from features.steering import runs as steering_runs
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch):
-    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
-    monkeypatch.setattr(runs.current_app, "send_task", lambda *args, **kwargs: None)
+    worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
     return builders.planted()
 
 
@@ -28,7 +28,7 @@ def planted(monkeypatch):
 def people(planted):
     """Ada is staff, Ben a member; feature 0 has a label."""
     ada, ben, _ = builders.cast()
-    labels.propose(planted.feature(0), "the word <day>", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "the word <day>", by=ben, weight=1)
     return ada, ben
 
 
@@ -201,8 +201,8 @@ def test_the_api_tells_every_judgement_of_a_sweep(client, planted, sweep, monkey
     judged(sweep)
     knob = {"sae": "2-res", "index": 0, "strength": 1}
     body = {"model": "tiny", "prompt": "One day", "features": [knob], "strengths": [1, 2, 3]}
-    monkeypatch.setattr(runs, "ask", lambda form, who: sweep)
-    monkeypatch.setattr(runs, "wait", lambda pk, patience: True)
+    monkeypatch.setattr(steering_runs, "ask", lambda form, who: sweep)
+    monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: True)
     told = client.post("/api/v1/steer/", body, content_type="application/json").json()["judgements"]
     assert [one["judge"] for one in told] == ["wise-1", "old-1"]
     assert told[0]["default"] == {"strength": 0, "concept": 0, "fluency": 2, "both": 0}

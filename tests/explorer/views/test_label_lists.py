@@ -10,7 +10,7 @@ from explorer.models import User
 from features.models import Feature, Label, Vote
 from features.selectors import activity
 from features.services import comments as comment_services
-from features.services import labels as services
+from features.services import labels as label_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +46,9 @@ def lines(page):
 
 def test_the_feed_tells_who_did_what_newest_first(client, planted, people):
     ada, ben = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    services.edit(label, "the word day", seen=1, by=ada)
-    services.vote(label, -1, by=ada, weight=3)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label_services.edit(label, "the word day", seen=1, by=ada)
+    label_services.vote(label, -1, by=ada, weight=3)
     comment_services.comment(planted.feature(1), "what is this", by=ada)
     told = [" ".join(line[:3]) for line in lines(html(client, "/labels/"))]
     assert told == ["ada commented on", "ada voted against", "ada edited the", "ben labelled tiny/2-res/0"]
@@ -62,9 +62,9 @@ def test_the_feed_tells_who_did_what_newest_first(client, planted, people):
 def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, asked, count):
     ada, ben = people
     elsewhere = builders.planted(slug="other")
-    services.propose(planted.feature(0), "day", by=ben, weight=1)
-    services.propose(planted.feature(0), "night", by=ada, weight=3)
-    services.propose(elsewhere.feature(0), "day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "night", by=ada, weight=3)
+    label_services.propose(elsewhere.feature(0), "day", by=ben, weight=1)
     assert len(lines(html(client, "/labels/", **asked))) == count
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_filter_is_said(client, planted, people, asked, said):
 def test_the_feed_goes_on_where_it_ended(client, planted, people):
     _, ben = people
     for i in range(50):
-        services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
+        label_services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
     page = html(client, "/labels/")
     assert len(lines(page)) == 41, "40 and the button"
     after = re.search(r'href="\?after=([^"]+)"', page)[1]
@@ -100,7 +100,7 @@ def test_the_feed_goes_on_where_it_ended(client, planted, people):
 def test_nothing_of_one_instant_is_skipped(client, planted, people):
     ada, ben = people
     for i in range(30):
-        label = services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
+        label = label_services.propose(planted.feature(i % 3), f"label {i}", by=ben, weight=1)
         Vote.objects.create(label=label, user=ada, value=1, version=label.version, weight=1)
     Label.objects.update(created=NOON)
     Vote.objects.update(at=NOON)
@@ -115,9 +115,9 @@ def test_nothing_of_one_instant_is_skipped(client, planted, people):
 
 def test_disputed_features_with_what_people_stand_for(client, planted, people):
     ada, ben = people
-    services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert "No feature is disputed" in html(client, "/labels/disputed/")
-    services.propose(planted.feature(0), "beginnings", by=ada, weight=1)
+    label_services.propose(planted.feature(0), "beginnings", by=ada, weight=1)
     page = html(client, "/labels/disputed/")
     assert "beginnings" in page
     assert "day" in page
@@ -133,10 +133,10 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(address, django_assert_
     costs = []
     for start in (0, 10):
         for i in range(start, start + 10):
-            label = services.propose(planted.feature(i), f"label {i}", by=ben, weight=1)
-            services.propose(planted.feature(i), f"other {i}", by=ada, weight=1)
-            services.edit(label, f"label {i} again", seen=1, by=ben)
-            services.vote(label, 1, by=ada, weight=3)
+            label = label_services.propose(planted.feature(i), f"label {i}", by=ben, weight=1)
+            label_services.propose(planted.feature(i), f"other {i}", by=ada, weight=1)
+            label_services.edit(label, f"label {i} again", seen=1, by=ben)
+            label_services.vote(label, 1, by=ada, weight=3)
             comment_services.comment(planted.feature(i), "hm", by=ben, label=label)
         me = as_(ada)
         html(me, address)  # reads what a process keeps: tokens, and the picture of a map
@@ -148,9 +148,9 @@ def test_lists_cost_the_same_for_ten_rows_and_for_twenty(address, django_assert_
 
 def test_a_persons_page_counts_what_they_did(client, planted, people):
     ada, ben = people
-    first = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    services.propose(planted.feature(0), "night", by=ada, weight=3)
-    services.vote(first, -1, by=ada, weight=3)
+    first = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "night", by=ada, weight=3)
+    label_services.vote(first, -1, by=ada, weight=3)
     comment_services.comment(planted.feature(0), "x", by=ada)
     facts = re.findall(r"<dt>(\w+)</dt><dd>(\d+)</dd>", html(client, "/labels/by/ada/"))
     assert facts == [("Labels", "1"), ("Chosen", "1"), ("Votes", "1"), ("Comments", "1")]
@@ -213,14 +213,14 @@ def test_after_a_label_the_queue_stays_where_it_was(planted, people):
 def test_disputed_features_come_last_and_not_to_who_had_a_say(planted, people):
     ada, ben = people
     Feature.objects.filter(sae=planted.sae).update(density=1e-6)
-    services.propose(planted.feature(0), "day", by=ben, weight=1)
-    services.propose(planted.feature(0), "night", by=ada, weight=1)
+    label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "night", by=ada, weight=1)
     cleo = User.objects.create_user("cleo")
     page = html(as_(cleo), "/labels/queue/")
     assert queue_feature(page) == 0
     assert "night" in page
     assert queue_feature(html(as_(ben), "/labels/queue/")) is None
-    services.vote(Label.objects.first(), 1, by=cleo, weight=1)
+    label_services.vote(Label.objects.first(), 1, by=cleo, weight=1)
     assert queue_feature(html(as_(cleo), "/labels/queue/")) is None
 
 
@@ -247,8 +247,8 @@ def test_an_empty_instance_has_empty_lists(client, db):
 
 def test_the_saes_page_shows_labels_and_filters_by_them(client, planted, people):
     ada, ben = people
-    services.propose(planted.feature(0), "the word day", by=ben, weight=1)
-    services.propose(planted.feature(0), "or not", by=ada, weight=1)
+    label_services.propose(planted.feature(0), "the word day", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "or not", by=ada, weight=1)
     page = html(client, "/tiny/2-res/", has_label="yes")
     assert "the word day" in page
     assert "disputed</small>" in page

@@ -10,7 +10,7 @@ from django.db import connection
 from explorer.models import User
 from features.models import Feature, Label
 from features.selectors import label_query, label_search
-from features.services import labels
+from features.services import labels as label_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def planted() -> builders.Planted:
     _, ben, _ = builders.cast()
     for index, texts in SAYINGS.items():
         for text in texts:
-            labels.propose(made.feature(index), text, by=ben, weight=1)
+            label_services.propose(made.feature(index), text, by=ben, weight=1)
     return made
 
 
@@ -98,9 +98,9 @@ def test_where_no_label_has_every_word_some_are_found_and_it_is_said(client: Any
 def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monkeypatch: Any) -> None:
     author = User.objects.get(username="ben")
     for n in range(40):
-        labels.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"word {n} of zebraic texts", by=author, weight=1)
-    labels.propose(planted.feature(5), "plain quaggas", by=author, weight=1)
-    labels.propose(planted.feature(6), "word for quaggas", by=author, weight=1)
+        label_services.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"word {n} of zebraic texts", by=author, weight=1)
+    label_services.propose(planted.feature(5), "plain quaggas", by=author, weight=1)
+    label_services.propose(planted.feature(6), "word for quaggas", by=author, weight=1)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE features_label")
     said = "quagga zebr word"
@@ -122,7 +122,7 @@ def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monke
 
 def test_one_row_a_feature_with_all_its_labels_that_match_and_the_words_marked(client: Any, planted: Any) -> None:
     ben = User.objects.get(username="ben")
-    labels.propose(planted.feature(0), "a bracket that closes", by=ben, weight=1)
+    label_services.propose(planted.feature(0), "a bracket that closes", by=ben, weight=1)
     page = get(client, "closing bracket")
     assert found(page) == [0]
     assert marked(page) == ["closing", "brackets", "bracket", "closes"]
@@ -144,7 +144,7 @@ def test_the_names_of_saes_among_the_words_are_no_words(client: Any, planted: An
 def test_a_beginning_finds_every_word_that_begins_so_however_many(client: Any, planted: Any, words: int) -> None:
     author = User.objects.get(username="ben")
     for n in range(words):
-        labels.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"zebra{n:03}", by=author, weight=1)
+        label_services.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"zebra{n:03}", by=author, weight=1)
     hits = label_search.search_words("zeb", None, {}).hits
     assert len({hit.label for hit in hits}) == words
     (word,) = label_query.read("zeb").words
@@ -214,8 +214,8 @@ def test_any_query_is_taken_as_it_is(client: Any, planted: Any, query: str) -> N
     assert "<script>alert(1)" not in page
     ben = User.objects.get(username="ben")
     try:
-        label = labels.propose(planted.feature(7), f"{query} zebra", by=ben, weight=1)
-    except labels.Refused:
+        label = label_services.propose(planted.feature(7), f"{query} zebra", by=ben, weight=1)
+    except label_services.Refused:
         return
     assert found(get(client, label.text[:500])) == [7], "a label is found by its own words"
 
@@ -241,7 +241,7 @@ def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
 def test_pages_follow_each_other_without_script(client: Any, planted: Any, order: str) -> None:
     ben = User.objects.get(username="ben")
     for index in (0, 1, 2, 4, 5):
-        labels.propose(planted.feature(index), "of a kind", by=ben, weight=1)
+        label_services.propose(planted.feature(index), "of a kind", by=ben, weight=1)
     whole = found(get(client, "kind", order=order))
     seen, address = [], f"/search/?q=kind&limit=2&order={order}"
     for _ in range(3):
@@ -266,7 +266,7 @@ def test_more_labels_cost_no_more_queries(client: Any, planted: Any, django_asse
     ben = User.objects.get(username="ben")
     for feature in Feature.objects.exclude(index=3):
         for number in range(3):
-            labels.propose(feature, f"closing {number}", by=ben, weight=1)
+            label_services.propose(feature, f"closing {number}", by=ben, weight=1)
     with django_assert_num_queries(8):
         get(client, "closing")
 

@@ -8,8 +8,8 @@ from django.test import Client
 from explorer.models import User
 from features.models import Comment, Feature, Flag, Label, Moderation, Vote
 from features.services import comments as comment_services
-from features.services import labels as services
-from features.services import moderation
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -76,7 +76,7 @@ def test_htmx_gets_the_labels_and_the_heading_and_no_page(planted, people):
 
 def test_a_vote_counts_once_is_replaced_and_taken_back(planted, people):
     ada, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     for value, votes, up, down in (("1", 1, 3, 0), ("1", 1, 3, 0), ("-1", 1, 0, 3), ("0", 0, 0, 0)):
         assert as_(ada).post(f"/labels/{label.pk}/vote/", {"value": value}).status_code == 302
         label.refresh_from_db()
@@ -86,7 +86,7 @@ def test_a_vote_counts_once_is_replaced_and_taken_back(planted, people):
 @pytest.mark.parametrize("value", ["", "2", "up", "\x00"])
 def test_a_vote_that_is_none_is_refused(planted, people, value):
     ada, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     response = as_(ada).post(f"/labels/{label.pk}/vote/", {"value": value})
     assert response.status_code == 422
     assert "take your vote back" in response.content.decode()
@@ -95,7 +95,7 @@ def test_a_vote_that_is_none_is_refused(planted, people, value):
 
 def test_nobody_votes_on_their_own_label(planted, people):
     _, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     response = as_(ben).post(f"/labels/{label.pk}/vote/", {"value": "1"})
     assert response.status_code == 422
     assert "your own label" in response.content.decode()
@@ -143,7 +143,7 @@ def test_control_characters_are_left_out(planted, people):
 
 def test_the_slower_of_two_editors_sees_the_newer_words_beside_their_own(planted, people):
     ada, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     as_(ada).post(f"/labels/{label.pk}/edit/", {"text": "the word day", "version": "1"})
     late = as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "1", "note": "why"})
     page = late.content.decode()
@@ -159,7 +159,7 @@ def test_the_slower_of_two_editors_sees_the_newer_words_beside_their_own(planted
 
 def test_only_the_author_and_curators_edit(planted, people):
     _, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     change = {"text": "night", "version": "1"}
     assert as_(cleo).post(f"/labels/{label.pk}/edit/", change).status_code == 403
     assert as_(cleo).post(f"/labels/{label.pk}/withdraw/").status_code == 403
@@ -172,7 +172,7 @@ def test_only_the_author_and_curators_edit(planted, people):
 @pytest.mark.parametrize("version", ["", "x", "-1", "9" * 30, "٣"])
 def test_an_edit_without_the_version_it_saw_writes_nothing(planted, people, version):
     _, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "night", "version": version}).status_code == 409
     assert Label.objects.get().text == "day"
 
@@ -206,20 +206,20 @@ def test_forms_without_their_token_are_refused(planted, people):
 
 def test_a_feature_or_label_that_is_gone_meanwhile_is_said(planted, people, monkeypatch):
     ada, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(ada).post("/labels/99999/vote/", {"value": "1"}).status_code == 404
     assert as_(ada).post("/tiny/2-res/99/labels/", {"text": "x"}).status_code == 404
     assert as_(ada).post("/tiny/2-res/99999999999999999999/labels/", {"text": "x"}).status_code == 404
     feature = planted.feature(0)
     Feature.objects.filter(pk=feature.pk).delete()
     for act in (
-        lambda: services.propose(feature, "x", by=ada, weight=3),
-        lambda: services.vote(label, 1, by=ada, weight=3),
-        lambda: services.edit(label, "x", seen=1, by=ben),
+        lambda: label_services.propose(feature, "x", by=ada, weight=3),
+        lambda: label_services.vote(label, 1, by=ada, weight=3),
+        lambda: label_services.edit(label, "x", seen=1, by=ben),
         lambda: comment_services.comment(feature, "x", by=ada),
-        lambda: moderation.hide(label, by=ada),
+        lambda: moderation_services.hide(label, by=ada),
     ):
-        with pytest.raises(services.Gone):
+        with pytest.raises(label_services.Gone):
             act()
     assert not Label.objects.exists()
     assert not Comment.objects.exists()
@@ -227,7 +227,7 @@ def test_a_feature_or_label_that_is_gone_meanwhile_is_said(planted, people, monk
 
 def test_a_thread_with_answers_and_comments_about_a_label(client, planted, people):
     ada, ben, _ = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     as_(ada).post(f"{PAGE}comments/", {"text": "Only after “One”?", "label": str(label.pk)})
     first = Comment.objects.get()
     as_(ben).post(f"{PAGE}comments/", {"text": "No, see example 3.\n\nAnd 4.", "parent": str(first.pk)})
@@ -254,7 +254,7 @@ def test_ones_own_comment_goes_unless_somebody_answered_it(client, planted, peop
 
 def test_a_comment_of_10k_characters_or_about_another_features_label_is_refused(planted, people):
     _, ben, _ = people
-    other = services.propose(planted.feature(1), "self", by=ben, weight=1)
+    other = label_services.propose(planted.feature(1), "self", by=ben, weight=1)
     long = as_(ben).post(f"{PAGE}comments/", {"text": "b" * 10_000})
     assert long.status_code == 422
     assert "b" * 10_000 in long.content.decode()
@@ -267,7 +267,7 @@ def test_a_comment_of_10k_characters_or_about_another_features_label_is_refused(
 
 def test_a_report_is_one_per_person_and_opens_for_curators(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "buy pills", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "buy pills", by=ben, weight=1)
     for reason in ("spam", "spam, really"):
         assert as_(cleo).post(f"/labels/{label.pk}/flag/", {"text": reason}).status_code == 302
     assert [flag.reason for flag in Flag.objects.all()] == ["spam, really"]
@@ -282,9 +282,9 @@ def test_the_feature_page_costs_the_same_with_many_labels_and_comments(planted, 
     for round_ in range(2):
         for i in range(10):
             number = round_ * 10 + i
-            label = services.propose(planted.feature(0), f"label {number}", by=ben, weight=1)
-            services.vote(label, 1, by=cleo, weight=1)
-            services.edit(label, f"label {number} again", seen=1, by=ben)
+            label = label_services.propose(planted.feature(0), f"label {number}", by=ben, weight=1)
+            label_services.vote(label, 1, by=cleo, weight=1)
+            label_services.edit(label, f"label {number} again", seen=1, by=ben)
             above = comment_services.comment(planted.feature(0), "a", by=ada)
             comment_services.comment(planted.feature(0), "b", by=ben, parent=above, label=label)
         html(as_(ada))  # reads the tokens, which a process keeps

@@ -10,7 +10,7 @@ from features.ingest import dashboards as dashboard_ingest
 from features.models import Dashboard
 from features.records import FeatureMap
 from features.selectors.maps import Place, sample
-from features.services import labels
+from features.services import labels as label_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -122,12 +122,12 @@ def test_labels_are_on_the_map_and_a_new_one_reaches_a_browser_that_has_it(clien
     first = client.get(API)
     assert set(first.json()["labels"]) == {""}
     _, ben, _ = builders.cast()
-    label = labels.propose(planted.feature(2), "<i>tags</i>", by=ben, weight=1)
+    label = label_services.propose(planted.feature(2), "<i>tags</i>", by=ben, weight=1)
     second = client.get(API, headers={"If-None-Match": first["ETag"]})
     assert second.status_code == 200
     found = second.json()
     assert dict(zip(found["indices"], found["labels"], strict=True))[2] == "<i>tags</i>"
     assert client.get(API, headers={"If-None-Match": second["ETag"]}).status_code == 304
-    labels.edit(label, "tags", seen=1, by=ben)
+    label_services.edit(label, "tags", seen=1, by=ben)
     assert client.get(API, headers={"If-None-Match": second["ETag"]}).status_code == 200
     assert 'data-collect="/collections/add/" data-sae="tiny/2-res"' in section(client)

@@ -7,8 +7,8 @@ from explorer import access, roles
 from explorer.models import User
 from features.models import Comment, Flag, Label, Moderation, Vote
 from features.services import comments as comment_services
-from features.services import labels as services
-from features.services import moderation
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -53,9 +53,9 @@ def test_what_each_role_weighs_and_may(people):
 
 def test_a_suspended_person_writes_nothing_and_weighs_nothing_until_it_is_lifted(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    other = services.propose(planted.feature(1), "self", by=ada, weight=3)
-    services.vote(other, -1, by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    other = label_services.propose(planted.feature(1), "self", by=ada, weight=3)
+    label_services.vote(other, -1, by=ben, weight=1)
     response = as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "1", "reason": "spam"})
     assert response.status_code == 302
     label.refresh_from_db()
@@ -95,7 +95,7 @@ def test_a_curator_suspends_no_curator_and_nobody_suspends_staff(people):
 
 def test_a_role_changed_by_staff_or_on_the_admin_page_counts_at_once(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(cleo).post("/labels/by/ben/role/", {"curator": "1"}).status_code == 403
     as_(ada).post("/labels/by/ben/role/", {"curator": "1"})
     label.refresh_from_db()
@@ -117,9 +117,9 @@ def test_a_role_changed_by_staff_or_on_the_admin_page_counts_at_once(planted, pe
 
 def test_a_hidden_label_is_gone_from_pages_and_comes_back_whole(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "buy pills", by=ben, weight=1)
-    services.vote(label, 1, by=ada, weight=3)
-    flag = moderation.flag(label, "spam", by=ada)
+    label = label_services.propose(planted.feature(0), "buy pills", by=ben, weight=1)
+    label_services.vote(label, 1, by=ada, weight=3)
+    flag = moderation_services.flag(label, "spam", by=ada)
     as_(cleo).post(f"/labels/moderation/{flag.pk}/", {"hide": "1", "reason": "an advertisement"})
     assert planted.feature(0).label is None
     for address in (PAGE, "/labels/", "/tiny/2-res/", "/labels/by/ben/"):
@@ -137,9 +137,9 @@ def test_a_hidden_label_is_gone_from_pages_and_comes_back_whole(planted, people)
 
 def test_a_report_that_is_dismissed_closes_all_of_the_same(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    first = moderation.flag(label, "wrong", by=ada)
-    moderation.flag(label, "too", by=cleo)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    first = moderation_services.flag(label, "wrong", by=ada)
+    moderation_services.flag(label, "too", by=cleo)
     as_(cleo).post(f"/labels/moderation/{first.pk}/", {})
     assert not Flag.objects.filter(decided=None).exists()
     as_(cleo).post(f"/labels/moderation/{first.pk}/", {})
@@ -151,10 +151,10 @@ def test_a_report_that_is_dismissed_closes_all_of_the_same(planted, people):
 def test_a_merger_takes_supporters_along_and_restoring_gives_them_back(planted, people):
     ada, ben, cleo = people
     dan = User.objects.create_user("dan")
-    first = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    second = services.propose(planted.feature(0), "the word day", by=ada, weight=3)
-    services.vote(second, 1, by=dan, weight=1)
-    services.vote(second, -1, by=cleo, weight=3)
+    first = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    second = label_services.propose(planted.feature(0), "the word day", by=ada, weight=3)
+    label_services.vote(second, 1, by=dan, weight=1)
+    label_services.vote(second, -1, by=cleo, weight=3)
     as_(cleo).post(f"/labels/{second.pk}/merge/", {"into": str(first.pk)})
     first.refresh_from_db()
     second.refresh_from_db()
@@ -173,8 +173,8 @@ def test_a_merger_takes_supporters_along_and_restoring_gives_them_back(planted, 
 @pytest.mark.parametrize("into", ["", "x", "999999", "self", "other feature"])
 def test_a_merger_into_nothing_itself_or_another_feature_is_refused(planted, people, into):
     _, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    astray = services.propose(planted.feature(1), "self", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    astray = label_services.propose(planted.feature(1), "self", by=ben, weight=1)
     into = {"self": str(label.pk), "other feature": str(astray.pk)}.get(into, into)
     assert as_(cleo).post(f"/labels/{label.pk}/merge/", {"into": into}).status_code == 422
     assert as_(ben).post(f"/labels/{label.pk}/merge/", {"into": into}).status_code == 403
@@ -184,9 +184,9 @@ def test_a_merger_into_nothing_itself_or_another_feature_is_refused(planted, peo
 
 def test_a_label_said_anew_meanwhile_cannot_come_back_beside_it(planted, people):
     ada, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    moderation.hide(label, by=cleo)
-    services.propose(planted.feature(0), "Day", by=ada, weight=3)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    moderation_services.hide(label, by=cleo)
+    label_services.propose(planted.feature(0), "Day", by=ada, weight=3)
     response = as_(cleo).post(f"/labels/{label.pk}/restore/")
     assert response.status_code == 422
     assert "says the same by now" in response.content.decode()
@@ -195,8 +195,8 @@ def test_a_label_said_anew_meanwhile_cannot_come_back_beside_it(planted, people)
 
 def test_what_is_hidden_takes_no_edit_and_the_text_is_not_lost(planted, people):
     _, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
-    moderation.hide(label, by=cleo)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
+    moderation_services.hide(label, by=cleo)
     response = as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "my long thought", "version": "1"})
     assert response.status_code == 422
     assert "my long thought" in response.content.decode()
@@ -204,7 +204,7 @@ def test_what_is_hidden_takes_no_edit_and_the_text_is_not_lost(planted, people):
 
 def test_an_author_withdraws_and_a_curator_restores(planted, people):
     _, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     as_(ben).post(f"/labels/{label.pk}/withdraw/")
     assert planted.feature(0).label is None
     assert as_(ben).post(f"/labels/{label.pk}/restore/").status_code == 403
@@ -236,10 +236,10 @@ def test_moderation_is_for_curators(client, people):
 @pytest.mark.parametrize("reason", ["\x00nul\x07", "r" * 10_000, "<script>alert(1)</script>"])
 def test_any_reason_can_be_kept(planted, people, reason):
     _, ben, cleo = people
-    label = services.propose(planted.feature(0), "day", by=ben, weight=1)
+    label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(cleo).post(f"/labels/{label.pk}/withdraw/", {"note": reason}).status_code == 302
     assert as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "1", "reason": reason}).status_code == 302
-    assert set(Moderation.objects.values_list("reason", flat=True)) == {services.one_line(reason)[:500]}
+    assert set(Moderation.objects.values_list("reason", flat=True)) == {label_services.one_line(reason)[:500]}
     assert "<script>alert" not in as_(cleo).get("/labels/moderation/").content.decode()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from features.models import Job
 from features.records import TrainedSae
-from features.services import catalog
+from features.services import catalog as catalog_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ def imported(model, **origin):
         "warnings": ["It explains -12% of the variance."],
         "test": {"tokens": 4096, "corpus": "stories", "values": {"explained_variance": -0.12, "l0": 31.4}}, **origin,
     }  # fmt: skip
-    return catalog.add_sae(model, "theirs", record, "saes/x", None, None, told)
+    return catalog_services.add_sae(model, "theirs", record, "saes/x", None, None, told)
 
 
 def test_everybody_may_browse_and_every_release_is_there(client):

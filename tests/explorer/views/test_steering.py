@@ -15,8 +15,8 @@ from explorer.http import sse
 from features.models import SteeringAsk, SteeringRun, Worker
 from features.queue import notifications
 from features.records import WorkerState
-from features.services import workers as telling
-from features.steering import runs
+from features.services import workers as worker_services
+from features.steering import runs as steering_runs
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -27,8 +27,8 @@ DAY, FOX = 258, 260
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch):
-    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
-    monkeypatch.setattr(runs.current_app, "send_task", lambda *args, **kwargs: None)
+    worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
     return builders.planted()
 
 
@@ -41,15 +41,15 @@ def run_of(client, **changes):
 
 def worked(run):
     """A worker's part: a prompt, and two tokens of each text, the second of which differs."""
-    took = runs.take("w")
+    took = steering_runs.take("w")
     assert took == run
-    runs.write(
+    steering_runs.write(
         took, [{"prompt": [0, 257, DAY], "activations": [[0, 0, 1.5]]}, {"ids": [DAY, DAY], "logprobs": [-0.5, -0.5]}]
     )
     measured = {"kl": [[0, 0], [0, 0.75]], "surprise": [[0.5, 1.5], [0.5, 3.5]]}
     values = {"activations": [[[1.0, 0], [1.0, 2.0]]], "mass": [[[0.1, 0.1], [0.1, 0.2]]]}
-    runs.write(took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}])
-    runs.finish(took)
+    steering_runs.write(took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}])
+    steering_runs.finish(took)
 
 
 def test_the_playground_is_the_same_page(client):
@@ -135,7 +135,7 @@ def test_what_is_wrong_is_said_on_the_form_and_nothing_is_written(client, change
 
 
 def test_too_many_and_nobody_there_are_told(client):
-    for seed in range(runs.MOST_AT_ONCE):
+    for seed in range(steering_runs.MOST_AT_ONCE):
         run_of(client, seed=seed)
     response = client.post("/steer/", FORM | {"seed": "99"})
     assert (response.status_code, "under way already" in response.content.decode()) == (429, True)
@@ -189,13 +189,13 @@ def test_a_knob_begins_with_the_dose_that_a_sweep_marked(client, planted):
 
     assert strength() == "0.5"
     run = SteeringRun(model=planted.model, params={"features": [SWEPT_KNOB]})
-    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
+    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
     assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
     assert "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
     assert "Best dose" in client.get("/tiny/2-res/0/").content.decode()
-    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": None})
+    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": None})
     assert strength() == "0.5"
-    runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 0})
+    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 0})
     contexts = builders.sequences()
     builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts, 9.0)], contexts)
     assert strength() == "0.5", "its maximum is another one now"
@@ -206,7 +206,7 @@ SWEPT_KNOB = {"sae": "2-res", "index": 0, "method": "add", "unit": "maximum", "s
 
 def test_a_failed_run_says_why_and_shows_no_text(client):
     run = run_of(client)
-    runs.fail(runs.take("w"), "length", "The prompt has too many tokens.")
+    steering_runs.fail(steering_runs.take("w"), "length", "The prompt has too many tokens.")
     page = client.get(run.get_absolute_url()).content.decode()
     assert "The prompt has too many tokens." in page
     assert "data-row" not in page
@@ -231,10 +231,10 @@ def test_the_number_of_queries_does_not_grow_with_features_or_tokens(client):
         "unit": ["maximum"] * 3,
     }
     other = run_of(client, **many)
-    took = runs.take("w")
+    took = steering_runs.take("w")
     for n in range(20):
-        runs.write(took, [{"ids": [DAY, 257 + n % 10], "logprobs": [-1, -1]}])
-    runs.finish(took)
+        steering_runs.write(took, [{"ids": [DAY, 257 + n % 10], "logprobs": [-1, -1]}])
+    steering_runs.finish(took)
     assert queries(other) == few
 
 
@@ -253,11 +253,11 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
     run = run_of(client, sweep="1")
     assert len(run.params["strengths"]) == 8
     assert len(run.params["neutral"]) > 0
-    took = runs.take("w")
-    runs.write(took, [{"done": 3, "total": 10}])
+    took = steering_runs.take("w")
+    steering_runs.write(took, [{"done": 3, "total": 10}])
     assert "data-progress" in client.get(run.get_absolute_url()).content.decode()
-    runs.write(took, [{"dose": DOSE}])
-    runs.finish(took)
+    steering_runs.write(took, [{"dose": DOSE}])
+    steering_runs.finish(took)
     page = client.get(run.get_absolute_url()).content.decode()
     assert "best dose <b>2×</b>" in page
     assert page.count('class="control"') == 5
@@ -267,7 +267,7 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
 
 
 def test_the_api_waits_for_a_run_and_shows_what_the_page_shows(client, monkeypatch):
-    monkeypatch.setattr(runs, "wait", lambda pk, patience: worked(SteeringRun.objects.get(pk=pk)) is None)
+    monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: worked(SteeringRun.objects.get(pk=pk)) is None)
     response = client.post("/api/v1/steer/", BODY, content_type="application/json")
     assert response.status_code == 200, response.content
     told = response.json()
@@ -275,7 +275,7 @@ def test_the_api_waits_for_a_run_and_shows_what_the_page_shows(client, monkeypat
     assert told["steered"]["kl"] == [0, 0.75]
     assert told["features"][0] | {"steered": [1.0, 2.0], "maximum": 2.0, "unit": "maximum"} == told["features"][0]
     assert client.get(told["url"]).status_code == 200
-    monkeypatch.setattr(runs, "wait", lambda pk, patience: True)
+    monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: True)
     assert client.post("/api/v1/steer/", BODY, content_type="application/json").json() == told
 
 
@@ -300,13 +300,13 @@ def test_the_api_refuses_by_field(client, changes, status, field):
 
 def test_the_api_tells_why_a_run_failed(client, monkeypatch):
     def broken(pk, patience):
-        runs.fail(runs.take("w"), "length", "So at most 3 new.")
+        steering_runs.fail(steering_runs.take("w"), "length", "So at most 3 new.")
         return True
 
-    monkeypatch.setattr(runs, "wait", broken)
+    monkeypatch.setattr(steering_runs, "wait", broken)
     response = client.post("/api/v1/steer/", BODY, content_type="application/json")
     assert (response.status_code, response.json()["error"]["fields"]) == (400, {"length": ["So at most 3 new."]})
-    monkeypatch.setattr(runs, "wait", lambda pk, patience: False)
+    monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: False)
     other = client.post("/api/v1/steer/", BODY | {"seed": 3}, content_type="application/json")
     assert (other.status_code, other.json()["error"]["code"]) == (503, "unanswered")
 

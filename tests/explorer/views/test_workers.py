@@ -8,8 +8,8 @@ from django.utils import timezone
 from features.jobs import lifecycle
 from features.models import Worker
 from features.records import Progress, WorkerState
-from features.selectors import workers as reading
-from features.services import workers as telling
+from features.selectors import workers as worker_selectors
+from features.services import workers as worker_services
 
 pytestmark = pytest.mark.django_db
 STATE = WorkerState("cpu, 2 threads", "0.1", 24 << 30, 20 << 30, 1 << 30, None, None)
@@ -25,11 +25,11 @@ def silent(name):
 
 def test_a_worker_is_idle_working_silent_or_stopped():
     for name in ("a:1", "b:2", "c:3", "d:4"):
-        telling.here(name, ["jobs"], STATE)
+        worker_services.here(name, ["jobs"], STATE)
     lifecycle.claim(queued().pk, "b:2")
     silent("c:3")
-    telling.gone("d:4")
-    states = {view.worker.name: (view.state, bool(view.job)) for view in reading.workers()}
+    worker_services.gone("d:4")
+    states = {view.worker.name: (view.state, bool(view.job)) for view in worker_selectors.workers()}
     assert states == {
         "a:1": ("idle", False),
         "b:2": ("working", True),
@@ -39,9 +39,9 @@ def test_a_worker_is_idle_working_silent_or_stopped():
 
 
 def test_telling_again_keeps_the_row_and_its_start():
-    telling.here("a:1", ["jobs"], STATE)
+    worker_services.here("a:1", ["jobs"], STATE)
     first = Worker.objects.get()
-    telling.here("a:1", ["jobs", "inference"], STATE._replace(memory_free=1))
+    worker_services.here("a:1", ["jobs", "inference"], STATE._replace(memory_free=1))
     again = Worker.objects.get()
     assert (again.pk, again.started, again.queues, again.memory_free) == (
         first.pk,
@@ -52,28 +52,28 @@ def test_telling_again_keeps_the_row_and_its_start():
 
 
 def test_a_worker_that_stopped_and_starts_under_the_same_name_is_a_new_one():
-    telling.here("a:1", ["jobs"], STATE)
+    worker_services.here("a:1", ["jobs"], STATE)
     before = Worker.objects.get().started
-    telling.gone("a:1")
-    telling.here("a:1", ["jobs"], STATE)
+    worker_services.gone("a:1")
+    worker_services.here("a:1", ["jobs"], STATE)
     assert Worker.objects.get().left is None
     assert Worker.objects.get().started > before
 
 
 def test_those_heard_of_no_more_for_a_day_go_when_another_comes():
-    telling.here("a:1", ["jobs"], STATE)
+    worker_services.here("a:1", ["jobs"], STATE)
     Worker.objects.update(seen=timezone.now() - timedelta(days=2))
-    telling.here("b:2", ["jobs"], STATE)
+    worker_services.here("b:2", ["jobs"], STATE)
     assert list(Worker.objects.values_list("name", flat=True)) == ["b:2"]
 
 
 def test_a_queue_that_nobody_serves_is_told(client):
-    telling.here("a:1", ["jobs"], STATE)
+    worker_services.here("a:1", ["jobs"], STATE)
     queued(queue="jobs-gpu")
     html = client.get("/jobs/workers/").content.decode()
     assert "No worker listens to this queue" in html
     assert "--queues jobs-gpu" in html
-    telling.here("b:2", ["jobs-gpu"], STATE)
+    worker_services.here("b:2", ["jobs-gpu"], STATE)
     assert "No worker listens" not in client.get("/jobs/workers/").content.decode()
     silent("b:2")
     assert "No worker listens" in client.get("/jobs/workers/").content.decode()
@@ -81,7 +81,7 @@ def test_a_queue_that_nobody_serves_is_told(client):
 
 def test_the_page_shows_device_memory_and_what_each_is_doing(client):
     gpu = STATE._replace(device="NVIDIA H200", device_memory=140 << 30, device_memory_free=100 << 30)
-    telling.here("a:1", ["jobs"], gpu)
+    worker_services.here("a:1", ["jobs"], gpu)
     job = lifecycle.claim(queued("named").pk, "a:1")
     lifecycle.progress(job, Progress(5, 10, "tokens", "Reading <it>"))
     html = client.get("/jobs/workers/").content.decode()
@@ -99,7 +99,7 @@ def test_the_page_shows_device_memory_and_what_each_is_doing(client):
 
 def test_it_costs_the_same_for_ten_workers_as_for_two(client, django_assert_num_queries):
     for n in range(10):
-        telling.here(f"a:{n}", ["jobs"], STATE)
+        worker_services.here(f"a:{n}", ["jobs"], STATE)
         lifecycle.claim(queued(f"m{n}").pk, f"a:{n}")
     with django_assert_num_queries(3):
         client.get("/jobs/workers/")

@@ -10,7 +10,7 @@ from django.utils import timezone
 from features.inference import requests as inference_requests
 from features.models import Answer, Worker
 from features.records import WorkerState
-from features.services import workers as telling
+from features.services import workers as worker_services
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QUESTION = {"kind": "read_feature", "text": "a", "index": 3}
@@ -18,7 +18,7 @@ QUESTION = {"kind": "read_feature", "text": "a", "index": 3}
 
 @pytest.fixture(autouse=True)
 def listening():
-    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
 
 
 @pytest.fixture

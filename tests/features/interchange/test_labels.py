@@ -6,12 +6,14 @@ import json
 import pytest
 
 from explorer.models import User
-from features.interchange import labels as files
+from features.interchange import labels as label_files
 from features.interchange import tables
 from features.models import Label, LabelScore, LabelUpload, Moderation, Vote
 from features.records import LabelRecord, ScoreRecord
 from features.services import comments as comment_services
-from features.services import labels, moderation, uploads
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
+from features.services import uploads as upload_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +32,7 @@ def people(planted):
 
 
 def send(planted, rows, by, trusted=False, name="labels.csv"):
-    return uploads.upload(planted.sae, name, rows, by=by, weight=3 if trusted else 1, trusted=trusted)
+    return upload_services.upload(planted.sae, name, rows, by=by, weight=3 if trusted else 1, trusted=trusted)
 
 
 @pytest.mark.parametrize("kind", tables.FORMATS)
@@ -38,13 +40,13 @@ def test_what_goes_out_comes_in_again(planted, people, kind):
     ada, ben = people
     words = ['a "quoted", text', "=1+1", "<b>日本</b>", "-x", "it's"]
     for place, text in enumerate(words):
-        labels.propose(planted.feature(place if place < 3 else place + 1), text, by=ben, weight=1)
+        label_services.propose(planted.feature(place if place < 3 else place + 1), text, by=ben, weight=1)
     score = ScoreRecord("concept", 0.8, 0.7, 0.9, 50, balanced_accuracy=0.9, auroc=0.91, details={"precision": 0.75})
-    labels.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {}, [score])], None)
-    data = tables.write(files.rows_of(planted.sae), files.COLUMNS, kind)
+    label_services.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {}, [score])], None)
+    data = tables.write(label_files.rows_of(planted.sae), label_files.COLUMNS, kind)
     other = builders.planted(slug="other")
     rows = [dict(row) | {"sae": ""} for row in tables.read(data, kind)]
-    made = uploads.upload(other.sae, f"x.{kind}", rows, by=ada, weight=3, trusted=True)
+    made = upload_services.upload(other.sae, f"x.{kind}", rows, by=ada, weight=3, trusted=True)
     assert (made.rows, made.added) == (6, 6)
     back = Label.objects.filter(sae=other.sae)
     assert sorted(back.values_list("feature__index", "text")) == sorted(
@@ -60,8 +62,8 @@ def test_what_goes_out_comes_in_again(planted, people, kind):
 
 
 def test_a_spreadsheet_runs_nothing_of_it(planted, people):
-    labels.propose(planted.feature(0), "=cmd|' /C calc'!A1", by=people[1], weight=1)
-    data = tables.write(files.rows_of(planted.sae), files.COLUMNS, "csv").decode()
+    label_services.propose(planted.feature(0), "=cmd|' /C calc'!A1", by=people[1], weight=1)
+    data = tables.write(label_files.rows_of(planted.sae), label_files.COLUMNS, "csv").decode()
     assert "'=cmd" in data
     assert ",=cmd" not in data
 
@@ -94,7 +96,7 @@ def test_a_spreadsheet_runs_nothing_of_it(planted, people):
     ],
 )
 def test_one_wrong_row_and_nothing_is_written(planted, people, row, said):
-    with pytest.raises(files.Wrong) as wrong:
+    with pytest.raises(label_files.Wrong) as wrong:
         send(planted, [{"index": "0", "text": "good"}, row], people[1])
     assert wrong.value.errors[0].startswith(said)
     assert not Label.objects.exists()
@@ -102,7 +104,7 @@ def test_one_wrong_row_and_nothing_is_written(planted, people, row, said):
 
 
 def test_every_wrong_row_is_named_up_to_twenty(planted, people):
-    with pytest.raises(files.Wrong) as wrong:
+    with pytest.raises(label_files.Wrong) as wrong:
         send(planted, [{"index": "99", "text": "x"}] * 30, people[1])
     assert len(wrong.value.errors) == 21
     assert wrong.value.errors[-1] == "And 10 more."
@@ -143,8 +145,8 @@ def test_scores_of_a_members_file_count_nothing_and_are_kept(planted, people):
 
 def test_words_that_are_there_get_the_uploaders_vote_once(planted, people):
     ada, ben = people
-    first = labels.propose(planted.feature(0), "Day", by=ada, weight=3)
-    own = labels.propose(planted.feature(1), "self", by=ben, weight=1)
+    first = label_services.propose(planted.feature(0), "Day", by=ada, weight=3)
+    own = label_services.propose(planted.feature(1), "self", by=ben, weight=1)
     rows = [{"index": 0, "text": "day"}, {"index": 1, "text": "SELF"}, {"index": 2, "text": "new"}]
     made = send(planted, rows, ben)
     assert (made.rows, made.added, len(made.votes)) == (3, 1, 1)
@@ -157,41 +159,41 @@ def test_words_that_are_there_get_the_uploaders_vote_once(planted, people):
 
 def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     ada, ben = people
-    there = labels.propose(planted.feature(7), "é", by=ada, weight=3)
+    there = label_services.propose(planted.feature(7), "é", by=ada, weight=3)
     rows = [{"index": i, "text": f"label {i}"} for i in range(7)] + [{"index": 7, "text": "É"}]
     made = send(planted, rows, ben)
     by_index = {label.feature.index: label for label in Label.objects.filter(upload=made).select_related("feature")}
-    labels.vote(by_index[0], 1, by=ada, weight=3)
-    labels.edit(by_index[1], "better", seen=1, by=ada)
+    label_services.vote(by_index[0], 1, by=ada, weight=3)
+    label_services.edit(by_index[1], "better", seen=1, by=ada)
     comment_services.comment(planted.feature(2), "hm", by=ada, label=by_index[2])
-    moderation.flag(by_index[3], "spam", by=ada)
+    moderation_services.flag(by_index[3], "spam", by=ada)
     there.refresh_from_db()
     assert there.up == 1
-    assert uploads.undo(made, by=ben) == uploads.Undone(3, 4)
+    assert upload_services.undo(made, by=ben) == upload_services.Undone(3, 4)
     there.refresh_from_db()
     assert there.up == 0
     assert sorted(Label.objects.filter(upload=made).values_list("feature__index", flat=True)) == [0, 1, 2, 3]
     assert planted.feature(4).label is None
     assert planted.feature(0).label == by_index[0]
     assert not Moderation.objects.exists()
-    with pytest.raises(labels.Refused):
-        uploads.undo(made, by=ben)
+    with pytest.raises(label_services.Refused):
+        upload_services.undo(made, by=ben)
 
 
 def test_a_curator_takes_an_upload_back_and_the_trail_says_so(planted, people):
     ada, ben = people
     made = send(planted, [{"index": 0, "text": "spam"}], ben)
-    uploads.undo(made, by=ada)
+    upload_services.undo(made, by=ada)
     row = Moderation.objects.get()
     assert (row.action, row.by, row.user, row.details["removed"]) == ("undo upload", ada, ben, 1)
 
 
 def test_a_vote_given_again_since_is_the_persons_own(planted, people):
     ada, ben = people
-    first = labels.propose(planted.feature(0), "day", by=ada, weight=3)
+    first = label_services.propose(planted.feature(0), "day", by=ada, weight=3)
     made = send(planted, [{"index": 0, "text": "day"}], ben)
-    labels.vote(first, 1, by=ben, weight=1)
-    uploads.undo(made, by=ben)
+    label_services.vote(first, 1, by=ben, weight=1)
+    upload_services.undo(made, by=ben)
     assert Vote.objects.count() == 1
 
 
@@ -240,7 +242,7 @@ def test_the_pages_upload_show_and_take_back(client, planted, people):
 
 
 def test_a_download_is_what_the_labels_are(client, planted, people):
-    labels.propose(planted.feature(0), "day", by=people[1], weight=1)
+    label_services.propose(planted.feature(0), "day", by=people[1], weight=1)
     for kind in tables.FORMATS:
         response = client.get("/tiny/2-res/labels/download/", {"format": kind})
         assert response.status_code == 200
@@ -248,7 +250,7 @@ def test_a_download_is_what_the_labels_are(client, planted, people):
         (row,) = tables.read(response.content, kind)
         assert (str(row["index"]), row["text"], str(row["for"])) == ("0", "day", "1")
     line = json.loads(client.get("/tiny/2-res/labels/download/?format=jsonl").content)
-    assert list(line) == list(files.COLUMNS)
+    assert list(line) == list(label_files.COLUMNS)
     assert client.get("/tiny/2-res/labels/download/?format=xls").status_code == 404
     assert client.get("/tiny/no-such/labels/download/").status_code == 404
 
@@ -269,7 +271,7 @@ def test_a_download_is_what_the_labels_are(client, planted, people):
 )
 def test_values_that_no_column_takes_are_refused_in_words(planted, people, row):
     ada, _ = people
-    with pytest.raises(files.Wrong):
+    with pytest.raises(label_files.Wrong):
         send(planted, [{"index": 0, "text": "day", **row}], ada, trusted=True)
     assert not Label.objects.exists()
 

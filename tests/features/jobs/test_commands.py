@@ -10,7 +10,7 @@ from django.db import connection
 from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
 from features.models import Job
-from features.services import catalog
+from features.services import catalog as catalog_services
 from features.services.jobs import start
 from tests import builders
 
@@ -93,7 +93,7 @@ def test_wrong_settings_are_refused_by_field_and_queue_nothing(arguments, said):
 
 
 def test_a_corpus_that_is_not_there_is_named_with_those_that_are():
-    catalog.add_corpus("tales", "/t.txt", "text", "", "r", "")
+    catalog_services.add_corpus("tales", "/t.txt", "text", "", "r", "")
     with pytest.raises(CommandError, match=r"There is no corpus “tails”\. Known: tales\."):
         call_command("evaluate_sae", "m/s", "--corpus", "tails")
 
@@ -134,7 +134,7 @@ def test_as_many_shards_as_make_no_sense_are_refused(shards):
 
 
 def test_add_sae_takes_target_and_source_and_boxes_that_are_not_ticked():
-    catalog.add_corpus("tales", "/t.txt", "text", "", "r", "")
+    catalog_services.add_corpus("tales", "/t.txt", "text", "", "r", "")
     builders.model("tiny")
     call_command("add_sae", "tiny/theirs", "owner/name", "--subfolder", "a/b", "--no-then", stdout=StringIO())
     params = Job.objects.get().params

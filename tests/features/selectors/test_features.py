@@ -12,8 +12,9 @@ from features.db.keyset import BadCursor
 from features.jobs import lifecycle
 from features.models import Example, Feature, LanguageModel, Sae
 from features.records import SequenceRecord
-from features.selectors import catalog, snippets, vocabulary
-from features.selectors import features as select
+from features.selectors import catalog as catalog_selectors
+from features.selectors import features as feature_selectors
+from features.selectors import snippets, vocabulary
 from features.selectors.feature_columns import ORDERS
 from features.token_spans import around
 from tests import builders
@@ -28,20 +29,20 @@ def planted():
 
 def test_models_count_their_saes_and_those_that_can_be_seen(planted):
     builders.sae(planted.model, "3-res")
-    found = catalog.model("tiny")
+    found = catalog_selectors.model("tiny")
     assert (found.sae_count, found.shown_count) == (2, 1)
     with pytest.raises(LanguageModel.DoesNotExist):
-        catalog.model("nobody")
+        catalog_selectors.model("nobody")
 
 
 def test_saes_come_with_all_that_a_row_shows_in_one_query(planted, django_assert_num_queries):
     builders.sae(planted.model, "3-res")
     with django_assert_num_queries(1):
-        rows = list(catalog.saes("tiny"))
+        rows = list(catalog_selectors.saes("tiny"))
         shown = [(str(sae), sae.corpus and sae.corpus.slug, getattr(sae, "dashboard", None)) for sae in rows]
     assert [name for name, _, _ in shown] == ["tiny/2-res", "tiny/3-res"]
     with pytest.raises(Sae.DoesNotExist):
-        catalog.sae("nobody", "2-res")
+        catalog_selectors.sae("nobody", "2-res")
 
 
 def test_what_is_happening_is_told_apart_by_model_and_sae(planted):
@@ -52,16 +53,16 @@ def test_what_is_happening_is_told_apart_by_model_and_sae(planted):
     over = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
     lifecycle.cancel(over.pk)
     lifecycle.claim(show.pk, "worker")
-    assert list(catalog.happening()) == [show, train, other, adding]
-    assert list(catalog.happening("tiny")) == [show, train]
-    assert list(catalog.happening("tiny-2")) == [other, adding]
-    assert list(catalog.happening("tiny", "2-res")) == [show]
-    assert list(catalog.happening("tiny", "9-res")) == [train]
+    assert list(catalog_selectors.happening()) == [show, train, other, adding]
+    assert list(catalog_selectors.happening("tiny")) == [show, train]
+    assert list(catalog_selectors.happening("tiny-2")) == [other, adding]
+    assert list(catalog_selectors.happening("tiny", "2-res")) == [show]
+    assert list(catalog_selectors.happening("tiny", "9-res")) == [train]
 
 
 def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queries):
     with django_assert_num_queries(3):
-        view = select.feature("tiny", "2-res", 0)
+        view = feature_selectors.feature("tiny", "2-res", 0)
         assert view.sae.model.slug == "tiny"
         assert view.sae.dashboard.corpus.slug == "tiny-stories"
     assert (view.previous, view.next) == (None, 1)
@@ -74,7 +75,8 @@ def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queri
 
 def test_previous_and_next_skip_dead_features_and_stop_at_the_ends(planted):
     assert [
-        (select.feature("tiny", "2-res", i).previous, select.feature("tiny", "2-res", i).next) for i in (2, 3, 7)
+        (feature_selectors.feature("tiny", "2-res", i).previous, feature_selectors.feature("tiny", "2-res", i).next)
+        for i in (2, 3, 7)
     ] == [
         (1, 4),
         (2, 4),
@@ -83,10 +85,10 @@ def test_previous_and_next_skip_dead_features_and_stop_at_the_ends(planted):
 
 
 def test_what_a_feature_reads_is_where_its_top_examples_peak(planted):
-    assert select.feature("tiny", "2-res", 0).reads == ["day"]
-    assert select.feature("tiny", "2-res", 2).reads == ["<script>"]
-    assert select.feature("tiny", "2-res", 3).reads == []
-    assert select.feature("tiny", "2-res", 0).writes == ["One", "day"]
+    assert feature_selectors.feature("tiny", "2-res", 0).reads == ["day"]
+    assert feature_selectors.feature("tiny", "2-res", 2).reads == ["<script>"]
+    assert feature_selectors.feature("tiny", "2-res", 3).reads == []
+    assert feature_selectors.feature("tiny", "2-res", 0).writes == ["One", "day"]
 
 
 def test_shares_of_the_bands_add_up_to_all_firings(planted):
@@ -97,7 +99,7 @@ def test_shares_of_the_bands_add_up_to_all_firings(planted):
     )  # fmt: skip
     examples = [e._replace(band=band, rank=9) for band, e in zip(range(1, 6), record.examples * 5, strict=False)]
     builders.dashboards(planted.sae, planted.corpus, [record._replace(examples=examples)], contexts)
-    bands = select.feature("tiny", "2-res", 0).bands
+    bands = feature_selectors.feature("tiny", "2-res", 0).bands
     assert [band.number for band in bands] == [1, 2, 3, 4, 5]
     assert [band.share for band in bands] == [0.12, 0.16, 0.24, 0.24, 0.24]
     assert sum(band.share for band in bands) == 1
@@ -105,20 +107,20 @@ def test_shares_of_the_bands_add_up_to_all_firings(planted):
 
 def test_an_unknown_feature_is_no_feature(planted):
     with pytest.raises(Feature.DoesNotExist):
-        select.feature("tiny", "2-res", 800)
+        feature_selectors.feature("tiny", "2-res", 800)
 
 
 def test_random_features_are_alive(planted):
-    assert {select.random_alive(planted.sae) for _ in range(20)} <= {0, 1, 2, 4, 5, 6, 7}
+    assert {feature_selectors.random_alive(planted.sae) for _ in range(20)} <= {0, 1, 2, 4, 5, 6, 7}
     Feature.objects.filter(sae=planted.sae).update(fires=0)
-    assert select.random_alive(planted.sae) is None
+    assert feature_selectors.random_alive(planted.sae) is None
 
 
 def test_pages_filter_and_go_on_after_ties(planted):
     Feature.objects.filter(sae=planted.sae, index__in=[4, 5, 6]).update(density=0.5)
     seen, cursor = [], ""
     while True:
-        page = select.page(planted.sae, order="-density", cursor=cursor, size=2, alive=True)
+        page = feature_selectors.page(planted.sae, order="-density", cursor=cursor, size=2, alive=True)
         seen += [row.index for row in page.features]
         cursor = page.next
         if not cursor:
@@ -126,7 +128,7 @@ def test_pages_filter_and_go_on_after_ties(planted):
     assert seen[:3] == [4, 5, 6]
     assert sorted(seen) == [0, 1, 2, 4, 5, 6, 7]
     with pytest.raises(BadCursor):
-        select.page(planted.sae, order="density", cursor="nonsense")
+        feature_selectors.page(planted.sae, order="density", cursor="nonsense")
 
 
 WAYS = {
@@ -166,7 +168,7 @@ def test_filtered_pages_are_those_of_a_plain_list_however_they_are_found(planted
         expected = sorted(filter(partial(_passes, filters, alive), rows), key=partial(_place, order))
         seen, cursor = [], None
         while cursor != "":
-            found = select.page(sae, order=order, cursor=cursor or "", size=7, alive=alive, **filters)
+            found = feature_selectors.page(sae, order=order, cursor=cursor or "", size=7, alive=alive, **filters)
             seen, cursor = [*seen, *(row.index for row in found.features)], found.next
         assert seen == [row.index for row in expected], (filters, order, alive)
 
@@ -207,13 +209,13 @@ def test_tokens_are_read_once_and_few_are_kept(planted, django_assert_num_querie
 
 
 def test_a_cursor_is_only_good_for_the_filters_that_gave_it(planted):
-    cursor = select.page(planted.sae, size=2, alive=True).next
+    cursor = feature_selectors.page(planted.sae, size=2, alive=True).next
     with pytest.raises(BadCursor):
-        select.page(planted.sae, size=2, alive=None, cursor=cursor)
+        feature_selectors.page(planted.sae, size=2, alive=None, cursor=cursor)
 
 
 def test_snippets_show_the_peak_and_whole_characters(planted):
-    page = select.page(planted.sae)
+    page = feature_selectors.page(planted.sae)
     accent = next(row for row in page.features if row.index == 7)
     snippet = page.snippets[accent.pk]
     assert [span.text for span in snippet if span.peak] == ["é"]
@@ -224,7 +226,7 @@ def test_snippets_show_the_peak_and_whole_characters(planted):
 @pytest.mark.parametrize("size", [1, 8])
 def test_a_page_costs_three_queries_whatever_its_size(planted, django_assert_num_queries, size):
     with django_assert_num_queries(3):
-        select.page(planted.sae, size=size)
+        feature_selectors.page(planted.sae, size=size)
 
 
 def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(planted):
@@ -238,9 +240,9 @@ def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(
         Example.objects.filter(feature=row, band=0).update(rank=F("rank") + 10)
         Example.objects.filter(feature=row, band=0, sequence__position=100 + chosen).update(rank=0)
         (snippet,) = snippets.snippets([row], planted.model.pk).values()
-        examples = select.feature("tiny", "2-res", 0).bands[0].examples
+        examples = feature_selectors.feature("tiny", "2-res", 0).bands[0].examples
         whole = next(e for e in examples if e.document == contexts[chosen].document)
         assert snippet == around(whole.tokens, *snippets.SNIPPET)
-        part = select.feature("tiny", "2-res", 0, whole=False).bands[0].examples
+        part = feature_selectors.feature("tiny", "2-res", 0, whole=False).bands[0].examples
         assert [e.tokens for e in part] == [around(e.tokens, *snippets.WIDER) for e in examples]
         assert next(span for span in snippet if span.peak).text == " day"

@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from features.ingest import dashboards as dashboard_ingest
 from features.models import Dashboard, Feature
 from features.records import FeatureMap
-from features.selectors import catalog
+from features.selectors import catalog as catalog_selectors
 from features.selectors import maps as map_selectors
 from tests import builders
 
@@ -85,7 +85,7 @@ def test_an_empty_map_says_that_there_is_none(planted):
 
 
 def test_points_are_columns_in_two_queries_however_many(planted, django_assert_num_queries):
-    sae = catalog.sae("tiny", "2-res")
+    sae = catalog_selectors.sae("tiny", "2-res")
     with django_assert_num_queries(2):
         points = map_selectors.points(sae)
     alive = [i for i in range(20) if i % 8 != 3]

@@ -9,7 +9,7 @@ from django.db import connection
 from features.ingest import dashboards as dashboard_ingest
 from features.models import Example, Feature, Peak, Token
 from features.records import FeatureRange
-from features.selectors import tokens
+from features.selectors import tokens as token_selectors
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -77,8 +77,8 @@ def test_the_migration_fills_in_what_ingest_would_have_kept(planted):
     ],
 )
 def test_spellings_begin_with_what_was_written(typed, first):
-    assert tokens.spellings(typed)[: len(first)] == first
-    assert len(set(tokens.spellings(typed))) == len(tokens.spellings(typed)) <= 10
+    assert token_selectors.spellings(typed)[: len(first)] == first
+    assert len(set(token_selectors.spellings(typed))) == len(token_selectors.spellings(typed)) <= 10
 
 
 @pytest.mark.parametrize(
@@ -98,47 +98,47 @@ def test_spellings_begin_with_what_was_written(typed, first):
     ],
 )
 def test_tokens_of_the_vocabulary_are_meant_the_exact_one_first(planted, typed, ids):
-    assert [token.token_id for token in tokens.meant(planted.model.pk, typed)] == ids
+    assert [token.token_id for token in token_selectors.meant(planted.model.pk, typed)] == ids
 
 
 def test_bytes_that_are_no_text_are_never_meant(planted):
-    assert tokens.meant(planted.model.pk, "\ufffd") == []
+    assert token_selectors.meant(planted.model.pk, "\ufffd") == []
 
 
 def test_what_peaks_goes_by_examples_then_by_maximum(planted):
-    found = tokens.search([planted.sae], " day")
+    found = token_selectors.search([planted.sae], " day")
     assert [(row.feature.index, row.examples) for row in found.peaks] == [(0, 3)]
     assert any("day" in span.text for span in found.peaks[0].snippet)
     rows = {index: planted.feature(index).pk for index in (1, 2, 4)}
     for index, times, maximum in ((1, 1, 9.0), (2, 3, 1.0), (4, 3, 8.0)):
         Peak.objects.create(feature_id=rows[index], sae=planted.sae, token_id=258, examples=times, maximum=maximum)
-    found = tokens.search([planted.sae], " day")
+    found = token_selectors.search([planted.sae], " day")
     assert [(row.feature.index, row.examples) for row in found.peaks] == [(4, 3), (0, 3), (2, 3), (1, 1)]
-    assert [row.feature.index for row in tokens.search([planted.sae], " day", 2).peaks] == [4, 0]
+    assert [row.feature.index for row in token_selectors.search([planted.sae], " day", 2).peaks] == [4, 0]
 
 
 def test_several_tokens_are_counted_together(planted):
     both = Token.objects.create(model=planted.model, token_id=900, text=b"day")
     Peak.objects.create(feature=planted.feature(0), sae=planted.sae, token_id=both.token_id, examples=4, maximum=2.0)
     Peak.objects.create(feature=planted.feature(1), sae=planted.sae, token_id=both.token_id, examples=5, maximum=2.0)
-    found = tokens.search([planted.sae], "day")
+    found = token_selectors.search([planted.sae], "day")
     assert [(token.token_id, token.text) for token in found.tokens] == [(900, "day"), (258, "␣day")]
     assert [(row.feature.index, row.examples) for row in found.peaks] == [(0, 7), (1, 5)]
 
 
 def test_what_promotes_goes_by_logit_and_must_raise_it(planted):
-    found = tokens.search([planted.sae], " fox")
+    found = token_selectors.search([planted.sae], " fox")
     assert [(row.feature.index, row.logit) for row in found.promotes] == [(i, pytest.approx(0.89)) for i in range(8)]
     Feature.objects.filter(index=5).update(top_logits=[2 - 0.1 * i for i in range(10)])
     Feature.objects.filter(index=6).update(top_logits=[-1.0] * 10)
-    found = tokens.search([planted.sae], " fox")
+    found = token_selectors.search([planted.sae], " fox")
     assert [row.feature.index for row in found.promotes] == [5, 0, 1, 2, 3, 4, 7]
     assert found.promotes[0].logit == pytest.approx(1.7)
 
 
 def test_other_saes_and_models_are_left_out(planted):
     other = builders.planted(slug="other")
-    assert {row.feature.sae.model.slug for row in tokens.search([other.sae], " day").peaks} == {"other"}
+    assert {row.feature.sae.model.slug for row in token_selectors.search([other.sae], " day").peaks} == {"other"}
     second = builders.sae(planted.model, "3-res")
-    assert tokens.search([second], " day").peaks == []
-    assert len(tokens.search([second, planted.sae], " day").peaks) == 1
+    assert token_selectors.search([second], " day").peaks == []
+    assert len(token_selectors.search([second, planted.sae], " day").peaks) == 1

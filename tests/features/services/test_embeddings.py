@@ -10,7 +10,8 @@ from features.inference import requests as inference_requests
 from features.jobs import lifecycle
 from features.models import Job, Label, LabelEmbedding, Sae
 from features.selectors import label_search
-from features.services import embeddings, labels
+from features.services import embeddings
+from features.services import labels as label_services
 from tests import builders
 
 WAYS = {"brackets": [1.0, 0, 0], "parentheses": [0.9, 0.435, 0], "weekday": [0, 0, 1.0], "day": [0.0, 0.5, 0.866]}
@@ -21,7 +22,7 @@ def planted(db: Any) -> builders.Planted:
     made = builders.planted()
     _, ben, _ = builders.cast()
     for index, text in enumerate(["brackets", "parentheses", "weekday"]):
-        labels.propose(made.feature(index), text, by=ben, weight=1)
+        label_services.propose(made.feature(index), text, by=ben, weight=1)
     return made
 
 
@@ -101,7 +102,7 @@ def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(plant
     embed()
     assert embeddings.missing() == 0
     label = Label.objects.get(text="weekday")
-    labels.edit(label, "day", seen=1, by=label.author)
+    label_services.edit(label, "day", seen=1, by=label.author)
     assert near("weekday") == []
     assert [due.text for due in embeddings.due(after=0, limit=9)] == ["day"]
     embed()
@@ -143,7 +144,7 @@ def test_a_label_that_went_or_changed_meanwhile_is_left_out(planted: Any) -> Non
     due = embeddings.due(after=0, limit=9)
     Label.objects.filter(text="weekday").delete()
     brackets = Label.objects.get(text="brackets")
-    labels.edit(brackets, "day", seen=1, by=brackets.author)
+    label_services.edit(brackets, "day", seen=1, by=brackets.author)
     embeddings.keep("a", due, [WAYS[label.text] for label in due])
     assert [row.label.text for row in LabelEmbedding.objects.all()] == ["parentheses"]
     assert [row.sae for row in LabelEmbedding.objects.all()] == [planted.sae]
@@ -154,7 +155,7 @@ def test_whoever_writes_labels_starts_one_job_once_it_commits(
 ) -> None:
     def write(text: str) -> None:
         with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-            labels.propose(planted.feature(4), text, by=planted.feature(0).labels.get().author, weight=1)
+            label_services.propose(planted.feature(4), text, by=planted.feature(0).labels.get().author, weight=1)
 
     settings.EMBEDDER = "off"
     write("one")
@@ -172,7 +173,7 @@ def test_a_vote_starts_nothing_where_all_is_embedded(planted: Any, django_captur
     embed()
     label = planted.feature(0).labels.get()
     with django_capture_on_commit_callbacks(execute=True):
-        labels.vote(label, 1, by=builders.get_user_model().objects.get(username="ada"), weight=3)
+        label_services.vote(label, 1, by=builders.get_user_model().objects.get(username="ada"), weight=3)
     assert not Job.objects.filter(kind="embed_labels").exists()
 
 

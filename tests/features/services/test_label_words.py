@@ -4,7 +4,9 @@ import pytest
 
 from features.models import Label, LabelWord
 from features.selectors.label_query import read
-from features.services import label_words, labels, moderation
+from features.services import label_words
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -16,11 +18,11 @@ def words():
 
 def test_words_of_deleted_and_edited_labels_go_and_those_of_the_others_stay():
     planted, (ada, ben, _) = builders.planted(), builders.cast()
-    shown = labels.propose(planted.feature(0), "opening brackets, 3 of them", by=ben, weight=1)
-    hidden = labels.propose(planted.feature(1), "weekdays", by=ben, weight=1)
-    gone = labels.propose(planted.feature(2), "elephants o'clock", by=ben, weight=1)
-    labels.edit(shown, "opening quotes", seen=1, by=ben)
-    moderation.hide(hidden, by=ada)
+    shown = label_services.propose(planted.feature(0), "opening brackets, 3 of them", by=ben, weight=1)
+    hidden = label_services.propose(planted.feature(1), "weekdays", by=ben, weight=1)
+    gone = label_services.propose(planted.feature(2), "elephants o'clock", by=ben, weight=1)
+    label_services.edit(shown, "opening quotes", seen=1, by=ben)
+    moderation_services.hide(hidden, by=ada)
     Label.objects.filter(pk=gone.pk).update(state="hidden")
     before = words()
     assert label_words.forget() > 0

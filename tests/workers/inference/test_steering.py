@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from features.models import SteeringDelta, SteeringRun
 from features.records import WorkerState
-from features.selectors import steering as reading
-from features.services import workers as telling
-from features.steering import runs
+from features.selectors import steering as steering_selectors
+from features.services import workers as worker_services
+from features.steering import runs as steering_runs
 from features.steering.forms import checked
 from tests import builders
 from tests.workers import planted_sae, steering_model
-from workers.inference import steering
+from workers.inference import steering as steering_worker
 from workers.pipeline.steering.interventions import Push
 from workers.pipeline.steering.typed_text import Lens
 
@@ -26,22 +26,22 @@ KNOB = {"sae": "2-res", "index": 0, "strength": 2}
 @pytest.fixture(autouse=True)
 def weights(monkeypatch, llama):
     """An instance whose model and SAE are the planted ones; no broker."""
-    telling.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
+    worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
     made = planted_sae.sae("standard", features=8)
-    monkeypatch.setattr(runs.current_app, "send_task", lambda *args, **kwargs: None)
-    monkeypatch.setattr(steering.resident, "language", lambda row: llama)
-    monkeypatch.setattr(steering.resident, "sae", lambda row: made)
+    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
+    monkeypatch.setattr(steering_worker.resident, "language", lambda row: llama)
+    monkeypatch.setattr(steering_worker.resident, "sae", lambda row: made)
     return made
 
 
 def asked(prompt="def cat(self)", who="ada", **changes):
     given = {"model": "tiny", "prompt": prompt, "features": [KNOB], "temperature": 0, "length": 10}
-    return runs.ask(checked(given | changes), who)
+    return steering_runs.ask(checked(given | changes), who)
 
 
 def done(run):
-    steering.work()
+    steering_worker.work()
     run.refresh_from_db()
     return run
 
@@ -49,7 +49,7 @@ def done(run):
 def test_the_text_is_the_one_of_a_plain_hook_and_every_number_is_there(llama, weights):
     run = done(asked())
     assert (run.state, run.error) == ("finished", None)
-    view = reading.view(run.pk)
+    view = steering_selectors.view(run.pk)
     push = Push(Lens(weights, "blocks.2.hook_resid_post", True), 0, "add", 2.0, "maximum", 2.0)
     prompt = [0, *llama.tokenizer("def cat(self)", add_special_tokens=False)["input_ids"]]
     assert view.result.prompt == prompt
@@ -100,7 +100,7 @@ def test_out_of_memory_is_told_and_the_next_run_is_run(monkeypatch, error):
 
     run = asked()
     with monkeypatch.context() as patched:
-        patched.setattr(steering, "decode", broken)
+        patched.setattr(steering_worker, "decode", broken)
         done(run)
     assert (run.state, run.error["passing"]) == ("failed", True)
     assert "ran out of memory" in run.error["message"]
@@ -113,7 +113,7 @@ def test_what_we_did_not_think_of_is_told_without_its_text(monkeypatch):
         raise RuntimeError("/secret/path")
 
     run = asked()
-    monkeypatch.setattr(steering, "decode", broken)
+    monkeypatch.setattr(steering_worker, "decode", broken)
     done(run)
     assert (run.state, "RuntimeError" in run.error["message"], "secret" in run.error["message"]) == (
         "failed",
@@ -130,21 +130,21 @@ def test_weights_that_changed_are_not_steered_with(monkeypatch):
 
 
 def test_it_stops_at_the_next_token_where_somebody_asks(monkeypatch):
-    monkeypatch.setattr(steering, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(steering, "WRITE_SECONDS", 0.0)
-    run, real, times = asked(length=40), runs.write, []
+    monkeypatch.setattr(steering_worker, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(steering_worker, "WRITE_SECONDS", 0.0)
+    run, real, times = asked(length=40), steering_runs.write, []
 
     def slowly(*args):
         real(*args)
         times.append(1)
         if len(times) == 4:
-            runs.stop(run.pk)
+            steering_runs.stop(run.pk)
             time.sleep(0.1)
 
-    monkeypatch.setattr(runs, "write", slowly)
+    monkeypatch.setattr(steering_runs, "write", slowly)
     done(run)
     assert (run.state, run.error["message"]) == ("stopped", "Stopped.")
-    assert 0 < len(reading.view(run.pk).result.texts[1].token_ids) < 20
+    assert 0 < len(steering_selectors.view(run.pk).result.texts[1].token_ids) < 20
 
 
 def test_a_run_that_nobody_watches_is_not_even_begun():

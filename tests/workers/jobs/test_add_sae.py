@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from features.models import Job, JobEvent, LanguageModel, Sae
 from features.records import SequenceRecord
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from workers import model_cache
 from workers.lifecycle import runner
 from workers.pipeline.model.hooks import reading, resolve
@@ -34,8 +34,8 @@ def ready(settings, tmp_path, model_folders, texts):
     place = tmp_path / "texts.jsonl"
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
-    done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
-    done(starting.start("add_corpus", {"slug": "texts", "source": str(place)}))
+    done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
+    done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)}))
 
 
 def done(job: Job) -> Job:
@@ -100,7 +100,7 @@ def folder(tmp_path, llama) -> Path:
 
 def add(folder: Path, **params) -> Added:
     settings = {"model": "tiny", "slug": "theirs", "source": str(folder), "then": False}
-    job = done(starting.start("add_sae", {**settings, **params}))
+    job = done(job_services.start("add_sae", {**settings, **params}))
     return job, Sae.objects.filter(slug="theirs").first()
 
 
@@ -177,11 +177,13 @@ def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
     told = diagnosis._implausible(0.03, 4096, embedded, {diagnosis.SCALED: scaled, HOOK: 0.2})
     assert f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
     edit(given, config={"normalize_activations": "expected_average_only_in"})
-    refused = done(starting.start("add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False}))
+    refused = done(
+        job_services.start("add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False})
+    )
     assert (refused.state, refused.error_field) == ("failed", "source")
     assert "its input scale is unknown" in refused.error
     (given / SCALER).write_text(json.dumps({"scaling_factor": scale.item()}))
-    done(starting.start("add_sae", {"model": "tiny", "slug": "folded", "source": str(given), "then": False}))
+    done(job_services.start("add_sae", {"model": "tiny", "slug": "folded", "source": str(given), "then": False}))
     folded = Sae.objects.get(slug="folded")
     assert folded.origin["test"]["values"]["explained_variance"] > 0.6
     assert not [w for w in folded.origin["warnings"] if "Usual causes" in w]
@@ -255,7 +257,7 @@ def test_contexts_without_bos_are_kept_and_used(ready, folder):
 
 def test_a_corpus_shorter_than_one_context_is_refused_with_both_lengths(ready, folder, tmp_path):
     (tmp_path / "short.txt").write_text("def cat")
-    done(starting.start("add_corpus", {"slug": "short", "source": str(tmp_path / "short.txt")}))
+    done(job_services.start("add_corpus", {"slug": "short", "source": str(tmp_path / "short.txt")}))
     job, sae = add(folder, corpus="short")
     assert (job.state, job.error_field, sae) == ("failed", "corpus", None)
     assert "one context needs 32" in job.error or "is empty" in job.error

@@ -9,8 +9,9 @@ from features.inference import requests as inference_requests
 from features.jobs.forms import InvalidParams
 from features.models import Job, Label, LabelEmbedding
 from features.selectors import label_search
-from features.services import embeddings, labels
-from features.services import jobs as starting
+from features.services import embeddings
+from features.services import jobs as job_services
+from features.services import labels as label_services
 from tests import builders
 from workers import model_cache
 from workers.inference import questions
@@ -33,13 +34,13 @@ def planted(transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embed
     made = builders.planted()
     _, ben, _ = builders.cast()
     for index, text in enumerate(TEXTS[:3]):
-        labels.propose(made.feature(index), text, by=ben, weight=1)
+        label_services.propose(made.feature(index), text, by=ben, weight=1)
     Job.objects.all().delete()
     return made
 
 
 def run() -> Job:
-    job = starting.start("embed_labels", {})
+    job = job_services.start("embed_labels", {})
     runner.run(job.pk)
     job.refresh_from_db()
     return job
@@ -82,7 +83,7 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     assert set(LabelEmbedding.objects.values_list("embedder", flat=True)) == {embedder.name}
     assert run().result["embedded"] == 0
     label = Label.objects.get(text="days of the week")
-    labels.edit(label, "digits inside strings", seen=1, by=label.author)
+    label_services.edit(label, "digits inside strings", seen=1, by=label.author)
     Job.objects.filter(state="queued").delete()
     assert run().result["embedded"] == 1
     monkeypatch.setattr(
@@ -103,6 +104,6 @@ def test_another_embedder_reads_everything_again(planted: Any) -> None:
 
 
 def test_one_that_waits_is_enough(planted: Any) -> None:
-    starting.start("embed_labels", {})
+    job_services.start("embed_labels", {})
     with pytest.raises(InvalidParams):
-        starting.start("embed_labels", {})
+        job_services.start("embed_labels", {})

@@ -11,8 +11,8 @@ import pytest
 from features import encryption
 from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Endpoint, Example, Exchange, Feature, Job, Label, LabelScore, Sae, Sequence
-from features.services import jobs as starting
-from features.services import labels as writing
+from features.services import jobs as job_services
+from features.services import labels as label_services
 from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.failing_worker import die_after_three
@@ -75,7 +75,7 @@ def _make(place, model_folders, texts) -> None:
         ("train_sae", {**wanted, "tokens": 10_000, "context_size": 32, "then": False}),
         ("compute_dashboards", {"sae": "tiny/a", "corpus": "texts", "tokens": 9_000}),
     ):
-        job = done(starting.start(kind, params))
+        job = done(job_services.start(kind, params))
         assert job.state == "finished", job.error
     Job.objects.filter(state="waiting").delete()
 
@@ -86,7 +86,7 @@ def done(job: Job) -> Job:
 
 
 def start(kind: str, by: object = None, **params: object) -> Job:
-    return starting.start(kind, {"sae": "tiny/a", "endpoint": "local", **params}, by=by)
+    return job_services.start(kind, {"sae": "tiny/a", "endpoint": "local", **params}, by=by)
 
 
 def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: Sae) -> None:
@@ -186,7 +186,7 @@ def test_a_planted_label_that_is_always_true_scores_one_half(ready: Sae, server:
     _, ben, _ = builders.cast()
     feature = Feature.objects.order_by("-fires").first()
     assert feature is not None
-    label = writing.propose(feature, "always", by=ben, weight=MEMBER)
+    label = label_services.propose(feature, "always", by=ben, weight=MEMBER)
     for negatives in ("random", "hard"):
         job = done(start("score_labels", method="person", negatives=negatives))
         assert job.state == "finished", job.error
@@ -268,7 +268,7 @@ def test_what_cannot_be_is_refused_beside_its_field(kind: str, params: dict[str,
     builders.planted()
     Endpoint.objects.create(slug="local", base_url="http://127.0.0.1:9/v1", model=MODEL)
     with pytest.raises(InvalidParams) as refused:
-        starting.start(kind, {"sae": "tiny/2-res", "endpoint": "local", **params})
+        job_services.start(kind, {"sae": "tiny/2-res", "endpoint": "local", **params})
     assert list(refused.value.errors) == [field]
 
 
@@ -276,4 +276,4 @@ def test_an_sae_without_dashboards_is_refused() -> None:
     builders.planted()
     Dashboard.objects.all().delete()
     with pytest.raises(InvalidParams, match="no dashboards yet"):
-        starting.start("score_labels", {"sae": "tiny/2-res", "scores": "embedding"})
+        job_services.start("score_labels", {"sae": "tiny/2-res", "scores": "embedding"})

@@ -8,8 +8,8 @@ from django.contrib.auth import get_user_model
 from features import encryption
 from features.jobs.forms import InvalidParams
 from features.models import Endpoint, Exchange, Feature, Job, SteeringDelta, SteeringRun, SweepJudgement
-from features.services import jobs as starting
-from features.services import labels as writing
+from features.services import jobs as job_services
+from features.services import labels as label_services
 from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.failing_worker import die_after_three
@@ -47,12 +47,12 @@ def server() -> Iterator[StandIn]:
 def sweep() -> SteeringRun:
     """A finished sweep of a feature with a label."""
     planted, (_, ben, _) = builders.planted(), builders.cast()
-    writing.propose(planted.feature(0), "the word day", by=ben, weight=MEMBER)
+    label_services.propose(planted.feature(0), "the word day", by=ben, weight=MEMBER)
     return builders.swept(planted, TEXTS)
 
 
 def start(sweep: SteeringRun, by: object = None, **params: object) -> Job:
-    return starting.start("judge_sweep", {"run": sweep.pk, "endpoint": "local", **params}, by=by)
+    return job_services.start("judge_sweep", {"run": sweep.pk, "endpoint": "local", **params}, by=by)
 
 
 def done(job: Job) -> Job:
@@ -213,7 +213,7 @@ def test_a_sweep_that_went_while_it_was_judged_leaves_a_clear_error(sweep: Steer
 
 def test_empty_texts_are_not_asked_about(server: StandIn) -> None:
     planted, (_, ben, _) = builders.planted(), builders.cast()
-    writing.propose(planted.feature(0), "the word day", by=ben, weight=MEMBER)
+    label_services.propose(planted.feature(0), "the word day", by=ben, weight=MEMBER)
     done(start(builders.swept(planted, ["", " day", "\n    "])))
     row = SweepJudgement.objects.get()
     assert (row.concept, row.unread, row.unasked) == ([None, 1, None], 0, 0)
@@ -246,7 +246,7 @@ def test_a_feature_without_a_label_is_refused_with_the_remedy(server: StandIn) -
 
 def refused(run: object, words: str) -> None:
     with pytest.raises(InvalidParams, match=words) as error:
-        starting.start("judge_sweep", {"run": run, "endpoint": "local"})
+        job_services.start("judge_sweep", {"run": run, "endpoint": "local"})
     assert list(error.value.errors) == ["run"]
     assert not Job.objects.filter(kind="judge_sweep").exists()
 

@@ -7,8 +7,8 @@ import pytest
 from explorer.models import User
 from features.jobs.forms import InvalidParams
 from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
-from features.services import jobs as starting
-from features.services import labels as writing
+from features.services import jobs as job_services
+from features.services import labels as label_services
 from workers import model_cache
 from workers.lifecycle import runner
 from workers.pipeline.concepts import lists
@@ -43,17 +43,17 @@ def ready(kept, settings, texts, model_folders):
 def _make(place, texts, model_folders):
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
-    done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
-    done(starting.start("add_corpus", {"slug": "texts", "source": str(place)}))
+    done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
+    done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)}))
     settings = {"model": "tiny", "slug": "s", "corpus": "texts", "hook": HOOK, "width": 64, "k": 4, "tokens": 20_000}
-    done(starting.start("train_sae", {**settings, "context_size": 32, "then": False}))
+    done(job_services.start("train_sae", {**settings, "context_size": 32, "then": False}))
     shown = {"sae": "tiny/s", "corpus": "texts", "tokens": 10_000}
-    job = starting.start("compute_dashboards", shown, labelled=False)
+    job = job_services.start("compute_dashboards", shown, labelled=False)
     assert done(job).state == "finished", done(job).error
 
 
 def test_every_label_has_its_score_on_held_out_contexts(ready):
-    job = done(starting.start("label_sae", SETTINGS))
+    job = done(job_services.start("label_sae", SETTINGS))
     assert job.state == "finished", job.error + log(job)
     alive = Feature.objects.alive().count()
     assert Label.objects.filter(method="logits").count() == alive
@@ -73,14 +73,14 @@ def test_every_label_has_its_score_on_held_out_contexts(ready):
 
 
 def test_run_again_it_replaces_its_own_labels_but_none_that_people_touched(ready):
-    done(starting.start("label_sae", SETTINGS))
+    done(job_services.start("label_sae", SETTINGS))
     before = list(Label.objects.order_by("feature", "method").values_list("feature", "method", "text"))
     cam = User.objects.create_user("cam", password="far from here 12")
     voted, edited, mine = Label.objects.filter(method="concept")[:3]
-    writing.vote(voted, 1, by=cam, weight=1)
-    writing.edit(edited, "what I call it", seen=1, by=cam)
-    own = writing.propose(mine.feature, "my own words", by=cam, weight=1)
-    again = done(starting.start("label_sae", SETTINGS))
+    label_services.vote(voted, 1, by=cam, weight=1)
+    label_services.edit(edited, "what I call it", seen=1, by=cam)
+    own = label_services.propose(mine.feature, "my own words", by=cam, weight=1)
+    again = done(job_services.start("label_sae", SETTINGS))
     assert again.state == "finished", again.error
     after = set(Label.objects.values_list("feature", "method", "text"))
     assert {label.pk for label in (voted, edited, own)} <= set(Label.objects.values_list("pk", flat=True))
@@ -94,21 +94,21 @@ def test_run_again_it_replaces_its_own_labels_but_none_that_people_touched(ready
 
 
 def test_one_method_leaves_the_labels_of_the_other_alone(ready):
-    done(starting.start("label_sae", SETTINGS))
+    done(job_services.start("label_sae", SETTINGS))
     kept = set(Label.objects.filter(method="concept").values_list("pk", flat=True))
-    done(starting.start("label_sae", {**SETTINGS, "concepts": False}))
+    done(job_services.start("label_sae", {**SETTINGS, "concepts": False}))
     assert set(Label.objects.filter(method="concept").values_list("pk", flat=True)) == kept
 
 
 def test_a_corpus_that_is_too_small_gives_no_labels_and_says_so(ready):
-    job = done(starting.start("label_sae", {**SETTINGS, "every": 1000}))
+    job = done(job_services.start("label_sae", {**SETTINGS, "every": 1000}))
     assert (job.state, job.result["concept"]) == ("finished", 0)
     assert "each needs 8" in log(job)
     assert not Label.objects.exists()
 
 
 def test_a_cancelled_job_writes_nothing(ready, monkeypatch):
-    job = starting.start("label_sae", SETTINGS)
+    job = job_services.start("label_sae", SETTINGS)
     monkeypatch.setattr(runner.Heart, "cancelled", True, raising=False)
     monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
     runner.run(job.pk)
@@ -117,20 +117,20 @@ def test_a_cancelled_job_writes_nothing(ready, monkeypatch):
 
 def test_lists_that_people_give_are_concepts(ready):
     lists = "[animals]\ncat\ndog\nbird\nfish\nhorse\nmouse\n"
-    job = done(starting.start("label_sae", {**SETTINGS, "lists": lists}))
+    job = done(job_services.start("label_sae", {**SETTINGS, "lists": lists}))
     assert job.state == "finished", job.error
 
 
 def test_lists_that_are_kept_are_concepts_and_one_that_is_gone_is_told(ready):
     for slug in ("animals", "signs"):
         WordList.objects.create(slug=slug, entries=["cat", "dog"])
-    job = starting.start("label_sae", {**SETTINGS, "kept_lists": "animals, signs", "lists": "[animals]\nhorse"})
+    job = job_services.start("label_sae", {**SETTINGS, "kept_lists": "animals, signs", "lists": "[animals]\nhorse"})
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "concepts", lambda given: found.update(given) or [])
         assert done(job).state == "finished", job.error
     assert found == {"animals": ["horse", "cat", "dog"], "signs": ["cat", "dog"]}
-    late = starting.start("label_sae", {**SETTINGS, "kept_lists": "signs"})
+    late = job_services.start("label_sae", {**SETTINGS, "kept_lists": "signs"})
     WordList.objects.filter(slug="signs").delete()
     failed = done(late)
     assert (failed.state, failed.error_field) == ("failed", "kept_lists")
@@ -153,12 +153,12 @@ def test_lists_that_are_kept_are_concepts_and_one_that_is_gone_is_told(ready):
 )
 def test_settings_that_cannot_work_are_refused(ready, field, changes):
     with pytest.raises(InvalidParams) as refused:
-        starting.start("label_sae", {**SETTINGS, **changes})
+        job_services.start("label_sae", {**SETTINGS, **changes})
     assert field in refused.value.errors
     assert not Job.objects.filter(kind="label_sae").exists()
 
 
 def test_one_job_labels_an_sae_at_a_time(ready):
-    starting.start("label_sae", SETTINGS)
+    job_services.start("label_sae", SETTINGS)
     with pytest.raises(InvalidParams, match="already"):
-        starting.start("label_sae", SETTINGS)
+        job_services.start("label_sae", SETTINGS)

@@ -7,7 +7,7 @@ import torch
 
 from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from tests import builders
 from workers.jobs import map_sae
 from workers.lifecycle import runner
@@ -38,7 +38,7 @@ def done(job: Job) -> Job:
 
 
 def test_every_live_feature_gets_its_place(planted):
-    job = done(starting.start("map_sae", {"sae": "tiny/2-res", "seed": 3}))
+    job = done(job_services.start("map_sae", {"sae": "tiny/2-res", "seed": 3}))
     assert (job.state, job.result["features"]) == ("finished", 35), job.error
     assert not Feature.objects.filter(fires=0, map_x__isnull=False).exists()
     assert not Feature.objects.filter(fires__gt=0, map_x__isnull=True).exists()
@@ -49,7 +49,7 @@ def test_every_live_feature_gets_its_place(planted):
 
 def test_too_few_live_features_finish_with_an_empty_map_that_says_so(planted):
     Feature.objects.filter(index__gte=10).update(fires=0)
-    job = done(starting.start("map_sae", {"sae": "tiny/2-res"}))
+    job = done(job_services.start("map_sae", {"sae": "tiny/2-res"}))
     assert (job.state, job.result["features"]) == ("finished", 0)
     assert Dashboard.objects.get().map["features"] == 0
     said = " ".join(JobEvent.objects.filter(job=job, kind="log").values_list("data__text", flat=True))
@@ -57,7 +57,7 @@ def test_too_few_live_features_finish_with_an_empty_map_that_says_so(planted):
 
 
 def test_dashboards_that_are_made_anew_meanwhile_fail_it_without_a_trace(planted, monkeypatch):
-    job = starting.start("map_sae", {"sae": "tiny/2-res"})
+    job = job_services.start("map_sae", {"sae": "tiny/2-res"})
     contexts = builders.sequences()
 
     def anew(*args, **kwargs):
@@ -76,19 +76,19 @@ def test_dashboards_that_are_made_anew_meanwhile_fail_it_without_a_trace(planted
 def test_an_sae_without_dashboards_is_refused_at_its_field(planted):
     Dashboard.objects.all().delete()
     with pytest.raises(InvalidParams, match="no dashboards yet"):
-        starting.start("map_sae", {"sae": "tiny/2-res"})
-    job = done(starting.start("map_sae", {"sae": "tiny/2-res"}, promised={"tiny/2-res"}))
+        job_services.start("map_sae", {"sae": "tiny/2-res"})
+    job = done(job_services.start("map_sae", {"sae": "tiny/2-res"}, promised={"tiny/2-res"}))
     assert (job.state, job.error_field) == ("failed", "sae")
 
 
 def test_one_map_is_made_at_a_time(planted):
-    starting.start("map_sae", {"sae": "tiny/2-res"})
+    job_services.start("map_sae", {"sae": "tiny/2-res"})
     with pytest.raises(InvalidParams, match="already"):
-        starting.start("map_sae", {"sae": "tiny/2-res"})
+        job_services.start("map_sae", {"sae": "tiny/2-res"})
 
 
 @pytest.mark.parametrize(("name", "value"), [("neighbours", 1), ("neighbours", 201), ("seed", -1), ("corpus", "x")])
 def test_settings_out_of_range_are_refused_by_name(planted, name, value):
     with pytest.raises(InvalidParams) as refused:
-        starting.start("map_sae", {"sae": "tiny/2-res", name: value})
+        job_services.start("map_sae", {"sae": "tiny/2-res", name: value})
     assert list(refused.value.errors) == [name]

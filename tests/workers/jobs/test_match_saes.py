@@ -7,7 +7,7 @@ import torch
 
 from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Match, Matching
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from tests import builders
 from workers.jobs import match_saes
 from workers.lifecycle import runner
@@ -41,7 +41,7 @@ def done(job: Job) -> Job:
 
 
 def test_both_ways_are_written_with_the_share_that_has_a_match(weights):
-    job = done(starting.start("match_saes", PAIR))
+    job = done(job_services.start("match_saes", PAIR))
     assert job.state == "finished", job.error
     assert job.result == {"sae": "tiny/2-res", "other": "tiny/3-res", "matched": 0.625, "matched_back": 0.625}
     there, back = Matching.objects.order_by("sae__slug")
@@ -54,9 +54,9 @@ def test_both_ways_are_written_with_the_share_that_has_a_match(weights):
 
 
 def test_again_replaces_what_was_there(weights):
-    done(starting.start("match_saes", PAIR))
+    done(job_services.start("match_saes", PAIR))
     weights["3-res"].W_dec = weights["2-res"].W_dec
-    done(starting.start("match_saes", {"sae": PAIR["other"], "other": PAIR["sae"]}))
+    done(job_services.start("match_saes", {"sae": PAIR["other"], "other": PAIR["sae"]}))
     assert Matching.objects.count() == 2
     assert {matching.matched for matching in Matching.objects.all()} == {1.0}
     assert not Match.objects.exclude(index=0, other_index=0).filter(cosine__lt=0.7).exists()
@@ -64,14 +64,14 @@ def test_again_replaces_what_was_there(weights):
 
 def test_directions_of_other_widths_fail_at_their_field_and_write_nothing(weights):
     weights["3-res"].W_dec = torch.randn(8, 32)
-    job = done(starting.start("match_saes", PAIR))
+    job = done(job_services.start("match_saes", PAIR))
     assert (job.state, job.error_field) == ("failed", "other")
     assert not Matching.objects.exists()
     assert not Match.objects.exists()
 
 
 def test_an_sae_that_is_gone_meanwhile_is_named(weights):
-    job = starting.start("match_saes", PAIR)
+    job = job_services.start("match_saes", PAIR)
     Job.objects.filter(pk=job.pk).update(params=PAIR | {"other": "tiny/9-res"})
     ended = done(Job.objects.get(pk=job.pk))
     assert (ended.state, ended.error_field) == ("failed", "other")
@@ -94,13 +94,13 @@ def test_what_cannot_be_matched_is_refused_beside_its_field(weights, other, said
     thin.d_in = 16
     thin.save()
     with pytest.raises(InvalidParams) as refused:
-        starting.start("match_saes", PAIR | {"other": other})
+        job_services.start("match_saes", PAIR | {"other": other})
     assert list(refused.value.errors) == ["other"]
     assert said in str(refused.value)
     assert not Job.objects.exists()
 
 
 def test_two_are_matched_once_at_a_time_whichever_is_named_first(weights):
-    starting.start("match_saes", PAIR)
+    job_services.start("match_saes", PAIR)
     with pytest.raises(InvalidParams, match="already"):
-        starting.start("match_saes", {"sae": PAIR["other"], "other": PAIR["sae"]})
+        job_services.start("match_saes", {"sae": PAIR["other"], "other": PAIR["sae"]})

@@ -8,7 +8,7 @@ import pytest
 from features.jobs.forms import InvalidParams
 from features.models import Corpus, Dashboard, Example, Feature, Job, JobEvent, LanguageModel, Sae, Sequence, Token
 from features.selectors.features import feature
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from workers import model_cache
 from workers.jobs import registry as job_registry
 from workers.lifecycle import runner
@@ -40,13 +40,13 @@ def done(job: Job) -> Job:
 
 @pytest.fixture
 def ready(model_folders, corpus_file):
-    done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
-    done(starting.start("add_corpus", {"slug": "texts", "source": str(corpus_file)}))
+    done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
+    done(job_services.start("add_corpus", {"slug": "texts", "source": str(corpus_file)}))
 
 
 def train(**changes) -> Job:
     settings = {"model": "tiny", "slug": "s", "corpus": "texts", "hook": HOOK, "width": 64, "k": 4, "tokens": 20_000}
-    return starting.start("train_sae", {**settings, "context_size": 32, "then": False, **changes})
+    return job_services.start("train_sae", {**settings, "context_size": 32, "then": False, **changes})
 
 
 def test_add_model_keeps_shape_hooks_and_the_exact_bytes_of_its_vocabulary(ready, tokenizer):
@@ -62,7 +62,7 @@ def test_add_model_keeps_shape_hooks_and_the_exact_bytes_of_its_vocabulary(ready
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "a/b/c"])
 def test_a_model_that_is_not_there_leaves_no_rows_and_names_its_field(source):
-    job = done(starting.start("add_model", {"slug": "gone", "source": source}))
+    job = done(job_services.start("add_model", {"slug": "gone", "source": source}))
     assert (job.state, job.error_field) == ("failed", "source")
     assert not LanguageModel.objects.exists()
     assert not Token.objects.exists()
@@ -71,13 +71,13 @@ def test_a_model_that_is_not_there_leaves_no_rows_and_names_its_field(source):
 def test_a_folder_without_a_tokenizer_is_refused(model_folders, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(model_folders["llama"], bare, ignore=shutil.ignore_patterns("token*", "special*"))
-    job = done(starting.start("add_model", {"slug": "bare", "source": str(bare)}))
+    job = done(job_services.start("add_model", {"slug": "bare", "source": str(bare)}))
     assert (job.state, job.error_field) == ("failed", "source")
     assert "tokenizer" in job.error
 
 
 def test_a_corpus_that_is_not_there_leaves_no_row():
-    job = done(starting.start("add_corpus", {"slug": "gone", "source": "/no/texts.jsonl"}))
+    job = done(job_services.start("add_corpus", {"slug": "gone", "source": "/no/texts.jsonl"}))
     assert (job.state, job.error_field) == ("failed", "source")
     assert not Corpus.objects.exists()
 
@@ -104,7 +104,7 @@ def test_dashboards_made_twice_give_the_same_rows_and_keep_the_features(ready):
     done(train())
     rows = []
     for _ in range(2):
-        job = starting.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
+        job = job_services.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
         assert done(job).state == "finished"
         features = list(Feature.objects.order_by("index").values_list("id", "index", "fires", "max_activation"))
         examples = list(Example.objects.order_by("feature", "band", "rank").values_list("feature", "peak", "values"))
@@ -142,9 +142,9 @@ def test_a_corpus_that_changed_since_it_was_added_is_refused(ready, corpus_file)
 
 def test_dashboards_are_made_by_one_job_at_a_time(ready):
     done(train())
-    starting.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
+    job_services.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
     with pytest.raises(InvalidParams, match="already"):
-        starting.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
+        job_services.start("compute_dashboards", {"sae": "tiny/s", "corpus": "texts", "tokens": 5000})
 
 
 def test_a_corpus_that_went_away_fails_the_job_at_its_own_field(ready, corpus_file):
@@ -161,14 +161,14 @@ def test_a_model_that_went_away_fails_the_job_at_its_own_field(ready):
 
 
 def test_a_request_to_cancel_keeps_a_model_from_being_added(model_folders, monkeypatch):
-    job = starting.start("add_model", {"slug": "unwanted", "source": str(model_folders["llama"])})
+    job = job_services.start("add_model", {"slug": "unwanted", "source": str(model_folders["llama"])})
     monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
     assert done(job).state == "queued"
     assert not LanguageModel.objects.exists()
 
 
 def test_a_promise_that_was_not_kept_fails_by_field(ready):
-    job = starting.start("evaluate_sae", {"sae": "tiny/none", "corpus": "texts"}, promised={"tiny/none"})
+    job = job_services.start("evaluate_sae", {"sae": "tiny/none", "corpus": "texts"}, promised={"tiny/none"})
     assert (done(job).state, done(job).error_field) == ("failed", "sae")
 
 

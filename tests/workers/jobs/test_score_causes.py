@@ -4,7 +4,7 @@ import pytest
 
 from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, FeatureEffect, Job
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from tests import builders
 from tests.workers import planted_sae
 from workers.jobs import score_causes
@@ -27,7 +27,7 @@ def tiny(monkeypatch, llama):
 
 
 def done(**params):
-    job = starting.start("score_causes", {"sae": "tiny/2-res", "contexts": 2, **params})
+    job = job_services.start("score_causes", {"sae": "tiny/2-res", "contexts": 2, **params})
     runner.run(job.pk)
     return Job.objects.get(pk=job.pk)
 
@@ -58,7 +58,7 @@ def test_measuring_again_replaces_what_was_there(tiny):
 
 def test_an_attempt_after_one_that_died_goes_on_where_that_was(tiny, monkeypatch):
     whole = {row.feature_id: row.writes for row in FeatureEffect.objects.filter(job=done())}
-    job = starting.start("score_causes", {"sae": "tiny/2-res", "contexts": 2})
+    job = job_services.start("score_causes", {"sae": "tiny/2-res", "contexts": 2})
     first = FeatureEffect.objects.order_by("feature")[:2]
     known = {row.feature.index for row in first}
     FeatureEffect.objects.filter(feature__index__in=known).update(job=job)
@@ -85,4 +85,4 @@ def test_a_feature_that_was_not_measured_says_how(client):
 def test_an_sae_without_dashboards_is_refused(tiny):
     Dashboard.objects.all().delete()
     with pytest.raises(InvalidParams, match="no dashboards yet"):
-        starting.start("score_causes", {"sae": "tiny/2-res"})
+        job_services.start("score_causes", {"sae": "tiny/2-res"})

@@ -11,13 +11,13 @@ from features.ingest import dashboards as dashboard_ingest
 from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent, Sequence
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from tests.workers import planted_sae
 from workers import model_cache
 from workers.jobs import compute_dashboards
 from workers.lifecycle import runner
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
-from workers.pipeline.dashboards import run as reading
+from workers.pipeline.dashboards import run as dashboards_run
 from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
 from workers.pipeline.dashboards.corpus_pass import Shard, Target, batches, begin, scan
 from workers.pipeline.errors import BadInput
@@ -41,12 +41,13 @@ def ready(model_folders, tmp_path, texts, monkeypatch):
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
     assert (
-        done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])})).state == "finished"
+        done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])})).state
+        == "finished"
     )
-    assert done(starting.start("add_corpus", {"slug": "texts", "source": str(place)})).state == "finished"
+    assert done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)})).state == "finished"
     for slug, hook in zip("ab", HOOKS, strict=True):
         wanted = {"model": "tiny", "slug": slug, "corpus": "texts", "hook": hook, "width": 64, "k": 4, "tokens": 10_000}
-        job = done(starting.start("train_sae", {**wanted, "context_size": 32, "then": False}))
+        job = done(job_services.start("train_sae", {**wanted, "context_size": 32, "then": False}))
         assert job.state == "finished", job.error
 
 
@@ -56,7 +57,7 @@ def done(job: Job) -> Job:
 
 
 def start(sae: str = "tiny/a", **more) -> Job:
-    return starting.start("compute_dashboards", {"sae": sae, "corpus": "texts", "tokens": 9001, **more})
+    return job_services.start("compute_dashboards", {"sae": sae, "corpus": "texts", "tokens": 9001, **more})
 
 
 def parts_of(job: Job) -> list[Job]:
@@ -131,8 +132,8 @@ def test_a_shard_runs_the_model_on_its_own_contexts_alone(ready, monkeypatch):
 @pytest.mark.parametrize("interrupted", ["in the middle", "after the scan", "while writing"])
 def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkeypatch, interrupted):
     Feature.objects.all().delete()
-    monkeypatch.setattr(reading, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(reading, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
     keep, write, harvest = runner.Work._keep, dashboard_ingest.write_range, scan.__globals__["harvest"]
 
@@ -184,8 +185,8 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
 
 @ROWS
 def test_a_part_that_is_killed_is_tried_again_and_changes_nothing(alone, monkeypatch):
-    monkeypatch.setattr(reading, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(reading, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
     job = start(shards=2)
     first, second = parts_of(job)
     stopped = iter([False] * 8)

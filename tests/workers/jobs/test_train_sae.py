@@ -12,7 +12,7 @@ from features import artifact_store
 from features.jobs import lifecycle
 from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Job, JobEvent, Sae
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from workers import model_cache
 from workers.lifecycle import cleanup, runner
 
@@ -31,8 +31,8 @@ def _places(settings, tmp_path):
 def ready(model_folders, tmp_path, texts):
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    done(starting.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
-    done(starting.start("add_corpus", {"slug": "texts", "source": str(tmp_path / "texts.jsonl")}))
+    done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
+    done(job_services.start("add_corpus", {"slug": "texts", "source": str(tmp_path / "texts.jsonl")}))
 
 
 def done(job: Job) -> Job:
@@ -50,7 +50,7 @@ def start(**changes) -> Job:
         "k": 4,
         "tokens": 12_000,
     }
-    return starting.start("train_sae", {**settings, "context_size": 32, "then": False, **changes})
+    return job_services.start("train_sae", {**settings, "context_size": 32, "then": False, **changes})
 
 
 def log(job: Job) -> str:
@@ -130,11 +130,11 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
     assert old.state == "cancelled"
     assert old.checkpoint.startswith(f"jobs/{old.pk}/checkpoints/")
     cleanup.clear()
-    assert starting.may_resume(Job.objects.get(pk=old.pk))
-    new = starting.resume(old.pk, by=ada)
-    assert not starting.may_resume(Job.objects.get(pk=old.pk))
+    assert job_services.may_resume(Job.objects.get(pk=old.pk))
+    new = job_services.resume(old.pk, by=ada)
+    assert not job_services.may_resume(Job.objects.get(pk=old.pk))
     with pytest.raises(InvalidParams, match="another job took it up"):
-        starting.resume(old.pk, by=ada)
+        job_services.resume(old.pk, by=ada)
     assert f"Goes on from job {old.pk}, which was cancelled after" in log(new)
     assert "by ada" in log(new)
     assert f"Job {new.pk} goes on from here, by ada." in log(old)
@@ -151,19 +151,19 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
 def test_a_checkpoint_that_is_gone_is_said_and_not_offered_again(monkeypatch):
     old = stopped_midway(monkeypatch)
     artifact_store.remove(f"jobs/{old.pk}")
-    new = done(starting.resume(old.pk))
+    new = done(job_services.resume(old.pk))
     assert new.state == "failed"
     assert "checkpoint is gone" in new.error
-    assert not any(starting.may_resume(Job.objects.get(pk=pk)) for pk in (old.pk, new.pk))
+    assert not any(job_services.may_resume(Job.objects.get(pk=pk)) for pk in (old.pk, new.pk))
 
 
 def test_a_job_that_is_not_over_or_has_no_checkpoint_cannot_be_resumed(ready):
     job = start()
     with pytest.raises(InvalidParams, match="not over"):
-        starting.resume(job.pk)
+        job_services.resume(job.pk)
     lifecycle.cancel(job.pk)
     with pytest.raises(InvalidParams, match="no checkpoint"):
-        starting.resume(job.pk)
+        job_services.resume(job.pk)
 
 
 def test_a_request_to_cancel_is_obeyed_within_seconds(ready):

@@ -8,7 +8,7 @@ import pytest
 from features.jobs.forms import InvalidParams
 from features.models import Corpus, Example, Job, LanguageModel, Sae, Sequence
 from features.selectors.features import feature
-from features.services import jobs as starting
+from features.services import jobs as job_services
 from tests.workers.conftest import make_model
 from tests.workers.pipeline.test_chat import TEMPLATE
 from workers import model_cache
@@ -40,7 +40,7 @@ def chat_model(tmp_path, tokenizer) -> str:
 
 
 def done(kind: str, **params) -> Job:
-    job = starting.start(kind, params)
+    job = job_services.start(kind, params)
     runner.run(job.pk)
     job.refresh_from_db()
     return job
@@ -142,7 +142,7 @@ def test_conversations_are_read_by_the_chat_model_and_refused_for_another(tiny, 
 @pytest.mark.parametrize(("field", "value"), [("packing", "loose"), ("bos", "maybe")])
 def test_rules_that_there_are_none_of_are_refused_by_name(field, value):
     with pytest.raises(InvalidParams) as caught:
-        starting.start("add_corpus", {"slug": "c", "source": "python-stdlib", field: value})
+        job_services.start("add_corpus", {"slug": "c", "source": "python-stdlib", field: value})
     assert list(caught.value.errors) == [field]
 
 

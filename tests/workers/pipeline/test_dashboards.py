@@ -11,7 +11,7 @@ from torch import Tensor
 
 from features.records import FeatureRange, FeatureRecord, LogLine, Progress, SequenceRecord
 from tests.workers import planted_sae, reference
-from workers.pipeline.dashboards import accumulator as tallies
+from workers.pipeline.dashboards import accumulator
 from workers.pipeline.dashboards.accumulator import DashboardSettings
 from workers.pipeline.dashboards.cooccurrence import CoFiring
 from workers.pipeline.dashboards.corpus_pass import Shard, Target, scan
@@ -200,7 +200,7 @@ def test_texts_are_the_same_if_sixteen_tokens_to_each_side_are() -> None:
 
 
 def test_the_state_stops_growing_with_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "SWEEP_FLOOR", 64)
+    monkeypatch.setattr(accumulator, "SWEEP_FLOOR", 64)
     language, sae = planted_sae.language(), planted_sae.sae("topk", 8)
     settings = DashboardSettings(top=2, per_band=1, batch_sequences=64)
     sizes = []
@@ -244,7 +244,7 @@ def test_an_sae_too_wide_to_count_pairs_is_said_in_the_log_and_has_everything_el
         planted_sae.texts(9, 24),
     )
     narrow = features(language, sae, sequences)
-    monkeypatch.setattr(tallies, "CoFiring", lambda width, device: CoFiring(width, device, widest=width - 1))
+    monkeypatch.setattr(accumulator, "CoFiring", lambda width, device: CoFiring(width, device, widest=width - 1))
     made = list(dashboards(language, sae, HOOK, sequences, ALL))
     assert any("this is wider" in record.text for record in made if isinstance(record, LogLine))
     (part,) = [record for record in made if isinstance(record, FeatureRange)]

@@ -6,7 +6,7 @@ from sae_lens.registry import SAE_CLASS_REGISTRY
 
 from features.records import FeatureRange
 from tests.workers import planted_sae
-from workers.pipeline.dashboards import encode as firings_module
+from workers.pipeline.dashboards import encode as encoding
 from workers.pipeline.dashboards.encode import ALONE, tile, tiled
 from workers.pipeline.dashboards.run import DashboardSettings, dashboards
 
@@ -30,7 +30,7 @@ def test_tiles_change_no_record(monkeypatch: pytest.MonkeyPatch, architecture: s
         return features, set(seen)
 
     whole, width = made()
-    monkeypatch.setattr(firings_module, "TILE", 23)
+    monkeypatch.setattr(encoding, "TILE", 23)
     parts, widths = made()
     assert parts == whole
     assert sum(feature.fires for feature in whole) > 1000

@@ -5,7 +5,7 @@ import torch
 
 from features.records import Progress, SaeMatches
 from workers.pipeline.errors import BadInput
-from workers.pipeline.sae import matching
+from workers.pipeline.sae import matching as sae_matching
 
 
 def plain(first, second):
@@ -16,7 +16,7 @@ def plain(first, second):
 
 
 def found(*decoders):
-    *progress, record = matching.matches(*decoders)
+    *progress, record = sae_matching.matches(*decoders)
     assert all(isinstance(one, Progress) for one in progress)
     assert isinstance(record, SaeMatches)
     return record
@@ -24,8 +24,8 @@ def found(*decoders):
 
 @pytest.mark.parametrize(("rows", "columns"), [(4096, 4096), (7, 5), (1, 1)])
 def test_every_feature_finds_what_a_plain_comparison_finds_both_ways(monkeypatch, rows, columns):
-    monkeypatch.setattr(matching, "ROWS", rows)
-    monkeypatch.setattr(matching, "COLUMNS", columns)
+    monkeypatch.setattr(sae_matching, "ROWS", rows)
+    monkeypatch.setattr(sae_matching, "COLUMNS", columns)
     torch.manual_seed(0)
     first, second = torch.randn(40, 12) * torch.rand(40, 1) * 9, torch.randn(23, 12)
     second[5] = first[17] * 3
@@ -39,8 +39,8 @@ def test_every_feature_finds_what_a_plain_comparison_finds_both_ways(monkeypatch
 
 @pytest.mark.parametrize("size", [4096, 1])
 def test_of_equal_ones_the_first_is_taken_and_a_row_of_zeros_has_cosine_0(monkeypatch, size):
-    monkeypatch.setattr(matching, "ROWS", size)
-    monkeypatch.setattr(matching, "COLUMNS", size)
+    monkeypatch.setattr(sae_matching, "ROWS", size)
+    monkeypatch.setattr(sae_matching, "COLUMNS", size)
     first = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])
     second = torch.tensor([[0.0, 1.0], [2.0, 0.0], [5.0, 0.0]])
     record = found(first, second)
@@ -56,11 +56,11 @@ def test_bfloat16_is_compared_as_float32():
 
 def test_directions_of_different_lengths_are_refused():
     with pytest.raises(BadInput, match="8 dimensions") as refused:
-        list(matching.matches(torch.randn(3, 4), torch.randn(3, 8)))
+        list(sae_matching.matches(torch.randn(3, 4), torch.randn(3, 8)))
     assert refused.value.field == "other"
 
 
 def test_it_ends_where_it_is_asked_to():
     torch.manual_seed(0)
-    records = list(matching.matches(torch.randn(30, 4), torch.randn(30, 4), lambda: True))
+    records = list(sae_matching.matches(torch.randn(30, 4), torch.randn(30, 4), lambda: True))
     assert not any(isinstance(record, SaeMatches) for record in records)

@@ -11,7 +11,7 @@ from tokenizers import processors
 from features.records import Evaluation, FeatureRange, FeatureRecord
 from tests.workers import planted_sae
 from tests.workers.conftest import make_tokenizer
-from workers.pipeline.dashboards import encode as firings_module
+from workers.pipeline.dashboards import encode as encoding
 from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_adds_bos_itself_does_not_add_a_second_one():
 def test_topk_chooses_among_all_features_however_few_tokens_are_encoded_at_once(monkeypatch):
     language, sae = planted_sae.language(), planted_sae.sae("topk")
     whole = shown(language, sae, planted_sae.HOOK)
-    monkeypatch.setattr(firings_module, "ENCODE_BLOCK", 1)
+    monkeypatch.setattr(encoding, "ENCODE_BLOCK", 1)
     single = shown(language, sae, planted_sae.HOOK)
     assert [feature.fires for feature in single] == [feature.fires for feature in whole]
     tokens = int((~torch.isin(IDS, language.special_ids)).sum())

@@ -22,8 +22,8 @@ from explorer.api.v1.serializers.effects import EffectRequestSerializer, EffectS
 from explorer.api.v1.serializers.errors import operation
 from features.inference import requests as inference_requests
 from features.inference import text_activations
-from features.selectors import catalog
-from features.selectors import features as selectors
+from features.selectors import catalog as catalog_selectors
+from features.selectors import features as feature_selectors
 
 
 class Activations(APIView):
@@ -36,10 +36,10 @@ class Activations(APIView):
     def post(self, request: Request) -> Response:
         """Read a text: one feature on each token, or the strongest features of every token. Nothing is kept."""
         given = body(request, ActivationsRequestSerializer)
-        saes = [found(catalog.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
+        saes = [found(catalog_selectors.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
         with _answered():
             if "index" in given:
-                one = found(selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
+                one = found(feature_selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
                 results = [of_feature(saes[0].slug, text_activations.read_feature(one, given["text"]))]
             else:
                 results = [
@@ -64,7 +64,7 @@ class Effects(APIView):
     def post(self, request: Request) -> Response:
         """Ablate a feature where it fires in a text, add it where it does not, and say what the model does. Nothing is kept."""
         given = body(request, EffectRequestSerializer)
-        one = found(selectors.row, given["model"], given["sae"], given["index"], noun="feature")
+        one = found(feature_selectors.row, given["model"], given["sae"], given["index"], noun="feature")
         with _answered():
             return Response(EffectSerializer(text_activations.effect_in(one, given["text"])).data)
 

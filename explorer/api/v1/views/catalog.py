@@ -10,7 +10,7 @@ from explorer.api.v1.pagination import page_of, paged
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.catalog import CorpusSerializer, LanguageModelSerializer, SaeQuery, SaeSerializer
 from explorer.api.v1.serializers.errors import operation
-from features.selectors import catalog
+from features.selectors import catalog as catalog_selectors
 
 
 class Models(APIView):
@@ -19,7 +19,7 @@ class Models(APIView):
     @operation("list_models", page_of(LanguageModelSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List language models, by slug."""
-        return paged(request, catalog.models(), ["slug"], query(request, PageQuery), LanguageModelSerializer)
+        return paged(request, catalog_selectors.models(), ["slug"], query(request, PageQuery), LanguageModelSerializer)
 
 
 class Model(APIView):
@@ -29,7 +29,7 @@ class Model(APIView):
     def get(self, request: Request, model: str) -> Response:
         """Get a language model: its shape, revision and hook points."""
         query(request)
-        return Response(LanguageModelSerializer(found(catalog.model, model, noun="model")).data)
+        return Response(LanguageModelSerializer(found(catalog_selectors.model, model, noun="model")).data)
 
 
 class Corpora(APIView):
@@ -38,7 +38,7 @@ class Corpora(APIView):
     @operation("list_corpora", page_of(CorpusSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List corpora, by slug."""
-        return paged(request, catalog.corpora(), ["slug"], query(request, PageQuery), CorpusSerializer)
+        return paged(request, catalog_selectors.corpora(), ["slug"], query(request, PageQuery), CorpusSerializer)
 
 
 class Saes(APIView):
@@ -49,8 +49,8 @@ class Saes(APIView):
         """List SAEs, of one model or of all, by model and slug."""
         asked = query(request, SaeQuery)
         if model := asked.get("model", ""):
-            found(catalog.model, model, noun="model")
-        return paged(request, catalog.saes(model), ["model__slug", "slug"], asked, SaeSerializer)
+            found(catalog_selectors.model, model, noun="model")
+        return paged(request, catalog_selectors.saes(model), ["model__slug", "slug"], asked, SaeSerializer)
 
 
 class Sae(APIView):
@@ -60,4 +60,4 @@ class Sae(APIView):
     def get(self, request: Request, model: str, sae: str) -> Response:
         """Get an SAE: how it was made, and how good it is."""
         query(request)
-        return Response(SaeSerializer(found(catalog.sae, model, sae, noun="SAE")).data)
+        return Response(SaeSerializer(found(catalog_selectors.sae, model, sae, noun="SAE")).data)

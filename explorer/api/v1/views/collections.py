@@ -22,8 +22,8 @@ from explorer.api.v1.serializers.collections import (
 )
 from explorer.api.v1.serializers.errors import operation
 from features import models
-from features.selectors import collections as select
-from features.services import collections as services
+from features.selectors import collections as collection_selectors
+from features.services import collections as collection_services
 from features.services.labels import Refused
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Collections(WrittenByMembers):
         asked = query(request, CollectionQuery)
         if asked["mine"] and not request.user.is_authenticated:
             raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
-        rows = select.listed(request.user.pk, mine=asked["mine"])
+        rows = collection_selectors.listed(request.user.pk, mine=asked["mine"])
         return paged(request, rows, ["-id"], asked, CollectionSerializer)
 
     @operation(
@@ -48,7 +48,7 @@ class Collections(WrittenByMembers):
         """Make a collection, private unless `public` is true."""
         query(request)
         sent = _body(CollectionRequestSerializer, request)
-        row = _tried(lambda: services.create(**sent, by=request.user))
+        row = _tried(lambda: collection_services.create(**sent, by=request.user))
         return Response(_detail(row), status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
 
@@ -67,7 +67,7 @@ class Collection(WrittenByMembers):
         query(request)
         row = _own(request, pk)
         sent = _body(CollectionRequestSerializer, request, partial=True)
-        _tried(lambda: services.change(row, **sent))
+        _tried(lambda: collection_services.change(row, **sent))
         return Response(_detail(_find(request, pk)))
 
     @operation("delete_collection", None, 403, 404, success=204)
@@ -87,7 +87,7 @@ class Items(WrittenByMembers):
         query(request)
         row = _own(request, pk)
         sent = _body(ItemsRequestSerializer, request)
-        _tried(lambda: services.add(row, services.named(sent["features"]), note=sent["note"]))
+        _tried(lambda: collection_services.add(row, collection_services.named(sent["features"]), note=sent["note"]))
         return Response(_detail(_find(request, pk)))
 
 
@@ -101,22 +101,22 @@ class Item(WrittenByMembers):
         kept = _item(request, pk, item)
         sent = _body(ItemRequestSerializer, request)
         if "note" in sent:
-            _tried(lambda: services.annotate(kept, sent["note"]))
+            _tried(lambda: collection_services.annotate(kept, sent["note"]))
         if "place" in sent:
-            services.move(kept, sent["place"])
+            collection_services.move(kept, sent["place"])
         return Response(_detail(_find(request, pk)))
 
     @operation("remove_collection_item", None, 403, 404, success=204)
     def delete(self, request: Request, pk: int, item: int) -> Response:
         """Take a feature out."""
         query(request)
-        services.remove(_item(request, pk, item))
+        collection_services.remove(_item(request, pk, item))
         return Response(status=204)
 
 
 def _detail(row: models.Collection) -> dict[str, Any]:
     row.refresh_from_db()
-    items = select.items(row)
+    items = collection_selectors.items(row)
     row.count, row.features = len(items), items  # type: ignore[attr-defined]  # as the list has it annotated
     return dict(CollectionDetailSerializer(row).data)
 
@@ -136,7 +136,7 @@ def _tried(act: Callable[[], T]) -> T:
 
 def _find(request: Request, pk: int) -> models.Collection:
     try:
-        return select.collection(pk, request.user.pk)
+        return collection_selectors.collection(pk, request.user.pk)
     except models.Collection.DoesNotExist:
         raise NotFound(f"There is no collection {pk}, or it is private.") from None
 

@@ -20,8 +20,8 @@ from explorer.api.v1.serializers.labels import (
 from explorer.api.v1.views.labels import filters, named, refusals
 from features.models import Comment as Row
 from features.models import Label
-from features.selectors import labels as select
-from features.services import comments as services
+from features.selectors import labels as label_selectors
+from features.services import comments as comment_services
 
 
 class Comments(WrittenByMembers):
@@ -31,7 +31,7 @@ class Comments(WrittenByMembers):
     def get(self, request: Request) -> Response:
         """List comments, newest first: of a model, SAE or feature, about a label, by a person."""
         asked = query(request, CommentsQuery)
-        return paged(request, select.comments(**filters(asked)), ["-id"], asked, CommentSerializer)
+        return paged(request, label_selectors.comments(**filters(asked)), ["-id"], asked, CommentSerializer)
 
     @operation("comment", CommentSerializer, 403, 404, 413, 415, success=201, request=CommentRequestSerializer)
     def post(self, request: Request) -> Response:
@@ -41,7 +41,7 @@ class Comments(WrittenByMembers):
         about = found(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label") if "label" in data else None
         parent = found(_row, data["parent"], noun="comment") if "parent" in data else None
         with refusals():
-            row = services.comment(feature, data["text"], by=request.user, label=about, parent=parent)
+            row = comment_services.comment(feature, data["text"], by=request.user, label=about, parent=parent)
         shown = CommentSerializer(found(_row, row.pk, noun="comment")).data
         return Response(shown, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
@@ -60,7 +60,7 @@ class Comment(WrittenByMembers):
         """Edit a comment of one's own."""
         row, data = _mine(request, pk), body(request, CommentEditRequestSerializer)
         with refusals():
-            services.edit(row, data["text"])
+            comment_services.edit(row, data["text"])
         return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
 
     @operation("delete_comment", None, 403, 404, success=204, request=None)
@@ -68,12 +68,12 @@ class Comment(WrittenByMembers):
         """Delete a comment of one's own; where others answered it, its place stays without its words."""
         row = _mine(request, pk)
         with refusals():
-            services.delete(row)
+            comment_services.delete(row)
         return Response(status=204)
 
 
 def _row(pk: Any) -> Row:
-    return select.comments().get(pk=pk)
+    return label_selectors.comments().get(pk=pk)
 
 
 def _mine(request: Request, pk: int) -> Row:

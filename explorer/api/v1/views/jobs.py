@@ -25,11 +25,11 @@ from explorer.api.v1.serializers.jobs import (
     kind,
     wrong_types,
 )
-from features.jobs import lifecycle as life
+from features.jobs import lifecycle
 from features.jobs.forms import KINDS, InvalidParams
 from features.jobs.forms.placement import OPTIONS
-from features.selectors import jobs as selectors
-from features.services import jobs as services
+from features.selectors import jobs as job_selectors
+from features.services import jobs as job_services
 
 
 class Kinds(APIView):
@@ -56,7 +56,7 @@ class Jobs(APIView):
         """List jobs, newest first."""
         asked = query(request, JobQuery)
         return paged(
-            request, selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer
+            request, job_selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer
         )
 
     @operation(
@@ -70,7 +70,7 @@ class Jobs(APIView):
             raise _refusal(wrong)
         placing = {name: asked[name] for name in OPTIONS}
         try:
-            job = services.start(name, params, by=request.user, placing=placing)
+            job = job_services.start(name, params, by=request.user, placing=placing)
         except InvalidParams as refused:
             raise _refusal(refused.errors) from None
         return Response(JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"})
@@ -95,7 +95,7 @@ class Events(APIView):
         asked = query(request, EventQuery)
         _job(pk)
         limit = asked["limit"]
-        rows = list(selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1])
+        rows = list(job_selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1])
         more = with_query(request, after=rows[limit - 1].pk) if len(rows) > limit else None
         return Response({"next": more, "results": JobEventSerializer(rows[:limit], many=True).data})
 
@@ -111,7 +111,7 @@ class Cancel(APIView):
         query(request)
         job = _job(pk)
         self.check_object_permissions(request, job)
-        life.cancel(pk, by=request.user)
+        lifecycle.cancel(pk, by=request.user)
         job = _job(pk)
         if job.over and job.state != job.State.CANCELLED:
             raise Conflict(f"Job {pk} is over: it {'has finished' if job.state == job.State.FINISHED else 'failed'}.")
@@ -129,7 +129,7 @@ class Resume(APIView):
         query(request)
         _job(pk)
         try:
-            job = services.resume(pk, by=request.user)
+            job = job_services.resume(pk, by=request.user)
         except InvalidParams as refused:
             raise Conflict(" ".join(text for texts in refused.errors.values() for text in texts)) from None
         where = request.path.replace(f"/{pk}/resume/", f"/{job.pk}/")
@@ -137,7 +137,7 @@ class Resume(APIView):
 
 
 def _job(pk: int) -> Any:
-    return found(lambda pk: selectors.every().get(pk=pk), pk, noun="job")
+    return found(lambda pk: job_selectors.every().get(pk=pk), pk, noun="job")
 
 
 def _refusal(errors: dict[str, list[str]]) -> ValidationError:

@@ -27,10 +27,10 @@ from explorer.api.v1.serializers.labels import (
 from features.models import Feature
 from features.models import Label as Row
 from features.models import Vote as VoteRow
-from features.selectors import features as reading
-from features.selectors import labels as select
-from features.services import labels as services
-from features.services import moderation
+from features.selectors import features as feature_selectors
+from features.selectors import labels as label_selectors
+from features.services import labels as label_services
+from features.services import moderation as moderation_services
 
 
 class Labels(WrittenByMembers):
@@ -40,7 +40,7 @@ class Labels(WrittenByMembers):
     def get(self, request: Request) -> Response:
         """List labels that are shown, newest first: of a model, SAE or feature, by a person or method."""
         asked = query(request, LabelsQuery)
-        return paged(request, select.listed(**filters(asked)), ["-id"], asked, LabelSerializer)
+        return paged(request, label_selectors.listed(**filters(asked)), ["-id"], asked, LabelSerializer)
 
     @operation("propose_label", LabelDetailSerializer, 403, 404, 413, 415, success=201, request=LabelRequestSerializer)
     def post(self, request: Request) -> Response:
@@ -48,7 +48,7 @@ class Labels(WrittenByMembers):
         data = body(request, LabelRequestSerializer)
         feature = named(data)
         with refusals():
-            label = services.propose(feature, data["text"], by=request.user, weight=access.weight(request.user))
+            label = label_services.propose(feature, data["text"], by=request.user, weight=access.weight(request.user))
         return Response(_detail(label.pk), status=201, headers={"Location": f"{request.path}{label.pk}/"})
 
 
@@ -66,7 +66,7 @@ class Label(WrittenByMembers):
         """Edit a label (its author and curators): other words, which begin without votes and scores; the old ones stay."""
         label, data = self._mine(request, pk), body(request, LabelEditRequestSerializer)
         with refusals():
-            services.edit(label, data["text"], seen=data["version"], by=request.user, note=data["note"])
+            label_services.edit(label, data["text"], seen=data["version"], by=request.user, note=data["note"])
         return Response(_detail(pk))
 
     @operation("withdraw_label", None, 403, 404, success=204, request=None)
@@ -74,7 +74,7 @@ class Label(WrittenByMembers):
         """Withdraw a label (its author and curators): it is shown no more, and a curator can restore it."""
         label = self._mine(request, pk)
         with refusals():
-            moderation.hide(label, by=request.user)
+            moderation_services.hide(label, by=request.user)
         return Response(status=204)
 
     def _mine(self, request: Request, pk: int) -> Row:
@@ -106,7 +106,7 @@ class Votes(WrittenByMembers):
         label: Row = found(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
         with refusals():
             weight = access.weight(request.user)
-            services.vote(label, data["value"], by=request.user, weight=weight, seen=data.get("version"))
+            label_services.vote(label, data["value"], by=request.user, weight=weight, seen=data.get("version"))
         row = VoteRow.objects.select_related("user").get(label=label, user=request.user)  # type: ignore[misc]  # a member
         return Response(VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
@@ -128,7 +128,7 @@ class Vote(WrittenByMembers):
         if vote.user_id != request.user.pk:
             raise PermissionDenied("It is somebody else's vote.")
         with refusals():
-            services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
+            label_services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
         return Response(status=204)
 
 
@@ -139,7 +139,7 @@ def filters(asked: dict[str, Any]) -> dict[str, Any]:
 
 def named(data: dict[str, Any]) -> Feature:
     """The feature that a body names. Raises `NotFound`."""
-    return found(reading.row, data["model"], data["sae"], data["index"], noun="feature")
+    return found(feature_selectors.row, data["model"], data["sae"], data["index"], noun="feature")
 
 
 @contextmanager
@@ -147,16 +147,16 @@ def refusals() -> Iterator[None]:
     """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400 with the field."""
     try:
         yield
-    except services.Gone as gone:
+    except label_services.Gone as gone:
         raise NotFound(gone.message) from None
-    except services.Changed as late:
+    except label_services.Changed as late:
         raise Conflict(f"{late.message} Read it again, then edit version {late.label.version}.") from None
-    except services.Refused as refused:
+    except label_services.Refused as refused:
         raise ValidationError({refused.field or "body": [refused.message]}) from None
 
 
 def _detail(pk: int) -> Any:
-    return LabelDetailSerializer(found(select.shown, pk, noun="label")).data
+    return LabelDetailSerializer(found(label_selectors.shown, pk, noun="label")).data
 
 
 def _vote(pk: int) -> VoteRow:

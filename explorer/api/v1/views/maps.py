@@ -14,7 +14,7 @@ from explorer.api.v1.base import found
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.maps import MapSerializer
-from features.selectors import catalog
+from features.selectors import catalog as catalog_selectors
 from features.selectors import maps as map_selectors
 
 
@@ -26,7 +26,7 @@ class Map(APIView):
     def get(self, request: Request, model: str, sae: str) -> Response:
         """Get where the live features of an SAE lie on its map. An `ETag` says whether it is still the same."""
         query(request)
-        owner = found(catalog.sae, model, sae, noun="SAE")
+        owner = found(catalog_selectors.sae, model, sae, noun="SAE")
         dashboard = getattr(owner, "dashboard", None)
         if dashboard is None or dashboard.map is None:
             raise NotFound(f"{owner} has no map yet. A job of kind map_sae makes it, after the dashboards.")

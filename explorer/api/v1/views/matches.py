@@ -11,7 +11,8 @@ from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.matches import MatchingSerializer, MatchQuery, MatchSerializer
 from features.models import Matching
-from features.selectors import catalog, matches
+from features.selectors import catalog as catalog_selectors
+from features.selectors import matches as match_selectors
 
 
 class Matchings(APIView):
@@ -20,9 +21,9 @@ class Matchings(APIView):
     @operation("list_matchings", page_of(MatchingSerializer), 404, parameters=[PageQuery])
     def get(self, request: Request, model: str, sae: str) -> Response:
         """List the SAEs in which the features of this one were looked for, with the share that was found."""
-        owner = found(catalog.sae, model, sae, noun="SAE")
+        owner = found(catalog_selectors.sae, model, sae, noun="SAE")
         asked = query(request, PageQuery)
-        return paged(request, matches.pairs(model, owner.slug), ["other__slug"], asked, MatchingSerializer)
+        return paged(request, match_selectors.pairs(model, owner.slug), ["other__slug"], asked, MatchingSerializer)
 
 
 class Matches(APIView):
@@ -33,8 +34,8 @@ class Matches(APIView):
         """List the features of an SAE, each with its nearest in another. A job of kind match_saes finds them."""
         asked = query(request, MatchQuery)
         pair = found(_pair, model, sae, other, noun="pair of matched SAEs")
-        return paged(request, matches.rows(pair), matches.KEYS[asked["order"]], asked, MatchSerializer)
+        return paged(request, match_selectors.rows(pair), match_selectors.KEYS[asked["order"]], asked, MatchSerializer)
 
 
 def _pair(model: str, sae: str, other: str) -> Matching:
-    return matches.pair(catalog.sae(model, sae), other)
+    return match_selectors.pair(catalog_selectors.sae(model, sae), other)

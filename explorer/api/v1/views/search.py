@@ -20,7 +20,9 @@ from explorer.api.v1.serializers.search import (
 from features import hook_names
 from features.inference import requests as inference_requests
 from features.models import Sae
-from features.selectors import catalog, label_search, tokens
+from features.selectors import catalog as catalog_selectors
+from features.selectors import label_search
+from features.selectors import tokens as token_selectors
 
 
 class Tokens(APIView):
@@ -31,7 +33,7 @@ class Tokens(APIView):
         """Find features whose top examples peak on a token, and features that promote it in the logits."""
         asked = query(request, TokenQuery)
         saes = _saes(asked.get("model", ""), asked.get("sae", []))
-        found = tokens.search(saes, asked["token"], asked["limit"])
+        found = token_selectors.search(saes, asked["token"], asked["limit"])
         return Response(TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data)
 
 
@@ -78,7 +80,7 @@ def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | No
     """SAEs to search, None for all; slugs without a model are of any."""
     if not (model or slugs) and layer is None:
         return None
-    saes = [sae for sae in catalog.searchable() if not model or sae.model.slug == model]
+    saes = [sae for sae in catalog_selectors.searchable() if not model or sae.model.slug == model]
     if model and not saes:
         raise NotFound(f"There is no model “{model[:100]}” with dashboards.")
     for slug in slugs:
@@ -93,7 +95,7 @@ def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | No
 
 def _saes(model: str, slugs: list[str]) -> list[Sae]:
     """SAEs of one model whose dashboards are complete, all or those named."""
-    known = list(catalog.searchable())
+    known = list(catalog_selectors.searchable())
     models = sorted({sae.model.slug for sae in known})
     if not model and len(models) > 1:
         raise ValidationError({"model": [f"Name one of the models: {', '.join(models)}."]})

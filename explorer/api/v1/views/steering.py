@@ -18,9 +18,9 @@ from explorer.http import sse
 from features.inference import requests as inference_requests
 from features.jobs.forms import InvalidParams
 from features.models import SteeringRun
-from features.selectors import judgements
-from features.selectors import steering as reading
-from features.steering import runs
+from features.selectors import judgements as judgement_selectors
+from features.selectors import steering as steering_selectors
+from features.steering import runs as steering_runs
 from features.steering.forms import checked
 
 PATIENCE = 120.0
@@ -45,20 +45,20 @@ class Steer(APIView):
         if asked["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
             return sse.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
-        if not runs.wait(run.pk, PATIENCE):
+        if not steering_runs.wait(run.pk, PATIENCE):
             raise Unanswered(f"Run {run.pk} is still under way. Ask the same again, or with `stream`.")
-        view = reading.view(run.pk)
+        view = steering_selectors.view(run.pk)
         if view.run.state == SteeringRun.State.FAILED and view.run.error:
             raise ValidationError({view.run.error["field"] or "features": [view.run.error["message"]]})
-        return Response(SteeringSerializer(steering(view, judgements.judgements(run.pk))).data)
+        return Response(SteeringSerializer(steering(view, judgement_selectors.judgements(run.pk))).data)
 
 
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
     try:
-        return runs.ask(checked(given), who(request))
+        return steering_runs.ask(checked(given), who(request))
     except InvalidParams as refused:
         raise ValidationError(refused.errors) from None
-    except runs.TooMany as many:
+    except steering_runs.TooMany as many:
         raise Throttled(detail=str(many)) from None
     except inference_requests.NoAnswer as nobody:
         raise Unanswered(str(nobody)) from None

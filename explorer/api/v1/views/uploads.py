@@ -17,10 +17,11 @@ from explorer.api.v1.pagination import page_of, paged
 from explorer.api.v1.parsing import body, query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.uploads import UploadRequestSerializer, UploadSerializer
-from features.interchange import labels, tables
+from features.interchange import labels as label_files
+from features.interchange import tables
 from features.models import LabelUpload
-from features.selectors import catalog
-from features.services import uploads as services
+from features.selectors import catalog as catalog_selectors
+from features.services import uploads as upload_services
 from features.services.labels import Refused
 
 
@@ -32,7 +33,7 @@ class Uploads(WrittenByMembers):
     @operation("list_uploads", page_of(UploadSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List files of labels, newest first."""
-        return paged(request, services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer)
+        return paged(request, upload_services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer)
 
     @operation(
         "upload_labels", UploadSerializer, 403, 404, 415, success=201,
@@ -41,12 +42,12 @@ class Uploads(WrittenByMembers):
     def post(self, request: Request) -> Response:
         """Send a file of labels (members), as `multipart/form-data`: it is checked whole, and written whole or not at all."""
         data = body(request, UploadRequestSerializer)
-        sae = found(catalog.sae, data["model"], data["sae"], noun="SAE")
+        sae = found(catalog_selectors.sae, data["model"], data["sae"], noun="SAE")
         weight, trusted = access.weight(request.user), access.may_curate(request.user)
         try:
             rows = _rows(data["file"])
-            made = services.upload(sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted)
-        except labels.Wrong as wrong:
+            made = upload_services.upload(sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted)
+        except label_files.Wrong as wrong:
             raise ValidationError({"file": wrong.errors}) from None
         except (tables.Unreadable, Refused) as refused:
             raise ValidationError({"file": [str(refused)]}) from None
@@ -74,7 +75,7 @@ class Undo(WrittenByMembers):
         if not access.may_undo(request.user, upload):
             raise PermissionDenied("Only who uploaded a file and curators may take it back.")
         try:
-            services.undo(upload, by=request.user)
+            upload_services.undo(upload, by=request.user)
         except Refused as refused:
             raise Conflict(refused.message) from None
         return Response(_shown(pk))
@@ -86,7 +87,7 @@ def _rows(file: "UploadedFile[bytes]") -> Sequence[Mapping[str, Any]]:
 
 
 def _find(pk: int) -> LabelUpload:
-    return found(lambda pk: services.uploads().get(pk=pk), pk, noun="upload")
+    return found(lambda pk: upload_services.uploads().get(pk=pk), pk, noun="upload")
 
 
 def _shown(pk: int) -> Any:

@@ -18,7 +18,7 @@ from explorer.api.v1.serializers.word_lists import (
     WordListSerializer,
 )
 from features.models import WordList
-from features.selectors import word_lists as select
+from features.selectors import word_lists as word_list_selectors
 from features.services.word_lists import WordListForm
 
 
@@ -28,7 +28,7 @@ class WordLists(WrittenByMembers):
     @operation("list_word_lists", page_of(WordListSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List word lists by name, without their entries."""
-        return paged(request, select.listed(), ["slug"], query(request, PageQuery), WordListSerializer)
+        return paged(request, word_list_selectors.listed(), ["slug"], query(request, PageQuery), WordListSerializer)
 
     @operation(
         "keep_word_list", WordListDetailSerializer, 403, 413, 415, success=201, request=WordListRequestSerializer
@@ -63,7 +63,7 @@ class OneWordList(WrittenByMembers):
 
 
 def _find(slug: str) -> WordList:
-    return found(lambda slug: select.whole().get(slug=slug), slug, noun="word list")
+    return found(lambda slug: word_list_selectors.whole().get(slug=slug), slug, noun="word list")
 
 
 def _shown(slug: str) -> Any:

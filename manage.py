@@ -5,13 +5,25 @@ import os
 import sys
 
 WITHOUT_DATABASE = {
-    "check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help", "makemessages", "spectacular",
-    "startapp", "up", "version", "--version",
-}  # fmt: skip
+    "check",
+    "collectstatic",
+    "compilemessages",
+    "diffsettings",
+    "findstatic",
+    "help",
+    "makemessages",
+    "spectacular",
+    "startapp",
+    "up",
+    "version",
+    "--version",
+}
 
 
 def main(arguments: list[str]) -> None:
-    """Run one command; where it needs the embedded database, the database is up for as long as the command runs."""
+    """Run one command; where it needs the embedded database, the database is up for as long as the
+    command runs.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured

@@ -1,5 +1,6 @@
-"""Who may do what: the one place that decides. Everyone may look, members write labels, curators look after
-them, staff start and cancel jobs."""
+"""Who may do what: the one place that decides. Everyone may look, members write labels, curators
+look after them, staff start and cancel jobs.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -40,13 +41,19 @@ def may_download(visitor: Visitor) -> bool:
 
 
 def may_write(visitor: Visitor) -> bool:
-    """Whether labels may be proposed and voted on, and comments be written: by every member who is not suspended."""
+    """Whether labels may be proposed and voted on, and comments be written: by every member who is
+    not suspended.
+    """
     return isinstance(visitor, User) and visitor.is_active and visitor.suspended is None
 
 
 def may_curate(visitor: Visitor) -> bool:
-    """Whether labels and comments of others may be edited, merged, hidden and restored: by curators and staff."""
-    return isinstance(visitor, User) and may_write(visitor) and (visitor.curator or visitor.is_staff)
+    """Whether labels and comments of others may be edited, merged, hidden and restored: by curators
+    and staff.
+    """
+    return (
+        isinstance(visitor, User) and may_write(visitor) and (visitor.curator or visitor.is_staff)
+    )
 
 
 def may_change_roles(visitor: Visitor) -> bool:
@@ -55,14 +62,18 @@ def may_change_roles(visitor: Visitor) -> bool:
 
 
 def may_suspend(visitor: Visitor, member: User) -> bool:
-    """Whether that person may be suspended: a member by curators and staff, a curator by staff, staff and oneself by nobody."""
+    """Whether that person may be suspended: a member by curators and staff, a curator by staff,
+    staff and oneself by nobody.
+    """
     if member.is_staff or member.pk == visitor.pk:
         return False
     return may_change_roles(visitor) if member.curator else may_curate(visitor)
 
 
 def may_edit_label(visitor: Visitor, label: Label) -> bool:
-    """Whether a label's words may be changed, or it be withdrawn: by its author and curators; a machine's by curators."""
+    """Whether a label's words may be changed, or it be withdrawn: by its author and curators; a
+    machine's by curators.
+    """
     return may_curate(visitor) or (may_write(visitor) and label.author_id == visitor.pk)
 
 
@@ -87,7 +98,9 @@ def may_change_collection(visitor: Visitor, collection: Collection) -> bool:
 
 
 def weight(visitor: Visitor) -> int:
-    """What the visitor's labels and votes weigh: a member's 1, a curator's or staff's 3, of who may not write 0."""
+    """What the visitor's labels and votes weigh: a member's 1, a curator's or staff's 3, of who may
+    not write 0.
+    """
     if not may_write(visitor):
         return consensus.SUSPENDED
     return consensus.CURATOR if may_curate(visitor) else consensus.MEMBER
@@ -113,7 +126,9 @@ def writers_only(view: View) -> View:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
         if not may_write(request.user):
-            raise PermissionDenied("Your account is suspended: it cannot write. Ask a curator of this instance.")
+            raise PermissionDenied(
+                "Your account is suspended: it cannot write. Ask a curator of this instance."
+            )
         return view(request, *args, **kwargs)
 
     return guarded
@@ -127,7 +142,9 @@ def curators_only(view: View) -> View:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         if not may_curate(request.user):
-            raise PermissionDenied("Only curators moderate. Ask whoever runs this instance to make you one.")
+            raise PermissionDenied(
+                "Only curators moderate. Ask whoever runs this instance to make you one."
+            )
         return view(request, *args, **kwargs)
 
     return guarded
@@ -141,7 +158,9 @@ def staff_only(view: View) -> View:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         if not may_start_jobs(request.user):
-            raise PermissionDenied("Only staff may start jobs. Ask whoever runs this instance to make you staff.")
+            raise PermissionDenied(
+                "Only staff may start jobs. Ask whoever runs this instance to make you staff."
+            )
         return view(request, *args, **kwargs)
 
     return guarded

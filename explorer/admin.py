@@ -17,7 +17,9 @@ admin.site.index_title = "Everything that is stored"
 
 @admin.register(User)
 class PersonAdmin(UserAdmin[User]):
-    """Django's page, with the role of curator; a changed role counts at once in what the person labelled."""
+    """Django's page, with the role of curator; a changed role counts at once in what the person
+    labelled.
+    """
 
     list_display = ["username", "email", "is_staff", "curator", "suspended"]
 

@@ -4,7 +4,9 @@ from django.apps import AppConfig
 
 
 class ExplorerConfig(AppConfig):
-    """Accounts, pages and the API; brings in the Celery application and the checks of the configuration."""
+    """Accounts, pages and the API; brings in the Celery application and the checks of the
+    configuration.
+    """
 
     name = "explorer"
     default_auto_field = "django.db.models.BigAutoField"

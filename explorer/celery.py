@@ -1,4 +1,6 @@
-"""The Celery application of web and workers: JSON messages that carry a job's id, two queues, no result backend."""
+"""The Celery application of web and workers: JSON messages that carry a job's id, two queues, no
+result backend.
+"""
 
 import os
 from typing import Any

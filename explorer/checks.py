@@ -18,7 +18,11 @@ def var_is_writable(**_: Any) -> list[CheckMessage]:
     if os.access(settings.VAR, os.W_OK | os.X_OK):
         return []
     return [
-        Error(f"Cannot write to {settings.VAR}.", hint="Set FEATURESCOPE_VAR to a writable folder.", id="explorer.E001")
+        Error(
+            f"Cannot write to {settings.VAR}.",
+            hint="Set FEATURESCOPE_VAR to a writable folder.",
+            id="explorer.E001",
+        )
     ]
 
 
@@ -40,7 +44,11 @@ def device_is_known(**_: Any) -> list[CheckMessage]:
     if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", settings.DEVICE):
         return []
     hint = "Use auto, cpu, cuda, cuda:1 or mps."
-    return [Error(f"FEATURESCOPE_DEVICE: “{settings.DEVICE}” is no device.", hint=hint, id="explorer.E003")]
+    return [
+        Error(
+            f"FEATURESCOPE_DEVICE: “{settings.DEVICE}” is no device.", hint=hint, id="explorer.E003"
+        )
+    ]
 
 
 @register()
@@ -49,4 +57,10 @@ def a_public_host_has_a_name(**_: Any) -> list[CheckMessage]:
     if settings.HOST in _LOOPBACK or not set(settings.ALLOWED_HOSTS) <= {*_LOOPBACK, "[::1]"}:
         return []
     hint = "Set ALLOWED_HOSTS to the names under which people reach this machine."
-    return [Warning(f"Listening on {settings.HOST}, but only local names are allowed.", hint=hint, id="explorer.W001")]
+    return [
+        Warning(
+            f"Listening on {settings.HOST}, but only local names are allowed.",
+            hint=hint,
+            id="explorer.W001",
+        )
+    ]

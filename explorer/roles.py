@@ -1,4 +1,6 @@
-"""Who is a curator and who is suspended. Their labels and votes are counted anew, and the trail keeps who did it."""
+"""Who is a curator and who is suspended. Their labels and votes are counted anew, and the trail
+keeps who did it.
+"""
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -10,7 +12,9 @@ from features.services import moderation as moderation_services
 
 @transaction.atomic
 def suspend(member: User, *, by: User, reason: str = "") -> None:
-    """From now on this person writes nothing, and what they said weighs nothing. Twice changes nothing."""
+    """From now on this person writes nothing, and what they said weighs nothing. Twice changes
+    nothing.
+    """
     if User.objects.filter(pk=member.pk, suspended=None).update(suspended=Now()):
         _changed(member, "suspend", by, reason)
 
@@ -31,7 +35,9 @@ def make_curator(member: User, curator: bool, *, by: User, reason: str = "") -> 
 
 @transaction.atomic
 def saved(member: User, before: int, *, by: User) -> None:
-    """After the admin pages saved a person who weighed `before`: count anew where the role has changed."""
+    """After the admin pages saved a person who weighed `before`: count anew where the role has
+    changed.
+    """
     if weight(member) != before:
         _changed(member, "role", by, "on the admin pages")
 
@@ -40,5 +46,9 @@ def _changed(member: User, action: str, by: User, reason: str) -> None:
     member.refresh_from_db()
     features = moderation_services.reweigh(member, weight(member))
     moderation_services.note(
-        action, member, by=by, reason=reason, details={"weight": weight(member), "features": features}
+        action,
+        member,
+        by=by,
+        reason=reason,
+        details={"weight": weight(member), "features": features},
     )

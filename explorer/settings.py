@@ -1,4 +1,6 @@
-"""The one settings file. What may differ between machines comes from the environment; docs/running.md has the table."""
+"""The one settings file. What may differ between machines comes from the environment;
+docs/running.md has the table.
+"""
 
 from pathlib import Path
 
@@ -14,41 +16,75 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Where data lives
 VAR = (
-    BASE_DIR / Path(env.text("FEATURESCOPE_VAR", "var", "Folder of database, broker, artifacts and logs.")).expanduser()
+    BASE_DIR
+    / Path(
+        env.text("FEATURESCOPE_VAR", "var", "Folder of database, broker, artifacts and logs.")
+    ).expanduser()
 )
-ARTIFACTS_URL = env.text("FEATURESCOPE_ARTIFACTS", "", "Folder or fsspec URL of weights and exports.")
+ARTIFACTS_URL = env.text(
+    "FEATURESCOPE_ARTIFACTS", "", "Folder or fsspec URL of weights and exports."
+)
 ARTIFACTS_URL = ARTIFACTS_URL or str(VAR / "artifacts")
-_DATABASE = env.database("DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR.")
+_DATABASE = env.database(
+    "DATABASE_URL", "PostgreSQL with pgvector; unset, one runs embedded in FEATURESCOPE_VAR."
+)
 DATABASE_IS_EMBEDDED = _DATABASE is None
 DATABASES = {"default": _DATABASE or local_database.database(VAR)}
-PREPARE = env.flag("FEATURESCOPE_PREPARE", True, "0 behind a pooler that loses prepared statements.")
+PREPARE = env.flag(
+    "FEATURESCOPE_PREPARE", True, "0 behind a pooler that loses prepared statements."
+)
 CONNECTIONS = env.number(
-    "FEATURESCOPE_CONNECTIONS", 0, "Connections to the database that a process keeps; the website 60.", low=0, high=1000
+    "FEATURESCOPE_CONNECTIONS",
+    0,
+    "Connections to the database that a process keeps; the website 60.",
+    low=0,
+    high=1000,
 )
 if CONNECTIONS:
     _pool = {"min_size": 1, "max_size": CONNECTIONS, "timeout": 5.0}
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # one that a restart of the database broke is not given out
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = (
+        True  # one that a restart of the database broke is not given out
+    )
 _BROKERS = {"amqp", "amqps", "redis", "rediss", "filesystem", "sqs", "memory"}
-CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR.")
+CELERY_BROKER_URL = env.url(
+    "CELERY_BROKER_URL", _BROKERS, "Celery's broker; unset, files in FEATURESCOPE_VAR."
+)
 
 # How it is reached
 PORT = env.number("PORT", 8000, "Port of the website.", low=1, high=65535)
-HOST = env.text("FEATURESCOPE_HOST", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network of this machine.")
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that it answers to.")
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [], "Origins to accept forms from: https://example.org")
-HTTPS = env.flag("FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTPS and sets X-Forwarded-Proto.")
+HOST = env.text(
+    "FEATURESCOPE_HOST",
+    "127.0.0.1",
+    "Address to listen on; 0.0.0.0 for every network of this machine.",
+)
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that it answers to."
+)
+CSRF_TRUSTED_ORIGINS = env.words(
+    "CSRF_TRUSTED_ORIGINS", [], "Origins to accept forms from: https://example.org"
+)
+HTTPS = env.flag(
+    "FEATURESCOPE_HTTPS", False, "1 behind a proxy that speaks HTTPS and sets X-Forwarded-Proto."
+)
 
 # What it does
-DEBUG = env.flag("DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only.")
+DEBUG = env.flag(
+    "DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only."
+)
 DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
-DEVICE = env.text("FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps.")
+DEVICE = env.text(
+    "FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps."
+)
 EMBEDDER = env.text(
     "FEATURESCOPE_EMBEDDER",
     "all-MiniLM-L6-v2",
-    "What reads the meaning of labels for searches: a sentence-transformers folder or hub id; off for words alone.",
+    "What reads the meaning of labels for searches: a sentence-transformers folder or hub id; "
+    "off for words alone.",
 )
-THREADS = env.number("FEATURESCOPE_THREADS", 0, "Threads of torch in a worker; 0: one per core.", low=0, high=1024)
+THREADS = env.number(
+    "FEATURESCOPE_THREADS", 0, "Threads of torch in a worker; 0: one per core.", low=0, high=1024
+)
 HANG_MINUTES = env.number(
     "FEATURESCOPE_HANG_MINUTES",
     30,
@@ -59,21 +95,25 @@ HANG_MINUTES = env.number(
 LEASE_SECONDS = env.number(
     "FEATURESCOPE_LEASE_SECONDS",
     20,
-    "A worker that says nothing for so long loses its job to another; longer than a restart of the database takes.",
+    "A worker that says nothing for so long loses its job to another; longer than a restart of "
+    "the database takes.",
     low=5,
     high=3600,
 )
 PRIVATE_ENDPOINTS = env.flag(
     "FEATURESCOPE_PRIVATE_ENDPOINTS",
     True,
-    "0 forbids endpoints at private addresses, where people who are not trusted with this network may add some.",
+    "0 forbids endpoints at private addresses, where people who are not trusted with this "
+    "network may add some.",
 )
 SIGNUP = env.flag("FEATURESCOPE_SIGNUP", True, "0 closes sign-up: an admin makes the accounts.")
 SUPERUSER_NAME = env.text("DJANGO_SUPERUSER_USERNAME", "admin", "Name of the first admin.")
 SUPERUSER_PASSWORD = env.text(
     "DJANGO_SUPERUSER_PASSWORD", "", "Password of the first admin; unset, one is printed once."
 )
-SECRET_KEY = env.secret("SECRET_KEY", VAR / "secret_key", "Signs sessions; unset, one is kept in FEATURESCOPE_VAR.")
+SECRET_KEY = env.secret(
+    "SECRET_KEY", VAR / "secret_key", "Signs sessions; unset, one is kept in FEATURESCOPE_VAR."
+)
 
 INSTALLED_APPS = [
     "explorer",
@@ -132,7 +172,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "explorer.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
 ]
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
@@ -156,19 +200,29 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "se
 API_RATE_ANONYMOUS = env.number(
     "FEATURESCOPE_API_RATE_ANONYMOUS", 600, "API requests a minute by address.", low=1, high=10**6
 )
-API_RATE_USER = env.number("FEATURESCOPE_API_RATE_USER", 3000, "API requests a minute by user.", low=1, high=10**6)
+API_RATE_USER = env.number(
+    "FEATURESCOPE_API_RATE_USER", 3000, "API requests a minute by user.", low=1, high=10**6
+)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "explorer.api.v1.auth.KeyAuthentication",  # first: a refused caller is told to send a key
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny", "explorer.api.v1.permissions.MayLook"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.AllowAny",
+        "explorer.api.v1.permissions.MayLook",
+    ],
     "DEFAULT_THROTTLE_CLASSES": [
         "explorer.api.v1.throttles.AnonymousThrottle",
         "explorer.api.v1.throttles.UserThrottle",
     ],
-    "DEFAULT_THROTTLE_RATES": {"anonymous": f"{API_RATE_ANONYMOUS}/minute", "user": f"{API_RATE_USER}/minute"},
-    "NUM_PROXIES": 1 if HTTPS else 0,  # without a proxy X-Forwarded-For is whatever the caller wrote
+    "DEFAULT_THROTTLE_RATES": {
+        "anonymous": f"{API_RATE_ANONYMOUS}/minute",
+        "user": f"{API_RATE_USER}/minute",
+    },
+    "NUM_PROXIES": 1
+    if HTTPS
+    else 0,  # without a proxy X-Forwarded-For is whatever the caller wrote
     "DEFAULT_PARSER_CLASSES": ["explorer.api.v1.parsing.SafeJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
@@ -184,7 +238,10 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny", "explorer.api.v1.permissions.MayLook"],
+    "SERVE_PERMISSIONS": [
+        "rest_framework.permissions.AllowAny",
+        "explorer.api.v1.permissions.MayLook",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -1,4 +1,6 @@
-"""The domain in Django's admin. What workers wrote is read only there; jobs are started on their own page."""
+"""The domain in Django's admin. What workers wrote is read only there; jobs are started on their
+own page.
+"""
 
 from typing import Any
 
@@ -78,7 +80,9 @@ class FeatureAdmin(ReadOnly):
 
 
 class Trail(ReadOnly):
-    """Rows that say who did what: they stay, and a job that others wait for cannot vanish under them."""
+    """Rows that say who did what: they stay, and a job that others wait for cannot vanish under
+    them.
+    """
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Nobody deletes them."""
@@ -87,7 +91,9 @@ class Trail(ReadOnly):
 
 @admin.register(Job)
 class JobAdmin(Trail):
-    """Jobs: look, filter, cancel. They start on /jobs/new/, where wrong settings are refused and a cost is shown."""
+    """Jobs: look, filter, cancel. They start on /jobs/new/, where wrong settings are refused and a
+    cost is shown.
+    """
 
     list_display = [
         "id",
@@ -117,7 +123,9 @@ class JobAdmin(Trail):
     @admin.action(description="Cancel the chosen jobs", permissions=["view"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Ask each to stop."""
-        asked = sum(lifecycle.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        asked = sum(
+            lifecycle.cancel(pk, by=request.user) for pk in queryset.values_list("pk", flat=True)
+        )
         self.message_user(request, f"{asked} asked to stop; those that were over stay as they are.")
 
     @admin.action(description="Put the chosen jobs before all others", permissions=["view"])
@@ -135,20 +143,32 @@ class JobAdmin(Trail):
         """Priority low."""
         self._prioritise(request, queryset, Job.Priority.LOW)
 
-    @admin.action(description="Run the chosen jobs again, those that failed or were cancelled", permissions=["view"])
+    @admin.action(
+        description="Run the chosen jobs again, those that failed or were cancelled",
+        permissions=["view"],
+    )
     def run_again(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """A new job each, with the same settings in the same place; one that is refused now says why."""
+        """A new job each, with the same settings in the same place; one that is refused now says
+        why.
+        """
         ended = queryset.filter(state__in=[Job.State.FAILED, Job.State.CANCELLED]).order_by("id")
         for job in ended:
             try:
-                again = job_services.start(job.kind, job.params, by=request.user, placing=as_placed(job))
+                again = job_services.start(
+                    job.kind, job.params, by=request.user, placing=as_placed(job)
+                )
             except InvalidParams as refused:
-                self.message_user(request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR)
+                self.message_user(
+                    request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR
+                )
             else:
                 self.message_user(request, f"Job {job.pk} runs again as job {again.pk}.")
 
     def _prioritise(self, request: HttpRequest, queryset: QuerySet[Job], priority: int) -> None:
-        moved = sum(lifecycle.prioritise(pk, priority, by=request.user) for pk in queryset.values_list("pk", flat=True))
+        moved = sum(
+            lifecycle.prioritise(pk, priority, by=request.user)
+            for pk in queryset.values_list("pk", flat=True)
+        )
         self.message_user(request, f"{moved} moved; those that have begun stay as they are.")
 
 

@@ -1,6 +1,8 @@
-"""Weights, checkpoints and exports under one fsspec address: a folder by default, object storage at scale.
+"""Weights, checkpoints and exports under one fsspec address: a folder by default, object storage at
+scale.
 
-Names are relative to that address (`saes/demo-python/2-res-0123456789ab`). A folder appears under its name all at once.
+Names are relative to that address (`saes/demo-python/2-res-0123456789ab`). A folder appears under
+its name all at once.
 """
 
 import uuid
@@ -30,7 +32,9 @@ class File(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A folder of the store: its name, all its bytes, and when it last changed (None where the store does not say)."""
+    """A folder of the store: its name, all its bytes, and when it last changed (None where the
+    store does not say).
+    """
 
     name: str
     size: int
@@ -52,7 +56,9 @@ def put(folder: str | Path, name: str) -> str:
         store.makedirs(target.rpartition("/")[0], exist_ok=True)
         store.mv(half, target, recursive=True)
     except OSError:
-        remove(f"{INCOMING}/{half.rpartition('/')[2]}")  # a full disk should not stay full of what did not fit
+        remove(
+            f"{INCOMING}/{half.rpartition('/')[2]}"
+        )  # a full disk should not stay full of what did not fit
         raise
     return name
 
@@ -81,11 +87,16 @@ def files(name: str) -> list[File]:
     found = _files(store, f"{root}/{name}")
     if not found:
         raise Missing(f"There is nothing at {name} among the artifacts; was it moved or deleted?")
-    return sorted(File(path.removeprefix(f"{root}/{name}/"), int(info["size"])) for path, info in found.items())
+    return sorted(
+        File(path.removeprefix(f"{root}/{name}/"), int(info["size"]))
+        for path, info in found.items()
+    )
 
 
 def read(name: str, file: str) -> Iterator[bytes]:
-    """The bytes of one file of an artifact, in pieces. Raises `Missing` at once where there is no such file."""
+    """The bytes of one file of an artifact, in pieces. Raises `Missing` at once where there is no
+    such file.
+    """
     store, root = _store()
     if file not in {there.name for there in files(name)}:
         raise Missing(f"{name} has no file {file}.")
@@ -93,7 +104,9 @@ def read(name: str, file: str) -> Iterator[bytes]:
 
 
 def folders(place: str, depth: int) -> list[Folder]:
-    """The folders so many levels below `place`, by name, with all that they hold; none where there is no such place."""
+    """The folders so many levels below `place`, by name, with all that they hold; none where there
+    is no such place.
+    """
     store, root = _store()
     sizes: dict[str, int] = {}
     times: dict[str, datetime] = {}
@@ -114,7 +127,12 @@ def _files(store: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
 
 def _changed(info: dict[str, Any]) -> datetime | None:
     """A local file system gives seconds, object stores a datetime under one name or another."""
-    when = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("updated")
+    when = (
+        info.get("mtime")
+        or info.get("LastModified")
+        or info.get("last_modified")
+        or info.get("updated")
+    )
     if isinstance(when, int | float):
         return datetime.fromtimestamp(when, UTC)
     return when if isinstance(when, datetime) else None

@@ -1,4 +1,6 @@
-"""Keys of other services, encrypted with this instance's own: a copy of the database alone gives nobody a key."""
+"""Keys of other services, encrypted with this instance's own: a copy of the database alone gives
+nobody a key.
+"""
 
 import base64
 import hashlib
@@ -24,7 +26,9 @@ def decrypt(stored: bytes | memoryview) -> str:
     try:
         return _box().decrypt(bytes(stored)).decode()
     except InvalidToken:
-        raise Unreadable("SECRET_KEY was changed since this key was stored. Store the key again.") from None
+        raise Unreadable(
+            "SECRET_KEY was changed since this key was stored. Store the key again."
+        ) from None
 
 
 def _box() -> MultiFernet:

@@ -8,7 +8,8 @@ from django.core.exceptions import ValidationError
 
 
 class Several(forms.Field):
-    """Values of the field `each`, separated by commas (or as a list); one value stays as it is, several become a list.
+    """Values of the field `each`, separated by commas (or as a list); one value stays as it is,
+    several become a list.
 
     Repeated values count once. Choices and limits are those of `each`, for whoever shows the field.
     """

@@ -1,4 +1,6 @@
-"""Hook points as people read them: `blocks.2.hook_resid_post` is the residual stream after layer 2, in short `2-res`."""
+"""Hook points as people read them: `blocks.2.hook_resid_post` is the residual stream after layer 2,
+in short `2-res`.
+"""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +17,9 @@ SITES = {
 
 
 class Hook(NamedTuple):
-    """Where a hook reads, in words. `layer` is None for a name of another scheme, which stands for itself."""
+    """Where a hook reads, in words. `layer` is None for a name of another scheme, which stands for
+    itself.
+    """
 
     layer: int | None
     short: str
@@ -32,7 +36,9 @@ def read(name: str) -> Hook:
 
 
 def middle(names: Sequence[str]) -> str:
-    """The residual stream after the middle layer, where the most concepts are; the middle name where there is none."""
+    """The residual stream after the middle layer, where the most concepts are; the middle name
+    where there is none.
+    """
     streams = [name for name in names if name.endswith("hook_resid_post")]
     chosen = streams or list(names)
     return chosen[len(chosen) // 2] if chosen else ""

@@ -1,6 +1,7 @@
 """What the pipeline yields and ingest writes. Plain data: this module imports nothing of ours.
 
-Positions count tokens from 0 inside a sequence; activations are in the units of the SAE after folding (see docs/numbers.md).
+Positions count tokens from 0 inside a sequence; activations are in the units of the SAE after
+folding (see docs/numbers.md).
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,9 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """How far a job is: `done` of `total` in `unit`s ("tokens", "features"), and what it is doing now."""
+    """How far a job is: `done` of `total` in `unit`s ("tokens", "features"), and what it is doing
+    now.
+    """
 
     done: int
     total: int
@@ -17,7 +20,9 @@ class Progress(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """What a worker process tells of itself; memory in bytes, that of a device None where it is the processor."""
+    """What a worker process tells of itself; memory in bytes, that of a device None where it is the
+    processor.
+    """
 
     device: str
     version: str
@@ -29,7 +34,9 @@ class WorkerState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """One row of a live chart: `step` counts what the job trains on (tokens); `series` names one SAE of a sweep."""
+    """One row of a live chart: `step` counts what the job trains on (tokens); `series` names one
+    SAE of a sweep.
+    """
 
     step: int
     values: dict[str, float]
@@ -50,7 +57,9 @@ class Checkpoint(NamedTuple):
 
 
 class TokenRecord(NamedTuple):
-    """One row of a vocabulary. `text` is the exact bytes that the token stands for, which may not be valid UTF-8 alone."""
+    """One row of a vocabulary. `text` is the exact bytes that the token stands for, which may not
+    be valid UTF-8 alone.
+    """
 
     token_id: int
     text: bytes
@@ -74,7 +83,9 @@ class ModelRecord(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """From the position `at` of a context on: the tokens of `document`, from its `token`-th on, until they or it end."""
+    """From the position `at` of a context on: the tokens of `document`, from its `token`-th on,
+    until they or it end.
+    """
 
     at: int
     document: str
@@ -82,7 +93,8 @@ class Piece(NamedTuple):
 
 
 class SequenceRecord(NamedTuple):
-    """Token ids of one context; `position` is its place in the corpus as packed, `document` names where it starts.
+    """Token ids of one context; `position` is its place in the corpus as packed, `document` names
+    where it starts.
 
     `pieces` say what its tokens are of; nothing of BOS and separators. They are not stored.
     """
@@ -96,8 +108,9 @@ class SequenceRecord(NamedTuple):
 class ExampleRecord(NamedTuple):
     """A context in which a feature fires.
 
-    `band` 0 holds the top examples; 1 (highest) to 5 (lowest) hold an even sample of the firings in that fifth of the
-    activation range. `peak` is the position that put the example here; `positions` and `values` list every firing.
+    `band` 0 holds the top examples; 1 (highest) to 5 (lowest) hold an even sample of the firings in
+    that fifth of the activation range. `peak` is the position that put the example here;
+    `positions` and `values` list every firing.
     """
 
     band: int
@@ -109,13 +122,15 @@ class ExampleRecord(NamedTuple):
 
 
 class FeatureRecord(NamedTuple):
-    """Everything the feature page shows about one feature, over `tokens` tokens that are not special.
+    """Everything the feature page shows about one feature, over `tokens` tokens that are not
+    special.
 
-    `histogram[i]` counts firings with i * width <= activation < (i + 1) * width; `width` is a power of two.
-    `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked vocabulary.
-    `nearest_both` and `cofiring_both` count the tokens on which this and the other feature both fire. `cofiring` are the
-    others that share the most, by falling Jaccard index (tokens of both / tokens of either), then by index; none shares no
-    token. Where the SAE is too wide to count pairs, `nearest_both` and the three of `cofiring` are empty.
+    `histogram[i]` counts firings with i * width <= activation < (i + 1) * width; `width` is a power
+    of two. `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked
+    vocabulary. `nearest_both` and `cofiring_both` count the tokens on which this and the other
+    feature both fire. `cofiring` are the others that share the most, by falling Jaccard index
+    (tokens of both / tokens of either), then by index; none shares no token. Where the SAE is too
+    wide to count pairs, `nearest_both` and the three of `cofiring` are empty.
     """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
@@ -145,9 +160,11 @@ class FeatureRecord(NamedTuple):
 
 
 class FeatureRange(NamedTuple):
-    """One transaction's worth: consecutive features [start, stop) and every sequence that their examples need.
+    """One transaction's worth: consecutive features [start, stop) and every sequence that their
+    examples need.
 
-    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the corpus ended.
+    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the
+    corpus ended.
     """
 
     start: int
@@ -158,10 +175,12 @@ class FeatureRange(NamedTuple):
 
 
 class ReadoutRecord(NamedTuple):
-    """How logit effects were made for a model: through which norm, and which rows of the unembedding were left out and why.
+    """How logit effects were made for a model: through which norm, and which rows of the
+    unembedding were left out and why.
 
-    `norm` is the class of the final norm, empty where there is none; `centred` whether it subtracts the mean; `gain_low` and
-    `gain_high` are the ends of its gain. `through` names what stands between the SAE's output and the residual stream.
+    `norm` is the class of the final norm, empty where there is none; `centred` whether it subtracts
+    the mean; `gain_low` and `gain_high` are the ends of its gain. `through` names what stands
+    between the SAE's output and the residual stream.
     """
 
     norm: str
@@ -176,7 +195,8 @@ class ReadoutRecord(NamedTuple):
 
 
 class TrainedSae(NamedTuple):
-    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured on the way.
+    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured
+    on the way.
 
     `name` is its name in a sweep, empty where it was trained alone.
     """
@@ -194,10 +214,12 @@ class TrainedSae(NamedTuple):
 
 
 class ImportedSae(NamedTuple):
-    """An SAE from elsewhere that passed the checks: `sae` in our terms, `origin` where it is from and how its test went.
+    """An SAE from elsewhere that passed the checks: `sae` in our terms, `origin` where it is from
+    and how its test went.
 
-    `origin` holds kind (folder, hub, registry), source, revision, dtype, decoder_norms before folding [least, mean, largest],
-    notes, warnings, and test {tokens, corpus, values}; see docs/numbers.md for the values.
+    `origin` holds kind (folder, hub, registry), source, revision, dtype, decoder_norms before
+    folding [least, mean, largest], notes, warnings, and test {tokens, corpus, values}; see
+    docs/numbers.md for the values.
     """
 
     sae: TrainedSae
@@ -205,11 +227,12 @@ class ImportedSae(NamedTuple):
 
 
 class RoleRecord(NamedTuple):
-    """What changing a feature does, and what random directions of equal norm do in the same places, averaged over `n` texts.
+    """What changing a feature does, and what random directions of equal norm do in the same places,
+    averaged over `n` texts.
 
-    `difference` is what the role is measured by (kl of an input role, logit of an output role), feature less control, with its
-    95% interval [low, high]; `effect` is the same in standard deviations. Defined at the top of
-    workers/pipeline/steering/causal_effects.py.
+    `difference` is what the role is measured by (kl of an input role, logit of an output role),
+    feature less control, with its 95% interval [low, high]; `effect` is the same in standard
+    deviations. Defined at the top of workers/pipeline/steering/causal_effects.py.
     """
 
     kl: float
@@ -226,7 +249,9 @@ class RoleRecord(NamedTuple):
 
 
 class CauseRecord(NamedTuple):
-    """The input role and the output role of one feature, and the tokens whose logits rise most where it is added."""
+    """The input role and the output role of one feature, and the tokens whose logits rise most
+    where it is added.
+    """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     reads: RoleRecord
@@ -235,7 +260,9 @@ class CauseRecord(NamedTuple):
 
 
 class AgainstRandom(NamedTuple):
-    """A number of a feature, and of random directions of equal norm in the same places: their mean and the highest."""
+    """A number of a feature, and of random directions of equal norm in the same places: their mean
+    and the highest.
+    """
 
     value: float
     control: float
@@ -243,9 +270,11 @@ class AgainstRandom(NamedTuple):
 
 
 class HereRecord(NamedTuple):
-    """What changing a feature does in one text: at which `places`, KL in nats at each, and the three numbers of a role.
+    """What changing a feature does in one text: at which `places`, KL in nats at each, and the
+    three numbers of a role.
 
-    `promoted` are the tokens whose logits rise most. Defined at the top of workers/pipeline/steering/causal_effects.py.
+    `promoted` are the tokens whose logits rise most. Defined at the top of
+    workers/pipeline/steering/causal_effects.py.
     """
 
     places: list[int]
@@ -257,10 +286,12 @@ class HereRecord(NamedTuple):
 
 
 class FeatureMap(NamedTuple):
-    """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`; empty where there is none.
+    """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`;
+    empty where there is none.
 
-    Coordinates have no unit. `clusters` numbers groups from 0, the largest; None where a feature is in none. `neighbours`
-    (each feature itself among them) and `seed` are what it was made with, `made_with` names the libraries.
+    Coordinates have no unit. `clusters` numbers groups from 0, the largest; None where a feature is
+    in none. `neighbours` (each feature itself among them) and `seed` are what it was made with,
+    `made_with` names the libraries.
     """
 
     indices: list[int]
@@ -273,14 +304,18 @@ class FeatureMap(NamedTuple):
 
 
 class FeatureMatches(NamedTuple):
-    """For each feature of an SAE, by its index: the feature of another SAE with the nearest decoder direction, and the cosine."""
+    """For each feature of an SAE, by its index: the feature of another SAE with the nearest decoder
+    direction, and the cosine.
+    """
 
     indices: list[int]
     cosines: list[float]
 
 
 class SaeMatches(NamedTuple):
-    """Two SAEs matched: the features of the first with their nearest in the other, and the other way round."""
+    """Two SAEs matched: the features of the first with their nearest in the other, and the other
+    way round.
+    """
 
     there: FeatureMatches
     back: FeatureMatches
@@ -295,10 +330,11 @@ class Evaluation(NamedTuple):
 
 
 class ScoreRecord(NamedTuple):
-    """How well a label tells, on held-out examples, where its feature fires; `kind` is one of LabelScore.Kind.
+    """How well a label tells, on held-out examples, where its feature fires; `kind` is one of
+    LabelScore.Kind.
 
-    `value` is the kind's own number with its 95% interval [low, high] from `n` examples; chance is 0.5 for
-    `balanced_accuracy` and `auroc`, None where the kind has no such number.
+    `value` is the kind's own number with its 95% interval [low, high] from `n` examples; chance is
+    0.5 for `balanced_accuracy` and `auroc`, None where the kind has no such number.
     """
 
     kind: str
@@ -314,7 +350,9 @@ class ScoreRecord(NamedTuple):
 
 
 class LabelRecord(NamedTuple):
-    """What a method says that the feature at `index` means; `provenance` tells how it came to it."""
+    """What a method says that the feature at `index` means; `provenance` tells how it
+    came to it.
+    """
 
     index: int  # type: ignore[assignment]  # as above
     text: str

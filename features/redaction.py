@@ -5,11 +5,15 @@ from collections.abc import Collection
 from pathlib import PurePath
 
 FOLDERS = re.compile(r"(?<![\w/.:~])(?:file://|~)?/(?:[^\s/:;,'\"“”]+/)+(?=[^\s/])")
-"""The folders before the last part of an absolute path; never a part of an address or of owner/name."""
+"""The folders before the last part of an absolute path; never a part of an address or of
+owner/name.
+"""
 
 
 def of_source(source: str) -> str:
-    """A hub id as it is; of a file or folder only its last part, for where it lies is the machine's own business."""
+    """A hub id as it is; of a file or folder only its last part, for where it lies is the machine's
+    own business.
+    """
     return PurePath(source).name if source.startswith(("/", "~", ".")) else source
 
 
@@ -28,7 +32,9 @@ ALIASES = {
 
 
 def of_model(name: str) -> str:
-    """What two names of one model have in common: the last part, in small letters, by the name of its repository."""
+    """What two names of one model have in common: the last part, in small letters, by the name of
+    its repository.
+    """
     last = name.rstrip("/").rpartition("/")[2].lower().removesuffix("-hf")
     return ALIASES.get(last, last)
 

@@ -1,4 +1,6 @@
-"""Where an SAE to import lies, as a person writes it: a folder, a hub repository, or `release:id` of SAELens's registry."""
+"""Where an SAE to import lies, as a person writes it: a folder, a hub repository, or `release:id`
+of SAELens's registry.
+"""
 
 import re
 from typing import Literal, NamedTuple
@@ -10,7 +12,9 @@ Kind = Literal["folder", "hub", "registry"]
 
 
 class Source(NamedTuple):
-    """A source that can be looked up; what it holds is not known yet. `place` is the path, the repository or `release:id`."""
+    """A source that can be looked up; what it holds is not known yet. `place` is the path, the
+    repository or `release:id`.
+    """
 
     kind: Kind
     place: str
@@ -24,7 +28,8 @@ def read(text: str) -> Source:
         entry = saelens_registry.find(text)
         if entry.refusal:
             raise LookupError(
-                f"{text} cannot be imported: {entry.refusal}.{REMEDY if entry.form in saelens_registry.PICKLED else ''}"
+                f"{text} cannot be imported: "
+                f"{entry.refusal}.{REMEDY if entry.form in saelens_registry.PICKLED else ''}"
             )
         return Source("registry", text)
     if REPOSITORY.fullmatch(text):
@@ -32,14 +37,17 @@ def read(text: str) -> Source:
     if text in saelens_registry.releases():
         first = saelens_registry.releases()[text].entries[0]
         raise LookupError(
-            f"“{text}” is a release of SAELens's registry: add the id of one of its SAEs, such as {first.source}."
+            f"“{text}” is a release of SAELens's registry: add the id of one of its SAEs, such "
+            f"as {first.source}."
         )
     raise LookupError(
-        "Write the path of a folder (/data/sae), a hub repository (owner/name), or an entry of SAELens's registry (release:id)."
+        "Write the path of a folder (/data/sae), a hub repository (owner/name), or an entry of "
+        "SAELens's registry (release:id)."
     )
 
 
 REMEDY = (
-    " Where you trust it, convert it in a place of its own: load it with SAELens, write it with save_model, which makes"
+    " Where you trust it, convert it in a place of its own: load it with SAELens, write it with "
+    "save_model, which makes"
     " safetensors, and import that folder."
 )

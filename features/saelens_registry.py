@@ -1,4 +1,5 @@
-"""The registry of published SAEs that comes with SAELens: read from a file, so that it can be browsed offline and without it.
+"""The registry of published SAEs that comes with SAELens: read from a file, so that it can be
+browsed offline and without it.
 
 `workers/saelens_registry.py` writes the file. Nothing here touches the database.
 """
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 FILE = Path(__file__).with_name("data") / "saelens_registry.jsonl"
-PICKLED = frozenset({"dictionary_learning_1", "qwen_scope", "goodfire", "deepseek_r1", "connor_rob_hook_z"})
+PICKLED = frozenset(
+    {"dictionary_learning_1", "qwen_scope", "goodfire", "deepseek_r1", "connor_rob_hook_z"}
+)
 """Forms whose weights are Python pickles, which may run code."""
 UNREAD = {"temporal": "it reads whole contexts, not tokens"} | dict.fromkeys(
     PICKLED, "its weights are a pickle, which may run code"
@@ -47,7 +50,9 @@ class Entry(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """A slug of its own: its release and id in small letters, dots and dashes; a long one ends in digits of their hash."""
+        """A slug of its own: its release and id in small letters, dots and dashes; a long one ends
+        in digits of their hash.
+        """
         words = re.sub(r"[^a-z0-9._-]+", "-", f"{self.release}.{self.id}".lower()).strip("-._")
         if len(words) <= MOST_CHARACTERS:
             return words
@@ -73,7 +78,10 @@ class Release(NamedTuple):
 @cache
 def releases() -> dict[str, Release]:
     """Every release by its name."""
-    return {release.name: release for release in map(_release, FILE.read_text(encoding="utf-8").splitlines())}
+    return {
+        release.name: release
+        for release in map(_release, FILE.read_text(encoding="utf-8").splitlines())
+    }
 
 
 def entries() -> Iterator[Entry]:
@@ -83,7 +91,9 @@ def entries() -> Iterator[Entry]:
 
 
 def find(source: str) -> Entry:
-    """The entry that `release:id` names. `LookupError` in words, with the nearest name, where there is none."""
+    """The entry that `release:id` names. `LookupError` in words, with the nearest name, where there
+    is none.
+    """
     name, _, sae_id = source.partition(":")
     release = releases().get(name)
     if release is None:
@@ -91,7 +101,10 @@ def find(source: str) -> Entry:
         raise LookupError(f"SAELens's registry has no release “{name}”.{near}")
     known = {entry.id: entry for entry in release.entries}
     if sae_id not in known:
-        near = _nearest(sae_id, known) or f" It has {', '.join(list(known)[:5])}{' …' if len(known) > 5 else ''}."
+        near = (
+            _nearest(sae_id, known)
+            or f" It has {', '.join(list(known)[:5])}{' …' if len(known) > 5 else ''}."
+        )
         raise LookupError(f"The release “{name}” has no SAE “{sae_id}”.{near}")
     return known[sae_id]
 
@@ -109,5 +122,8 @@ def _nearest(name: str, known: dict[str, Release] | dict[str, Entry]) -> str:
 def _release(line: str) -> Release:
     row = json.loads(line)
     name, model, repo, form = row["release"], row["model"], row["repo"], row["form"]
-    made = (Entry(name, sae_id, model, repo, form, hook, width, l0) for sae_id, hook, width, l0 in row["saes"])
+    made = (
+        Entry(name, sae_id, model, repo, form, hook, width, l0)
+        for sae_id, hook, width, l0 in row["saes"]
+    )
     return Release(name, model, repo, form, tuple(made))

@@ -1,4 +1,6 @@
-"""Token ids to what people read: bytes joined where a token splits a UTF-8 character, whitespace made visible."""
+"""Token ids to what people read: bytes joined where a token splits a UTF-8 character, whitespace
+made visible.
+"""
 
 import math
 import re
@@ -12,9 +14,11 @@ UNKNOWN = ("\ufffd".encode(), False)
 
 
 class Span(NamedTuple):
-    """One box of a heatmap: usually one token, several where only together they make whole characters.
+    """One box of a heatmap: usually one token, several where only together they make whole
+    characters.
 
-    `value` is the largest activation of its tokens (None where none fires), `strength` its alpha from 0 to 1.
+    `value` is the largest activation of its tokens (None where none fires), `strength` its alpha
+    from 0 to 1.
     """
 
     text: str
@@ -35,13 +39,18 @@ def spans(
     maximum: float = 0.0,
     first: int = 0,
 ) -> list[Span]:
-    """The heatmap of one context, or of a part that begins at its token `first`; positions count from the context's first token.
+    """The heatmap of one context, or of a part that begins at its token `first`; positions count
+    from the context's first token.
 
     `maximum` is the feature's own, which is full strength.
     """
     fired = dict(zip(positions, values, strict=True))
     boxes: list[Span] = []
-    start, known, make = 0, vocabulary.get, tuple.__new__  # of everything on a page this is done most often
+    start, known, make = (
+        0,
+        vocabulary.get,
+        tuple.__new__,
+    )  # of everything on a page this is done most often
     while start < len(token_ids):
         token, place = token_ids[start], start + first
         raw, special = known(token, UNKNOWN)
@@ -49,26 +58,37 @@ def spans(
             value = fired.get(place)
             strength = 0.0 if value is None else alpha(value, maximum)
             text = raw.decode("utf-8", "replace")
-            boxes.append(make(Span, (text, place, (token,), value, strength, place == peak, special)))
+            boxes.append(
+                make(Span, (text, place, (token,), value, strength, place == peak, special))
+            )
             start += 1
         else:
             stop, text = _whole(token_ids, start, vocabulary)
             inside = range(place, stop + first)
-            value, here = max((fired[i] for i in inside if i in fired), default=None), peak in inside
+            value, here = (
+                max((fired[i] for i in inside if i in fired), default=None),
+                peak in inside,
+            )
             strength = 0.0 if value is None else alpha(value, maximum)
-            boxes.append(Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special))
+            boxes.append(
+                Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special)
+            )
             start = stop
     return boxes
 
 
 def around(boxes: Sequence[Span], before: int, after: int) -> list[Span]:
-    """The boxes from `before` boxes before the peak to `after` after it; all characters stay whole."""
+    """The boxes from `before` boxes before the peak to `after` after it; all characters
+    stay whole.
+    """
     middle = next((i for i, box in enumerate(boxes) if box.peak), 0)
     return list(boxes[max(middle - before, 0) : middle + after + 1])
 
 
 def alpha(value: float, maximum: float) -> float:
-    """Strength of a box on a log scale: 0 at nothing, 1 at the feature's maximum, about 0.55 at a tenth of it."""
+    """Strength of a box on a log scale: 0 at nothing, 1 at the feature's maximum, about 0.55 at a
+    tenth of it.
+    """
     if value <= 0 or maximum <= 0:
         return 0.0
     return min(math.log1p(20 * value / maximum) / math.log(21), 1.0)
@@ -76,7 +96,9 @@ def alpha(value: float, maximum: float) -> float:
 
 def text_of(token_ids: Sequence[int], vocabulary: Vocabulary) -> str:
     """Plain text of some tokens, special tokens and all; bytes that are no UTF-8 become U+FFFD."""
-    return b"".join(vocabulary.get(i, (b"", False))[0] for i in token_ids).decode("utf-8", "replace")
+    return b"".join(vocabulary.get(i, (b"", False))[0] for i in token_ids).decode(
+        "utf-8", "replace"
+    )
 
 
 def visible(text: str) -> str:
@@ -85,7 +107,9 @@ def visible(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """One token's text inside a sentence: without blanks around, or, where it is nothing else, its blanks counted."""
+    """One token's text inside a sentence: without blanks around, or, where it is nothing else, its
+    blanks counted.
+    """
     return text.strip() or re.sub("␣{3,}", lambda run: f"␣×{len(run[0])}", visible(text))
 
 
@@ -95,8 +119,9 @@ def in_sentence(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
 
 
 def _whole(token_ids: Sequence[int], start: int, vocabulary: Vocabulary) -> tuple[int, str]:
-    """Where the box that begins at `start` ends, as its bytes are whole characters there, and its text; a special token, or
-    the end, cuts a character."""
+    """Where the box that begins at `start` ends, as its bytes are whole characters there, and its
+    text; a special token, or the end, cuts a character.
+    """
     pending = b""
     for i in range(start, len(token_ids)):
         raw, special = vocabulary.get(token_ids[i], UNKNOWN)

@@ -1,4 +1,6 @@
-"""Lists of words that people give as concepts: a line with [name], then one word or phrase on a line."""
+"""Lists of words that people give as concepts: a line with [name], then one word or phrase on a
+line.
+"""
 
 import re
 from collections.abc import Iterator
@@ -10,9 +12,11 @@ HEAD = re.compile(r"\[(.*)\]")
 
 
 def parse(text: str) -> dict[str, list[str]]:
-    """The entries of each list by its name, each once; empty lines and those that begin with `#` are left out.
+    """The entries of each list by its name, each once; empty lines and those that begin with `#`
+    are left out.
 
-    A list may be given in several parts. `ValueError` with a sentence that names the line and says what is wrong.
+    A list may be given in several parts. `ValueError` with a sentence that names the line and says
+    what is wrong.
     """
     lists: dict[str, list[str]] = {}
     name = ""
@@ -20,7 +24,9 @@ def parse(text: str) -> dict[str, list[str]]:
         if head := HEAD.fullmatch(line):
             name = head[1].strip()
             if not name:
-                raise ValueError(f"Line {number} begins a list without a name: write one between the brackets.")
+                raise ValueError(
+                    f"Line {number} begins a list without a name: write one between the brackets."
+                )
             lists.setdefault(name, [])
         elif not name:
             raise ValueError(f"Line {number} is in no list: begin with a line such as [animals].")
@@ -35,7 +41,9 @@ def entries(text: str) -> list[str]:
     found = []
     for number, line in _lines(text):
         if HEAD.fullmatch(line):
-            raise ValueError(f"Line {number} begins another list: keep each under a name of its own.")
+            raise ValueError(
+                f"Line {number} begins another list: keep each under a name of its own."
+            )
         if not all(character.isprintable() or character == "\t" for character in line):
             raise ValueError(f"Line {number} holds a control character.")
         found.append(line)
@@ -47,7 +55,10 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, with their numbers."""
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if len(line) > LONGEST:
-            raise ValueError(f"Line {number} has {len(line):,} characters; a name or an entry has at most {LONGEST}.")
+            raise ValueError(
+                f"Line {number} has {len(line):,} characters; a name or an entry has at most "
+                f"{LONGEST}."
+            )
         if line and not line.startswith("#"):
             yield number, line
 
@@ -57,7 +68,11 @@ def _check(lists: dict[str, list[str]]) -> None:
         raise ValueError(f"These are {len(lists)} lists; at most {MOST_LISTS} at once.")
     for name, entries in lists.items():
         if not entries:
-            raise ValueError(f"The list “{name}” has no entries." if name else "The list has no entries.")
+            raise ValueError(
+                f"The list “{name}” has no entries." if name else "The list has no entries."
+            )
         if len(entries) > MOST_ENTRIES:
             of = f" “{name}”" if name else ""
-            raise ValueError(f"The list{of} has {len(entries):,} entries; at most {MOST_ENTRIES:,}.")
+            raise ValueError(
+                f"The list{of} has {len(entries):,} entries; at most {MOST_ENTRIES:,}."
+            )

@@ -1,8 +1,10 @@
-"""Planted rows through the real writers, for every test: a few lines give a model, an SAE and dashboards whose answers are known.
+"""Planted rows through the real writers, for every test: a few lines give a model, an SAE and
+dashboards whose answers are known.
 
-planted = builders.planted()            # model "tiny", corpus "stories", SAE "2-res" of 8 features, feature 3 dead
-builders.firing(0, " day", texts)       # a feature that fires on exactly that token
-ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visitor who has no account
+planted = builders.planted()            # model "tiny", corpus "stories", SAE "2-res" of 8 features,
+feature 3 dead builders.firing(0, " day", texts)       # a feature that fires on exactly that token
+ada, ben, cam = builders.cast()         # Ada is staff, Ben a member, Cam a visitor who has no
+account
 """
 
 import math
@@ -15,7 +17,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from features.ingest import dashboards as dashboard_ingest
-from features.models import Corpus, Dashboard, Feature, LanguageModel, Sae, SteeringDelta, SteeringRun
+from features.models import (
+    Corpus,
+    Dashboard,
+    Feature,
+    LanguageModel,
+    Sae,
+    SteeringDelta,
+    SteeringRun,
+)
 from features.records import (
     ExampleRecord,
     FeatureMap,
@@ -62,7 +72,9 @@ BINS, LOGIT_BINS, BANDS = 64, 50, 5
 
 
 def vocabulary() -> list[TokenRecord]:
-    """Token 0 is special, 1 to 256 are the single bytes (so é and 日 take several tokens), then come whole words."""
+    """Token 0 is special, 1 to 256 are the single bytes (so é and 日 take several
+    tokens), then come whole words.
+    """
     single = [TokenRecord(byte + 1, bytes([byte]), False) for byte in range(256)]
     words = [TokenRecord(257 + i, word.encode(), False) for i, word in enumerate(WORDS)]
     return [TokenRecord(0, SPECIAL.encode(), True), *single, *words]
@@ -70,10 +82,14 @@ def vocabulary() -> list[TokenRecord]:
 
 def encode(text: str, bos: bool = True) -> list[int]:
     """Token ids by longest match in `vocabulary`, after the special token."""
-    longest = sorted(((word.encode(), 257 + i) for i, word in enumerate(WORDS)), key=lambda pair: -len(pair[0]))
+    longest = sorted(
+        ((word.encode(), 257 + i) for i, word in enumerate(WORDS)), key=lambda pair: -len(pair[0])
+    )
     raw, ids = text.encode(), [0] if bos else []
     while raw:
-        word, token_id = next(((w, i) for w, i in longest if raw.startswith(w)), (raw[:1], raw[0] + 1))
+        word, token_id = next(
+            ((w, i) for w, i in longest if raw.startswith(w)), (raw[:1], raw[0] + 1)
+        )
         ids.append(token_id)
         raw = raw[len(word) :]
     return ids
@@ -103,7 +119,9 @@ def corpus(slug: str = "stories") -> Corpus:
     return catalog_services.add_corpus(slug, "stories.jsonl", "text", "CC0-1.0", "c0ffee", "")
 
 
-def sae(of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: Corpus | None = None) -> Sae:
+def sae(
+    of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: Corpus | None = None
+) -> Sae:
     """A TopK SAE on the third layer; it has no features before `dashboards`."""
     record = TrainedSae(
         path="",
@@ -113,7 +131,13 @@ def sae(of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: C
         width=width,
         hook="blocks.2.hook_resid_post",
         context_size=128,
-        config={"architecture": "topk", "k": 24, "tokens": 1_000_000, "learning_rate": 0.001, "seed": 0},
+        config={
+            "architecture": "topk",
+            "k": 24,
+            "tokens": 1_000_000,
+            "learning_rate": 0.001,
+            "seed": 0,
+        },
         metrics={"explained_variance": 0.83, "l0": 24.0, "dead_share": 0.06},
     )
     return catalog_services.add_sae(of, slug, record, f"saes/{of.slug}-{slug}", trained_on, None)
@@ -121,11 +145,18 @@ def sae(of: LanguageModel, slug: str = "2-res", *, width: int = 8, trained_on: C
 
 def sequences(texts: Iterable[str] = TEXTS) -> list[SequenceRecord]:
     """Each text as one context of the corpus."""
-    return [SequenceRecord(place, f"story-{place}.txt", encode(text)) for place, text in enumerate(texts)]
+    return [
+        SequenceRecord(place, f"story-{place}.txt", encode(text))
+        for place, text in enumerate(texts)
+    ]
 
 
-def firing(index: int, word: str, contexts: Sequence[SequenceRecord], maximum: float = 2.0) -> FeatureRecord:
-    """A feature that fires on exactly the tokens `word`, most strongly in the first context that holds one."""
+def firing(
+    index: int, word: str, contexts: Sequence[SequenceRecord], maximum: float = 2.0
+) -> FeatureRecord:
+    """A feature that fires on exactly the tokens `word`, most strongly in the first context that
+    holds one.
+    """
     wanted = encode(word, bos=False)[-1]
     places = [(s, [p for p, token in enumerate(s.token_ids) if token == wanted]) for s in contexts]
     places = [(s, found) for s, found in places if found]
@@ -145,7 +176,9 @@ def dead(index: int) -> FeatureRecord:
     return feature(index, values=[], tokens=100, examples=[])
 
 
-def feature(index: int, *, values: Sequence[float], tokens: int, examples: list[ExampleRecord]) -> FeatureRecord:
+def feature(
+    index: int, *, values: Sequence[float], tokens: int, examples: list[ExampleRecord]
+) -> FeatureRecord:
     """A feature's record from the values with which it fires on `tokens` tokens."""
     maximum = max(values, default=0.0)
     reach = 2.0 ** (int(maximum).bit_length()) if maximum else 1.0
@@ -180,21 +213,31 @@ def feature(index: int, *, values: Sequence[float], tokens: int, examples: list[
     )
 
 
-def dashboards(of: Sae, on: Corpus, records: Sequence[FeatureRecord], contexts: Sequence[SequenceRecord]) -> Dashboard:
+def dashboards(
+    of: Sae, on: Corpus, records: Sequence[FeatureRecord], contexts: Sequence[SequenceRecord]
+) -> Dashboard:
     """Ingest features with their contexts, and declare the SAE's dashboards complete."""
     tokens = sum(len(s.token_ids) - 1 for s in contexts)
-    batch = FeatureRange(records[0].index, records[-1].index + 1, tokens, list(records), list(contexts))
+    batch = FeatureRange(
+        records[0].index, records[-1].index + 1, tokens, list(records), list(contexts)
+    )
     dashboard_ingest.write_range(of, on, of.context_size, batch)
     return dashboard_ingest.finish(of, on, tokens, None, "0.1", READOUT)
 
 
 def mapped(of: Sae) -> None:
-    """Put the live features of an SAE on a circle, the even ones in cluster 0, of the odd ones only 1 in a cluster of its own."""
-    alive = list(Feature.objects.filter(sae=of).alive().order_by("index").values_list("index", flat=True))
+    """Put the live features of an SAE on a circle, the even ones in cluster 0, of the odd ones only
+    1 in a cluster of its own.
+    """
+    alive = list(
+        Feature.objects.filter(sae=of).alive().order_by("index").values_list("index", flat=True)
+    )
     x, y = ([turn(index) for index in alive] for turn in (math.cos, math.sin))
     clusters = [0 if index % 2 == 0 else 1 if index == 1 else None for index in alive]
     dashboard_ingest.write_map(
-        of.dashboard, FeatureMap(alive, x, y, clusters, 15, 0, "umap-learn 0.5, scikit-learn 1.9"), None
+        of.dashboard,
+        FeatureMap(alive, x, y, clusters, 15, 0, "umap-learn 0.5, scikit-learn 1.9"),
+        None,
     )
 
 
@@ -212,23 +255,39 @@ class Planted(NamedTuple):
 
 
 def planted(width: int = 8, slug: str = "tiny") -> Planted:
-    """A model, a corpus, an SAE and its dashboards. Feature 3 is dead; the others fire on a word each (0 on “ day”)."""
+    """A model, a corpus, an SAE and its dashboards. Feature 3 is dead; the others fire on a word
+    each (0 on “ day”).
+    """
     of, on = model(slug), corpus(f"{slug}-stories")
     made, contexts = sae(of, width=width, trained_on=on), sequences()
     words = [" day", " self", "<script>", "", " name", " fox", " a", "é"]
-    records = [dead(i) if i % 8 == 3 else firing(i, words[i % 8], contexts, 2.0 + i / 4) for i in range(width)]
+    records = [
+        dead(i) if i % 8 == 3 else firing(i, words[i % 8], contexts, 2.0 + i / 4)
+        for i in range(width)
+    ]
     shown = dashboards(made, on, records, contexts)
     mapped(made)
     return Planted(of, on, made, shown)
 
 
-def swept(of: Planted, texts: Sequence[str] = TEXTS[:4], index: int = 0, **changes: Any) -> SteeringRun:
-    """A finished sweep of a feature: the default's text, then one for each of the strengths 1, 2 …, of which 2 is best."""
+def swept(
+    of: Planted, texts: Sequence[str] = TEXTS[:4], index: int = 0, **changes: Any
+) -> SteeringRun:
+    """A finished sweep of a feature: the default's text, then one for each of the strengths 1, 2 …,
+    of which 2 is best.
+    """
     strengths = [float(place) for place in range(1, len(texts))]
     knob = {"sae": of.sae.slug, "index": index, "strength": 1}
-    form = checked({"model": of.model.slug, "prompt": "One day", "features": [knob], "strengths": strengths})
+    form = checked(
+        {"model": of.model.slug, "prompt": "One day", "features": [knob], "strengths": strengths}
+    )
     plan, now = steering_runs.planned(form), timezone.now()
-    row = {"key": uuid4().hex, "state": SteeringRun.State.FINISHED, "asked_by": "ada", "ended": now} | changes
+    row = {
+        "key": uuid4().hex,
+        "state": SteeringRun.State.FINISHED,
+        "asked_by": "ada",
+        "ended": now,
+    } | changes
     run = SteeringRun.objects.create(model=of.model, params=plan, watched_until=now, **row)
     names = ("concept", "mass", "surprise", "distinct", "damage")
     dose = {
@@ -242,7 +301,9 @@ def swept(of: Planted, texts: Sequence[str] = TEXTS[:4], index: int = 0, **chang
 
 
 def cast() -> tuple[Any, Any, AnonymousUser]:
-    """Ada is staff, Ben is a member, Cam has no account. Everyone's password is their name and “-password-1”."""
+    """Ada is staff, Ben is a member, Cam has no account. Everyone's password is their name and
+    “-password-1”.
+    """
     users = get_user_model().objects
     ada = users.create_user("ada", password="ada-password-1", is_staff=True)
     ben = users.create_user("ben", password="ben-password-1")

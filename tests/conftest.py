@@ -1,6 +1,8 @@
-"""What every test stands on: a data folder of its own with a real PostgreSQL in it, and settings that make tests fast.
+"""What every test stands on: a data folder of its own with a real PostgreSQL in it, and settings
+that make tests fast.
 
-Environment variables are set before Django reads its settings, so pytest.ini names no settings module: this file does.
+Environment variables are set before Django reads its settings, so pytest.ini names no settings
+module: this file does.
 """
 
 import atexit
@@ -16,15 +18,32 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 VAR = Path(tempfile.mkdtemp(prefix="featurescope-tests-"))
 VAR.chmod(0o711)  # where we are root, PostgreSQL runs as another user
-CONFIGURATION = ("DATABASE_URL", "CELERY_BROKER_URL", "ALLOWED_HOSTS", "DEBUG", "PORT", "SECRET_KEY")
+CONFIGURATION = (
+    "DATABASE_URL",
+    "CELERY_BROKER_URL",
+    "ALLOWED_HOSTS",
+    "DEBUG",
+    "PORT",
+    "SECRET_KEY",
+)
 COMPUTE = frozenset(
     {
-        "torch", "transformers", "datasets", "sae_lens", "safetensors", "tokenizers", "umap", "sklearn", "numba",
+        "torch",
+        "transformers",
+        "datasets",
+        "sae_lens",
+        "safetensors",
+        "tokenizers",
+        "umap",
+        "sklearn",
+        "numba",
         "sentence_transformers",
     }
-)  # fmt: skip
+)
 
-for name in [n for n in os.environ if n in CONFIGURATION or n.startswith(("FEATURESCOPE_", "DJANGO_"))]:
+for name in [
+    n for n in os.environ if n in CONFIGURATION or n.startswith(("FEATURESCOPE_", "DJANGO_"))
+]:
     del os.environ[name]
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "explorer.settings",
@@ -40,7 +59,9 @@ from django.conf import settings  # noqa: E402
 from explorer.local import database as local_database  # noqa: E402
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-settings.WHITENOISE_AUTOREFRESH = True  # look files up when asked, rather than list them all for every test client
+settings.WHITENOISE_AUTOREFRESH = (
+    True  # look files up when asked, rather than list them all for every test client
+)
 settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
 atexit.register(shutil.rmtree, VAR, ignore_errors=True)
 
@@ -56,7 +77,9 @@ class _Blocked(importlib.abc.MetaPathFinder):
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--without-torch", action="store_true", help="run as on a web server, where torch is not installed"
+        "--without-torch",
+        action="store_true",
+        help="run as on a web server, where torch is not installed",
     )
 
 
@@ -66,12 +89,16 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    return "torch and its kin: " + ("cannot be imported" if config.getoption("--without-torch") else "as installed")
+    return "torch and its kin: " + (
+        "cannot be imported" if config.getoption("--without-torch") else "as installed"
+    )
 
 
 @pytest.fixture(autouse=True)
 def _nobody_asked_before():
-    """Hundreds of tests ask the API from one address within a minute: each begins with nothing counted against it."""
+    """Hundreds of tests ask the API from one address within a minute: each begins with nothing
+    counted against it.
+    """
     from django.core.cache import cache
 
     cache.clear()
@@ -79,7 +106,9 @@ def _nobody_asked_before():
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings():
-    """Start the embedded PostgreSQL before the first test that needs it; nothing has to outlive a power cut here."""
+    """Start the embedded PostgreSQL before the first test that needs it; nothing has to outlive a
+    power cut here.
+    """
     from django.db import connections
 
     connections["default"].settings_dict["OPTIONS"]["options"] = "-c synchronous_commit=off"

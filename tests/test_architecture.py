@@ -16,31 +16,43 @@ SOURCES = sorted(path for ring in RINGS for path in (ROOT / ring).rglob("*.py"))
 
 def run(code: str) -> str:
     """What a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_the_contracts_of_the_rings_are_kept():
-    linter = "from importlinter.cli import lint_imports_command as main; main(['--no-logo', '--no-cache'])"
+    linter = (
+        "from importlinter.cli import lint_imports_command as main; main(['--no-logo', "
+        "'--no-cache'])"
+    )
     assert " 0 broken" in run(linter)
 
 
 def test_the_website_never_loads_torch():
     found = run(
-        "import explorer.asgi, explorer.urls.root, sys; print({name.partition('.')[0] for name in sys.modules})"
+        "import explorer.asgi, explorer.urls.root, sys; print({name.partition('.')[0] for name "
+        "in sys.modules})"
     )
     assert "django" in found
     assert not COMPUTE & ast.literal_eval(found)
 
 
 def test_a_worker_starts_without_torch_too():
-    code = "import django, explorer.asgi, sys, workers.tasks; print('torch' in sys.modules, 'celery' in sys.modules)"
+    code = (
+        "import django, explorer.asgi, sys, workers.tasks; print('torch' in sys.modules, "
+        "'celery' in sys.modules)"
+    )
     assert run(code) == "False True\n"
 
 
 def test_the_website_keeps_connections_and_a_worker_opens_its_own():
-    told = "from django.conf import settings; print(settings.DATABASES['default'].get('OPTIONS', {}).get('pool', {}))"
+    told = (
+        "from django.conf import settings; print(settings.DATABASES['default'].get('OPTIONS', "
+        "{}).get('pool', {}))"
+    )
     assert "'max_size': 60" in run(f"import explorer.asgi; {told}")
     assert run(f"import explorer.celery; {told}") == "{}\n"
 
@@ -53,7 +65,9 @@ def test_the_pipeline_runs_in_a_notebook_without_django_or_celery():
             for alias in getattr(node, "names", [])
             if isinstance(alias, ast.alias)
         }
-        modules = {getattr(node, "module", "") or "" for node in ast.walk(ast.parse(path.read_text()))}
+        modules = {
+            getattr(node, "module", "") or "" for node in ast.walk(ast.parse(path.read_text()))
+        }
         assert not {"django", "celery"} & {name.partition(".")[0] for name in names | modules}, path
 
 
@@ -64,13 +78,19 @@ def test_every_file_says_what_it_is_for(path):
 
 
 def test_every_variable_that_the_settings_read_is_in_the_documentation():
-    named = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "running.md").read_text(), re.MULTILINE))
+    named = set(
+        re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "running.md").read_text(), re.MULTILINE)
+    )
     assert named == set(VARIABLES)
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-web.lock"])
 def test_the_locks_pin_versions_that_any_index_has(lock):
-    lines = [line for line in (ROOT / lock).read_text().splitlines() if line and not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / lock).read_text().splitlines()
+        if line and not line.lstrip().startswith("#")
+    ]
     assert all(re.fullmatch(r"[a-z0-9_.-]+==[^+ ]+", line) for line in lines)
     assert ("torch==2.13.0" in lines) == (lock == "requirements.lock")
 

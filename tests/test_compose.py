@@ -1,4 +1,6 @@
-"""docker-compose.yml and the Dockerfile against what the program reads. No engine runs here, so this is what can be known."""
+"""docker-compose.yml and the Dockerfile against what the program reads. No engine runs here, so
+this is what can be known.
+"""
 
 import re
 
@@ -41,13 +43,17 @@ def test_all_services_of_ours_share_one_place_for_artifacts():
 
 
 def test_every_queue_has_a_worker_with_a_gpu():
-    commands = {name: service["command"] for name, service in OURS.items() if name.startswith("worker-")}
+    commands = {
+        name: service["command"] for name, service in OURS.items() if name.startswith("worker-")
+    }
     queues = {command[command.index("--queues") + 1] for command in commands.values()}
     assert queues == {celery.INFERENCE, celery.JOBS}
     for name, command in commands.items():
         assert command[:4] == ["celery", "--app", "explorer", "worker"]
         assert command[command.index("--include") + 1] == "workers.tasks"
-        assert "gpu" in OURS[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"]
+        assert (
+            "gpu" in OURS[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"]
+        )
 
 
 def test_the_schema_is_there_before_anything_that_uses_it():
@@ -59,10 +65,18 @@ def test_the_schema_is_there_before_anything_that_uses_it():
 
 def test_servers_are_asked_for_their_health_and_not_open_to_the_world():
     assert all("healthcheck" in SERVICES[name] for name in ("postgres", "redis", "web"))
-    assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", []))
+    assert all(
+        port.startswith("127.0.0.1:")
+        for service in SERVICES.values()
+        for port in service.get("ports", [])
+    )
 
 
 def test_the_health_check_asks_by_a_name_that_is_answered_whatever_the_operator_allows():
-    hosts = re.sub(r"\$\{ALLOWED_HOSTS[^}]*\}", "scope.example.org", OURS["web"]["environment"]["ALLOWED_HOSTS"])
+    hosts = re.sub(
+        r"\$\{ALLOWED_HOSTS[^}]*\}",
+        "scope.example.org",
+        OURS["web"]["environment"]["ALLOWED_HOSTS"],
+    )
     asked = re.search(r"http://([\w.]+):8000/healthz", " ".join(OURS["web"]["healthcheck"]["test"]))
     assert hosts.split(",") == ["scope.example.org", asked[1]]

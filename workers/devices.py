@@ -18,7 +18,9 @@ def device() -> str:
 
 
 def limit_threads() -> None:
-    """Compute on as many threads as FEATURESCOPE_THREADS says: those of workers that share cores wait for one another."""
+    """Compute on as many threads as FEATURESCOPE_THREADS says: those of workers that share cores
+    wait for one another.
+    """
     if settings.THREADS:
         torch.set_num_threads(settings.THREADS)
 

@@ -20,18 +20,25 @@ MODELS, SAES = 2, 8
 
 
 def language(model: LanguageModel) -> Language:
-    """The weights of `model`. Raises `BadInput` where they are no longer the ones that were added."""
+    """The weights of `model`. Raises `BadInput` where they are no longer the ones that
+    were added.
+    """
     try:
         loaded = _language(model.source, model.revision)
     except BadInput as error:  # to whoever asked here, its source is no setting
         raise type(error)("model", error.message) from error
     if loaded.revision != model.revision:
-        raise BadInput("model", f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.")
+        raise BadInput(
+            "model",
+            f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.",
+        )
     return loaded
 
 
 def sae(row: Sae) -> SAE:
-    """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not those that were kept."""
+    """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not
+    those that were kept.
+    """
     return _sae(row.artifact, row.sha256)
 
 
@@ -39,7 +46,9 @@ def sae(row: Sae) -> SAE:
 def embedder() -> Embedder:
     """The model that reads what labels mean. Raises `BadInput` where there is none."""
     if settings.EMBEDDER == embeddings.OFF:
-        raise BadInput("", "Search by meaning is switched off here: FEATURESCOPE_EMBEDDER is “off”.")
+        raise BadInput(
+            "", "Search by meaning is switched off here: FEATURESCOPE_EMBEDDER is “off”."
+        )
     return Embedder(settings.EMBEDDER, device())
 
 
@@ -56,5 +65,9 @@ def _sae(artifact: str, sha256: str) -> SAE:
         except artifact_store.Missing as missing:
             raise BadInput("sae", str(missing)) from None
         if content_hash(folder) != sha256:
-            raise BadInput("sae", f"The weights at {artifact} are not those that were kept: import or train it again.")
+            raise BadInput(
+                "sae",
+                f"The weights at {artifact} are not those that were kept: import or train it "
+                "again.",
+            )
         return load_sae(folder, device=device())

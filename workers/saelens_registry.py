@@ -1,8 +1,9 @@
-"""SAELens's registry of published SAEs, in the short form that the website reads: `python -m workers.saelens_registry` writes it.
+"""SAELens's registry of published SAEs, in the short form that the website reads: `python -m
+workers.saelens_registry` writes it.
 
-The website has no SAELens and must list the registry offline, so the file comes with the code; a test compares it with the
-package that is installed. One line of JSON per release; hook and width are read from names, as SAELens does, and null where
-a name does not tell them.
+The website has no SAELens and must list the registry offline, so the file comes with the code; a
+test compares it with the package that is installed. One line of JSON per release; hook and width
+are read from names, as SAELens does, and null where a name does not tell them.
 """
 
 import json
@@ -11,7 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sae_lens.loading.pretrained_saes_directory import PretrainedSAELookup, get_pretrained_saes_directory
+from sae_lens.loading.pretrained_saes_directory import (
+    PretrainedSAELookup,
+    get_pretrained_saes_directory,
+)
 
 from features.saelens_registry import FILE
 
@@ -40,7 +44,12 @@ def lines() -> Iterator[str]:
 
 def _sae(release: PretrainedSAELookup, sae_id: str, path: str) -> list[Any]:
     l0 = release.expected_l0.get(sae_id)
-    return [sae_id, hook_of(release, sae_id, path), width_of(release, sae_id, path), round(l0, 2) if l0 else None]
+    return [
+        sae_id,
+        hook_of(release, sae_id, path),
+        width_of(release, sae_id, path),
+        round(l0, 2) if l0 else None,
+    ]
 
 
 def hook_of(release: PretrainedSAELookup, sae_id: str, path: str) -> str | None:
@@ -50,7 +59,9 @@ def hook_of(release: PretrainedSAELookup, sae_id: str, path: str) -> str | None:
         return None  # where these read has no hook of ours
     if match := re.match(r"blocks\.(\d+)\.(hook_\w+?)(?:_\d+|__.*)?$", sae_id):
         return f"blocks.{match[1]}.{'attn.' if match[2] == 'hook_z' else ''}{match[2]}"
-    layer = re.search(r"(?:layer_?|(?:^|/)l)(\d+)|^(\d+)$", sae_id) or re.search(r"layer_?(\d+)", path)
+    layer = re.search(r"(?:layer_?|(?:^|/)l)(\d+)|^(\d+)$", sae_id) or re.search(
+        r"layer_?(\d+)", path
+    )
     if layer is None:
         return None
     number = layer[1] or layer[2]
@@ -60,7 +71,9 @@ def hook_of(release: PretrainedSAELookup, sae_id: str, path: str) -> str | None:
         kind = next((site for site in SITES if f"-{site}" in release.repo_id), "res")
         return f"blocks.{number}.{SITES[kind]}"
     if form == "llama_scope":
-        kind = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}[sae_id.split("_")[0][-1]]
+        kind = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}[
+            sae_id.split("_")[0][-1]
+        ]
         return f"blocks.{number}.{kind}"
     for part, site in (("mlp_out", "hook_mlp_out"), ("attn_out", "attn.hook_z")):
         if part in place:

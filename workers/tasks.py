@@ -1,4 +1,6 @@
-"""The Celery shell: three tasks, which carry the id of a job, the key of a question, or nothing, and no more."""
+"""The Celery shell: three tasks, which carry the id of a job, the key of a question, or nothing,
+and no more.
+"""
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown

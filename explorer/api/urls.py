@@ -1,4 +1,6 @@
-"""Everything under `/api/`: version 1, its docs page, and a clear answer for whatever is no address."""
+"""Everything under `/api/`: version 1, its docs page, and a clear answer for whatever is no
+address.
+"""
 
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView

@@ -1,6 +1,8 @@
-"""Every number that a page shows: its name, how it was computed, and how it is written. docs/numbers.md lists the same.
+"""Every number that a page shows: its name, how it was computed, and how it is written.
+docs/numbers.md lists the same.
 
-Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no page explains twice.
+Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no
+page explains twice.
 """
 
 from explorer.definitions.definition import Definition
@@ -23,4 +25,6 @@ GROUPS: dict[str, dict[str, Definition]] = {
     "Training, while it runs": TRAINING,
 }
 
-DEFINITIONS: dict[str, Definition] = {term: known for group in GROUPS.values() for term, known in group.items()}
+DEFINITIONS: dict[str, Definition] = {
+    term: known for group in GROUPS.values() for term, known in group.items()
+}

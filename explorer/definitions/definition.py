@@ -8,7 +8,8 @@ Form = Literal["share", "count", "number"]
 class Definition(NamedTuple):
     """One number: `about` is a sentence or two; `form` is how its value is written.
 
-    `saebench` is the same quantity in SAEBench's core evaluation, and what differs; empty where it has none.
+    `saebench` is the same quantity in SAEBench's core evaluation, and what differs; empty where it
+    has none.
     """
 
     name: str

@@ -5,7 +5,8 @@ from explorer.definitions.definition import Definition
 MEASURED: dict[str, Definition] = {
     "eval_density_histogram": Definition(
         "Density of features",
-        "Features in quarter decades of density on the held-out tokens, from 1e-7 to 1; those that never fired are in none.",
+        "Features in quarter decades of density on the held-out tokens, from 1e-7 to 1; those "
+        "that never fired are in none.",
         "count",
     ),
     "eval_l0": Definition(
@@ -15,12 +16,15 @@ MEASURED: dict[str, Definition] = {
     ),
     "eval_explained_variance": Definition(
         "Explained variance",
-        "1 - E|x - y|² / (E|x|² - |E x|²) over all held-out tokens, x an activation and y its reconstruction.",
-        saebench="explained_variance: the same in its newer versions; in the first ones it was the number per token, below.",
+        "1 - E|x - y|² / (E|x|² - |E x|²) over all held-out tokens, x an activation and y its "
+        "reconstruction.",
+        saebench="explained_variance: the same in its newer versions; in the first ones it was "
+        "the number per token, below.",
     ),
     "eval_ce_loss_score": Definition(
         "Loss recovered",
-        "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; read it with its"
+        "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; "
+        "read it with its"
         " three losses.",
         "share",
         "ce_loss_score: the same of its three losses, which differ as said there.",
@@ -46,21 +50,25 @@ MEASURED: dict[str, Definition] = {
     "eval_ce_original": Definition(
         "Loss",
         "Cross-entropy of the next token in nats per token, the model as it is.",
-        saebench="ce_loss_without_sae: also counts predictions of special tokens; here neither token may be one.",
+        saebench="ce_loss_without_sae: also counts predictions of special tokens; here neither "
+        "token may be one.",
     ),
     "eval_ce_sae": Definition(
         "Loss with the SAE",
         "The same with the SAE's reconstruction in place of the activation.",
-        saebench="ce_loss_with_sae: special tokens are replaced too unless it is told otherwise; here they keep their own.",
+        saebench="ce_loss_with_sae: special tokens are replaced too unless it is told otherwise; "
+        "here they keep their own.",
     ),
     "eval_ce_zero": Definition(
         "Loss without",
         "The same with zeros in place of the activation.",
-        saebench="ce_loss_with_ablation: zeros at special tokens too, so the loss is higher; here they keep their own.",
+        saebench="ce_loss_with_ablation: zeros at special tokens too, so the loss is higher; "
+        "here they keep their own.",
     ),
     "eval_kl_sae": Definition(
         "KL with the SAE",
-        "KL divergence, in nats, from the model's next-token distribution to the one with the reconstruction.",
+        "KL divergence, in nats, from the model's next-token distribution to the one with the "
+        "reconstruction.",
         saebench="kl_div_with_sae: the same direction, KL(model || changed).",
     ),
     "eval_kl_zero": Definition(
@@ -70,11 +78,15 @@ MEASURED: dict[str, Definition] = {
     ),
     "eval_mse": Definition(
         "Squared error",
-        "E|x - y|², summed over the vector and averaged over held-out tokens, in the model's own units.",
-        saebench="mse: the same divided by the number of tokens in a batch, so it depends on the batch size.",
+        "E|x - y|², summed over the vector and averaged over held-out tokens, in the model's own "
+        "units.",
+        saebench="mse: the same divided by the number of tokens in a batch, so it depends on the "
+        "batch size.",
     ),
     "eval_cosine": Definition(
-        "Cosine", "Mean cosine between an activation and its reconstruction.", saebench="cossim: the same."
+        "Cosine",
+        "Mean cosine between an activation and its reconstruction.",
+        saebench="cossim: the same.",
     ),
     "eval_l2_ratio": Definition(
         "Length kept",
@@ -83,15 +95,19 @@ MEASURED: dict[str, Definition] = {
     ),
     "eval_reconstruction_bias": Definition(
         "Reconstruction bias",
-        "E|y|² / E x·y over all held-out tokens: below 1, multiplying every reconstruction by one number above 1 would bring"
+        "E|y|² / E x·y over all held-out tokens: below 1, multiplying every reconstruction by "
+        "one number above 1 would bring"
         " it nearer (shrinkage).",
-        saebench="relative_reconstruction_bias: the same in each batch, then averaged over batches.",
+        saebench="relative_reconstruction_bias: the same in each batch, then averaged over "
+        "batches.",
     ),
     "eval_explained_variance_per_token": Definition(
         "Explained variance, per token",
-        "E(1 - |x - y|² / |x - m|²), m the mean activation of the token's batch: tokens near the mean weigh as much as those"
+        "E(1 - |x - y|² / |x - m|²), m the mean activation of the token's batch: tokens near the "
+        "mean weigh as much as those"
         " far from it. Here to compare with published figures only.",
-        saebench="explained_variance_legacy, which its first versions called explained_variance; its batches have 16"
+        saebench="explained_variance_legacy, which its first versions called explained_variance; "
+        "its batches have 16"
         " contexts, these up to 32.",
     ),
     "eval_encoder_decoder_cosine": Definition(
@@ -110,7 +126,8 @@ MEASURED: dict[str, Definition] = {
     ),
     "eval_max_decoder_cosine": Definition(
         "Nearest decoder",
-        "For each feature the largest cosine of its decoder direction with another's, averaged over the features.",
+        "For each feature the largest cosine of its decoder direction with another's, averaged "
+        "over the features.",
         saebench="average_max_decoder_cosine_sim: the same.",
     ),
     "eval_duplicate_share": Definition(
@@ -119,6 +136,8 @@ MEASURED: dict[str, Definition] = {
         "share",
     ),
     "eval_duplicate_pairs": Definition(
-        "Duplicate pairs", "Pairs of features whose decoder directions have a cosine above 0.9.", "count"
+        "Duplicate pairs",
+        "Pairs of features whose decoder directions have a cosine above 0.9.",
+        "count",
     ),
 }

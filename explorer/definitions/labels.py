@@ -5,86 +5,119 @@ from explorer.definitions.definition import Definition
 LABELS: dict[str, Definition] = {
     "label_score": Definition(
         "Score",
-        "How well the label's present words tell, on held-out examples, where the feature fires, with its 95% interval and"
-        " the number of examples. Scores of different kinds measure different things and are never averaged.",
+        "How well the label's present words tell, on held-out examples, where the feature fires, "
+        "with its 95% interval and"
+        " the number of examples. Scores of different kinds measure different things and are "
+        "never averaged.",
     ),
     "score_concept": Definition(
         "Concept",
-        "F1 of the label's rule, token by token on documents held out: 2 × right / (tokens on which it holds + tokens on"
-        " which the feature fires above the stated share of its maximum). The interval draws contexts again, n counts them.",
+        "F1 of the label's rule, token by token on documents held out: 2 × right / (tokens on "
+        "which it holds + tokens on"
+        " which the feature fires above the stated share of its maximum). The interval draws "
+        "contexts again, n counts them.",
     ),
     "score_promotes": Definition(
         "Promotes",
-        "AUROC on documents held out: how often the feature is higher on a token before one of those that it promotes than on"
-        " another. Activations up to the stated share of its maximum count as 0. n counts contexts.",
+        "AUROC on documents held out: how often the feature is higher on a token before one of "
+        "those that it promotes than on"
+        " another. Activations up to the stated share of its maximum count as 0. n counts "
+        "contexts.",
     ),
     "label_votes": Definition(
         "Votes",
-        "Weights of the people for the label's present words, its author among them, less those against: a member weighs 1,"
+        "Weights of the people for the label's present words, its author among them, less those "
+        "against: a member weighs 1,"
         " a curator or staff 3, somebody suspended 0.",
         "count",
     ),
     "label_support": Definition(
         "Support",
-        "Weights for the label less those against it, and 2 × score - 1 where it was scored better than chance. The shown"
-        " label with the most support above zero is the feature's label; of equals the one scored higher, then the older.",
+        "Weights for the label less those against it, and 2 × score - 1 where it was scored "
+        "better than chance. The shown"
+        " label with the most support above zero is the feature's label; of equals the one "
+        "scored higher, then the older.",
     ),
     "label_disputed": Definition(
         "Disputed",
-        "The feature's label has as much weight against it as for it, or people stand for another one that has at least half"
+        "The feature's label has as much weight against it as for it, or people stand for "
+        "another one that has at least half"
         " its support.",
         "count",
     ),
     "label_queue": Definition(
         "Needs a label",
-        "Live features without a label that fire on 0.001% to 10% of tokens, then disputed ones; of each the densest first."
+        "Live features without a label that fire on 0.001% to 10% of tokens, then disputed ones; "
+        "of each the densest first."
         " Those on which you have had a say are left out.",
         "count",
     ),
     "labelled_share": Definition(
-        "Labelled", "Share of the SAE's live features that have a label, by whoever or whatever.", "share"
+        "Labelled",
+        "Share of the SAE's live features that have a label, by whoever or whatever.",
+        "share",
     ),
-    "labelled_by_people": Definition("By people", "Live features whose label a person wrote.", "count"),
+    "labelled_by_people": Definition(
+        "By people", "Live features whose label a person wrote.", "count"
+    ),
     "alive_features": Definition(
         "Live features", "Features that fired at least once on the dashboard's tokens.", "count"
     ),
     "alpha_people": Definition(
         "People",
-        "Krippendorff's alpha, nominal: a unit is the present words of a shown label, a rating one person's for or against,"
-        " its author's being for it. 1 is full agreement, 0 what chance gives; votes of the suspended are left out.",
+        "Krippendorff's alpha, nominal: a unit is the present words of a shown label, a rating "
+        "one person's for or against,"
+        " its author's being for it. 1 is full agreement, 0 what chance gives; votes of the "
+        "suspended are left out.",
     ),
     "alpha_methods": Definition(
         "Methods, same words",
-        "Krippendorff's alpha, nominal: a unit is a feature, a rating the words of a method's best label of it, in small"
-        " letters; people together are one method. Unlike words of one meaning count as disagreement.",
+        "Krippendorff's alpha, nominal: a unit is a feature, a rating the words of a method's "
+        "best label of it, in small"
+        " letters; people together are one method. Unlike words of one meaning count as "
+        "disagreement.",
     ),
-    "method_chosen": Definition("Chosen", "Of the method's labels, those that are their feature's label.", "count"),
+    "method_chosen": Definition(
+        "Chosen", "Of the method's labels, those that are their feature's label.", "count"
+    ),
     "method_median": Definition(
-        "Median", "Median over the method's labels of the score of that kind: balanced accuracy, else AUROC."
+        "Median",
+        "Median over the method's labels of the score of that kind: balanced accuracy, else AUROC.",
     ),
     "method_scores": Definition(
-        "Scores", "The method's labels in 20 equal bins of that score, from 0 to 1; chance is 0.5.", "count"
+        "Scores",
+        "The method's labels in 20 equal bins of that score, from 0 to 1; chance is 0.5.",
+        "count",
     ),
     "head_to_head": Definition(
         "Difference",
-        "Mean difference of the two methods' scores over the features that both labelled and that were scored by the same"
-        " kind of test, with its 95% interval (1.96 standard errors). Of each method its best label counts.",
+        "Mean difference of the two methods' scores over the features that both labelled and "
+        "that were scored by the same"
+        " kind of test, with its 95% interval (1.96 standard errors). Of each method its best "
+        "label counts.",
     ),
     "label_cost_tokens": Definition(
         "Tokens",
-        "Tokens of prompts and answers, as the endpoints counted them, of the jobs of this row; – where none was asked.",
+        "Tokens of prompts and answers, as the endpoints counted them, of the jobs of this row; "
+        "– where none was asked.",
         "count",
     ),
     "label_cost_dollars": Definition(
         "Dollars",
-        "Those tokens at the prices of the endpoints when the jobs ran, in US dollars; – where none had a price.",
+        "Those tokens at the prices of the endpoints when the jobs ran, in US dollars; – where "
+        "none had a price.",
     ),
     "label_cost_time": Definition(
         "Time",
-        "From start to end of the last attempt of each job, added up. A job that wrote for two methods counts for each.",
+        "From start to end of the last attempt of each job, added up. A job that wrote for two "
+        "methods counts for each.",
     ),
     "person_labels": Definition("Labels", "Labels of this person that are shown.", "count"),
-    "person_chosen": Definition("Chosen", "Features whose label is one that this person wrote.", "count"),
-    "person_votes": Definition("Votes", "Votes that this person has given on labels of others.", "count"),
+    "person_chosen": Definition(
+        "Chosen", "Features whose label is one that this person wrote.", "count"
+    ),
+    "person_votes": Definition(
+        "Votes", "Votes that this person has given on labels of others.", "count"
+    ),
     "person_comments": Definition("Comments", "Comments of this person that are shown.", "count"),
 }

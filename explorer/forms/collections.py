@@ -14,7 +14,10 @@ class CollectionForm(forms.ModelForm[Collection]):
     class Meta:
         model = Collection
         fields = ["name", "about", "public"]
-        labels = {"about": "What it is about", "public": "Public: listed, and open to whoever has the link"}
+        labels = {
+            "about": "What it is about",
+            "public": "Public: listed, and open to whoever has the link",
+        }
         widgets = {"about": forms.Textarea({"rows": 2})}
 
 
@@ -29,7 +32,9 @@ class CollectForm(forms.Form):
         label="Or a new one",
         widget=forms.TextInput({"placeholder": "Its name", "autocomplete": "off"}),
     )
-    public = forms.BooleanField(required=False, label="Public: listed, and open to whoever has the link")
+    public = forms.BooleanField(
+        required=False, label="Public: listed, and open to whoever has the link"
+    )
     note = forms.CharField(
         required=False,
         max_length=LONGEST_NOTE,
@@ -47,6 +52,8 @@ class CollectForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """One of the two, not both."""
         cleaned = super().clean() or {}
-        if not self.errors and bool(cleaned.get("collection")) == bool(cleaned.get("name", "").strip()):
+        if not self.errors and bool(cleaned.get("collection")) == bool(
+            cleaned.get("name", "").strip()
+        ):
             self.add_error("collection", "Choose one of your collections, or name a new one.")
         return cleaned

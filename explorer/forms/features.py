@@ -1,4 +1,6 @@
-"""Query strings of the pages of SAEs and features, as forms: a wrong value gets a sentence beside its field."""
+"""Query strings of the pages of SAEs and features, as forms: a wrong value gets a sentence beside
+its field.
+"""
 
 from typing import Any
 
@@ -31,7 +33,10 @@ def _orders() -> list[tuple[str, str]]:
     orders = [(sign, column.name) for column in ORDERED for sign in ways]
     return [
         ("index", "index"),
-        *((sign + name, f"{DEFINITIONS[name].name.lower()}, {ways[sign]}") for sign, name in orders),
+        *(
+            (sign + name, f"{DEFINITIONS[name].name.lower()}, {ways[sign]}")
+            for sign, name in orders
+        ),
     ]
 
 
@@ -47,7 +52,10 @@ class BrowseForm(RangesForm):
     causal_effect_min = number_field("Causal effect from")
     causal_effect_max = number_field("Causal effect to")
     cluster = forms.IntegerField(
-        required=False, min_value=0, max_value=2**31 - 1, widget=forms.TextInput({"inputmode": "numeric"})
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        widget=forms.TextInput({"inputmode": "numeric"}),
     )
     columns = forms.MultipleChoiceField(
         required=False, choices=_columns, label="Columns", widget=forms.CheckboxSelectMultiple
@@ -65,7 +73,9 @@ class BrowseForm(RangesForm):
 
     def chosen_columns(self) -> list[str]:
         """The columns to show, in their own order; the first ones where none is chosen."""
-        asked = self.cleaned_data.get("columns") or [column.name for column in COLUMNS.values() if column.first]
+        asked = self.cleaned_data.get("columns") or [
+            column.name for column in COLUMNS.values() if column.first
+        ]
         return [name for name in COLUMNS if name in asked]
 
     def arguments(self) -> dict[str, Any]:
@@ -77,7 +87,11 @@ class BrowseForm(RangesForm):
             "alive": ALIVE_VALUES[found.get("alive", "")],
             "has_label": LABELLED_VALUES[found.get("has_label", "")],
             "cluster": found.get("cluster"),
-            **{f"{name}_{end}": found.get(f"{name}_{end}") for name in RANGED for end in ("min", "max")},
+            **{
+                f"{name}_{end}": found.get(f"{name}_{end}")
+                for name in RANGED
+                for end in ("min", "max")
+            },
             "cursor": found.get("cursor", ""),
         }
 
@@ -101,7 +115,12 @@ class TestForm(forms.Form):
         max_length=MOST_CHARACTERS,
         label="Test on your own text",
         widget=forms.Textarea(
-            {"rows": 2, "placeholder": "Type or paste some text", "data-key": "t", "data-key-name": "Test on a text"}
+            {
+                "rows": 2,
+                "placeholder": "Type or paste some text",
+                "data-key": "t",
+                "data-key-name": "Test on a text",
+            }
         ),
     )
 
@@ -137,7 +156,10 @@ class RegistryForm(forms.Form):
     """What to look for in the registry of published SAEs."""
 
     q = forms.CharField(
-        required=False, max_length=200, label="Words", widget=forms.TextInput({"placeholder": "gpt2 res 32k"})
+        required=False,
+        max_length=200,
+        label="Words",
+        widget=forms.TextInput({"placeholder": "gpt2 res 32k"}),
     )
     model = forms.ChoiceField(required=False)
     site = forms.ChoiceField(
@@ -154,7 +176,9 @@ class RegistryForm(forms.Form):
     layer = forms.IntegerField(required=False, min_value=0, max_value=999)
     here = forms.BooleanField(required=False, label="models that are here")
     release = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
-    start = forms.IntegerField(required=False, min_value=0, max_value=10**6, widget=forms.HiddenInput)
+    start = forms.IntegerField(
+        required=False, min_value=0, max_value=10**6, widget=forms.HiddenInput
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,5 +191,9 @@ class RegistryForm(forms.Form):
         """What is wanted, and from which row on; a field that was refused counts as empty."""
         self.full_clean()
         found = self.cleaned_data
-        given = {name: found[name] for name in registry_selectors.Wanted._fields if found.get(name) not in (None, "")}
+        given = {
+            name: found[name]
+            for name in registry_selectors.Wanted._fields
+            if found.get(name) not in (None, "")
+        }
         return registry_selectors.Wanted(**given), found.get("start") or 0

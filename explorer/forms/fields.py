@@ -1,4 +1,6 @@
-"""Ranges of numbers in query strings: from and to, in either of which nothing needs to be written."""
+"""Ranges of numbers in query strings: from and to, in either of which nothing needs to
+be written.
+"""
 
 from typing import Any
 
@@ -31,8 +33,12 @@ def number_field(label: str, low: float | None = None) -> forms.FloatField:
 class RangesForm(forms.Form):
     """A range of densities, and of whatever else a form has fields NAME_min and NAME_max for."""
 
-    density_min = ShareField(required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"}))
-    density_max = ShareField(required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"}))
+    density_min = ShareField(
+        required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"})
+    )
+    density_max = ShareField(
+        required=False, label="Density to", widget=forms.TextInput({"placeholder": "100%"})
+    )
 
     def clean(self) -> dict[str, Any]:
         """The ends of every range, in order."""

@@ -1,4 +1,6 @@
-"""Forms of pages: filters in query strings, accounts, and the jobs' own forms with choices from the database."""
+"""Forms of pages: filters in query strings, accounts, and the jobs' own forms with choices from the
+database.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -27,13 +29,17 @@ ATTEMPT_SECONDS = 300
 class JobFilter(forms.Form):
     """The query string of the list of jobs."""
 
-    kind = forms.ChoiceField(required=False, choices=[("", "every kind"), *((k, f.title) for k, f in KINDS.items())])
+    kind = forms.ChoiceField(
+        required=False, choices=[("", "every kind"), *((k, f.title) for k, f in KINDS.items())]
+    )
     state = forms.ChoiceField(required=False, choices=[("", "every state"), *Job.State.choices])
     cursor = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
 class SignIn(AuthenticationForm):
-    """Django's form, which after some wrong passwords from one address for one name asks for patience."""
+    """Django's form, which after some wrong passwords from one address for one name asks for
+    patience.
+    """
 
     def clean(self) -> dict[str, Any]:
         """Refuse without looking at the password where there were too many attempts."""
@@ -41,7 +47,9 @@ class SignIn(AuthenticationForm):
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
         key = f"sign-in:{address}:{name.encode().hex()}"[:240]
         if cache.get(key, 0) >= MOST_ATTEMPTS:
-            raise ValidationError("Too many attempts. Wait five minutes, then try again.", code="throttled")
+            raise ValidationError(
+                "Too many attempts. Wait five minutes, then try again.", code="throttled"
+            )
         try:
             cleaned: dict[str, Any] = super().clean()
         except ValidationError:
@@ -53,7 +61,9 @@ class SignIn(AuthenticationForm):
 
 
 class SignUp(UserCreationForm[User]):
-    """A name that nobody has in other capitals or look-alike letters either, and a password, twice."""
+    """A name that nobody has in other capitals or look-alike letters either, and a
+    password, twice.
+    """
 
     class Meta:
         model = User
@@ -68,49 +78,75 @@ class SignUp(UserCreationForm[User]):
     def clean(self) -> dict[str, Any]:
         """Refuse where this server takes no new accounts."""
         if not settings.SIGNUP:
-            raise ValidationError("This server takes no new accounts. Ask its admin for one.", code="closed")
+            raise ValidationError(
+                "This server takes no new accounts. Ask its admin for one.", code="closed"
+            )
         return super().clean() or {}
 
 
 class NewApiKey(forms.Form):
     """What a key is for."""
 
-    name = forms.CharField(max_length=100, label="New key", help_text="What it is for, such as: notebook at work.")
+    name = forms.CharField(
+        max_length=100, label="New key", help_text="What it is for, such as: notebook at work."
+    )
 
 
 def posted(kind: str, data: QueryDict) -> dict[str, str]:
-    """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and means no."""
+    """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and
+    means no.
+    """
     fields = KINDS[kind].base_fields
-    unticked = {name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)}
+    unticked = {
+        name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)
+    }
     return unticked | asked(kind, data)
 
 
 def asked(kind: str, data: QueryDict) -> dict[str, str]:
-    """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign that no name has."""
+    """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign
+    that no name has.
+    """
     fields = KINDS[kind].base_fields
     given = {name: data.getlist(name) for name in fields if name in data}
-    several = {name: _with_commas(values) for name, values in given.items() if isinstance(fields[name], Several)}
-    return {n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()}
+    several = {
+        name: _with_commas(values)
+        for name, values in given.items()
+        if isinstance(fields[name], Several)
+    }
+    return {
+        n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()
+    }
 
 
 def _with_commas(values: Iterable[str]) -> str:
     return ",".join(part for value in values for part in re.split(r"[\s,]+", value) if part)
 
 
-def job_form(kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None) -> JobForm:
-    """The kind's form for a page: rows to choose from, and attributes that tie help and errors to their fields."""
+def job_form(
+    kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None
+) -> JobForm:
+    """The kind's form for a page: rows to choose from, and attributes that tie help and errors to
+    their fields.
+    """
     form = KINDS[kind](data, initial=dict(initial or {}))
     values = form.data if form.is_bound else form.initial
     for name, field in form.fields.items():
         if isinstance(field, Several):
-            field.widget = _widget(field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name))
+            field.widget = _widget(
+                field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name)
+            )
         elif name in CHOICES:
             choices = _with(CHOICES[name](values), values.get(name))
             field.widget = forms.Select(choices=choices if field.required else _or_none(choices))
         elif isinstance(field, forms.FloatField):
             field.widget.attrs["step"] = "any"
         if name in ("model", "hook", "architecture"):
-            field.widget.attrs |= {"hx-post": "", "hx-target": "#fields", "hx-vals": f'{{"recheck": "{name}"}}'}
+            field.widget.attrs |= {
+                "hx-post": "",
+                "hx-target": "#fields",
+                "hx-vals": f'{{"recheck": "{name}"}}',
+            }
     return form
 
 
@@ -129,19 +165,25 @@ class SelectSeveral(forms.SelectMultiple):
 def _widget(field: Several, choices: Choices, value: Any) -> forms.Widget:
     """A list where there are choices, else a text for numbers with commas."""
     if not choices:
-        return forms.TextInput(attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"})
+        return forms.TextInput(
+            attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"}
+        )
     for one in split(value or ""):
         choices = _with(choices, one)
     return SelectSeveral(choices=choices, attrs={"size": 6})
 
 
 def _models(values: Mapping[str, Any]) -> Choices:
-    return [(m.slug, f"{m.slug} · {m.layers} layers of {m.d_model:,}") for m in LanguageModel.objects.all()]
+    return [
+        (m.slug, f"{m.slug} · {m.layers} layers of {m.d_model:,}")
+        for m in LanguageModel.objects.all()
+    ]
 
 
 def _corpora(values: Mapping[str, Any]) -> Choices:
     return [
-        (c.slug, " · ".join(filter(None, [c.slug, c.note, "conversations" * c.chat]))) for c in Corpus.objects.all()
+        (c.slug, " · ".join(filter(None, [c.slug, c.note, "conversations" * c.chat])))
+        for c in Corpus.objects.all()
     ]
 
 
@@ -165,8 +207,14 @@ def _by_layer(names: Iterable[str]) -> Choices:
 
 
 def _with(choices: Choices, value: Any) -> Choices:
-    """The choices, with a value that is none of them: a select that silently showed another one would lie."""
-    known = {name for one in choices for name in ([n for n, _ in one[1]] if isinstance(one[1], list) else [one[0]])}
+    """The choices, with a value that is none of them: a select that silently showed another one
+    would lie.
+    """
+    known = {
+        name
+        for one in choices
+        for name in ([n for n, _ in one[1]] if isinstance(one[1], list) else [one[0]])
+    }
     if not value:
         return choices if choices else [("", "none yet")]
     return choices if value in known else [(str(value), f"{value} (unknown)"), *choices]

@@ -1,4 +1,6 @@
-"""The query string of the search by labels, as a form: a wrong value gets a sentence beside its field."""
+"""The query string of the search by labels, as a form: a wrong value gets a sentence beside its
+field.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +16,12 @@ from features.selectors.label_query import LONGEST
 from features.selectors.label_search import FILTERS, MOST_FOUND
 
 PAGE = 50
-MODES = [("", "words at once, meaning a moment later"), ("hybrid", "both"), ("text", "words"), ("semantic", "meaning")]
+MODES = [
+    ("", "words at once, meaning a moment later"),
+    ("hybrid", "both"),
+    ("text", "words"),
+    ("semantic", "meaning"),
+]
 ORDERS = [
     ("", "relevance"),
     ("-score", "label's score"),
@@ -45,25 +52,37 @@ class LabelForm(RangesForm, ScopeForm):
             }
         ),
         error_messages={
-            "max_length": f"At most {LONGEST} characters, as many as a label has. Search a text by “Text”."
+            "max_length": f"At most {LONGEST} characters, as many as a label has. Search a text "
+            "by “Text”."
         },
     )
     layer = forms.ChoiceField(required=False)
-    score_min = ShareField(required=False, label="Score from", widget=forms.TextInput({"placeholder": "any"}))
+    score_min = ShareField(
+        required=False, label="Score from", widget=forms.TextInput({"placeholder": "any"})
+    )
     causal_min = number_field("Causal effect from")
     causal_max = number_field("Causal effect to")
     author = forms.CharField(
-        required=False, max_length=150, label="By", widget=forms.TextInput({"placeholder": "anyone"})
+        required=False,
+        max_length=150,
+        label="By",
+        widget=forms.TextInput({"placeholder": "anyone"}),
     )
     alive = forms.ChoiceField(required=False, choices=ALIVE, label="Show")
     order = forms.ChoiceField(required=False, choices=ORDERS, label="Order by")
     mode = forms.ChoiceField(required=False, choices=MODES, widget=forms.HiddenInput)
-    limit = forms.IntegerField(required=False, min_value=1, max_value=MOST_FOUND, widget=forms.HiddenInput)
-    start = forms.IntegerField(required=False, min_value=0, max_value=10**4, widget=forms.HiddenInput)
+    limit = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_FOUND, widget=forms.HiddenInput
+    )
+    start = forms.IntegerField(
+        required=False, min_value=0, max_value=10**4, widget=forms.HiddenInput
+    )
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data, known)
-        layers = sorted({layer for sae in self.known if (layer := hook_names.read(sae.hook).layer) is not None})
+        layers = sorted(
+            {layer for sae in self.known if (layer := hook_names.read(sae.hook).layer) is not None}
+        )
         field = self.fields["layer"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "every layer"), *((str(layer), str(layer)) for layer in layers)]
@@ -85,4 +104,8 @@ class LabelForm(RangesForm, ScopeForm):
 
     def filters(self) -> dict[str, Any]:
         """Those that are set; a field that was refused counts as empty."""
-        return {name: value for name in FILTERS if (value := self.cleaned_data.get(name)) not in (None, "")}
+        return {
+            name: value
+            for name in FILTERS
+            if (value := self.cleaned_data.get(name)) not in (None, "")
+        }

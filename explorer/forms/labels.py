@@ -1,4 +1,6 @@
-"""Query strings of the pages about labels, as forms: a wrong value gets a sentence beside its field."""
+"""Query strings of the pages about labels, as forms: a wrong value gets a sentence beside its
+field.
+"""
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -15,7 +17,9 @@ class FeedForm(forms.Form):
 
     model = forms.ChoiceField(required=False)
     sae = forms.ChoiceField(required=False, label="SAE")
-    user = forms.CharField(required=False, max_length=150, widget=forms.TextInput({"placeholder": "everybody"}))
+    user = forms.CharField(
+        required=False, max_length=150, widget=forms.TextInput({"placeholder": "everybody"})
+    )
     after = forms.CharField(required=False, max_length=80, widget=forms.HiddenInput)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -39,7 +43,9 @@ class FeedForm(forms.Form):
         try:
             return activity.Place.read(given) if given else None
         except ValueError:
-            raise forms.ValidationError("This is no place in the feed; begin again without it.") from None
+            raise forms.ValidationError(
+                "This is no place in the feed; begin again without it."
+            ) from None
 
     def scope(self) -> list[int] | None:
         """Ids of the SAEs; None for all. A field that was refused counts as empty."""
@@ -63,7 +69,8 @@ class UploadForm(forms.Form):
 
     sae = forms.ChoiceField(label="SAE")
     file = forms.FileField(
-        help_text="CSV, JSON lines or Parquet with the columns index and text; the same as a download has.",
+        help_text="CSV, JSON lines or Parquet with the columns index and text; the same as a "
+        "download has.",
         widget=forms.FileInput({"accept": ".csv,.jsonl,.ndjson,.parquet"}),
     )
 

@@ -22,7 +22,9 @@ TWO = [("difference", "difference of means"), ("max", "difference of maxima")]
 SCALES = [("", "activation"), ("own", "share of maximum")]
 DENSITIES = [("0.1%", "up to 0.1%"), ("1%", "up to 1%"), ("10%", "up to 10%"), ("100%", "any")]
 DENSITY, DENSITY_MAX = "1%", 0.01
-"""A limit of 1% until another is asked for: denser features fire on everything, and would come first everywhere."""
+"""A limit of 1% until another is asked for: denser features fire on everything, and would come
+first everywhere.
+"""
 
 
 class PositionsField(forms.Field):
@@ -33,41 +35,62 @@ class PositionsField(forms.Field):
     def to_python(self, value: Any) -> list[int]:
         """The positions in order, each once."""
         parts = [part.strip() for given in value or [] for part in str(given).split(",")]
-        if any(part and not (part.isascii() and part.isdigit() and len(part) < 7) for part in parts):
+        if any(
+            part and not (part.isascii() and part.isdigit() and len(part) < 7) for part in parts
+        ):
             raise forms.ValidationError("Write positions of tokens, counted from 0, such as 3,4,7.")
         return sorted({int(part) for part in parts if part})
 
 
 class ScopeForm(forms.Form):
-    """Which SAEs to search: those that are ticked, else all of the model, or its first `most` where not all can be."""
+    """Which SAEs to search: those that are ticked, else all of the model, or its first `most` where
+    not all can be.
+    """
 
     most: int | None = None
     every_model = False
     """Whether no model means all of them, rather than the first."""
     model = forms.ChoiceField(required=False)
-    sae = forms.MultipleChoiceField(required=False, label="SAEs", widget=forms.CheckboxSelectMultiple)
+    sae = forms.MultipleChoiceField(
+        required=False, label="SAEs", widget=forms.CheckboxSelectMultiple
+    )
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data)
         models = list(dict.fromkeys(sae.model.slug for sae in known))
-        self.chosen_model = data.get("model", "") or ("" if self.every_model else next(iter(models), ""))
-        self.known = [sae for sae in known if sae.model.slug == self.chosen_model or not self.chosen_model]
-        self._offer("model", models, "There is no model “%(value)s” with dashboards.", self.every_model)
+        self.chosen_model = data.get("model", "") or (
+            "" if self.every_model else next(iter(models), "")
+        )
+        self.known = [
+            sae for sae in known if sae.model.slug == self.chosen_model or not self.chosen_model
+        ]
         self._offer(
-            "sae", [sae.slug for sae in self.known], "There is no SAE “%(value)s” of this model with dashboards."
+            "model", models, "There is no model “%(value)s” with dashboards.", self.every_model
+        )
+        self._offer(
+            "sae",
+            [sae.slug for sae in self.known],
+            "There is no SAE “%(value)s” of this model with dashboards.",
         )
 
     def _offer(self, name: str, slugs: Sequence[str], refusal: str, or_every: bool = False) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [*([("", f"every {name}")] if or_every else []), *((slug, slug) for slug in slugs)]
-        field.error_messages["invalid_choice"] = f"{refusal} Known: {', '.join(slugs[:NAMED]) or 'none yet'}."
+        field.choices = [
+            *([("", f"every {name}")] if or_every else []),
+            *((slug, slug) for slug in slugs),
+        ]
+        field.error_messages["invalid_choice"] = (
+            f"{refusal} Known: {', '.join(slugs[:NAMED]) or 'none yet'}."
+        )
 
     def clean_sae(self) -> list[str]:
         """Not more than are read at once."""
         slugs: list[str] = self.cleaned_data["sae"]
         if self.most and len(slugs) > self.most:
-            raise forms.ValidationError(f"{len(slugs)} SAEs are ticked; at most {self.most} are read at once.")
+            raise forms.ValidationError(
+                f"{len(slugs)} SAEs are ticked; at most {self.most} are read at once."
+            )
         return slugs
 
     def saes(self) -> list[Sae]:
@@ -79,7 +102,9 @@ class ScopeForm(forms.Form):
 
 def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
     widget = forms.Textarea({"rows": 4, "placeholder": placeholder, **attributes})
-    return forms.CharField(required=False, strip=False, max_length=MOST_CHARACTERS, label=label, widget=widget)
+    return forms.CharField(
+        required=False, strip=False, max_length=MOST_CHARACTERS, label=label, widget=widget
+    )
 
 
 class RankingForm(forms.Form):
@@ -114,7 +139,9 @@ class TextForm(RankingForm, ScopeForm):
     """A text or two, and how to rank what fires on their tokens."""
 
     most = MOST_SAES
-    text = _text("Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"})
+    text = _text(
+        "Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"}
+    )
     text2 = _text("Second text", "What to tell it apart from")
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
@@ -129,7 +156,9 @@ class TextForm(RankingForm, ScopeForm):
 
 
 class ContextForm(RankingForm):
-    """How to rank what fires on the tokens of a context; no feature is too dense until a limit is asked for."""
+    """How to rank what fires on the tokens of a context; no feature is too dense until a limit is
+    asked for.
+    """
 
     def __init__(self, data: QueryDict) -> None:
         data = data.copy()

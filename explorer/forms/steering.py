@@ -1,7 +1,8 @@
 """The steering page's form: knobs from a query string or a posted form, and who asks.
 
-A knob is five parameters of one place in their lists: `feature=2-res/653&method=add&strength=2&unit=maximum`; what is left
-out takes its default. `add=2-res/7` adds a knob, `remove=2-res/7` takes it away.
+A knob is five parameters of one place in their lists:
+`feature=2-res/653&method=add&strength=2&unit=maximum`; what is left out takes its default.
+`add=2-res/7` adds a knob, `remove=2-res/7` takes it away.
 """
 
 import hashlib
@@ -20,7 +21,9 @@ from features.steering.forms import MOST_FEATURES, STRONG, SteerForm
 from features.steering.forms import STRENGTHS as SWEPT
 
 STRENGTHS = {"maximum": "0.5", "norm": "0.5"}
-"""Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep says more."""
+"""Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep
+says more.
+"""
 SAMPLING = ("temperature", "top_p", "frequency_penalty", "seed", "length")
 PRESETS = {
     "Greedy": {"temperature": "0", "frequency_penalty": "0"},
@@ -50,7 +53,9 @@ class Knob(NamedTuple):
 
 
 def who(request: HttpRequest | Request) -> str:
-    """Whose turn a run takes: the user's, or for a visitor that of their address, which nobody can read from it."""
+    """Whose turn a run takes: the user's, or for a visitor that of their address, which nobody can
+    read from it.
+    """
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         return f"user:{user.pk}"
@@ -59,7 +64,9 @@ def who(request: HttpRequest | Request) -> str:
 
 
 def owner(request: HttpRequest, *, begin: bool = False) -> str:
-    """Whose history and presets: the user's, or for a visitor that of their session, which `begin` makes sure of."""
+    """Whose history and presets: the user's, or for a visitor that of their session, which `begin`
+    makes sure of.
+    """
     if request.user.is_authenticated:
         return who(request)
     if begin and not request.session.session_key:
@@ -68,8 +75,12 @@ def owner(request: HttpRequest, *, begin: bool = False) -> str:
 
 
 def knobs(data: QueryDict) -> list[Knob]:
-    """The knobs of a form, with those that are added or taken away; at most one more than a run may have."""
-    names, methods, strengths, units = (data.getlist(n) for n in ("feature", "method", "strength", "unit"))
+    """The knobs of a form, with those that are added or taken away; at most one more than a run may
+    have.
+    """
+    names, methods, strengths, units = (
+        data.getlist(n) for n in ("feature", "method", "strength", "unit")
+    )
     rows = zip_longest(names, methods, strengths, units, fillvalue="")
     found = [_complete(Knob(*row)) for row in rows if row[0] and row[0] != data.get("remove")]
     if (added := data.get("add", "").strip()) and added not in {knob.name for knob in found}:
@@ -78,7 +89,9 @@ def knobs(data: QueryDict) -> list[Knob]:
 
 
 def dosed(knob: Knob, row: Feature | None) -> Knob:
-    """The knob of that row; where nobody gave a strength, the one that a sweep marked best, or else a sensible one."""
+    """The knob of that row; where nobody gave a strength, the one that a sweep marked best, or else
+    a sensible one.
+    """
     best = row.best_dose if row and (knob.method, knob.unit) == ("add", "maximum") else None
     usual = STRENGTHS.get(knob.unit, "1") if best is None else f"{best:g}"
     return knob._replace(row=row, strength=knob.strength or usual)
@@ -95,10 +108,16 @@ def with_preset(data: QueryDict) -> QueryDict:
 
 def given(data: QueryDict, chosen: list[Knob]) -> dict[str, Any]:
     """What `SteerForm` is asked, from a form's data and its knobs."""
-    asked = {name: data[name] for name in SteerForm.base_fields if name in data and name != "features"}
+    asked = {
+        name: data[name] for name in SteerForm.base_fields if name in data and name != "features"
+    }
     asked["tokens"] = ",".join(data.getlist("tokens"))
     asked["strengths"] = list(SWEPT) if data.get("sweep") else []
-    return {**asked, "special": bool(data.get("special")), "features": [_as_params(knob) for knob in chosen]}
+    return {
+        **asked,
+        "special": bool(data.get("special")),
+        "features": [_as_params(knob) for knob in chosen],
+    }
 
 
 def query_of(run: SteeringRun) -> str:
@@ -119,7 +138,12 @@ def plain(errors: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong, field by field, as a page lists it."""
     fields = SteerForm.base_fields
     return [
-        (str(fields[name].label or name.replace("_", " ").capitalize()) if name in fields else "", text)
+        (
+            str(fields[name].label or name.replace("_", " ").capitalize())
+            if name in fields
+            else "",
+            text,
+        )
         for name, texts in errors.items()
         for text in texts
     ]
@@ -131,7 +155,11 @@ def steer_data(request: HtmxRequest) -> QueryDict:
 
 
 def _written(knob: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("method", knob["method"]), ("strength", f"{knob['strength']:g}"), ("unit", knob["unit"])]
+    return [
+        ("method", knob["method"]),
+        ("strength", f"{knob['strength']:g}"),
+        ("unit", knob["unit"]),
+    ]
 
 
 def _complete(knob: Knob) -> Knob:
@@ -143,4 +171,10 @@ def _complete(knob: Knob) -> Knob:
 
 def _as_params(knob: Knob) -> dict[str, Any]:
     sae, _, index = knob.name.rpartition("/")
-    return {"sae": sae, "index": index, "method": knob.method, "strength": knob.strength, "unit": knob.unit}
+    return {
+        "sae": sae,
+        "index": index,
+        "method": knob.method,
+        "strength": knob.strength,
+        "unit": knob.unit,
+    }

@@ -1,7 +1,9 @@
-"""Names that cannot pass for another's: one script, composed letters, and no word that only looks like a Latin one.
+"""Names that cannot pass for another's: one script, composed letters, and no word that only looks
+like a Latin one.
 
-Django allows every letter of Unicode in a name. Lists of look-alikes (Unicode's confusables) call half of the Cyrillic alphabet
-confusable with something, which would refuse every Russian name; what deceives is a mixture, or a whole word of twins.
+Django allows every letter of Unicode in a name. Lists of look-alikes (Unicode's confusables) call
+half of the Cyrillic alphabet confusable with something, which would refuse every Russian name; what
+deceives is a mixture, or a whole word of twins.
 """
 
 import unicodedata
@@ -20,15 +22,23 @@ TWINS = frozenset("асеорхуіјѕһԁԛԝӏҽѵ" + "αονρυικ")
 def distinct(name: str) -> None:
     """Raise `ValidationError` where a name could be taken for another one."""
     if unicodedata.normalize("NFKC", name) != name:
-        raise ValidationError("Write it with plain letters: some of these are variants of others.", code="lookalike")
+        raise ValidationError(
+            "Write it with plain letters: some of these are variants of others.", code="lookalike"
+        )
     letters = [c for c in name.lower() if c not in SIGNS]
     scripts = {_script(c) for c in letters}
     if len(scripts) > 1:
-        raise ValidationError("Use the letters of one alphabet: some look alike in two.", code="lookalike")
+        raise ValidationError(
+            "Use the letters of one alphabet: some look alike in two.", code="lookalike"
+        )
     if scripts == {"LATIN"} and not all(_plain(c) for c in letters):
-        raise ValidationError("Some of these letters look like a to z and are not; use those.", code="lookalike")
+        raise ValidationError(
+            "Some of these letters look like a to z and are not; use those.", code="lookalike"
+        )
     if letters and all(c in TWINS for c in letters):
-        raise ValidationError("This looks like a name in Latin letters and is not; choose another.", code="lookalike")
+        raise ValidationError(
+            "This looks like a name in Latin letters and is not; choose another.", code="lookalike"
+        )
 
 
 def _script(letter: str) -> str:

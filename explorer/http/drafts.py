@@ -1,4 +1,6 @@
-"""What people write on pages: refused text stays in its form, and a visitor's waits until they have signed in."""
+"""What people write on pages: refused text stays in its form, and a visitor's waits until they have
+signed in.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -20,7 +22,9 @@ SUSPENDED = "Your account is suspended: it cannot write. Ask a curator of this i
 
 
 class Draft(NamedTuple):
-    """What somebody wrote in the form of that name, and why it was not taken; `newer` is the label as others left it."""
+    """What somebody wrote in the form of that name, and why it was not taken; `newer` is the label
+    as others left it.
+    """
 
     form: str
     text: str
@@ -33,7 +37,9 @@ NOTHING = Draft("", "")
 
 
 def attempt(request: HtmxRequest, form: str, act: Callable[[], object]) -> Draft | None:
-    """Do it for who may write. None where it was done, else what to show beside the text. For who is signed in."""
+    """Do it for who may write. None where it was done, else what to show beside the text. For who
+    is signed in.
+    """
     text, note = request.POST.get("text", "")[:MOST_KEPT], request.POST.get("note", "")[:MOST_KEPT]
     if not may_write(request.user):
         return Draft(form, text, SUSPENDED, note=note)
@@ -56,13 +62,20 @@ def to_sign_in(request: HtmxRequest, form: str, back: str) -> HttpResponseBase:
 
 def waiting(request: HtmxRequest) -> Draft:
     """What its writer had begun at this address before they signed in; it is shown once."""
-    kept: Mapping[str, Any] | None = request.session.get(KEPT) if request.user.is_authenticated else None
+    kept: Mapping[str, Any] | None = (
+        request.session.get(KEPT) if request.user.is_authenticated else None
+    )
     if not kept or kept["at"] != request.path:
         return NOTHING
     del request.session[KEPT]
     if not kept["text"]:
         return NOTHING
-    return Draft(kept["form"], kept["text"], "You are signed in now; this is what you wrote.", note=kept["note"])
+    return Draft(
+        kept["form"],
+        kept["text"],
+        "You are signed in now; this is what you wrote.",
+        note=kept["note"],
+    )
 
 
 def said_of(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
@@ -73,11 +86,15 @@ def said_of(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, A
 
 
 def _forms(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
-    """Names of the forms that the page has: where the one that somebody wrote in is gone, their text is shown above."""
+    """Names of the forms that the page has: where the one that somebody wrote in is gone, their
+    text is shown above.
+    """
     entries = list(said.thread)
     for entry in entries:
         entries.extend(entry.replies)
-    comments = [entry.comment for entry in entries if not (entry.comment.deleted or entry.comment.hidden)]
+    comments = [
+        entry.comment for entry in entries if not (entry.comment.deleted or entry.comment.hidden)
+    ]
     return {
         "", "propose", "comment",
         *(f"{name}-{label.pk}" for label in said.labels for name in ("label", "flag")),

@@ -10,7 +10,8 @@ from django.http.response import HttpResponseBase
 class Handler(ASGIHandler):
     """Hands a request to its thread once, with all its middleware.
 
-    Django's own does that for each middleware, on the way in and out, fifteen times: 3 of the 20 ms that a page takes.
+    Django's own does that for each middleware, on the way in and out, fifteen times: 3 of the 20 ms
+    that a page takes.
     """
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -18,7 +19,9 @@ class Handler(ASGIHandler):
         super().load_middleware(is_async=False)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """What a synchronous server would answer. A stream that follows has no connection to the database of its own."""
+        """What a synchronous server would answer. A stream that follows has no connection to the
+        database of its own.
+        """
 
         def answer() -> HttpResponseBase:
             response: HttpResponseBase = self.get_response(request)

@@ -1,4 +1,6 @@
-"""Whether this process can serve: asked by `manage.py up`, by compose and by load balancers; and what is said where it cannot."""
+"""Whether this process can serve: asked by `manage.py up`, by compose and by load balancers; and
+what is said where it cannot.
+"""
 
 import logging
 
@@ -28,11 +30,17 @@ def log_away(request: HttpRequest, error: OperationalError) -> None:
 
 
 class DatabaseAway(MiddlewareMixin):
-    """503 where the database restarts, or all connections are taken for longer than a request waits."""
+    """503 where the database restarts, or all connections are taken for longer than a request
+    waits.
+    """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The page that says so; other errors are somebody else's. The API says it in its own shape."""
+        """The page that says so; other errors are somebody else's. The API says it in its own
+        shape.
+        """
         if not isinstance(exception, OperationalError):
             return None
         log_away(request, exception)
-        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+        return HttpResponse(
+            render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_SECONDS)}
+        )

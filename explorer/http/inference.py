@@ -10,8 +10,11 @@ from features.inference import requests as inference_requests
 T = TypeVar("T")
 
 
-def asked(form: forms.Form, field: str | None, read: Callable[[], T], own: Container[str] = ()) -> T | None:
-    """What `read` is answered; None where it is refused or nobody answers, which `field` then tells (the whole form where None).
+def asked(
+    form: forms.Form, field: str | None, read: Callable[[], T], own: Container[str] = ()
+) -> T | None:
+    """What `read` is answered; None where it is refused or nobody answers, which `field` then tells
+    (the whole form where None).
 
     A refusal that names one of the fields in `own` is told there.
     """

@@ -1,4 +1,6 @@
-"""What views share: the request as they see it, pages that are also fragments, and a 404 that says what there is."""
+"""What views share: the request as they see it, pages that are also fragments, and a 404 that says
+what there is.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -46,7 +48,9 @@ def page(
     `fragments` maps an element's id to the name of a `{% partialdef %}` of the template.
     """
     wanted = (fragments or {}).get(request.htmx.target or "") if request.htmx else None
-    response = render(request, f"{template}#{wanted}" if wanted else template, dict(context), status=status)
+    response = render(
+        request, f"{template}#{wanted}" if wanted else template, dict(context), status=status
+    )
     if fragments:
         response["Vary"] = "HX-Request, HX-Target"
     return response

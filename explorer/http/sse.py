@@ -1,4 +1,6 @@
-"""A steering run as server-sent events, for the page and the API: what came since a number, until it is over."""
+"""A steering run as server-sent events, for the page and the API: what came since a number, until
+it is over.
+"""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +27,9 @@ def response(pk: int, model_id: int, after: int = 0, head: str = "") -> Streamin
 
 
 async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
-    """A run's events after that number, until it is over. Whoever reads them keeps it going, and lets go by leaving."""
+    """A run's events after that number, until it is over. Whoever reads them keeps it going, and
+    lets go by leaving.
+    """
     over = False
     try:
         async with aclosing(notifications.watch(pk, steering_runs.CHANNEL)) as wakes:
@@ -33,10 +37,17 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
                 news = await apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
                 for number, pieces in news.deltas if news else ():
                     after = number
-                    yield f"id: {number}\nevent: delta\ndata: {json.dumps(pieces, separators=(',', ':'))}\n\n"
+                    yield (
+                        f"id: {number}\nevent: delta\ndata: "
+                        f"{json.dumps(pieces, separators=(',', ':'))}\n\n"
+                    )
                 if news is None or news.over:
                     over = True
-                    told = {"state": news.state, "error": news.error} if news else {"state": "gone", "error": None}
+                    told = (
+                        {"state": news.state, "error": news.error}
+                        if news
+                        else {"state": "gone", "error": None}
+                    )
                     yield f"event: over\ndata: {json.dumps(told)}\n\n"
                     return
                 yield ": still here\n\n"
@@ -46,7 +57,9 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
 
 
 async def apart(read: Callable[[], Any]) -> Any:
-    """Ask the database on a connection that is given back at once: a page that is only watched holds none."""
+    """Ask the database on a connection that is given back at once: a page that is only watched
+    holds none.
+    """
 
     def work() -> Any:
         try:
@@ -72,9 +85,12 @@ def _news(pk: int, model_id: int, after: int) -> steering_selectors.News | None:
     if news is None:
         return None
     steps = [piece for _, pieces in news.deltas for piece in pieces if "ids" in piece]
-    vocabulary = vocabulary_of(model_id, {i for piece in steps for i in piece["ids"] if i is not None})
+    vocabulary = vocabulary_of(
+        model_id, {i for piece in steps for i in piece["ids"] if i is not None}
+    )
     for piece in steps:
         piece["bytes"] = [
-            None if i is None else vocabulary[i][0].hex() if i in vocabulary else "" for i in piece["ids"]
+            None if i is None else vocabulary[i][0].hex() if i in vocabulary else ""
+            for i in piece["ids"]
         ]
     return news

@@ -18,11 +18,15 @@ class Addresses(StaticFilesStorage):
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
-    """WhiteNoise that reads a file whole: ours are small, and Django warns of each that is streamed by a synchronous iterator."""
+    """WhiteNoise that reads a file whole: ours are small, and Django warns of each that is streamed
+    by a synchronous iterator.
+    """
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
-        """The file as one piece, with WhiteNoise's status and headers (304, ranges), smaller for whoever takes gzip."""
+        """The file as one piece, with WhiteNoise's status and headers (304, ranges), smaller for
+        whoever takes gzip.
+        """
         answer = static_file.get_response(request.method, request.META)
         headers = dict(answer.headers)
         content = b""
@@ -32,7 +36,12 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whit
         text = headers.get("Content-Type", "").startswith(TEXT)
         if text:
             headers["Vary"] = "Accept-Encoding"
-        if text and int(answer.status) == 200 and content and "gzip" in request.headers.get("Accept-Encoding", ""):
+        if (
+            text
+            and int(answer.status) == 200
+            and content
+            and "gzip" in request.headers.get("Accept-Encoding", "")
+        ):
             content = _smaller(content)
             headers |= {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
         return HttpResponse(content, status=int(answer.status), headers=headers)
@@ -40,5 +49,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whit
 
 @lru_cache(maxsize=128)
 def _smaller(content: bytes) -> bytes:
-    """What there is no build step to compress once and for all; files hold no secrets that lengths could tell."""
+    """What there is no build step to compress once and for all; files hold no secrets that lengths
+    could tell.
+    """
     return gzip.compress(content, mtime=0)

@@ -1,1 +1,3 @@
-"""Running on one machine: embedded PostgreSQL, a broker of files, and the processes of `manage.py up`."""
+"""Running on one machine: embedded PostgreSQL, a broker of files, and the processes of `manage.py
+up`.
+"""

@@ -1,8 +1,10 @@
-"""A message broker of plain files: kombu's filesystem transport, made safe for several processes on one folder.
+"""A message broker of plain files: kombu's filesystem transport, made safe for several processes on
+one folder.
 
-kombu writes a message where readers already look, and makes a table of queues before it locks it: a reader that comes
-between finds an empty file, and its worker dies of it (met when two workers started at once). Here a message appears
-whole, by a rename, and one lock covers each use of a table.
+kombu writes a message where readers already look, and makes a table of queues before it locks it: a
+reader that comes between finds an empty file, and its worker dies of it (met when two workers
+started at once). Here a message appears whole, by a rename, and one lock covers each use of a
+table.
 """
 
 import fcntl
@@ -43,7 +45,9 @@ class Channel(filesystem.Channel):
             super()._delete(*arguments, **options)
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu has it
-        """Queue a message: readers take them in the order of their names, which begin with the time."""
+        """Queue a message: readers take them in the order of their names, which begin with the
+        time.
+        """
         folder, name = Path(self.data_folder_out), f"{time.time_ns():020}_{uuid.uuid4()}"
         draft = folder / f"{name}.draft"
         draft.write_text(json.dumps(payload))
@@ -72,7 +76,9 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport behind `files://`. What a connection declared is known of its own folder only, not of every folder."""
+    """The transport behind `files://`. What a connection declared is known of its own folder only,
+    not of every folder.
+    """
 
     Channel = Channel
 
@@ -83,7 +89,9 @@ class Transport(filesystem.Transport):
     def drain_events(  # type: ignore[override]  # as kombu has it
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """Wait for a message, but not long: a worker looks between two waits whether it was told to stop."""
+        """Wait for a message, but not long: a worker looks between two waits whether it was told to
+        stop.
+        """
         super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
 
 
@@ -105,6 +113,8 @@ def in_folder(folder: Path) -> dict[str, Any]:
 
 
 def empty(folder: Path) -> None:
-    """Forget every message and queue: what a crash left half-written stops nobody, and queued jobs are sent again."""
+    """Forget every message and queue: what a crash left half-written stops nobody, and queued jobs
+    are sent again.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     in_folder(folder)

@@ -1,8 +1,9 @@
 """PostgreSQL with pgvector inside the data folder, for a machine that has only Python.
 
-A process that uses the server holds a shared lock on `postgres.users` for as long as it lives. One keeper process
-(`explorer.local.keeper`) runs the server, waits until it can lock that file alone, and then stops the server. The kernel
-drops locks with their process, so this stays true after `kill -9`, and no process has to count the others.
+A process that uses the server holds a shared lock on `postgres.users` for as long as it lives. One
+keeper process (`explorer.local.keeper`) runs the server, waits until it can lock that file alone,
+and then stops the server. The kernel drops locks with their process, so this stays true after `kill
+-9`, and no process has to count the others.
 """
 
 import fcntl
@@ -22,7 +23,9 @@ _held: dict[Path, IO[bytes]] = {}
 
 
 class DatabaseFailed(Exception):
-    """The server could not be started; the message is one sentence for the person who started it."""
+    """The server could not be started; the message is one sentence for the person who
+    started it.
+    """
 
 
 def data_folder(var: Path) -> Path:
@@ -31,13 +34,21 @@ def data_folder(var: Path) -> Path:
 
 
 def socket_folder(var: Path) -> Path:
-    """Where the server's Unix socket is: beside the data, or below /tmp where that path is too long for a socket."""
+    """Where the server's Unix socket is: beside the data, or below /tmp where that path is too long
+    for a socket.
+    """
     folder = data_folder(var).absolute()
     longest = LONGEST_SOCKET_PATH if sys.platform == "linux" else 103
-    # A comma separates hosts in a connection string, and an "@" there begins an abstract socket's name.
-    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= longest and not set(",@") & set(str(folder)):
+    # A comma separates hosts in a connection string, and an "@" there begins an abstract socket's
+    # name.
+    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= longest and not set(",@") & set(
+        str(folder)
+    ):
         return folder
-    return Path("/tmp") / f"featurescope-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}"
+    return (
+        Path("/tmp")
+        / f"featurescope-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}"
+    )
 
 
 def database(var: Path) -> dict[str, Any]:
@@ -67,9 +78,13 @@ def ensure(var: Path) -> None:
 
 
 def revive(var: Path) -> bool:
-    """Start the keeper where none runs; True where that was so. For who uses the server. Raises `DatabaseFailed`."""
+    """Start the keeper where none runs; True where that was so. For who uses the server. Raises
+    `DatabaseFailed`.
+    """
     with (var / "postgres.start").open("ab") as start:
-        fcntl.flock(start, fcntl.LOCK_EX)  # first: asking for the keeper's lock would be in the way of one that starts
+        fcntl.flock(
+            start, fcntl.LOCK_EX
+        )  # first: asking for the keeper's lock would be in the way of one that starts
         if _locked(var / "postgres.keeper"):
             return False
         _start_keeper(var)
@@ -77,7 +92,9 @@ def revive(var: Path) -> bool:
 
 
 def release(var: Path, wait: float = 10.0) -> bool:
-    """Stop using the server; True where it stopped within `wait` seconds, False where somebody else uses it."""
+    """Stop using the server; True where it stopped within `wait` seconds, False where somebody else
+    uses it.
+    """
     _held.pop(var).close()
     end = time.monotonic() + wait
     while _locked(var / "postgres.keeper"):
@@ -91,7 +108,8 @@ def _start_keeper(var: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "explorer.local.keeper", str(var)]
     root = Path(__file__).resolve().parents[2]
     (var / "logs").mkdir(exist_ok=True)
-    # Its errors go to a file: it may outlive us, and would hold our own error stream open for whoever reads that.
+    # Its errors go to a file: it may outlive us, and would hold our own error stream open for
+    # whoever reads that.
     with (var / "logs" / "postgres.log").open("a") as log:
         keeper = subprocess.Popen(
             command,
@@ -107,14 +125,18 @@ def _start_keeper(var: Path) -> None:
     for line in keeper.stdout:
         if line == "ready\n":
             keeper.stdout.close()
-            keeper.returncode = 0  # it outlives us on purpose: no warning that a child was left running
+            keeper.returncode = (
+                0  # it outlives us on purpose: no warning that a child was left running
+            )
             return
         said = line.strip()
         if said.startswith("note: "):
             print(said, file=sys.stderr)
     keeper.wait()
     raise DatabaseFailed(
-        said or f"the database's keeper ended at once ({keeper.returncode}); see {var}/logs/postgres.log."
+        said
+        or f"the database's keeper ended at once ({keeper.returncode}); see "
+        f"{var}/logs/postgres.log."
     )
 
 

@@ -1,6 +1,8 @@
-"""The process that runs the embedded PostgreSQL for as long as somebody uses it: `python -m explorer.local.keeper VAR`.
+"""The process that runs the embedded PostgreSQL for as long as somebody uses it: `python -m
+explorer.local.keeper VAR`.
 
-It writes `ready` on its standard output, or one sentence about what went wrong. It must start fast: no Django here.
+It writes `ready` on its standard output, or one sentence about what went wrong. It must start fast:
+no Django here.
 """
 
 import fcntl
@@ -30,7 +32,8 @@ def keep(var: Path) -> None:
                     server.start()
         finally:
             server.stop()
-    # The keeper's lock is freed before the users': who waits for the latter then finds no keeper, and starts one.
+    # The keeper's lock is freed before the users': who waits for the latter then finds no keeper,
+    # and starts one.
 
 
 @contextmanager

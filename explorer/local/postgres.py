@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL as a process: making its data folder, starting it under the right user, and stopping it."""
+"""The embedded PostgreSQL as a process: making its data folder, starting it under the right user,
+and stopping it.
+"""
 
 import os
 import pwd
@@ -46,9 +48,15 @@ class Server:
         self._open_the_way()
         self._clear_remnants()
         self.child = subprocess.Popen(
-            self._command(), cwd=self.data, stdin=subprocess.DEVNULL, stdout=self._log(), stderr=subprocess.STDOUT,
-            start_new_session=True, preexec_fn=die_with_parent(signal.SIGINT), **self._as_user(),
-        )  # fmt: skip
+            self._command(),
+            cwd=self.data,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log(),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGINT),
+            **self._as_user(),
+        )
         self._await()
 
     def alive(self) -> bool:
@@ -63,7 +71,9 @@ class Server:
         try:
             self.child.wait(60)
         except subprocess.TimeoutExpired:
-            self.child.send_signal(signal.SIGQUIT)  # without a checkpoint: the next start recovers from the log
+            self.child.send_signal(
+                signal.SIGQUIT
+            )  # without a checkpoint: the next start recovers from the log
             self.child.wait()
 
     def _command(self) -> list[str]:
@@ -80,7 +90,9 @@ class Server:
         return [str(self.bin / "postgres"), "-D", str(self.data), *pairs]
 
     def _make_data(self) -> None:
-        """Run initdb beside its final place and rename: a start that is cut short leaves nothing half made."""
+        """Run initdb beside its final place and rename: a start that is cut short leaves nothing
+        half made.
+        """
         self.bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         draft = self.data.with_name("postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -88,20 +100,36 @@ class Server:
         if self.account:
             os.chown(draft, self.account.pw_uid, self.account.pw_gid)
         self._open_the_way()
-        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "-U", USER, "-D", str(draft), "--no-instructions"]
+        options = [
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "-U",
+            USER,
+            "-D",
+            str(draft),
+            "--no-instructions",
+        ]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         done = subprocess.run(
-            [self.bin / "initdb", *options], capture_output=True, text=True, cwd="/", **self._as_user()
+            [self.bin / "initdb", *options],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **self._as_user(),
         )
         if done.returncode:
             shutil.rmtree(draft, ignore_errors=True)
             raise Failed(f"cannot create the database in {self.data}: {_last_line(done.stderr)}")
         if self.data.exists():
-            self.data.rmdir()  # without PG_VERSION it may only be empty; anything else is not ours to remove
+            # without PG_VERSION it may only be empty; anything else is not ours to remove
+            self.data.rmdir()
         draft.rename(self.data)
 
     def _clear_remnants(self) -> None:
-        """End a server that lost its keeper, and remove the pid file that a crash or a full disk left behind."""
+        """End a server that lost its keeper, and remove the pid file that a crash or a full disk
+        left behind.
+        """
         pid_file = self.data / "postmaster.pid"
         lost = _server_of(pid_file)
         if lost:
@@ -109,7 +137,9 @@ class Server:
             try:
                 lost.wait(60)
             except psutil.TimeoutExpired as error:
-                raise Failed(f"an old database server (process {lost.pid}) does not end: stop it by hand.") from error
+                raise Failed(
+                    f"an old database server (process {lost.pid}) does not end: stop it by hand."
+                ) from error
         pid_file.unlink(missing_ok=True)
         if self.socket != self.data:
             self.socket.mkdir(mode=0o700, exist_ok=True)
@@ -117,7 +147,8 @@ class Server:
                 os.chown(self.socket, self.account.pw_uid, self.account.pw_gid)
             if self.socket.stat().st_uid != self.data.stat().st_uid:
                 raise Failed(
-                    f"{self.socket} belongs to somebody else: remove it, or choose a shorter FEATURESCOPE_VAR."
+                    f"{self.socket} belongs to somebody else: remove it, or choose a shorter "
+                    "FEATURESCOPE_VAR."
                 )
 
     def _await(self) -> None:
@@ -134,9 +165,16 @@ class Server:
                 time.sleep(0.02)
 
     def _make_database(self) -> None:
-        where: dict[str, Any] = {"host": str(self.socket), "port": PORT, "user": USER, "connect_timeout": 5}
+        where: dict[str, Any] = {
+            "host": str(self.socket),
+            "port": PORT,
+            "user": USER,
+            "connect_timeout": 5,
+        }
         with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            known = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+            ).fetchone()
             if not known:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
         with psycopg.connect(dbname=DATABASE, autocommit=True, **where) as connection:
@@ -148,7 +186,9 @@ class Server:
         return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
 
     def _open_the_way(self) -> None:
-        """PostgreSQL refuses to run as root: its own user must be able to pass the folders above program and data."""
+        """PostgreSQL refuses to run as root: its own user must be able to pass the folders above
+        program and data.
+        """
         if not self.account:
             return
         for folder in [*self.bin.parents, *self.data.parents]:
@@ -156,7 +196,8 @@ class Server:
             if not mode & 0o001 and folder.stat().st_uid != self.account.pw_uid:
                 folder.chmod(mode | 0o001)
                 print(
-                    f"note: {folder} now lets others pass (chmod o+x), because PostgreSQL cannot run as root.",
+                    f"note: {folder} now lets others pass (chmod o+x), because PostgreSQL cannot "
+                    "run as root.",
                     flush=True,
                 )
         if not (self.bin / "postgres").stat().st_mode & 0o001:
@@ -169,20 +210,31 @@ class Server:
 
 
 def _buffers() -> int:
-    """Bytes in which the server keeps what it has read: a quarter of the memory, as its manual says, and taken only as it reads.
+    """Bytes in which the server keeps what it has read: a quarter of the memory, as its manual
+    says, and taken only as it reads.
 
-    Its own default is 128 MB: an index of a million labels' meanings takes 1.2 GB, and is walked at random.
+    Its own default is 128 MB: an index of a million labels' meanings takes 1.2 GB, and is walked at
+    random.
     """
-    limits = [int(path.read_text()) for path in LIMITS if path.is_file() and path.read_text().strip().isdigit()]
+    limits = [
+        int(path.read_text())
+        for path in LIMITS
+        if path.is_file() and path.read_text().strip().isdigit()
+    ]
     return max(LEAST_BUFFERS, min(MOST_BUFFERS, min([psutil.virtual_memory().total, *limits]) // 4))
 
 
 def _account(data: Path) -> pwd.struct_passwd | None:
-    """Whom the server runs as: None for ourselves; where we are root, the data's owner or a user made for it."""
+    """Whom the server runs as: None for ourselves; where we are root, the data's owner or a user
+    made for it.
+    """
     owner = data.stat().st_uid if data.exists() else None
     if os.geteuid() != 0:
         if owner not in (None, os.geteuid()):
-            raise Failed(f"{data} belongs to another user (uid {owner}): run as that user, or set FEATURESCOPE_VAR.")
+            raise Failed(
+                f"{data} belongs to another user (uid {owner}): run as that user, or set "
+                "FEATURESCOPE_VAR."
+            )
         return None
     if owner:
         return pwd.getpwuid(owner)
@@ -196,13 +248,16 @@ def _programs(data: Path) -> Path:
     version = int((data / "PG_VERSION").read_text() or 0)
     if version not in POSTGRES_VERSIONS:
         raise Failed(
-            f"{data} was made by PostgreSQL {version}; installed are {', '.join(map(str, POSTGRES_VERSIONS))}."
+            f"{data} was made by PostgreSQL {version}; installed are "
+            f"{', '.join(map(str, POSTGRES_VERSIONS))}."
         )
     return POSTGRES_VERSIONS[version]
 
 
 def _server_of(pid_file: Path) -> psutil.Process | None:
-    """The living server that wrote this pid file. The number alone proves nothing: it may have been given out again."""
+    """The living server that wrote this pid file. The number alone proves nothing: it may have been
+    given out again.
+    """
     try:
         process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
         ours = str(pid_file.parent) in process.cmdline() and "postgres" in process.cmdline()[0]

@@ -28,11 +28,14 @@ def var_is_writable(var: Path) -> None:
 
 
 def disk_has_room(var: Path, least: int = LEAST_FREE_BYTES) -> None:
-    """Refuse a disk that is nearly full: a database that runs out of room mid-way is worse than none."""
+    """Refuse a disk that is nearly full: a database that runs out of room mid-way is worse than
+    none.
+    """
     free = shutil.disk_usage(var).free
     if free < least:
         raise NotReady(
-            f"Only {free / 2**20:,.0f} MiB are free for {var}, and {least / 2**20:,.0f} MiB are needed: "
+            f"Only {free / 2**20:,.0f} MiB are free for {var}, and {least / 2**20:,.0f} MiB are "
+            "needed: "
             "free some space or set FEATURESCOPE_VAR to a folder on another disk."
         )
 
@@ -40,18 +43,25 @@ def disk_has_room(var: Path, least: int = LEAST_FREE_BYTES) -> None:
 def port_is_free(host: str, port: int) -> None:
     """Refuse an address that cannot be listened on."""
     try:
-        family, kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, _protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except socket.gaierror as error:
-        raise NotReady(f"FEATURESCOPE_HOST={host} is no address of this machine: {error.strerror}.") from error
+        raise NotReady(
+            f"FEATURESCOPE_HOST={host} is no address of this machine: {error.strerror}."
+        ) from error
     except PermissionError as error:
-        raise NotReady(f"Port {port} needs root: choose one above 1023, as in PORT=8000.") from error
+        raise NotReady(
+            f"Port {port} needs root: choose one above 1023, as in PORT=8000."
+        ) from error
     except OSError as error:
         other = port + 1 if port < 65535 else 8000
         raise NotReady(
-            f"Port {port} on {host} is in use: stop what listens there, or choose another, as in PORT={other}."
+            f"Port {port} on {host} is in use: stop what listens there, or choose another, as in "
+            f"PORT={other}."
         ) from error
 
 
@@ -65,7 +75,8 @@ def only_one(var: Path) -> IO[str]:
         pid = file.read().strip()
         file.close()
         raise NotReady(
-            f"Featurescope already runs on {var} (process {pid}): stop it, or set FEATURESCOPE_VAR to another folder."
+            f"Featurescope already runs on {var} (process {pid}): stop it, or set "
+            "FEATURESCOPE_VAR to another folder."
         ) from error
     file.truncate(0)
     file.write(str(os.getpid()))

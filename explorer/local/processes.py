@@ -9,11 +9,14 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(sign: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` after which the kernel sends `sign` to the child when its parent ends, however it ends.
+    """A `preexec_fn` after which the kernel sends `sign` to the child when its parent ends, however
+    it ends.
 
     Linux only; None elsewhere, where a `kill -9` of the parent leaves the child.
     """
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec as little as can be
+    prctl = ctypes.CDLL(
+        None, use_errno=True
+    ).prctl  # looked up here: between fork and exec as little as can be
     return lambda: prctl(PR_SET_PDEATHSIG, int(sign), 0, 0, 0)

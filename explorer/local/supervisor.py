@@ -1,4 +1,6 @@
-"""The processes of one machine: started together, started again where one dies, and stopped together."""
+"""The processes of one machine: started together, started again where one dies, and stopped
+together.
+"""
 
 import os
 import signal
@@ -17,9 +19,13 @@ HEALTHY_AFTER = 60.0
 
 
 class Child:
-    """One process, with its log file and how often in a row it died. What is `nice` lets the others go first."""
+    """One process, with its log file and how often in a row it died. What is `nice` lets the others
+    go first.
+    """
 
-    def __init__(self, name: str, command: list[str], folder: Path, logs: Path, nice: int = 0) -> None:
+    def __init__(
+        self, name: str, command: list[str], folder: Path, logs: Path, nice: int = 0
+    ) -> None:
         self.name, self.command, self.folder, self.nice = name, command, folder, nice
         self.log = logs / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -32,7 +38,9 @@ class Child:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
 
     def start(self) -> None:
-        """Start it in a process group of its own, so that a Ctrl-C at the terminal reaches only who supervises it."""
+        """Start it in a process group of its own, so that a Ctrl-C at the terminal reaches only who
+        supervises it.
+        """
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -46,7 +54,11 @@ class Child:
             )
         if self.nice:
             with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, self.process.pid, os.getpriority(os.PRIO_PROCESS, 0) + self.nice)
+                os.setpriority(
+                    os.PRIO_PROCESS,
+                    self.process.pid,
+                    os.getpriority(os.PRIO_PROCESS, 0) + self.nice,
+                )
         self.started = time.monotonic()
 
     def ended(self) -> int | None:
@@ -85,7 +97,9 @@ class Supervisor:
             child.start()
 
     def look(self) -> None:
-        """Start again what died, after a pause that doubles with each death in a row. Call it a few times a second."""
+        """Start again what died, after a pause that doubles with each death in a row. Call it a few
+        times a second.
+        """
         for child in self.children:
             code = child.ended()
             if code is not None:
@@ -94,7 +108,9 @@ class Supervisor:
                 child.start()
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Ask all to end, then kill what is left after `grace` seconds, or at once at a second Ctrl-C."""
+        """Ask all to end, then kill what is left after `grace` seconds, or at once at a second
+        Ctrl-C.
+        """
         for child in self.children:
             child.signal(signal.SIGTERM)
         end = time.monotonic() + grace
@@ -111,7 +127,10 @@ class Supervisor:
         child.deaths = 0 if child.lived() > HEALTHY_AFTER else child.deaths + 1
         pause = min(2.0 ** (child.deaths - 1), LONGEST_PAUSE) if child.deaths else 0.0
         child.again_at, child.process = time.monotonic() + pause, None
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = (
+            f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        )
         self.say(
-            f"{child.name} {how}; starting it again in {pause:.0f} s. The end of {child.log}:\n{child.last_lines()}"
+            f"{child.name} {how}; starting it again in {pause:.0f} s. The end of "
+            f"{child.log}:\n{child.last_lines()}"
         )

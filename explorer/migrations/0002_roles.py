@@ -13,7 +13,9 @@ class Migration(migrations.Migration):
             model_name="user",
             name="curator",
             field=models.BooleanField(
-                db_default=False, default=False, help_text="Edits, merges and hides labels, and suspends members."
+                db_default=False,
+                default=False,
+                help_text="Edits, merges and hides labels, and suspends members.",
             ),
         ),
         migrations.AddField(

@@ -1,4 +1,6 @@
-"""What came of a sweep over strengths, as charts: the feature's line, the random directions as a band, and the marks."""
+"""What came of a sweep over strengths, as charts: the feature's line, the random directions as a
+band, and the marks.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
@@ -37,7 +39,9 @@ class Row(NamedTuple):
 
 
 class _Chart(NamedTuple):
-    """One line over strengths, from the least of them or 0 to the greatest: `band` holds (strength, least, most) of controls."""
+    """One line over strengths, from the least of them or 0 to the greatest: `band` holds (strength,
+    least, most) of controls.
+    """
 
     known: Definition
     points: Points
@@ -73,13 +77,19 @@ def judged_cards(dose: Mapping[str, Any], judgement: SweepJudgement) -> list[Car
     return [_card(_judged(name, dose, judgement), dose) for name in JUDGED]
 
 
-def rows(dose: Mapping[str, Any], texts: Sequence[str], judgement: SweepJudgement | None = None) -> list[Row]:
+def rows(
+    dose: Mapping[str, Any], texts: Sequence[str], judgement: SweepJudgement | None = None
+) -> list[Row]:
     """The same numbers as a table, from the default on, each with its text."""
     told = zip(*(getattr(judgement, name) for name in JUDGED), strict=True) if judgement else ()
     marks = {dose["breaks"]: "breaks", dose["best"]: "best dose"}
     found = []
     for place, (text, scores) in enumerate(zip_longest(texts, told, fillvalue=()), -1):
-        values = dose["default"] if place < 0 else {name: dose["feature"][name][place] for name in MEASURES}
+        values = (
+            dose["default"]
+            if place < 0
+            else {name: dose["feature"][name][place] for name in MEASURES}
+        )
         found.append(
             Row(
                 f"{dose['strengths'][place]:g}" if place >= 0 else "0",
@@ -97,14 +107,20 @@ def _measured(name: str, dose: Mapping[str, Any]) -> _Chart:
     others = list(zip(*dose["control"][name], strict=True)) or [(value,) for value in values]
     low, high = svg.nice_range([*values, *(value for other in others for value in other), zero[1]])
     band = sorted(
-        [(*zero, zero[1]), *((x, min(other), max(other)) for x, other in zip(strengths, others, strict=True))]
+        [
+            (*zero, zero[1]),
+            *((x, min(other), max(other)) for x, other in zip(strengths, others, strict=True)),
+        ]
     )
     points = sorted([zero, *zip(strengths, values, strict=True)])
     return _Chart(DEFINITIONS[f"dose_{name}"], points, low, high, band)
 
 
 def _judged(name: str, dose: Mapping[str, Any], judgement: SweepJudgement) -> _Chart:
-    points = sorted(zip([0.0, *dose["strengths"]], getattr(judgement, name), strict=True), key=lambda point: point[0])
+    points = sorted(
+        zip([0.0, *dose["strengths"]], getattr(judgement, name), strict=True),
+        key=lambda point: point[0],
+    )
     return _Chart(DEFINITIONS[f"judge_{name}"], points, 0.0, float(HIGHEST), dots=True)
 
 
@@ -120,11 +136,16 @@ def _card(chart: _Chart, dose: Mapping[str, Any]) -> Card:
         _label(svg.LEFT, svg.CURVE_HEIGHT - 6, f"{left:g}×", "start"),
         _label(svg.RIGHT, svg.CURVE_HEIGHT - 6, f"{right:g}×", "end"),
     ]
-    said = "; ".join(f"{x:g}×: {_score(y) if chart.dots else written(chart.known, y)}" for x, y in chart.points)
+    said = "; ".join(
+        f"{x:g}×: {_score(y) if chart.dots else written(chart.known, y)}" for x, y in chart.points
+    )
     drawn = format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
-        svg.WIDTH, svg.CURVE_HEIGHT, f"{chart.known.name} by strength. {said}.", mark_safe("".join(parts)),
-    )  # fmt: skip
+        svg.WIDTH,
+        svg.CURVE_HEIGHT,
+        f"{chart.known.name} by strength. {said}.",
+        mark_safe("".join(parts)),
+    )
     return Card(chart.known, drawn)
 
 
@@ -133,20 +154,27 @@ def _band(chart: _Chart) -> str:
         return ""
     top, bottom = ([(x, edges[side]) for x, *edges in chart.band] for side in (1, 0))
     around = f"M{chart.path(top)}L{chart.path(bottom[::-1])}Z"
-    return f'<path class="control" d="{around}"><title>random directions of equal norm</title></path>'
+    return (
+        f'<path class="control" d="{around}"><title>random directions of equal norm</title></path>'
+    )
 
 
 def _line(chart: _Chart) -> list[str]:
-    """The line, broken where there is no value; with `dots` on the values, as one between two gaps has no line."""
+    """The line, broken where there is no value; with `dots` on the values, as one between two gaps
+    has no line.
+    """
     known = [
-        [(x, y) for x, y in points if y is not None] for _, points in groupby(chart.points, lambda p: p[1] is None)
+        [(x, y) for x, y in points if y is not None]
+        for _, points in groupby(chart.points, lambda p: p[1] is None)
     ]
     parts = [f'<path d="M{chart.path(points)}"/>' for points in known if points]
     if chart.dots:
         for x, y in (point for points in known for point in points):
             across, down = chart.place(x, y)
             said = escape(f"{x:g}×: {_score(y)}")
-            parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5"><title>{said}</title></circle>')
+            parts.append(
+                f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5"><title>{said}</title></circle>'
+            )
     return parts
 
 
@@ -159,7 +187,10 @@ def _mark(dose: Mapping[str, Any], kind: str, chart: _Chart) -> str:
     name = escape(f"{DEFINITIONS[f'dose_{kind}'].name}: {strength:g}×")
     if kind == "best":
         return f'<circle cx="{across:.1f}" cy="{down:.1f}" r="4"><title>{name}</title></circle>'
-    return f'<path class="breaks" d="M{across:.1f} {svg.TOP}V{svg.BOTTOM}"><title>{name}</title></path>'
+    return (
+        f'<path class="breaks" d="M{across:.1f} '
+        f'{svg.TOP}V{svg.BOTTOM}"><title>{name}</title></path>'
+    )
 
 
 def _score(score: float | None) -> str:

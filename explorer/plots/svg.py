@@ -31,7 +31,8 @@ def bars(
     kind: str = "",
     mark: Tick | None = None,
 ) -> SafeString:
-    """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on hover.
+    """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on
+    hover.
 
     A `mark` is a line across the plot, whose text shows on hover.
     """
@@ -40,18 +41,33 @@ def bars(
     for i, (height, hint) in enumerate(zip(heights, hints, strict=True)):
         tall, x = height / top * (BASE - 4), f"{i * step:.1f}"
         if height:
-            parts.append(f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>')
+            parts.append(
+                f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'
+            )
         parts.append(
-            f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"><title>{escape(hint)}</title></rect>'
+            f'<rect class="hit" x="{x}" y="0" width="{wide}" '
+            f'height="{BASE}"><title>{escape(hint)}</title></rect>'
         )
-    parts += [_label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
+    parts += [
+        _label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks
+    ]
     if mark:
         x = f"{min(max(mark.at, 0), 1) * (WIDTH - 2) + 1:.1f}"
-        parts.append(f'<path class="mark" d="M{x} 0V{BASE}"><title>{escape(mark.text)}</title></path>')
+        parts.append(
+            f'<path class="mark" d="M{x} 0V{BASE}"><title>{escape(mark.text)}</title></path>'
+        )
     return format_html(
-        '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line x1="0" x2="{}" y1="{}" y2="{}"/></svg>',
-        kind, WIDTH, BAR_HEIGHT, alternative, mark_safe("".join(parts)), WIDTH, BASE + 0.5, BASE + 0.5,
-    )  # fmt: skip
+        '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line x1="0" '
+        'x2="{}" y1="{}" y2="{}"/></svg>',
+        kind,
+        WIDTH,
+        BAR_HEIGHT,
+        alternative,
+        mark_safe("".join(parts)),
+        WIDTH,
+        BASE + 0.5,
+        BASE + 0.5,
+    )
 
 
 class Linked(NamedTuple):
@@ -61,34 +77,46 @@ class Linked(NamedTuple):
     url: str
 
 
-def linked_bars(heights: Sequence[float], links: Sequence[Linked], ticks: Iterable[Tick], name: str) -> SafeString:
-    """The same bars, each a link: a group of links with a name, as what is an image has nothing inside that can be reached."""
+def linked_bars(
+    heights: Sequence[float], links: Sequence[Linked], ticks: Iterable[Tick], name: str
+) -> SafeString:
+    """The same bars, each a link: a group of links with a name, as what is an image has nothing
+    inside that can be reached.
+    """
     step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
     parts, wide = [], f"{max(step - 1, 0.5):.1f}"
     for i, (height, link) in enumerate(zip(heights, links, strict=True)):
         tall = max(height / top * (BASE - 4), 1.5 if height else 0)
         x = f"{i * step:.1f}"
         parts.append(
-            f'<a href="{escape(link.url)}" aria-label="{escape(link.hint)}"><title>{escape(link.hint)}</title>'
+            f'<a href="{escape(link.url)}" '
+            f'aria-label="{escape(link.hint)}"><title>{escape(link.hint)}</title>'
             f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'
             f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"/></a>'
         )
-    parts += [_label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
+    parts += [
+        _label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks
+    ]
     return format_html(
-        '<svg class="plot quiet" viewBox="0 0 {} {}" role="group" aria-label="{}">{}<line x1="0" x2="{}" y1="{}" y2="{}"/></svg>',
+        '<svg class="plot quiet" viewBox="0 0 {} {}" role="group" aria-label="{}">{}<line x1="0" '
+'x2="{}" y1="{}" y2="{}"/></svg>',
         WIDTH, BAR_HEIGHT, name, mark_safe("".join(parts)), WIDTH, BASE + 0.5, BASE + 0.5,
     )  # fmt: skip
 
 
 class Line(NamedTuple):
-    """One line of a plot: (x, y) points, what it is called, and its look (a CSS class; empty for the plot's own, filled)."""
+    """One line of a plot: (x, y) points, what it is called, and its look (a CSS class; empty for
+    the plot's own, filled).
+    """
 
     points: Sequence[Point]
     name: str = ""
     look: str = ""
 
 
-def curve(lines: Sequence[Line], alternative: str, x_text: str, write_y: object = None) -> SafeString:
+def curve(
+    lines: Sequence[Line], alternative: str, x_text: str, write_y: object = None
+) -> SafeString:
     """Lines with the ticks of their common range at the left. The first is on top."""
     lines = [line._replace(points=thinned(line.points)) for line in lines]
     every = [point for line in lines for point in line.points]
@@ -99,13 +127,22 @@ def curve(lines: Sequence[Line], alternative: str, x_text: str, write_y: object 
     write = write_y if callable(write_y) else nice_text
 
     def place(x: float, y: float) -> str:
-        return f"{LEFT + x / right * (RIGHT - LEFT):.1f} {BOTTOM - (y - low) / (high - low) * (BOTTOM - TOP):.1f}"
+        return (
+            f"{LEFT + x / right * (RIGHT - LEFT):.1f} "
+            f"{BOTTOM - (y - low) / (high - low) * (BOTTOM - TOP):.1f}"
+        )
 
     parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
     for line in reversed(lines):
         parts += _drawn(line, [place(*point) for point in line.points], BOTTOM)
-    parts += [_label(LEFT - 6, TOP + 6, write(high), "end"), _label(LEFT - 6, BOTTOM, write(low), "end")]
-    parts += [_label(LEFT, CURVE_HEIGHT - 6, "0", "start"), _label(RIGHT, CURVE_HEIGHT - 6, x_text, "end")]
+    parts += [
+        _label(LEFT - 6, TOP + 6, write(high), "end"),
+        _label(LEFT - 6, BOTTOM, write(low), "end"),
+    ]
+    parts += [
+        _label(LEFT, CURVE_HEIGHT - 6, "0", "start"),
+        _label(RIGHT, CURVE_HEIGHT - 6, x_text, "end"),
+    ]
     return format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
         WIDTH, CURVE_HEIGHT, alternative, mark_safe("".join(parts)),
@@ -123,11 +160,16 @@ def _drawn(line: Line, places: Sequence[str], bottom: int) -> list[str]:
     path = "M" + "L".join(places)
     ends = f"L{places[-1].split()[0]} {bottom}L{places[0].split()[0]} {bottom}Z"
     fill = [] if line.look else [f'<path class="fill" d="{path}{ends}"/>']
-    return [*fill, f'<path{look} d="{path}">{title}</path>' if title else f'<path{look} d="{path}"/>']
+    return [
+        *fill,
+        f'<path{look} d="{path}">{title}</path>' if title else f'<path{look} d="{path}"/>',
+    ]
 
 
 class Spot(NamedTuple):
-    """One point of a scatter plot, what it is called, its look (a CSS class), and the page that it links to."""
+    """One point of a scatter plot, what it is called, its look (a CSS class), and the page that it
+    links to.
+    """
 
     x: float
     y: float
@@ -145,8 +187,15 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
         x = LEFT + (spot.x - left) / (right - left) * (RIGHT - LEFT)
         y = BOTTOM - (spot.y - low) / (high - low) * (BOTTOM - TOP)
         dot = _dot(f"{x:.1f} {y:.1f}", spot.look, f"<title>{escape(spot.name)}</title>")
-        parts.append(f'<a href="{escape(spot.url)}" aria-label="{escape(spot.name)}">{dot}</a>' if spot.url else dot)
-    parts += [_label(LEFT - 6, TOP + 6, nice_text(high), "end"), _label(LEFT - 6, BOTTOM, nice_text(low), "end")]
+        parts.append(
+            f'<a href="{escape(spot.url)}" aria-label="{escape(spot.name)}">{dot}</a>'
+            if spot.url
+            else dot
+        )
+    parts += [
+        _label(LEFT - 6, TOP + 6, nice_text(high), "end"),
+        _label(LEFT - 6, BOTTOM, nice_text(low), "end"),
+    ]
     parts += [
         _label(LEFT + 6, TOP + 6, y_name, "start"),
         _label((LEFT + RIGHT) / 2, CURVE_HEIGHT - 6, x_name, "middle"),
@@ -155,8 +204,12 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
     parts += [_label(RIGHT, CURVE_HEIGHT - 6, nice_text(right), "end")]
     return format_html(
         '<svg class="spark scatter" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}</svg>',
-        WIDTH, CURVE_HEIGHT, "group" if any(spot.url for spot in spots) else "img", alternative, mark_safe("".join(parts)),
-    )  # fmt: skip
+        WIDTH,
+        CURVE_HEIGHT,
+        "group" if any(spot.url for spot in spots) else "img",
+        alternative,
+        mark_safe("".join(parts)),
+    )
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
@@ -169,7 +222,9 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def nice_range(values: Sequence[float]) -> tuple[float, float]:
-    """The smallest range with round ends that holds all values; it begins at 0 where that wastes less than half."""
+    """The smallest range with round ends that holds all values; it begins at 0 where that wastes
+    less than half.
+    """
     low, high = min(values), max(values)
     if 0 < low <= 0.5 * high:
         low = 0.0

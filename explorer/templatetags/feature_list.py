@@ -1,4 +1,6 @@
-"""The list of features: headings to order by, cells, and the density plot in which a range is chosen."""
+"""The list of features: headings to order by, cells, and the density plot in which a range is
+chosen.
+"""
 
 from typing import Any
 
@@ -24,14 +26,22 @@ def cell(column: str, row: Feature) -> str:
     """A feature's value as its definition says; a dead one's density is the word."""
     if column == "density" and not row.alive:
         return "dead"
-    return count(row.cluster) if column == "cluster" else written(DEFINITIONS[column], getattr(row, column))
+    return (
+        count(row.cluster)
+        if column == "cluster"
+        else written(DEFINITIONS[column], getattr(row, column))
+    )
 
 
 @register.simple_tag(takes_context=True)
 def sorted_head(context: dict[str, Any], column: str, order: str | None) -> SafeString:
-    """A heading; where lists are ordered by it, a link that does so, and turns the order round where it is so already."""
+    """A heading; where lists are ordered by it, a link that does so, and turns the order round
+    where it is so already.
+    """
     known = DEFINITIONS.get(column)
-    name, about = (known.name, known.about) if known else ("Feature", "The feature's index in the SAE.")
+    name, about = (
+        (known.name, known.about) if known else ("Feature", "The feature's index in the SAE.")
+    )
     if known and not COLUMNS[column].order:
         return format_html('<th class="n" scope="col" title="{}">{}</th>', about, name)
     down, up = f"-{column}", column
@@ -39,7 +49,8 @@ def sorted_head(context: dict[str, Any], column: str, order: str | None) -> Safe
     wanted = "" if column == "index" else up if sort == "descending" else down
     link = address(context["request"], order=wanted)
     return format_html(
-        '<th class="n" scope="col" title="{}"{}><a href="{}" hx-get="{}" hx-target="#features" hx-swap="outerHTML"'
+        '<th class="n" scope="col" title="{}"{}><a href="{}" hx-get="{}" hx-target="#features" '
+'hx-swap="outerHTML"'
         ' hx-push-url="true">{}{}</a></th>',
         about, format_html(' aria-sort="{}"', sort) if sort else "", link, link, name, ARROWS[sort],
     )  # fmt: skip
@@ -47,7 +58,9 @@ def sorted_head(context: dict[str, Any], column: str, order: str | None) -> Safe
 
 @register.simple_tag(takes_context=True)
 def density_brush(context: dict[str, Any], counts: list[int], form: Form) -> SafeString:
-    """Live features by density; a bar is a link to its range, and the script takes any range that is drawn across bars."""
+    """Live features by density; a bar is a link to its range, and the script takes any range that
+    is drawn across bars.
+    """
     step = -LOWEST_EXPONENT / max(len(counts), 1)
     ends = [f"{10 ** (LOWEST_EXPONENT + i * step):.2g}" for i in range(len(counts) + 1)]
     bars = [
@@ -57,12 +70,17 @@ def density_brush(context: dict[str, Any], counts: list[int], form: Form) -> Saf
         for i, n in enumerate(counts)
     ]  # fmt: skip
     decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
-    ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
+    ticks = [
+        svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}")
+        for d in decades
+    ]
     return svg.linked_bars(list(counts), bars, ticks, "Density: choose a range")
 
 
 def address(request: HttpRequest, **changes: str) -> str:
-    """The query string with some parameters changed, those that are empty left out, from the first page on."""
+    """The query string with some parameters changed, those that are empty left out, from the first
+    page on.
+    """
     query = request.GET.copy()
     for name, value in {**changes, "cursor": ""}.items():
         query.pop(name, None)

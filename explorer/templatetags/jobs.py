@@ -29,13 +29,20 @@ class Setting(NamedTuple):
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """A length of time in its two largest units: 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h; a dash where there is none."""
+    """A length of time in its two largest units: 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h; a dash where
+    there is none.
+    """
     if seconds is None:
         return "–"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    parts = [
+        (whole // 86400, "d"),
+        (whole // 3600 % 24, "h"),
+        (whole // 60 % 60, "min"),
+        (whole % 60, "s"),
+    ]
     first = next(i for i, (n, _) in enumerate(parts) if n)
     return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n)
 
@@ -71,22 +78,34 @@ def settings_of(job: Job) -> list[Setting]:
     """The job's params under the names that the start page has for them."""
     fields = EVERY[job.kind].base_fields if job.kind in EVERY else {}
     params = job.shown_params
-    names = [name for name in fields if name in params] + [name for name in params if name not in fields]
+    names = [name for name in fields if name in params] + [
+        name for name in params if name not in fields
+    ]
     return [one for name in names for one in _settings(name, params, fields.get(name))]
 
 
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
-    """What a finished job left behind: first the SAE, model or corpus with its address, then numbers as they are defined.
+    """What a finished job left behind: first the SAE, model or corpus with its address, then
+    numbers as they are defined.
 
     The SAEs of a sweep are in its own table.
     """
     rows = [
-        one for name, value in job.result.items() if isinstance(value, str) for one in _settings(name, job.result, None)
+        one
+        for name, value in job.result.items()
+        if isinstance(value, str)
+        for one in _settings(name, job.result, None)
     ]
     order = list(DEFINITIONS)
-    numbers = {name: f"eval_{name}" for name, value in job.result.items() if not isinstance(value, str | list)}
-    ranked = sorted(numbers, key=lambda n: order.index(numbers[n]) if numbers[n] in DEFINITIONS else len(order))
+    numbers = {
+        name: f"eval_{name}"
+        for name, value in job.result.items()
+        if not isinstance(value, str | list)
+    }
+    ranked = sorted(
+        numbers, key=lambda n: order.index(numbers[n]) if numbers[n] in DEFINITIONS else len(order)
+    )
     return rows + [_measured(name, job.result, numbers[name]) for name in ranked]
 
 
@@ -109,13 +128,19 @@ def said(event: Any) -> str:
     """An event of the log in words."""
     data = event.data
     if event.kind == "state":
-        return ": ".join(part for part in (str(data.get("state", "")).capitalize(), data.get("note")) if part)
+        return ": ".join(
+            part for part in (str(data.get("state", "")).capitalize(), data.get("note")) if part
+        )
     return str(data.get("text", ""))
 
 
 def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:
     known = DEFINITIONS.get(term)
-    return Setting(known.name, known.about, written(known, result[name]), "") if known else _setting(name, result, None)
+    return (
+        Setting(known.name, known.about, written(known, result[name]), "")
+        if known
+        else _setting(name, result, None)
+    )
 
 
 def _settings(name: str, params: Mapping[str, Any], field: forms.Field | None) -> list[Setting]:

@@ -1,4 +1,6 @@
-"""Labels and comments as pages show them: who made them, how they were scored, and who may change them."""
+"""Labels and comments as pages show them: who made them, how they were scored, and who may change
+them.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,21 +60,34 @@ def scored(score: LabelScore) -> SafeString:
     hint = " ".join([about, *(f"{name}: {value}." for name, value in more.items() if value)])
     kind = score.kind if not score.negatives else f"{score.kind}, {score.negatives}"
     return format_html(
-        '<span title="{}">{} <b>{}</b>{}, n {}</span>', hint, kind, number(score.value, 2), interval, score.n
+        '<span title="{}">{} <b>{}</b>{}, n {}</span>',
+        hint,
+        kind,
+        number(score.value, 2),
+        interval,
+        score.n,
     )
 
 
 def _beside(score: LabelScore) -> dict[str, str]:
     known = {"Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
-    known |= {name: score.details.get(name) for name in ("precision", "recall", "f1", "base_rate", "unparsed")}
-    return {name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)}
+    known |= {
+        name: score.details.get(name)
+        for name in ("precision", "recall", "f1", "base_rate", "unparsed")
+    }
+    return {
+        name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)
+    }
 
 
 @register.simple_tag
 def score_histogram(counts: Sequence[int]) -> SafeString:
     """Labels by their score, in equal bins from 0 to 1."""
     step = 1 / len(counts)
-    hints = [f"{number(i * step, 2)} to {number((i + 1) * step, 2)}, labels: {n:,}" for i, n in enumerate(counts)]
+    hints = [
+        f"{number(i * step, 2)} to {number((i + 1) * step, 2)}, labels: {n:,}"
+        for i, n in enumerate(counts)
+    ]
     ticks = [svg.Tick(0, "0"), svg.Tick(0.5, "0.5"), svg.Tick(1, "1")]
     return svg.bars(counts, hints, ticks, f"Scores of labels from 0 to 1; labels: {sum(counts):,}.")
 

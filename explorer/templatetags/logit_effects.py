@@ -12,7 +12,9 @@ register = template.Library()
 
 @register.filter
 def in_words(readout: Mapping[str, Any]) -> str:
-    """What the pipeline recorded of its way from the SAE to the vocabulary, in two or three sentences."""
+    """What the pipeline recorded of its way from the SAE to the vocabulary, in two or three
+    sentences.
+    """
     start = (
         f"The decoder direction goes through {readout['through']}, then"
         if readout["through"]
@@ -32,8 +34,12 @@ def _masked(readout: Mapping[str, Any]) -> str:
     masked = sum(readout[name] for name in reasons)
     if not masked:
         return f"All {count(readout['rows'])} rows of the vocabulary are ranked."
-    why = _listed([f"{count(readout[name])} {word}" for name, word in reasons.items() if readout[name]])
-    return f"Of {count(readout['rows'])} rows of the vocabulary {count(masked)} are left out: {why}."
+    why = _listed(
+        [f"{count(readout[name])} {word}" for name, word in reasons.items() if readout[name]]
+    )
+    return (
+        f"Of {count(readout['rows'])} rows of the vocabulary {count(masked)} are left out: {why}."
+    )
 
 
 def _listed(parts: list[str]) -> str:

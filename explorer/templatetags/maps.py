@@ -1,4 +1,6 @@
-"""The map of an SAE's features as inline SVG: what shows before, and without, the script that draws all of it."""
+"""The map of an SAE's features as inline SVG: what shows before, and without, the script that draws
+all of it.
+"""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,7 +17,9 @@ register = template.Library()
 
 WIDTH, HEIGHT, EDGE = 800, 400, 14
 SHADES = 8
-"""Eighths of the features, from the rarest to the densest. map.js has the same number, and the next."""
+"""Eighths of the features, from the rarest to the densest. map.js has the same number, and the
+next.
+"""
 GOLDEN = 137.508
 """Degrees of hue from one cluster to the next: no two neighbours in number look alike."""
 
@@ -34,7 +38,10 @@ def map_plot(places: tuple[Place, ...], color: str) -> SafeString:
     drawn = format_html_join("", '<path class="ink {}" style="{}" d="{}"/>', paths)
     words = f"Map of {len(places):,} features, coloured by {color}."
     return format_html(
-        '<svg viewBox="{} {} {} {}" role="img" aria-label="{}">{}</svg>', *_frame(places, scale), words, drawn
+        '<svg viewBox="{} {} {} {}" role="img" aria-label="{}">{}</svg>',
+        *_frame(places, scale),
+        words,
+        drawn,
     )
 
 
@@ -48,7 +55,9 @@ def ink(place: Place, color: str, ranked: Sequence[float]) -> tuple[str, str]:
 
 
 def shade(density: float, ranked: Sequence[float]) -> int:
-    """The eighth of the features that a density belongs to, 0 to `SHADES` - 1; equal ones to the same."""
+    """The eighth of the features that a density belongs to, 0 to `SHADES` - 1; equal ones to the
+    same.
+    """
     return bisect_left(ranked, density) * SHADES // len(ranked)
 
 

@@ -18,7 +18,9 @@ DASH = "–"
 
 @register.filter
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with `digits` significant digits: 2.46, 0.0123, 1,230, 1.2e-05; a dash where there is none."""
+    """A number with `digits` significant digits: 2.46, 0.0123, 1,230, 1.2e-05; a dash where there
+    is none.
+    """
     if value is None or not isinstance(value, int | float) or math.isnan(value):
         return DASH
     if value == 0 or math.isinf(value):
@@ -34,14 +36,18 @@ def number(value: float | None, digits: int = 3) -> str:
 
 @register.filter
 def share(value: float | None) -> str:
-    """A share as a percentage with sensible digits: 61%, 6.1%, 0.061%, 0.00012%. A score may leave 0 to 1: −12%, 130%."""
+    """A share as a percentage with sensible digits: 61%, 6.1%, 0.061%, 0.00012%. A score may leave
+    0 to 1: −12%, 130%.
+    """
     if value is None or math.isnan(value):
         return DASH
     if value < 0:
         return f"−{share(-value)}"
     percent = value * 100
     if percent == 0 or percent >= 9.95:
-        return f"{percent:.1f}".removesuffix(".0") + "%" if percent < 99.95 or value >= 1 else ">99.9%"
+        return (
+            f"{percent:.1f}".removesuffix(".0") + "%" if percent < 99.95 or value >= 1 else ">99.9%"
+        )
     return f"{percent:.{1 - math.floor(math.log10(percent))}f}%"
 
 
@@ -71,14 +77,18 @@ FORMS = {"share": share, "count": count, "number": number}
 
 @register.simple_tag
 def define(term: str) -> str:
-    """The definition of a term, for a `title`; an unknown term is a mistake of ours and raises `KeyError`."""
+    """The definition of a term, for a `title`; an unknown term is a mistake of ours and raises
+    `KeyError`.
+    """
     return DEFINITIONS[term].about
 
 
 @register.simple_tag
 def value_of(term: str, value: Any) -> SafeString:
     """A value in the term's form, with the definition on hover."""
-    return format_html('<span title="{}">{}</span>', DEFINITIONS[term].about, written(DEFINITIONS[term], value))
+    return format_html(
+        '<span title="{}">{}</span>', DEFINITIONS[term].about, written(DEFINITIONS[term], value)
+    )
 
 
 @register.simple_tag
@@ -87,7 +97,11 @@ def fact(term: str, value: Any, note: str = "") -> SafeString:
     known = DEFINITIONS[term]
     small = format_html(" <small>{}</small>", note) if note else ""
     return format_html(
-        '<div title="{}"><dt>{}</dt><dd>{}{}</dd></div>', known.about, known.name, written(known, value), small
+        '<div title="{}"><dt>{}</dt><dd>{}{}</dd></div>',
+        known.about,
+        known.name,
+        written(known, value),
+        small,
     )
 
 

@@ -21,32 +21,43 @@ LOWEST_EXPONENT = -7
 
 @register.simple_tag
 def activation_histogram(feature: Feature, reading: FeatureReading | None = None) -> SafeString:
-    """Firings by activation on a log scale of counts, cut at the feature's maximum; that of a typed text is marked."""
+    """Firings by activation on a log scale of counts, cut at the feature's maximum; that of a typed
+    text is marked.
+    """
     width = feature.histogram_width
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
     hints = _hints([i * width for i in range(used + 1)], counts, "firing")
     ticks = [svg.Tick(share, svg.nice_text(share * used * width)) for share in (0, 0.5, 1)]
     alternative = (
-        f"Histogram of activations from 0 to {number(feature.max_activation)}: {times(sum(counts), 'firing')}."
+        f"Histogram of activations from 0 to {number(feature.max_activation)}: "
+        f"{times(sum(counts), 'firing')}."
     )
     mark = None
     if reading and used:
         said = f"{DEFINITIONS['text_maximum'].name}: {number(reading.highest)}"
-        mark, alternative = svg.Tick(reading.highest / (used * width), said), f"{alternative} {said}."
+        mark, alternative = (
+            svg.Tick(reading.highest / (used * width), said),
+            f"{alternative} {said}.",
+        )
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, mark=mark)
 
 
 @register.simple_tag
 def logit_histogram(feature: Feature) -> SafeString:
-    """Tokens of the vocabulary by what the feature adds to their logit, on a log scale of counts."""
+    """Tokens of the vocabulary by what the feature adds to their logit, on a log scale
+    of counts.
+    """
     low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
     step = (high - low) / max(len(counts), 1)
     hints = _hints([low + i * step for i in range(len(counts) + 1)], counts, "token")
     ticks = [svg.Tick(0, svg.nice_text(low)), svg.Tick(1, svg.nice_text(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
-    alternative = f"Histogram of logit effects from {number(low)} to {number(high)} over {times(sum(counts), 'token')}."
+    alternative = (
+        f"Histogram of logit effects from {number(low)} to {number(high)} over "
+        f"{times(sum(counts), 'token')}."
+    )
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, "quiet")
 
 
@@ -57,16 +68,26 @@ def density_histogram(counts: Sequence[int]) -> SafeString:
     ends = [10 ** (LOWEST_EXPONENT + i * step) for i in range(len(counts) + 1)]
     hints = _hints(ends, counts, "feature")
     decades = [*range(LOWEST_EXPONENT, 0, 2), 0]
-    ticks = [svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}") for d in decades]
-    alternative = f"Histogram of densities of {times(sum(counts), 'live feature')}, from 1e-7 to 1 on a log scale."
+    ticks = [
+        svg.Tick((d - LOWEST_EXPONENT) / -LOWEST_EXPONENT, "1" if d == 0 else f"1e{d}")
+        for d in decades
+    ]
+    alternative = (
+        f"Histogram of densities of {times(sum(counts), 'live feature')}, from 1e-7 to "
+        "1 on a log scale."
+    )
     return svg.bars(list(counts), hints, ticks, alternative, "quiet")
 
 
 @register.simple_tag
 def match_histogram(counts: Sequence[int]) -> SafeString:
-    """Features by the cosine with their nearest of another SAE, from 0 to 1, and the cosine from which it is a match."""
+    """Features by the cosine with their nearest of another SAE, from 0 to 1, and the cosine from
+    which it is a match.
+    """
     ends = [place / len(counts) for place in range(len(counts) + 1)]
-    hints = [f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {times(n, 'feature')}" for i, n in enumerate(counts)]
+    hints = [
+        f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {times(n, 'feature')}" for i, n in enumerate(counts)
+    ]
     ticks = [svg.Tick(at, svg.nice_text(at)) for at in (0, 0.5, 1)]
     mark = svg.Tick(MATCHED, f"A match from {MATCHED} on")
     alternative = f"Histogram of nearest cosines of {times(sum(counts), 'feature')}, from 0 to 1."
@@ -75,19 +96,28 @@ def match_histogram(counts: Sequence[int]) -> SafeString:
 
 @register.simple_tag
 def curve(lines: Sequence[svg.Line], label: str = "", unit: str = "tokens") -> SafeString:
-    """Lines of (step, value) points of jobs; the alternative tells where each that has a colour of its own ends."""
+    """Lines of (step, value) points of jobs; the alternative tells where each that has a colour of
+    its own ends.
+    """
     last = max((x for line in lines for x, _ in line.points), default=0)
     told = [line for line in lines if line.points and line.look != "ghost"]
     ends = [f"{line.name} {_end(line, unit)}".strip() for line in told]
     return svg.curve(
-        lines, f"{label or 'Curve'}: {', '.join(ends)}." if ends else label, f"{short_count(last)} {unit}".strip()
+        lines,
+        f"{label or 'Curve'}: {', '.join(ends)}." if ends else label,
+        f"{short_count(last)} {unit}".strip(),
     )
 
 
 @register.simple_tag
 def scatter(spots: Sequence[svg.Spot], x_name: str, y_name: str) -> SafeString:
     """A spot for each of some SAEs; the alternative tells all of them."""
-    return svg.scatter(spots, x_name, y_name, f"{y_name} against {x_name}. " + "; ".join(spot.name for spot in spots))
+    return svg.scatter(
+        spots,
+        x_name,
+        y_name,
+        f"{y_name} against {x_name}. " + "; ".join(spot.name for spot in spots),
+    )
 
 
 def _hints(ends: Sequence[float], counts: Sequence[int], noun: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""Rows of a feature's page as HTML: examples, logits and neighbours, a hundred of them a page, each of ten values.
+"""Rows of a feature's page as HTML: examples, logits and neighbours, a hundred of them a page, each
+of ten values.
 
 Written here rather than in templates, where every value costs as much as a row does here.
 """
@@ -24,13 +25,17 @@ register = template.Library()
 def example_rows(
     examples: Iterable[ShownExample], feature: Feature, width: str, breaks: bool, state: str
 ) -> SafeString:
-    """Examples: the value, which leads to the whole context, the boxes, and the way into the test box, where `state` is kept."""
+    """Examples: the value, which leads to the whole context, the boxes, and the way into the test
+    box, where `state` is kept.
+    """
     contexts = escape(f"{feature.sae.get_absolute_url()}contexts/")
     lit, kept = escape(f"?feature={feature.sae.slug}/{feature.index}"), conditional_escape(state)
     return mark_safe(
         "".join(
-            f'<div class="example"><output><a href="{contexts}{e.sequence}/{lit}" title="{escape(e.document)}, context'
-            f' {e.position}: all of it, with every feature that fires">{number(e.value)}</a></output>'
+            f'<div class="example"><output><a href="{contexts}{e.sequence}/{lit}" '
+            f'title="{escape(e.document)}, context'
+            f" {e.position}: all of it, with every feature that "
+            f'fires">{number(e.value)}</a></output>'
             f'<div class="tokens" data-pins="{e.name}">{_boxes(e, width, breaks)}</div>'
             f'<a class="try" href="try/{e.name}/{kept}" title="Take this text into the test box"'
             ' aria-label="Test on this text">test</a></div>\n'
@@ -40,17 +45,26 @@ def example_rows(
 
 
 @register.simple_tag
-def logit_rows(up: Sequence[TokenLogit], down: Sequence[TokenLogit], model: LanguageModel) -> SafeString:
-    """What a feature promotes beside what it suppresses, each with a bar against the largest, and the way to search it."""
+def logit_rows(
+    up: Sequence[TokenLogit], down: Sequence[TokenLogit], model: LanguageModel
+) -> SafeString:
+    """What a feature promotes beside what it suppresses, each with a bar against the largest, and
+    the way to search it.
+    """
     search = escape(f"{reverse('search')}?model={quote(model.slug)}&token=")
     sides = [("up", up, _largest(up)), ("down", down, _largest(down))]
-    pairs = zip(*([_logit(kind, row, largest, search) for row in rows] for kind, rows, largest in sides), strict=False)
+    pairs = zip(
+        *([_logit(kind, row, largest, search) for row in rows] for kind, rows, largest in sides),
+        strict=False,
+    )
     return mark_safe("".join(first + second for first, second in pairs))
 
 
 @register.simple_tag
 def near_rows(rows: Iterable[Near | Partner], sae: Sae) -> SafeString:
-    """Features of the same SAE by cosine, or by shared tokens, with the tokens on which both fire."""
+    """Features of the same SAE by cosine, or by shared tokens, with the tokens on which
+    both fire.
+    """
     return mark_safe("".join(_near(row, escape(sae.get_absolute_url())) for row in rows))
 
 
@@ -68,9 +82,12 @@ def _logit(kind: str, row: TokenLogit, largest: float, search: str) -> str:
     link = ""
     if row.plain:
         title = "Features that fire on this token, or promote it"
-        link = f'<a href="{search}{quote(row.plain, safe="")}" title="{title}">{escape(row.text)}</a>'
+        link = (
+            f'<a href="{search}{quote(row.plain, safe="")}" title="{title}">{escape(row.text)}</a>'
+        )
     return (
-        f'<div class="{kind}" style="--w:{abs(row.logit) / largest:.2f}"><span>{link}</span>{signed(row.logit)}</div>\n'
+        f'<div class="{kind}" '
+        f'style="--w:{abs(row.logit) / largest:.2f}"><span>{link}</span>{signed(row.logit)}</div>\n'
     )
 
 
@@ -80,6 +97,7 @@ def _near(row: Near | Partner, home: str) -> str:
     else:
         wide, told = f"{row.jaccard:.4f}", share(row.jaccard)
     return (
-        f'<a href="{home}{row.index}/">{row.index}</a><span class="measure" style="--w:{wide}"></span>'
+        f'<a href="{home}{row.index}/">{row.index}</a><span class="measure" '
+        f'style="--w:{wide}"></span>'
         f"<i>{told}</i><small>{count(row.both)}</small>"
     )

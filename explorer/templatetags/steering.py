@@ -1,4 +1,6 @@
-"""Steered texts as boxes: lit by a feature, underlined where they differ from the default, log-probability and KL on hover."""
+"""Steered texts as boxes: lit by a feature, underlined where they differ from the default,
+log-probability and KL on hover.
+"""
 
 from collections.abc import Iterable
 
@@ -36,7 +38,9 @@ def in_words(knob: dict[str, object]) -> str:
 
 @register.simple_tag
 def effect_of(feature: Feature) -> Effect | None:
-    """What changing the feature did, with the tokens it promotes as text; None until it was measured."""
+    """What changing the feature did, with the tokens it promotes as text; None until it was
+    measured.
+    """
     return effect(feature)
 
 
@@ -46,8 +50,14 @@ def _box(box: Box) -> SafeString:
         told += f" · KL from default {number(box.kl)}"
     if box.span.value:
         told += f" · activation {number(box.span.value)}"
-    names = " ".join(name for name, holds in (("changed", box.changed), ("special", box.span.special)) if holds)
+    names = " ".join(
+        name for name, holds in (("changed", box.changed), ("special", box.span.special)) if holds
+    )
     text = escape(box.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
     return format_html(
-        '<t class="{}" style="--a:{}" title="{}">{}</t>', names, f"{box.span.strength:.2f}", told, mark_safe(text)
+        '<t class="{}" style="--a:{}" title="{}">{}</t>',
+        names,
+        f"{box.span.strength:.2f}",
+        told,
+        mark_safe(text),
     )

@@ -1,4 +1,6 @@
-"""A text that was searched: its tokens as boxes to choose, each naming the features that are strongest on it."""
+"""A text that was searched: its tokens as boxes to choose, each naming the features that are
+strongest on it.
+"""
 
 from collections.abc import Collection, Iterable
 
@@ -24,17 +26,22 @@ def places(box: Box) -> str:
 
 @register.simple_tag
 def boxes(found: Iterable[Box], chosen: Collection[int] | None = None) -> SafeString:
-    """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except special tokens."""
+    """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except
+    special tokens.
+    """
     return mark_safe("".join(_box(box, chosen) for box in found))
 
 
 def _box(box: Box, chosen: Collection[int] | None) -> SafeString:
     span, drawn = box.span, heatmap([box.span])
-    hint = " · ".join(f"{row.sae.slug}/{row.index} {number(row.value)}" for row in box.strongest[:HINTED])
+    hint = " · ".join(
+        f"{row.sae.slug}/{row.index} {number(row.value)}" for row in box.strongest[:HINTED]
+    )
     if chosen is None or span.special:
         return format_html('<span title="{}">{}</span>', hint, drawn) if hint else drawn
     return format_html(
-        '<label title="{}"><input type="checkbox" name="tokens" id="t{}" value="{}" aria-label="Token {}, {}"{}>{}</label>',
+        '<label title="{}"><input type="checkbox" name="tokens" id="t{}" value="{}" '
+        'aria-label="Token {}, {}"{}>{}</label>',
         hint or "No feature within the density fires here.",
         span.position,
         places(box),

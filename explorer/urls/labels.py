@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from explorer.views import activity, comments, endpoints, label_files, label_queue, labels, moderation, word_lists
+from explorer.views import (
+    activity,
+    comments,
+    endpoints,
+    label_files,
+    label_queue,
+    labels,
+    moderation,
+    word_lists,
+)
 
 urlpatterns = [
     path("", activity.feed, name="labels"),

@@ -81,9 +81,16 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("profile")
 
 
-def _profile(request: HttpRequest, form: NewApiKey, key: str = "", status: int = 200) -> HttpResponse:
+def _profile(
+    request: HttpRequest, form: NewApiKey, key: str = "", status: int = 200
+) -> HttpResponse:
     keys = ApiKey.objects.filter(user=_member(request))
-    return render(request, "accounts/profile.html", {"form": form, "keys": keys, "new_key": key}, status=status)
+    return render(
+        request,
+        "accounts/profile.html",
+        {"form": form, "keys": keys, "new_key": key},
+        status=status,
+    )
 
 
 def _member(request: HttpRequest) -> User:
@@ -93,6 +100,8 @@ def _member(request: HttpRequest) -> User:
 
 def _next(request: HttpRequest) -> str:
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
+    if url_has_allowed_host_and_scheme(
+        wanted, {request.get_host()}, require_https=request.is_secure()
+    ):
         return wanted
     return resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -29,7 +29,9 @@ def feed(request: HtmxRequest) -> HttpResponse:
         "saes": catalog_selectors.searchable(),
         "contributors": activity.contributors(),
     }
-    return page(request, "labels/feed.html", context | tabs(request), {"feed": "feed", "more": "lines"})
+    return page(
+        request, "labels/feed.html", context | tabs(request), {"feed": "feed", "more": "lines"}
+    )
 
 
 @require_safe
@@ -39,12 +41,22 @@ def disputed(request: HtmxRequest) -> HttpResponse:
     saes = form.scope()
     rows, of = activity.disputed(saes), f"disputed {saes}"
     try:
-        found = keyset.page(rows, ["-density", "id"], limit=activity.PAGE, cursor=request.GET.get("cursor", ""), of=of)
+        found = keyset.page(
+            rows,
+            ["-density", "id"],
+            limit=activity.PAGE,
+            cursor=request.GET.get("cursor", ""),
+            of=of,
+        )
     except keyset.BadCursor as error:
         form.add_error(None, str(error))
         found = keyset.page(rows, ["-density", "id"], limit=activity.PAGE, of=of)
     stood = activity.rivals(found.rows)
-    context = {"form": form, "rows": [(row, stood[row.pk]) for row in found.rows], "next": found.next}
+    context = {
+        "form": form,
+        "rows": [(row, stood[row.pk]) for row in found.rows],
+        "next": found.next,
+    }
     return page(request, "labels/disputed.html", context | tabs(request))
 
 
@@ -63,7 +75,9 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
         "next": str(found[-1].place) if len(found) == activity.PAGE else "",
         "may_suspend": access.may_suspend(request.user, member),
         "may_change_role": access.may_change_roles(request.user) and not member.is_staff,
-        "trail": list(moderation_selectors.trail(user=member)) if access.may_curate(request.user) else [],
+        "trail": list(moderation_selectors.trail(user=member))
+        if access.may_curate(request.user)
+        else [],
     }
     return page(request, "labels/person.html", context | tabs(request), {"more": "lines"})
 

@@ -1,4 +1,6 @@
-"""Pages of what there is: home, a model, an SAE with its features, and the definitions of all numbers."""
+"""Pages of what there is: home, a model, an SAE with its features, and the definitions of all
+numbers.
+"""
 
 from collections import defaultdict
 from itertools import chain
@@ -22,7 +24,9 @@ MOST_JOBS = 6
 MOST_PLACES = 1500
 """Dots of the map that is drawn on the server; the script draws all."""
 SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
-BOOKKEEPING = frozenset({"device", "dtype", "d_in", "d_sae", "architecture", "hook_name", "hook_point", "model_name"})
+BOOKKEEPING = frozenset(
+    {"device", "dtype", "d_in", "d_sae", "architecture", "hook_name", "hook_point", "model_name"}
+)
 TRAINING = ("explained_variance", "l0", "dead_share")
 """What of the last training step is shown until an SAE is evaluated."""
 
@@ -84,29 +88,46 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     if not request.htmx:
         context |= map_of(request, found)
     return page(
-        request, "catalog/sae.html", context, {"features": "features", "more": "rows", "happening": "happening"}
+        request,
+        "catalog/sae.html",
+        context,
+        {"features": "features", "more": "rows", "happening": "happening"},
     )
 
 
 def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
-    """The map as the page shows it before its script does, and how it is coloured; empty where there is none."""
+    """The map as the page shows it before its script does, and how it is coloured; empty where
+    there is none.
+    """
     form = MapForm(request.GET)
     dashboard = getattr(sae, "dashboard", None)
     drawn = map_selectors.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
-    return {"map": drawn, "map_form": form, "color": form.chosen(), "sampled": sae.width > MOST_PLACES}
+    return {
+        "map": drawn,
+        "map_form": form,
+        "color": form.chosen(),
+        "sampled": sae.width > MOST_PLACES,
+    }
 
 
 def settings_of(sae: Sae) -> list[tuple[str, object]]:
-    """The settings that an SAE was made with; of an imported one, those that are more than its files' own bookkeeping."""
+    """The settings that an SAE was made with; of an imported one, those that are more than its
+    files' own bookkeeping.
+    """
     told = ((name, value) for name, value in sae.config.items() if name not in SHOWN_ELSEWHERE)
     if not sae.origin:
         return list(told)
-    return [(name, value) for name, value in told if name not in BOOKKEEPING and isinstance(value, str | int | float)]
+    return [
+        (name, value)
+        for name, value in told
+        if name not in BOOKKEEPING and isinstance(value, str | int | float)
+    ]
 
 
 def quality(sae: Sae) -> list[tuple[str, float]]:
-    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else the test
-    of its import, else its last training step."""
+    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else
+    the test of its import, else its last training step.
+    """
     if sae.evaluation:
         found = {f"eval_{name}": value for name, value in sae.evaluation["values"].items()}
         return [(term, found[term]) for term in DEFINITIONS if term in found]
@@ -128,7 +149,9 @@ def find_model(slug: str) -> LanguageModel:
     try:
         return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
-        known = [Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MOST_CHOICES]]
+        known = [
+            Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MOST_CHOICES]
+        ]
         raise NotHere(f"There is no model “{slug}”.", known) from None
 
 
@@ -138,5 +161,10 @@ def find_sae(model: str, slug: str) -> Sae:
         return catalog_selectors.sae(model, slug)
     except Sae.DoesNotExist:
         of = find_model(model)
-        known = (Choice(str(sae), sae.get_absolute_url()) for sae in catalog_selectors.saes(model)[:MOST_CHOICES])
-        raise NotHere(f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)) from None
+        known = (
+            Choice(str(sae), sae.get_absolute_url())
+            for sae in catalog_selectors.saes(model)[:MOST_CHOICES]
+        )
+        raise NotHere(
+            f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)
+        ) from None

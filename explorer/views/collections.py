@@ -80,7 +80,9 @@ def delete(request: HtmxRequest, pk: int) -> HttpResponse:
 def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
     """Move a feature (`place`), note something on it (`note`), or take it out (`remove`)."""
     row = _own(request, pk)
-    kept = CollectionItem.objects.filter(collection=row, pk=item).select_related("collection").first()
+    kept = (
+        CollectionItem.objects.filter(collection=row, pk=item).select_related("collection").first()
+    )
     if kept is None:
         messages.error(request, "That feature is not in the collection any more.")
         return redirect(row)
@@ -115,7 +117,12 @@ def add(request: HtmxRequest) -> HttpResponseBase:
             form.add_error(refused.field, refused.message)
         else:
             wrong = refused.message
-    flat = [f"{head}/{i}" for name in names for head, _, tail in [name.rpartition("/")] for i in tail.split(",")]
+    flat = [
+        f"{head}/{i}"
+        for name in names
+        for head, _, tail in [name.rpartition("/")]
+        for i in tail.split(",")
+    ]
     context = {
         "form": form,
         "names": names,
@@ -124,7 +131,9 @@ def add(request: HtmxRequest) -> HttpResponseBase:
         "wrong": wrong,
         "mine": mine,
     }
-    return render(request, "collections/add.html", context, status=422 if form.errors or wrong else 200)
+    return render(
+        request, "collections/add.html", context, status=422 if form.errors or wrong else 200
+    )
 
 
 @require_safe
@@ -134,10 +143,14 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
     rows = [collection_selectors.plain(kept) for kept in collection_selectors.items(row)]
     if form == "json":
         about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
-        answer: HttpResponse = JsonResponse({**about, "features": rows}, json_dumps_params={"ensure_ascii": False})
+        answer: HttpResponse = JsonResponse(
+            {**about, "features": rows}, json_dumps_params={"ensure_ascii": False}
+        )
     elif form == "csv":
         columns = ["model", "sae", "index", "label", "density", "max_activation", "note"]
-        answer = HttpResponse(tables.write(rows, columns, "csv"), content_type=tables.FORMATS["csv"][1])
+        answer = HttpResponse(
+            tables.write(rows, columns, "csv"), content_type=tables.FORMATS["csv"][1]
+        )
     else:
         raise Http404(f"A collection is there as .json and .csv, not as .{form}.")
     answer["Content-Disposition"] = f'attachment; filename="collection-{pk}.{form}"'
@@ -157,7 +170,9 @@ def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Co
     return into
 
 
-def _index(request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200) -> HttpResponse:
+def _index(
+    request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200
+) -> HttpResponse:
     mine = mine and request.user.is_authenticated
     rows, wrong = collection_selectors.listed(request.user.pk, mine=mine), ""
     of = f"collections of {request.user.pk if mine else 'all'}"
@@ -169,7 +184,9 @@ def _index(request: HtmxRequest, form: CollectionForm, *, mine: bool, status: in
     return render(request, "collections/index.html", context, status=status)
 
 
-def _show(request: HtmxRequest, row: Collection, form: CollectionForm | None = None, status: int = 200) -> HttpResponse:
+def _show(
+    request: HtmxRequest, row: Collection, form: CollectionForm | None = None, status: int = 200
+) -> HttpResponse:
     own = access.may_change_collection(request.user, row)
     context = {
         "collection": row,
@@ -188,7 +205,9 @@ def _find(request: HtmxRequest, pk: int) -> Collection:
 
 
 def _own(request: HtmxRequest, pk: int) -> Collection:
-    """One that this person may change; who may only look gets a 403, who may not even look a 404."""
+    """One that this person may change; who may only look gets a 403, who may not even
+    look a 404.
+    """
     row = _find(request, pk)
     if not access.may_change_collection(request.user, row):
         raise PermissionDenied("Only its owner changes a collection.")

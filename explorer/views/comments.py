@@ -1,4 +1,6 @@
-"""The thread of a feature: write, answer, change and delete one's own, report; curators hide and restore."""
+"""The thread of a feature: write, answer, change and delete one's own, report; curators hide and
+restore.
+"""
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponseBase
@@ -16,16 +18,24 @@ from features.services.labels import Refused
 
 @require_POST
 def comment(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponseBase:
-    """A comment on a feature, about one of its labels where `label` names one, or in answer to `parent`."""
+    """A comment on a feature, about one of its labels where `label` names one, or in answer to
+    `parent`.
+    """
     feature = find_row(model, sae, index)
     answered = number(request, "parent")
 
     def act() -> None:
-        parent = Comment.objects.select_related("label").filter(pk=answered).first() if answered else None
+        parent = (
+            Comment.objects.select_related("label").filter(pk=answered).first()
+            if answered
+            else None
+        )
         about = Label.objects.filter(pk=number(request, "label")).first()
         if answered and parent is None:
             raise Refused("parent", "The comment that this answers was deleted meanwhile.")
-        comment_services.comment(feature, request.POST.get("text", ""), by=request.user, label=about, parent=parent)
+        comment_services.comment(
+            feature, request.POST.get("text", ""), by=request.user, label=about, parent=parent
+        )
 
     return write(request, feature, f"reply-{answered}" if answered else "comment", act, talk=True)
 
@@ -63,7 +73,12 @@ def flag(request: HtmxRequest, pk: int) -> HttpResponseBase:
         moderation_services.flag(found, request.POST.get("text", ""), by=request.user)
 
     return write(
-        request, found.feature, f"flag-comment-{pk}", act, done="Reported. A curator will look at it.", talk=True
+        request,
+        found.feature,
+        f"flag-comment-{pk}",
+        act,
+        done="Reported. A curator will look at it.",
+        talk=True,
     )
 
 

@@ -21,7 +21,9 @@ BIGGEST_INDEX = 2**31 - 1
 
 
 class PathsField(forms.Field):
-    """Features as MODEL/SAE/INDEX, the parameter several times; after the first, SAE/INDEX or INDEX is enough."""
+    """Features as MODEL/SAE/INDEX, the parameter several times; after the first, SAE/INDEX or INDEX
+    is enough.
+    """
 
     widget = forms.MultipleHiddenInput
 
@@ -51,7 +53,8 @@ class PathsField(forms.Field):
         )
         if not right or "\0" in text:
             raise forms.ValidationError(
-                f"“{text[:80]}” names no feature: write MODEL/SAE/INDEX, such as demo-python/2-res/118."
+                f"“{text[:80]}” names no feature: write MODEL/SAE/INDEX, such as "
+                "demo-python/2-res/118."
             )
         return Path(model_sae[0], model_sae[1], int(index))
 
@@ -91,13 +94,21 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
     known = beside(paths)
     for path in paths:
         if path not in known:
-            form.add_error("f", f"There is no feature {path}; it may have been removed, or is not computed yet.")
+            form.add_error(
+                "f",
+                f"There is no feature {path}; it may have been removed, or is not computed yet.",
+            )
     text = form.cleaned_data.get("text") or ""
     shown = [path for path in paths if path in known]
     context = {
         "form": form,
         "sides": [
-            Side(path, known[path], tested(known[path].feature, form), _address(text, shown, without=path))
+            Side(
+                path,
+                known[path],
+                tested(known[path].feature, form),
+                _address(text, shown, without=path),
+            )
             for path in shown
         ],
         "paths": shown,
@@ -108,7 +119,9 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
     return page(request, "features/compare.html", context, {"sides": "sides"})
 
 
-def _address(text: str, paths: Sequence[Path], *, without: Path | None = None, more: Sequence[Path] = ()) -> str:
+def _address(
+    text: str, paths: Sequence[Path], *, without: Path | None = None, more: Sequence[Path] = ()
+) -> str:
     kept = [("f", str(path)) for path in (*paths, *more) if path != without]
     return f"?{urlencode([*kept, *([('text', text)] if text else [])])}"
 
@@ -119,7 +132,11 @@ def _offers(paths: Sequence[Path], text: str) -> list[Offer]:
         return []
     first = paths[0]
     others = (
-        sae for sae in catalog_selectors.searchable() if sae.model.slug == first.model and sae.width > first.index
+        sae
+        for sae in catalog_selectors.searchable()
+        if sae.model.slug == first.model and sae.width > first.index
     )
     there = ((sae, Path(first.model, sae.slug, first.index)) for sae in others)
-    return [Offer(sae, _address(text, paths, more=[path])) for sae, path in there if path not in paths]
+    return [
+        Offer(sae, _address(text, paths, more=[path])) for sae, path in there if path not in paths
+    ]

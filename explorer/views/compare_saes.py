@@ -21,9 +21,21 @@ from features.selectors import matches as match_selectors
 MOST_SAES = 200
 MOST_PAIRS = 24
 COLUMNS = (
-    "l0", "explained_variance", "ce_loss_score", "kl_score", "ce_original", "ce_sae", "ce_zero", "dead_share", "dense_share",
-    "reconstruction_bias", "l2_ratio", "encoder_decoder_cosine", "duplicate_share", "explained_variance_per_token",
-)  # fmt: skip
+    "l0",
+    "explained_variance",
+    "ce_loss_score",
+    "kl_score",
+    "ce_original",
+    "ce_sae",
+    "ce_zero",
+    "dead_share",
+    "dense_share",
+    "reconstruction_bias",
+    "l2_ratio",
+    "encoder_decoder_cosine",
+    "duplicate_share",
+    "explained_variance_per_token",
+)
 """Of `Evaluation.values`, in the order of the table."""
 ORDERS = ("slug", "width", *COLUMNS)
 LOOKS = 8
@@ -33,9 +45,13 @@ LOOKS = 8
 class CompareForm(forms.Form):
     """Which SAEs of a model to compare (all where none is named), and by what to sort."""
 
-    sae = forms.MultipleChoiceField(required=False, label="SAEs", widget=forms.CheckboxSelectMultiple)
+    sae = forms.MultipleChoiceField(
+        required=False, label="SAEs", widget=forms.CheckboxSelectMultiple
+    )
     order = forms.ChoiceField(
-        required=False, choices=[(sign + name, name) for name in ORDERS for sign in ("", "-")], widget=forms.HiddenInput
+        required=False,
+        choices=[(sign + name, name) for name in ORDERS for sign in ("", "-")],
+        widget=forms.HiddenInput,
     )
 
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
@@ -44,7 +60,9 @@ class CompareForm(forms.Form):
         assert isinstance(field, forms.MultipleChoiceField)
         field.choices = [(sae.slug, sae.slug) for sae in known]
         names = ", ".join(sae.slug for sae in known[:20]) or "none yet"
-        field.error_messages["invalid_choice"] = f"There is no SAE “%(value)s” of this model. Known: {names}."
+        field.error_messages["invalid_choice"] = (
+            f"There is no SAE “%(value)s” of this model. Known: {names}."
+        )
 
     def chosen(self) -> tuple[list[str], str]:
         """Slugs and order; a field that was refused counts as empty."""
@@ -53,7 +71,9 @@ class CompareForm(forms.Form):
 
 
 class Column(NamedTuple):
-    """A heading: the order that a click asks for, and how it is sorted now (ascending, descending or not)."""
+    """A heading: the order that a click asks for, and how it is sorted now (ascending, descending
+    or not).
+    """
 
     known: Definition
     order: str
@@ -76,15 +96,21 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
     form = CompareForm(request.GET, known)
     slugs, order = form.chosen()
     shown = ordered([sae for sae in known if not slugs or sae.slug in slugs], order)
-    looks = {hook: f"s{place % LOOKS}" for place, hook in enumerate(sorted({sae.hook for sae in shown}))}
-    measured_on = {(sae.evaluation["corpus"], sae.evaluation["tokens"]) for sae in shown if sae.evaluation}
+    looks = {
+        hook: f"s{place % LOOKS}" for place, hook in enumerate(sorted({sae.hook for sae in shown}))
+    }
+    measured_on = {
+        (sae.evaluation["corpus"], sae.evaluation["tokens"]) for sae in shown if sae.evaluation
+    }
     context = {
         "model": found,
         "form": form,
         "slugs": {sae.slug for sae in shown},
         "columns": [_column(name, order) for name in ("width", *COLUMNS)],
         "rows": [Row(sae, _cells(sae), looks[sae.hook]) for sae in shown],
-        "plots": [(DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]],
+        "plots": [
+            (DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]
+        ],
         "looks": [(hook_names.read(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
         "more": len(known) == MOST_SAES,
@@ -103,7 +129,11 @@ def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
 
 def value_of(sae: Sae, name: str) -> Any:
     """A measured value, or the SAE's width or slug; None where it was not measured."""
-    return getattr(sae, name) if name in ("width", "slug") else ((sae.evaluation or {}).get("values") or {}).get(name)
+    return (
+        getattr(sae, name)
+        if name in ("width", "slug")
+        else ((sae.evaluation or {}).get("values") or {}).get(name)
+    )
 
 
 def ordered(saes: Iterable[Sae], order: str) -> list[Sae]:
@@ -122,15 +152,24 @@ def spots(saes: Iterable[Sae], name: str, looks: dict[str, str]) -> list[Spot]:
     for sae in saes:
         x, y = value_of(sae, "l0"), value_of(sae, name)
         if x is not None and y is not None:
-            words = f"{sae.slug}: {number(x)} features per token, {term.name.lower()} {written(term, y)}"
+            words = (
+                f"{sae.slug}: {number(x)} features per token, {term.name.lower()} "
+                f"{written(term, y)}"
+            )
             found.append(Spot(x, y, words, looks[sae.hook], sae.get_absolute_url()))
     return found
 
 
 def _column(name: str, order: str) -> Column:
-    """A click sorts by what is best first: numbers fall, and what is sorted so already turns round."""
+    """A click sorts by what is best first: numbers fall, and what is sorted so already
+    turns round.
+    """
     falling, sort = f"-{name}", {name: "ascending", f"-{name}": "descending"}.get(order, "")
-    return Column(DEFINITIONS.get(f"eval_{name}") or DEFINITIONS[name], name if order == falling else falling, sort)
+    return Column(
+        DEFINITIONS.get(f"eval_{name}") or DEFINITIONS[name],
+        name if order == falling else falling,
+        sort,
+    )
 
 
 def _cells(sae: Sae) -> list[str]:

@@ -17,14 +17,17 @@ from features.selectors.text_search import Text, TextSearch
 
 @require_safe
 def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse:
-    """The stored token ids through a warm model; what the query string chooses is ranked, all where it chooses nothing."""
+    """The stored token ids through a warm model; what the query string chooses is ranked, all where
+    it chooses nothing.
+    """
     owner = find_sae(model, sae)
     try:
         view = context_selectors.context(owner, pk)
     except (Sequence.DoesNotExist, OverflowError):
         back = [Choice(str(owner), owner.get_absolute_url())]
         raise NotHere(
-            f"No context {pk} of a corpus was read by {owner.model}. It may have been removed.", back
+            f"No context {pk} of a corpus was read by {owner.model}. It may have been removed.",
+            back,
         ) from None
     form = ContextForm(request.GET)
     found = _found(form, owner, view.sequence)
@@ -51,7 +54,9 @@ def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None
         return None
     last = len(sequence.token_ids) - 1
     if any(place > last for place in form.cleaned_data.get("tokens", [])):
-        form.add_error("tokens", f"This context has the tokens 0 to {last:,}; those beyond are left out.")
+        form.add_error(
+            "tokens", f"This context has the tokens 0 to {last:,}; those beyond are left out."
+        )
     return text_search.search([sae], text, form.wanted())
 
 

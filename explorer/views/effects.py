@@ -25,7 +25,9 @@ class EffectForm(forms.Form):
 
 @require_safe
 def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
-    """The feature ablated where it fires in the text, and added where it does not; nothing is written."""
+    """The feature ablated where it fires in the text, and added where it does not; nothing is
+    written.
+    """
     row, form = find_row(model, sae, index), EffectForm(request.GET)
     context = {"feature": row, "sae": row.sae, "form": form, "effect": _measured(row, form)}
     return page(request, "features/effect.html", context, {"effect-here": "here"})

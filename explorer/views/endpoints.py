@@ -51,7 +51,9 @@ def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
 
 
 def _own(request: HtmxRequest, slug: str) -> Endpoint:
-    """The endpoint where this person may change it: the owner's own, and staff those of the instance."""
+    """The endpoint where this person may change it: the owner's own, and staff those of the
+    instance.
+    """
     found = Endpoint.objects.filter(slug=slug).first()
     if found is None or (found.owner_id is not None and found.owner_id != request.user.pk):
         raise Http404(f"There is no endpoint “{slug[:60]}” of yours.")
@@ -67,4 +69,9 @@ def _shown(request: HtmxRequest, form: EndpointForm, changing: Endpoint | None) 
         "changing": changing,
         "staff": access.may_start_jobs(request.user),
     }
-    return page(request, "labels/endpoints.html", context | tabs(request), status=422 if form.errors else 200)
+    return page(
+        request,
+        "labels/endpoints.html",
+        context | tabs(request),
+        status=422 if form.errors else 200,
+    )

@@ -20,7 +20,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, for a request that Django refused before any view saw it; the API's callers get the API's shape."""
+    """400, for a request that Django refused before any view saw it; the API's callers get the
+    API's shape.
+    """
     if request.path_info.startswith("/api/"):
         return answer("bad_request", "The request is malformed.", status=400)
     return defaults.bad_request(request, exception)

@@ -1,4 +1,6 @@
-"""Examples outside the feature's page: one taken into the test box, and all of them inside somebody else's page."""
+"""Examples outside the feature's page: one taken into the test box, and all of them inside somebody
+else's page.
+"""
 
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -13,15 +15,20 @@ from features.selectors import contexts as context_selectors
 
 
 @require_safe
-def tried(request: HtmxRequest, model: str, sae: str, index: int, band: int, rank: int) -> HttpResponse:
-    """Go to the feature's page with the example's text in its test box; what else the query string says stays."""
+def tried(
+    request: HtmxRequest, model: str, sae: str, index: int, band: int, rank: int
+) -> HttpResponse:
+    """Go to the feature's page with the example's text in its test box; what else the query string
+    says stays.
+    """
     address = f"/{model}/{sae}/{index}/"
     try:
         text = context_selectors.text_of_example(model, sae, index, band, rank)
     except Example.DoesNotExist:
         back = find_row(model, sae, index).get_absolute_url()
         raise NotHere(
-            "There is no such example: dashboards may have been made anew.", [Choice(f"feature {index}", back)]
+            "There is no such example: dashboards may have been made anew.",
+            [Choice(f"feature {index}", back)],
         ) from None
     kept = request.GET.copy()
     kept["text"] = text
@@ -31,7 +38,9 @@ def tried(request: HtmxRequest, model: str, sae: str, index: int, band: int, ran
 @xframe_options_exempt
 @require_safe
 def embed(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
-    """The heatmaps of a feature's top examples alone, for an iframe anywhere; it changes nothing and knows no session."""
+    """The heatmaps of a feature's top examples alone, for an iframe anywhere; it changes nothing
+    and knows no session.
+    """
     form = EmbedForm(request.GET)
     width, breaks = form.chosen()
     view = find_feature(model, sae, index)

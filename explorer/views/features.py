@@ -30,7 +30,11 @@ def feature_page(
     view = find_feature(model, sae, index, whole=width == "full")
     test = TestForm(request.GET)
     part = {"examples": "examples", "test": "test"}
-    context = {} if request.htmx and request.htmx.target in part else said_of(request, view.feature, draft)
+    context = (
+        {}
+        if request.htmx and request.htmx.target in part
+        else said_of(request, view.feature, draft)
+    )
     context |= {
         "test": test,
         "reading": tested(view.feature, test),
@@ -83,8 +87,16 @@ def no_feature(model: str, slug: str, index: int) -> NotHere:
     sae = find_sae(model, slug)
     back = Choice(str(sae), sae.get_absolute_url())
     if index >= sae.width:
-        first, last = Choice("0", f"{back.url}0/"), Choice(str(sae.width - 1), f"{back.url}{sae.width - 1}/")
-        return NotHere(f"{sae} has features 0 to {sae.width - 1:,}; there is no {index:,}.", [back, first, last])
+        first, last = (
+            Choice("0", f"{back.url}0/"),
+            Choice(str(sae.width - 1), f"{back.url}{sae.width - 1}/"),
+        )
+        return NotHere(
+            f"{sae} has features 0 to {sae.width - 1:,}; there is no {index:,}.",
+            [back, first, last],
+        )
     return NotHere(
-        f"Feature {index:,} of {sae} is not computed yet. Its dashboards appear when their job is done.", [back]
+        f"Feature {index:,} of {sae} is not computed yet. Its dashboards appear when their job "
+        "is done.",
+        [back],
     )

@@ -41,7 +41,9 @@ def download(request: HtmxRequest, model: str, sae: str, name: str) -> Streaming
         "X-Content-Type-Options": "nosniff",
     }
     pieces = artifact_store.read(found.artifact, name)
-    return StreamingHttpResponse(_one_by_one(pieces), content_type="application/octet-stream", headers=headers)
+    return StreamingHttpResponse(
+        _one_by_one(pieces), content_type="application/octet-stream", headers=headers
+    )
 
 
 def _files(artifact: str) -> list[artifact_store.File]:
@@ -52,7 +54,9 @@ def _files(artifact: str) -> list[artifact_store.File]:
 
 
 async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces as ASGI wants them: of a synchronous iterator it would make a list first, and weights are large."""
+    """The pieces as ASGI wants them: of a synchronous iterator it would make a list first, and
+    weights are large.
+    """
     following = sync_to_async(lambda: next(pieces, None), thread_sensitive=False)
     while (piece := await following()) is not None:
         yield piece

@@ -1,4 +1,6 @@
-"""Starting a job: choose its kind, fill in its form, see what it will cost, press start. For staff."""
+"""Starting a job: choose its kind, fill in its form, see what it will cost, press
+start. For staff.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,18 +32,24 @@ def choose(request: HtmxRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def start(request: HtmxRequest, kind: str) -> HttpResponse:
-    """The form of a kind. A GET may prefill it; a POST starts the job, or with `recheck` proposes and estimates again."""
+    """The form of a kind. A GET may prefill it; a POST starts the job, or with `recheck` proposes
+    and estimates again.
+    """
     if kind not in KINDS:
         raise Http404(f"There is no kind of job “{kind}”.")
     recheck = request.POST.get("recheck", "")
     if request.method == "POST" and not recheck:
         return _started(request, kind)
     if recheck:
-        given = {n: v for n, v in posted(kind, request.POST).items() if n not in RENEWED.get(recheck, ())}
+        given = {
+            n: v for n, v in posted(kind, request.POST).items() if n not in RENEWED.get(recheck, ())
+        }
     else:
         given = asked(kind, request.GET)
     initial = given if recheck == "estimate" else defaults(kind, given)
-    return _page(request, kind, job_form(kind, initial=initial), estimate_of(kind, initial), recheck=recheck)
+    return _page(
+        request, kind, job_form(kind, initial=initial), estimate_of(kind, initial), recheck=recheck
+    )
 
 
 def _started(request: HtmxRequest, kind: str) -> HttpResponse:
@@ -57,7 +65,13 @@ def _started(request: HtmxRequest, kind: str) -> HttpResponse:
 
 
 def _page(
-    request: HtmxRequest, kind: str, form: JobForm, guess: Estimate | None, *, recheck: str = "", status: int = 200
+    request: HtmxRequest,
+    kind: str,
+    form: JobForm,
+    guess: Estimate | None,
+    *,
+    recheck: str = "",
+    status: int = 200,
 ) -> HttpResponse:
     part = {"": "", "estimate": "#estimate"}.get(recheck, "#fields") if request.htmx else ""
     given = request.POST if request.method == "POST" else request.GET

@@ -1,4 +1,6 @@
-"""Jobs: the list, one with its live curves, cancelling, and the stream that says when to look again."""
+"""Jobs: the list, one with its live curves, cancelling, and the stream that says when to look
+again.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,13 +35,21 @@ REST_SECONDS = 0.5
 
 @require_safe
 def index(request: HtmxRequest) -> HttpResponse:
-    """Jobs, newest first. What the query string asks for and does not exist is said beside its field."""
+    """Jobs, newest first. What the query string asks for and does not exist is said beside its
+    field.
+    """
     form = JobFilter(request.GET)
     form.is_valid()
     kind, state = (form.cleaned_data.get(name) or "" for name in ("kind", "state"))
     rows = job_selectors.jobs(kind, state)
     try:
-        found = keyset.page(rows, ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of=f"jobs {kind} {state}")
+        found = keyset.page(
+            rows,
+            ["-id"],
+            limit=PAGE,
+            cursor=request.GET.get("cursor", ""),
+            of=f"jobs {kind} {state}",
+        )
     except keyset.BadCursor as error:
         form.add_error(None, str(error))
         found = keyset.page(rows, ["-id"], limit=PAGE, of=f"jobs {kind} {state}")
@@ -57,7 +67,11 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     own = job_plots.Run(view.job, view.curves)
     other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
     best = None if other else job_selectors.rival(view.job)
-    ghost = job_plots.ghost(best, job_selectors.curves(best.made_by_id)) if best and best.made_by_id else None
+    ghost = (
+        job_plots.ghost(best, job_selectors.curves(best.made_by_id))
+        if best and best.made_by_id
+        else None
+    )
     rows = job_plots.sweep(own, job_selectors.made(view.job) if view.job.over else [])
     context = {
         "view": view,
@@ -72,7 +86,9 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "spots": job_plots.spots(rows),
         "compare": job_plots.compare_address(rows),
         "beside": list(job_selectors.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
-        "address": f"{view.job.get_absolute_url()}?with={other.job.pk}" if other else view.job.get_absolute_url(),
+        "address": f"{view.job.get_absolute_url()}?with={other.job.pk}"
+        if other
+        else view.job.get_absolute_url(),
         "may_resume": may_start_jobs(request.user) and job_services.may_resume(view.job),
         "may_start": may_start_jobs(request.user) and view.job.part_of_id is None,
         "may_cancel": may_cancel(request.user, view.job) and not view.job.over,
@@ -82,7 +98,9 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
 
 
 def _laid_over(job: Job, asked: str) -> tuple[job_plots.Run | None, str]:
-    """The job whose curves are to be laid over those of `job`, or what was asked for and is not to be had."""
+    """The job whose curves are to be laid over those of `job`, or what was asked for and is not to
+    be had.
+    """
     if not asked:
         return None, ""
     number = int(asked) if asked.isdecimal() and len(asked) < 19 else 0
@@ -118,7 +136,9 @@ def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
 
 @require_GET
 async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Server-sent events: `changed` whenever the job's page should be drawn again, `over` at the end."""
+    """Server-sent events: `changed` whenever the job's page should be drawn again, `over` at the
+    end.
+    """
     if await _pulse(pk) is None:
         raise Http404(f"There is no job {pk}.")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -126,7 +146,9 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 async def _stream(pk: int) -> AsyncIterator[str]:
-    """One event a change, and a comment where a wake-up brought none: it keeps proxies and dead clients honest."""
+    """One event a change, and a comment where a wake-up brought none: it keeps proxies and dead
+    clients honest.
+    """
     seen: dict[str, Any] | None = {}
     async with aclosing(notifications.watch(pk)) as wakes:
         async for _ in wakes:
@@ -140,7 +162,9 @@ async def _stream(pk: int) -> AsyncIterator[str]:
 
 
 async def _pulse(pk: int) -> dict[str, Any] | None:
-    """The job's pulse, on a connection that is given back at once: a page that is only watched holds none."""
+    """The job's pulse, on a connection that is given back at once: a page that is only watched
+    holds none.
+    """
 
     def read() -> dict[str, Any] | None:
         try:

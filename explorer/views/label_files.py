@@ -40,8 +40,12 @@ def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def index(request: HtmxRequest) -> HttpResponseBase:
-    """Uploads, latest first, and the form for another; a POST checks the file whole before it writes anything."""
-    form = UploadForm(request.POST or None, request.FILES or None, initial={"sae": request.GET.get("sae", "")})
+    """Uploads, latest first, and the form for another; a POST checks the file whole before it
+    writes anything.
+    """
+    form = UploadForm(
+        request.POST or None, request.FILES or None, initial={"sae": request.GET.get("sae", "")}
+    )
     wrong: list[str] = []
     if request.method == "POST":
         if not access.may_write(request.user):
@@ -55,12 +59,27 @@ def index(request: HtmxRequest) -> HttpResponseBase:
                 wrong = [str(refused)]
     try:
         found = keyset.page(
-            upload_services.uploads(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="uploads"
+            upload_services.uploads(),
+            ["-id"],
+            limit=PAGE,
+            cursor=request.GET.get("cursor", ""),
+            of="uploads",
         )
     except keyset.BadCursor:
         found = keyset.page(upload_services.uploads(), ["-id"], limit=PAGE, of="uploads")
-    context = {"form": form, "wrong": wrong, "uploads": found.rows, "next": found.next, "columns": label_files.COLUMNS}
-    return page(request, "labels/files.html", context | tabs(request), status=422 if form.errors or wrong else 200)
+    context = {
+        "form": form,
+        "wrong": wrong,
+        "uploads": found.rows,
+        "next": found.next,
+        "columns": label_files.COLUMNS,
+    }
+    return page(
+        request,
+        "labels/files.html",
+        context | tabs(request),
+        status=422 if form.errors or wrong else 200,
+    )
 
 
 @require_safe
@@ -86,7 +105,11 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
         raise PermissionDenied("Only who uploaded a file and curators may take it back.")
     try:
         done = upload_services.undo(upload, by=request.user)
-        kept = f" {done.kept:,} stay, as people have edited, voted on or discussed them since." if done.kept else ""
+        kept = (
+            f" {done.kept:,} stay, as people have edited, voted on or discussed them since."
+            if done.kept
+            else ""
+        )
         messages.success(request, f"Taken back: {done.removed:,} labels are gone.{kept}")
     except Refused as refused:
         messages.error(request, refused.message)
@@ -97,9 +120,15 @@ def _taken(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
     file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
     rows = tables.read(file.read(), tables.format_of(file.name))
     weight, trusted = access.weight(request.user), access.may_curate(request.user)
-    made = upload_services.upload(sae, file.name, rows, by=request.user, weight=weight, trusted=trusted)
+    made = upload_services.upload(
+        sae, file.name, rows, by=request.user, weight=weight, trusted=trusted
+    )
     there = made.rows - made.added
-    said = f" {there:,} were there already; they have your vote where they are people's." if there else ""
+    said = (
+        f" {there:,} were there already; they have your vote where they are people's."
+        if there
+        else ""
+    )
     messages.success(request, f"{made.added:,} labels added.{said}")
     return redirect(made)
 

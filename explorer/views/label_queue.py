@@ -1,4 +1,6 @@
-"""The queue of features that need a label: one after the other, by keyboard, without leaving the page."""
+"""The queue of features that need a label: one after the other, by keyboard, without leaving the
+page.
+"""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -24,20 +26,26 @@ EXAMPLES = 8
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HtmxRequest) -> HttpResponseBase:
-    """The next feature; a POST labels the one that was shown, or skips it where nothing was written, and goes on."""
+    """The next feature; a POST labels the one that was shown, or skips it where nothing was
+    written, and goes on.
+    """
     saes = list(catalog_selectors.searchable())
     named = request.GET.get("sae", "")
     sae = next((sae for sae in saes if str(sae) == named), saes[0] if saes and not named else None)
     if sae is None:
         context = {"saes": saes, "unknown": named} | tabs(request)
-        return page(request, "labels/queue.html", context, {"queue": "queue"}, 404 if named else 200)
+        return page(
+            request, "labels/queue.html", context, {"queue": "queue"}, 404 if named else 200
+        )
     if request.method == "POST":
         return _taken(request, sae, saes)
     return _page(request, sae, saes, request.GET.get("after", ""), waiting(request))
 
 
 def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
-    """Keep the label, and show what comes next: after a skipped feature, or again from where one stood."""
+    """Keep the label, and show what comes next: after a skipped feature, or again from where one
+    stood.
+    """
     index, after = request.POST.get("index", "")[:10], request.POST.get("here", "")
     here = f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}"
     if not request.POST.get("text", "").strip():
@@ -45,7 +53,9 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
         return _on(request, sae, saes, after)
     if not request.user.is_authenticated:
         return to_sign_in(request, "propose", here)
-    shown = find_feature(sae.model.slug, sae.slug, int(index) if index.isascii() and index.isdecimal() else -1)
+    shown = find_feature(
+        sae.model.slug, sae.slug, int(index) if index.isascii() and index.isdecimal() else -1
+    )
     draft = attempt(
         request,
         "propose",
@@ -64,7 +74,9 @@ def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResp
     return redirect(f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}")
 
 
-def _page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200) -> HttpResponse:
+def _page(
+    request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200
+) -> HttpResponse:
     wrong = ""
     try:
         found, skip = label_queue.first(sae, request.user.pk, after)
@@ -72,14 +84,24 @@ def _page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Dr
         wrong, after = str(error), ""
         found, skip = label_queue.first(sae, request.user.pk)
     context: dict[str, Any] = {
-        "saes": saes, "sae": sae, "left": label_queue.left(sae, request.user.pk), "here": after, "skip": skip, "wrong": wrong,
-    }  # fmt: skip
+        "saes": saes,
+        "sae": sae,
+        "left": label_queue.left(sae, request.user.pk),
+        "here": after,
+        "skip": skip,
+        "wrong": wrong,
+    }
     if found:
         view = find_feature(sae.model.slug, sae.slug, found.index)
-        context |= said_of(request, view.feature, draft) | {"view": view, "examples": _examples(view)}
+        context |= said_of(request, view.feature, draft) | {
+            "view": view,
+            "examples": _examples(view),
+        }
     if not request.htmx:
         context |= tabs(request)
-    return page(request, "labels/queue.html", context, {"queue": "queue"}, 200 if request.htmx else status)
+    return page(
+        request, "labels/queue.html", context, {"queue": "queue"}, 200 if request.htmx else status
+    )
 
 
 def _examples(view: Any) -> list[Any]:

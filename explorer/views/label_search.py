@@ -18,8 +18,8 @@ from features.services.embeddings import OFF
 class Shown(NamedTuple):
     """What the page shows: features, and what is to be said of how they were found.
 
-    `later` says that meaning is still to be asked; `silent` why it was not searched. Rows begin at place `start` of all, and
-    `next` is where those after them do; None at the end.
+    `later` says that meaning is still to be asked; `silent` why it was not searched. Rows begin at
+    place `start` of all, and `next` is where those after them do; None at the end.
     """
 
     words: Words
@@ -52,12 +52,18 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
 
 def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     asked = form.cleaned_data
-    mode, order, limit = asked.get("mode", ""), asked.get("order") or "relevance", asked.get("limit") or PAGE
+    mode, order, limit = (
+        asked.get("mode", ""),
+        asked.get("order") or "relevance",
+        asked.get("limit") or PAGE,
+    )
     start = asked.get("start") or 0
     words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
     meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
     words = label_search.beside(words, meaning)
-    merged = label_search.merge(words.query, words.hits, meaning, order=order, limit=limit, start=start)
+    merged = label_search.merge(
+        words.query, words.hits, meaning, order=order, limit=limit, start=start
+    )
     after = start + limit if start + limit < merged.features else None
     return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent, start, after)
 

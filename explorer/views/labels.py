@@ -1,4 +1,6 @@
-"""Labels of a feature: propose, vote, edit, report, withdraw; a label's own page. Fragments for htmx, else whole pages."""
+"""Labels of a feature: propose, vote, edit, report, withdraw; a label's own page. Fragments for
+htmx, else whole pages.
+"""
 
 from collections.abc import Callable
 
@@ -28,7 +30,10 @@ def propose(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
     feature = find_row(model, sae, index)
     weight, text = access.weight(request.user), request.POST.get("text", "")
     return write(
-        request, feature, "propose", lambda: label_services.propose(feature, text, by=request.user, weight=weight)
+        request,
+        feature,
+        "propose",
+        lambda: label_services.propose(feature, text, by=request.user, weight=weight),
     )
 
 
@@ -40,8 +45,12 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         if value is None:
-            raise label_services.Refused("value", "Vote for (1) or against (-1), or take your vote back (0).")
-        label_services.vote(label, value, by=request.user, weight=weight, seen=number(request, "version") or None)
+            raise label_services.Refused(
+                "value", "Vote for (1) or against (-1), or take your vote back (0)."
+            )
+        label_services.vote(
+            label, value, by=request.user, weight=weight, seen=number(request, "version") or None
+        )
 
     return write(request, label.feature, f"label-{pk}", act)
 
@@ -54,7 +63,9 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         _may_edit(request, label)
-        label_services.edit(label, text, seen=number(request, "version"), by=request.user, note=note)
+        label_services.edit(
+            label, text, seen=number(request, "version"), by=request.user, note=note
+        )
 
     return write(request, label.feature, f"edit-{pk}", act)
 
@@ -129,7 +140,10 @@ def find(pk: int) -> Label:
     """The label with its feature and SAE, or a 404."""
     label = Label.objects.select_related("feature__sae__model").filter(pk=pk).first()
     if label is None:
-        raise Http404(f"There is no label {pk}. It was deleted meanwhile, with its feature or by who uploaded it.")
+        raise Http404(
+            f"There is no label {pk}. It was deleted meanwhile, with its feature or by who "
+            "uploaded it."
+        )
     return label
 
 
@@ -142,9 +156,17 @@ def find_row(model: str, sae: str, index: int) -> Feature:
 
 
 def write(
-    request: HtmxRequest, feature: Feature, form: str, act: Callable[[], object], *, done: str = "", talk: bool = False
+    request: HtmxRequest,
+    feature: Feature,
+    form: str,
+    act: Callable[[], object],
+    *,
+    done: str = "",
+    talk: bool = False,
 ) -> HttpResponseBase:
-    """Do what a form of the feature's page asks, and show its part anew: what was refused stays in the form."""
+    """Do what a form of the feature's page asks, and show its part anew: what was refused stays in
+    the form.
+    """
     back = f"{feature.get_absolute_url()}#{'talk' if talk else 'labels'}"
     if not request.user.is_authenticated:
         return to_sign_in(request, form, back)
@@ -152,8 +174,13 @@ def write(
     model, sae = feature.sae.model.slug, feature.sae.slug
     if request.htmx:
         feature.refresh_from_db(fields=["label", "disputed"])
-        context = said_of(request, feature, draft or NOTHING) | {"talk": talk, "done": "" if draft else done}
-        if not talk and (request.htmx.current_url_abs_path or "").startswith(feature.get_absolute_url()):
+        context = said_of(request, feature, draft or NOTHING) | {
+            "talk": talk,
+            "done": "" if draft else done,
+        }
+        if not talk and (request.htmx.current_url_abs_path or "").startswith(
+            feature.get_absolute_url()
+        ):
             context |= {"outside": True, "view": features.find_feature(model, sae, feature.index)}
         return render(request, "labels/_fragments.html", context)
     if draft is None:
@@ -166,10 +193,14 @@ def write(
 
 def _may_edit(request: HtmxRequest, label: Label) -> None:
     if not access.may_edit_label(request.user, label):
-        raise PermissionDenied("Only its author and curators may change a label. Propose your own words beside it.")
+        raise PermissionDenied(
+            "Only its author and curators may change a label. Propose your own words beside it."
+        )
 
 
 def must_curate(request: HtmxRequest) -> None:
     """Refuse who is no curator."""
     if not access.may_curate(request.user):
-        raise PermissionDenied("Only curators may do that. Ask whoever runs this instance to make you one.")
+        raise PermissionDenied(
+            "Only curators may do that. Ask whoever runs this instance to make you one."
+        )

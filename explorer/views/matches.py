@@ -16,7 +16,9 @@ from features.selectors import matches as match_selectors
 class MatchesForm(forms.Form):
     """In what order, and after which one."""
 
-    order = forms.ChoiceField(choices=list(match_selectors.ORDERS.items()), required=False, label="Order by")
+    order = forms.ChoiceField(
+        choices=list(match_selectors.ORDERS.items()), required=False, label="Order by"
+    )
     cursor = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
 
     def arguments(self) -> dict[str, Any]:
@@ -39,7 +41,13 @@ def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpRespo
     except BadCursor as error:
         form.add_error(None, str(error))
         listed = match_selectors.page(matching, **wanted | {"cursor": ""})
-    context = {"matching": matching, "sae": matching.sae, "other": matching.other, "form": form, "listed": listed}
+    context = {
+        "matching": matching,
+        "sae": matching.sae,
+        "other": matching.other,
+        "form": form,
+        "listed": listed,
+    }
     return page(request, "catalog/matches.html", context, {"matches": "matches", "more": "rows"})
 
 
@@ -49,6 +57,10 @@ def _find(model: str, sae: str, other: str) -> Matching:
     try:
         return match_selectors.pair(owner, other)
     except Matching.DoesNotExist:
-        found = [Choice(str(pair), pair.get_absolute_url()) for pair in match_selectors.pairs(model, sae)]
+        found = [
+            Choice(str(pair), pair.get_absolute_url()) for pair in match_selectors.pairs(model, sae)
+        ]
         known = [Choice(str(owner), owner.get_absolute_url()), *found]
-        raise NotHere(f"The features of {owner} were not matched with those of “{other}”.", known) from None
+        raise NotHere(
+            f"The features of {owner} were not matched with those of “{other}”.", known
+        ) from None

@@ -1,4 +1,6 @@
-"""What curators do: open reports, what is hidden, the trail; suspending people and changing roles."""
+"""What curators do: open reports, what is hidden, the trail; suspending people and
+changing roles.
+"""
 
 from collections.abc import Callable
 
@@ -28,7 +30,11 @@ def index(request: HtmxRequest) -> HttpResponse:
     """Open reports, what was hidden last, and the trail of what moderators did."""
     try:
         trail = keyset.page(
-            moderation_selectors.trail(), ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of="trail"
+            moderation_selectors.trail(),
+            ["-id"],
+            limit=PAGE,
+            cursor=request.GET.get("cursor", ""),
+            of="trail",
         )
     except keyset.BadCursor:
         trail = keyset.page(moderation_selectors.trail(), ["-id"], limit=PAGE, of="trail")
@@ -53,8 +59,16 @@ def decide(request: HtmxRequest, pk: int) -> HttpResponseBase:
     target, why = flag.label or flag.comment, request.POST.get("reason", "")
     assert target is not None  # a_flag_is_of_one_thing
     if request.POST.get("hide"):
-        return _done(request, lambda: moderation_services.hide(target, by=request.user, reason=why), "It is hidden.")
-    return _done(request, lambda: moderation_services.dismiss(flag, by=request.user, reason=why), "It stays as it is.")
+        return _done(
+            request,
+            lambda: moderation_services.hide(target, by=request.user, reason=why),
+            "It is hidden.",
+        )
+    return _done(
+        request,
+        lambda: moderation_services.dismiss(flag, by=request.user, reason=why),
+        "It stays as it is.",
+    )
 
 
 @require_POST
@@ -63,7 +77,9 @@ def suspend(request: HtmxRequest, username: str) -> HttpResponseBase:
     """Suspend somebody, or lift the suspension."""
     member, curator = _member(username), _curator(request)
     if not access.may_suspend(curator, member):
-        raise PermissionDenied("Curators suspend members, staff suspend curators too; nobody suspends staff.")
+        raise PermissionDenied(
+            "Curators suspend members, staff suspend curators too; nobody suspends staff."
+        )
     change = roles.suspend if request.POST.get("suspend") == "1" else roles.unsuspend
     change(member, by=curator, reason=request.POST.get("reason", ""))
     return redirect("labels_by", member.username)

@@ -51,8 +51,13 @@ def pattern(request: HtmxRequest) -> HttpResponse:
             logit_histogram=[round(1200 * math.exp(-((i - 18) ** 2) / 30)) for i in range(50)],
         ),
         "densities": [0, 2, 5, 12, 40, 90, 160, 310, 520, 430, 260, 90, 20, 3],
-        "lines": [Line(rising), Line([(step, 0.9 * value) for step, value in rising], "job 1", "ghost")],
-        "sweep": [Line([(x, y * (1 - n / 12)) for x, y in rising], f"k {2**n}", f"s{n}") for n in range(8)],
+        "lines": [
+            Line(rising),
+            Line([(step, 0.9 * value) for step, value in rising], "job 1", "ghost"),
+        ],
+        "sweep": [
+            Line([(x, y * (1 - n / 12)) for x, y in rising], f"k {2**n}", f"s{n}") for n in range(8)
+        ],
         "form": PatternForm({"name": "2-res", "kind": "topk", "width": "0"}),
         "widths": WIDTHS,
     }

@@ -1,4 +1,6 @@
-"""The registry of published SAEs: browse it by model, place and words, and start an import from it."""
+"""The registry of published SAEs: browse it by model, place and words, and start an
+import from it.
+"""
 
 from urllib.parse import urlencode
 
@@ -34,7 +36,9 @@ def index(request: HtmxRequest) -> HttpResponse:
 
 
 def _import(row: Published) -> str:
-    """The start page that imports it, filled in; that which adds its model, where that is not here but on a hub; else empty."""
+    """The start page that imports it, filled in; that which adds its model, where that is not here
+    but on a hub; else empty.
+    """
     if row.entry.refusal:
         return ""
     if row.model:

@@ -22,7 +22,9 @@ MOST_LISTED = 200
 
 @require_safe
 def search(request: HtmxRequest) -> HttpResponse:
-    """One page, whose query string says by what: `token`, or `text` and perhaps `text2`; else by labels, for `q`."""
+    """One page, whose query string says by what: `token`, or `text` and perhaps `text2`; else by
+    labels, for `q`.
+    """
     known = list(catalog_selectors.searchable())
     if "token" in request.GET:
         return _by_token(request, known)
@@ -55,7 +57,14 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     saes = form.saes()
     token = form.cleaned_data.get("token", "")
     found = token_selectors.search(saes, token) if saes and token else None
-    context = {"kind": "token", "form": form, "known": known, "saes": saes, "token": token, "found": found}
+    context = {
+        "kind": "token",
+        "form": form,
+        "known": known,
+        "saes": saes,
+        "token": token,
+        "found": found,
+    }
     return page(request, "search/token.html", context, {"found": "found"})
 
 
@@ -63,12 +72,18 @@ def chosen_boxes(found: TextSearch, wanted: Wanted) -> set[int]:
     """Positions of the boxes that hold a chosen token."""
     chosen = set(wanted.chosen)
     spans = [box.span for box in found.texts[0]]
-    return {s.position for s in spans if chosen.intersection(range(s.position, s.position + len(s.token_ids)))}
+    return {
+        s.position
+        for s in spans
+        if chosen.intersection(range(s.position, s.position + len(s.token_ids)))
+    }
 
 
 def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
     """What the texts of the form find; what is in the way is told by the form."""
-    read = {name: _read(form, saes, name) for name in (("text", "text2") if form.two else ("text",))}
+    read = {
+        name: _read(form, saes, name) for name in (("text", "text2") if form.two else ("text",))
+    }
     first, second = read["text"], read.get("text2")
     if first is None or (form.two and second is None):
         return None
@@ -76,7 +91,9 @@ def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | 
         return text_search.compare(saes, first, second, wanted)
     last = max((span.position + len(span.token_ids) for span in first.tokens), default=0) - 1
     if any(place > last for place in wanted.chosen):
-        form.add_error("tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out.")
+        form.add_error(
+            "tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out."
+        )
     return text_search.search(saes, first, wanted)
 
 
@@ -84,7 +101,9 @@ def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     text = form.cleaned_data.get(name)
     if not text:
         return None
-    return asked(form, name, lambda: text_search.read(saes, text), own=form.fields.keys() - {"text"})
+    return asked(
+        form, name, lambda: text_search.read(saes, text), own=form.fields.keys() - {"text"}
+    )
 
 
 def _term(form: TextForm, wanted: Wanted) -> Definition:

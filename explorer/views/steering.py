@@ -4,7 +4,12 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 from django_htmx.http import push_url
 
 from explorer.access import may_start_jobs, staff_only
@@ -28,7 +33,9 @@ FOUND = 12
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HtmxRequest) -> HttpResponse:
-    """The form, filled from the query string; a POST starts the run, or shows the one that is the same."""
+    """The form, filled from the query string; a POST starts the run, or shows the one that is the
+    same.
+    """
     if request.method != "POST":
         return _page(request, request.GET)
     chosen = [steering_forms.dosed(knob, None) for knob in steering_forms.knobs(request.POST)]
@@ -36,7 +43,9 @@ def index(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, request.POST, steering_forms.plain(form.errors), status=422)
     try:
-        run = steering_runs.ask(form, steering_forms.who(request), steering_forms.owner(request, begin=True))
+        run = steering_runs.ask(
+            form, steering_forms.who(request), steering_forms.owner(request, begin=True)
+        )
     except steering_runs.TooMany as many:
         return _page(request, request.POST, [("", str(many))], status=429)
     except inference_requests.NoAnswer as nobody:
@@ -58,10 +67,14 @@ def _shown(
     shown = request.GET.get("show", "0")
     try:
         steering_runs.watch(pk)
-        view = steering_selectors.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
+        view = steering_selectors.view(
+            pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0
+        )
     except (SteeringRun.DoesNotExist, OverflowError):
         raise Http404(f"There is no steering run {pk}.") from None
-    return _page(request, QueryDict(steering_forms.query_of(view.run), mutable=True), errors, view, status)
+    return _page(
+        request, QueryDict(steering_forms.query_of(view.run), mutable=True), errors, view, status
+    )
 
 
 @require_POST
@@ -69,7 +82,10 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
     """Stop a run; what came stays. Once it is over this changes nothing."""
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
-    if SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).exists() or request.user.is_staff:
+    if (
+        SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).exists()
+        or request.user.is_staff
+    ):
         steering_runs.stop(pk)
     return redirect("steering", pk)
 
@@ -86,15 +102,24 @@ def name(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Have the texts of a sweep judged by a language model; a GET, as after signing in, leads to the run."""
+    """Have the texts of a sweep judged by a language model; a GET, as after signing in, leads to
+    the run.
+    """
     if request.method != "POST":
         return redirect("steering", pk)
     endpoint = request.POST.get("endpoint", "").replace("\0", "\ufffd")
     if endpoint and not usable_by(request.user.pk).filter(slug=endpoint).exists():
-        return _shown(request, pk, [("Judge", f"There is no endpoint “{endpoint[:60]}” of yours.")], status=422)
+        return _shown(
+            request,
+            pk,
+            [("Judge", f"There is no endpoint “{endpoint[:60]}” of yours.")],
+            status=422,
+        )
     try:
         return redirect(
-            job_services.start(judgement_selectors.KIND, {"run": pk, "endpoint": endpoint}, by=request.user)
+            job_services.start(
+                judgement_selectors.KIND, {"run": pk, "endpoint": endpoint}, by=request.user
+            )
         )
     except InvalidParams as refused:
         errors = [("Judge", text) for texts in refused.errors.values() for text in texts]
@@ -103,10 +128,14 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
 @require_GET
 async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Server-sent events: `delta` with what came since the last one, by number, and `over` at the end."""
+    """Server-sent events: `delta` with what came since the last one, by number, and `over` at the
+    end.
+    """
     asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
     after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
-    model_id = await sse.apart(lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first())
+    model_id = await sse.apart(
+        lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first()
+    )
     if model_id is None:
         raise Http404(f"There is no steering run {pk}.")
     return sse.response(pk, model_id, after)
@@ -120,7 +149,10 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     models = list(LanguageModel.objects.order_by("slug"))
-    model = next((model for model in models if model.slug == data.get("model")), models[0] if models else None)
+    model = next(
+        (model for model in models if model.slug == data.get("model")),
+        models[0] if models else None,
+    )
     data = steering_forms.with_preset(data)
     chosen, asked = steering_forms.knobs(data), steering_forms.owner(request)
     rows = view.features if view else {}
@@ -162,23 +194,32 @@ def _swept(request: HtmxRequest, view: steering_selectors.RunView) -> dict[str, 
     if dose is None:
         return {"sweep": view.sweep}
     strengths = [f"{strength:g}" for strength in dose["strengths"]]
-    marks = {kind: None if dose[kind] is None else strengths[dose[kind]] for kind in ("best", "breaks")}
+    marks = {
+        kind: None if dose[kind] is None else strengths[dose[kind]] for kind in ("best", "breaks")
+    }
     best = QueryDict(steering_forms.query_of(view.run), mutable=True)
     best["strength"] = marks["best"] or ""
     found = list(judgement_selectors.judgements(view.run.pk))
-    judged = next((one for one in found if str(one.pk) == request.GET.get("judged")), found[0] if found else None)
+    judged = next(
+        (one for one in found if str(one.pk) == request.GET.get("judged")),
+        found[0] if found else None,
+    )
     return {
         "sweep": view.sweep,
         "marks": marks,
         "cards": dose_response.cards(dose),
-        "dose_rows": dose_response.rows(dose, [text_of(ids, view.vocabulary) for ids in dose["texts"]], judged),
+        "dose_rows": dose_response.rows(
+            dose, [text_of(ids, view.vocabulary) for ids in dose["texts"]], judged
+        ),
         "best_query": best.urlencode(),
         "judged": judged,
         "judged_cards": dose_response.judged_cards(dose, judged) if judged else [],
         "other_judgements": [one for one in found if one != judged],
         "judging": judgement_selectors.judging(view.run.pk),
         "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,
-        "limits": {name: JudgeSweep.base_fields[name].initial for name in ("most_tokens", "most_cost")},
+        "limits": {
+            name: JudgeSweep.base_fields[name].initial for name in ("most_tokens", "most_cost")
+        },
     }
 
 

@@ -74,4 +74,9 @@ def _find(slug: str) -> WordList:
 
 def _shown(request: HtmxRequest, form: WordListForm) -> HttpResponse:
     context = {"form": form, "lists": word_list_selectors.listed()[:SHOWN]}
-    return page(request, "labels/word_lists.html", context | tabs(request), status=422 if form.errors else 200)
+    return page(
+        request,
+        "labels/word_lists.html",
+        context | tabs(request),
+        status=422 if form.errors else 200,
+    )

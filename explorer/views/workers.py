@@ -13,4 +13,6 @@ def index(request: HtmxRequest) -> HttpResponse:
     """All workers of the last day; for htmx only what changes."""
     views = worker_selectors.workers()
     context = {"workers": views, "queues": worker_selectors.queues(views)}
-    return render(request, "workers/index.html#live" if request.htmx else "workers/index.html", context)
+    return render(
+        request, "workers/index.html#live" if request.htmx else "workers/index.html", context
+    )

@@ -1,11 +1,13 @@
 """Querysets whose SQL is put together once, and whose plan each connection keeps.
 
-For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the answer, and PostgreSQL longer over
-the plan than over the rows; both are the same every time but for a few values:
+For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the
+answer, and PostgreSQL longer over the plan than over the rows; both are the same every time but for
+a few values:
 
     @cache
     def _made_by() -> Compiled[Sae]:
-        return Compiled(Sae.objects.filter(made_by=Param("job")).select_related("model").order_by("-id"))
+        return
+        Compiled(Sae.objects.filter(made_by=Param("job")).select_related("model").order_by("-id"))
 
     saes = _made_by()(job=12)
 """
@@ -37,8 +39,8 @@ class Param(Expression):
 class Compiled(Generic[Row]):
     """A queryset with `Param`s in it, as a function of their values that answers a list of rows.
 
-    Values reach the database as they are: they must be of their column's type, and within its range. What the queryset
-    prefetches is fetched as ever.
+    Values reach the database as they are: they must be of their column's type, and within its
+    range. What the queryset prefetches is fetched as ever.
     """
 
     def __init__(self, rows: QuerySet[Any, Row]) -> None:
@@ -46,14 +48,18 @@ class Compiled(Generic[Row]):
         self._compiler = rows.query.get_compiler(rows.db)
         sql, params = self._compiler.as_sql()
         self._sql, self._params = _fixed(sql, params, connections[rows.db])
-        self._converters = self._compiler.get_converters([column[0] for column in self._compiler.select])
+        self._converters = self._compiler.get_converters(
+            [column[0] for column in self._compiler.select]
+        )
 
     def __call__(self, **values: Any) -> list[Row]:
         """The rows for these values. Raises `KeyError` where one is missing."""
         given = {name: values[name] for name in self._params}
         compiler = copy(self._compiler)
         compiler.connection = connections[self._rows.db]  # that of this thread
-        compiler.execute_sql = lambda *_args, **_kwargs: [_prepared(compiler.connection, self._sql, given)]
+        compiler.execute_sql = lambda *_args, **_kwargs: [
+            _prepared(compiler.connection, self._sql, given)
+        ]
         compiler.get_converters = lambda _columns: self._converters
         rows = type(self._rows)(self._rows.model, _Ready(compiler))  # type: ignore[arg-type]
         for name in ("_iterable_class", "_fields", "_prefetch_related_lookups"):
@@ -75,7 +81,8 @@ class _Ready:
 def _fixed(sql: str, params: tuple[Any, ...], connection: Any) -> tuple[str, list[str]]:
     """The SQL with every constant in it, and the names of the `Param`s, which stand there by name.
 
-    A plan that is kept knows no parameter's value: an index over a part of the rows would be out of its reach.
+    A plan that is kept knows no parameter's value: an index over a part of the rows would be out of
+    its reach.
     """
     marks = {param.name: f"{{param {param.name}}}" for param in params if isinstance(param, Param)}
     given = [marks[param.name] if isinstance(param, Param) else param for param in params]
@@ -86,9 +93,11 @@ def _fixed(sql: str, params: tuple[Any, ...], connection: Any) -> tuple[str, lis
 
 
 def _prepared(connection: Any, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Rows by psycopg's own cursor: Django's puts the values in itself, and PostgreSQL sees a new statement each time.
+    """Rows by psycopg's own cursor: Django's puts the values in itself, and PostgreSQL sees a new
+    statement each time.
 
-    PostgreSQL keeps the plan from the sixth time on. Elsewhere nothing is prepared: psycopg would keep every text of a hundred.
+    PostgreSQL keeps the plan from the sixth time on. Elsewhere nothing is prepared: psycopg would
+    keep every text of a hundred.
     """
     connection.ensure_connection()
     plain = connection.connection

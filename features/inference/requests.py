@@ -3,8 +3,8 @@
     result = answers.ask({"kind": "read", "model": "demo-python", ...})      # on the website
     answers.give(key, result)                                                # on a worker
 
-The question is a row whose key is its hash: who asks the same while it is being answered, or shortly after, gets the same
-answer without any work. A notice wakes who waits.
+The question is a row whose key is its hash: who asks the same while it is being answered, or
+shortly after, gets the same answer without any work. A notice wakes who waits.
 """
 
 import hashlib
@@ -35,7 +35,9 @@ KEPT = timedelta(hours=1)
 
 
 class Refused(ValueError):
-    """The question cannot be answered as it is: `field` names what is wrong with it, the message says what to do."""
+    """The question cannot be answered as it is: `field` names what is wrong with it, the message
+    says what to do.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +53,9 @@ def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, An
     key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
     row, new = Answer.objects.get_or_create(key=key, defaults={"question": dict(question)})
     if row.error and row.error["passing"] and not new:
-        Answer.objects.filter(key=key).update(answered=None, error=None, asked=timezone.now() - 2 * LOST_AFTER)
+        Answer.objects.filter(key=key).update(
+            answered=None, error=None, asked=timezone.now() - 2 * LOST_AFTER
+        )
         row.answered = None
     if row.answered is None:
         _somebody_listens()
@@ -76,8 +80,13 @@ def give(key: str, result: Mapping[str, Any]) -> None:
 
 
 def refuse(key: str, field: str, message: str, *, passing: bool = False) -> None:
-    """Say why there is no answer; where that may be `passing`, the next who asks makes us try again."""
-    _answered(key, error={"field": field, "message": redaction.without_folders(message), "passing": passing})
+    """Say why there is no answer; where that may be `passing`, the next who asks makes us try
+    again.
+    """
+    _answered(
+        key,
+        error={"field": field, "message": redaction.without_folders(message), "passing": passing},
+    )
 
 
 def forget() -> None:
@@ -103,7 +112,10 @@ def _wait(key: str, patience: float) -> Answer:
                 if row is not None:
                     return row
                 if left <= 0:
-                    raise NoAnswer("No worker answered. Is one of the queue “inference” running? See /jobs/workers/.")
+                    raise NoAnswer(
+                        "No worker answered. Is one of the queue “inference” running? See "
+                        "/jobs/workers/."
+                    )
                 _next_notice(key, min(left, 2.0))
         finally:
             cursor.execute(f"UNLISTEN {CHANNEL}")
@@ -122,7 +134,9 @@ def _next_notice(key: str, seconds: float) -> None:
 def _somebody_listens() -> None:
     """Raise `NoAnswer` at once where waiting is in vain."""
     if not listens(QUEUE):
-        raise NoAnswer("No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/.")
+        raise NoAnswer(
+            "No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/."
+        )
 
 
 def _send(key: str) -> None:

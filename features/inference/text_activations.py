@@ -1,4 +1,5 @@
-"""Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is written on the way.
+"""Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is
+written on the way.
 
 `answers.Refused` and `answers.NoAnswer` pass through everything here.
 """
@@ -17,7 +18,9 @@ MOST_SAES = 12
 
 
 class FeatureReading(NamedTuple):
-    """One feature on a text: the heatmap against the feature's own maximum, and the activation of each token."""
+    """One feature on a text: the heatmap against the feature's own maximum, and the activation of
+    each token.
+    """
 
     token_ids: list[int]
     values: list[float]
@@ -33,7 +36,9 @@ class Fired(NamedTuple):
 
 
 class TextReading(NamedTuple):
-    """A text through one SAE: its boxes as they read, and for each token id what fires on it, strongest first."""
+    """A text through one SAE: its boxes as they read, and for each token id what fires on it,
+    strongest first.
+    """
 
     sae: Sae
     token_ids: list[int]
@@ -42,7 +47,9 @@ class TextReading(NamedTuple):
 
 
 class RoleHere(NamedTuple):
-    """What one way of changing a feature does in a text: KL at each place as a heatmap, its numbers, and what rises most."""
+    """What one way of changing a feature does in a text: KL at each place as a heatmap, its
+    numbers, and what rises most.
+    """
 
     places: list[int]
     kl_at: list[float]
@@ -55,7 +62,9 @@ class RoleHere(NamedTuple):
 
 
 class EffectHere(NamedTuple):
-    """Both roles of a feature in a text; None where it has no place for one: where the feature fires nowhere, or everywhere."""
+    """Both roles of a feature in a text; None where it has no place for one: where the feature
+    fires nowhere, or everywhere.
+    """
 
     token_ids: list[int]
     reads: RoleHere | None
@@ -63,7 +72,9 @@ class EffectHere(NamedTuple):
 
 
 def effect_in(feature: Feature, text: str) -> EffectHere:
-    """What changing a live feature of an SAE does in `text`: ablated where it fires, its maximum added where it does not."""
+    """What changing a live feature of an SAE does in `text`: ablated where it fires, its maximum
+    added where it does not.
+    """
     sae = feature.sae
     asked = {
         "kind": "effect",
@@ -76,46 +87,76 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
     }
     found = inference_requests.ask(asked)
     ids = found["token_ids"]
-    roles = {name: HereRecord(**found[name]) if found[name] else None for name in ("reads", "writes")}
+    roles = {
+        name: HereRecord(**found[name]) if found[name] else None for name in ("reads", "writes")
+    }
     promoted = [token for role in roles.values() if role for token in role.promoted]
     vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
-    return EffectHere(ids, **{name: role and _shown(role, ids, vocabulary) for name, role in roles.items()})
+    return EffectHere(
+        ids, **{name: role and _shown(role, ids, vocabulary) for name, role in roles.items()}
+    )
 
 
 def _shown(role: HereRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
     highest = max(role.kl_at)
     tokens = spans(ids, vocabulary, role.places, role.kl_at, None, highest or 1.0)
     kl, ce, logit = (AgainstRandom(*number) for number in (role.kl, role.ce, role.logit))
-    return RoleHere(role.places, role.kl_at, tokens, highest, kl, ce, logit, in_sentence(role.promoted, vocabulary))
+    return RoleHere(
+        role.places,
+        role.kl_at,
+        tokens,
+        highest,
+        kl,
+        ce,
+        logit,
+        in_sentence(role.promoted, vocabulary),
+    )
 
 
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:
     """One feature of an SAE on each token of `text`; special tokens have 0."""
     sae = feature.sae
     about = _about(sae.model, [sae])
-    asked = {"kind": "read_feature", "sae": sae.slug, "index": feature.index, "text": _readable(text), **about}
+    asked = {
+        "kind": "read_feature",
+        "sae": sae.slug,
+        "index": feature.index,
+        "text": _readable(text),
+        **about,
+    }
     found = inference_requests.ask(asked)
     ids, values = found["token_ids"], found["values"]
     highest = max(values)
     firing = [(place, value) for place, value in enumerate(values) if value > 0]
     places, sizes = [place for place, _ in firing], [value for _, value in firing]
     full = maximum or feature.max_activation or highest
-    return FeatureReading(ids, values, spans(ids, vocabulary_of(sae.model_id, ids), places, sizes, None, full), highest)
+    return FeatureReading(
+        ids,
+        values,
+        spans(ids, vocabulary_of(sae.model_id, ids), places, sizes, None, full),
+        highest,
+    )
 
 
 def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
-    """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and SAE."""
+    """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and
+    SAE.
+    """
     return _read(saes, {"kind": "read_text", "text": _readable(text)})
 
 
 def read_context(sae: Sae, token_ids: Sequence[int]) -> TextReading:
-    """What fires on each token of a context, whose ids are read as they were stored; likewise up to 64 features."""
+    """What fires on each token of a context, whose ids are read as they were stored; likewise up to
+    64 features.
+    """
     return _read([sae], {"kind": "read_context", "token_ids": list(token_ids)})[0]
 
 
 def _read(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
     model = saes[0].model
-    found = inference_requests.ask({"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)})
+    found = inference_requests.ask(
+        {"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)}
+    )
     vocabulary = vocabulary_of(model.pk, (i for sae in saes for i in found[sae.slug]["token_ids"]))
     return [
         TextReading(
@@ -129,7 +170,9 @@ def _read(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]
 
 
 def _about(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
-    """What every question holds: the hashes are in it so that an old answer is never taken for a new one."""
+    """What every question holds: the hashes are in it so that an old answer is never taken for a
+    new one.
+    """
     return {"model": model.slug, "revision": model.revision, "made": [sae.sha256 for sae in saes]}
 
 
@@ -141,6 +184,7 @@ def _readable(text: str) -> str:
         )
     if len(text) > MOST_CHARACTERS:
         raise inference_requests.Refused(
-            "text", f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read."
+            "text",
+            f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read.",
         )
     return text

@@ -13,10 +13,12 @@ T = TypeVar("T")
 
 
 def in_background(write: Callable[[R], T], records: Iterable[R], waiting: int = 1) -> Generator[T]:
-    """Yield `write(record)` for each record in order; one thread, with a connection of its own, writes while others are made.
+    """Yield `write(record)` for each record in order; one thread, with a connection of its own,
+    writes while others are made.
 
-    At most `waiting` records wait for the thread. Each should be a transaction: what `write` raises is raised here, and then,
-    or where the caller closes this generator, nothing that waits is written, and what is being written is written whole.
+    At most `waiting` records wait for the thread. Each should be a transaction: what `write` raises
+    is raised here, and then, or where the caller closes this generator, nothing that waits is
+    written, and what is being written is written whole.
     """
     broken = threading.Event()
 

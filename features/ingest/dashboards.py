@@ -1,6 +1,8 @@
-"""Records into PostgreSQL by binary COPY: one transaction per range of features, replacing what was there.
+"""Records into PostgreSQL by binary COPY: one transaction per range of features, replacing what was
+there.
 
-Features keep their row, and so their labels, across runs; their examples are replaced. Rerunning is safe.
+Features keep their row, and so their labels, across runs; their examples are replaced. Rerunning is
+safe.
 """
 
 from collections import Counter
@@ -50,10 +52,12 @@ HALF_DECADES = 14
 
 @transaction.atomic
 def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange) -> int:
-    """Write features [start, stop) with their examples and sequences; the number of examples written.
+    """Write features [start, stop) with their examples and sequences; the number of examples
+    written.
 
-    What an earlier run declared of this SAE goes with the first range: it would be told of numbers that are another run's.
-    Raises `ObjectDoesNotExist` where the SAE or the corpus was deleted meanwhile.
+    What an earlier run declared of this SAE goes with the first range: it would be told of numbers
+    that are another run's. Raises `ObjectDoesNotExist` where the SAE or the corpus was deleted
+    meanwhile.
     """
     for row in (sae, corpus):
         _hold(row)
@@ -72,15 +76,29 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
         strict=True,
     )
     columns = '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values"'
-    return copy_rows("features_example", columns, ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"], rows)
+    return copy_rows(
+        "features_example",
+        columns,
+        ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"],
+        rows,
+    )
 
 
 @transaction.atomic
 def finish(
-    sae: Sae, corpus: Corpus, tokens: int, job: Job | None, code_version: str, readout: ReadoutRecord | None = None
+    sae: Sae,
+    corpus: Corpus,
+    tokens: int,
+    job: Job | None,
+    code_version: str,
+    readout: ReadoutRecord | None = None,
 ) -> Dashboard:
-    """Declare the dashboards of `sae` complete: the row that pages look for. `readout` is how its logits were made."""
-    alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))["alive"]
+    """Declare the dashboards of `sae` complete: the row that pages look for. `readout` is how its
+    logits were made.
+    """
+    alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))[
+        "alive"
+    ]
     made = {
         "corpus": corpus,
         "job": job,
@@ -101,14 +119,17 @@ def finish(
 
 @transaction.atomic
 def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None:
-    """Put the features of an SAE in their places, all or none. `Dashboard.DoesNotExist` where that was made anew meanwhile."""
+    """Put the features of an SAE in their places, all or none. `Dashboard.DoesNotExist` where that
+    was made anew meanwhile.
+    """
     Dashboard.objects.select_for_update().get(pk=dashboard.pk, made=dashboard.made)
     columns = '"index", "map_x", "map_y", "cluster"'
     with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
         rows = zip(record.indices, record.x, record.y, record.clusters, strict=True)
         copy_rows(staged, columns, ["int4", "float4", "float4", "int4"], rows)
         cursor.execute(
-            f"UPDATE features_feature SET {NO_PLACE} WHERE sae_id = %s AND map_x IS NOT NULL", [dashboard.sae_id]
+            f"UPDATE features_feature SET {NO_PLACE} WHERE sae_id = %s AND map_x IS NOT NULL",
+            [dashboard.sae_id],
         )
         cursor.execute(
             "UPDATE features_feature SET map_x = m.map_x, map_y = m.map_y, cluster = m.cluster"
@@ -123,7 +144,9 @@ def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None
 
 
 def _hold(row: Sae | Corpus) -> None:
-    """Let nobody delete it before this transaction ends, and others write to it: what a foreign key would do, row by row."""
+    """Let nobody delete it before this transaction ends, and others write to it: what a foreign key
+    would do, row by row.
+    """
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT 1 FROM {row._meta.db_table} WHERE id = %s FOR KEY SHARE", [row.pk])
         if not cursor.fetchone():
@@ -134,7 +157,8 @@ def _density_histogram(sae: Sae) -> list[int]:
     counts = [0] * HALF_DECADES
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT greatest(least(floor(2 * log(density)) + %s, %s), 0)::int AS bin, count(*) FROM features_feature"
+            "SELECT greatest(least(floor(2 * log(density)) + %s, %s), 0)::int AS bin, count(*) "
+            "FROM features_feature"
             " WHERE sae_id = %s AND density > 0 GROUP BY bin",
             [HALF_DECADES, HALF_DECADES - 1, sae.pk],
         )
@@ -143,8 +167,12 @@ def _density_histogram(sae: Sae) -> list[int]:
     return counts
 
 
-def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]) -> dict[int, int]:
-    """Rows by position in the corpus; a sequence that is there already is left as it is, and not sent."""
+def _write_sequences(
+    sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]
+) -> dict[int, int]:
+    """Rows by position in the corpus; a sequence that is there already is left as it is, and not
+    sent.
+    """
     key = (corpus.pk, sae.model_id, context_size, corpus.begins_with_bos(sae.prepend_bos))
     unique = {record.position: record for record in records}
     known = _sequence_rows(key, list(unique))
@@ -156,18 +184,22 @@ def _write_sequences(sae: Sae, corpus: Corpus, context_size: int, records: Itera
     with _staging("features_sequence", columns) as staged, connection.cursor() as cursor:
         copy_rows(staged, columns, ["int8", "int8", "int4", "bool", "int4", "text", "int4[]"], rows)
         cursor.execute(
-            f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY position ON CONFLICT DO NOTHING"
+            f"INSERT INTO features_sequence ({columns}) SELECT {columns} FROM {staged} ORDER BY "
+            "position ON CONFLICT DO NOTHING"
             " RETURNING position, id"
         )
         known |= dict(cursor.fetchall())
-    others = [position for position in unique if position not in known]  # which another job wrote meanwhile
+    others = [
+        position for position in unique if position not in known
+    ]  # which another job wrote meanwhile
     return known | _sequence_rows(key, others) if others else known
 
 
 def _sequence_rows(key: tuple[int, int, int, bool], positions: list[int]) -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT position, id FROM features_sequence WHERE corpus_id = %s AND model_id = %s AND context_size = %s"
+            "SELECT position, id FROM features_sequence WHERE corpus_id = %s AND model_id = %s "
+            "AND context_size = %s"
             " AND bos = %s AND position = ANY(%s)",
             [*key, positions],
         )
@@ -183,8 +215,10 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
     with _staging("features_feature", columns) as staged, connection.cursor() as cursor:
         copy_rows(staged, columns, ["int8", *COLUMNS.values()], rows)
         cursor.execute(
-            f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY index"
-            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, {NO_DOSE}, updated = statement_timestamp()'
+            f"INSERT INTO features_feature ({columns}) SELECT {columns} FROM {staged} ORDER BY "
+            "index"
+            f' ON CONFLICT (sae_id, "index") DO UPDATE SET {changes}, {NO_PLACE}, {NO_DOSE}, '
+            "updated = statement_timestamp()"
             ' RETURNING "index", id'
         )
         return dict(cursor.fetchall())
@@ -197,7 +231,9 @@ def _write_peaks(sae: Sae, features: Mapping[int, int], batch: FeatureRange) -> 
     rows = (
         (features[f.index], sae.pk, token_id, times, f.max_activation)
         for f in batch.features
-        for token_id, times in Counter(token_ids[e.sequence][e.peak] for e in f.examples if e.band == 0).items()
+        for token_id, times in Counter(
+            token_ids[e.sequence][e.peak] for e in f.examples if e.band == 0
+        ).items()
     )
     columns = '"feature_id", "sae_id", "token_id", "examples", "maximum"'
     copy_rows("features_peak", columns, ["int8", "int8", "int4", "int2", "float4"], rows)
@@ -208,7 +244,9 @@ def _staging(table: str, columns: str) -> Iterator[str]:
     """A temporary table with those columns of `table`, gone at the end of the transaction."""
     name = f"staged_{table}"
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA")
+        cursor.execute(
+            f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"
+        )
         yield name
         cursor.execute(f"DROP TABLE {name}")
 

@@ -1,4 +1,6 @@
-"""Writing what features do: a batch of measured roles in one transaction, replacing what was there."""
+"""Writing what features do: a batch of measured roles in one transaction, replacing
+what was there.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +13,10 @@ from features.records import CauseRecord
 @transaction.atomic
 def write(sae: Sae, records: Sequence[CauseRecord], job: Job | None) -> None:
     """Keep the roles of some features of an SAE."""
-    rows = {row.index: row for row in Feature.objects.filter(sae=sae, index__in=[r.index for r in records])}
+    rows = {
+        row.index: row
+        for row in Feature.objects.filter(sae=sae, index__in=[r.index for r in records])
+    }
     known = [record for record in records if record.index in rows]
     FeatureEffect.objects.bulk_create(
         [
@@ -44,4 +49,6 @@ def forget(sae: Sae, indices: Sequence[int]) -> None:
     """Take away what was measured of some features, before they are measured again."""
     with transaction.atomic():
         FeatureEffect.objects.filter(feature__sae=sae, feature__index__in=indices).delete()
-        Feature.objects.filter(sae=sae, index__in=indices).exclude(causal_effect=0).update(causal_effect=0)
+        Feature.objects.filter(sae=sae, index__in=indices).exclude(causal_effect=0).update(
+            causal_effect=0
+        )

@@ -1,4 +1,6 @@
-"""Matches between two SAEs into PostgreSQL: both ways in one transaction, replacing what was there."""
+"""Matches between two SAEs into PostgreSQL: both ways in one transaction, replacing
+what was there.
+"""
 
 from bisect import bisect_right
 from collections import Counter
@@ -16,7 +18,9 @@ EDGES = [place / BINS for place in range(BINS)]
 
 @transaction.atomic
 def write(sae: Sae, other: Sae, record: SaeMatches, job: Job | None) -> tuple[Matching, Matching]:
-    """Write the matches of `sae` in `other` and of `other` in `sae`, and what declares each complete."""
+    """Write the matches of `sae` in `other` and of `other` in `sae`, and what declares each
+    complete.
+    """
     return _write(sae, other, record.there, job), _write(other, sae, record.back, job)
 
 
@@ -29,10 +33,14 @@ def _write(sae: Sae, other: Sae, found: FeatureMatches, job: Job | None) -> Matc
     )
     columns = '"sae_id", "other_id", "index", "other_index", "cosine"'
     copy_rows("features_match", columns, ["int8", "int8", "int4", "int4", "float4"], rows)
-    return Matching.objects.create(sae=sae, other=other, histogram=histogram(found.cosines), job=job)
+    return Matching.objects.create(
+        sae=sae, other=other, histogram=histogram(found.cosines), job=job
+    )
 
 
 def histogram(cosines: Iterable[float]) -> list[int]:
-    """How many lie in each bin of equal width from 0 to 1; a cosine of 1 is in the last, one below 0 in the first."""
+    """How many lie in each bin of equal width from 0 to 1; a cosine of 1 is in the last, one below
+    0 in the first.
+    """
     counts = Counter(max(bisect_right(EDGES, cosine) - 1, 0) for cosine in cosines)
     return [counts[place] for place in range(BINS)]

@@ -1,8 +1,8 @@
 """Flat lists of numbers as PostgreSQL's binary arrays, for COPY.
 
-psycopg's own dumper goes through a list element by element, for lists of any shape and type; that took most of the time of
-an ingest. Ours know that a column is a flat array of one type without nulls, and pack it in one call; `packed` does so for a
-whole column of short lists at once.
+psycopg's own dumper goes through a list element by element, for lists of any shape and type; that
+took most of the time of an ingest. Ours know that a column is a flat array of one type without
+nulls, and pack it in one call; `packed` does so for a whole column of short lists at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,9 @@ class _FlatArray(Dumper):
     element = ""
 
     def dump(self, obj: Sequence[float] | bytes) -> bytes:
-        """Return one dimension from index 1, no nulls, and each element after its length in bytes; what is `packed` as it is."""
+        """Return one dimension from index 1, no nulls, and each element after its length in bytes;
+        what is `packed` as it is.
+        """
         if isinstance(obj, bytes):
             return obj
         whole, size, oid = _layout(self.element, len(obj))
@@ -38,7 +40,9 @@ class _FlatArray(Dumper):
 
 
 def packed(element: str, lists: Sequence[Sequence[float]]) -> Iterator[bytes]:
-    """Each of the lists as its dumper would have it. Raises `OverflowError` where a number does not fit."""
+    """Each of the lists as its dumper would have it. Raises `OverflowError` where a number does not
+    fit.
+    """
     size = Struct(f">{_LETTERS[element]}").size
     ends = np.cumsum([len(one) for one in lists], dtype=np.int64).tolist()
     plain = np.fromiter(chain.from_iterable(lists), f"{_LETTERS[element]}", ends[-1] if ends else 0)
@@ -59,14 +63,18 @@ def _head(element: str, length: int) -> bytes:
 
 @cache
 def _layout(element: str, length: int) -> tuple[Struct, int, int]:
-    """How an array of so many elements is packed, the bytes of an element, and its type's number."""
+    """How an array of so many elements is packed, the bytes of an element, and its
+    type's number.
+    """
     letter = _LETTERS[element]
     shape = f">iii{'ii' if length else ''}{('i' + letter) * length}"
     return Struct(shape), Struct(f">{letter}").size, types[element].oid
 
 
 DUMPERS: dict[str, type[_FlatArray]] = {
-    element: type(f"{element}Array", (_FlatArray,), {"element": element, "oid": types[element].array_oid})
+    element: type(
+        f"{element}Array", (_FlatArray,), {"element": element, "oid": types[element].array_oid}
+    )
     for element in _LETTERS
 }
 """By the name of the element's type."""

@@ -13,9 +13,31 @@ from features.records import ScoreRecord
 from features.services.labels import Refused, clean
 
 COLUMNS = (
-    "sae", "index", "text", "method", "author", "chosen", "for", "against", "support", "scores", "created", "updated",
-)  # fmt: skip
-SCORE_COLUMNS = ("kind", "scorer", "negatives", "value", "low", "high", "n", "balanced_accuracy", "auroc", "details")
+    "sae",
+    "index",
+    "text",
+    "method",
+    "author",
+    "chosen",
+    "for",
+    "against",
+    "support",
+    "scores",
+    "created",
+    "updated",
+)
+SCORE_COLUMNS = (
+    "kind",
+    "scorer",
+    "negatives",
+    "value",
+    "low",
+    "high",
+    "n",
+    "balanced_accuracy",
+    "auroc",
+    "details",
+)
 LONGEST_METHOD = 50 - len(UPLOADED)
 MOST_TOLD = 20
 """Wrong rows that are listed; who has more repairs those first."""
@@ -25,7 +47,9 @@ LARGEST = 1e300
 
 
 class LabelRow(NamedTuple):
-    """One label of a file, checked. `stated` is what the file says of its author and votes, which counts nothing here."""
+    """One label of a file, checked. `stated` is what the file says of its author and votes, which
+    counts nothing here.
+    """
 
     number: int
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
@@ -40,29 +64,52 @@ class Wrong(ValueError):
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__(errors[0])
-        self.errors = errors[:MOST_TOLD] + ([f"And {len(errors) - MOST_TOLD} more."] if len(errors) > MOST_TOLD else [])
+        self.errors = errors[:MOST_TOLD] + (
+            [f"And {len(errors) - MOST_TOLD} more."] if len(errors) > MOST_TOLD else []
+        )
 
 
 def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
-    """Every label of an SAE that is shown, by feature, best first: two queries, and no more columns than are written."""
+    """Every label of an SAE that is shown, by feature, best first: two queries, and no more columns
+    than are written.
+    """
     scores = defaultdict(list)
-    scored = LabelScore.objects.filter(label__sae=sae, version=F("label__version")).order_by("label", "kind")
+    scored = LabelScore.objects.filter(label__sae=sae, version=F("label__version")).order_by(
+        "label", "kind"
+    )
     for label, *values in scored.values_list("label", *SCORE_COLUMNS).iterator():
         scores[label].append(dict(zip(SCORE_COLUMNS, values, strict=True)))
-    rows: QuerySet[Any] = Label.objects.shown().filter(sae=sae).order_by("feature__index", "-support", "id")
+    rows: QuerySet[Any] = (
+        Label.objects.shown().filter(sae=sae).order_by("feature__index", "-support", "id")
+    )
     named = {
-        "index": F("feature__index"), "writer": F("author__username"), "for": F("weight") + F("up"), "against": F("down"),
+        "index": F("feature__index"),
+        "writer": F("author__username"),
+        "for": F("weight") + F("up"),
+        "against": F("down"),
         "chosen": F("feature__label"),
-    }  # fmt: skip
-    columns: QuerySet[Any] = rows.values("pk", "text", "method", "support", "created", "updated", **named)
+    }
+    columns: QuerySet[Any] = rows.values(
+        "pk", "text", "method", "support", "created", "updated", **named
+    )
     for row in columns.iterator():
-        chosen, times = row["chosen"] == row["pk"], {name: row[name].isoformat() for name in ("created", "updated")}
-        known = {"sae": str(sae), "author": row["writer"], "chosen": chosen, "scores": scores.get(row["pk"], [])}
+        chosen, times = (
+            row["chosen"] == row["pk"],
+            {name: row[name].isoformat() for name in ("created", "updated")},
+        )
+        known = {
+            "sae": str(sae),
+            "author": row["writer"],
+            "chosen": chosen,
+            "scores": scores.get(row["pk"], []),
+        }
         yield {name: row.get(name) for name in COLUMNS} | known | times
 
 
 def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[LabelRow]:
-    """The rows as labels of an SAE whose computed features have the indices `known`. Raises `Wrong` with all that is wrong."""
+    """The rows as labels of an SAE whose computed features have the indices `known`. Raises `Wrong`
+    with all that is wrong.
+    """
     found, errors, seen = [], [], {}  # type: list[LabelRow], list[str], dict[Any, int]
     for number, row in enumerate(rows, 1):
         try:
@@ -72,7 +119,9 @@ def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[
             continue
         key = (label.index, label.method, label.text.lower())
         if key in seen:
-            errors.append(f"Row {number}, text: row {seen[key]} says the same of feature {label.index}.")
+            errors.append(
+                f"Row {number}, text: row {seen[key]} says the same of feature {label.index}."
+            )
         seen.setdefault(key, number)
         found.append(label)
     if errors:
@@ -88,7 +137,9 @@ def _label(number: int, row: Mapping[str, Any], sae: Sae, known: set[int]) -> La
         raise Refused("sae", f"It says “{str(row['sae'])[:100]}”, and the file was sent for {sae}.")
     index = _whole(row.get("index"), "index")
     if index not in known:
-        raise Refused("index", f"{sae} has no computed feature {index:,}; its width is {sae.width:,}.")
+        raise Refused(
+            "index", f"{sae} has no computed feature {index:,}; its width is {sae.width:,}."
+        )
     text = row.get("text")
     if not isinstance(text, str):
         raise Refused("text", "A text is needed.")
@@ -96,7 +147,11 @@ def _label(number: int, row: Mapping[str, Any], sae: Sae, known: set[int]) -> La
     if method != Label.PERSON:
         method = UPLOADED + method.removeprefix(UPLOADED)
     stated: dict[str, Any] = {"author": _string(row, "author", 200)}
-    stated |= {name: _whole(row[name], name) for name in ("for", "against") if row.get(name) not in (None, "")}
+    stated |= {
+        name: _whole(row[name], name)
+        for name in ("for", "against")
+        if row.get(name) not in (None, "")
+    }
     stated = {name: value for name, value in stated.items() if value not in (None, "")}
     return LabelRow(number, index, clean(text), method, list(_scores(row.get("scores"))), stated)
 
@@ -132,17 +187,38 @@ def _score(one: Any) -> ScoreRecord:
         raise Refused("scores", "balanced_accuracy and auroc are from 0 to 1.")
     details = one.get("details") or {}
     if not isinstance(details, dict) or not _plain(details):
-        raise Refused("scores", f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.")
-    names = {name: _string(one, name, longest, "scores") for name, longest in (("scorer", 200), ("negatives", 20))}
-    return ScoreRecord(kind, value, low, high, _whole(one.get("n", 0), "scores"), details=details, **names, **shares)  # type: ignore[arg-type]
+        raise Refused(
+            "scores",
+            f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.",
+        )
+    names = {
+        name: _string(one, name, longest, "scores")
+        for name, longest in (("scorer", 200), ("negatives", 20))
+    }
+    return ScoreRecord(
+        kind,
+        value,
+        low,
+        high,
+        _whole(one.get("n", 0), "scores"),
+        details=details,
+        **names,
+        **shares,
+    )  # type: ignore[arg-type]
 
 
 def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -> str:
     value = row.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > longest or not all(c.isprintable() for c in value):
-        raise Refused(column or name, f"{name} is a text of at most {longest} characters on one line.")
+    if (
+        not isinstance(value, str)
+        or len(value) > longest
+        or not all(c.isprintable() for c in value)
+    ):
+        raise Refused(
+            column or name, f"{name} is a text of at most {longest} characters on one line."
+        )
     return value
 
 
@@ -157,7 +233,12 @@ def _plain(details: dict[str, Any]) -> bool:
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < 15:
+    if (
+        isinstance(value, str)
+        and value.strip().isascii()
+        and value.strip().isdecimal()
+        and len(value) < 15
+    ):
         value = int(value)
     if isinstance(value, float) and value.is_integer() and 0 <= value < 2**31:
         return int(value)

@@ -27,19 +27,25 @@ def format_of(name: str) -> str:
     end = name.rpartition(".")[2].lower()
     known = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
     if end not in known:
-        raise Unreadable("The name must end with .csv, .jsonl or .parquet, which says how to read it.")
+        raise Unreadable(
+            "The name must end with .csv, .jsonl or .parquet, which says how to read it."
+        )
     return known[end]
 
 
 def fitting(name: str, size: int) -> str:
-    """The format of a file of `size` bytes that is to be read. Raises `Unreadable`, also where it is too large."""
+    """The format of a file of `size` bytes that is to be read. Raises `Unreadable`, also where it
+    is too large.
+    """
     if size > MOST_BYTES:
         raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
     return format_of(name)
 
 
 def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
-    """The rows of a file, in its order; row 1 is the first after the header. Raises `Unreadable`."""
+    """The rows of a file, in its order; row 1 is the first after the header. Raises
+    `Unreadable`.
+    """
     if len(data) > MOST_BYTES:
         raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
     rows = []
@@ -53,7 +59,9 @@ def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
 
 
 def write(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], kind: str) -> bytes:
-    """A file of those columns. In CSV lists are JSON; a text that a spreadsheet would run as a formula gets a ' before it."""
+    """A file of those columns. In CSV lists are JSON; a text that a spreadsheet would run as a
+    formula gets a ' before it.
+    """
     return WRITERS[kind](rows, columns)
 
 
@@ -96,15 +104,23 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
     try:
         file = parquet.ParquetFile(io.BytesIO(data))
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        if file.metadata.num_rows > MOST_ROWS or sum(group.total_byte_size for group in groups) > MOST_UNPACKED:
-            raise Unreadable(f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts.")
+        if (
+            file.metadata.num_rows > MOST_ROWS
+            or sum(group.total_byte_size for group in groups) > MOST_UNPACKED
+        ):
+            raise Unreadable(
+                f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it "
+                "in parts."
+            )
         size = 0
         for batch in file.iter_batches(
             batch_size=8
         ):  # what is packed says little of its size: one cell can be repeated
             size += batch.nbytes
             if size > MOST_UNPACKED:
-                raise Unreadable(f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts.")
+                raise Unreadable(
+                    f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts."
+                )
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Unreadable(f"This is no Parquet file that can be read: {str(error)[:200]}") from None
@@ -119,7 +135,9 @@ def _to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
 
 
 def _to_jsonl(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    return "".join(json.dumps({c: row[c] for c in columns}, ensure_ascii=False) + "\n" for row in rows).encode()
+    return "".join(
+        json.dumps({c: row[c] for c in columns}, ensure_ascii=False) + "\n" for row in rows
+    ).encode()
 
 
 def _to_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
@@ -128,7 +146,9 @@ def _to_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> by
 
     listed = [{name: _flat(row[name]) for name in columns} for row in rows]
     out = io.BytesIO()
-    parquet.write_table(pyarrow.table({name: [row[name] for row in listed] for name in columns}), out)
+    parquet.write_table(
+        pyarrow.table({name: [row[name] for row in listed] for name in columns}), out
+    )
     return out.getvalue()
 
 

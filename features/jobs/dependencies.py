@@ -1,7 +1,7 @@
 """What hangs together: jobs that wait for another, and the parts that a whole waits for.
 
-These are called inside the transaction that changes a job's state. Whoever changes a part and its whole takes the row of the
-whole first (`lock_whole`).
+These are called inside the transaction that changes a job's state. Whoever changes a part and its
+whole takes the row of the whole first (`lock_whole`).
 """
 
 import sys
@@ -29,23 +29,31 @@ def cancel_followers(ids: list[int]) -> None:
     while ids:
         waiting = Job.objects.filter(after__in=ids, state=State.WAITING)
         ids = list(waiting.values_list("pk", flat=True))
-        Job.objects.filter(pk__in=ids, state=State.WAITING).update(state=State.CANCELLED, ended=timezone.now())
+        Job.objects.filter(pk__in=ids, state=State.WAITING).update(
+            state=State.CANCELLED, ended=timezone.now()
+        )
         for pk in ids:
             job_events.note_state(pk, State.CANCELLED, "the job before it did not finish")
 
 
 def lock_whole(job: Job) -> None:
-    """Keep the job that this is a part of as it is, until the transaction ends: of two last parts one is the last."""
+    """Keep the job that this is a part of as it is, until the transaction ends: of two last parts
+    one is the last.
+    """
     list(Job.objects.select_for_update().filter(pk=job.part_of_id or 0))
 
 
 def tell_whole(part: Job, state: str, error: str = "", field: str = "") -> None:
-    """Go on with the job that this ended part is of: queue it after the last part, end it where a part did not finish."""
+    """Go on with the job that this ended part is of: queue it after the last part, end it where a
+    part did not finish.
+    """
     whole = Job.objects.filter(pk=part.part_of_id or 0).first()
     if whole is None:
         return
     if state == State.FINISHED:
-        job_events.event(whole.pk, JobEvent.Kind.LOG, {"text": f"Its part, job {part.pk}, finished."})
+        job_events.event(
+            whole.pk, JobEvent.Kind.LOG, {"text": f"Its part, job {part.pk}, finished."}
+        )
         if whole.state == State.WAITING and not whole.parts.exclude(state=State.FINISHED).exists():
             queue(whole, "all of its parts finished")
     elif whole.state == State.WAITING:
@@ -70,7 +78,9 @@ def cancel_parts(job_id: int, why: str) -> None:
 
 
 def progress_of_whole(job_id: int, record: Progress) -> None:
-    """What the parts have done together; those that did not begin yet have as much to do as the others."""
+    """What the parts have done together; those that did not begin yet have as much to do as the
+    others.
+    """
     asked = Job.objects.values_list("params", flat=True).get(pk=job_id).get("tokens", sys.maxsize)
     rows = list(Job.objects.filter(part_of=job_id).values_list("done", "total", "state"))
     begun = [total for _, total, _ in rows if total]
@@ -97,6 +107,8 @@ def told(record: Progress) -> dict[str, Any]:
         "unit": record.unit,
         "doing": record.note[:300],
         "told": now,
-        "paced_from": Case(When(same, then=F("paced_from")), default=record.done, output_field=BigIntegerField()),
+        "paced_from": Case(
+            When(same, then=F("paced_from")), default=record.done, output_field=BigIntegerField()
+        ),
         "paced_at": Case(When(same, then=F("paced_at")), default=now, output_field=DateTimeField()),
     }

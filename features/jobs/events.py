@@ -1,4 +1,6 @@
-"""What others are told of a job: its events, the NOTIFY that wakes who watches, and the message that a worker gets."""
+"""What others are told of a job: its events, the NOTIFY that wakes who watches, and the message
+that a worker gets.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +34,9 @@ def notify(job_id: int) -> None:
 
 
 def send(job_id: int, queue: str) -> None:
-    """Send the message after the commit. A broker that is down loses nothing: the row stays, and `reap` sends again."""
+    """Send the message after the commit. A broker that is down loses nothing: the row stays, and
+    `reap` sends again.
+    """
     Job.objects.filter(pk=job_id).update(sent=timezone.now())
 
     def send() -> None:

@@ -1,9 +1,11 @@
-"""The life of a job: every change of state is a compare-and-set on its row, so no two workers can both win.
+"""The life of a job: every change of state is a compare-and-set on its row, so no two workers can
+both win.
 
-waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its worker died or failed for a
-while; what waits may fail or be cancelled, what is queued be cancelled. A trigger of the table refuses any other change.
-A job with parts waits until all of them have finished; where one does not, the job fails and the others are cancelled.
-A Celery message carries only the id; one that is delivered twice, or late, finds nothing to claim.
+waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its
+worker died or failed for a while; what waits may fail or be cancelled, what is queued be cancelled.
+A trigger of the table refuses any other change. A job with parts waits until all of them have
+finished; where one does not, the job fails and the others are cancelled. A Celery message carries
+only the id; one that is delivered twice, or late, finds nothing to claim.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +26,8 @@ from features.records import Metrics, Progress
 
 MOST_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=10)
-"""Before the first new try of what failed for a while; each further pause is three times as long."""
+"""Before the first new try of what failed for a while; each further pause is three times as long.
+"""
 UNSENT_AFTER = timedelta(seconds=5)
 
 State = Job.State
@@ -45,16 +48,24 @@ def create(
     part_of: Job | None = None,
     in_parts: bool = False,
 ) -> Job:
-    """Write a job with params that were validated already, and send its message when the transaction commits.
+    """Write a job with params that were validated already, and send its message when the
+    transaction commits.
 
-    A job `after` another waits for it: it is queued when that one finishes, and cancelled when it does not. A job that is
-    made `in_parts` waits for the jobs that are `part_of` it, which the caller creates in the same transaction.
+    A job `after` another waits for it: it is queued when that one finishes, and cancelled when it
+    does not. A job that is made `in_parts` waits for the jobs that are `part_of` it, which the
+    caller creates in the same transaction.
     """
     state = State.WAITING if after or in_parts else State.QUEUED
     job = Job.objects.create(
-        kind=kind, params=dict(params), queue=queue, created_by=by, after=after, state=state, priority=priority,
+        kind=kind,
+        params=dict(params),
+        queue=queue,
+        created_by=by,
+        after=after,
+        state=state,
+        priority=priority,
         part_of=part_of,
-    )  # fmt: skip
+    )
     job_events.note_state(job.pk, state, f"by {by}" if by else "", by)
     if state == State.QUEUED:
         job_events.send(job.pk, queue)
@@ -62,14 +73,17 @@ def create(
 
 
 def take(job_id: int, worker: str) -> Job | None:
-    """Claim the job of a message, or a more urgent one that waits in the same queue; None where neither is to be had.
+    """Claim the job of a message, or a more urgent one that waits in the same queue; None where
+    neither is to be had.
 
     Where another went first, the message is sent again: there are as many messages as jobs.
     """
     asked = Job.objects.filter(pk=job_id, state=State.QUEUED).first()
     if asked is None:
         return None
-    rivals = _ready().filter(queue=asked.queue, priority__gt=asked.priority).order_by("-priority", "id")
+    rivals = (
+        _ready().filter(queue=asked.queue, priority__gt=asked.priority).order_by("-priority", "id")
+    )
     for pk in rivals.values_list("pk", flat=True)[:10]:
         if job := claim(pk, worker):
             job_events.send(asked.pk, asked.queue)
@@ -80,11 +94,23 @@ def take(job_id: int, worker: str) -> Job | None:
 def claim(job_id: int, worker: str) -> Job | None:
     """Take a queued job for `worker`; None where it is not to be had, which is no error."""
     now = timezone.now()
-    since_its_parts = When(Exists(Job.objects.filter(part_of=OuterRef("pk"))), then=Coalesce(F("started"), now))
-    won = _ready().filter(pk=job_id).update(
-        state=State.RUNNING, worker=worker, lease_until=now + _lease(), started=Case(since_its_parts, default=now),
-        attempts=F("attempts") + 1, doing="starting", paced_from=None, paced_at=None,
-    )  # fmt: skip
+    since_its_parts = When(
+        Exists(Job.objects.filter(part_of=OuterRef("pk"))), then=Coalesce(F("started"), now)
+    )
+    won = (
+        _ready()
+        .filter(pk=job_id)
+        .update(
+            state=State.RUNNING,
+            worker=worker,
+            lease_until=now + _lease(),
+            started=Case(since_its_parts, default=now),
+            attempts=F("attempts") + 1,
+            doing="starting",
+            paced_from=None,
+            paced_at=None,
+        )
+    )
     if not won:
         return None
     job_events.note_state(job_id, State.RUNNING, f"on {worker}")
@@ -94,7 +120,9 @@ def claim(job_id: int, worker: str) -> Job | None:
 
 
 def heartbeat(job: Job) -> bool:
-    """Renew the lease; True where somebody asked to cancel. Raises `LostJob` where the lease is no longer ours."""
+    """Renew the lease; True where somebody asked to cancel. Raises `LostJob` where the lease is no
+    longer ours.
+    """
     _hold(job, lease_until=timezone.now() + _lease())
     return Job.objects.values_list("cancel_requested", flat=True).get(pk=job.pk)
 
@@ -102,8 +130,8 @@ def heartbeat(job: Job) -> bool:
 def progress(job: Job, record: Progress) -> None:
     """Say how far the job is. Raises `LostJob`.
 
-    The pace is measured from the first telling of an attempt, so that loading and what an earlier attempt did do not
-    count; it starts anew where the unit changes or the count goes back.
+    The pace is measured from the first telling of an attempt, so that loading and what an earlier
+    attempt did do not count; it starts anew where the unit changes or the count goes back.
     """
     _hold(job, **dependencies.told(record))
     job_events.notify(job.pk)
@@ -114,7 +142,9 @@ def progress(job: Job, record: Progress) -> None:
 def metrics(job: Job, record: Metrics) -> None:
     """Add a row to the job's live charts."""
     series = {"series": record.series} if record.series else {}
-    job_events.event(job.pk, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series})
+    job_events.event(
+        job.pk, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series}
+    )
 
 
 def log(job: Job, text: str) -> None:
@@ -129,13 +159,17 @@ def remember(job: Job, checkpoint: str) -> None:
 
 
 def wrote(job: Job, written: Mapping[str, int]) -> None:
-    """Keep how far what the job makes is in the database, in the transaction that writes it. Raises `LostJob`."""
+    """Keep how far what the job makes is in the database, in the transaction that writes it. Raises
+    `LostJob`.
+    """
     _hold(job, written=dict(written))
     job.written = dict(written)
 
 
 def finish(job: Job, result: Mapping[str, Any]) -> None:
-    """End well and queue the jobs that waited for this one, and the whole whose last part it was. Raises `LostJob`."""
+    """End well and queue the jobs that waited for this one, and the whole whose last part it was.
+    Raises `LostJob`.
+    """
     with transaction.atomic():
         dependencies.lock_whole(job)
         _end(job, State.FINISHED, result=dict(result), doing="")
@@ -147,7 +181,9 @@ def finish(job: Job, result: Mapping[str, Any]) -> None:
 
 
 def fail(job: Job, error: str, field: str = "") -> None:
-    """End badly, in words for the person who started it; jobs that waited are cancelled. Raises `LostJob`."""
+    """End badly, in words for the person who started it; jobs that waited are cancelled. Raises
+    `LostJob`.
+    """
     error = redaction.without_folders(error)
     with transaction.atomic():
         dependencies.lock_whole(job)
@@ -157,7 +193,9 @@ def fail(job: Job, error: str, field: str = "") -> None:
 
 
 def retry(job: Job, error: str, field: str = "") -> None:
-    """Try again later what failed for a reason that may pass; fail where it was tried often enough. Raises `LostJob`."""
+    """Try again later what failed for a reason that may pass; fail where it was tried often enough.
+    Raises `LostJob`.
+    """
     tries = JobEvent.objects.filter(job=job, kind=JobEvent.Kind.STATE, data__retry=True).count()
     if tries >= MOST_ATTEMPTS - 1:
         return fail(job, f"{error} It was tried {tries + 1} times.", field)
@@ -166,19 +204,34 @@ def retry(job: Job, error: str, field: str = "") -> None:
         dependencies.lock_whole(job)
         if _asked_to_stop(job):
             return stop(job)
-        _hold(job, state=State.QUEUED, lease_until=None, worker="", not_before=timezone.now() + pause, doing="")
+        _hold(
+            job,
+            state=State.QUEUED,
+            lease_until=None,
+            worker="",
+            not_before=timezone.now() + pause,
+            doing="",
+        )
         note = f"{redaction.without_folders(error)} Trying again in {pause.total_seconds():.0f} s."
-        job_events.event(job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True})
+        job_events.event(
+            job.pk, JobEvent.Kind.STATE, {"state": str(State.QUEUED), "note": note, "retry": True}
+        )
 
 
 def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
     """Put a job that waits before or behind others. False where it has begun."""
-    waiting = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED]).exclude(priority=priority)
+    waiting = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED]).exclude(
+        priority=priority
+    )
     if not waiting.update(priority=priority):
         return False
-    Job.objects.filter(part_of=job_id, state__in=[State.WAITING, State.QUEUED]).update(priority=priority)
+    Job.objects.filter(part_of=job_id, state__in=[State.WAITING, State.QUEUED]).update(
+        priority=priority
+    )
     name = Job.Priority(priority).label.partition(":")[0]
-    job_events.event(job_id, JobEvent.Kind.LOG, {"text": f"Priority {name}{f', by {by}' if by else ''}."}, by)
+    job_events.event(
+        job_id, JobEvent.Kind.LOG, {"text": f"Priority {name}{f', by {by}' if by else ''}."}, by
+    )
     return True
 
 
@@ -192,7 +245,9 @@ def stop(job: Job) -> None:
 
 
 def release(job: Job, why: str) -> None:
-    """Put a running job back in the queue, for a worker that must stop; end it where it was to be cancelled. Raises `LostJob`."""
+    """Put a running job back in the queue, for a worker that must stop; end it where it was to be
+    cancelled. Raises `LostJob`.
+    """
     with transaction.atomic():
         dependencies.lock_whole(job)
         if _asked_to_stop(job):
@@ -203,7 +258,8 @@ def release(job: Job, why: str) -> None:
 
 
 def cancel(job_id: int, by: Any = None) -> bool:
-    """Ask a job to stop: at once where it is not running, within seconds where it is. False where it was over.
+    """Ask a job to stop: at once where it is not running, within seconds where it is. False where
+    it was over.
 
     A part is nothing alone: with it the whole is cancelled, and with the whole all of its parts.
     """
@@ -211,28 +267,41 @@ def cancel(job_id: int, by: Any = None) -> bool:
     if part and part.part_of_id:
         return cancel(part.part_of_id, by)
     with transaction.atomic():
-        Job.objects.select_for_update().filter(pk=job_id).first()  # its state stays as the first of these two finds it
+        Job.objects.select_for_update().filter(
+            pk=job_id
+        ).first()  # its state stays as the first of these two finds it
         idle = Job.objects.filter(pk=job_id, state__in=[State.WAITING, State.QUEUED])
         if idle.update(state=State.CANCELLED, ended=timezone.now(), cancel_requested=True):
             job_events.note_state(job_id, State.CANCELLED, f"by {by}" if by else "", by)
             dependencies.cancel_parts(job_id, "with the job that it is a part of")
             dependencies.cancel_followers([job_id])
             return True
-        asked = Job.objects.filter(pk=job_id, state=State.RUNNING, cancel_requested=False).update(cancel_requested=True)
+        asked = Job.objects.filter(pk=job_id, state=State.RUNNING, cancel_requested=False).update(
+            cancel_requested=True
+        )
         if asked:
-            job_events.event(job_id, JobEvent.Kind.LOG, {"text": f"Cancel requested{f' by {by}' if by else ''}."}, by)
+            job_events.event(
+                job_id,
+                JobEvent.Kind.LOG,
+                {"text": f"Cancel requested{f' by {by}' if by else ''}."},
+                by,
+            )
         return bool(asked)
 
 
 def reap(idle_queues: Iterable[str] = ()) -> list[int]:
-    """Take back running jobs whose worker died, and send again what an idle worker should have got. Ids of the former."""
+    """Take back running jobs whose worker died, and send again what an idle worker should have got.
+    Ids of the former.
+    """
     now = timezone.now()
     reaped = []
     for job in Job.objects.filter(state=State.RUNNING, lease_until__lt=now):
         if _take_back(job):
             reaped.append(job.pk)
     unsent = Q(sent__isnull=True) | Q(sent__lt=now - UNSENT_AFTER)
-    for pk, queue in _ready().filter(unsent, queue__in=list(idle_queues)).values_list("pk", "queue"):
+    for pk, queue in (
+        _ready().filter(unsent, queue__in=list(idle_queues)).values_list("pk", "queue")
+    ):
         job_events.send(pk, queue)
     return reaped
 
@@ -246,12 +315,21 @@ def _take_back(job: Job) -> bool:
             taken = lost.update(state=State.CANCELLED, ended=timezone.now(), lease_until=None)
             state, note = State.CANCELLED, "its worker died after a request to cancel"
         elif job.attempts >= MOST_ATTEMPTS:
-            error = f"Its worker died {job.attempts} times, last on {job.worker}. Look at that worker's log and memory."
-            taken = lost.update(state=State.FAILED, ended=timezone.now(), lease_until=None, error=error)
+            error = (
+                f"Its worker died {job.attempts} times, last on {job.worker}. Look at that "
+                "worker's log and memory."
+            )
+            taken = lost.update(
+                state=State.FAILED, ended=timezone.now(), lease_until=None, error=error
+            )
             state, note = State.FAILED, error
         else:
             taken = lost.update(state=State.QUEUED, lease_until=None, worker="")
-            then = "it goes on from its last checkpoint" if job.checkpoint or job.written else "it begins again"
+            then = (
+                "it goes on from its last checkpoint"
+                if job.checkpoint or job.written
+                else "it begins again"
+            )
             state, note = State.QUEUED, f"its worker {job.worker} died; {then}"
         if not taken:
             return False
@@ -266,7 +344,12 @@ def _take_back(job: Job) -> bool:
 
 def _asked_to_stop(job: Job) -> bool:
     """Whether a person asked; until this transaction ends nobody can."""
-    return bool(Job.objects.select_for_update().filter(pk=job.pk).values_list("cancel_requested", flat=True).first())
+    return bool(
+        Job.objects.select_for_update()
+        .filter(pk=job.pk)
+        .values_list("cancel_requested", flat=True)
+        .first()
+    )
 
 
 def _hold(job: Job, **changes: Any) -> None:

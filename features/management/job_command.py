@@ -1,4 +1,6 @@
-"""What the commands that make a job share: options from the kind's form, and `--wait` with a progress bar."""
+"""What the commands that make a job share: options from the kind's form, and `--wait` with a
+progress bar.
+"""
 
 import sys
 import time
@@ -19,7 +21,9 @@ UNCLAIMED_SECONDS = 15
 
 
 class JobCommand(BaseCommand):
-    """A command that queues one job. Its options are the fields of `form`; `positional` names those without a dash."""
+    """A command that queues one job. Its options are the fields of `form`; `positional` names those
+    without a dash.
+    """
 
     form: ClassVar[type[JobForm]]
     positional: ClassVar[tuple[str, ...]] = ()
@@ -29,8 +33,14 @@ class JobCommand(BaseCommand):
         parser.description = self.form.about
         parser.formatter_class = RawDescriptionHelpFormatter
         for name in self.positional:
-            several = "+" if name == "target" and isinstance(self.form.base_fields.get("sae"), Several) else None
-            parser.add_argument(name, metavar=name.upper() if name != "target" else "MODEL/SLUG", nargs=several)
+            several = (
+                "+"
+                if name == "target" and isinstance(self.form.base_fields.get("sae"), Several)
+                else None
+            )
+            parser.add_argument(
+                name, metavar=name.upper() if name != "target" else "MODEL/SLUG", nargs=several
+            )
         for name, field in self.form.base_fields.items():
             if name not in self.taken():
                 self._add_option(parser, name, field)
@@ -39,7 +49,9 @@ class JobCommand(BaseCommand):
             about = f"{field.help_text} Default {field.initial}."
             parser.add_argument(f"--{name}", choices=choices, default=field.initial, help=about)
         parser.add_argument(
-            "--wait", action="store_true", help="Follow the job to its end; exit code 1 where it fails."
+            "--wait",
+            action="store_true",
+            help="Follow the job to its end; exit code 1 where it fails.",
         )
 
     def taken(self) -> set[str]:
@@ -48,9 +60,13 @@ class JobCommand(BaseCommand):
 
     def data(self, options: dict[str, Any]) -> dict[str, Any]:
         """The form's data from the parsed options."""
-        found = {name: options[name] for name in self.form.base_fields if options.get(name) is not None}
+        found = {
+            name: options[name] for name in self.form.base_fields if options.get(name) is not None
+        }
         if "source" in found and Path(found["source"]).expanduser().exists():
-            found["source"] = str(Path(found["source"]).expanduser().resolve())  # the worker is in another folder
+            found["source"] = str(
+                Path(found["source"]).expanduser().resolve()
+            )  # the worker is in another folder
         return found
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -72,18 +88,28 @@ class JobCommand(BaseCommand):
         if isinstance(field, forms.BooleanField):
             if field.initial:
                 parser.add_argument(
-                    f"--no-{name}", dest=name, action="store_false", default=None, help=f"Not: {help_text}"
+                    f"--no-{name}",
+                    dest=name,
+                    action="store_false",
+                    default=None,
+                    help=f"Not: {help_text}",
                 )
             else:
                 parser.add_argument(
-                    flag, dest=name, action="store_true", default=None, help=f"{field.label}. {help_text}"
+                    flag,
+                    dest=name,
+                    action="store_true",
+                    default=None,
+                    help=f"{field.label}. {help_text}",
                 )
             return
         if isinstance(field, Several):
             help_text += " Several with commas between make a sweep."
         if field.initial is not None:
             help_text += f" Default {field.initial}."
-        parser.add_argument(flag, dest=name, required=field.required and field.initial is None, help=help_text)
+        parser.add_argument(
+            flag, dest=name, required=field.required and field.initial is None, help=help_text
+        )
 
     def _follow(self, job: Job) -> None:
         started, shown = time.monotonic(), ""

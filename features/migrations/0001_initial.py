@@ -22,7 +22,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Corpus",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "slug",
                     models.CharField(
@@ -37,12 +42,20 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("source", models.CharField(help_text="Hub id, file, folder, or python-stdlib.", max_length=500)),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Hub id, file, folder, or python-stdlib.", max_length=500
+                    ),
+                ),
                 ("revision", models.CharField(max_length=100)),
                 ("text_column", models.CharField(db_default="text", max_length=100)),
                 ("licence", models.CharField(blank=True, db_default="", max_length=200)),
                 ("note", models.CharField(blank=True, db_default="", max_length=500)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
                 "verbose_name_plural": "corpora",
@@ -52,7 +65,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LanguageModel",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "slug",
                     models.CharField(
@@ -68,10 +86,18 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("source", models.CharField(help_text="Hub id or local Hugging Face folder.", max_length=500)),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Hub id or local Hugging Face folder.", max_length=500
+                    ),
+                ),
                 (
                     "revision",
-                    models.CharField(help_text="Commit of the hub, or content hash of the folder.", max_length=100),
+                    models.CharField(
+                        help_text="Commit of the hub, or content hash of the folder.",
+                        max_length=100,
+                    ),
                 ),
                 ("architecture", models.CharField(max_length=100)),
                 ("layers", models.PositiveIntegerField()),
@@ -89,7 +115,10 @@ class Migration(migrations.Migration):
                         size=None,
                     ),
                 ),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
                 "ordering": ["slug"],
@@ -98,7 +127,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Job",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("kind", models.CharField(max_length=50)),
                 ("params", models.JSONField(help_text="Validated with the kind's form.")),
                 (
@@ -118,14 +152,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("queue", models.CharField(max_length=50)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("sent", models.DateTimeField(help_text="When its message last went to the broker.", null=True)),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "sent",
+                    models.DateTimeField(
+                        help_text="When its message last went to the broker.", null=True
+                    ),
+                ),
                 ("started", models.DateTimeField(null=True)),
                 ("ended", models.DateTimeField(null=True)),
                 ("worker", models.CharField(blank=True, db_default="", max_length=200)),
                 (
                     "lease_until",
-                    models.DateTimeField(help_text="A running job whose lease has passed lost its worker.", null=True),
+                    models.DateTimeField(
+                        help_text="A running job whose lease has passed lost its worker.", null=True
+                    ),
                 ),
                 ("attempts", models.PositiveIntegerField(db_default=0, default=0)),
                 ("cancel_requested", models.BooleanField(db_default=False, default=False)),
@@ -136,23 +180,34 @@ class Migration(migrations.Migration):
                 (
                     "paced_from",
                     models.BigIntegerField(
-                        help_text="What was done when this attempt, or this unit, first told.", null=True
+                        help_text="What was done when this attempt, or this unit, first told.",
+                        null=True,
                     ),
                 ),
                 (
                     "paced_at",
                     models.DateTimeField(
-                        help_text="When that was: speed and time left are measured from there.", null=True
+                        help_text="When that was: speed and time left are measured from there.",
+                        null=True,
                     ),
                 ),
                 ("told", models.DateTimeField(help_text="When progress was last told.", null=True)),
-                ("checkpoint", models.CharField(blank=True, db_default="", default="", max_length=500)),
+                (
+                    "checkpoint",
+                    models.CharField(blank=True, db_default="", default="", max_length=500),
+                ),
                 ("result", models.JSONField(default=dict)),
                 ("error", models.TextField(blank=True, db_default="", default="")),
-                ("error_field", models.CharField(blank=True, db_default="", default="", max_length=50)),
+                (
+                    "error_field",
+                    models.CharField(blank=True, db_default="", default="", max_length=50),
+                ),
                 (
                     "environment",
-                    models.JSONField(default=dict, help_text="Versions and device of the worker that ran it last."),
+                    models.JSONField(
+                        default=dict,
+                        help_text="Versions and device of the worker that ran it last.",
+                    ),
                 ),
                 (
                     "after",
@@ -182,7 +237,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="JobEvent",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "kind",
                     models.CharField(
@@ -195,7 +255,9 @@ class Migration(migrations.Migration):
                 (
                     "job",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="features.job"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="features.job",
                     ),
                 ),
             ],
@@ -206,7 +268,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Sae",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "slug",
                     models.CharField(
@@ -227,16 +294,31 @@ class Migration(migrations.Migration):
                 ("context_size", models.PositiveIntegerField()),
                 (
                     "artifact",
-                    models.CharField(help_text="Folder of the weights, below the artifacts' address.", max_length=500),
+                    models.CharField(
+                        help_text="Folder of the weights, below the artifacts' address.",
+                        max_length=500,
+                    ),
                 ),
                 ("sha256", models.CharField(max_length=64)),
-                ("config", models.JSONField(default=dict, help_text="The settings it was trained with.")),
-                ("training_metrics", models.JSONField(default=dict, help_text="The last metrics of its training.")),
+                (
+                    "config",
+                    models.JSONField(default=dict, help_text="The settings it was trained with."),
+                ),
+                (
+                    "training_metrics",
+                    models.JSONField(default=dict, help_text="The last metrics of its training."),
+                ),
                 (
                     "evaluation",
-                    models.JSONField(help_text="Measured on held-out tokens; empty until it was evaluated.", null=True),
+                    models.JSONField(
+                        help_text="Measured on held-out tokens; empty until it was evaluated.",
+                        null=True,
+                    ),
                 ),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "corpus",
                     models.ForeignKey(
@@ -250,19 +332,27 @@ class Migration(migrations.Migration):
                 (
                     "evaluated_by",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
                     "made_by",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
                     "model",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="saes", to="features.languagemodel"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="saes",
+                        to="features.languagemodel",
                     ),
                 ),
             ],
@@ -273,7 +363,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Feature",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("index", models.PositiveIntegerField()),
                 ("fires", models.BigIntegerField()),
                 ("density", models.FloatField()),
@@ -281,32 +376,46 @@ class Migration(migrations.Migration):
                 ("mean_activation", models.FloatField()),
                 (
                     "histogram",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), size=None
+                    ),
                 ),
                 ("histogram_width", models.FloatField()),
                 (
                     "band_edges",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=features.db.fields.RealField(), size=None
+                    ),
                 ),
                 (
                     "top_logit_ids",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), size=None
+                    ),
                 ),
                 (
                     "top_logits",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=features.db.fields.RealField(), size=None
+                    ),
                 ),
                 (
                     "bottom_logit_ids",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), size=None
+                    ),
                 ),
                 (
                     "bottom_logits",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=features.db.fields.RealField(), size=None
+                    ),
                 ),
                 (
                     "logit_histogram",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), size=None
+                    ),
                 ),
                 ("logit_low", models.FloatField()),
                 ("logit_high", models.FloatField()),
@@ -320,15 +429,22 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "nearest_cosines",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=features.db.fields.RealField(), size=None
+                    ),
                 ),
                 ("decoder_norm", models.FloatField()),
                 ("encoder_decoder_cosine", models.FloatField()),
-                ("updated", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "updated",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "sae",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="features", to="features.sae"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="features",
+                        to="features.sae",
                     ),
                 ),
             ],
@@ -339,10 +455,25 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Dashboard",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("tokens", models.BigIntegerField(help_text="Tokens counted; special tokens are left out.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "tokens",
+                    models.BigIntegerField(
+                        help_text="Tokens counted; special tokens are left out."
+                    ),
+                ),
                 ("context_size", models.PositiveIntegerField()),
-                ("alive", models.PositiveIntegerField(help_text="Features that fired at least once on those tokens.")),
+                (
+                    "alive",
+                    models.PositiveIntegerField(
+                        help_text="Features that fired at least once on those tokens."
+                    ),
+                ),
                 (
                     "density_histogram",
                     django.contrib.postgres.fields.ArrayField(
@@ -355,23 +486,33 @@ class Migration(migrations.Migration):
                 ("model_revision", models.CharField(max_length=100)),
                 ("corpus_revision", models.CharField(max_length=100)),
                 ("code_version", models.CharField(max_length=50)),
-                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "made",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "corpus",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.corpus"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.corpus",
                     ),
                 ),
                 (
                     "job",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
                     "sae",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="dashboard", to="features.sae"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dashboard",
+                        to="features.sae",
                     ),
                 ),
             ],
@@ -379,21 +520,37 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Sequence",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("context_size", models.PositiveIntegerField()),
                 (
                     "position",
-                    models.PositiveIntegerField(help_text="Place in the corpus as packed, counted in contexts."),
+                    models.PositiveIntegerField(
+                        help_text="Place in the corpus as packed, counted in contexts."
+                    ),
                 ),
                 (
                     "document",
-                    models.CharField(help_text="Name of the document that the context begins in.", max_length=300),
+                    models.CharField(
+                        help_text="Name of the document that the context begins in.", max_length=300
+                    ),
                 ),
-                ("token_ids", django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+                (
+                    "token_ids",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), size=None
+                    ),
+                ),
                 (
                     "corpus",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="sequences", to="features.corpus"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sequences",
+                        to="features.corpus",
                     ),
                 ),
                 (
@@ -409,7 +566,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Example",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "band",
                     models.SmallIntegerField(
@@ -417,25 +579,38 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("rank", models.SmallIntegerField()),
-                ("peak", models.SmallIntegerField(help_text="Position of the firing that put the example here.")),
+                (
+                    "peak",
+                    models.SmallIntegerField(
+                        help_text="Position of the firing that put the example here."
+                    ),
+                ),
                 (
                     "positions",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.SmallIntegerField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.SmallIntegerField(), size=None
+                    ),
                 ),
                 (
                     "values",
-                    django.contrib.postgres.fields.ArrayField(base_field=features.db.fields.RealField(), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=features.db.fields.RealField(), size=None
+                    ),
                 ),
                 (
                     "feature",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="examples", to="features.feature"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="examples",
+                        to="features.feature",
                     ),
                 ),
                 (
                     "sequence",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sequence"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.sequence",
                     ),
                 ),
             ],
@@ -446,14 +621,21 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Token",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("token_id", models.IntegerField()),
                 ("text", models.BinaryField()),
                 ("special", models.BooleanField(db_default=False)),
                 (
                     "model",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="tokens", to="features.languagemodel"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tokens",
+                        to="features.languagemodel",
                     ),
                 ),
             ],
@@ -466,7 +648,9 @@ class Migration(migrations.Migration):
             model_name="job",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("state", "running"), _negated=True), ("lease_until__isnull", False), _connector="OR"
+                    models.Q(("state", "running"), _negated=True),
+                    ("lease_until__isnull", False),
+                    _connector="OR",
                 ),
                 name="a_running_job_has_a_lease",
             ),
@@ -475,8 +659,12 @@ class Migration(migrations.Migration):
             model_name="job",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("ended__isnull", False), ("state__in", ["finished", "failed", "cancelled"])),
-                    models.Q(("ended__isnull", True), ("state__in", ["waiting", "queued", "running"])),
+                    models.Q(
+                        ("ended__isnull", False), ("state__in", ["finished", "failed", "cancelled"])
+                    ),
+                    models.Q(
+                        ("ended__isnull", True), ("state__in", ["waiting", "queued", "running"])
+                    ),
                     _connector="OR",
                 ),
                 name="an_end_has_a_time",
@@ -488,7 +676,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="sae",
-            constraint=models.UniqueConstraint(fields=("model", "slug"), name="sae_slug_once_per_model"),
+            constraint=models.UniqueConstraint(
+                fields=("model", "slug"), name="sae_slug_once_per_model"
+            ),
         ),
         migrations.AddConstraint(
             model_name="sae",
@@ -502,7 +692,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="feature",
-            index=models.Index(fields=["sae", "max_activation", "index"], name="feature_by_maximum"),
+            index=models.Index(
+                fields=["sae", "max_activation", "index"], name="feature_by_maximum"
+            ),
         ),
         migrations.AddConstraint(
             model_name="feature",
@@ -511,7 +703,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="feature",
             constraint=models.CheckConstraint(
-                condition=models.Q(("density__gte", 0), ("density__lte", 1)), name="density_is_a_share"
+                condition=models.Q(("density__gte", 0), ("density__lte", 1)),
+                name="density_is_a_share",
             ),
         ),
         migrations.AddConstraint(
@@ -522,12 +715,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="example",
-            constraint=models.UniqueConstraint(fields=("feature", "band", "rank"), name="example_once"),
+            constraint=models.UniqueConstraint(
+                fields=("feature", "band", "rank"), name="example_once"
+            ),
         ),
         migrations.AddConstraint(
             model_name="example",
             constraint=models.CheckConstraint(
-                condition=models.Q(("positions__len", models.F("values__len"))), name="a_value_for_every_position"
+                condition=models.Q(("positions__len", models.F("values__len"))),
+                name="a_value_for_every_position",
             ),
         ),
         migrations.AddConstraint(

@@ -33,7 +33,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "feature",
             "cofiring_both",
-            django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None),
+            django.contrib.postgres.fields.ArrayField(
+                base_field=models.BigIntegerField(), default=list, size=None
+            ),
         ),
         migrations.AddField(
             "feature",

@@ -13,30 +13,56 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Worker",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "name",
-                    models.CharField(help_text="HOST:PID, the same as in `Job.worker`.", max_length=200, unique=True),
+                    models.CharField(
+                        help_text="HOST:PID, the same as in `Job.worker`.",
+                        max_length=200,
+                        unique=True,
+                    ),
                 ),
                 (
                     "queues",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=50), size=None
+                    ),
                 ),
                 (
                     "device",
                     models.CharField(
-                        help_text="Where it computes, as torch or the processor names it.", max_length=100
+                        help_text="Where it computes, as torch or the processor names it.",
+                        max_length=100,
                     ),
                 ),
                 ("version", models.CharField(max_length=50)),
-                ("memory", models.BigIntegerField(help_text="Bytes of memory that its machine has.")),
-                ("memory_free", models.BigIntegerField(help_text="Of those, what a process could still take.")),
+                (
+                    "memory",
+                    models.BigIntegerField(help_text="Bytes of memory that its machine has."),
+                ),
+                (
+                    "memory_free",
+                    models.BigIntegerField(help_text="Of those, what a process could still take."),
+                ),
                 ("memory_own", models.BigIntegerField(help_text="What this process holds.")),
-                ("device_memory", models.BigIntegerField(help_text="Bytes of memory that its GPU has.", null=True)),
+                (
+                    "device_memory",
+                    models.BigIntegerField(
+                        help_text="Bytes of memory that its GPU has.", null=True
+                    ),
+                ),
                 ("device_memory_free", models.BigIntegerField(null=True)),
                 ("started", models.DateTimeField()),
                 ("seen", models.DateTimeField(help_text="When it last told of itself.")),
-                ("left", models.DateTimeField(help_text="When it stopped in good order.", null=True)),
+                (
+                    "left",
+                    models.DateTimeField(help_text="When it stopped in good order.", null=True),
+                ),
             ],
             options={
                 "ordering": ["name"],

@@ -30,7 +30,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="corpus",
             name="chat",
-            field=models.BooleanField(db_default=False, default=False, help_text="It holds conversations, not texts."),
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="It holds conversations, not texts."
+            ),
         ),
         migrations.AddField(
             model_name="corpus",
@@ -49,13 +51,17 @@ class Migration(migrations.Migration):
             model_name="sequence",
             name="bos",
             field=models.BooleanField(
-                db_default=True, default=True, help_text="Cut to begin with BOS, where the model has one."
+                db_default=True,
+                default=True,
+                help_text="Cut to begin with BOS, where the model has one.",
             ),
         ),
         migrations.AlterField(
             model_name="sequence",
             name="position",
-            field=models.PositiveIntegerField(help_text="Place in the corpus as cut, counted in contexts."),
+            field=models.PositiveIntegerField(
+                help_text="Place in the corpus as cut, counted in contexts."
+            ),
         ),
         migrations.AddConstraint(
             model_name="sequence",

@@ -20,7 +20,11 @@ class Migration(migrations.Migration):
             model_name="job",
             name="priority",
             field=models.SmallIntegerField(
-                choices=[(-1, "low: when nothing else waits"), (0, "normal"), (1, "high: before all others")],
+                choices=[
+                    (-1, "low: when nothing else waits"),
+                    (0, "normal"),
+                    (1, "high: before all others"),
+                ],
                 db_default=0,
                 default=0,
                 help_text="Of those that wait in a queue, the highest goes first.",
@@ -30,7 +34,11 @@ class Migration(migrations.Migration):
             model_name="jobevent",
             name="by",
             field=models.CharField(
-                blank=True, db_default="", default="", help_text="Who did it, where a person did.", max_length=150
+                blank=True,
+                db_default="",
+                default="",
+                help_text="Who did it, where a person did.",
+                max_length=150,
             ),
         ),
     ]

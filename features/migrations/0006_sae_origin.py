@@ -13,7 +13,8 @@ class Migration(migrations.Migration):
             model_name="sae",
             name="origin",
             field=models.JSONField(
-                help_text="Where it was imported from, and how its test went; empty if made here.", null=True
+                help_text="Where it was imported from, and how its test went; empty if made here.",
+                null=True,
             ),
         ),
     ]

@@ -16,14 +16,18 @@ class Migration(migrations.Migration):
             model_name="dashboard",
             name="map",
             field=models.JSONField(
-                help_text="features, clusters, neighbours, seed and made_with of the map; null until made.", null=True
+                help_text="features, clusters, neighbours, seed and made_with of the map; null until made.",
+                null=True,
             ),
         ),
         migrations.AddField(
             model_name="dashboard",
             name="mapped_by",
             field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="features.job",
             ),
         ),
         migrations.AddField(
@@ -38,7 +42,8 @@ class Migration(migrations.Migration):
             model_name="feature",
             name="cluster",
             field=models.IntegerField(
-                help_text="Its group on the map, 0 the largest; null where it is in none.", null=True
+                help_text="Its group on the map, 0 the largest; null where it is in none.",
+                null=True,
             ),
         ),
         migrations.AddField(

@@ -26,7 +26,8 @@ class Migration(migrations.Migration):
             model_name="job",
             name="written",
             field=models.JSONField(
-                default=dict, help_text="By SAE: features below this one are in the database; an attempt goes on there."
+                default=dict,
+                help_text="By SAE: features below this one are in the database; an attempt goes on there.",
             ),
         ),
     ]

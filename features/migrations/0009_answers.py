@@ -16,11 +16,17 @@ class Migration(migrations.Migration):
                 (
                     "key",
                     models.CharField(
-                        help_text="SHA-256 of the question.", max_length=64, primary_key=True, serialize=False
+                        help_text="SHA-256 of the question.",
+                        max_length=64,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("question", models.JSONField()),
-                ("asked", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "asked",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 ("answered", models.DateTimeField(null=True)),
                 ("result", models.JSONField(null=True)),
                 ("error", models.JSONField(help_text="{field, message, passing}", null=True)),
@@ -29,5 +35,7 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["asked"], name="answer_by_age")],
             },
         ),
-        migrations.RunSQL("ALTER TABLE features_answer SET UNLOGGED", "ALTER TABLE features_answer SET LOGGED"),
+        migrations.RunSQL(
+            "ALTER TABLE features_answer SET UNLOGGED", "ALTER TABLE features_answer SET LOGGED"
+        ),
     ]

@@ -12,7 +12,10 @@ class Migration(migrations.Migration):
             "example",
             "feature",
             models.ForeignKey(
-                "features.feature", django.db.models.deletion.CASCADE, related_name="examples", db_index=False
+                "features.feature",
+                django.db.models.deletion.CASCADE,
+                related_name="examples",
+                db_index=False,
             ),
         ),
     ]

@@ -21,7 +21,9 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             "feature",
-            django.contrib.postgres.indexes.GinIndex(fields=["top_logit_ids"], name="feature_by_promoted"),
+            django.contrib.postgres.indexes.GinIndex(
+                fields=["top_logit_ids"], name="feature_by_promoted"
+            ),
         ),
         migrations.AddIndex(
             "token",
@@ -33,19 +35,30 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "feature", "token_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "feature",
+                        "token_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 (
                     "feature",
                     models.ForeignKey(
-                        "features.feature", django.db.models.deletion.CASCADE, related_name="peaks", db_index=False
+                        "features.feature",
+                        django.db.models.deletion.CASCADE,
+                        related_name="peaks",
+                        db_index=False,
                     ),
                 ),
                 (
                     "sae",
                     models.ForeignKey(
-                        "features.sae", django.db.models.deletion.CASCADE, related_name="+", db_index=False
+                        "features.sae",
+                        django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        db_index=False,
                     ),
                 ),
                 ("token_id", models.IntegerField()),
@@ -55,7 +68,9 @@ class Migration(migrations.Migration):
             options={
                 "indexes": [
                     models.Index(
-                        fields=["sae", "token_id"], include=["feature", "examples", "maximum"], name="peak_by_token"
+                        fields=["sae", "token_id"],
+                        include=["feature", "examples", "maximum"],
+                        name="peak_by_token",
                     )
                 ]
             },

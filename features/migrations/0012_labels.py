@@ -17,15 +17,25 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="feature",
             name="disputed",
-            field=models.BooleanField(db_default=False, default=False, help_text="People disagree on what it means."),
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="People disagree on what it means."
+            ),
         ),
         migrations.CreateModel(
             name="Comment",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("text", models.CharField(max_length=5000)),
                 ("hidden", models.BooleanField(db_default=False, default=False)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 ("edited", models.DateTimeField(null=True)),
                 (
                     "author",
@@ -39,7 +49,9 @@ class Migration(migrations.Migration):
                 (
                     "feature",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="comments", to="features.feature"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="comments",
+                        to="features.feature",
                     ),
                 ),
                 (
@@ -60,18 +72,25 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Label",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("text", models.CharField(max_length=500)),
                 (
                     "method",
                     models.CharField(
-                        help_text="“person”, or what made it: concept, logits, an explainer …", max_length=50
+                        help_text="“person”, or what made it: concept, logits, an explainer …",
+                        max_length=50,
                     ),
                 ),
                 (
                     "provenance",
                     models.JSONField(
-                        default=dict, help_text="How the method came to it: settings, examples shown, prompt."
+                        default=dict,
+                        help_text="How the method came to it: settings, examples shown, prompt.",
                     ),
                 ),
                 (
@@ -83,7 +102,11 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("shown", "shown"), ("hidden", "hidden"), ("merged", "merged into another")],
+                        choices=[
+                            ("shown", "shown"),
+                            ("hidden", "hidden"),
+                            ("merged", "merged into another"),
+                        ],
                         db_default="shown",
                         default="shown",
                         max_length=10,
@@ -95,8 +118,18 @@ class Migration(migrations.Migration):
                         db_default=0, default=0, help_text="Trust in its author; 0 of a machine's."
                     ),
                 ),
-                ("up", models.IntegerField(db_default=0, default=0, help_text="Weights of votes for these words.")),
-                ("down", models.IntegerField(db_default=0, default=0, help_text="Weights of votes against them.")),
+                (
+                    "up",
+                    models.IntegerField(
+                        db_default=0, default=0, help_text="Weights of votes for these words."
+                    ),
+                ),
+                (
+                    "down",
+                    models.IntegerField(
+                        db_default=0, default=0, help_text="Weights of votes against them."
+                    ),
+                ),
                 (
                     "score",
                     models.FloatField(
@@ -104,10 +137,24 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
-                ("score_kind", models.CharField(blank=True, db_default="", default="", max_length=20)),
-                ("support", models.FloatField(db_default=0, default=0, help_text="What the consensus ranks by.")),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("updated", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "score_kind",
+                    models.CharField(blank=True, db_default="", default="", max_length=20),
+                ),
+                (
+                    "support",
+                    models.FloatField(
+                        db_default=0, default=0, help_text="What the consensus ranks by."
+                    ),
+                ),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "updated",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "author",
                     models.ForeignKey(
@@ -120,13 +167,18 @@ class Migration(migrations.Migration):
                 (
                     "feature",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="labels", to="features.feature"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="labels",
+                        to="features.feature",
                     ),
                 ),
                 (
                     "job",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
@@ -155,9 +207,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Flag",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("reason", models.CharField(max_length=500)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 ("decided", models.DateTimeField(null=True)),
                 (
                     "by",
@@ -204,7 +264,10 @@ class Migration(migrations.Migration):
             model_name="comment",
             name="label",
             field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="comments", to="features.label"
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="comments",
+                to="features.label",
             ),
         ),
         migrations.AddField(
@@ -221,13 +284,22 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LabelRevision",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("version", models.PositiveIntegerField()),
                 ("text", models.CharField(max_length=500)),
                 (
                     "note",
                     models.CharField(
-                        blank=True, db_default="", default="", help_text="Why it was changed.", max_length=300
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Why it was changed.",
+                        max_length=300,
                     ),
                 ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -243,7 +315,9 @@ class Migration(migrations.Migration):
                 (
                     "label",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="revisions", to="features.label"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="revisions",
+                        to="features.label",
                     ),
                 ),
             ],
@@ -254,10 +328,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LabelScore",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "version",
-                    models.PositiveIntegerField(db_default=1, default=1, help_text="The words that were scored."),
+                    models.PositiveIntegerField(
+                        db_default=1, default=1, help_text="The words that were scored."
+                    ),
                 ),
                 (
                     "kind",
@@ -276,34 +357,57 @@ class Migration(migrations.Migration):
                 (
                     "scorer",
                     models.CharField(
-                        blank=True, db_default="", default="", help_text="The model that judged.", max_length=200
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="The model that judged.",
+                        max_length=200,
                     ),
                 ),
                 (
                     "negatives",
-                    models.CharField(blank=True, db_default="", default="", help_text="random or hard.", max_length=20),
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="random or hard.",
+                        max_length=20,
+                    ),
                 ),
                 (
                     "value",
-                    models.FloatField(help_text="The kind's own number: F1, balanced accuracy, AUROC or correlation."),
+                    models.FloatField(
+                        help_text="The kind's own number: F1, balanced accuracy, AUROC or correlation."
+                    ),
                 ),
                 ("low", models.FloatField(help_text="Lower end of its 95% interval.", null=True)),
                 ("high", models.FloatField(null=True)),
-                ("n", models.PositiveIntegerField(help_text="Held-out examples it was measured on.")),
+                (
+                    "n",
+                    models.PositiveIntegerField(help_text="Held-out examples it was measured on."),
+                ),
                 ("balanced_accuracy", models.FloatField(null=True)),
                 ("auroc", models.FloatField(null=True)),
                 ("details", models.JSONField(default=dict)),
-                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "made",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "job",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
                     "label",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="scores", to="features.label"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="scores",
+                        to="features.label",
                     ),
                 ),
             ],
@@ -314,15 +418,26 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Moderation",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "action",
                     models.CharField(
-                        help_text="hide, restore, merge, dismiss, suspend, unsuspend, role.", max_length=30
+                        help_text="hide, restore, merge, dismiss, suspend, unsuspend, role.",
+                        max_length=30,
                     ),
                 ),
                 ("reason", models.CharField(blank=True, db_default="", default="", max_length=500)),
-                ("details", models.JSONField(default=dict, help_text="The words that it was about, as they were.")),
+                (
+                    "details",
+                    models.JSONField(
+                        default=dict, help_text="The words that it was about, as they were."
+                    ),
+                ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "by",
@@ -336,13 +451,19 @@ class Migration(migrations.Migration):
                 (
                     "comment",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.comment"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.comment",
                     ),
                 ),
                 (
                     "label",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.label"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.label",
                     ),
                 ),
                 (
@@ -363,21 +484,33 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Vote",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("value", models.SmallIntegerField(choices=[(1, "for"), (-1, "against")])),
                 ("version", models.PositiveIntegerField(help_text="The words that were voted on.")),
-                ("weight", models.SmallIntegerField(help_text="Trust in the voter; 0 while suspended.")),
+                (
+                    "weight",
+                    models.SmallIntegerField(help_text="Trust in the voter; 0 while suspended."),
+                ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "label",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="votes", to="features.label"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="votes",
+                        to="features.label",
                     ),
                 ),
                 (
                     "user",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="votes", to=settings.AUTH_USER_MODEL
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="votes",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
             ],
@@ -409,20 +542,26 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="flag",
             constraint=models.CheckConstraint(
-                condition=models.Q(("label__isnull", False), ("comment__isnull", False), _connector="XOR"),
+                condition=models.Q(
+                    ("label__isnull", False), ("comment__isnull", False), _connector="XOR"
+                ),
                 name="a_flag_is_of_one_thing",
             ),
         ),
         migrations.AddConstraint(
             model_name="flag",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("decided__isnull", True)), fields=("label", "by"), name="label_flagged_once"
+                condition=models.Q(("decided__isnull", True)),
+                fields=("label", "by"),
+                name="label_flagged_once",
             ),
         ),
         migrations.AddConstraint(
             model_name="flag",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("decided__isnull", True)), fields=("comment", "by"), name="comment_flagged_once"
+                condition=models.Q(("decided__isnull", True)),
+                fields=("comment", "by"),
+                name="comment_flagged_once",
             ),
         ),
         migrations.AddConstraint(
@@ -438,7 +577,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="labelscore",
             constraint=models.UniqueConstraint(
-                fields=("label", "version", "kind", "scorer", "negatives"), name="score_once_per_words"
+                fields=("label", "version", "kind", "scorer", "negatives"),
+                name="score_once_per_words",
             ),
         ),
         migrations.AddConstraint(

@@ -16,17 +16,25 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LabelUpload",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(help_text="What the file was called.", max_length=200)),
                 ("rows", models.PositiveIntegerField(help_text="Labels in the file.")),
                 (
                     "added",
-                    models.PositiveIntegerField(db_default=0, default=0, help_text="Those that were not there yet."),
+                    models.PositiveIntegerField(
+                        db_default=0, default=0, help_text="Those that were not there yet."
+                    ),
                 ),
                 (
                     "votes",
                     models.JSONField(
-                        default=list, help_text="Ids of the votes that it gave to labels that were there."
+                        default=list,
+                        help_text="Ids of the votes that it gave to labels that were there.",
                     ),
                 ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -34,7 +42,8 @@ class Migration(migrations.Migration):
                 (
                     "kept",
                     models.PositiveIntegerField(
-                        help_text="Labels that stayed when it was undone, as people had touched them.", null=True
+                        help_text="Labels that stayed when it was undone, as people had touched them.",
+                        null=True,
                     ),
                 ),
             ],
@@ -50,7 +59,9 @@ class Migration(migrations.Migration):
             model_name="comment",
             name="deleted",
             field=models.BooleanField(
-                db_default=False, default=False, help_text="Its author took it back; replies keep their place below it."
+                db_default=False,
+                default=False,
+                help_text="Its author took it back; replies keep their place below it.",
             ),
         ),
         migrations.AddIndex(
@@ -64,7 +75,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="feature",
             index=models.Index(
-                condition=models.Q(("disputed", True)), fields=["sae", "-density", "id"], name="feature_disputed"
+                condition=models.Q(("disputed", True)),
+                fields=["sae", "-density", "id"],
+                name="feature_disputed",
             ),
         ),
         migrations.AddField(
@@ -80,13 +93,18 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="labelupload",
             name="sae",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"),
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"
+            ),
         ),
         migrations.AddField(
             model_name="labelupload",
             name="undone_by",
             field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to=settings.AUTH_USER_MODEL
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
             ),
         ),
         migrations.AddField(

@@ -95,7 +95,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="LabelWord",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("word", models.TextField()),
                 ("stem", models.BooleanField()),
                 (
@@ -109,8 +114,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "indexes": [
-                    models.Index(fields=["word"], name="label_word", opclasses=["text_pattern_ops"]),
-                    django.contrib.postgres.indexes.GinIndex(fields=["one_less"], name="label_word_by_typo"),
+                    models.Index(
+                        fields=["word"], name="label_word", opclasses=["text_pattern_ops"]
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        fields=["one_less"], name="label_word_by_typo"
+                    ),
                 ],
             },
         ),

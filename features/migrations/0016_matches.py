@@ -20,7 +20,13 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "sae", "other", "index", blank=True, editable=False, primary_key=True, serialize=False
+                        "sae",
+                        "other",
+                        "index",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("index", models.PositiveIntegerField()),
@@ -28,26 +34,40 @@ class Migration(migrations.Migration):
                 ("cosine", features.db.fields.RealField()),
                 (
                     "other",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.sae",
+                    ),
                 ),
                 (
                     "sae",
                     models.ForeignKey(
-                        db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.sae",
                     ),
                 ),
             ],
             options={
                 "indexes": [
                     models.Index(fields=["sae", "index"], name="match_by_feature"),
-                    models.Index(fields=["sae", "other", "cosine", "index"], name="match_by_cosine"),
+                    models.Index(
+                        fields=["sae", "other", "cosine", "index"], name="match_by_cosine"
+                    ),
                 ],
             },
         ),
         migrations.CreateModel(
             name="Matching",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "histogram",
                     django.contrib.postgres.fields.ArrayField(
@@ -56,27 +76,41 @@ class Migration(migrations.Migration):
                         size=None,
                     ),
                 ),
-                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "made",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "job",
                     models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="features.job",
                     ),
                 ),
                 (
                     "other",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.sae"),
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.sae",
+                    ),
                 ),
                 (
                     "sae",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="matchings", to="features.sae"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="matchings",
+                        to="features.sae",
                     ),
                 ),
             ],
             options={
                 "ordering": ["sae__slug", "other__slug"],
-                "constraints": [models.UniqueConstraint(fields=("sae", "other"), name="matching_once")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("sae", "other"), name="matching_once")
+                ],
             },
         ),
     ]

@@ -14,18 +14,31 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SteeringRun",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "key",
                     models.CharField(
-                        help_text="SHA-256 of everything that the text depends on.", max_length=64, unique=True
+                        help_text="SHA-256 of everything that the text depends on.",
+                        max_length=64,
+                        unique=True,
                     ),
                 ),
-                ("params", models.JSONField(help_text="As the form of features.steering.forms cleaned them.")),
+                (
+                    "params",
+                    models.JSONField(
+                        help_text="As the form of features.steering.forms cleaned them."
+                    ),
+                ),
                 (
                     "asked_by",
                     models.CharField(
-                        help_text="Whose turn it takes: user:ID, or a hash of an address.", max_length=100
+                        help_text="Whose turn it takes: user:ID, or a hash of an address.",
+                        max_length=100,
                     ),
                 ),
                 (
@@ -43,16 +56,22 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "queued",
                     models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), help_text="When it last joined the queue."
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="When it last joined the queue.",
                     ),
                 ),
                 (
                     "sent",
-                    models.DateTimeField(help_text="When a worker was last told that something waits.", null=True),
+                    models.DateTimeField(
+                        help_text="When a worker was last told that something waits.", null=True
+                    ),
                 ),
                 ("started", models.DateTimeField(null=True)),
                 ("ended", models.DateTimeField(null=True)),
@@ -86,7 +105,12 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "run", "number", blank=True, editable=False, primary_key=True, serialize=False
+                        "run",
+                        "number",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("number", models.IntegerField()),
@@ -108,14 +132,21 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SteeringAsk",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("who", models.CharField(max_length=100)),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("name", models.CharField(blank=True, db_default="", default="", max_length=80)),
                 (
                     "run",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="asks", to="features.steeringrun"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="asks",
+                        to="features.steeringrun",
                     ),
                 ),
             ],

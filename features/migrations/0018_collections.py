@@ -16,12 +16,23 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Collection",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("name", models.CharField(max_length=100)),
                 ("about", models.CharField(blank=True, db_default="", default="", max_length=2000)),
                 ("public", models.BooleanField(db_default=False, default=False)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("updated", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "updated",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "owner",
                     models.ForeignKey(
@@ -38,10 +49,23 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="CollectionItem",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.IntegerField(help_text="Items go by it, then by id; the numbers may have gaps.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "position",
+                    models.IntegerField(
+                        help_text="Items go by it, then by id; the numbers may have gaps."
+                    ),
+                ),
                 ("note", models.CharField(blank=True, db_default="", default="", max_length=500)),
-                ("added", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "added",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "collection",
                     models.ForeignKey(
@@ -54,7 +78,9 @@ class Migration(migrations.Migration):
                 (
                     "feature",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="features.feature"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="features.feature",
                     ),
                 ),
             ],
@@ -68,7 +94,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="collection",
-            index=models.Index(condition=models.Q(("public", True)), fields=["-id"], name="collection_public"),
+            index=models.Index(
+                condition=models.Q(("public", True)), fields=["-id"], name="collection_public"
+            ),
         ),
         migrations.AddConstraint(
             model_name="collection",
@@ -78,6 +106,8 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="collectionitem",
-            constraint=models.UniqueConstraint(fields=("collection", "feature"), name="feature_once_in_a_collection"),
+            constraint=models.UniqueConstraint(
+                fields=("collection", "feature"), name="feature_once_in_a_collection"
+            ),
         ),
     ]

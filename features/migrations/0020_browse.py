@@ -78,7 +78,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="feature",
             index=models.Index(
-                condition=models.Q(("label__isnull", False)), fields=["sae", "index"], name="feature_with_a_label"
+                condition=models.Q(("label__isnull", False)),
+                fields=["sae", "index"],
+                name="feature_with_a_label",
             ),
         ),
         migrations.AddConstraint(

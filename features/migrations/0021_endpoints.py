@@ -19,7 +19,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Endpoint",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "slug",
                     models.CharField(
@@ -34,9 +39,19 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("base_url", models.CharField(help_text="Such as http://localhost:11434/v1.", max_length=500)),
+                (
+                    "base_url",
+                    models.CharField(
+                        help_text="Such as http://localhost:11434/v1.", max_length=500
+                    ),
+                ),
                 ("model", models.CharField(help_text="As the endpoint names it.", max_length=200)),
-                ("key", models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.encryption.")),
+                (
+                    "key",
+                    models.BinaryField(
+                        blank=True, default=b"", help_text="Encrypted; see features.encryption."
+                    ),
+                ),
                 (
                     "concurrency",
                     models.PositiveSmallIntegerField(
@@ -87,7 +102,10 @@ class Migration(migrations.Migration):
                         validators=[django.core.validators.MinValueValidator(0)],
                     ),
                 ),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "owner",
                     models.ForeignKey(
@@ -106,11 +124,22 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Exchange",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("feature", models.PositiveIntegerField(help_text="Index of the feature that it is about.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "feature",
+                    models.PositiveIntegerField(help_text="Index of the feature that it is about."),
+                ),
                 (
                     "purpose",
-                    models.CharField(help_text="explain, detection, fuzzing, simulation or intruder.", max_length=30),
+                    models.CharField(
+                        help_text="explain, detection, fuzzing, simulation or intruder.",
+                        max_length=30,
+                    ),
                 ),
                 ("sha256", models.CharField(help_text="Of model and prompt.", max_length=64)),
                 ("messages", models.JSONField()),
@@ -123,13 +152,17 @@ class Migration(migrations.Migration):
                 (
                     "job",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="exchanges", to="features.job"
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exchanges",
+                        to="features.job",
                     ),
                 ),
             ],
             options={
                 "ordering": ["id"],
-                "constraints": [models.UniqueConstraint(fields=("job", "sha256"), name="asked_once_a_job")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("job", "sha256"), name="asked_once_a_job")
+                ],
             },
         ),
     ]

@@ -17,7 +17,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="FeatureEffect",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("reads", models.JSONField(help_text="Ablated where it fires; a RoleRecord.")),
                 ("writes", models.JSONField(help_text="Added where it does not; a RoleRecord.")),
                 (
@@ -29,7 +34,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("sae_sha256", models.CharField(max_length=64)),
-                ("made", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "made",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
         ),
         migrations.AddField(
@@ -49,14 +57,19 @@ class Migration(migrations.Migration):
             model_name="featureeffect",
             name="feature",
             field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="effect", to="features.feature"
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="effect",
+                to="features.feature",
             ),
         ),
         migrations.AddField(
             model_name="featureeffect",
             name="job",
             field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="features.job"
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="features.job",
             ),
         ),
     ]

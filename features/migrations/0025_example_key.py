@@ -29,7 +29,13 @@ class Migration(migrations.Migration):
                     "example",
                     "pk",
                     models.CompositePrimaryKey(
-                        "feature", "band", "rank", blank=True, editable=False, primary_key=True, serialize=False
+                        "feature",
+                        "band",
+                        "rank",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
             ],

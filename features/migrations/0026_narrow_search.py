@@ -62,12 +62,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="label",
             name="density",
-            field=models.FloatField(db_default=0, default=0, help_text="The feature's, for searches."),
+            field=models.FloatField(
+                db_default=0, default=0, help_text="The feature's, for searches."
+            ),
         ),
         migrations.AddField(
             model_name="label",
             name="causal_effect",
-            field=features.db.fields.RealField(db_default=0, default=0, help_text="The feature's, for searches."),
+            field=features.db.fields.RealField(
+                db_default=0, default=0, help_text="The feature's, for searches."
+            ),
         ),
         migrations.RunSQL(COPY, migrations.RunSQL.noop),
         migrations.AddIndex(

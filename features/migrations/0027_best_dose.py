@@ -15,7 +15,8 @@ class Migration(migrations.Migration):
             model_name="feature",
             name="best_dose",
             field=features.db.fields.RealField(
-                help_text="Strength, of its maximum, that the latest sweep marked best; null where none did.", null=True
+                help_text="Strength, of its maximum, that the latest sweep marked best; null where none did.",
+                null=True,
             ),
         ),
     ]

@@ -18,7 +18,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="WordList",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 (
                     "slug",
                     models.CharField(
@@ -33,8 +38,16 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("entries", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
-                ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "entries",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), size=None
+                    ),
+                ),
+                (
+                    "created",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 (
                     "owner",
                     models.ForeignKey(

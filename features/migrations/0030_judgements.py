@@ -15,15 +15,31 @@ class Migration(migrations.Migration):
             model_name="exchange",
             name="purpose",
             field=models.CharField(
-                help_text="explain, judge concept, judge fluency, or a kind of score.", max_length=30
+                help_text="explain, judge concept, judge fluency, or a kind of score.",
+                max_length=30,
             ),
         ),
         migrations.CreateModel(
             name="SweepJudgement",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("judge", models.CharField(help_text="The language model, as its endpoint names it.", max_length=200)),
-                ("label", models.TextField(help_text="What was looked for: the feature's label when it was judged.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "judge",
+                    models.CharField(
+                        help_text="The language model, as its endpoint names it.", max_length=200
+                    ),
+                ),
+                (
+                    "label",
+                    models.TextField(
+                        help_text="What was looked for: the feature's label when it was judged."
+                    ),
+                ),
                 ("concept", models.JSONField(help_text="How much of the label is in each text.")),
                 ("fluency", models.JSONField(help_text="How well each text reads.")),
                 (
@@ -32,7 +48,12 @@ class Migration(migrations.Migration):
                         help_text="Questions whose answer was none, or could not be read."
                     ),
                 ),
-                ("unasked", models.PositiveSmallIntegerField(help_text="Questions that the budget left no room for.")),
+                (
+                    "unasked",
+                    models.PositiveSmallIntegerField(
+                        help_text="Questions that the budget left no room for."
+                    ),
+                ),
                 ("prompt_tokens", models.PositiveIntegerField()),
                 ("completion_tokens", models.PositiveIntegerField()),
                 ("cost", models.FloatField(help_text="US dollars, by the prices of the endpoint.")),

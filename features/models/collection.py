@@ -1,4 +1,6 @@
-"""Collections: features that somebody put together, in an order and with notes, to keep or to send as a link."""
+"""Collections: features that somebody put together, in an order and with notes, to keep or to send
+as a link.
+"""
 
 from typing import Self
 
@@ -20,11 +22,17 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
     def visible_to(self, user: int | None) -> Self:
         """Public ones, and the private ones of the user of that id."""
-        return self.filter(models.Q(public=True) | models.Q(owner=user)) if user else self.filter(public=True)
+        return (
+            self.filter(models.Q(public=True) | models.Q(owner=user))
+            if user
+            else self.filter(public=True)
+        )
 
 
 class Collection(models.Model):
-    """Features of any SAEs under a name. Whoever has the link sees a public one; a private one is there for its owner alone."""
+    """Features of any SAEs under a name. Whoever has the link sees a public one; a private one is
+    there for its owner alone.
+    """
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
     name = models.CharField(max_length=LONGEST_NAME)
@@ -37,7 +45,9 @@ class Collection(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.CheckConstraint(condition=~models.Q(name=""), name="a_collection_has_a_name")]
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(name=""), name="a_collection_has_a_name")
+        ]
         indexes = [
             models.Index(fields=["owner", "-id"], name="collection_by_owner"),
             models.Index(fields=["-id"], condition=models.Q(public=True), name="collection_public"),
@@ -56,13 +66,19 @@ class CollectionItem(models.Model):
 
     collection = models.ForeignKey(Collection, models.CASCADE, related_name="items", db_index=False)
     feature = models.ForeignKey(Feature, models.CASCADE, related_name="+")
-    position = models.IntegerField(help_text="Items go by it, then by id; the numbers may have gaps.")
+    position = models.IntegerField(
+        help_text="Items go by it, then by id; the numbers may have gaps."
+    )
     note = models.CharField(max_length=LONGEST_NOTE, blank=True, db_default="", default="")
     added = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["position", "id"]
-        constraints = [models.UniqueConstraint(fields=["collection", "feature"], name="feature_once_in_a_collection")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collection", "feature"], name="feature_once_in_a_collection"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.feature_id} in {self.collection_id}"

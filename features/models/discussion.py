@@ -11,23 +11,33 @@ LONGEST_COMMENT = 5000
 
 
 class Comment(models.Model):
-    """A sentence or more in the thread of a feature; about one of its labels where `label` is set."""
+    """A sentence or more in the thread of a feature; about one of its labels where
+    `label` is set.
+    """
 
     feature = models.ForeignKey(Feature, models.CASCADE, related_name="comments")
     label = models.ForeignKey(Label, models.CASCADE, null=True, related_name="comments")
-    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="replies", help_text="What it answers.")
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="comments")
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, related_name="replies", help_text="What it answers."
+    )
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="comments"
+    )
     text = models.CharField(max_length=LONGEST_COMMENT)
     hidden = models.BooleanField(db_default=False, default=False)
     deleted = models.BooleanField(
-        db_default=False, default=False, help_text="Its author took it back; replies keep their place below it."
+        db_default=False,
+        default=False,
+        help_text="Its author took it back; replies keep their place below it.",
     )
     created = models.DateTimeField(db_default=Now())
     edited = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.CheckConstraint(condition=~models.Q(text=""), name="a_comment_has_words")]
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(text=""), name="a_comment_has_words")
+        ]
 
     def __str__(self) -> str:
         return self.text[:50]
@@ -38,23 +48,32 @@ class Flag(models.Model):
 
     label = models.ForeignKey(Label, models.CASCADE, null=True, related_name="flags")
     comment = models.ForeignKey(Comment, models.CASCADE, null=True, related_name="flags")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="flags")
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="flags"
+    )
     reason = models.CharField(max_length=500)
     created = models.DateTimeField(db_default=Now())
     decided = models.DateTimeField(null=True)
-    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
 
     class Meta:
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(label__isnull=False) ^ models.Q(comment__isnull=False), name="a_flag_is_of_one_thing"
+                condition=models.Q(label__isnull=False) ^ models.Q(comment__isnull=False),
+                name="a_flag_is_of_one_thing",
             ),
             models.UniqueConstraint(
-                fields=["label", "by"], condition=models.Q(decided__isnull=True), name="label_flagged_once"
+                fields=["label", "by"],
+                condition=models.Q(decided__isnull=True),
+                name="label_flagged_once",
             ),
             models.UniqueConstraint(
-                fields=["comment", "by"], condition=models.Q(decided__isnull=True), name="comment_flagged_once"
+                fields=["comment", "by"],
+                condition=models.Q(decided__isnull=True),
+                name="comment_flagged_once",
             ),
         ]
 
@@ -63,10 +82,14 @@ class Flag(models.Model):
 
 
 class Moderation(models.Model):
-    """One thing that a moderator did. Rows are only added: this is the trail that an audit reads."""
+    """One thing that a moderator did. Rows are only added: this is the trail that an
+    audit reads.
+    """
 
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    action = models.CharField(max_length=30, help_text="hide, restore, merge, dismiss, suspend, unsuspend, role.")
+    action = models.CharField(
+        max_length=30, help_text="hide, restore, merge, dismiss, suspend, unsuspend, role."
+    )
     label = models.ForeignKey(Label, models.SET_NULL, null=True, related_name="+")
     comment = models.ForeignKey(Comment, models.SET_NULL, null=True, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")

@@ -11,9 +11,11 @@ from features.models.job import Job
 
 
 class FeatureEffect(models.Model):
-    """The input and the output role of a feature; `RoleRecord` of features.records defines what both columns hold.
+    """The input and the output role of a feature; `RoleRecord` of features.records defines what
+    both columns hold.
 
-    `Feature.causal_effect` repeats the effect size of the output role, so that lists are ordered by it with one index.
+    `Feature.causal_effect` repeats the effect size of the output role, so that lists are ordered by
+    it with one index.
     """
 
     feature = models.OneToOneField(Feature, models.CASCADE, related_name="effect")
@@ -24,7 +26,9 @@ class FeatureEffect(models.Model):
     writes: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(
         help_text="Added where it does not; a RoleRecord."
     )
-    promoted = ArrayField(models.IntegerField(), help_text="Tokens whose logits rise most where it is added.")
+    promoted = ArrayField(
+        models.IntegerField(), help_text="Tokens whose logits rise most where it is added."
+    )
     sae_sha256 = models.CharField(max_length=64)
     made = models.DateTimeField(db_default=Now())
 

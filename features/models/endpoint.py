@@ -1,4 +1,6 @@
-"""Language models behind OpenAI-compatible endpoints, and every prompt and answer that went through them."""
+"""Language models behind OpenAI-compatible endpoints, and every prompt and answer that went through
+them.
+"""
 
 from decimal import Decimal
 
@@ -12,21 +14,33 @@ from features.slugs import is_slug
 
 
 class Endpoint(models.Model):
-    """Where to ask, whom, and with which key. It belongs to one user, or to the instance where `owner` is empty."""
+    """Where to ask, whom, and with which key. It belongs to one user, or to the instance where
+    `owner` is empty.
+    """
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug])
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="endpoints")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="endpoints"
+    )
     base_url = models.CharField(max_length=500, help_text="Such as http://localhost:11434/v1.")
     model = models.CharField(max_length=200, help_text="As the endpoint names it.")
-    key = models.BinaryField(blank=True, default=b"", help_text="Encrypted; see features.encryption.")
+    key = models.BinaryField(
+        blank=True, default=b"", help_text="Encrypted; see features.encryption."
+    )
     concurrency = models.PositiveSmallIntegerField(
-        default=8, validators=[MinValueValidator(1), MaxValueValidator(64)], help_text="Requests at once, 1 to 64."
+        default=8,
+        validators=[MinValueValidator(1), MaxValueValidator(64)],
+        help_text="Requests at once, 1 to 64.",
     )
     per_minute = models.PositiveIntegerField(
-        default=0, validators=[MaxValueValidator(100_000)], help_text="Requests a minute at most; 0: no limit."
+        default=0,
+        validators=[MaxValueValidator(100_000)],
+        help_text="Requests a minute at most; 0: no limit.",
     )
     timeout = models.PositiveSmallIntegerField(
-        default=60, validators=[MinValueValidator(1), MaxValueValidator(600)], help_text="Seconds for one answer."
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(600)],
+        help_text="Seconds for one answer.",
     )
     price_in = models.DecimalField(
         max_digits=9, decimal_places=4, default=Decimal(0), validators=[MinValueValidator(0)],
@@ -46,11 +60,15 @@ class Endpoint(models.Model):
 
 
 class Exchange(models.Model):
-    """One prompt with its answer, or with why there is none. A job that goes on reads what it asked before from here."""
+    """One prompt with its answer, or with why there is none. A job that goes on reads what it asked
+    before from here.
+    """
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="exchanges")
     feature = models.PositiveIntegerField(help_text="Index of the feature that it is about.")
-    purpose = models.CharField(max_length=30, help_text="explain, judge concept, judge fluency, or a kind of score.")
+    purpose = models.CharField(
+        max_length=30, help_text="explain, judge concept, judge fluency, or a kind of score."
+    )
     sha256 = models.CharField(max_length=64, help_text="Of model and prompt.")
     messages = models.JSONField()
     answer = models.TextField(blank=True)

@@ -16,9 +16,13 @@ ORDERED = ("mean_activation", "decoder_norm", "encoder_decoder_cosine")
 
 
 def _include(field: str) -> list[str]:
-    """What an index holds besides its keys, so that no row is fetched that is not listed: what lists filter by, and where it
-    serves as a filter itself, what they may be ordered by then."""
-    return ["id", *(name for name in (*FILTERED, *(ORDERED if field in FILTERED else ())) if name != field)]
+    """What an index holds besides its keys, so that no row is fetched that is not listed: what
+    lists filter by, and where it serves as a filter itself, what they may be ordered by then.
+    """
+    return [
+        "id",
+        *(name for name in (*FILTERED, *(ORDERED if field in FILTERED else ())) if name != field),
+    ]
 
 
 def _listed(field: str, name: str) -> models.Index:
@@ -43,7 +47,9 @@ class FeatureQuerySet(models.QuerySet["Feature"]):
 
 
 class Feature(models.Model):
-    """One direction of an SAE with its statistics; `FeatureRecord` and `FeatureMap` of features.records define every column."""
+    """One direction of an SAE with its statistics; `FeatureRecord` and `FeatureMap` of
+    features.records define every column.
+    """
 
     sae = models.ForeignKey(Sae, models.CASCADE, related_name="features")
     index = models.PositiveIntegerField()
@@ -61,19 +67,27 @@ class Feature(models.Model):
     logit_histogram = ArrayField(models.IntegerField())
     logit_low = models.FloatField()
     logit_high = models.FloatField()
-    nearest = ArrayField(models.IntegerField(), help_text="Indices by falling cosine of decoder directions.")
+    nearest = ArrayField(
+        models.IntegerField(), help_text="Indices by falling cosine of decoder directions."
+    )
     nearest_cosines = ArrayField(RealField())
     decoder_norm = models.FloatField()
     encoder_decoder_cosine = models.FloatField()
-    nearest_both = ArrayField(models.BigIntegerField(), default=list, help_text="Tokens that each of `nearest` shares.")
-    cofiring = ArrayField(models.IntegerField(), default=list, help_text="Indices by falling Jaccard index of tokens.")
+    nearest_both = ArrayField(
+        models.BigIntegerField(), default=list, help_text="Tokens that each of `nearest` shares."
+    )
+    cofiring = ArrayField(
+        models.IntegerField(), default=list, help_text="Indices by falling Jaccard index of tokens."
+    )
     cofiring_both = ArrayField(models.BigIntegerField(), default=list)
     cofiring_jaccards = ArrayField(RealField(), default=list)
     map_x = RealField(  # type: ignore[misc]  # the stubs want another class for a column that may be null
         null=True, help_text="Place on the SAE's map; null where it is not on it."
     )
     map_y = RealField(null=True)  # type: ignore[misc]  # as above
-    cluster = models.IntegerField(null=True, help_text="Its group on the map, 0 the largest; null where it is in none.")
+    cluster = models.IntegerField(
+        null=True, help_text="Its group on the map, 0 the largest; null where it is in none."
+    )
     label = models.ForeignKey(
         "Label",
         models.SET_NULL,
@@ -82,12 +96,18 @@ class Feature(models.Model):
         help_text="The consensus; see features.services.consensus.",
     )
     causal_effect = RealField(
-        db_default=0, default=0, help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured."
+        db_default=0,
+        default=0,
+        help_text="Effect size of adding it, see FeatureEffect; 0 until it is measured.",
     )
     best_dose = RealField(  # type: ignore[misc]  # as above
-        null=True, help_text="Strength, of its maximum, that the latest sweep marked best; null where none did."
+        null=True,
+        help_text="Strength, of its maximum, that the latest sweep marked best; null where none "
+        "did.",
     )
-    disputed = models.BooleanField(db_default=False, default=False, help_text="People disagree on what it means.")
+    disputed = models.BooleanField(
+        db_default=False, default=False, help_text="People disagree on what it means."
+    )
     updated = models.DateTimeField(db_default=Now())
 
     objects = FeatureQuerySet.as_manager()
@@ -95,8 +115,12 @@ class Feature(models.Model):
     class Meta:
         ordering = ["sae", "index"]
         constraints = [
-            models.UniqueConstraint(fields=["sae", "index"], name="feature_once", include=_include("index")),
-            models.CheckConstraint(condition=models.Q(density__gte=0, density__lte=1), name="density_is_a_share"),
+            models.UniqueConstraint(
+                fields=["sae", "index"], name="feature_once", include=_include("index")
+            ),
+            models.CheckConstraint(
+                condition=models.Q(density__gte=0, density__lte=1), name="density_is_a_share"
+            ),
         ]
         indexes = [
             _listed("density", "feature_by_density"),
@@ -105,15 +129,25 @@ class Feature(models.Model):
             _listed("decoder_norm", "feature_by_norm"),
             _listed("encoder_decoder_cosine", "feature_by_cosine"),
             _listed("cluster", "feature_by_cluster"),
-            models.Index(fields=["sae", "index"], condition=models.Q(label__isnull=False), name="feature_with_a_label"),
+            models.Index(
+                fields=["sae", "index"],
+                condition=models.Q(label__isnull=False),
+                name="feature_with_a_label",
+            ),
             models.Index(
                 fields=["sae", "-density", "id"],
                 condition=models.Q(label=None, fires__gt=0),
                 name="feature_needs_a_label",
             ),
-            models.Index(fields=["sae", "-density", "id"], condition=models.Q(disputed=True), name="feature_disputed"),
+            models.Index(
+                fields=["sae", "-density", "id"],
+                condition=models.Q(disputed=True),
+                name="feature_disputed",
+            ),
             _listed("causal_effect", "feature_by_effect"),
-            models.Index(  # of thousands that were not measured yet the index decides: no walk backwards gives that order
+            # of thousands that were not measured yet the index decides: no walk backwards gives
+            # that order
+            models.Index(
                 fields=["sae", "-causal_effect", "index"],
                 include=_include("causal_effect"),
                 name="feature_by_effect_falling",
@@ -135,15 +169,18 @@ class Feature(models.Model):
 
     @property
     def top_tokens(self) -> list[int]:
-        """The ten tokens that its direction promotes most: what is meant by its own tokens where it is changed."""
+        """The ten tokens that its direction promotes most: what is meant by its own tokens where it
+        is changed.
+        """
         return self.top_logit_ids[:10]
 
 
 class Example(models.Model):
     """A context in which a feature fires: sparse positions and values, never zeros, never strings.
 
-    PostgreSQL does not check the feature and the sequence of each row: that took half of an ingest. `ingest.write_range` has
-    just written both, and holds what whoever deletes an SAE or a corpus has to hold first (`catalog.wait_for_writers`).
+    PostgreSQL does not check the feature and the sequence of each row: that took half of an ingest.
+    `ingest.write_range` has just written both, and holds what whoever deletes an SAE or a corpus
+    has to hold first (`catalog.wait_for_writers`).
     """
 
     pk = models.CompositePrimaryKey("feature", "band", "rank")
@@ -151,7 +188,9 @@ class Example(models.Model):
         Feature, models.CASCADE, related_name="examples", db_constraint=False, db_index=False
     )  # the key begins with it
     sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+", db_constraint=False)
-    band = models.SmallIntegerField(help_text="0: the top examples; 1 (highest) to 5: an even sample of that band.")
+    band = models.SmallIntegerField(
+        help_text="0: the top examples; 1 (highest) to 5: an even sample of that band."
+    )
     rank = models.SmallIntegerField()
     peak = models.SmallIntegerField(help_text="Position of the firing that put the example here.")
     positions = ArrayField(models.SmallIntegerField())
@@ -161,7 +200,8 @@ class Example(models.Model):
         ordering = ["band", "rank"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(positions__len=models.F("values__len")), name="a_value_for_every_position"
+                condition=models.Q(positions__len=models.F("values__len")),
+                name="a_value_for_every_position",
             ),
         ]
 
@@ -170,10 +210,11 @@ class Example(models.Model):
 
 
 class Peak(models.Model):
-    """How many of a feature's top examples peak on one token: what a search by token reads, kept by ingest.
+    """How many of a feature's top examples peak on one token: what a search by token reads, kept by
+    ingest.
 
-    It repeats the SAE and the maximum of its feature, so that one index answers without touching the features' wide rows.
-    Its feature is checked as an example's is.
+    It repeats the SAE and the maximum of its feature, so that one index answers without touching
+    the features' wide rows. Its feature is checked as an example's is.
     """
 
     pk = models.CompositePrimaryKey("feature", "token_id")
@@ -189,7 +230,11 @@ class Peak(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["sae", "token_id"], include=["feature", "examples", "maximum"], name="peak_by_token")
+            models.Index(
+                fields=["sae", "token_id"],
+                include=["feature", "examples", "maximum"],
+                name="peak_by_token",
+            )
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,6 @@
-"""Questions that a warm model answers in a moment, and their answers: a cache, and the way from worker to website."""
+"""Questions that a warm model answers in a moment, and their answers: a cache, and the way from
+worker to website.
+"""
 
 from typing import Any
 
@@ -7,7 +9,8 @@ from django.db.models.functions import Now
 
 
 class Answer(models.Model):
-    """One question to the models. Equal questions are one row, so they are computed once; old rows go.
+    """One question to the models. Equal questions are one row, so they are computed once; old rows
+    go.
 
     The table is unlogged: it is empty after a crash of the database, which costs only time.
     """

@@ -37,16 +37,25 @@ class Job(models.Model):
 
     kind = models.CharField(max_length=50)
     params = models.JSONField(help_text="Validated with the kind's form.")
-    state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
+    state = models.CharField(
+        max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED
+    )
     queue = models.CharField(max_length=50)
     priority = models.SmallIntegerField(
-        choices=Priority, db_default=0, default=0, help_text="Of those that wait in a queue, the highest goes first."
+        choices=Priority,
+        db_default=0,
+        default=0,
+        help_text="Of those that wait in a queue, the highest goes first.",
     )
-    not_before = models.DateTimeField(null=True, help_text="A job that failed for a while is tried again from then on.")
+    not_before = models.DateTimeField(
+        null=True, help_text="A job that failed for a while is tried again from then on."
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
-    after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="followers")
+    after = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="followers"
+    )
     part_of = models.ForeignKey(
         "self",
         models.CASCADE,
@@ -60,7 +69,9 @@ class Job(models.Model):
     started = models.DateTimeField(null=True)
     ended = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True, db_default="")
-    lease_until = models.DateTimeField(null=True, help_text="A running job whose lease has passed lost its worker.")
+    lease_until = models.DateTimeField(
+        null=True, help_text="A running job whose lease has passed lost its worker."
+    )
     attempts = models.PositiveIntegerField(db_default=0, default=0)
     cancel_requested = models.BooleanField(db_default=False, default=False)
     done = models.BigIntegerField(db_default=0, default=0)
@@ -70,16 +81,21 @@ class Job(models.Model):
     paced_from = models.BigIntegerField(
         null=True, help_text="What was done when this attempt, or this unit, first told."
     )
-    paced_at = models.DateTimeField(null=True, help_text="When that was: speed and time left are measured from there.")
+    paced_at = models.DateTimeField(
+        null=True, help_text="When that was: speed and time left are measured from there."
+    )
     told = models.DateTimeField(null=True, help_text="When progress was last told.")
     checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
     written = models.JSONField(
-        default=dict, help_text="By SAE: features below this one are in the database; an attempt goes on there."
+        default=dict,
+        help_text="By SAE: features below this one are in the database; an attempt goes on there.",
     )
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True, db_default="", default="")
     error_field = models.CharField(max_length=50, blank=True, db_default="", default="")
-    environment = models.JSONField(default=dict, help_text="Versions and device of the worker that ran it last.")
+    environment = models.JSONField(
+        default=dict, help_text="Versions and device of the worker that ran it last."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -90,7 +106,9 @@ class Job(models.Model):
                 name="a_running_job_has_a_lease",
             ),
             models.CheckConstraint(
-                condition=models.Q(state__in=["finished", "failed", "cancelled"], ended__isnull=False)
+                condition=models.Q(
+                    state__in=["finished", "failed", "cancelled"], ended__isnull=False
+                )
                 | models.Q(state__in=["waiting", "queued", "running"], ended__isnull=True),
                 name="an_end_has_a_time",
             ),
@@ -132,7 +150,9 @@ class Job(models.Model):
 
     @property
     def rate(self) -> float | None:
-        """Units per second, measured since this attempt first told how far it was; None until that says something."""
+        """Units per second, measured since this attempt first told how far it was; None until that
+        says something.
+        """
         if self.paced_from is None or self.paced_at is None or self.told is None:
             return None
         seconds, units = (self.told - self.paced_at).total_seconds(), self.done - self.paced_from
@@ -140,7 +160,9 @@ class Job(models.Model):
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the end of what is counted, at the measured rate; None while unknown, or where nobody works on it."""
+        """Time to the end of what is counted, at the measured rate; None while unknown, or where
+        nobody works on it.
+        """
         if self.state not in (self.State.RUNNING, self.State.WAITING) or not self.rate:
             return None
         return max(self.total - self.done, 0) / self.rate
@@ -154,7 +176,9 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """One thing that happened to a job, in order of id. The log and the curves are made of these."""
+    """One thing that happened to a job, in order of id. The log and the curves are made
+    of these.
+    """
 
     class Kind(models.TextChoices):
         """What `data` holds."""
@@ -168,7 +192,11 @@ class JobEvent(models.Model):
     data = models.JSONField()
     at = models.DateTimeField(db_default=Now())
     by = models.CharField(
-        max_length=150, blank=True, db_default="", default="", help_text="Who did it, where a person did."
+        max_length=150,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="Who did it, where a person did.",
     )
 
     class Meta:

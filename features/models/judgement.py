@@ -15,16 +15,30 @@ Scores = list[int | None]
 
 
 class SweepJudgement(models.Model):
-    """Scores of the texts that a sweep kept, the default first and then one for each strength; null where there is none."""
+    """Scores of the texts that a sweep kept, the default first and then one for each strength; null
+    where there is none.
+    """
 
     run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="judgements")
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="judgements")
-    judge = models.CharField(max_length=200, help_text="The language model, as its endpoint names it.")
-    label = models.TextField(help_text="What was looked for: the feature's label when it was judged.")
-    concept: "models.JSONField[Scores, Any]" = models.JSONField(help_text="How much of the label is in each text.")
-    fluency: "models.JSONField[Scores, Any]" = models.JSONField(help_text="How well each text reads.")
-    unread = models.PositiveSmallIntegerField(help_text="Questions whose answer was none, or could not be read.")
-    unasked = models.PositiveSmallIntegerField(help_text="Questions that the budget left no room for.")
+    judge = models.CharField(
+        max_length=200, help_text="The language model, as its endpoint names it."
+    )
+    label = models.TextField(
+        help_text="What was looked for: the feature's label when it was judged."
+    )
+    concept: "models.JSONField[Scores, Any]" = models.JSONField(
+        help_text="How much of the label is in each text."
+    )
+    fluency: "models.JSONField[Scores, Any]" = models.JSONField(
+        help_text="How well each text reads."
+    )
+    unread = models.PositiveSmallIntegerField(
+        help_text="Questions whose answer was none, or could not be read."
+    )
+    unasked = models.PositiveSmallIntegerField(
+        help_text="Questions that the budget left no room for."
+    )
     prompt_tokens = models.PositiveIntegerField()
     completion_tokens = models.PositiveIntegerField()
     cost = models.FloatField(help_text="US dollars, by the prices of the endpoint.")

@@ -1,4 +1,6 @@
-"""Labels: claims of what a feature means, with their words' history, their scores and people's votes."""
+"""Labels: claims of what a feature means, with their words' history, their scores and people's
+votes.
+"""
 
 from typing import Self
 
@@ -18,7 +20,9 @@ LONGEST = 500
 
 
 UPLOADED = "upload:"
-"""What the method of an uploaded label begins with: what a file says that it came from is not what was run here."""
+"""What the method of an uploaded label begins with: what a file says that it came from is not what
+was run here.
+"""
 
 
 class LabelQuerySet(models.QuerySet["Label"]):
@@ -32,15 +36,19 @@ class LabelQuerySet(models.QuerySet["Label"]):
 class Label(models.Model):
     """What somebody, or some method, says that a feature means.
 
-    Votes and scores are of the words they were given to: `version` counts the words, and only what names the present
-    version counts. `up`, `down`, `score` and `support` follow from other rows by `features.services.consensus`.
+    Votes and scores are of the words they were given to: `version` counts the words, and only what
+    names the present version counts. `up`, `down`, `score` and `support` follow from other rows by
+    `features.services.consensus`.
 
-    `density` and `causal_effect` are the feature's: what searches filter by stands beside the words, as a feature's row is wide
-    and lies elsewhere. The consensus copies them, and a trigger when the feature's change.
+    `density` and `causal_effect` are the feature's: what searches filter by stands beside the
+    words, as a feature's row is wide and lies elsewhere. The consensus copies them, and a trigger
+    when the feature's change.
     """
 
     class State(models.TextChoices):
-        """Whether it is shown. What is hidden or merged stays, for its history and for whoever restores it."""
+        """Whether it is shown. What is hidden or merged stays, for its history and for whoever
+        restores it.
+        """
 
         SHOWN = "shown", "shown"
         HIDDEN = "hidden", "hidden"
@@ -49,23 +57,36 @@ class Label(models.Model):
     PERSON = "person"
 
     feature = models.ForeignKey(Feature, models.CASCADE, related_name="labels")
-    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", help_text="The feature's, for searches.")
+    sae = models.ForeignKey(
+        Sae, models.CASCADE, related_name="+", help_text="The feature's, for searches."
+    )
     text = models.CharField(max_length=LONGEST)
-    method = models.CharField(max_length=50, help_text="“person”, or what made it: concept, logits, an explainer …")
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="labels")
+    method = models.CharField(
+        max_length=50, help_text="“person”, or what made it: concept, logits, an explainer …"
+    )
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="labels"
+    )
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
     upload = models.ForeignKey("LabelUpload", models.SET_NULL, null=True, related_name="labels")
     provenance = models.JSONField(
         default=dict, help_text="How the method came to it: settings, examples shown, prompt."
     )
-    version = models.PositiveIntegerField(db_default=1, default=1, help_text="Which words these are, counted from 1.")
-    state = models.CharField(max_length=10, choices=State, db_default=State.SHOWN, default=State.SHOWN)
+    version = models.PositiveIntegerField(
+        db_default=1, default=1, help_text="Which words these are, counted from 1."
+    )
+    state = models.CharField(
+        max_length=10, choices=State, db_default=State.SHOWN, default=State.SHOWN
+    )
     merged_into = models.ForeignKey("self", models.SET_NULL, null=True, related_name="merged")
-    weight = models.SmallIntegerField(db_default=0, default=0, help_text="Trust in its author; 0 of a machine's.")
+    weight = models.SmallIntegerField(
+        db_default=0, default=0, help_text="Trust in its author; 0 of a machine's."
+    )
     up = models.IntegerField(db_default=0, default=0, help_text="Weights of votes for these words.")
     down = models.IntegerField(db_default=0, default=0, help_text="Weights of votes against them.")
     score = models.FloatField(
-        null=True, help_text="Balanced accuracy or AUROC on held-out examples by `score_kind`; chance is 0.5."
+        null=True,
+        help_text="Balanced accuracy or AUROC on held-out examples by `score_kind`; chance is 0.5.",
     )
     score_kind = models.CharField(max_length=20, blank=True, db_default="", default="")
     support = models.FloatField(db_default=0, default=0, help_text="What the consensus ranks by.")
@@ -86,7 +107,11 @@ class Label(models.Model):
         ordering = ["-support", "id"]
         constraints = [
             models.UniqueConstraint(
-                "feature", "method", Lower("text"), condition=models.Q(state="shown"), name="label_said_once"
+                "feature",
+                "method",
+                Lower("text"),
+                condition=models.Q(state="shown"),
+                name="label_said_once",
             ),
             models.CheckConstraint(condition=~models.Q(text=""), name="a_label_has_words"),
         ]
@@ -117,7 +142,9 @@ class LabelRevision(models.Model):
     version = models.PositiveIntegerField()
     text = models.CharField(max_length=LONGEST)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
-    note = models.CharField(max_length=300, blank=True, db_default="", default="", help_text="Why it was changed.")
+    note = models.CharField(
+        max_length=300, blank=True, db_default="", default="", help_text="Why it was changed."
+    )
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -129,7 +156,8 @@ class LabelRevision(models.Model):
 
 
 class LabelScore(models.Model):
-    """How well the words of one version of a label tell, on held-out examples, where the feature fires.
+    """How well the words of one version of a label tell, on held-out examples, where the feature
+    fires.
 
     Scores of different kinds measure different things and are never averaged.
     """
@@ -149,11 +177,19 @@ class LabelScore(models.Model):
     """A simulation's correlation has another chance level, so it is shown and ranks nothing."""
 
     label = models.ForeignKey(Label, models.CASCADE, related_name="scores")
-    version = models.PositiveIntegerField(db_default=1, default=1, help_text="The words that were scored.")
+    version = models.PositiveIntegerField(
+        db_default=1, default=1, help_text="The words that were scored."
+    )
     kind = models.CharField(max_length=20, choices=Kind)
-    scorer = models.CharField(max_length=200, blank=True, db_default="", default="", help_text="The model that judged.")
-    negatives = models.CharField(max_length=20, blank=True, db_default="", default="", help_text="random or hard.")
-    value = models.FloatField(help_text="The kind's own number: F1, balanced accuracy, AUROC or correlation.")
+    scorer = models.CharField(
+        max_length=200, blank=True, db_default="", default="", help_text="The model that judged."
+    )
+    negatives = models.CharField(
+        max_length=20, blank=True, db_default="", default="", help_text="random or hard."
+    )
+    value = models.FloatField(
+        help_text="The kind's own number: F1, balanced accuracy, AUROC or correlation."
+    )
     low = models.FloatField(null=True, help_text="Lower end of its 95% interval.")
     high = models.FloatField(null=True)
     n = models.PositiveIntegerField(help_text="Held-out examples it was measured on.")
@@ -167,7 +203,8 @@ class LabelScore(models.Model):
         ordering = ["kind", "scorer", "negatives"]
         constraints = [
             models.UniqueConstraint(
-                fields=["label", "version", "kind", "scorer", "negatives"], name="score_once_per_words"
+                fields=["label", "version", "kind", "scorer", "negatives"],
+                name="score_once_per_words",
             )
         ]
 
@@ -188,7 +225,9 @@ class Vote(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["label", "user"], name="vote_once"),
-            models.CheckConstraint(condition=models.Q(value__in=[1, -1]), name="a_vote_is_for_or_against"),
+            models.CheckConstraint(
+                condition=models.Q(value__in=[1, -1]), name="a_vote_is_for_or_against"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,17 +10,21 @@ from features.models.label import Label
 
 
 class LabelEmbedding(models.Model):
-    """What the present words of a shown label mean, to one embedder: a vector of length 1, of as many numbers as it gives.
+    """What the present words of a shown label mean, to one embedder: a vector of length 1, of as
+    many numbers as it gives.
 
-    A trigger of the table of labels removes it when the words change, or the label is no longer shown.
+    A trigger of the table of labels removes it when the words change, or the label is no longer
+    shown.
 
-    Halves: a label is found as well, in half the room (Matryoshka or binary codes would be the next step). The index
-    `label_by_meaning` is made for the length of the vectors by `features.services.embeddings`, as a type with no length
-    has none.
+    Halves: a label is found as well, in half the room (Matryoshka or binary codes would be the next
+    step). The index `label_by_meaning` is made for the length of the vectors by
+    `features.services.embeddings`, as a type with no length has none.
     """
 
     label = models.OneToOneField(Label, models.CASCADE, primary_key=True, related_name="embedding")
-    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", help_text="The label's, for searches.")
+    sae = models.ForeignKey(
+        Sae, models.CASCADE, related_name="+", help_text="The label's, for searches."
+    )
     embedder = models.CharField(max_length=300)
     vector = HalfVectorField()
 
@@ -29,11 +33,13 @@ class LabelEmbedding(models.Model):
 
 
 class LabelWord(models.Model):
-    """A word that some label has, or had, or the stem of one; a trigger of the table of labels writes it.
+    """A word that some label has, or had, or the stem of one; a trigger of the table of labels
+    writes it.
 
     `features.services.label_words` removes, once a day, those that no label has any more.
 
-    `one_less` holds the word and what is left of it without any one letter: two words that are a typo apart share one.
+    `one_less` holds the word and what is left of it without any one letter: two words that are a
+    typo apart share one.
     """
 
     word = models.TextField()

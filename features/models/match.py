@@ -11,15 +11,21 @@ from features.models.job import Job
 BINS = 20
 """Of a histogram of cosines from 0 to 1; what is below 0 is in the first."""
 MATCHED = 0.7
-"""A feature has a match where the nearest direction of the other SAE has this cosine or a higher one. An edge of the bins."""
+"""A feature has a match where the nearest direction of the other SAE has this cosine or a higher
+one. An edge of the bins.
+"""
 
 
 class Matching(models.Model):
-    """How the features of one SAE find their nearest in another: written last, so its presence says that all are there."""
+    """How the features of one SAE find their nearest in another: written last, so its presence says
+    that all are there.
+    """
 
     sae = models.ForeignKey(Sae, models.CASCADE, related_name="matchings")
     other = models.ForeignKey(Sae, models.CASCADE, related_name="+")
-    histogram = ArrayField(models.IntegerField(), help_text="Features by the cosine with their nearest.")
+    histogram = ArrayField(
+        models.IntegerField(), help_text="Features by the cosine with their nearest."
+    )
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
     made = models.DateTimeField(db_default=Now())
 
@@ -41,10 +47,14 @@ class Matching(models.Model):
 
 
 class Match(models.Model):
-    """The feature `other_index` of `other` is nearest to the feature `index` of `sae`, by cosine of decoder directions."""
+    """The feature `other_index` of `other` is nearest to the feature `index` of `sae`, by cosine of
+    decoder directions.
+    """
 
     pk = models.CompositePrimaryKey("sae", "other", "index")
-    sae = models.ForeignKey(Sae, models.CASCADE, related_name="+", db_index=False)  # the key begins with it
+    sae = models.ForeignKey(
+        Sae, models.CASCADE, related_name="+", db_index=False
+    )  # the key begins with it
     other = models.ForeignKey(Sae, models.CASCADE, related_name="+")
     index = models.PositiveIntegerField()
     other_index = models.PositiveIntegerField()

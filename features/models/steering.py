@@ -9,10 +9,11 @@ from features.models.catalog import LanguageModel
 
 
 class SteeringRun(models.Model):
-    """One request to steer a model. Equal requests are one row, which is computed once; its address shows it for ever.
+    """One request to steer a model. Equal requests are one row, which is computed once; its address
+    shows it for ever.
 
-    queued -> running -> finished | failed | stopped; running -> queued where its worker died. What was stopped, or failed for
-    a passing reason, is queued again where somebody asks for it again.
+    queued -> running -> finished | failed | stopped; running -> queued where its worker died. What
+    was stopped, or failed for a passing reason, is queued again where somebody asks for it again.
     """
 
     class State(models.TextChoices):
@@ -26,14 +27,22 @@ class SteeringRun(models.Model):
 
     FINAL = frozenset({State.FINISHED, State.FAILED, State.STOPPED})
 
-    key = models.CharField(max_length=64, unique=True, help_text="SHA-256 of everything that the text depends on.")
+    key = models.CharField(
+        max_length=64, unique=True, help_text="SHA-256 of everything that the text depends on."
+    )
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="steering_runs")
     params = models.JSONField(help_text="As the form of features.steering.forms cleaned them.")
-    asked_by = models.CharField(max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address.")
-    state = models.CharField(max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED)
+    asked_by = models.CharField(
+        max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address."
+    )
+    state = models.CharField(
+        max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED
+    )
     created = models.DateTimeField(db_default=Now())
     queued = models.DateTimeField(db_default=Now(), help_text="When it last joined the queue.")
-    sent = models.DateTimeField(null=True, help_text="When a worker was last told that something waits.")
+    sent = models.DateTimeField(
+        null=True, help_text="When a worker was last told that something waits."
+    )
     started = models.DateTimeField(null=True)
     ended = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True, db_default="", default="")
@@ -65,7 +74,9 @@ class SteeringRun(models.Model):
 
 
 class SteeringDelta(models.Model):
-    """What came at once, in order: a list of the pieces that features.steering.transcript folds into texts."""
+    """What came at once, in order: a list of the pieces that features.steering.transcript folds
+    into texts.
+    """
 
     pk = models.CompositePrimaryKey("run", "number")
     run = models.ForeignKey(

@@ -9,11 +9,15 @@ from features.slugs import is_slug
 
 
 class WordList(models.Model):
-    """Words and phrases under a name. It never changes: labels name it, and what they were learned from must stay what it was."""
+    """Words and phrases under a name. It never changes: labels name it, and what they were learned
+    from must stay what it was.
+    """
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug])
     entries = ArrayField(models.TextField())
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="word_lists")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="word_lists"
+    )
     created = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -9,9 +9,13 @@ from django.db import models
 class Worker(models.Model):
     """One process that runs jobs. What it is doing is the running `Job` of its name."""
 
-    name = models.CharField(max_length=200, unique=True, help_text="HOST:PID, the same as in `Job.worker`.")
+    name = models.CharField(
+        max_length=200, unique=True, help_text="HOST:PID, the same as in `Job.worker`."
+    )
     queues = ArrayField(models.CharField(max_length=50))
-    device = models.CharField(max_length=100, help_text="Where it computes, as torch or the processor names it.")
+    device = models.CharField(
+        max_length=100, help_text="Where it computes, as torch or the processor names it."
+    )
     version = models.CharField(max_length=50)
     memory = models.BigIntegerField(help_text="Bytes of memory that its machine has.")
     memory_free = models.BigIntegerField(help_text="Of those, what a process could still take.")

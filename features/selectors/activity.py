@@ -16,22 +16,29 @@ FEED = """
 SELECT at, kind, id FROM (
     SELECT * FROM (
         SELECT l.created AS at, 'label' AS kind, l.id FROM features_label l
-        WHERE l.state = 'shown' AND l.method = 'person' AND {label} ORDER BY l.created DESC, l.id DESC LIMIT %(limit)s) a
+        WHERE l.state = 'shown' AND l.method = 'person' AND {label}
+            ORDER BY l.created DESC, l.id DESC LIMIT %(limit)s) a
     UNION ALL SELECT * FROM (
-        SELECT r.at, 'edit', r.id FROM features_labelrevision r JOIN features_label l ON l.id = r.label_id
-        WHERE r.version > 1 AND l.state = 'shown' AND {edit} ORDER BY r.at DESC, r.id DESC LIMIT %(limit)s) b
+        SELECT r.at, 'edit', r.id FROM features_labelrevision r
+            JOIN features_label l ON l.id = r.label_id
+        WHERE r.version > 1 AND l.state = 'shown' AND {edit}
+            ORDER BY r.at DESC, r.id DESC LIMIT %(limit)s) b
     UNION ALL SELECT * FROM (
         SELECT v.at, 'vote', v.id FROM features_vote v JOIN features_label l ON l.id = v.label_id
         WHERE l.state = 'shown' AND {vote} ORDER BY v.at DESC, v.id DESC LIMIT %(limit)s) c
     UNION ALL SELECT * FROM (
-        SELECT c.created, 'comment', c.id FROM features_comment c JOIN features_feature f ON f.id = c.feature_id
-        WHERE NOT c.hidden AND NOT c.deleted AND {comment} ORDER BY c.created DESC, c.id DESC LIMIT %(limit)s) d
+        SELECT c.created, 'comment', c.id FROM features_comment c
+            JOIN features_feature f ON f.id = c.feature_id
+        WHERE NOT c.hidden AND NOT c.deleted AND {comment}
+            ORDER BY c.created DESC, c.id DESC LIMIT %(limit)s) d
 ) what ORDER BY at DESC, kind, id DESC LIMIT %(limit)s
 """
 
 
 class Place(NamedTuple):
-    """Where a line stands in the feed: many things happen in one instant, and none of them may be skipped."""
+    """Where a line stands in the feed: many things happen in one instant, and none of them may be
+    skipped.
+    """
 
     at: datetime
     kind: str
@@ -76,11 +83,17 @@ class Contribution(NamedTuple):
 
 
 def feed(
-    *, saes: list[int] | None = None, person: int | None = None, after: Place | None = None, limit: int = PAGE
+    *,
+    saes: list[int] | None = None,
+    person: int | None = None,
+    after: Place | None = None,
+    limit: int = PAGE,
 ) -> list[Happening]:
-    """The latest labels, edits, votes and comments of people, newest first: six queries, however many.
+    """The latest labels, edits, votes and comments of people, newest first: six queries, however
+    many.
 
-    `after` is the last line that was shown; `saes` are ids. Machines' labels are in reports, not in the feed.
+    `after` is the last line that was shown; `saes` are ids. Machines' labels are in reports, not in
+    the feed.
     """
     wheres: dict[str, list[str]] = {kind: [] for kind in KINDS}
     columns = {
@@ -95,11 +108,16 @@ def feed(
         if person is not None:
             wheres[kind].append(f"{who} = %(person)s")
         if after is not None:
-            same = f"{pk} < %(pk)s" if kind == after.kind else "true" if kind > after.kind else "false"
+            same = (
+                f"{pk} < %(pk)s" if kind == after.kind else "true" if kind > after.kind else "false"
+            )
             wheres[kind].append(f"{at} <= %(at)s AND ({at} < %(at)s OR {same})")
     sql = FEED.format(**{kind: " AND ".join(found) or "true" for kind, found in wheres.items()})
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"saes": saes, "person": person, "limit": limit, **(after._asdict() if after else {})})
+        cursor.execute(
+            sql,
+            {"saes": saes, "person": person, "limit": limit, **(after._asdict() if after else {})},
+        )
         found = cursor.fetchall()
     return _filled(found)
 
@@ -110,10 +128,14 @@ def _filled(found: list[tuple[Any, str, int]]) -> list[Happening]:
         ids[kind].append(pk)
     of_label = ("label__feature__sae__model",)
     rows: dict[str, dict[int, Any]] = {
-        "label": Label.objects.select_related("author", "feature__sae__model").in_bulk(ids["label"]),
+        "label": Label.objects.select_related("author", "feature__sae__model").in_bulk(
+            ids["label"]
+        ),
         "edit": LabelRevision.objects.select_related("by", *of_label).in_bulk(ids["edit"]),
         "vote": Vote.objects.select_related("user", *of_label).in_bulk(ids["vote"]),
-        "comment": Comment.objects.select_related("author", "label", "feature__sae__model").in_bulk(ids["comment"]),
+        "comment": Comment.objects.select_related("author", "label", "feature__sae__model").in_bulk(
+            ids["comment"]
+        ),
     }
     return [_happening(kind, at, rows[kind][pk]) for at, kind, pk in found if pk in rows[kind]]
 
@@ -126,7 +148,9 @@ def _happening(kind: str, at: Any, row: Any) -> Happening:
 
 
 def contribution(person: int) -> Contribution:
-    """How much somebody has done: labels that are shown, those of them that are a feature's label, votes, comments."""
+    """How much somebody has done: labels that are shown, those of them that are a feature's label,
+    votes, comments.
+    """
     mine = Label.objects.shown().filter(author=person, method=Label.PERSON)
     return Contribution(
         mine.count(),
@@ -143,7 +167,9 @@ def disputed(saes: list[int] | None = None) -> QuerySet[Feature]:
 
 
 def rivals(features: list[Feature]) -> dict[int, list[Label]]:
-    """By feature, its shown labels that people stand for or against, most support first: one query."""
+    """By feature, its shown labels that people stand for or against, most support
+    first: one query.
+    """
     found: dict[int, list[Label]] = {feature.pk: [] for feature in features}
     weighed = Q(weight__gt=0) | Q(up__gt=0) | Q(down__gt=0)
     rows = Label.objects.shown().filter(weighed, feature__in=features).select_related("author")
@@ -154,8 +180,16 @@ def rivals(features: list[Feature]) -> dict[int, list[Label]]:
 
 def contributors(limit: int = 10) -> list[Any]:
     """Who wrote the most labels that are shown, with what other people weigh for them."""
-    rows = Label.objects.shown().filter(method=Label.PERSON, author__isnull=False).values("author__username")
-    return list(rows.annotate(labels=Count("id"), up=Sum("up")).order_by("-labels", "author__username")[:limit])
+    rows = (
+        Label.objects.shown()
+        .filter(method=Label.PERSON, author__isnull=False)
+        .values("author__username")
+    )
+    return list(
+        rows.annotate(labels=Count("id"), up=Sum("up")).order_by("-labels", "author__username")[
+            :limit
+        ]
+    )
 
 
 def scope(model: str, sae: str) -> list[int] | None:

@@ -40,7 +40,11 @@ def items(of: Collection) -> list[Kept]:
     by_model: dict[int, list[Feature]] = defaultdict(list)
     for row in rows:
         by_model[row.feature.sae.model_id].append(row.feature)
-    seen = {pk: snippet for model, some in by_model.items() for pk, snippet in snippets(some, model).items()}
+    seen = {
+        pk: snippet
+        for model, some in by_model.items()
+        for pk, snippet in snippets(some, model).items()
+    }
     return [Kept(row, row.feature, seen.get(row.feature_id, [])) for row in rows]
 
 

@@ -1,4 +1,6 @@
-"""Reads of contexts: one as it is stored, those beside it, and the text of an example for somebody to try."""
+"""Reads of contexts: one as it is stored, those beside it, and the text of an example for somebody
+to try.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +12,9 @@ BROKEN = "\ufffd"
 
 
 class ContextView(NamedTuple):
-    """A context, and the ids of those stored before and after it in the corpus as cut; None where they are not."""
+    """A context, and the ids of those stored before and after it in the corpus as cut; None where
+    they are not.
+    """
 
     sequence: Sequence
     previous: int | None
@@ -20,8 +24,12 @@ class ContextView(NamedTuple):
 def context(sae: Sae, pk: int) -> ContextView:
     """A context of the SAE's model, in two queries. Raises `Sequence.DoesNotExist`."""
     row = Sequence.objects.select_related("corpus").get(pk=pk, model=sae.model_id)
-    same = Sequence.objects.filter(corpus=row.corpus_id, model=row.model_id, context_size=row.context_size, bos=row.bos)
-    beside = dict(same.filter(position__in=(row.position - 1, row.position + 1)).values_list("position", "pk"))
+    same = Sequence.objects.filter(
+        corpus=row.corpus_id, model=row.model_id, context_size=row.context_size, bos=row.bos
+    )
+    beside = dict(
+        same.filter(position__in=(row.position - 1, row.position + 1)).values_list("position", "pk")
+    )
     return ContextView(row, beside.get(row.position - 1), beside.get(row.position + 1))
 
 
@@ -34,7 +42,9 @@ def text_of_example(model: str, sae: str, index: int, band: int, rank: int) -> s
     row = Example.objects.select_related("sequence").get(band=band, rank=rank, **of)
     ids = row.sequence.token_ids
     vocabulary = vocabulary_of(row.sequence.model_id, ids)
-    special = [place for place, token_id in enumerate(ids) if vocabulary.get(token_id, (b"", False))[1]]
+    special = [
+        place for place, token_id in enumerate(ids) if vocabulary.get(token_id, (b"", False))[1]
+    ]
     start = max((place + 1 for place in special if place < row.peak), default=0)
     stop = min((place for place in special if place > row.peak), default=len(ids))
     return text_of(ids[start:stop], vocabulary).strip(BROKEN)

@@ -8,7 +8,9 @@ from features.token_spans import Span, short
 
 
 class Band(NamedTuple):
-    """Examples of one band: 0 is the top, others lie between `low` and `high`; `share` is the band's part of all firings."""
+    """Examples of one band: 0 is the top, others lie between `low` and `high`; `share` is the
+    band's part of all firings.
+    """
 
     number: int
     low: float
@@ -18,9 +20,11 @@ class Band(NamedTuple):
 
 
 class ShownExample(NamedTuple):
-    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are every firing.
+    """One example as a heatmap; `value` is the activation at its peak, `positions` and `values` are
+    every firing.
 
-    `sequence` is the id of its context, `name` its band and rank: 0.3 is the fourth of the top examples.
+    `sequence` is the id of its context, `name` its band and rank: 0.3 is the fourth of the top
+    examples.
     """
 
     sequence: int
@@ -35,7 +39,9 @@ class ShownExample(NamedTuple):
 
 
 class TokenLogit(NamedTuple):
-    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs; `plain` leaves them."""
+    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs;
+    `plain` leaves them.
+    """
 
     token_id: int
     text: str
@@ -44,7 +50,9 @@ class TokenLogit(NamedTuple):
 
 
 class Near(NamedTuple):
-    """A feature whose decoder direction is near; `both` tokens have both fire, None where that was not counted."""
+    """A feature whose decoder direction is near; `both` tokens have both fire, None where that was
+    not counted.
+    """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     cosine: float
@@ -52,7 +60,9 @@ class Near(NamedTuple):
 
 
 class Partner(NamedTuple):
-    """A feature that fires on the same tokens: on `both` of them, a share `jaccard` of those on which either fires."""
+    """A feature that fires on the same tokens: on `both` of them, a share `jaccard` of those on
+    which either fires.
+    """
 
     index: int  # type: ignore[assignment]  # as above
     jaccard: float
@@ -83,7 +93,9 @@ class FeatureView(NamedTuple):
 
     @property
     def reads(self) -> list[str]:
-        """Up to three tokens on which the top examples peak, most frequent first, each in two examples or more."""
+        """Up to three tokens on which the top examples peak, most frequent first, each in two
+        examples or more.
+        """
         top = next((band.examples for band in self.bands if band.number == 0), [])
         peaks = Counter(short(span.text) for e in top for span in e.tokens if span.peak)
         return [text for text, times in peaks.most_common(3) if times > 1 or len(top) == 1]

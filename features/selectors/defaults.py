@@ -1,4 +1,6 @@
-"""What a start page proposes before anybody typed: rows that exist, the middle of the model, a slug that is free."""
+"""What a start page proposes before anybody typed: rows that exist, the middle of the model, a slug
+that is free.
+"""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +20,9 @@ SUGGESTED = re.compile(
 
 
 def defaults(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """Values for every field of a kind's form: what was given where it can stand, else a proposal."""
+    """Values for every field of a kind's form: what was given where it can stand, else
+    a proposal.
+    """
     found: dict[str, Any] = {name: field.initial for name, field in KINDS[kind].base_fields.items()}
     found |= {name: value for name, value in given.items() if value}
     if "corpus" in found and not found["corpus"]:
@@ -38,7 +42,9 @@ def _for_model(found: dict[str, Any], given: Mapping[str, str]) -> None:
     if model is None:
         return
     found["model"] = found["model"] or model.slug
-    read = [hook for hook in split(found["hook"] or "") if hook in model.hooks] or [hook_names.middle(model.hooks)]
+    read = [hook for hook in split(found["hook"] or "") if hook in model.hooks] or [
+        hook_names.middle(model.hooks)
+    ]
     found["hook"] = ",".join(read)
     if not given.get("width"):
         found["width"] = FEATURES_PER_DIMENSION * model.d_model
@@ -51,10 +57,15 @@ def _for_model(found: dict[str, Any], given: Mapping[str, str]) -> None:
 
 
 def _free(model: LanguageModel, slug: str) -> str:
-    """`slug`, or with the first number behind it that neither an SAE nor a job that is making one has."""
+    """`slug`, or with the first number behind it that neither an SAE nor a job that is making one
+    has.
+    """
     live = [Job.State.WAITING, Job.State.QUEUED, Job.State.RUNNING]
     making = Job.objects.filter(kind="train_sae", state__in=live, params__model=model.slug)
-    taken = {*model.saes.values_list("slug", flat=True), *making.values_list("params__slug", flat=True)}
+    taken = {
+        *model.saes.values_list("slug", flat=True),
+        *making.values_list("params__slug", flat=True),
+    }
     if slug not in taken:
         return slug
     return next(name for n in range(2, len(taken) + 3) if (name := f"{slug}-{n}") not in taken)

@@ -9,7 +9,9 @@ from features.token_spans import in_sentence
 
 
 class Effect(NamedTuple):
-    """Both roles of a feature, the tokens that it makes likelier as people read them, and the job that measured it."""
+    """Both roles of a feature, the tokens that it makes likelier as people read them, and the job
+    that measured it.
+    """
 
     reads: RoleRecord
     writes: RoleRecord
@@ -18,7 +20,9 @@ class Effect(NamedTuple):
 
 
 def effect(feature: Feature) -> Effect | None:
-    """What changing a feature did; None until it was measured. One query where the feature came with its effect, else two."""
+    """What changing a feature did; None until it was measured. One query where the feature came
+    with its effect, else two.
+    """
     try:
         row = feature.effect
     except FeatureEffect.DoesNotExist:

@@ -38,9 +38,17 @@ class Beside(NamedTuple):
 
 def beside(paths: Sequence[Path]) -> dict[Path, Beside]:
     """Those of the features that there are, in two queries and one for each of their models."""
-    wanted = (Q(sae__model__slug=path.model, sae__slug=path.sae, index=path.index) for path in paths)
-    rows = list(Feature.objects.filter(reduce(or_, wanted)).select_related("sae__model")) if paths else []
-    top = Example.objects.filter(feature__in=rows, band=0, rank__lt=EXAMPLES).select_related("sequence")
+    wanted = (
+        Q(sae__model__slug=path.model, sae__slug=path.sae, index=path.index) for path in paths
+    )
+    rows = (
+        list(Feature.objects.filter(reduce(or_, wanted)).select_related("sae__model"))
+        if paths
+        else []
+    )
+    top = Example.objects.filter(feature__in=rows, band=0, rank__lt=EXAMPLES).select_related(
+        "sequence"
+    )
     examples, ids = defaultdict(list), defaultdict(set)
     for e in top.order_by("feature", "rank") if rows else ():
         examples[e.feature_id].append(e)

@@ -12,7 +12,15 @@ from django.db.models.functions import JSONObject
 from features.db import keyset
 from features.db.prepared import Compiled, Param
 from features.models import Example, Feature, Match, Sae
-from features.selectors.dashboard import Band, Elsewhere, FeatureView, Near, Partner, ShownExample, TokenLogit
+from features.selectors.dashboard import (
+    Band,
+    Elsewhere,
+    FeatureView,
+    Near,
+    Partner,
+    ShownExample,
+    TokenLogit,
+)
 from features.selectors.feature_columns import COLUMNS, POSITIVE, keys
 from features.selectors.snippets import WIDER, Part, near_peaks, snippets
 from features.token_spans import Span, Vocabulary, spans, text_of, visible
@@ -25,7 +33,9 @@ LAST = 2**31 - 1
 
 
 class FeaturePage(NamedTuple):
-    """A page of features with a snippet of the top example of each, and the cursor of the next page (empty at the end)."""
+    """A page of features with a snippet of the top example of each, and the cursor of the next page
+    (empty at the end).
+    """
 
     features: list[Feature]
     snippets: dict[int, list[Span]]
@@ -57,29 +67,53 @@ def features(
     for name, end in ranges.items():
         column, _, which = name.rpartition("_")
         if end is not None:
-            rows = rows.filter((f"{COLUMNS[column].name}__{'gte' if which == 'min' else 'lte'}", end))
+            rows = rows.filter(
+                (f"{COLUMNS[column].name}__{'gte' if which == 'min' else 'lte'}", end)
+            )
     return rows
 
 
-def page(sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any) -> FeaturePage:
-    """One page of `features`, with their snippets, in three queries, four where they are filtered. Raises `keyset.BadCursor`."""
+def page(
+    sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any
+) -> FeaturePage:
+    """One page of `features`, with their snippets, in three queries, four where they are filtered.
+    Raises `keyset.BadCursor`.
+    """
     of = f"features of {sae.pk} {sorted(filters.items())}"
     found, way = features(sae, order=order, **filters), keys(order, filters.get("alive"))
-    own = {name: value for name, value in filters.items() if name == "alive" or _of_order(name, order)}
+    own = {
+        name: value for name, value in filters.items() if name == "alive" or _of_order(name, order)
+    }
     filtered = any(value is not None for name, value in filters.items() if name not in own)
-    unfiltered = features(sae, order=order, **own).values("id", *LISTED, "label_id") if filtered else None
+    unfiltered = (
+        features(sae, order=order, **own).values("id", *LISTED, "label_id") if filtered else None
+    )
     wide = Feature.objects.select_related("label").only(*LISTED, "label__text")
     rows, after = keyset.page(
-        found, way, limit=size, cursor=cursor, of=of, wide=wide, unfiltered=unfiltered, size=sae.width
+        found,
+        way,
+        limit=size,
+        cursor=cursor,
+        of=of,
+        wide=wide,
+        unfiltered=unfiltered,
+        size=sae.width,
     )
     return FeaturePage(rows, snippets(rows, sae.model_id), after)
 
 
 def _lives(order: str, ranges: Mapping[str, float | None]) -> dict[str, float]:
-    """The lookups of what is alive, in the columns by which an index may be walked: there it begins with the first that lives."""
-    named = {order.removeprefix("-"), *(name.rpartition("_")[0] for name, end in ranges.items() if end is not None)}
+    """The lookups of what is alive, in the columns by which an index may be walked: there it begins
+    with the first that lives.
+    """
+    named = {
+        order.removeprefix("-"),
+        *(name.rpartition("_")[0] for name, end in ranges.items() if end is not None),
+    }
     columns = {POSITIVE[name] for name in named if name in POSITIVE}
-    above = {column for column in columns if (ranges.get(f"{column}_min") or 0) > 0}  # these say so themselves
+    above = {
+        column for column in columns if (ranges.get(f"{column}_min") or 0) > 0
+    }  # these say so themselves
     return {f"{column}__gt": 0 for column in (columns or {"fires"}) - above}
 
 
@@ -90,7 +124,8 @@ def _of_order(filtered: str, order: str) -> bool:
 
 
 def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
-    """One feature with its examples, in three queries; contexts from end to end, or `WIDER` around the peak alone.
+    """One feature with its examples, in three queries; contexts from end to end, or `WIDER` around
+    the peak alone.
 
     Raises `Feature.DoesNotExist`.
     """
@@ -99,9 +134,14 @@ def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureV
         raise Feature.DoesNotExist
     (row,) = found
     examples, also = _examples()(feature=row.pk), {*row.top_logit_ids, *row.bottom_logit_ids}
-    parts = [Part(e.feature_id, e.peak, e.positions, e.values, 0, 0, e.sequence.token_ids) for e in examples]
+    parts = [
+        Part(e.feature_id, e.peak, e.positions, e.values, 0, 0, e.sequence.token_ids)
+        for e in examples
+    ]
     reach = None if whole else WIDER
-    shown, vocabulary = near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also)
+    shown, vocabulary = near_peaks(
+        parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also
+    )
     return FeatureView(
         feature=row,
         sae=row.sae,
@@ -110,7 +150,10 @@ def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureV
         bands=_bands(row, [_shown(e, tokens) for e, tokens in zip(examples, shown, strict=True)]),
         top_logits=logits_of(row.top_logit_ids, row.top_logits, vocabulary),
         bottom_logits=logits_of(row.bottom_logit_ids, row.bottom_logits, vocabulary),
-        nearest=[Near(*known) for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)],
+        nearest=[
+            Near(*known)
+            for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)
+        ],
         cofiring=list(map(Partner, row.cofiring, row.cofiring_jaccards, row.cofiring_both)),
         elsewhere=[Elsewhere(**found) for found in row.elsewhere],  # type: ignore[attr-defined]
     )
@@ -118,18 +161,26 @@ def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureV
 
 @cache
 def _one() -> Compiled[Feature]:
-    """A feature with what its page says of its SAE, its live neighbours by index, and its nearest elsewhere."""
-    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by("-cosine", "other__slug")
+    """A feature with what its page says of its SAE, its live neighbours by index, and its nearest
+    elsewhere.
+    """
+    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by(
+        "-cosine", "other__slug"
+    )
     siblings = Feature.objects.filter(sae=OuterRef("sae")).alive().values("index")
     rows = (
         Feature.objects.of(Param("model"), Param("sae"))
         .filter(index=Param("index"))
         .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job", "effect")
         .annotate(
-            previous_alive=Subquery(siblings.filter(index__lt=OuterRef("index")).order_by("-index")[:1]),
+            previous_alive=Subquery(
+                siblings.filter(index__lt=OuterRef("index")).order_by("-index")[:1]
+            ),
             next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).order_by("index")[:1]),
             elsewhere=ArraySubquery(
-                nearest.values(row=JSONObject(sae="other__slug", index="other_index", cosine="cosine"))
+                nearest.values(
+                    row=JSONObject(sae="other__slug", index="other_index", cosine="cosine")
+                )
             ),
         )
     )
@@ -139,7 +190,9 @@ def _one() -> Compiled[Feature]:
 @cache
 def _examples() -> Compiled[Example]:
     return Compiled(
-        Example.objects.filter(feature=Param("feature")).select_related("sequence").order_by("band", "rank")
+        Example.objects.filter(feature=Param("feature"))
+        .select_related("sequence")
+        .order_by("band", "rank")
     )
 
 
@@ -150,13 +203,21 @@ def row(model: str, sae: str, index: int) -> Feature:
 
 def random_alive(sae: Sae) -> int | None:
     """Index of a live feature, drawn evenly; None where there is none."""
-    index: int | None = Feature.objects.filter(sae=sae).alive().order_by("?").values_list("index", flat=True).first()
+    index: int | None = (
+        Feature.objects.filter(sae=sae)
+        .alive()
+        .order_by("?")
+        .values_list("index", flat=True)
+        .first()
+    )
     return index
 
 
 def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
     """An example with its sequence, as a heatmap against the feature's maximum."""
-    return _shown(e, spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum))
+    return _shown(
+        e, spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum)
+    )
 
 
 def _shown(e: Example, tokens: list[Span]) -> ShownExample:
@@ -176,12 +237,18 @@ def _shown(e: Example, tokens: list[Span]) -> ShownExample:
 def logits_of(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:
     """Tokens with what a feature adds to their logits."""
     plain = [text_of([i], vocabulary) for i in ids]
-    return [TokenLogit(i, visible(text), logit, text) for i, text, logit in zip(ids, plain, logits, strict=True)]
+    return [
+        TokenLogit(i, visible(text), logit, text)
+        for i, text, logit in zip(ids, plain, logits, strict=True)
+    ]
 
 
 def _bands(row: Feature, examples: Iterable[ShownExample]) -> list[Band]:
     """Examples, in order of their bands."""
-    return [_band(row, int(number), list(of)) for number, of in groupby(examples, lambda e: e.name.partition(".")[0])]
+    return [
+        _band(row, int(number), list(of))
+        for number, of in groupby(examples, lambda e: e.name.partition(".")[0])
+    ]
 
 
 def _band(row: Feature, number: int, examples: list[ShownExample]) -> Band:

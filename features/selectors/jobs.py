@@ -21,8 +21,9 @@ Curves = dict[str, dict[str, Curve]]
 class JobView(NamedTuple):
     """Everything a job's page shows.
 
-    `curves` holds about `POINTS` (step, value) points of each metric and series, the last one among them; `followers` are all
-    jobs that wait for this one, directly or not, and `before` those it waited for; both in order of id.
+    `curves` holds about `POINTS` (step, value) points of each metric and series, the last one among
+    them; `followers` are all jobs that wait for this one, directly or not, and `before` those it
+    waited for; both in order of id.
     """
 
     job: Job
@@ -39,7 +40,9 @@ def every() -> QuerySet[Job]:
 
 
 def jobs(kind: str = "", state: str = "") -> QuerySet[Job]:
-    """Jobs as lists show them, newest first: parts are on the page of the job that they are parts of."""
+    """Jobs as lists show them, newest first: parts are on the page of the job that they are parts
+    of.
+    """
     rows = every().filter(part_of=None)
     if kind:
         rows = rows.filter(kind=kind)
@@ -59,7 +62,9 @@ def job(pk: int) -> JobView:
 
 
 def curves(pk: int) -> Curves:
-    """The job's metrics, thinned evenly by the database. Where an attempt resumed, what it measured again replaces the old."""
+    """The job's metrics, thinned evenly by the database. Where an attempt resumed, what it measured
+    again replaces the old.
+    """
     rows = JobEvent.objects.filter(job_id=pk, kind=JobEvent.Kind.METRICS)
     own = [KT("data__series")]
     numbered = rows.annotate(
@@ -67,7 +72,9 @@ def curves(pk: int) -> Curves:
         every=(Cast(Window(Count("id"), partition_by=own), IntegerField()) + (POINTS - 1)) / POINTS,
         last=Window(Max("id"), partition_by=own),
     )
-    kept = numbered.annotate(rest=Mod(F("place") - 1, F("every"))).filter(Q(rest=0) | Q(id=F("last")))
+    kept = numbered.annotate(rest=Mod(F("place") - 1, F("every"))).filter(
+        Q(rest=0) | Q(id=F("last"))
+    )
     found: Curves = {}
     for data in kept.order_by("id").values_list("data", flat=True):
         for name, value in data["values"].items():
@@ -79,8 +86,12 @@ def curves(pk: int) -> Curves:
 
 
 def beside(job: Job) -> QuerySet[Job]:
-    """Other jobs of its kind that have begun, newest first: those whose curves may be laid over its own."""
-    return Job.objects.filter(kind=job.kind, started__isnull=False).exclude(pk=job.pk).order_by("-id")
+    """Other jobs of its kind that have begun, newest first: those whose curves may be laid over its
+    own.
+    """
+    return (
+        Job.objects.filter(kind=job.kind, started__isnull=False).exclude(pk=job.pk).order_by("-id")
+    )
 
 
 def made(job: Job) -> list[Sae]:
@@ -89,13 +100,16 @@ def made(job: Job) -> list[Sae]:
 
 
 def chain(pk: int) -> list[Job]:
-    """Every job that hangs together with this one by `after`, oldest first: one query, however long the chain."""
+    """Every job that hangs together with this one by `after`, oldest first: one query, however long
+    the chain.
+    """
     return list(
         Job.objects.raw(
             """
             WITH RECURSIVE up AS (
                 SELECT id, after_id FROM features_job WHERE id = %s
-                UNION SELECT job.id, job.after_id FROM features_job job JOIN up ON job.id = up.after_id
+                UNION SELECT job.id, job.after_id FROM features_job job
+                    JOIN up ON job.id = up.after_id
             ), down AS (
                 SELECT id FROM up WHERE after_id IS NULL
                 UNION SELECT job.id FROM features_job job JOIN down ON job.after_id = down.id
@@ -108,12 +122,20 @@ def chain(pk: int) -> list[Job]:
 
 
 def rival(job: Job) -> Sae | None:
-    """Of the SAEs that earlier jobs made on the same hook, the one that explained the most variance at the end of training."""
+    """Of the SAEs that earlier jobs made on the same hook, the one that explained the most variance
+    at the end of training.
+    """
     if job.kind != "train_sae" or len(sweeps.members(job.params)) > 1:
         return None
-    same = Sae.objects.filter(model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk)
+    same = Sae.objects.filter(
+        model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk
+    )
     measured = same.filter(training_metrics__explained_variance__isnull=False)
-    return measured.select_related("made_by").order_by("-training_metrics__explained_variance", "id").first()
+    return (
+        measured.select_related("made_by")
+        .order_by("-training_metrics__explained_variance", "id")
+        .first()
+    )
 
 
 def ahead(job: Job) -> int:
@@ -132,7 +154,9 @@ def events(pk: int, *, after: int = 0, kind: str = "") -> QuerySet[JobEvent]:
 
 
 def pulse(pk: int) -> dict[str, Any] | None:
-    """What changes when a job's page should be drawn again, in one cheap query; None where there is no such job."""
+    """What changes when a job's page should be drawn again, in one cheap query; None where there is
+    no such job.
+    """
     last = JobEvent.objects.filter(job=OuterRef("pk")).order_by("-id").values("id")[:1]
     rows = Job.objects.filter(pk=pk).annotate(last_event=Subquery(last))
     found = rows.values("state", "done", "total", "doing", "cancel_requested", "last_event").first()
@@ -149,7 +173,9 @@ def _before(pk: int, family: list[Job]) -> list[Job]:
 
 
 def _after(pk: int, family: list[Job]) -> list[Job]:
-    """A job's id is greater than that of the job it waits for, so one pass in order of id finds all."""
+    """A job's id is greater than that of the job it waits for, so one pass in order of id finds
+    all.
+    """
     ids, found = {pk}, []
     for job in family:
         if job.after_id in ids and job.part_of_id is None:

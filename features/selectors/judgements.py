@@ -18,7 +18,9 @@ class Unfit(ValueError):
 
 
 class Sweep(NamedTuple):
-    """A sweep that can be judged: the feature with its label, and the texts that were kept, the default's first."""
+    """A sweep that can be judged: the feature with its label, and the texts that were kept, the
+    default's first.
+    """
 
     run: SteeringRun
     feature: Feature
@@ -34,15 +36,23 @@ def sweep(pk: int) -> Sweep:
         raise Unfit(f"There is no steering run {pk}.") from None
     run, knob = view.run, view.knob
     if not run.params["strengths"]:
-        raise Unfit(f"Run {pk} is no sweep: press “Sweep strengths” on its page, and have that one judged.")
+        raise Unfit(
+            f"Run {pk} is no sweep: press “Sweep strengths” on its page, and have that one judged."
+        )
     if run.state != SteeringRun.State.FINISHED or view.sweep.dose is None:
         state = run.get_state_display()
-        raise Unfit(f"Run {pk} is {state}: only a sweep that has finished has texts to judge. Wait, or start it again.")
+        raise Unfit(
+            f"Run {pk} is {state}: only a sweep that has finished has texts to judge. Wait, or "
+            "start it again."
+        )
     name = f"{run.model}/{knob['sae']}/{knob['index']}"
     if view.feature is None:
         raise Unfit(f"There is no feature {name} any more, so there is no label to look for.")
     if view.feature.label is None:
-        raise Unfit(f"{name} has no label, so a judge has nothing to look for: write one on the feature's page.")
+        raise Unfit(
+            f"{name} has no label, so a judge has nothing to look for: write one on the "
+            "feature's page."
+        )
     texts = [text_of(ids, view.vocabulary) for ids in view.sweep.dose["texts"]]
     return Sweep(run, view.feature, view.feature.label.text, texts)
 
@@ -54,4 +64,9 @@ def judgements(run: int) -> QuerySet[SweepJudgement]:
 
 def judging(run: int) -> Job | None:
     """The job that is having it judged, if one is under way."""
-    return Job.objects.filter(kind=KIND, params__run=run).exclude(state__in=Job.FINAL).order_by("id").first()
+    return (
+        Job.objects.filter(kind=KIND, params__run=run)
+        .exclude(state__in=Job.FINAL)
+        .order_by("id")
+        .first()
+    )

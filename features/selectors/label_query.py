@@ -1,7 +1,9 @@
-"""What somebody searches labels for, as words: which exist, which are typos, and which words of a label answer it.
+"""What somebody searches labels for, as words: which exist, which are typos, and which words of a
+label answer it.
 
-The words and signs of a query are cut, stemmed and looked up by the functions in SQL that cut labels into words
-(migration 0015), so that both are always cut alike. Nothing of a query reaches the parser of `to_tsquery`.
+The words and signs of a query are cut, stemmed and looked up by the functions in SQL that cut
+labels into words (migration 0015), so that both are always cut alike. Nothing of a query reaches
+the parser of `to_tsquery`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +13,15 @@ from django.contrib.postgres.search import SearchQuery
 from django.db import connection
 
 LONGEST = 500
-"""Characters of a query: as many as a label may have. What is longer is a text, for which there is another search."""
+"""Characters of a query: as many as a label may have. What is longer is a text, for which there is
+another search.
+"""
 SHORTEST_PREFIX, SHORTEST_TYPO, MOST_CORRECTIONS = 3, 4, 5
 MOST_BEGINNINGS = 50
-"""Words that a beginning is written out as. The index finds those at once, but what begins in one of thousands of ways only by
-reading all of it: for a frequent word that takes longer than everything else."""
+"""Words that a beginning is written out as. The index finds those at once, but what begins in one
+of thousands of ways only by reading all of it: for a frequent word that takes longer than
+everything else.
+"""
 
 READ = """
 SELECT part, lexemes, is_word, known, begun,
@@ -24,37 +30,45 @@ SELECT part, lexemes, is_word, known, begun,
         GROUP BY k.word ORDER BY bool_and(k.stem), left(k.word, 1) <> left(part, 1), k.word
     ) ELSE '{}' END
 FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place)
-CROSS JOIN LATERAL (SELECT features_lexemes(part) AS lexemes, part ~ '^[[:alnum:]]' AS is_word OFFSET 0) AS cut
+CROSS JOIN LATERAL (SELECT features_lexemes(part) AS lexemes,
+    part ~ '^[[:alnum:]]' AS is_word OFFSET 0) AS cut
 CROSS JOIN LATERAL (SELECT CASE
     WHEN is_word AND (length(part) >= %(prefix)s OR octet_length(part) > length(part)) THEN ARRAY(
-        SELECT k.word FROM features_labelword k WHERE k.word ~>=~ part AND k.word ~<~ (part || chr(1114111))
+        SELECT k.word FROM features_labelword k WHERE k.word ~>=~ part
+            AND k.word ~<~ (part || chr(1114111))
         LIMIT %(beginnings)s + 1
     ) ELSE '{}' END AS begun OFFSET 0
 ) AS further
 CROSS JOIN LATERAL (
-    SELECT begun <> '{}' OR EXISTS (SELECT FROM features_labelword k WHERE k.word = ANY(lexemes)) AS known OFFSET 0
+    SELECT begun <> '{}' OR EXISTS (SELECT FROM features_labelword k
+        WHERE k.word = ANY(lexemes)) AS known OFFSET 0
 ) AS found
 ORDER BY place
 """
 
 COMMON = """
 WITH known AS (
-    SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS shares, labels.reltuples
-    FROM pg_class labels JOIN pg_stats s ON s.tablename = labels.relname AND s.schemaname = current_schema()
+    SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS shares,
+        labels.reltuples
+    FROM pg_class labels JOIN pg_stats s ON s.tablename = labels.relname
+        AND s.schemaname = current_schema()
     WHERE labels.oid = 'features_label'::regclass AND s.attname = 'words'
 )
 SELECT common.word, common.share * reltuples FROM known, unnest(words, shares) common (word, share)
 WHERE common.word = ANY(%s) OR common.word ^@ ANY(%s)
 UNION ALL SELECT NULL, shares[cardinality(words) + 1] * reltuples / 2 FROM known
 """
-"""Labels that have a word; last, with no word, half of those of the least common word that is known, as PostgreSQL expects of all
-others."""
+"""Labels that have a word; last, with no word, half of those of the least common word that is
+known, as PostgreSQL expects of all others.
+"""
 
 
 class Word(NamedTuple):
-    """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each), `known` says whether a
-    label has it or one that begins so; where none has, `instead` are words that are one typo away. `begun` are the words that
-    begin with it, empty where it is too short for that; more than `MOST_BEGINNINGS` are not all of them."""
+    """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each),
+    `known` says whether a label has it or one that begins so; where none has, `instead` are words
+    that are one typo away. `begun` are the words that begin with it, empty where it is too short
+    for that; more than `MOST_BEGINNINGS` are not all of them.
+    """
 
     text: str
     lexemes: list[str]
@@ -65,7 +79,9 @@ class Word(NamedTuple):
 
     @property
     def prefix(self) -> bool:
-        """Whether words that begin with it are meant too. Short ones in our letters begin too many."""
+        """Whether words that begin with it are meant too. Short ones in our letters
+        begin too many.
+        """
         return self.is_word and (len(self.text) >= SHORTEST_PREFIX or not self.text.isascii())
 
     @property
@@ -75,12 +91,19 @@ class Word(NamedTuple):
 
     def meant(self) -> list[str]:
         """The lexemes that it looks for, without those of a beginning that is `endless`."""
-        return list(dict.fromkeys([*self.lexemes, *([] if self.endless else self.begun), *self.instead]))
+        return list(
+            dict.fromkeys([*self.lexemes, *([] if self.endless else self.begun), *self.instead])
+        )
 
     def tsquery(self) -> str:
-        """It, its stem, what begins with it, or what it is a typo of; of a run of signs all of them."""
+        """It, its stem, what begins with it, or what it is a typo of; of a run of signs all of
+        them.
+        """
         if not self.is_word:
-            return f"({_quoted(self.text)} | ({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
+            return (
+                f"({_quoted(self.text)} | "
+                f"({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
+            )
         beginning = [f"{_quoted(self.text)}:*"] if self.endless else []
         return f"({' | '.join([*map(_quoted, self.meant()), *beginning])})"
 
@@ -95,7 +118,9 @@ class Word(NamedTuple):
 
 
 class Lexemes(SearchQuery):
-    """A query in the language of `tsquery` whose lexemes are quoted: PostgreSQL takes them as they are."""
+    """A query in the language of `tsquery` whose lexemes are quoted: PostgreSQL takes them as they
+    are.
+    """
 
     template = "(%(expressions)s)::tsquery"
 
@@ -110,7 +135,9 @@ class LabelQuery(NamedTuple):
     words: list[Word]
 
     def needed(self) -> list[Word]:
-        """The words that a label must have; signs where there are no words: of “closing (” the sign only ranks."""
+        """The words that a label must have; signs where there are no words: of “closing (” the sign
+        only ranks.
+        """
         return [word for word in self.words if word.is_word] or self.words
 
     def every(self) -> str:
@@ -123,7 +150,9 @@ class LabelQuery(NamedTuple):
 
 
 def read(said: str) -> LabelQuery:
-    """The words of a query, each once, in one statement. A NUL is a blank, for no text in the database has one."""
+    """The words of a query, each once, in one statement. A NUL is a blank, for no text in the
+    database has one.
+    """
     with connection.cursor() as cursor:
         values: dict[str, str | int] = {
             "said": said.replace("\0", " "),
@@ -142,10 +171,11 @@ def some(words: Iterable[Word]) -> str:
 
 
 def rarest(words: Sequence[Word], most: int) -> list[Word]:
-    """The words that tell most: the rarest first, as long as PostgreSQL expects no more than `most` labels, and at least one.
+    """The words that tell most: the rarest first, as long as PostgreSQL expects no more than `most`
+    labels, and at least one.
 
-    One query, of what it has known since the table was last analyzed. Words that no label has are left out beside
-    others.
+    One query, of what it has known since the table was last analyzed. Words that no label has are
+    left out beside others.
     """
     words = [word for word in words if word.known or word.instead] or words
     lexemes = [lexeme for word in words for lexeme in word.meant()]
@@ -160,7 +190,11 @@ def rarest(words: Sequence[Word], most: int) -> list[Word]:
         for word in words
     ]
     ranked = sorted(range(len(words)), key=expected.__getitem__)
-    return [words[i] for n, i in enumerate(ranked) if n == 0 or sum(expected[j] for j in ranked[: n + 1]) <= most]
+    return [
+        words[i]
+        for n, i in enumerate(ranked)
+        if n == 0 or sum(expected[j] for j in ranked[: n + 1]) <= most
+    ]
 
 
 def of_saes(saes: Sequence[int] | None) -> str:
@@ -171,25 +205,36 @@ def of_saes(saes: Sequence[int] | None) -> str:
 def stems(parts: Iterable[str]) -> dict[str, list[str]]:
     """The lexemes of words and signs, in one query."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT part, features_lexemes(part) FROM unnest(%s::text[]) part", [list(parts)])
+        cursor.execute(
+            "SELECT part, features_lexemes(part) FROM unnest(%s::text[]) part", [list(parts)]
+        )
         return dict(cursor.fetchall())
 
 
 def one_typo(first: str, second: str) -> bool:
-    """Whether one letter more, less or other, or two neighbours swapped, make one word of the other."""
+    """Whether one letter more, less or other, or two neighbours swapped, make one word of the
+    other.
+    """
     if abs(len(first) - len(second)) > 1 or first == second:
         return False
     head = next(
-        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+        min(len(first), len(second)),
     )
     a, b = first[head:], second[head:]
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-def _word(text: str, lexemes: list[str], is_word: bool, known: bool, begun: list[str], near: list[str]) -> Word:
-    """With corrections where it is unknown: words before mere stems, those with its first letter first."""
+def _word(
+    text: str, lexemes: list[str], is_word: bool, known: bool, begun: list[str], near: list[str]
+) -> Word:
+    """With corrections where it is unknown: words before mere stems, those with its first letter
+    first.
+    """
     possible = [] if known or not is_word else [word for word in near if one_typo(text, word)]
-    return Word(text, list(dict.fromkeys(lexemes)), is_word, known, begun, possible[:MOST_CORRECTIONS])
+    return Word(
+        text, list(dict.fromkeys(lexemes)), is_word, known, begun, possible[:MOST_CORRECTIONS]
+    )
 
 
 def _quoted(lexeme: str) -> str:

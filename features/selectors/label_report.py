@@ -1,4 +1,6 @@
-"""What an SAE's labels amount to: how many features have one, by which methods, and how they were scored."""
+"""What an SAE's labels amount to: how many features have one, by which methods, and how they were
+scored.
+"""
 
 import json
 from typing import Any, NamedTuple
@@ -27,9 +29,11 @@ class Coverage(NamedTuple):
 
 
 class Method(NamedTuple):
-    """What one method gave an SAE, of one kind of score: labels, features' labels among them, and their scores' distribution.
+    """What one method gave an SAE, of one kind of score: labels, features' labels among them, and
+    their scores' distribution.
 
-    `histogram` counts scores in equal bins from 0 to 1; empty, as `kind` and the other two are, where none was scored.
+    `histogram` counts scores in equal bins from 0 to 1; empty, as `kind` and the other two are,
+    where none was scored.
     """
 
     method: str
@@ -56,21 +60,29 @@ class Report(NamedTuple):
 METHODS = """
 WITH shown AS (
     SELECT l.method, l.score_kind, l.score, (f.label_id = l.id) IS TRUE AS chosen
-    FROM features_label l JOIN features_feature f ON f.id = l.feature_id WHERE l.sae_id = %(sae)s AND l.state = 'shown'
+    FROM features_label l JOIN features_feature f ON f.id = l.feature_id WHERE l.sae_id = %(sae)s
+        AND l.state = 'shown'
 ), bins AS (
-    SELECT method, score_kind, least(floor(score * %(bins)s)::int, %(bins)s - 1) AS bin, count(*) AS n
+    SELECT method, score_kind, least(floor(score * %(bins)s)::int, %(bins)s - 1) AS bin,
+        count(*) AS n
     FROM shown WHERE score IS NOT NULL GROUP BY 1, 2, 3
 )
-SELECT s.method, count(*), count(*) FILTER (WHERE chosen), s.score_kind, count(s.score), avg(s.score),
+SELECT s.method, count(*), count(*)
+    FILTER (WHERE chosen), s.score_kind, count(s.score), avg(s.score),
     percentile_cont(0.5) WITHIN GROUP (ORDER BY s.score),
-    (SELECT jsonb_object_agg(b.bin, b.n) FROM bins b WHERE b.method = s.method AND b.score_kind = s.score_kind)
+    (SELECT jsonb_object_agg(b.bin, b.n) FROM bins b WHERE b.method = s.method
+        AND b.score_kind = s.score_kind)
 FROM shown s GROUP BY s.method, s.score_kind ORDER BY 2 DESC, 1, 4
 """
 
 
 def report(sae: Sae) -> Report:
     """The report of an SAE, in six queries."""
-    people, words, duels = agreement.people(sae.pk), agreement.methods(sae.pk), agreement.duels(sae.pk)
+    people, words, duels = (
+        agreement.people(sae.pk),
+        agreement.methods(sae.pk),
+        agreement.duels(sae.pk),
+    )
     return Report(coverage(sae), methods(sae), people, words, duels, label_costs.costs(sae.pk))
 
 
@@ -107,5 +119,7 @@ def _method(
 
 
 def _bins(found: str | None) -> list[int]:
-    counts: dict[str, int] = json.loads(found) if found else {}  # Django's cursor leaves JSON as text
+    counts: dict[str, int] = (
+        json.loads(found) if found else {}
+    )  # Django's cursor leaves JSON as text
     return [counts.get(str(place), 0) for place in range(BINS)] if counts else []

@@ -1,4 +1,5 @@
-"""Features found by their labels: by the words of a label, by its meaning, or by both, merged by reciprocal rank.
+"""Features found by their labels: by the words of a label, by its meaning, or by both, merged by
+reciprocal rank.
 
 `answers.Refused` and `answers.NoAnswer` pass through `search_meaning`.
 """
@@ -27,26 +28,40 @@ from features.selectors.snippets import snippets
 from features.token_spans import Span
 
 MOST_WEIGHED = 1500
-"""Labels that have the words and are ranked; where there are more, the page says so and asks for another word."""
+"""Labels that have the words and are ranked; where there are more, the page says so and asks for
+another word.
+"""
 MOST_EXPECTED = 8_000
-"""Labels with some words of a query among which those are sought: the index gives all of them before the first is ranked."""
+"""Labels with some words of a query among which those are sought: the index gives all of them
+before the first is ranked.
+"""
 MOST_FOUND = 200
 MOST_NEAR = 100
-"""Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer walk through the index."""
+"""Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer
+walk through the index.
+"""
 EFFORT = 200
-"""Candidates of the walk through the index (its ef_search). Of a million labels it finds nine in ten of the nearest hundred; half
-as many find eight, and twice as many hardly more."""
+"""Candidates of the walk through the index (its ef_search). Of a million labels it finds nine in
+ten of the nearest hundred; half as many find eight, and twice as many hardly more.
+"""
 READ_WHOLE = 50_000
-"""Features of SAEs that are read whole for their nearest labels: the index of all would be walked in vain for them."""
+"""Features of SAEs that are read whole for their nearest labels: the index of all would be walked
+in vain for them.
+"""
 FEW = 20_000
-"""Labels expected to pass the filters that are read whole, too: the walk through the index gives up after as many that fail."""
+"""Labels expected to pass the filters that are read whole, too: the walk through the index gives up
+after as many that fail.
+"""
 LEAST_COSINE = 0.3
-"""With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43 from days of the week, 0.10
-from brackets."""
+"""With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43
+from days of the week, 0.10 from brackets.
+"""
 CUT = re.compile(r"([^\W_]+|[^\w\s]|_)")
 """Cuts a text where `features_parts` does, signs one by one; what it finds stands at odd places."""
 RRF = 60
-"""Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first rank decides."""
+"""Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first
+rank decides.
+"""
 
 FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "density_min": lambda share: {"density__gte": share},
@@ -58,7 +73,9 @@ FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "author": lambda name: {"author__username": name},
     "method": lambda name: {"method": name},
 }
-"""What a search may be narrowed by, each as lookups on `Label`; forms and the API offer these names."""
+"""What a search may be narrowed by, each as lookups on `Label`; forms and the API offer these
+names.
+"""
 
 ORDERS: dict[str, Callable[["Found"], Any]] = {
     "relevance": lambda row: -row.merged,
@@ -72,7 +89,9 @@ ORDERS: dict[str, Callable[["Found"], Any]] = {
 
 
 Row = tuple[int, int, int, int, int, float]
-"""(label, feature, words less, words themselves less, length, -support): to be sorted by what follows the first two."""
+"""(label, feature, words less, words themselves less, length, -support): to be sorted by what
+follows the first two.
+"""
 
 
 class Hit(NamedTuple):
@@ -99,7 +118,9 @@ class Said(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A feature with every label of it that was found, best first; ranks count from 1, None where it was not found so."""
+    """A feature with every label of it that was found, best first; ranks count from 1, None where
+    it was not found so.
+    """
 
     feature: Feature
     labels: list[Said]
@@ -111,7 +132,9 @@ class Found(NamedTuple):
     @property
     def score(self) -> float | None:
         """The best held-out score of its labels here; None where none was scored."""
-        return max((said.label.score for said in self.labels if said.label.score is not None), default=None)
+        return max(
+            (said.label.score for said in self.labels if said.label.score is not None), default=None
+        )
 
 
 class Merged(NamedTuple):
@@ -122,8 +145,9 @@ class Merged(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What the words of a query found: labels by falling relevance, whether only `some` words were, and whether `more`
-    labels have them than are weighed."""
+    """What the words of a query found: labels by falling relevance, whether only `some` words were,
+    and whether `more` labels have them than are weighed.
+    """
 
     query: LabelQuery
     hits: list[Hit]
@@ -134,11 +158,13 @@ class Words(NamedTuple):
 def search_words(
     said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any], *, query_alone: bool = False
 ) -> Words:
-    """Labels that have every word of a query (or one that begins so, or is a typo away); where none has, some of them.
+    """Labels that have every word of a query (or one that begins so, or is a typo away); where none
+    has, some of them.
 
-    Of several, labels with the words themselves come first, then shorter ones, then better supported ones. `saes` of None
-    are all; `query_alone` reads the query and searches nothing. Where no label has every word, common words only rank those
-    that have a rarer one, unless none has. Two queries; four, seldom five where no label has every word.
+    Of several, labels with the words themselves come first, then shorter ones, then better
+    supported ones. `saes` of None are all; `query_alone` reads the query and searches nothing.
+    Where no label has every word, common words only rank those that have a rarer one, unless none
+    has. Two queries; four, seldom five where no label has every word.
     """
     query = label_query.read(said)
     if query_alone or not query.words or saes == []:
@@ -148,14 +174,17 @@ def search_words(
     if not rows and len(query.needed()) > 1:
         rows, some = _with_some(query, within, filters), True
     rows.sort(key=lambda row: (*row[2:], row[0]))
-    return Words(query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED)
+    return Words(
+        query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED
+    )
 
 
 def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
     """Labels that mean what was said, nearest first, with a cosine of `LEAST_COSINE` or more.
 
-    An answer of the inference worker and two queries, and one under filters. The index is walked on until enough labels pass the
-    filters (pgvector's iterative scan), rather than filtering the nearest few; where few pass, these are read whole.
+    An answer of the inference worker and two queries, and one under filters. The index is walked on
+    until enough labels pass the filters (pgvector's iterative scan), rather than filtering the
+    nearest few; where few pass, these are read whole.
     """
     if saes == []:
         return []
@@ -175,7 +204,8 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     near = rows.annotate(distance=distance).order_by("distance").values_list("pk", "distance")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %s, true)",
+            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+            "set_config('hnsw.ef_search', %s, true)",
             [str(EFFORT)],
         )
         cosines = {label: 1 - far for label, far in near[:MOST_NEAR] if 1 - far >= LEAST_COSINE}
@@ -185,7 +215,9 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
 
 
 def beside(words: Words, meaning: Sequence[Hit]) -> Words:
-    """What words found, to be merged with meaning: labels that have but some of them are left out where meaning found any."""
+    """What words found, to be merged with meaning: labels that have but some of them are left out
+    where meaning found any.
+    """
     return words._replace(hits=[], some=False, more=False) if words.some and meaning else words
 
 
@@ -198,8 +230,8 @@ def merge(
     limit: int,
     start: int = 0,
 ) -> Merged:
-    """One row a feature from what words and meaning found, most relevant first, or the `MOST_FOUND` most relevant in `order`;
-    `limit` of them from place `start` on, counted from 0.
+    """One row a feature from what words and meaning found, most relevant first, or the `MOST_FOUND`
+    most relevant in `order`; `limit` of them from place `start` on, counted from 0.
 
     Five queries, and two more for each further model.
     """
@@ -209,9 +241,21 @@ def merge(
     by_relevance, part = order == "relevance", slice(start, start + limit)
     first = ranked if by_relevance else ranked[:MOST_FOUND]
     shown = first[part] if by_relevance else first  # another order needs the numbers of all of them
-    features = Feature.objects.select_related("sae__model").only(
-        "index", "density", "fires", "max_activation", "causal_effect", "label_id", "sae__slug", "sae__hook", "sae__model__slug"
-    ).in_bulk(shown)  # fmt: skip
+    features = (
+        Feature.objects.select_related("sae__model")
+        .only(
+            "index",
+            "density",
+            "fires",
+            "max_activation",
+            "causal_effect",
+            "label_id",
+            "sae__slug",
+            "sae__hook",
+            "sae__model__slug",
+        )
+        .in_bulk(shown)
+    )
     said = _said(_by_feature(shown, [*words, *meaning]))
     rows = [
         Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
@@ -232,14 +276,26 @@ def _with_some(query: LabelQuery, within: str, filters: Mapping[str, Any]) -> li
 
 
 def _labels(
-    query: LabelQuery, wanted: str, within: str, filters: Mapping[str, Any], counted: Sequence[Word] = ()
+    query: LabelQuery,
+    wanted: str,
+    within: str,
+    filters: Mapping[str, Any],
+    counted: Sequence[Word] = (),
 ) -> list[Row]:
     """The rows of a tsquery; those with more of the `counted` words come first."""
-    rows = Label.objects.shown().filter(narrowed(filters), words=Lexemes(f"({wanted}){within}")).order_by()
+    rows = (
+        Label.objects.shown()
+        .filter(narrowed(filters), words=Lexemes(f"({wanted}){within}"))
+        .order_by()
+    )
     loosely = _how_many(word.tsquery() for word in counted) if counted else Value(0)
     exactly = _how_many(word.exact() for word in query.words)
     length = Func(F("words"), function="length", output_field=IntegerField())
-    return list(rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[:MOST_WEIGHED])
+    return list(
+        rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[
+            :MOST_WEIGHED
+        ]
+    )
 
 
 def _few(saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> bool:
@@ -247,7 +303,9 @@ def _few(saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> bool:
     wanted = narrowed(filters)
     if not wanted:
         return False
-    rows = Label.objects.filter(wanted) if saes is None else Label.objects.filter(wanted, sae__in=saes)
+    rows = (
+        Label.objects.filter(wanted) if saes is None else Label.objects.filter(wanted, sae__in=saes)
+    )
     plan = json.loads(rows.order_by().values("pk").explain(format="json"))[0]["Plan"]
     return bool(plan["Plan Rows"] <= FEW)
 
@@ -256,7 +314,11 @@ def _how_many(wanted: Iterable[str]) -> Combinable:
     """How many of some tsqueries hold."""
     each = (
         Func(
-            F("words"), Lexemes(one), template="(%(expressions)s)::int", arg_joiner=" @@ ", output_field=IntegerField()
+            F("words"),
+            Lexemes(one),
+            template="(%(expressions)s)::int",
+            arg_joiner=" @@ ",
+            output_field=IntegerField(),
         )
         for one in wanted
     )
@@ -264,9 +326,13 @@ def _how_many(wanted: Iterable[str]) -> Combinable:
 
 
 def narrowed(filters: Mapping[str, Any], prefix: str = "") -> Q:
-    """The conditions of filters that are set, all at once, on labels or on what `prefix` leads to labels from."""
+    """The conditions of filters that are set, all at once, on labels or on what `prefix` leads to
+    labels from.
+    """
     wanted = (FILTERS[name](value) for name, value in filters.items() if value not in (None, ""))
-    return Q(*((f"{prefix}{lookup}", value) for lookups in wanted for lookup, value in lookups.items()))
+    return Q(
+        *((f"{prefix}{lookup}", value) for lookups in wanted for lookup, value in lookups.items())
+    )
 
 
 def _ranks(hits: Iterable[Hit]) -> dict[int, int]:
@@ -300,13 +366,21 @@ def _marked(query: LabelQuery, rows: Iterable[Found]) -> list[Found]:
     rows = list(rows)
     cut = {said.label.pk: CUT.split(said.label.text) for row in rows for said in row.labels}
     lexemes = label_query.stems({part.lower() for parts in cut.values() for part in parts[1::2]})
-    parts = {pk: [_part(query, part, lexemes) for part in parts if part] for pk, parts in cut.items()}
-    return [row._replace(labels=[said._replace(parts=parts[said.label.pk]) for said in row.labels]) for row in rows]
+    parts = {
+        pk: [_part(query, part, lexemes) for part in parts if part] for pk, parts in cut.items()
+    }
+    return [
+        row._replace(labels=[said._replace(parts=parts[said.label.pk]) for said in row.labels])
+        for row in rows
+    ]
 
 
 def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Part:
     small = text.lower()
-    return Part(text, small in lexemes and any(word.answered_by(small, lexemes[small]) for word in query.words))
+    return Part(
+        text,
+        small in lexemes and any(word.answered_by(small, lexemes[small]) for word in query.words),
+    )
 
 
 def _with_snippets(rows: Sequence[Found]) -> list[Found]:

@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet, Subquery, Value, prefetch_related_objects
+from django.db.models import (
+    Exists,
+    F,
+    OuterRef,
+    Prefetch,
+    QuerySet,
+    Subquery,
+    Value,
+    prefetch_related_objects,
+)
 from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
@@ -23,9 +32,11 @@ class Thread(NamedTuple):
 
 
 class FeatureLabels(NamedTuple):
-    """What a feature's page says of its meaning: its label, all shown labels (best first), others, and the thread.
+    """What a feature's page says of its meaning: its label, all shown labels (best first), others,
+    and the thread.
 
-    Each label has `mine`, the visitor's vote for its present words (0 for none), and `scores` of those words.
+    Each label has `mine`, the visitor's vote for its present words (0 for none), and `scores` of
+    those words.
     """
 
     consensus: Label | None
@@ -34,8 +45,12 @@ class FeatureLabels(NamedTuple):
     thread: list[Thread]
 
 
-def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = False) -> FeatureLabels:
-    """Everything said of a feature, in two queries and at most two more; with `hidden`, labels that are not shown too."""
+def of_feature(
+    feature: Feature, visitor: int | None = None, *, hidden: bool = False
+) -> FeatureLabels:
+    """Everything said of a feature, in two queries and at most two more; with `hidden`, labels that
+    are not shown too.
+    """
     found = _said_of(known=visitor is not None, hidden=hidden)(feature=feature.pk, visitor=visitor)
     labels = [label for label in found if label.state == Label.State.SHOWN]
     for label in labels:
@@ -50,13 +65,17 @@ def of_feature(feature: Feature, visitor: int | None = None, *, hidden: bool = F
 @cache
 def _said_of(*, known: bool, hidden: bool) -> Compiled[Label]:
     """Labels of a feature as a visitor who is known or not may see them."""
-    rows = _beside(Label.objects.filter(feature=Param("feature")), Param("visitor") if known else None)
+    rows = _beside(
+        Label.objects.filter(feature=Param("feature")), Param("visitor") if known else None
+    )
     return Compiled(rows if hidden else rows.shown())
 
 
 @cache
 def _scores() -> Compiled[LabelScore]:
-    return Compiled(LabelScore.objects.filter(label__feature=Param("feature"), version=F("label__version")))
+    return Compiled(
+        LabelScore.objects.filter(label__feature=Param("feature"), version=F("label__version"))
+    )
 
 
 def _with_scores(feature: Feature, labels: Iterable[Label]) -> None:
@@ -72,14 +91,20 @@ def _with_scores(feature: Feature, labels: Iterable[Label]) -> None:
 def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
     """What `_beside` gives, with scores of their present words, and history."""
     scores = LabelScore.objects.filter(version=F("label__version"))
-    return _beside(rows, visitor).prefetch_related(Prefetch("scores", scores, "shown_scores"), history())
+    return _beside(rows, visitor).prefetch_related(
+        Prefetch("scores", scores, "shown_scores"), history()
+    )
 
 
 def _beside(rows: QuerySet[Label], visitor: int | Param | None) -> Any:
     """Labels, best first, with author, `mine` and `voted_before` (on earlier words)."""
-    own = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version=OuterRef("version")).values("value")
+    own = Vote.objects.filter(
+        label=OuterRef("pk"), user=visitor, version=OuterRef("version")
+    ).values("value")
     mine = Coalesce(Subquery(own), 0) if visitor else Value(0, SmallIntegerField())
-    before = Vote.objects.filter(label=OuterRef("pk"), user=visitor, version__lt=OuterRef("version"))
+    before = Vote.objects.filter(
+        label=OuterRef("pk"), user=visitor, version__lt=OuterRef("version")
+    )
     return (
         rows.select_related("author", "merged_into", "upload")
         .annotate(mine=mine, voted_before=Exists(before) if visitor else Value(False))
@@ -93,11 +118,13 @@ def history() -> Prefetch[Any]:
 
 
 def label(pk: int, visitor: int | None = None) -> Label:
-    """One label with its feature, evidence, history, every vote and what moderators did. Raises `Label.DoesNotExist`."""
+    """One label with its feature, evidence, history, every vote and what moderators did. Raises
+    `Label.DoesNotExist`.
+    """
     rows = with_evidence(Label.objects.select_related("feature__sae__model", "job"), visitor)
-    found: Label = rows.prefetch_related(Prefetch("votes", Vote.objects.select_related("user").order_by("at"))).get(
-        pk=pk
-    )
+    found: Label = rows.prefetch_related(
+        Prefetch("votes", Vote.objects.select_related("user").order_by("at"))
+    ).get(pk=pk)
     return found
 
 
@@ -127,27 +154,41 @@ def comments(*, label: int = 0, author: str = "", **of: Any) -> QuerySet[Comment
 
 
 def _of_feature(of: dict[str, Any]) -> dict[str, Any]:
-    paths = {"model": "feature__sae__model__slug", "sae": "feature__sae__slug", "index": "feature__index"}
+    paths = {
+        "model": "feature__sae__model__slug",
+        "sae": "feature__sae__slug",
+        "index": "feature__index",
+    }
     return {paths[name]: value for name, value in of.items()}
 
 
 def thread(feature: Feature) -> list[Thread]:
-    """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves its words out."""
+    """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves
+    its words out.
+    """
     return threaded(_comments()(feature=feature.pk))
 
 
 @cache
 def _comments() -> Compiled[Comment]:
-    return Compiled(Comment.objects.filter(feature=Param("feature")).select_related("author", "label").order_by("id"))
+    return Compiled(
+        Comment.objects.filter(feature=Param("feature"))
+        .select_related("author", "label")
+        .order_by("id")
+    )
 
 
 def threaded(rows: Iterable[Comment]) -> list[Thread]:
-    """Comments, in order of their ids, below what they answer; `DEEPEST` levels down, answers stand beside each other.
+    """Comments, in order of their ids, below what they answer; `DEEPEST` levels down, answers stand
+    beside each other.
 
-    Deeper ones would leave no room on the page, and one include in another takes a template's stack.
+    Deeper ones would leave no room on the page, and one include in another takes a template's
+    stack.
     """
     top: list[Thread] = []
-    places: dict[int, tuple[Thread, list[Thread], int]] = {}  # each one's thread, the list that it is in, and its depth
+    places: dict[
+        int, tuple[Thread, list[Thread], int]
+    ] = {}  # each one's thread, the list that it is in, and its depth
     for row in rows:
         thread = Thread(row, [])
         parent = places.get(row.parent_id or 0)

@@ -24,8 +24,9 @@ class Place(NamedTuple):
 
 
 class Points(NamedTuple):
-    """The whole map as columns of one length, by rising `indices`; `tokens[token[i]]` is what feature i promotes most, and
-    `labels[i]` its label, empty where it has none."""
+    """The whole map as columns of one length, by rising `indices`; `tokens[token[i]]` is what
+    feature i promotes most, and `labels[i]` its label, empty where it has none.
+    """
 
     indices: list[int]
     x: list[float]
@@ -42,21 +43,33 @@ def version(dashboard: Dashboard) -> str:
     """A text that changes when the map does, or a label on it; one query."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(sum(hashint8extended(f.label_id, l.version)::numeric), 0) FROM features_feature f"
+            "SELECT coalesce(sum(hashint8extended(f.label_id, l.version)::numeric), 0) FROM "
+            "features_feature f"
             " JOIN features_label l ON l.id = f.label_id WHERE f.sae_id = %s",
             [dashboard.sae_id],
         )
         labelled = cursor.fetchone()[0]
-    return f"{dashboard.pk}-{dashboard.made.timestamp():.6f}-{dashboard.mapped_by_id or 0}-{labelled}"
+    return (
+        f"{dashboard.pk}-{dashboard.made.timestamp():.6f}-{dashboard.mapped_by_id or 0}-{labelled}"
+    )
 
 
 def points(sae: Sae) -> Points:
-    """Every feature on the map, in two queries. Coordinates and densities have the digits that a screen can show."""
+    """Every feature on the map, in two queries. Coordinates and densities have the digits that a
+    screen can show.
+    """
     rows = list(
         Feature.objects.filter(sae=sae, map_x__isnull=False)
         .order_by("index")
         .values_list(
-            "index", "map_x", "map_y", "cluster", "density", "max_activation", "top_logit_ids__0", "label__text"
+            "index",
+            "map_x",
+            "map_y",
+            "cluster",
+            "density",
+            "max_activation",
+            "top_logit_ids__0",
+            "label__text",
         )
     )
     known = sorted({row[6] for row in rows if row[6] is not None})
@@ -77,8 +90,12 @@ def points(sae: Sae) -> Points:
 
 
 def sample(dashboard: Dashboard, most: int) -> tuple[Place, ...]:
-    """At most `most` places, evenly by index; one query, and none where this process read the same map before."""
-    return _sample(dashboard.sae_id, -(-dashboard.sae.width // most), dashboard.made, dashboard.mapped_by_id)
+    """At most `most` places, evenly by index; one query, and none where this process read the same
+    map before.
+    """
+    return _sample(
+        dashboard.sae_id, -(-dashboard.sae.width // most), dashboard.made, dashboard.mapped_by_id
+    )
 
 
 @lru_cache(maxsize=16)
@@ -86,7 +103,9 @@ def _sample(sae: int, step: int, made: datetime, mapped_by: int | None) -> tuple
     rows = Feature.objects.filter(sae=sae, map_x__isnull=False).order_by("index")
     if step > 1:
         rows = rows.annotate(turn=Mod(F("index"), step, output_field=IntegerField())).filter(turn=0)
-    return tuple(Place(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density"))
+    return tuple(
+        Place(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density")
+    )
 
 
 def _digits(value: float) -> float:

@@ -9,22 +9,35 @@ from features.models import Comment, Flag, Label, Moderation
 
 def open_flags() -> QuerySet[Flag]:
     """Reports that nobody has decided, oldest first, with what they are of."""
-    of = ("label__feature__sae__model", "label__author", "comment__feature__sae__model", "comment__author")
+    of = (
+        "label__feature__sae__model",
+        "label__author",
+        "comment__feature__sae__model",
+        "comment__author",
+    )
     return Flag.objects.filter(decided=None).select_related("by", *of).order_by("id")
 
 
 def hidden_labels() -> QuerySet[Label]:
     """Labels that are hidden or merged, the latest first."""
     rows = Label.objects.filter(~Q(state=Label.State.SHOWN))
-    return rows.select_related("feature__sae__model", "author", "merged_into").order_by("-updated", "-id")
+    return rows.select_related("feature__sae__model", "author", "merged_into").order_by(
+        "-updated", "-id"
+    )
 
 
 def hidden_comments() -> QuerySet[Comment]:
     """Comments that a curator hid, the latest first."""
-    return Comment.objects.filter(hidden=True).select_related("feature__sae__model", "author").order_by("-id")
+    return (
+        Comment.objects.filter(hidden=True)
+        .select_related("feature__sae__model", "author")
+        .order_by("-id")
+    )
 
 
 def trail(**of: Any) -> QuerySet[Moderation]:
     """What moderators did, latest first."""
-    rows = Moderation.objects.filter(**of).select_related("by", "label__feature__sae__model", "comment", "user")
+    rows = Moderation.objects.filter(**of).select_related(
+        "by", "label__feature__sae__model", "comment", "user"
+    )
     return rows.order_by("-id")

@@ -16,7 +16,9 @@ SITES = {
 
 
 class Wanted(NamedTuple):
-    """What to look for; empty and None take everything. `here` keeps SAEs of models that are here."""
+    """What to look for; empty and None take everything. `here` keeps SAEs of models
+    that are here.
+    """
 
     q: str = ""
     release: str = ""
@@ -52,7 +54,9 @@ class Group(NamedTuple):
 
 
 def search(wanted: Wanted, here: dict[str, LanguageModel]) -> list[Published]:
-    """The SAEs that are wanted, release by release. Every word of `q` must be in its release, id, model or repository."""
+    """The SAEs that are wanted, release by release. Every word of `q` must be in its release, id,
+    model or repository.
+    """
     words = wanted.q.lower().split()
     model = redaction.of_model(wanted.model) if wanted.model else ""
     found = []
@@ -61,7 +65,9 @@ def search(wanted: Wanted, here: dict[str, LanguageModel]) -> list[Published]:
         if (model and redaction.of_model(release.model) != model) or (wanted.here and ours is None):
             continue
         if wanted.release in ("", release.name):
-            found += [Published(entry, ours) for entry in release.entries if _is(entry, wanted, words)]
+            found += [
+                Published(entry, ours) for entry in release.entries if _is(entry, wanted, words)
+            ]
     return found
 
 
@@ -72,13 +78,22 @@ def groups(found: list[Published]) -> list[Group]:
     for entry, model in found:
         counts[entry.release] = counts.get(entry.release, 0) + 1
         models[entry.release] = model
-    return [Group(saelens_registry.releases()[name], models[name], count) for name, count in counts.items()]
+    return [
+        Group(saelens_registry.releases()[name], models[name], count)
+        for name, count in counts.items()
+    ]
 
 
 def models_here() -> dict[str, LanguageModel]:
-    """The models that are here, by what their names have in common with the registry's; one query."""
+    """The models that are here, by what their names have in common with the registry's;
+    one query.
+    """
     rows = LanguageModel.objects.order_by("-id")
-    return {redaction.of_model(name): row for row in rows for name in (redaction.of_source(row.source), row.slug)}
+    return {
+        redaction.of_model(name): row
+        for row in rows
+        for name in (redaction.of_source(row.source), row.slug)
+    }
 
 
 def model_names() -> list[str]:

@@ -1,4 +1,6 @@
-"""Words around the peaks of examples, as boxes of a heatmap; no more of a context is read than is shown."""
+"""Words around the peaks of examples, as boxes of a heatmap; no more of a context is read than is
+shown.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +27,9 @@ WHERE e.feature_id = ANY(%(features)s) AND e.band = 0 AND e.rank = 0
 
 
 class Part(NamedTuple):
-    """An example's firings, and tokens around its peak: the first is at place `first` of its context, `after` more follow."""
+    """An example's firings, and tokens around its peak: the first is at place `first` of its
+    context, `after` more follow.
+    """
 
     feature: int
     peak: int
@@ -37,7 +41,9 @@ class Part(NamedTuple):
 
 
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
-    """By feature id, the words around the peak of its best example: a query, and one where their tokens are new here."""
+    """By feature id, the words around the peak of its best example: a query, and one where their
+    tokens are new here.
+    """
     maxima = {row.pk: row.max_activation for row in rows}
     before, after = (MOST_TOKENS * (boxes + 1) for boxes in SNIPPET)
     with connection.cursor() as cursor:
@@ -54,16 +60,23 @@ def near_peaks(
     reach: tuple[int, int] | None,
     also: Iterable[int] = (),
 ) -> tuple[list[list[Span]], Vocabulary]:
-    """The boxes of examples of features with these maxima, `reach` of them before the peak and after it (None: all), and the
-    vocabulary that was read, with that of `also`. One query where a token is new here."""
+    """The boxes of examples of features with these maxima, `reach` of them before the peak and
+    after it (None: all), and the vocabulary that was read, with that of `also`. One query where a
+    token is new here.
+    """
     vocabulary = vocabulary_of(
-        model_id, {i for part in parts for i in part.token_ids[_near(part, reach, MOST_TOKENS)]}.union(also)
+        model_id,
+        {i for part in parts for i in part.token_ids[_near(part, reach, MOST_TOKENS)]}.union(also),
     )
     return [_around(part, vocabulary, maxima[part.feature], reach) for part in parts], vocabulary
 
 
-def _around(part: Part, vocabulary: Vocabulary, maximum: float, reach: tuple[int, int] | None) -> list[Span]:
-    """Mostly a box is one token: what that many tokens lack is sought in as many as boxes can have."""
+def _around(
+    part: Part, vocabulary: Vocabulary, maximum: float, reach: tuple[int, int] | None
+) -> list[Span]:
+    """Mostly a box is one token: what that many tokens lack is sought in as many as
+    boxes can have.
+    """
     found = _boxes(part, vocabulary, maximum, _near(part, reach, 1), reach)
     if found is None:
         found = _boxes(part, vocabulary, maximum, _near(part, reach, MOST_TOKENS), reach, last=True)
@@ -88,7 +101,8 @@ def _boxes(
     *,
     last: bool = False,
 ) -> list[Span] | None:
-    """The boxes of some tokens, with positions in the whole context; None where these hold too few and more can be asked for.
+    """The boxes of some tokens, with positions in the whole context; None where these hold too few
+    and more can be asked for.
 
     The box at a cut end may be half of a character, so that one more than is shown must be there.
     """

@@ -1,4 +1,6 @@
-"""Reads of steering runs: one as its page shows it, what came since, and what somebody asked for before."""
+"""Reads of steering runs: one as its page shows it, what came since, and what somebody asked for
+before.
+"""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +16,9 @@ HISTORY = 20
 
 
 class RunView(NamedTuple):
-    """A run with its texts as boxes, lit by the feature that is `shown`; of a sweep the `sweep` alone says something."""
+    """A run with its texts as boxes, lit by the feature that is `shown`; of a sweep the `sweep`
+    alone says something.
+    """
 
     run: SteeringRun
     result: Result
@@ -42,7 +46,11 @@ class RunView(NamedTuple):
         """For each feature its mean and its largest activation in both texts."""
         default, changed = self.result.texts
         return [
-            {"knob": knob, "default": _ends(default.activations[i]), "steered": _ends(changed.activations[i])}
+            {
+                "knob": knob,
+                "default": _ends(default.activations[i]),
+                "steered": _ends(changed.activations[i]),
+            }
             for i, knob in enumerate(self.run.params["features"])
         ]
 
@@ -53,7 +61,9 @@ class RunView(NamedTuple):
 
 
 class News(NamedTuple):
-    """A run's state, and the pieces that came after the last one that the reader has: (number, pieces)."""
+    """A run's state, and the pieces that came after the last one that the reader has: (number,
+    pieces).
+    """
 
     state: str
     over: bool
@@ -74,7 +84,10 @@ def view(pk: int, shown: int = 0) -> RunView:
     pieces = [piece for data in deltas for piece in data]
     result, sweep = transcript.folded(pieces, len(knobs)), transcript.swept(pieces)
     shown = shown if 0 <= shown < len(knobs) else 0
-    written = [*(text.token_ids for text in result.texts), *(sweep.dose["texts"] if sweep.dose else ())]
+    written = [
+        *(text.token_ids for text in result.texts),
+        *(sweep.dose["texts"] if sweep.dose else ()),
+    ]
     ids = {*result.prompt, *(token for text in written for token in text)}
     vocabulary = vocabulary_of(found.model_id, ids)
     maximum, (default, changed) = knobs[shown]["maximum"], result.texts
@@ -98,12 +111,16 @@ def news(pk: int, after: int) -> News | None:
     if found is None:
         return None
     state, error = found
-    deltas = list(SteeringDelta.objects.filter(run=pk, number__gt=after).values_list("number", "data"))
+    deltas = list(
+        SteeringDelta.objects.filter(run=pk, number__gt=after).values_list("number", "data")
+    )
     return News(state, state in SteeringRun.FINAL, error, deltas)
 
 
 def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int], Feature]:
-    """Rows of features of a model by the slug of their SAE and their index, with their labels; one query."""
+    """Rows of features of a model by the slug of their SAE and their index, with their labels; one
+    query.
+    """
     wanted = Q(pk=None)
     for slug, index in names:
         wanted |= Q(sae__slug=slug, index=index)
@@ -113,12 +130,19 @@ def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int
 
 def history(who: str) -> QuerySet[SteeringAsk]:
     """What somebody asked for, newest first; what has a name are their presets."""
-    return SteeringAsk.objects.filter(who=who).select_related("run__model").order_by("-at")[:HISTORY]
+    return (
+        SteeringAsk.objects.filter(who=who).select_related("run__model").order_by("-at")[:HISTORY]
+    )
 
 
 def presets(who: str) -> QuerySet[SteeringAsk]:
     """What somebody gave a name to."""
-    return SteeringAsk.objects.filter(who=who).exclude(name="").select_related("run__model").order_by("name")
+    return (
+        SteeringAsk.objects.filter(who=who)
+        .exclude(name="")
+        .select_related("run__model")
+        .order_by("name")
+    )
 
 
 def _ends(values: list[float]) -> tuple[float | None, float | None]:
@@ -129,14 +153,26 @@ def _prompt(result: Result, vocabulary: Vocabulary, shown: int, maximum: float) 
     values = result.prompt_activations[shown] if result.prompt_activations else []
     fired = [(place, value) for place, value in enumerate(values) if value > 0]
     full = maximum or max(values, default=0.0)
-    return spans(result.prompt, vocabulary, [p for p, _ in fired], [v for _, v in fired], None, full)
+    return spans(
+        result.prompt, vocabulary, [p for p, _ in fired], [v for _, v in fired], None, full
+    )
 
 
 def find(model: LanguageModel, sought: str, most: int) -> list[Feature]:
-    """Live features of a model by SAE/INDEX, by index, or by words of their labels, most supported first; one query."""
+    """Live features of a model by SAE/INDEX, by index, or by words of their labels, most supported
+    first; one query.
+    """
     sae, _, index = sought.rpartition("/")
-    rows = Feature.objects.filter(sae__model=model, fires__gt=0).select_related("sae__model", "label")
+    rows = Feature.objects.filter(sae__model=model, fires__gt=0).select_related(
+        "sae__model", "label"
+    )
     if index.isascii() and index.isdigit() and len(index) < 10:
-        rows = rows.filter(index=int(index), sae__slug=sae) if sae else rows.filter(index=int(index))
+        rows = (
+            rows.filter(index=int(index), sae__slug=sae) if sae else rows.filter(index=int(index))
+        )
         return list(rows.order_by("sae__slug")[:most])
-    return list(rows.filter(label__text__icontains=sought).order_by("-label__support", "sae__slug", "index")[:most])
+    return list(
+        rows.filter(label__text__icontains=sought).order_by(
+            "-label__support", "sae__slug", "index"
+        )[:most]
+    )

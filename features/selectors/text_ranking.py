@@ -1,6 +1,8 @@
-"""Which features matter on a text: ranked on chosen tokens, or by what tells two texts apart. Plain arithmetic.
+"""Which features matter on a text: ranked on chosen tokens, or by what tells two texts apart. Plain
+arithmetic.
 
-A feature is a pair (SAE's slug, index). Its firings map positions in the text to activations; where it has none it is 0.
+A feature is a pair (SAE's slug, index). Its firings map positions in the text to activations; where
+it has none it is 0.
 """
 
 from collections import defaultdict
@@ -18,8 +20,12 @@ class Ranked(NamedTuple):
     value: float
 
 
-def by_feature(fired: Mapping[str, Sequence[Iterable[tuple[int, float]]]]) -> dict[Key, dict[int, float]]:
-    """Firings from what is known of each SAE: for every position the features that fire there, with their activations."""
+def by_feature(
+    fired: Mapping[str, Sequence[Iterable[tuple[int, float]]]],
+) -> dict[Key, dict[int, float]]:
+    """Firings from what is known of each SAE: for every position the features that fire there, with
+    their activations.
+    """
     found: dict[Key, dict[int, float]] = defaultdict(dict)
     for slug, positions in fired.items():
         for position, features in enumerate(positions):
@@ -28,10 +34,14 @@ def by_feature(fired: Mapping[str, Sequence[Iterable[tuple[int, float]]]]) -> di
     return dict(found)
 
 
-def rank(firings: Firings, chosen: Collection[int], others: Collection[int], by: str) -> list[Ranked]:
-    """Features by their activations on the chosen positions, largest first, those above zero only, ties by key.
+def rank(
+    firings: Firings, chosen: Collection[int], others: Collection[int], by: str
+) -> list[Ranked]:
+    """Features by their activations on the chosen positions, largest first, those above zero only,
+    ties by key.
 
-    `by` is `sum`, `max`, or `difference`: the mean over the chosen positions less the mean over the others.
+    `by` is `sum`, `max`, or `difference`: the mean over the chosen positions less the mean over the
+    others.
     """
     inside, outside = frozenset(chosen), frozenset(others) - frozenset(chosen)
 
@@ -42,20 +52,27 @@ def rank(firings: Firings, chosen: Collection[int], others: Collection[int], by:
         there = [size for position, size in at.items() if position in outside]
         return _mean(sum(here), len(inside)) - _mean(sum(there), len(outside))
 
-    return [row for row in _sorted((key, value(at)) for key, at in firings.items()) if row.value > 0]
+    return [
+        row for row in _sorted((key, value(at)) for key, at in firings.items()) if row.value > 0
+    ]
 
 
 def tell_apart(first: Firings, tokens: int, second: Firings, others: int, by: str) -> list[Ranked]:
-    """Features by how much more they do on the first text of so many tokens than on the second, or less: largest first.
+    """Features by how much more they do on the first text of so many tokens than on the second, or
+    less: largest first.
 
-    `by` is `mean` (over all tokens of each text) or `max`. Values are negative where the second text has more.
+    `by` is `mean` (over all tokens of each text) or `max`. Values are negative where the second
+    text has more.
     """
 
     def value(at: Mapping[int, float], count: int) -> float:
         return max(at.values(), default=0.0) if by == "max" else _mean(sum(at.values()), count)
 
     keys = {*first, *second}
-    return _sorted((key, value(first.get(key, {}), tokens) - value(second.get(key, {}), others)) for key in keys)
+    return _sorted(
+        (key, value(first.get(key, {}), tokens) - value(second.get(key, {}), others))
+        for key in keys
+    )
 
 
 def _sorted(ranked: Iterable[tuple[Key, float]]) -> list[Ranked]:

@@ -1,7 +1,8 @@
-"""Features found by a text: what fires on it, ranked on chosen tokens, or by what tells it from a second text.
+"""Features found by a text: what fires on it, ranked on chosen tokens, or by what tells it from a
+second text.
 
-Positions count the tokens of the text itself: the BOS that some SAEs read first is left out, so all SAEs share one line.
-`answers.Refused` and `answers.NoAnswer` pass through everything here.
+Positions count the tokens of the text itself: the BOS that some SAEs read first is left out, so all
+SAEs share one line. `answers.Refused` and `answers.NoAnswer` pass through everything here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +17,17 @@ from features.selectors.text_ranking import Firings, Key, Ranked, by_feature, ra
 from features.token_spans import Span, alpha
 
 MOST_FOUND = 64
-"""As many as are known of one token of an SAE: where one token is chosen, every feature that fires on it is found."""
+"""As many as are known of one token of an SAE: where one token is chosen, every feature that fires
+on it is found.
+"""
 PER_TOKEN = 5
 """Features named with each token."""
 
 
 class Text(NamedTuple):
-    """A text as it was read: its boxes, the positions that count (special tokens do not), and what fires."""
+    """A text as it was read: its boxes, the positions that count (special tokens do not), and what
+    fires.
+    """
 
     tokens: list[Span]
     counted: list[int]
@@ -37,7 +42,9 @@ class Known(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A feature that was found, with the value it is ranked by and the words around the peak of its best example."""
+    """A feature that was found, with the value it is ranked by and the words around the peak of its
+    best example.
+    """
 
     feature: Feature
     value: float
@@ -66,7 +73,9 @@ class Box(NamedTuple):
 
 
 class TextSearch(NamedTuple):
-    """What was found: features, how many more are `hidden` as too dense, and every text under the feature that is shown."""
+    """What was found: features, how many more are `hidden` as too dense, and every text under the
+    feature that is shown.
+    """
 
     found: list[Found]
     hidden: int
@@ -75,8 +84,10 @@ class TextSearch(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """How to search. `chosen` are positions, none for all; `scaled` ranks by shares of each feature's own maximum;
-    `shown` names the feature to show the texts under (the first found where it is not among them)."""
+    """How to search. `chosen` are positions, none for all; `scaled` ranks by shares of each
+    feature's own maximum; `shown` names the feature to show the texts under (the first found where
+    it is not among them).
+    """
 
     by: str = "sum"
     chosen: Sequence[int] = ()
@@ -90,13 +101,19 @@ def read(saes: Sequence[Sae], text: str) -> Text:
     readings = read_text(saes, text)
     fired = {reading.sae.slug: reading.fired[_head(reading) :] for reading in readings}
     head = _head(readings[0])
-    tokens = [span._replace(position=span.position - head) for span in readings[0].tokens if span.position >= head]
+    tokens = [
+        span._replace(position=span.position - head)
+        for span in readings[0].tokens
+        if span.position >= head
+    ]
     counted = [place for span in tokens if not span.special for place in _places(span)]
     return Text(tokens, counted, by_feature(fired))
 
 
 def read_stored(sae: Sae, token_ids: Sequence[int]) -> Text:
-    """Read a context as it is stored, special tokens and all: positions count from its first token."""
+    """Read a context as it is stored, special tokens and all: positions count from its
+    first token.
+    """
     reading = read_context(sae, token_ids)
     counted = [place for span in reading.tokens if not span.special for place in _places(span)]
     return Text(reading.tokens, counted, by_feature({sae.slug: reading.fired}))
@@ -111,7 +128,9 @@ def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
 
 
 def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> TextSearch:
-    """The features that tell two texts apart, by difference of means, or of maxima where that is asked; four queries."""
+    """The features that tell two texts apart, by difference of means, or of maxima where that is
+    asked; four queries.
+    """
     known = _known(saes, {**first.firings, **second.firings}, wanted.density_max)
     firings = [_scaled(text.firings, known, wanted.scaled) for text in (first, second)]
     by = "max" if wanted.by == "max" else "mean"
@@ -129,14 +148,17 @@ def _places(span: Span) -> range:
 
 
 def _known(saes: Iterable[Sae], keys: Iterable[Key], density_max: float) -> dict[Key, Known | None]:
-    """Of each feature what is known of it, None where it is too dense; one query that carries thousands as two arrays."""
+    """Of each feature what is known of it, None where it is too dense; one query that carries
+    thousands as two arrays.
+    """
     of = {sae.slug: sae.pk for sae in saes}
     slugs = {pk: slug for slug, pk in of.items()}
     wanted = [(of[slug], index) for slug, index in keys]
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT f.id, sae_id, "index", f.density, f.max_activation FROM features_feature f'
-            ' JOIN unnest(%s::int8[], %s::int4[]) AS wanted(sae_id, "index") USING (sae_id, "index")',
+            ' JOIN unnest(%s::int8[], %s::int4[]) AS wanted(sae_id, "index") USING (sae_id, '
+            '"index")',
             [[sae for sae, _ in wanted], [index for _, index in wanted]],
         )
         return {
@@ -156,7 +178,11 @@ def _scaled(firings: Firings, known: Mapping[Key, Known | None], scaled: bool) -
 
 
 def _search(
-    saes: Sequence[Sae], texts: Sequence[Text], known: Mapping[Key, Known | None], ranked: list[Ranked], wanted: Wanted
+    saes: Sequence[Sae],
+    texts: Sequence[Text],
+    known: Mapping[Key, Known | None],
+    ranked: list[Ranked],
+    wanted: Wanted,
 ) -> TextSearch:
     sparse = [row for row in ranked if known[row.key]]
     first = sparse[:MOST_FOUND]
@@ -168,18 +194,30 @@ def _search(
     return TextSearch(found, len(ranked) - len(sparse), shown, boxes)
 
 
-def _found(saes: Sequence[Sae], known: Mapping[Key, Known | None], ranked: Iterable[Ranked]) -> list[Found]:
+def _found(
+    saes: Sequence[Sae], known: Mapping[Key, Known | None], ranked: Iterable[Ranked]
+) -> list[Found]:
     of = {sae.pk: sae for sae in saes}
     values = {row.pk: ranking.value for ranking in ranked if (row := known[ranking.key])}
-    features = Feature.objects.only("sae_id", "index", "density", "fires", "max_activation").in_bulk(values)
+    features = Feature.objects.only(
+        "sae_id", "index", "density", "fires", "max_activation"
+    ).in_bulk(values)
     for feature in features.values():
         feature.sae = of[feature.sae_id]
     seen = snippets(features.values(), saes[0].model_id) if features else {}
-    return [Found(features[pk], value, seen.get(pk, [])) for pk, value in values.items() if pk in features]
+    return [
+        Found(features[pk], value, seen.get(pk, []))
+        for pk, value in values.items()
+        if pk in features
+    ]
 
 
-def _boxes(of: Mapping[str, Sae], text: Text, known: Mapping[Key, Known | None], shown: Found | None) -> list[Box]:
-    """Every box lit by the feature that is shown, with the strongest features on it, dense ones left out."""
+def _boxes(
+    of: Mapping[str, Sae], text: Text, known: Mapping[Key, Known | None], shown: Found | None
+) -> list[Box]:
+    """Every box lit by the feature that is shown, with the strongest features on it, dense ones
+    left out.
+    """
     at: Mapping[int, float] = {}
     if shown:
         at = text.firings.get((shown.feature.sae.slug, shown.feature.index), {})

@@ -1,4 +1,6 @@
-"""Features found by a token: those whose top examples peak on it, and those that promote it in the logits."""
+"""Features found by a token: those whose top examples peak on it, and those that promote it in the
+logits.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -14,7 +16,9 @@ SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
 
 
 class Meant(NamedTuple):
-    """A token of the vocabulary that a search means; `text` shows blanks as signs, `plain` leaves them."""
+    """A token of the vocabulary that a search means; `text` shows blanks as signs, `plain` leaves
+    them.
+    """
 
     token_id: int
     text: str
@@ -30,7 +34,9 @@ class Peaking(NamedTuple):
 
 
 class Promoting(NamedTuple):
-    """A feature that has one of the tokens among its ten highest logits: the largest effect on any of them."""
+    """A feature that has one of the tokens among its ten highest logits: the largest effect on any
+    of them.
+    """
 
     feature: Feature
     logit: float
@@ -46,16 +52,20 @@ class TokenSearch(NamedTuple):
 
 
 def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
-    """Features of SAEs of one model, by a token as somebody wrote it, in five queries for any number of them.
+    """Features of SAEs of one model, by a token as somebody wrote it, in five queries for any
+    number of them.
 
-    Peaks go by how many top examples peak there, then by the feature's maximum; what promotes it by the logit's size.
+    Peaks go by how many top examples peak there, then by the feature's maximum; what promotes it by
+    the logit's size.
     """
     tokens = meant(saes[0].model_id, token)
     ids = [token.token_id for token in tokens]
     peaks, promotes = _peaks(saes, ids, limit), _promotes(saes, ids, limit)
     of = {sae.pk: sae for sae in saes}
     wanted = [pk for pk, _ in [*peaks, *promotes]]
-    rows = Feature.objects.only("sae_id", "index", "density", "max_activation", "fires").in_bulk(wanted)
+    rows = Feature.objects.only("sae_id", "index", "density", "max_activation", "fires").in_bulk(
+        wanted
+    )
     for row in rows.values():
         row.sae = of[row.sae_id]
     seen = snippets(rows.values(), saes[0].model_id) if rows else {}
@@ -67,7 +77,9 @@ def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
 
 
 def meant(model_id: int, token: str) -> list[Meant]:
-    """The tokens that `token` may be: exactly as written first, then with or without a blank before it, in other cases."""
+    """The tokens that `token` may be: exactly as written first, then with or without a blank before
+    it, in other cases.
+    """
     wanted = {spelling.encode(): place for place, spelling in enumerate(spellings(token))}
     rows = Token.objects.filter(model_id=model_id, text__in=wanted, special=False)
     found = [(bytes(text), token_id) for token_id, text in rows.values_list("token_id", "text")]
@@ -76,7 +88,9 @@ def meant(model_id: int, token: str) -> list[Meant]:
 
 
 def spellings(token: str) -> list[str]:
-    """Every way to write a token that a search takes for the same, the likeliest first; signs for blanks are understood."""
+    """Every way to write a token that a search takes for the same, the likeliest first; signs for
+    blanks are understood.
+    """
     meant = token.translate(SIGNS)
     word = meant.strip()
     cases = dict.fromkeys([word, word.lower(), word.capitalize(), word.upper()]) if word else {}
@@ -86,12 +100,16 @@ def spellings(token: str) -> list[str]:
 
 def _peaks(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, int]]:
     rows = Peak.objects.filter(sae__in=saes, token_id__in=ids).values("feature_id")
-    ranked = rows.annotate(times=Sum("examples"), highest=Max("maximum")).order_by("-times", "-highest", "feature_id")
+    ranked = rows.annotate(times=Sum("examples"), highest=Max("maximum")).order_by(
+        "-times", "-highest", "feature_id"
+    )
     return list(ranked.values_list("feature_id", "times")[:limit])
 
 
 def _promotes(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, float]]:
-    """Through the index of `top_logit_ids`; `greatest` passes over tokens that a feature does not have there."""
+    """Through the index of `top_logit_ids`; `greatest` passes over tokens that a feature does not
+    have there.
+    """
     logits = ", ".join(["f.top_logits[array_position(f.top_logit_ids, %s::int4)]"] * len(ids))
     if not ids:
         return []

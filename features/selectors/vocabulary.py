@@ -12,8 +12,9 @@ _kept: dict[int, dict[int, tuple[bytes, bool]]] = {}
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, and of others that were read before, which are kept: a model's tokens are written with it and
-    never change. One query where one is new."""
+    """Bytes of the tokens named, and of others that were read before, which are kept: a model's
+    tokens are written with it and never change. One query where one is new.
+    """
     known, wanted = _kept.get(model_id, {}), set(token_ids)
     new = wanted.difference(known)
     if not new:
@@ -22,10 +23,14 @@ def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
         _kept.clear()
         known, new = {}, wanted
     with connection.cursor() as cursor:
-        cursor.execute(  # the ids go as one text, for a list of thousands takes long to put together
-            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id = ANY(%s::int[])",
+        # the ids go as one text, for a list of thousands takes long to put together
+        cursor.execute(
+            "SELECT token_id, text, special FROM features_token WHERE model_id = %s AND token_id "
+            "= ANY(%s::int[])",
             [model_id, f"{{{','.join(map(str, new))}}}"],
         )
-        known.update((token_id, (bytes(text), special)) for token_id, text, special in cursor.fetchall())
+        known.update(
+            (token_id, (bytes(text), special)) for token_id, text, special in cursor.fetchall()
+        )
     _kept[model_id] = known
     return known

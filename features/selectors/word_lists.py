@@ -8,7 +8,11 @@ from features.models import WordList
 
 def whole() -> QuerySet[WordList]:
     """Lists by name, with their owners and their `size`."""
-    return WordList.objects.select_related("owner").annotate(size=Coalesce("entries__len", 0)).order_by("slug")
+    return (
+        WordList.objects.select_related("owner")
+        .annotate(size=Coalesce("entries__len", 0))
+        .order_by("slug")
+    )
 
 
 def listed() -> QuerySet[WordList]:

@@ -11,7 +11,9 @@ from features.models import Job, Worker
 SILENT_AFTER = timedelta(seconds=20)
 """A worker tells of itself every few seconds; after so long without a word it is taken for dead."""
 MUTE_AFTER = timedelta(seconds=90)
-"""After so long a process that still exists is ended: nothing that it does in earnest keeps all its threads from running."""
+"""After so long a process that still exists is ended: nothing that it does in earnest keeps all its
+threads from running.
+"""
 
 
 class WorkerView(NamedTuple):
@@ -63,15 +65,23 @@ def queues(views: list[WorkerView]) -> list[QueueView]:
     """Every queue that a worker listens to or a job waits in, by name; one query."""
     going = Job.objects.exclude(state__in=Job.FINAL).order_by().values("queue")
     counts = going.annotate(
-        queued=Count("pk", filter=Q(state=Job.State.QUEUED)), running=Count("pk", filter=Q(state=Job.State.RUNNING))
+        queued=Count("pk", filter=Q(state=Job.State.QUEUED)),
+        running=Count("pk", filter=Q(state=Job.State.RUNNING)),
     )
     jobs = {row["queue"]: (row["queued"], row["running"]) for row in counts}
-    heard = {name: sum(name in view.worker.queues for view in views if view.listening) for name in _names(views, jobs)}
-    return [QueueView(name, *jobs.get(name, (0, 0)), listeners) for name, listeners in heard.items()]
+    heard = {
+        name: sum(name in view.worker.queues for view in views if view.listening)
+        for name in _names(views, jobs)
+    }
+    return [
+        QueueView(name, *jobs.get(name, (0, 0)), listeners) for name, listeners in heard.items()
+    ]
 
 
 def _names(views: list[WorkerView], jobs: dict[str, tuple[int, int]]) -> list[str]:
-    return sorted({*jobs, *(name for view in views if view.listening for name in view.worker.queues)})
+    return sorted(
+        {*jobs, *(name for view in views if view.listening for name in view.worker.queues)}
+    )
 
 
 def _view(worker: Worker, job: Job | None) -> WorkerView:

@@ -14,7 +14,10 @@ def add_model(slug: str, source: str, record: ModelRecord) -> LanguageModel:
     """Write a model with its whole vocabulary, or nothing."""
     shape = {name: value for name, value in record._asdict().items() if name != "tokens"}
     model = LanguageModel.objects.create(slug=slug, source=source, **shape)
-    tokens = (Token(model=model, token_id=t.token_id, text=t.text, special=t.special) for t in record.tokens)
+    tokens = (
+        Token(model=model, token_id=t.token_id, text=t.text, special=t.special)
+        for t in record.tokens
+    )
     Token.objects.bulk_create(tokens, batch_size=5000)
     return model
 
@@ -54,7 +57,9 @@ def add_sae(
     job: Job | None,
     origin: Mapping[str, Any] | None = None,
 ) -> Sae:
-    """Write a finished SAE whose weights lie at `artifact` below the artifacts' address; `origin` says where it is from."""
+    """Write a finished SAE whose weights lie at `artifact` below the artifacts' address; `origin`
+    says where it is from.
+    """
     return Sae.objects.create(
         model=model,
         slug=slug,

@@ -10,7 +10,13 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from features.models import Collection, CollectionItem, Feature
-from features.models.collection import LONGEST_ABOUT, LONGEST_NAME, LONGEST_NOTE, MOST_COLLECTIONS, MOST_ITEMS
+from features.models.collection import (
+    LONGEST_ABOUT,
+    LONGEST_NAME,
+    LONGEST_NOTE,
+    MOST_COLLECTIONS,
+    MOST_ITEMS,
+)
 from features.services.labels import Refused, clean
 
 MOST_NAMED = 5
@@ -20,14 +26,22 @@ MOST_NAMED = 5
 def create(name: str, *, by: Any, about: str = "", public: bool = False) -> Collection:
     """A new one, empty. Raises `Refused`."""
     if Collection.objects.filter(owner=by).count() >= MOST_COLLECTIONS:
-        raise Refused("name", f"You have {MOST_COLLECTIONS} collections, as many as one person may: delete one first.")
+        raise Refused(
+            "name",
+            f"You have {MOST_COLLECTIONS} collections, as many as one person may: delete one "
+            "first.",
+        )
     return Collection.objects.create(
         owner=by, name=_name(name), about=_text("about", about, LONGEST_ABOUT), public=public
     )
 
 
 def change(
-    collection: Collection, *, name: str | None = None, about: str | None = None, public: bool | None = None
+    collection: Collection,
+    *,
+    name: str | None = None,
+    about: str | None = None,
+    public: bool | None = None,
 ) -> None:
     """Other words, or another audience; what is None stays. Raises `Refused`."""
     changes: dict[str, Any] = {}
@@ -41,18 +55,24 @@ def change(
 
 
 def named(names: Iterable[str]) -> list[int]:
-    """Ids of the features named MODEL/SAE/INDEX, or MODEL/SAE/INDEX,INDEX,… for several. Raises `Refused`."""
+    """Ids of the features named MODEL/SAE/INDEX, or MODEL/SAE/INDEX,INDEX,… for several. Raises
+    `Refused`.
+    """
     wanted: dict[str, tuple[str, str, int]] = {}
     for name in names:
         model, sae, indices = parts if len(parts := name.strip().split("/")) == 3 else ("", "", "")
         for index in indices.split(","):
             if not re.fullmatch(r"[0-9]{1,9}", index) or "\0" in name:
-                raise Refused("features", f"“{name[:100]}” names no feature: write MODEL/SAE/INDEX.")
+                raise Refused(
+                    "features", f"“{name[:100]}” names no feature: write MODEL/SAE/INDEX."
+                )
             wanted[f"{model}/{sae}/{int(index)}"] = (model, sae, int(index))
     if not wanted:
         raise Refused("features", "Choose one feature or more.")
     if len(wanted) > MOST_ITEMS:
-        raise Refused("features", f"{len(wanted):,} features; a collection holds at most {MOST_ITEMS:,}.")
+        raise Refused(
+            "features", f"{len(wanted):,} features; a collection holds at most {MOST_ITEMS:,}."
+        )
     found = _found(wanted.values())
     if missing := [name for name in wanted if name not in found]:
         others = f" and {len(missing) - MOST_NAMED:,} others" if len(missing) > MOST_NAMED else ""
@@ -62,13 +82,17 @@ def named(names: Iterable[str]) -> list[int]:
 
 @transaction.atomic
 def add(collection: Collection, features: Some[int], *, note: str = "") -> int:
-    """Put features at its end, those that it has stay where they are; how many are new. Raises `Refused`."""
+    """Put features at its end, those that it has stay where they are; how many are new. Raises
+    `Refused`.
+    """
     _hold(collection)
     there = set(collection.items.values_list("feature_id", flat=True))
     new = [pk for pk in dict.fromkeys(features) if pk not in there]
     if len(there) + len(new) > MOST_ITEMS:
         raise Refused(
-            "features", f"It would hold {len(there) + len(new):,} features; at most {MOST_ITEMS:,} fit on its page."
+            "features",
+            f"It would hold {len(there) + len(new):,} features; at most {MOST_ITEMS:,} fit on "
+            "its page.",
         )
     last = collection.items.aggregate(last=Max("position"))["last"] or 0
     words = _text("note", note, LONGEST_NOTE)
@@ -122,7 +146,9 @@ def _found(wanted: Iterable[tuple[str, str, int]]) -> dict[str, int]:
     return {
         f"{model}/{sae}/{index}": pk
         for (model, sae), indices in by_sae.items()
-        for index, pk in Feature.objects.of(model, sae).filter(index__in=indices).values_list("index", "pk")
+        for index, pk in Feature.objects.of(model, sae)
+        .filter(index__in=indices)
+        .values_list("index", "pk")
     }
 
 

@@ -15,9 +15,16 @@ DELETED = "deleted by its author"
 
 @transaction.atomic
 def comment(
-    feature: Feature, text: str, *, by: Any, label: Label | None = None, parent: Comment | None = None
+    feature: Feature,
+    text: str,
+    *,
+    by: Any,
+    label: Label | None = None,
+    parent: Comment | None = None,
 ) -> Comment:
-    """A comment on a feature, about one of its labels, or in answer to another comment. `Refused` for another feature's."""
+    """A comment on a feature, about one of its labels, or in answer to another comment. `Refused`
+    for another feature's.
+    """
     words = clean_lines(text, LONGEST_COMMENT)
     if parent is not None:
         label = parent.label
@@ -30,7 +37,9 @@ def comment(
         raise Gone("label")
     if parent is not None and not Comment.objects.filter(pk=parent.pk):
         raise Gone("comment")
-    return Comment.objects.create(feature=feature, label=label, parent=parent, author=by, text=words)
+    return Comment.objects.create(
+        feature=feature, label=label, parent=parent, author=by, text=words
+    )
 
 
 @transaction.atomic
@@ -45,7 +54,9 @@ def edit(comment: Comment, text: str) -> Comment:
 
 @transaction.atomic
 def delete(comment: Comment) -> None:
-    """Take a comment back. Where others have answered or reported it, its place stays, without its words."""
+    """Take a comment back. Where others have answered or reported it, its place stays, without its
+    words.
+    """
     now = _present(comment)
     if Comment.objects.filter(Q(replies__isnull=False) | Q(flags__isnull=False), pk=now.pk):
         Comment.objects.filter(pk=now.pk).update(text=DELETED, deleted=True, edited=Now())

@@ -1,12 +1,13 @@
 """One label per feature, by a rule that anybody can follow; docs/labels.md says it in words.
 
     support = weight of the author, of a person's label
-            + weights of votes for it - weights of votes against it
-            + evidence: 2 * score - 1, where it was scored on held-out examples and did better than chance
+            + weights of votes for it - weights of votes against it + evidence: 2 * score - 1, where
+            it was scored on held-out examples and did better than chance
 
-Weights are 1 for a member, 3 for a curator or staff, 0 for who is suspended. Of the shown labels with positive support the
-one with most is the feature's label; of equals the one scored higher, then the older. A feature is disputed where its label
-has as much weight against as for it, or where people stand for another label that has at least half its support.
+Weights are 1 for a member, 3 for a curator or staff, 0 for who is suspended. Of the shown labels
+with positive support the one with most is the feature's label; of equals the one scored higher,
+then the older. A feature is disputed where its label has as much weight against as for it, or where
+people stand for another label that has at least half its support.
 """
 
 from collections.abc import Collection
@@ -22,14 +23,17 @@ RIVAL_SHARE = 0.5
 
 COUNT = """
 UPDATE features_label l SET
-    up = c.up, down = c.down, score = c.score, score_kind = c.kind, density = c.density, causal_effect = c.causal_effect,
+    up = c.up, down = c.down, score = c.score, score_kind = c.kind, density = c.density,
+    causal_effect = c.causal_effect,
     support = l.weight + c.up - c.down + greatest(2 * coalesce(c.score, 0.5) - 1, 0)
 FROM (
-    SELECT m.id, coalesce(v.up, 0) AS up, coalesce(v.down, 0) AS down, s.score, coalesce(s.kind, '') AS kind,
+    SELECT m.id, coalesce(v.up, 0) AS up, coalesce(v.down, 0) AS down, s.score, coalesce(s.kind,
+        '') AS kind,
         f.density, f.causal_effect
     FROM features_label m JOIN features_feature f ON f.id = m.feature_id
     LEFT JOIN LATERAL (
-        SELECT sum(weight) FILTER (WHERE value > 0) AS up, sum(weight) FILTER (WHERE value < 0) AS down
+        SELECT sum(weight) FILTER (WHERE value > 0) AS up, sum(weight)
+            FILTER (WHERE value < 0) AS down
         FROM features_vote WHERE label_id = m.id AND version = m.version
     ) v ON true
     LEFT JOIN LATERAL (
@@ -49,15 +53,18 @@ WHERE l.id = c.id AND (l.up, l.down, l.score, l.score_kind, l.density, l.causal_
 CHOOSE = """
 UPDATE features_feature f SET label_id = c.id, disputed = c.disputed
 FROM (
-    SELECT g.feature_id, w.id, coalesce(w.down > 0 AND w.down >= w.weight + w.up OR r.id IS NOT NULL, false) AS disputed
+    SELECT g.feature_id, w.id, coalesce(w.down > 0
+        AND w.down >= w.weight + w.up OR r.id IS NOT NULL, false) AS disputed
     FROM unnest(%(features)s::bigint[]) AS g (feature_id)
     LEFT JOIN LATERAL (
-        SELECT * FROM features_label WHERE feature_id = g.feature_id AND state = 'shown' AND support > 0
+        SELECT * FROM features_label WHERE feature_id = g.feature_id AND state = 'shown'
+            AND support > 0
         ORDER BY support DESC, score DESC NULLS LAST, id LIMIT 1
     ) w ON true
     LEFT JOIN LATERAL (
         SELECT id FROM features_label
-        WHERE feature_id = g.feature_id AND state = 'shown' AND id <> w.id AND lower(text) <> lower(w.text)
+        WHERE feature_id = g.feature_id AND state = 'shown' AND id <> w.id
+            AND lower(text) <> lower(w.text)
             AND weight + up - down > 0 AND support >= %(rival)s * w.support
         LIMIT 1
     ) r ON true
@@ -68,9 +75,11 @@ WHERE f.id = c.feature_id AND (f.label_id, f.disputed) IS DISTINCT FROM (c.id, c
 
 @transaction.atomic
 def settle(features: Collection[int]) -> None:
-    """Count again and choose the label of the features of those ids, after anything that the rule reads has changed.
+    """Count again and choose the label of the features of those ids, after anything that the rule
+    reads has changed.
 
-    Their rows are locked first, in the order of their ids: of two people at once the second counts what the first did.
+    Their rows are locked first, in the order of their ids: of two people at once the second counts
+    what the first did.
     """
     values: dict[str, Any] = {
         "features": sorted(features),
@@ -79,7 +88,9 @@ def settle(features: Collection[int]) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM features_feature WHERE id = ANY(%(features)s) ORDER BY id FOR NO KEY UPDATE", values
+            "SELECT id FROM features_feature WHERE id = ANY(%(features)s) ORDER BY id FOR NO KEY "
+            "UPDATE",
+            values,
         )
         cursor.execute(COUNT, values)
         cursor.execute(CHOOSE, values)

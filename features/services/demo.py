@@ -1,4 +1,6 @@
-"""The first run: the demo model, the standard library as its corpus, an SAE between them, and its dashboards."""
+"""The first run: the demo model, the standard library as its corpus, an SAE between them, and its
+dashboards.
+"""
 
 from pathlib import Path
 
@@ -14,10 +16,14 @@ FOLDER = Path(__file__).resolve().parents[2] / "workers" / "demo" / "model"
 
 @transaction.atomic
 def start_demo() -> Job | None:
-    """Queue the chain of jobs that fills an empty instance, and return the one to watch; None where it was done before."""
+    """Queue the chain of jobs that fills an empty instance, and return the one to watch; None where
+    it was done before.
+    """
     if LanguageModel.objects.exists() or Job.objects.exists():
         return None
     model = start("add_model", {"slug": MODEL, "source": str(FOLDER)})
-    corpus = start("add_corpus", {"slug": CORPUS, "source": "python-stdlib", "licence": "PSF-2.0"}, after=model)
+    corpus = start(
+        "add_corpus", {"slug": CORPUS, "source": "python-stdlib", "licence": "PSF-2.0"}, after=model
+    )
     settings = {"model": MODEL, "slug": SAE, "corpus": CORPUS, "hook": HOOK, "then": True}
     return start("train_sae", settings, after=corpus, promised={MODEL, CORPUS})

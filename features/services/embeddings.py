@@ -1,7 +1,8 @@
 """Embeddings of labels: which are missing, writing them, and the index that finds the nearest.
 
-All vectors of the table are of one embedder. Where another one comes, the table is emptied, its index is made for the new
-length of vectors, and everything is embedded again; until then searches by meaning find what is there.
+All vectors of the table are of one embedder. Where another one comes, the table is emptied, its
+index is made for the new length of vectors, and everything is embedded again; until then searches
+by meaning find what is there.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,7 +23,8 @@ AFTER_A_FAILURE = timedelta(hours=1)
 
 OFF = "off"
 MISSING = """
-FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id WHERE l.state = 'shown' AND e.label_id IS NULL
+FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
+    WHERE l.state = 'shown' AND e.label_id IS NULL
 """
 INDEX = "label_by_meaning"
 
@@ -36,13 +38,17 @@ class Due(NamedTuple):
 
 
 def wanted_for(features: Collection[int]) -> None:
-    """Once this transaction commits, start the job where labels of features of those ids lack embeddings."""
+    """Once this transaction commits, start the job where labels of features of those ids lack
+    embeddings.
+    """
     if settings.EMBEDDER != OFF:
         transaction.on_commit(partial(_start_where_missing, list(features)), robust=True)
 
 
 def start_when_due() -> None:
-    """Start the job where any label lacks one: what `wanted_for` could not start, and labels from before it was there."""
+    """Start the job where any label lacks one: what `wanted_for` could not start, and labels from
+    before it was there.
+    """
     if settings.EMBEDDER != OFF and due(after=0, limit=1):
         _start()
 
@@ -50,7 +56,10 @@ def start_when_due() -> None:
 def due(*, after: int, limit: int) -> list[Due]:
     """The next labels to embed, by rising id."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT l.id, l.version, l.text {MISSING} AND l.id > %s ORDER BY l.id LIMIT %s", [after, limit])
+        cursor.execute(
+            f"SELECT l.id, l.version, l.text {MISSING} AND l.id > %s ORDER BY l.id LIMIT %s",
+            [after, limit],
+        )
         return [Due(*row) for row in cursor.fetchall()]
 
 
@@ -63,13 +72,17 @@ def missing() -> int:
 
 @transaction.atomic
 def prepare(embedder: str, dimensions: int) -> bool:
-    """Make the table ready for that embedder's vectors; True where those of another one were thrown away."""
+    """Make the table ready for that embedder's vectors; True where those of another one were thrown
+    away.
+    """
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE features_labelembedding IN SHARE ROW EXCLUSIVE MODE")
         others = LabelEmbedding.objects.exclude(embedder=embedder).exists()
         if others:
             cursor.execute("TRUNCATE features_labelembedding")
-        cursor.execute("SELECT coalesce((SELECT indexdef FROM pg_indexes WHERE indexname = %s), '')", [INDEX])
+        cursor.execute(
+            "SELECT coalesce((SELECT indexdef FROM pg_indexes WHERE indexname = %s), '')", [INDEX]
+        )
         if f"halfvec({dimensions})" not in cursor.fetchone()[0]:
             cursor.execute(f"DROP INDEX IF EXISTS {INDEX}")
             cursor.execute(
@@ -80,14 +93,18 @@ def prepare(embedder: str, dimensions: int) -> bool:
 
 
 def keep(embedder: str, labels: Sequence[Due], vectors: Sequence[Sequence[float]]) -> None:
-    """Write vectors of the words that were read; labels that were changed, hidden or removed since are left out."""
+    """Write vectors of the words that were read; labels that were changed, hidden or removed since
+    are left out.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO features_labelembedding (label_id, sae_id, embedder, vector)"
             " SELECT l.id, l.sae_id, %s, n.vector::halfvec"
             " FROM unnest(%s::bigint[], %s::int[], %s::text[]) AS n (id, version, vector)"
-            " JOIN features_label l ON l.id = n.id AND l.version = n.version AND l.state = 'shown' ORDER BY l.id FOR SHARE OF l"
-            " ON CONFLICT (label_id) DO UPDATE SET embedder = excluded.embedder, vector = excluded.vector",
+            " JOIN features_label l ON l.id = n.id AND l.version = n.version AND l.state = "
+            "'shown' ORDER BY l.id FOR SHARE OF l"
+            " ON CONFLICT (label_id) DO UPDATE SET embedder = excluded.embedder, vector = "
+            "excluded.vector",
             [
                 embedder,
                 [label.id for label in labels],
@@ -111,7 +128,9 @@ def _start_where_missing(features: list[int]) -> None:
 
 
 def _start() -> None:
-    lately = Job.objects.filter(kind="embed_labels", state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE)
+    lately = Job.objects.filter(
+        kind="embed_labels", state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE
+    )
     if lately.exists():
         return  # what failed a moment ago would fail again, with every label that somebody writes
     try:

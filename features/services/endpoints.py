@@ -10,22 +10,43 @@ from django.conf import settings
 from features import encryption
 from features.models import Endpoint
 
-FIELDS = ["slug", "base_url", "model", "concurrency", "per_minute", "timeout", "price_in", "price_out"]
+FIELDS = [
+    "slug",
+    "base_url",
+    "model",
+    "concurrency",
+    "per_minute",
+    "timeout",
+    "price_in",
+    "price_out",
+]
 
 
 class EndpointForm(forms.ModelForm[Endpoint]):
-    """An endpoint of somebody, or of the instance. The key is only ever written: left empty, the stored one stays."""
+    """An endpoint of somebody, or of the instance. The key is only ever written: left empty, the
+    stored one stays.
+    """
 
     key = forms.CharField(
-        required=False, max_length=500, widget=forms.PasswordInput({"autocomplete": "off"}), label="Key",
+        required=False,
+        max_length=500,
+        widget=forms.PasswordInput({"autocomplete": "off"}),
+        label="Key",
         help_text="Kept encrypted, and never shown again. Local servers mostly need none.",
-    )  # fmt: skip
+    )
 
     class Meta:
         model = Endpoint
         fields = FIELDS
-        labels = {"slug": "Name", "base_url": "Base URL", "per_minute": "Requests a minute", "concurrency": "Requests at once",
-                  "timeout": "Seconds to wait", "price_in": "Price of prompts", "price_out": "Price of answers"}  # fmt: skip
+        labels = {
+            "slug": "Name",
+            "base_url": "Base URL",
+            "per_minute": "Requests a minute",
+            "concurrency": "Requests at once",
+            "timeout": "Seconds to wait",
+            "price_in": "Price of prompts",
+            "price_out": "Price of answers",
+        }
 
     def clean_base_url(self) -> str:
         """An address over HTTP; what it resolves to is checked each time it is used."""
@@ -35,19 +56,36 @@ class EndpointForm(forms.ModelForm[Endpoint]):
             host, _ = parts.hostname or "", parts.port
         except ValueError:
             raise forms.ValidationError("This is no address.") from None
-        if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.username
+            or parts.query
+            or parts.fragment
+        ):
             raise forms.ValidationError(
                 "Give an address such as https://api.example.com/v1, without a name or a question."
             )
         if not settings.PRIVATE_ENDPOINTS and _private(host):
-            raise forms.ValidationError(f"{host} is a private address, and this instance allows public endpoints only.")
+            raise forms.ValidationError(
+                f"{host} is a private address, and this instance allows public endpoints only."
+            )
         return url
 
     def clean(self) -> dict[str, Any]:
         """A stored key goes to the address that it was given for, and to no other."""
         cleaned = super().clean() or {}
-        moved = urlsplit(str(cleaned.get("base_url", "")))[:2] != urlsplit(str(self.initial.get("base_url", "")))[:2]
-        if self.instance.pk and bytes(self.instance.key) and not cleaned.get("key") and not self.errors and moved:
+        moved = (
+            urlsplit(str(cleaned.get("base_url", "")))[:2]
+            != urlsplit(str(self.initial.get("base_url", "")))[:2]
+        )
+        if (
+            self.instance.pk
+            and bytes(self.instance.key)
+            and not cleaned.get("key")
+            and not self.errors
+            and moved
+        ):
             self.add_error("key", "This is another address: give its key again.")
         return cleaned
 
@@ -63,7 +101,9 @@ class EndpointForm(forms.ModelForm[Endpoint]):
 
 
 def _private(host: str) -> bool:
-    """Whether the host says by itself that it is private; names that resolve to such an address are refused when used."""
+    """Whether the host says by itself that it is private; names that resolve to such an address are
+    refused when used.
+    """
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

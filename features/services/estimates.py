@@ -1,17 +1,24 @@
-"""How long a job will take, before it is queued: its work in floating-point operations, divided by a measured speed.
+"""How long a job will take, before it is queued: its work in floating-point operations, divided by
+a measured speed.
 
-Per token, with P parameters and N layers of the model, a hook in layer L, and an SAE of `width` features on `d` numbers:
+Per token, with P parameters and N layers of the model, a hook in layer L, and an SAE of `width`
+features on `d` numbers:
 
-    forward to the hook      2 P (L + 1) / N        a multiplication and an addition per parameter on the way
-    train_sae                forward + 12 d width   encode and decode are 4 d width; the way back costs twice as much;
-                                                    in a sweep: forward to its deepest hook, and the sum of its widths
-    compute_dashboards       forward + 2 d width    encode only; of several SAEs: forward to the deepest hook, and the sum
-                                                    of d width; with shards: as long as one worker takes for all of them
-    label_sae                forward + 2 d width    the same; the search of labels is in its measured speed
-    evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the reconstruction, and with zeros at the hook
+    forward to the hook      2 P (L + 1) / N        a multiplication and an addition per parameter
+    on the way train_sae                forward + 12 d width   encode and decode are 4 d width; the
+    way back costs twice as much;
+                                                    in a sweep: forward to its deepest hook, and the
+                                                    sum of its widths
+    compute_dashboards       forward + 2 d width    encode only; of several SAEs: forward to the
+    deepest hook, and the sum
+                                                    of d width; with shards: as long as one worker
+                                                    takes for all of them
+    label_sae                forward + 2 d width    the same; the search of labels is in its
+    measured speed evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the
+    reconstruction, and with zeros at the hook
 
-The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was measured with the
-same formulas, loading included, puts that back.
+The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was
+measured with the same formulas, loading included, puts that back.
 """
 
 from collections.abc import Mapping
@@ -23,13 +30,21 @@ from features.jobs import sweeps
 from features.models import Job, LanguageModel, Sae
 from features.services.memory import needed
 
-ASSUMED_SPEED = {"train_sae": 1e11, "compute_dashboards": 4e10, "evaluate_sae": 4e10, "label_sae": 1e10}
-"""Operations per second of a computer with two cores, for kinds that never finished here; other kinds read no tokens."""
+ASSUMED_SPEED = {
+    "train_sae": 1e11,
+    "compute_dashboards": 4e10,
+    "evaluate_sae": 4e10,
+    "label_sae": 1e10,
+}
+"""Operations per second of a computer with two cores, for kinds that never finished here; other
+kinds read no tokens.
+"""
 EARLIER = 5
 
 
 class Estimate(NamedTuple):
-    """`seconds` for `tokens` tokens (0 where a kind reads none), and a sentence that says where the number comes from.
+    """`seconds` for `tokens` tokens (0 where a kind reads none), and a sentence that says where the
+    number comes from.
 
     `memory` is what training takes, in bytes, for so many `saes`; 0 for other kinds.
     """
@@ -48,9 +63,15 @@ class _Shape(NamedTuple):
 
 
 def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
-    """The estimate of a job, at most four queries; None where params are incomplete or nothing is known of the kind."""
-    alone = Job.objects.filter(parts=None, part_of=None)  # what many workers took says nothing about one
-    earlier = list(alone.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER])
+    """The estimate of a job, at most four queries; None where params are incomplete or nothing is
+    known of the kind.
+    """
+    alone = Job.objects.filter(
+        parts=None, part_of=None
+    )  # what many workers took says nothing about one
+    earlier = list(
+        alone.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER]
+    )
     if kind not in ASSUMED_SPEED:
         return _as_long_as(earlier)
     tokens = params.get("tokens")
@@ -58,11 +79,22 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     if shapes[0] is None or not tokens:
         return None
     work = _work(kind, shapes[0]) * tokens
-    size = (needed(params, shapes[0].model).total, len(sweeps.members(params))) if kind == "train_sae" else (0, 1)
-    speeds = {job.pk: speed for job, shape in zip(earlier, shapes[1:], strict=True) if (speed := _speed(job, shape))}
+    size = (
+        (needed(params, shapes[0].model).total, len(sweeps.members(params)))
+        if kind == "train_sae"
+        else (0, 1)
+    )
+    speeds = {
+        job.pk: speed
+        for job, shape in zip(earlier, shapes[1:], strict=True)
+        if (speed := _speed(job, shape))
+    }
     if not speeds:
         assumed = ASSUMED_SPEED[kind]
-        told = f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of this kind has finished here yet."
+        told = (
+            f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of "
+            "this kind has finished here yet."
+        )
         return Estimate(work / assumed, tokens, told + _side_by_side(params), *size)
     speed = median(speeds.values())
     told = f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
@@ -71,7 +103,11 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
 
 def _side_by_side(params: Mapping[str, Any]) -> str:
     shards = params.get("shards") or 1
-    return f" That is for one worker; {shards} at once take about a {shards}th of it." if shards > 1 else ""
+    return (
+        f" That is for one worker; {shards} at once take about a {shards}th of it."
+        if shards > 1
+        else ""
+    )
 
 
 def _speed(job: Job, shape: _Shape | None) -> float | None:
@@ -97,13 +133,21 @@ def _work(kind: str, shape: _Shape) -> float:
 
 def _shapes(many: list[Mapping[str, Any]]) -> list[_Shape | None]:
     """The shapes that params speak of, None where a row is unknown; two queries."""
-    models = LanguageModel.objects.in_bulk([p["model"] for p in many if p.get("model")], field_name="slug")
+    models = LanguageModel.objects.in_bulk(
+        [p["model"] for p in many if p.get("model")], field_name="slug"
+    )
     slugs = [path.partition("/")[2] for p in many for path in str(p.get("sae") or "").split()]
-    saes = {str(sae): sae for sae in Sae.objects.select_related("model").filter(slug__in=slugs)} if slugs else {}
+    saes = (
+        {str(sae): sae for sae in Sae.objects.select_related("model").filter(slug__in=slugs)}
+        if slugs
+        else {}
+    )
     return [_shape(params, models, saes) for params in many]
 
 
-def _shape(params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes: Mapping[str, Sae]) -> _Shape | None:
+def _shape(
+    params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes: Mapping[str, Sae]
+) -> _Shape | None:
     named, model = (
         [saes.get(path) for path in str(params.get("sae") or "").split()],
         models.get(params.get("model", "")),
@@ -125,11 +169,17 @@ def _depth(hook: str) -> int:
 
 def _as_long_as(earlier: list[Job]) -> Estimate | None:
     taken = {job.pk: job.seconds for job in earlier if job.seconds is not None}
-    return Estimate(median(taken.values()), 0, f"As long as {_named(list(taken))} took.") if taken else None
+    return (
+        Estimate(median(taken.values()), 0, f"As long as {_named(list(taken))} took.")
+        if taken
+        else None
+    )
 
 
 def _named(ids: list[int]) -> str:
-    return f"job {ids[0]}" if len(ids) == 1 else f"jobs {', '.join(map(str, ids[:-1]))} and {ids[-1]}"
+    return (
+        f"job {ids[0]}" if len(ids) == 1 else f"jobs {', '.join(map(str, ids[:-1]))} and {ids[-1]}"
+    )
 
 
 def _si(number: float) -> str:

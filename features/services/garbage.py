@@ -1,4 +1,6 @@
-"""Files that nothing refers to any more: weights of deleted SAEs, checkpoints of jobs that are over, halves of uploads."""
+"""Files that nothing refers to any more: weights of deleted SAEs, checkpoints of jobs that are
+over, halves of uploads.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -42,7 +44,10 @@ def collect() -> Collected:
 def start_when_due() -> None:
     """Once a day, start the job that collects; any number of workers may ask."""
     day = timezone.now() - EVERY
-    if Job.objects.filter(created__lt=day).exists() and not Job.objects.filter(kind=KIND, created__gt=day).exists():
+    if (
+        Job.objects.filter(created__lt=day).exists()
+        and not Job.objects.filter(kind=KIND, created__gt=day).exists()
+    ):
         try:
             job_services.start(KIND, {}, placing={"priority": "low"})
         except InvalidParams:
@@ -56,11 +61,17 @@ def _unreferred() -> list[artifact_store.Folder]:
 
 def _of_finished_jobs() -> list[artifact_store.Folder]:
     """Folders of jobs that are over and keep no checkpoint, or are no more."""
-    found = {int(name): folder for folder in artifact_store.folders("jobs", 1) if (name := folder.name[5:]).isdecimal()}
+    found = {
+        int(name): folder
+        for folder in artifact_store.folders("jobs", 1)
+        if (name := folder.name[5:]).isdecimal()
+    }
     needed = Job.objects.filter(pk__in=found).exclude(state__in=Job.FINAL, checkpoint="")
     kept = set(needed.values_list("pk", flat=True))
     return [folder for pk, folder in found.items() if pk not in kept]
 
 
-def _older(folders: Iterable[artifact_store.Folder], limit: datetime) -> list[artifact_store.Folder]:
+def _older(
+    folders: Iterable[artifact_store.Folder], limit: datetime
+) -> list[artifact_store.Folder]:
     return [folder for folder in folders if folder.changed is not None and folder.changed < limit]

@@ -8,8 +8,14 @@ from features.models.judgement import Scores
 from features.selectors.judgements import Sweep, Unfit
 
 
-def write(sweep: Sweep, job: Job, judge: str, scores: Mapping[str, Scores], **counts: Any) -> SweepJudgement:
-    """Keep the scores of every text, and what they cost, beside the run. Raises `Unfit` where that is gone."""
+def write(
+    sweep: Sweep, job: Job, judge: str, scores: Mapping[str, Scores], **counts: Any
+) -> SweepJudgement:
+    """Keep the scores of every text, and what they cost, beside the run. Raises `Unfit` where that
+    is gone.
+    """
     if not SteeringRun.objects.select_for_update(no_key=True).filter(pk=sweep.run.pk).exists():
         raise Unfit(f"There is no steering run {sweep.run.pk} any more.")
-    return SweepJudgement.objects.create(run=sweep.run, job=job, judge=judge, label=sweep.label, **scores, **counts)
+    return SweepJudgement.objects.create(
+        run=sweep.run, job=job, judge=judge, label=sweep.label, **scores, **counts
+    )

@@ -21,7 +21,9 @@ AT_ONCE = 5000
 
 
 class Refused(ValueError):
-    """Something that cannot be done: `field` names what is at fault, the message says what to do instead."""
+    """Something that cannot be done: `field` names what is at fault, the message says what to do
+    instead.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -36,15 +38,21 @@ class Gone(Refused):
 
 
 class Changed(Refused):
-    """The words were changed since they were shown: `label` is as it is now, and nothing was written."""
+    """The words were changed since they were shown: `label` is as it is now, and nothing was
+    written.
+    """
 
     def __init__(self, label: Label) -> None:
-        super().__init__("text", f"It says “{label.text}” by now; somebody edited it while you did.")
+        super().__init__(
+            "text", f"It says “{label.text}” by now; somebody edited it while you did."
+        )
         self.label = label
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty or too long."""
+    """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty
+    or too long.
+    """
     return _of_length(one_line(text), longest)
 
 
@@ -55,9 +63,15 @@ def clean_lines(text: str, longest: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The words of a text on one line, composed, without characters that cannot be seen; may be empty."""
+    """The words of a text on one line, composed, without characters that cannot be seen; may be
+    empty.
+    """
     composed = unicodedata.normalize("NFC", text)
-    seen = "".join(" " if c.isspace() else c for c in composed if c.isspace() or unicodedata.category(c)[0] != "C")
+    seen = "".join(
+        " " if c.isspace() else c
+        for c in composed
+        if c.isspace() or unicodedata.category(c)[0] != "C"
+    )
     return " ".join(seen.split())
 
 
@@ -70,36 +84,52 @@ def _of_length(text: str, longest: int) -> str:
 
 
 def lock(feature_id: int) -> None:
-    """Be the only one who writes labels of the feature until the transaction ends. `Gone` where it is not there."""
+    """Be the only one who writes labels of the feature until the transaction ends. `Gone` where it
+    is not there.
+    """
     if not Feature.objects.select_for_update(no_key=True).filter(pk=feature_id).values_list("pk"):
         raise Gone("feature")
 
 
 def present(label: Label) -> Label:
-    """The label as it is now, its feature locked. `Gone` where it is not there, `Refused` where it is not shown."""
+    """The label as it is now, its feature locked. `Gone` where it is not there, `Refused` where it
+    is not shown.
+    """
     lock(label.feature_id)
     now = Label.objects.filter(pk=label.pk).first()
     if now is None:
         raise Gone("label")
     if now.state != Label.State.SHOWN:
-        raise Refused("", f"This label is {now.get_state_display()}; it cannot be changed or voted on.")
+        raise Refused(
+            "", f"This label is {now.get_state_display()}; it cannot be changed or voted on."
+        )
     return now
 
 
 @transaction.atomic
 def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
-    """A person's label. Words that are there already, by whoever, become a vote for that label instead."""
+    """A person's label. Words that are there already, by whoever, become a vote for that label
+    instead.
+    """
     words = clean(text)
     lock(feature.pk)  # two who say the same at once: the second votes
     same = (
-        Label.objects.shown().annotate(lower=Lower("text")).filter(feature=feature, lower=Lower(Value(words))).first()
+        Label.objects.shown()
+        .annotate(lower=Lower("text"))
+        .filter(feature=feature, lower=Lower(Value(words)))
+        .first()
     )
     if same is not None:
         if same.author_id != by.pk:
             vote(same, 1, by=by, weight=weight)
         return same
     label = Label.objects.create(
-        feature=feature, sae_id=feature.sae_id, text=words, method=Label.PERSON, author=by, weight=weight
+        feature=feature,
+        sae_id=feature.sae_id,
+        text=words,
+        method=Label.PERSON,
+        author=by,
+        weight=weight,
     )
     LabelRevision.objects.create(label=label, version=1, text=words, by=by)
     settle([feature.pk])
@@ -108,10 +138,11 @@ def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
 
 @transaction.atomic
 def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Label:
-    """Other words for a label, of which the editor saw version `seen`; the old ones stay in its history.
+    """Other words for a label, of which the editor saw version `seen`; the old ones stay in its
+    history.
 
-    Votes and scores stay with the words they were given to. `Changed` where somebody was faster; `Refused` where the
-    words are those of another label of the feature.
+    Votes and scores stay with the words they were given to. `Changed` where somebody was faster;
+    `Refused` where the words are those of another label of the feature.
     """
     words, note = clean(text), one_line(note)
     if len(note) > LONGEST_NOTE:
@@ -121,10 +152,16 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
         raise Changed(now)
     if words == now.text:
         return now
-    others = Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
+    others = (
+        Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
+    )
     if others.annotate(lower=Lower("text")).filter(lower=Lower(Value(words))).exists():
-        raise Refused("text", "Another label of this feature says that already; vote for it instead.")
-    LabelRevision.objects.get_or_create(label=now, version=now.version, defaults={"text": now.text, "at": now.created})
+        raise Refused(
+            "text", "Another label of this feature says that already; vote for it instead."
+        )
+    LabelRevision.objects.get_or_create(
+        label=now, version=now.version, defaults={"text": now.text, "at": now.created}
+    )
     now.text, now.version = words, now.version + 1
     Label.objects.filter(pk=now.pk).update(text=words, version=now.version, updated=Now())
     LabelRevision.objects.create(label=now, version=now.version, text=words, by=by, note=note)
@@ -135,10 +172,12 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
 
 @transaction.atomic
 def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = None) -> None:
-    """For (1) or against (-1) words of a label; 0 takes the vote back. A second vote replaces the first.
+    """For (1) or against (-1) words of a label; 0 takes the vote back. A second vote replaces the
+    first.
 
-    It is of version `seen`, of the present one where that is None: a vote that crossed an edit stays with the words that its
-    giver had before them, and counts nothing for the new ones. `Changed` where they have voted on newer words already.
+    It is of version `seen`, of the present one where that is None: a vote that crossed an edit
+    stays with the words that its giver had before them, and counts nothing for the new ones.
+    `Changed` where they have voted on newer words already.
     """
     now = present(label)
     if now.author_id == by.pk:
@@ -157,16 +196,24 @@ def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = N
 
 @transaction.atomic
 def write_found(
-    sae: Sae, method: str, records: Iterable[LabelRecord], job: Job | None, only: Collection[int] | None = None
+    sae: Sae,
+    method: str,
+    records: Iterable[LabelRecord],
+    job: Job | None,
+    only: Collection[int] | None = None,
 ) -> int:
-    """Replace what `method` said of the features of an SAE (of those at the indices `only`); how many labels it says now.
+    """Replace what `method` said of the features of an SAE (of those at the indices `only`); how
+    many labels it says now.
 
-    What people touched (an edit, a vote, a comment, a flag) stays as it is. Nobody sees a half of it: one transaction.
+    What people touched (an edit, a vote, a comment, a flag) stays as it is. Nobody sees a half of
+    it: one transaction.
     """
     mine = Label.objects.filter(sae=sae, method=method)
     if only is not None:
         mine = mine.filter(feature__index__in=only)
-    untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None)
+    untouched = mine.filter(
+        version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None
+    )
     features = dict(_locked(Feature.objects.filter(sae=sae)).values_list("index", "pk"))
     changed = set(mine.values_list("feature_id", flat=True))
     untouched.delete()
@@ -186,7 +233,10 @@ def write_found(
             )
             for feature, r in found
         }
-        rows = {feature: kept.get((feature, label.text.lower()), label) for feature, label in new.items()}
+        rows = {
+            feature: kept.get((feature, label.text.lower()), label)
+            for feature, label in new.items()
+        }
         Label.objects.bulk_create(label for label in rows.values() if label.pk is None)
         _write_scores(((rows[feature], score) for feature, r in found for score in r.scores), job)
         changed.update(rows)
@@ -197,26 +247,43 @@ def write_found(
 
 @transaction.atomic
 def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None) -> int:
-    """Add scores to labels, of the words that each had when it was read; how many scores there are."""
-    list(_locked(Feature.objects.filter(pk__in={label.feature_id for label in scores})).values_list("pk"))
-    there = set(Label.objects.filter(pk__in=[label.pk for label in scores]).values_list("pk", flat=True))
-    found = [(label, score) for label, some in scores.items() if label.pk in there for score in some]
+    """Add scores to labels, of the words that each had when it was read; how many
+    scores there are.
+    """
+    list(
+        _locked(Feature.objects.filter(pk__in={label.feature_id for label in scores})).values_list(
+            "pk"
+        )
+    )
+    there = set(
+        Label.objects.filter(pk__in=[label.pk for label in scores]).values_list("pk", flat=True)
+    )
+    found = [
+        (label, score) for label, some in scores.items() if label.pk in there for score in some
+    ]
     _write_scores(found, job)
     settle({label.feature_id for label, _ in found})
     return len(found)
 
 
 def _locked(features: QuerySet[Feature]) -> QuerySet[Feature]:
-    """Those features, nobody else writing their labels until the transaction ends; in the order in which everybody locks."""
+    """Those features, nobody else writing their labels until the transaction ends; in the order in
+    which everybody locks.
+    """
     return features.order_by("pk").select_for_update(no_key=True)
 
 
 def _write_scores(scores: Iterable[tuple[Label, ScoreRecord]], job: Job | None) -> None:
-    """Scores of the words that the labels have now; one of the same kind, scorer and negatives is replaced."""
+    """Scores of the words that the labels have now; one of the same kind, scorer and negatives is
+    replaced.
+    """
     unique = ["label", "version", "kind", "scorer", "negatives"]
     values = [*(name for name in ScoreRecord._fields if name not in unique), "job"]
     LabelScore.objects.bulk_create(
-        (LabelScore(label=label, version=label.version, job=job, **score._asdict()) for label, score in scores),
+        (
+            LabelScore(label=label, version=label.version, job=job, **score._asdict())
+            for label, score in scores
+        ),
         update_conflicts=True,
         unique_fields=unique,
         update_fields=values,

@@ -2,15 +2,16 @@
 
 The sum of these, in bytes, with d for the width of the model's residual stream:
 
-    model            parameters x 4: on a CPU half precision runs as float32
-    each SAE         its numbers x 16: weight, gradient, and Adam's two means, in float32
-    one step         batch x 8 (width + d) x 4, of the widest SAE: activations before and after the nonlinearity, the gradients
+    model            parameters x 4: on a CPU half precision runs as float32 each SAE         its
+    numbers x 16: weight, gradient, and Adam's two means, in float32 one step         batch x 8
+    (width + d) x 4, of the widest SAE: activations before and after the nonlinearity, the gradients
                      of both, masks, reconstructions; SAEs take their steps one after the other
     block            16 batches x d x 4 per hook, twice while it is put together
     everything else  0.7 GiB: Python, torch, the tokenizer, the corpus's buffer
 
-Measured with 16,384 features on 256 dimensions, the peak of the whole process against this sum of 1.91 GiB: standard 1.57,
-TopK 1.77, JumpReLU 1.90, gated 1.98, Matryoshka 2.00 GiB. The buffers of the model's own forward pass are left out.
+Measured with 16,384 features on 256 dimensions, the peak of the whole process against this sum of
+1.91 GiB: standard 1.57, TopK 1.77, JumpReLU 1.90, gated 1.98, Matryoshka 2.00 GiB. The buffers of
+the model's own forward pass are left out.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,9 @@ class Memory(NamedTuple):
 
 
 def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
-    """What a `train_sae` job of valid params will take; hooks are taken to be as wide as the model's residual stream."""
+    """What a `train_sae` job of valid params will take; hooks are taken to be as wide as the
+    model's residual stream.
+    """
     sweep, d = list(sweeps.members(params).values()), model.d_model
     widths = [int(one["width"]) for one in sweep]
     saes = sum(16 * (2 * d * width + 4 * width + d) for width in widths)
@@ -52,8 +55,12 @@ def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
 
 
 def refusal(params: Mapping[str, Any], model: LanguageModel, queue: str) -> str:
-    """Why no worker of `queue` could train this, as a sentence; empty where one could, or none told of itself lately."""
-    seen = Worker.objects.filter(queues__contains=[queue], left=None, seen__gt=timezone.now() - HEARD_OF)
+    """Why no worker of `queue` could train this, as a sentence; empty where one could, or none told
+    of itself lately.
+    """
+    seen = Worker.objects.filter(
+        queues__contains=[queue], left=None, seen__gt=timezone.now() - HEARD_OF
+    )
     largest = max(seen, key=lambda worker: worker.device_memory or worker.memory, default=None)
     if largest is None:
         return ""
@@ -61,8 +68,10 @@ def refusal(params: Mapping[str, Any], model: LanguageModel, queue: str) -> str:
     if need.total <= there:
         return ""
     return (
-        f"This would take about {gib(need.total)} (SAEs with gradients and optimizer {gib(need.saes)}, activations "
-        f"{gib(need.activations)}, the model {gib(need.model)}), and the largest worker of “{queue}”, {largest.name}, has "
+        f"This would take about {gib(need.total)} (SAEs with gradients and optimizer "
+        f"{gib(need.saes)}, activations "
+        f"{gib(need.activations)}, the model {gib(need.model)}), and the largest worker of "
+        f"“{queue}”, {largest.name}, has "
         f"{gib(there)}. Choose fewer features, or fewer SAEs at once."
     )
 

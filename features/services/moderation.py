@@ -1,4 +1,6 @@
-"""What moderators do: hide, restore, merge, dismiss, and take or give back somebody's weight. Each leaves a row in the trail."""
+"""What moderators do: hide, restore, merge, dismiss, and take or give back somebody's weight. Each
+leaves a row in the trail.
+"""
 
 from typing import Any
 
@@ -16,7 +18,9 @@ Target = Label | Comment
 
 @transaction.atomic
 def flag(target: Target, reason: str, *, by: Any) -> Flag:
-    """Report a label or comment to the curators; a second report of the same by the same person replaces the first."""
+    """Report a label or comment to the curators; a second report of the same by the same person
+    replaces the first.
+    """
     why = clean_lines(reason, LONGEST_REASON)
     now = _locked(target)
     of: dict[str, Any] = {"label": now} if isinstance(now, Label) else {"comment": now}
@@ -49,7 +53,9 @@ def hide(target: Target, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def restore(target: Target, *, by: Any, reason: str = "") -> None:
-    """Show again what was hidden or merged; votes that a merger took along go back. `Refused` where it was said anew."""
+    """Show again what was hidden or merged; votes that a merger took along go back. `Refused` where
+    it was said anew.
+    """
     now = _locked(target)
     if isinstance(now, Comment):
         changed = Comment.objects.filter(pk=now.pk, hidden=True).update(hidden=False)
@@ -69,30 +75,50 @@ def _show(label: Label) -> int:
         taken.filter(at__lte=merger.at).delete()
     try:
         with transaction.atomic():
-            return Label.objects.filter(pk=label.pk).update(state=Label.State.SHOWN, merged_into=None, updated=Now())
+            return Label.objects.filter(pk=label.pk).update(
+                state=Label.State.SHOWN, merged_into=None, updated=Now()
+            )
     except IntegrityError:
-        raise Refused("", "Another label of this feature says the same by now; merge them instead.") from None
+        raise Refused(
+            "", "Another label of this feature says the same by now; merge them instead."
+        ) from None
 
 
 @transaction.atomic
 def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
-    """One label in place of two that mean the same: people who stood for the first vote for the second from now on.
+    """One label in place of two that mean the same: people who stood for the first vote for the
+    second from now on.
 
-    A vote that somebody gave the second stays as it is. Votes against are not taken along: they were of other words.
+    A vote that somebody gave the second stays as it is. Votes against are not taken along: they
+    were of other words.
     """
     if label.pk == into.pk or label.feature_id != into.feature_id:
         raise Refused("into", "Choose another label of the same feature.")
     now, kept = present(label), present(into)
     known = {*Vote.objects.filter(label=kept).values_list("user", flat=True), kept.author_id}
-    voters = Vote.objects.filter(label=now, version=now.version, value=1).values_list("user", "weight")
-    stand = {user: weight for user, weight in [(now.author_id, now.weight), *voters] if user and user not in known}
+    voters = Vote.objects.filter(label=now, version=now.version, value=1).values_list(
+        "user", "weight"
+    )
+    stand = {
+        user: weight
+        for user, weight in [(now.author_id, now.weight), *voters]
+        if user and user not in known
+    }
     Vote.objects.bulk_create(
         Vote(label=kept, user_id=user, value=1, version=kept.version, weight=weight, at=Now())
         for user, weight in stand.items()
     )
-    Label.objects.filter(pk=now.pk).update(state=Label.State.MERGED, merged_into=kept, updated=Now())
+    Label.objects.filter(pk=now.pk).update(
+        state=Label.State.MERGED, merged_into=kept, updated=Now()
+    )
     settle([now.feature_id])
-    note("merge", now, by=by, reason=reason, details={"into": kept.pk, "said": kept.text, "votes": [*stand]})
+    note(
+        "merge",
+        now,
+        by=by,
+        reason=reason,
+        details={"into": kept.pk, "said": kept.text, "votes": [*stand]},
+    )
     _decide(now, by)
 
 
@@ -111,7 +137,10 @@ def reweigh(person: Any, weight: int) -> int:
 
     Their features are locked before any row of theirs, as in everything that writes labels.
     """
-    mine, given = Label.objects.filter(author=person, method=Label.PERSON), Vote.objects.filter(user=person)
+    mine, given = (
+        Label.objects.filter(author=person, method=Label.PERSON),
+        Vote.objects.filter(user=person),
+    )
     settle(_features(mine, given))
     mine.update(weight=weight)
     given.update(weight=weight)
@@ -121,15 +150,26 @@ def reweigh(person: Any, weight: int) -> int:
 
 
 def _features(labels: QuerySet[Label], votes: QuerySet[Vote]) -> set[int]:
-    return {*labels.values_list("feature", flat=True), *votes.values_list("label__feature", flat=True)}
+    return {
+        *labels.values_list("feature", flat=True),
+        *votes.values_list("label__feature", flat=True),
+    }
 
 
-def note(action: str, target: Any, *, by: Any, reason: str = "", details: dict[str, Any] | None = None) -> Moderation:
-    """A row of the trail: who did what to which label, comment or person, with the words as they were."""
+def note(
+    action: str, target: Any, *, by: Any, reason: str = "", details: dict[str, Any] | None = None
+) -> Moderation:
+    """A row of the trail: who did what to which label, comment or person, with the words as they
+    were.
+    """
     of = {Label: "label", Comment: "comment"}.get(type(target), "user")
     words = {} if of == "user" else {"text": target.text}
     return Moderation.objects.create(
-        by=by, action=action, **{of: target}, reason=one_line(reason)[:LONGEST_REASON], details=words | (details or {})
+        by=by,
+        action=action,
+        **{of: target},
+        reason=one_line(reason)[:LONGEST_REASON],
+        details=words | (details or {}),
     )
 
 

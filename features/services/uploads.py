@@ -1,4 +1,6 @@
-"""Labels that come in a file: checked whole, written in one transaction, and taken back as a whole."""
+"""Labels that come in a file: checked whole, written in one transaction, and taken back
+as a whole.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +20,9 @@ AT_ONCE = 1000
 
 
 class Undone(NamedTuple):
-    """What taking an upload back did: labels that are gone, and those that stay, as people touched them since."""
+    """What taking an upload back did: labels that are gone, and those that stay, as people touched
+    them since.
+    """
 
     removed: int
     kept: int
@@ -28,15 +32,23 @@ class Undone(NamedTuple):
 def upload(
     sae: Sae, name: str, rows: Sequence[Mapping[str, Any]], *, by: Any, weight: int, trusted: bool
 ) -> LabelUpload:
-    """Write every row, or nothing. Raises `interchange.labels.Wrong` with all that is wrong, by row and column.
+    """Write every row, or nothing. Raises `interchange.labels.Wrong` with all that is wrong, by row
+    and column.
 
-    A person's label is the uploader's: words that a feature has already get their vote. A method's keeps the method's name,
-    after “upload:”. Scores count where the uploader is `trusted`, else they are kept as what the file says.
+    A person's label is the uploader's: words that a feature has already get their vote. A method's
+    keeps the method's name, after “upload:”. Scores count where the uploader is `trusted`, else
+    they are kept as what the file says.
     """
-    listed = Feature.objects.filter(sae=sae, index__in=_indices(rows)).order_by("pk").select_for_update(no_key=True)
+    listed = (
+        Feature.objects.filter(sae=sae, index__in=_indices(rows))
+        .order_by("pk")
+        .select_for_update(no_key=True)
+    )
     features = {index: pk for pk, index in listed.values_list("pk", "index")}
     labels = check(rows, sae, set(features))
-    made = LabelUpload.objects.create(sae=sae, by=by, name=name[-200:], rows=len(labels), at=timezone.now())
+    made = LabelUpload.objects.create(
+        sae=sae, by=by, name=name[-200:], rows=len(labels), at=timezone.now()
+    )
     there = _there(features.values())
     new: list[tuple[Label, LabelRow]] = []
     seconded: list[Label] = []
@@ -57,16 +69,30 @@ def upload(
 
 @transaction.atomic
 def undo(upload: LabelUpload, *, by: Any) -> Undone:
-    """Take back what an upload added and voted. Labels that people edited, voted on, discussed, reported or merged stay."""
+    """Take back what an upload added and voted. Labels that people edited, voted on, discussed,
+    reported or merged stay.
+    """
     now = LabelUpload.objects.select_for_update().get(pk=upload.pk)
     if now.undone:
         raise Refused("", "This upload was taken back already.")
-    votes = Vote.objects.filter(pk__in=now.votes, user=now.by, at=now.at)  # given again since, it has another time
+    votes = Vote.objects.filter(
+        pk__in=now.votes, user=now.by, at=now.at
+    )  # given again since, it has another time
     mine = Label.objects.filter(upload=now)
-    touched = {*mine.values_list("feature", flat=True), *votes.values_list("label__feature", flat=True)}
-    list(Feature.objects.filter(pk__in=touched).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    touched = {
+        *mine.values_list("feature", flat=True),
+        *votes.values_list("label__feature", flat=True),
+    }
+    list(
+        Feature.objects.filter(pk__in=touched)
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("pk")
+    )
     votes.delete()
-    untouched = mine.filter(version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None, merged=None)
+    untouched = mine.filter(
+        version=1, state=Label.State.SHOWN, votes=None, comments=None, flags=None, merged=None
+    )
     gone = list(untouched.values_list("pk", flat=True))
     Label.objects.filter(pk__in=gone).update(state=Label.State.HIDDEN)
     settle(touched)  # no feature points at them any more: their rows are wide, and are written once
@@ -74,7 +100,12 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
     removed, kept = len(gone), mine.count()
     LabelUpload.objects.filter(pk=now.pk).update(undone=Now(), undone_by=by, kept=kept)
     if by != now.by and now.by is not None:
-        note("undo upload", now.by, by=by, details={"text": str(now), "removed": removed, "kept": kept})
+        note(
+            "undo upload",
+            now.by,
+            by=by,
+            details={"text": str(now), "removed": removed, "kept": kept},
+        )
     return Undone(removed, kept)
 
 
@@ -95,22 +126,35 @@ def _there(features: Any) -> dict[tuple[int, str, str], Label]:
     return found
 
 
-def _label(row: LabelRow, feature: int, made: LabelUpload, by: Any, weight: int, trusted: bool) -> Label:
+def _label(
+    row: LabelRow, feature: int, made: LabelUpload, by: Any, weight: int, trusted: bool
+) -> Label:
     person = row.method == Label.PERSON
     stated = dict(row.stated)
     if row.scores and not trusted:
         stated["scores"] = [score._asdict() for score in row.scores]
     return Label(
-        feature_id=feature, sae=made.sae, text=row.text, method=row.method, upload=made,
-        author=by if person else None, weight=weight if person else 0, provenance={"stated": stated} if stated else {},
-    )  # fmt: skip
+        feature_id=feature,
+        sae=made.sae,
+        text=row.text,
+        method=row.method,
+        upload=made,
+        author=by if person else None,
+        weight=weight if person else 0,
+        provenance={"stated": stated} if stated else {},
+    )
 
 
 def _vote(labels: list[Label], made: LabelUpload, by: Any, weight: int) -> list[int]:
-    """Votes for labels that say the same already, but where the uploader has voted on them before."""
+    """Votes for labels that say the same already, but where the uploader has voted on
+    them before.
+    """
     voted = set(Vote.objects.filter(label__in=labels, user=by).values_list("label", flat=True))
     new = {label.pk: label for label in labels if label.pk not in voted}
-    votes = [Vote(label=one, user=by, value=1, version=one.version, weight=weight, at=made.at) for one in new.values()]
+    votes = [
+        Vote(label=one, user=by, value=1, version=one.version, weight=weight, at=made.at)
+        for one in new.values()
+    ]
     return [vote.pk for vote in Vote.objects.bulk_create(votes, batch_size=AT_ONCE)]
 
 
@@ -120,10 +164,16 @@ def _write(new: list[tuple[Label, LabelRow]], by: Any, trusted: bool) -> None:
             Label.objects.bulk_create([label for label, _row in new], batch_size=AT_ONCE)
     except IntegrityError:  # PostgreSQL's lower() knows a few letters that Python's does not
         raise Refused("text", "Two rows of one feature say the same in other capitals.") from None
-    revisions = (LabelRevision(label=label, version=1, text=label.text, by=by) for label, _row in new)
+    revisions = (
+        LabelRevision(label=label, version=1, text=label.text, by=by) for label, _row in new
+    )
     LabelRevision.objects.bulk_create(revisions, batch_size=AT_ONCE)
     if trusted:
-        scores = (LabelScore(label=label, version=1, **score._asdict()) for label, row in new for score in row.scores)
+        scores = (
+            LabelScore(label=label, version=1, **score._asdict())
+            for label, row in new
+            for score in row.scores
+        )
         LabelScore.objects.bulk_create(scores, batch_size=AT_ONCE)
 
 

@@ -13,7 +13,9 @@ KEPT = timedelta(days=1)
 
 
 def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
-    """Say that the worker `name` lives and listens to `queues`; the first time, its row is made and stale ones go."""
+    """Say that the worker `name` lives and listens to `queues`; the first time, its row is made and
+    stale ones go.
+    """
     now = timezone.now()
     told = {**state._asdict(), "queues": list(queues), "seen": now, "left": None}
     if Worker.objects.filter(name=name, left=None).update(**told):

@@ -45,14 +45,20 @@ class FeaturesField(forms.Field):
         """The features, complete and in order. Says of which entry something is wrong."""
         given = value or []
         if not isinstance(given, list) or not all(isinstance(entry, Mapping) for entry in given):
-            raise forms.ValidationError("Give a list of objects with sae, index, method, strength and unit.")
+            raise forms.ValidationError(
+                "Give a list of objects with sae, index, method, strength and unit."
+            )
         if not 0 < len(given) <= MOST_FEATURES:
-            raise forms.ValidationError(f"Steer with 1 to {MOST_FEATURES} features; these are {len(given)}.")
+            raise forms.ValidationError(
+                f"Steer with 1 to {MOST_FEATURES} features; these are {len(given)}."
+            )
         cleaned = [_knob(entry) for entry in given]
         names = [(knob["sae"], knob["index"]) for knob in cleaned]
         for sae, index in names:
             if names.count((sae, index)) > 1:
-                raise forms.ValidationError(f"{sae}/{index} is there twice: say once what is done to it.")
+                raise forms.ValidationError(
+                    f"{sae}/{index} is there twice: say once what is done to it."
+                )
         return cleaned
 
 
@@ -65,37 +71,52 @@ class NumbersField(forms.Field):
 
     def clean(self, value: Any) -> list[Any]:
         """The numbers in order, each once."""
-        parts = value if isinstance(value, list | tuple) else str(value or "").replace(",", " ").split()
+        parts = (
+            value if isinstance(value, list | tuple) else str(value or "").replace(",", " ").split()
+        )
         try:
             numbers = [int(str(part)) if self.whole else float(part) for part in parts]
         except (TypeError, ValueError):
-            raise forms.ValidationError("Write numbers with commas between them, such as 1, 2, 4.") from None
+            raise forms.ValidationError(
+                "Write numbers with commas between them, such as 1, 2, 4."
+            ) from None
         if len(numbers) > self.most or not all(math.isfinite(number) for number in numbers):
             raise forms.ValidationError(f"Give at most {self.most} numbers, none of them infinite.")
         return sorted(set(numbers))
 
 
 class SteerForm(forms.Form):
-    """A prompt, the features that are changed while the model goes on from it, where, and how tokens are drawn.
+    """A prompt, the features that are changed while the model goes on from it, where, and how
+    tokens are drawn.
 
     `rows` are the features' rows by (slug of the SAE, index), once the form is valid.
     """
 
     model = forms.CharField(max_length=63)
     prompt = forms.CharField(
-        strip=False, max_length=MOST_CHARACTERS, widget=forms.Textarea({"rows": 5, "placeholder": "What the model goes on from"}),
+        strip=False,
+        max_length=MOST_CHARACTERS,
+        widget=forms.Textarea({"rows": 5, "placeholder": "What the model goes on from"}),
         error_messages={"required": "Write a prompt: the model goes on from it."},
-    )  # fmt: skip
-    mode = forms.ChoiceField(choices=list(MODES.items()), initial="text", required=False, label="Prompt is")
+    )
+    mode = forms.ChoiceField(
+        choices=list(MODES.items()), initial="text", required=False, label="Prompt is"
+    )
     features = FeaturesField()
-    where = forms.ChoiceField(choices=list(PLACES.items()), initial="all", required=False, label="Steer")
+    where = forms.ChoiceField(
+        choices=list(PLACES.items()), initial="all", required=False, label="Steer"
+    )
     tokens = NumbersField(whole=True, most=2000, required=False, label="Chosen tokens")
     special = forms.BooleanField(required=False, label="special tokens too")
     temperature = forms.FloatField(min_value=0, max_value=5, initial=0.5, required=False)
-    top_p = forms.FloatField(min_value=0.01, max_value=1, initial=0.95, required=False, label="Top-p")
+    top_p = forms.FloatField(
+        min_value=0.01, max_value=1, initial=0.95, required=False, label="Top-p"
+    )
     frequency_penalty = forms.FloatField(min_value=-2, max_value=2, initial=0.0, required=False)
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=16, required=False)
-    length = forms.IntegerField(min_value=1, max_value=MOST_LENGTH, initial=48, required=False, label="New tokens")
+    length = forms.IntegerField(
+        min_value=1, max_value=MOST_LENGTH, initial=48, required=False, label="New tokens"
+    )
     strengths = NumbersField(most=8, required=False)
 
     def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
@@ -114,22 +135,38 @@ class SteerForm(forms.Form):
         """The model's row."""
         found = LanguageModel.objects.filter(slug=self.cleaned_data["model"]).first()
         if found is None:
-            known = ", ".join(LanguageModel.objects.values_list("slug", flat=True)[:20]) or "none yet"
-            raise forms.ValidationError(f"There is no model “{self.cleaned_data['model']}”. Known: {known}.")
+            known = (
+                ", ".join(LanguageModel.objects.values_list("slug", flat=True)[:20]) or "none yet"
+            )
+            raise forms.ValidationError(
+                f"There is no model “{self.cleaned_data['model']}”. Known: {known}."
+            )
         return found
 
     def clean(self) -> dict[str, Any]:
-        """Features exist, belong to this model, and have what their unit needs; a sweep is of one that is added."""
+        """Features exist, belong to this model, and have what their unit needs; a sweep is of one
+        that is added.
+        """
         cleaned = super().clean() or {}
         if "model" in cleaned and "features" in cleaned:
             self._find(cleaned["model"], cleaned["features"])
-        if cleaned.get("where") == "chosen" and not cleaned.get("tokens") and "tokens" not in self.errors:
-            self.add_error("tokens", "Choose tokens of the prompt by their positions, counted from 0.")
+        if (
+            cleaned.get("where") == "chosen"
+            and not cleaned.get("tokens")
+            and "tokens" not in self.errors
+        ):
+            self.add_error(
+                "tokens", "Choose tokens of the prompt by their positions, counted from 0."
+            )
         if cleaned.get("strengths"):
             if len(cleaned.get("features", [])) != 1 or cleaned["features"][0]["method"] != "add":
-                self.add_error("strengths", "A sweep over strengths is of one feature that is added.")
+                self.add_error(
+                    "strengths", "A sweep over strengths is of one feature that is added."
+                )
             elif max(map(abs, cleaned["strengths"])) > MOST_STRENGTH:
-                self.add_error("strengths", f"Strengths go from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}.")
+                self.add_error(
+                    "strengths", f"Strengths go from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}."
+                )
         return cleaned
 
     def params(self) -> dict[str, Any]:
@@ -139,41 +176,68 @@ class SteerForm(forms.Form):
 
     def _find(self, model: LanguageModel, knobs: list[dict[str, Any]]) -> None:
         wanted = Feature.objects.filter(
-            sae__model=model, sae__slug__in={k["sae"] for k in knobs}, index__in={k["index"] for k in knobs}
+            sae__model=model,
+            sae__slug__in={k["sae"] for k in knobs},
+            index__in={k["index"] for k in knobs},
         ).select_related("sae__model", "label")
         self.rows = {(row.sae.slug, row.index): row for row in wanted}
         for knob in knobs:
-            name, row = f"{knob['sae']}/{knob['index']}", self.rows.get((knob["sae"], knob["index"]))
+            name, row = (
+                f"{knob['sae']}/{knob['index']}",
+                self.rows.get((knob["sae"], knob["index"])),
+            )
             if row is None:
                 self.add_error("features", f"{model} has no feature {name} with dashboards.")
-            elif knob["unit"] == "maximum" and knob["method"] in ("add", "clamp") and not row.max_activation > 0:
+            elif (
+                knob["unit"] == "maximum"
+                and knob["method"] in ("add", "clamp")
+                and not row.max_activation > 0
+            ):
                 self.add_error(
-                    "features", f"{name} never fired, so it has no maximum to measure in: add it in residual norms."
+                    "features",
+                    f"{name} never fired, so it has no maximum to measure in: add it in residual "
+                    "norms.",
                 )
 
 
 def checked(data: Mapping[str, Any]) -> SteerForm:
-    """The form of `data`, valid. Raises `InvalidParams`, also for names that the form does not know."""
+    """The form of `data`, valid. Raises `InvalidParams`, also for names that the form does not
+    know.
+    """
     form = SteerForm(data)
     unknown = {name: ["There is no such setting."] for name in data if name not in form.fields}
     if unknown or not form.is_valid():
-        raise InvalidParams(unknown | {field: [str(e) for e in errors] for field, errors in form.errors.items()})
+        raise InvalidParams(
+            unknown | {field: [str(e) for e in errors] for field, errors in form.errors.items()}
+        )
     return form
 
 
 def _knob(entry: Mapping[str, Any]) -> dict[str, Any]:
     name = f"{entry.get('sae', '?')}/{entry.get('index', '?')}"
     if unknown := set(entry) - KNOBS:
-        raise forms.ValidationError(f"{name}: there is no setting {', '.join(sorted(map(str, unknown)))}.")
+        raise forms.ValidationError(
+            f"{name}: there is no setting {', '.join(sorted(map(str, unknown)))}."
+        )
     method, unit = entry.get("method") or "add", entry.get("unit") or "maximum"
     if method not in METHODS:
-        raise forms.ValidationError(f"{name}: there is no method “{method}”. Known: {', '.join(METHODS)}.")
+        raise forms.ValidationError(
+            f"{name}: there is no method “{method}”. Known: {', '.join(METHODS)}."
+        )
     if unit not in UNITS or (unit == "norm" and method != "add"):
-        raise forms.ValidationError(f"{name}: what is added is measured in “maximum” or “norm”, all else in “maximum”.")
+        raise forms.ValidationError(
+            f"{name}: what is added is measured in “maximum” or “norm”, all else in “maximum”."
+        )
     index = _whole(entry.get("index"))
     if index is None or not isinstance(entry.get("sae"), str) or "\0" in entry["sae"]:
         raise forms.ValidationError(f"{name}: name a feature by the slug of its SAE and its index.")
-    return {"sae": entry["sae"], "index": index, "method": method, "strength": _strength(entry, name), "unit": unit}
+    return {
+        "sae": entry["sae"],
+        "index": index,
+        "method": method,
+        "strength": _strength(entry, name),
+        "unit": unit,
+    }
 
 
 def _strength(entry: Mapping[str, Any], name: str) -> float:
@@ -186,7 +250,9 @@ def _strength(entry: Mapping[str, Any], name: str) -> float:
         value = math.nan
     if not math.isfinite(value) or abs(value) > MOST_STRENGTH:
         most = f"{MOST_STRENGTH:g}"
-        raise forms.ValidationError(f"{name}: a strength is a number from -{most} to {most}, not {given}.")
+        raise forms.ValidationError(
+            f"{name}: a strength is a number from -{most} to {most}, not {given}."
+        )
     return value
 
 

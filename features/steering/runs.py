@@ -1,11 +1,13 @@
-"""The life of a steering run: every change of state is a compare-and-set on its row, and what came is kept piece by piece.
+"""The life of a steering run: every change of state is a compare-and-set on its row, and what came
+is kept piece by piece.
 
-    run = runs.ask(form, who)           # on the website: equal requests share one run
-    run = runs.take(worker)             # on a worker: of the people who wait, whose turn is longest ago
+    run = runs.ask(form, who)           # on the website: equal requests share one run run =
+    runs.take(worker)             # on a worker: of the people who wait, whose turn is longest ago
     runs.write(run, pieces)             # and who watches is told
 
-A message to the workers says only that something waits; which run is next is decided when one of them is free. A run whose
-worker died is begun anew, and says so; one that nobody watches any more gives its place away.
+A message to the workers says only that something waits; which run is next is decided when one of
+them is free. A run whose worker died is begun anew, and says so; one that nobody watches any more
+gives its place away.
 """
 
 import hashlib
@@ -54,17 +56,20 @@ class LostRun(Exception):
 
 
 def ask(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
-    """The run of a valid form, as it is or from the beginning. Raises `TooMany`, and `NoAnswer` where nobody could run it.
+    """The run of a valid form, as it is or from the beginning. Raises `TooMany`, and `NoAnswer`
+    where nobody could run it.
 
-    It takes a turn of `who`, and stands in the history of `owner` (of `who` where none is given): visitors behind one address
-    share its turns, and nobody sees what another asked.
+    It takes a turn of `who`, and stands in the history of `owner` (of `who` where none is given):
+    visitors behind one address share its turns, and nobody sees what another asked.
     """
     plan = planned(form)
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
         _one_at_a_time(who)
         run = SteeringRun.objects.select_for_update().filter(key=key).first()
-        again = run is not None and (run.state == State.STOPPED or bool(run.error and run.error["passing"]))
+        again = run is not None and (
+            run.state == State.STOPPED or bool(run.error and run.error["passing"])
+        )
         if run is None or again:
             _may_wait(who)
             until = timezone.now() + WATCHED
@@ -72,19 +77,33 @@ def ask(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
                 run, _ = SteeringRun.objects.get_or_create(
                     key=key,
                     defaults={
-                        "model": form.cleaned_data["model"], "params": plan, "asked_by": who, "watched_until": until
+                        "model": form.cleaned_data["model"],
+                        "params": plan,
+                        "asked_by": who,
+                        "watched_until": until,
                     },
-                )  # fmt: skip
+                )
             else:
-                _begin_anew(run, attempts=0, asked_by=who, watched_until=until, error=None, stop_requested=False)
+                _begin_anew(
+                    run,
+                    attempts=0,
+                    asked_by=who,
+                    watched_until=until,
+                    error=None,
+                    stop_requested=False,
+                )
             _send(run.pk)
-        SteeringAsk.objects.update_or_create(run=run, who=owner or who, defaults={"at": timezone.now()})
+        SteeringAsk.objects.update_or_create(
+            run=run, who=owner or who, defaults={"at": timezone.now()}
+        )
     run.refresh_from_db()
     return run
 
 
 def planned(form: SteerForm) -> dict[str, Any]:
-    """The params with everything that the text follows from: revisions, hashes, maxima and the tokens that are promoted."""
+    """The params with everything that the text follows from: revisions, hashes, maxima and the
+    tokens that are promoted.
+    """
     params, model = form.params(), form.cleaned_data["model"]
     found = [(knob, form.rows[knob["sae"], knob["index"]]) for knob in params["features"]]
     known = [
@@ -96,20 +115,33 @@ def planned(form: SteerForm) -> dict[str, Any]:
 
 
 def take(worker: str) -> SteeringRun | None:
-    """Claim the next run: of the people who wait, the one who was served longest ago; of theirs, the oldest."""
+    """Claim the next run: of the people who wait, the one who was served longest ago; of theirs,
+    the oldest.
+    """
     now = timezone.now()
     for old in SteeringRun.objects.filter(state=State.QUEUED, watched_until__lt=now):
         _end(old, State.STOPPED, "Nobody watched any more.", by=State.QUEUED)
-    served = SteeringRun.objects.filter(asked_by=OuterRef("asked_by"), started__isnull=False).order_by()
+    served = SteeringRun.objects.filter(
+        asked_by=OuterRef("asked_by"), started__isnull=False
+    ).order_by()
     last = Subquery(served.values("asked_by").annotate(last=Max("started")).values("last"))
     with transaction.atomic():
-        waiting = SteeringRun.objects.select_for_update(skip_locked=True, of=("self",)).filter(state=State.QUEUED)
+        waiting = SteeringRun.objects.select_for_update(skip_locked=True, of=("self",)).filter(
+            state=State.QUEUED
+        )
         run: SteeringRun | None = (
-            waiting.annotate(last=last).order_by(F("last").asc(nulls_first=True), "queued", "id").first()
+            waiting.annotate(last=last)
+            .order_by(F("last").asc(nulls_first=True), "queued", "id")
+            .first()
         )
         if run is None:
             return None
-        taken = {"state": State.RUNNING, "worker": worker, "started": now, "lease_until": now + LEASE}
+        taken = {
+            "state": State.RUNNING,
+            "worker": worker,
+            "started": now,
+            "lease_until": now + LEASE,
+        }
         SteeringRun.objects.filter(pk=run.pk).update(**taken, attempts=F("attempts") + 1)
     run.refresh_from_db()
     _notify(run.pk)
@@ -119,9 +151,14 @@ def take(worker: str) -> SteeringRun | None:
 def write(run: SteeringRun, pieces: Iterable[dict[str, Any]]) -> None:
     """Keep what came and wake who watches. Raises `LostRun`."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit = off")  # a lost piece comes again with the run
+        cursor.execute(
+            "SET LOCAL synchronous_commit = off"
+        )  # a lost piece comes again with the run
         _hold(run)
-        number = SteeringDelta.objects.filter(run=run).aggregate(last=Coalesce(Max("number"), 0))["last"] + 1
+        number = (
+            SteeringDelta.objects.filter(run=run).aggregate(last=Coalesce(Max("number"), 0))["last"]
+            + 1
+        )
         SteeringDelta.objects.create(run=run, number=number, data=list(pieces))
         _notify(run.pk)
 
@@ -136,11 +173,15 @@ def beat(run: SteeringRun) -> str:
 
 
 def keep_dose(run: SteeringRun, dose: Mapping[str, Any]) -> None:
-    """Note on the feature of a sweep which strength is best, or that none is: what its knob begins with from now on."""
+    """Note on the feature of a sweep which strength is best, or that none is: what its knob begins
+    with from now on.
+    """
     knob = run.params["features"][0]
     if (knob["method"], knob["unit"]) == ("add", "maximum"):
         best = None if dose["best"] is None else dose["strengths"][dose["best"]]
-        rows = Feature.objects.filter(sae__model=run.model_id, sae__slug=knob["sae"], sae__sha256=knob["sha256"])
+        rows = Feature.objects.filter(
+            sae__model=run.model_id, sae__slug=knob["sae"], sae__sha256=knob["sha256"]
+        )
         rows.filter(index=knob["index"]).update(best_dose=best)
 
 
@@ -155,7 +196,9 @@ def stopped(run: SteeringRun, why: str) -> None:
 
 
 def fail(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
-    """It cannot be run; where that may be `passing`, whoever asks for it again gets another try. Raises `LostRun`."""
+    """It cannot be run; where that may be `passing`, whoever asks for it again gets another try.
+    Raises `LostRun`.
+    """
     _end(run, State.FAILED, message, field=field, passing=passing)
 
 
@@ -195,12 +238,17 @@ def leave(pk: int) -> None:
 
 
 def reap(queues: Collection[str]) -> list[int]:
-    """Begin the runs of dead workers anew, and tell workers again of runs that wait; an idle worker of the queue asks."""
+    """Begin the runs of dead workers anew, and tell workers again of runs that wait; an idle worker
+    of the queue asks.
+    """
     now, lost = timezone.now(), []
     for run in SteeringRun.objects.filter(state=State.RUNNING, lease_until__lt=now):
         lost.append(run.pk)
         if run.attempts >= MOST_ATTEMPTS:
-            message = f"Its worker died {run.attempts} times. Choose fewer features, a shorter text or a smaller model."
+            message = (
+                f"Its worker died {run.attempts} times. Choose fewer features, a shorter "
+                "text or a smaller model."
+            )
             _end(run, State.FAILED, message, passing=True)
         else:
             with transaction.atomic():
@@ -208,13 +256,17 @@ def reap(queues: Collection[str]) -> list[int]:
                 _send(run.pk)
     waits = Q(sent=None) | Q(sent__lt=now - UNSENT_AFTER)
     if QUEUE in queues:
-        for pk in SteeringRun.objects.filter(waits, state=State.QUEUED).values_list("pk", flat=True)[:20]:
+        for pk in SteeringRun.objects.filter(waits, state=State.QUEUED).values_list(
+            "pk", flat=True
+        )[:20]:
             _send(pk)
     return lost
 
 
 def _neutral(feature: Feature) -> list[int]:
-    """Contexts that the dashboards keep in which, as far as they know, the feature does not fire."""
+    """Contexts that the dashboards keep in which, as far as they know, the feature does
+    not fire.
+    """
     fires = Example.objects.filter(feature=feature).values("sequence")
     rows = Sequence.objects.filter(model=feature.sae.model_id).exclude(pk__in=fires)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:NEUTRAL])
@@ -222,7 +274,13 @@ def _neutral(feature: Feature) -> list[int]:
 
 def _begin_anew(run: SteeringRun, **changes: Any) -> None:
     """Back in the queue, with its pieces gone; whoever watches is told to forget them."""
-    queued = {"state": State.QUEUED, "queued": timezone.now(), "ended": None, "lease_until": None, "sent": None}
+    queued = {
+        "state": State.QUEUED,
+        "queued": timezone.now(),
+        "ended": None,
+        "lease_until": None,
+        "sent": None,
+    }
     mine = SteeringRun.objects.filter(pk=run.pk, state=run.state, attempts=run.attempts)
     if not mine.update(**queued, **changes):
         return
@@ -234,15 +292,27 @@ def _begin_anew(run: SteeringRun, **changes: Any) -> None:
 
 
 def _hold(run: SteeringRun) -> None:
-    mine = SteeringRun.objects.filter(pk=run.pk, state=State.RUNNING, attempts=run.attempts, worker=run.worker)
+    mine = SteeringRun.objects.filter(
+        pk=run.pk, state=State.RUNNING, attempts=run.attempts, worker=run.worker
+    )
     if not mine.update(lease_until=timezone.now() + LEASE):
         raise LostRun
 
 
 def _end(
-    run: SteeringRun, state: str, message: str = "", *, field: str = "", passing: bool = False, by: str = State.RUNNING
+    run: SteeringRun,
+    state: str,
+    message: str = "",
+    *,
+    field: str = "",
+    passing: bool = False,
+    by: str = State.RUNNING,
 ) -> None:
-    error = {"field": field, "message": redaction.without_folders(message), "passing": passing} if message else None
+    error = (
+        {"field": field, "message": redaction.without_folders(message), "passing": passing}
+        if message
+        else None
+    )
     mine = SteeringRun.objects.filter(pk=run.pk, state=by, attempts=run.attempts)
     if not mine.update(state=state, ended=timezone.now(), lease_until=None, error=error):
         if by == State.RUNNING:
@@ -253,20 +323,30 @@ def _end(
 
 def _may_wait(who: str) -> None:
     """Raise `TooMany` or `NoAnswer` where another run cannot be."""
-    mine = SteeringRun.objects.filter(asked_by=who, state__in=LIVE, watched_until__gte=timezone.now()).count()
+    mine = SteeringRun.objects.filter(
+        asked_by=who, state__in=LIVE, watched_until__gte=timezone.now()
+    ).count()
     if mine >= MOST_AT_ONCE:
-        raise TooMany(f"{mine} runs of yours are under way already. Wait for one of them, or stop it.")
+        raise TooMany(
+            f"{mine} runs of yours are under way already. Wait for one of them, or stop it."
+        )
     if not listens(QUEUE):
-        raise NoAnswer("No worker of the queue “inference” runs, so nobody can steer. See /jobs/workers/.")
+        raise NoAnswer(
+            "No worker of the queue “inference” runs, so nobody can steer. See /jobs/workers/."
+        )
 
 
 def _one_at_a_time(who: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"featurescope: steering of {who}"])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"featurescope: steering of {who}"]
+        )
 
 
 def _send(pk: int) -> None:
-    """Tell the workers after the commit. A broker that is down loses nothing: `reap` sends again."""
+    """Tell the workers after the commit. A broker that is down loses nothing: `reap`
+    sends again.
+    """
     SteeringRun.objects.filter(pk=pk).update(sent=timezone.now())
 
     def send() -> None:

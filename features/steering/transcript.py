@@ -1,4 +1,6 @@
-"""The pieces of a steering run, folded into texts: what the page and the API show, made from the same rows as the stream."""
+"""The pieces of a steering run, folded into texts: what the page and the API show, made from the
+same rows as the stream.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -10,7 +12,8 @@ Piece = Mapping[str, Any]
 
 
 class Text(NamedTuple):
-    """A text that was generated, a value for each token. What is not measured yet is missing at the end.
+    """A text that was generated, a value for each token. What is not measured yet is missing at the
+    end.
 
     `activations` and `mass` are lists for each of the run's features.
     """
@@ -34,7 +37,9 @@ class Text(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The prompt as it was read, with each feature's activations, and the texts: the default first."""
+    """The prompt as it was read, with each feature's activations, and the texts: the
+    default first.
+    """
 
     prompt: list[int]
     prompt_activations: list[list[float]]
@@ -42,7 +47,9 @@ class Result(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """How far a sweep is, and once it is over what came of it, as workers.pipeline.steering.dose_response defines it."""
+    """How far a sweep is, and once it is over what came of it, as
+    workers.pipeline.steering.dose_response defines it.
+    """
 
     done: int
     total: int
@@ -50,7 +57,9 @@ class Sweep(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box of a steered text: usually one token. The numbers are sums over its tokens, save the activation, their largest."""
+    """A box of a steered text: usually one token. The numbers are sums over its tokens, save the
+    activation, their largest.
+    """
 
     span: Span
     logprob: float
@@ -71,15 +80,21 @@ class Change(NamedTuple):
 
 
 def folded(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
-    """What the pieces of a run say together; those before an “again” are of an attempt that died."""
+    """What the pieces of a run say together; those before an “again” are of an attempt
+    that died.
+    """
     result = _empty(features, rows)
     for piece in pieces:
         if "again" in piece:
             result = _empty(features, rows)
         elif "prompt" in piece:
-            result = result._replace(prompt=piece["prompt"], prompt_activations=piece["activations"])
+            result = result._replace(
+                prompt=piece["prompt"], prompt_activations=piece["activations"]
+            )
         elif "ids" in piece:
-            for text, token_id, logprob in zip(result.texts, piece["ids"], piece["logprobs"], strict=True):
+            for text, token_id, logprob in zip(
+                result.texts, piece["ids"], piece["logprobs"], strict=True
+            ):
                 if token_id is not None:
                     text.token_ids.append(token_id)
                     text.logprobs.append(logprob)
@@ -106,20 +121,30 @@ def swept(pieces: Iterable[Piece]) -> Sweep:
     return sweep
 
 
-def boxes(text: Text, vocabulary: Vocabulary, shown: int, maximum: float, against: Text | None = None) -> list[Box]:
-    """A text as boxes, lit by the `shown`-th feature; `changed` where a token is not what the text `against` has there."""
+def boxes(
+    text: Text, vocabulary: Vocabulary, shown: int, maximum: float, against: Text | None = None
+) -> list[Box]:
+    """A text as boxes, lit by the `shown`-th feature; `changed` where a token is not what the text
+    `against` has there.
+    """
     values = text.activations[shown] if text.activations else []
     fired = [(place, value) for place, value in enumerate(values) if value > 0]
     places, sizes = [place for place, _ in fired], [value for _, value in fired]
     new = _new(against.token_ids, text.token_ids) if against else set()
     full = maximum or max(values, default=0.0)
-    return [_box(span, text, new) for span in spans(text.token_ids, vocabulary, places, sizes, None, full)]
+    return [
+        _box(span, text, new)
+        for span in spans(text.token_ids, vocabulary, places, sizes, None, full)
+    ]
 
 
 def changes(default: Sequence[int], steered: Sequence[int], vocabulary: Vocabulary) -> list[Change]:
     """The shortest way from one text to the other, stretch by stretch."""
     stretches = SequenceMatcher(None, default, steered, autojunk=False).get_opcodes()
-    return [Change(text_of(default[a:b], vocabulary), text_of(steered[c:d], vocabulary)) for _, a, b, c, d in stretches]
+    return [
+        Change(text_of(default[a:b], vocabulary), text_of(steered[c:d], vocabulary))
+        for _, a, b, c, d in stretches
+    ]
 
 
 def _empty(features: int, rows: int) -> Result:
@@ -132,7 +157,12 @@ def _empty(features: int, rows: int) -> Result:
 def _new(before: Sequence[int], after: Sequence[int]) -> set[int]:
     """Positions of tokens in `after` that the shortest way from `before` puts there."""
     stretches = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return {place for kind, _, _, first, last in stretches if kind != "equal" for place in range(first, last)}
+    return {
+        place
+        for kind, _, _, first, last in stretches
+        if kind != "equal"
+        for place in range(first, last)
+    }
 
 
 def _box(span: Span, text: Text, new: set[int]) -> Box:

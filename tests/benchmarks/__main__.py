@@ -1,8 +1,10 @@
-"""`make bench`: every benchmark in turn, in processes of their own, and then one table of what they said.
+"""`make bench`: every benchmark in turn, in processes of their own, and then one table of what they
+said.
 
 python -m tests.benchmarks [pass wide train ingest tokens browse labels typed memory steer peer]
 
-All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and peer (its installation).
+All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and
+peer (its installation).
 """
 
 import argparse
@@ -31,20 +33,33 @@ MEASURED = {
 
 def main() -> int:
     """Run what was asked for; the exit code is 1 where a benchmark broke, not where it was slow."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all, or some of: {', '.join(MEASURED)}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"all, or some of: {', '.join(MEASURED)}"
+    )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(MEASURED):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(MEASURED)}")
+        parser.error(
+            f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(MEASURED)}"
+        )
     told, broken = [], 0
     for name in options.parts or MEASURED:
         for command in MEASURED[name]:
             print(f"{' '.join(command)} …", flush=True)
             told.append(f"[{name}]{load()}")
-            done = subprocess.run([sys.executable, "-m", f"tests.benchmarks.{command[0]}", *command[1:]], **QUIET)
+            done = subprocess.run(
+                [sys.executable, "-m", f"tests.benchmarks.{command[0]}", *command[1:]], **QUIET
+            )
             broken |= done.returncode
-            told += done.stdout.splitlines() if not done.returncode else [done.stderr.strip()[-2000:]]
-    print(f"\nMeasured on {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}:\n")
+            told += (
+                done.stdout.splitlines() if not done.returncode else [done.stderr.strip()[-2000:]]
+            )
+    print(
+        f"\nMeasured on {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}:\n"
+    )
     print("\n".join(told))
     return int(bool(broken))
 

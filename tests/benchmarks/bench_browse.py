@@ -1,11 +1,14 @@
-"""How fast the list of features and the feature page answer on a generated database of a million features.
+"""How fast the list of features and the feature page answer on a generated database of a million
+features.
 
-    python -m tests.benchmarks.bench_browse        # BENCH_MILLION=FOLDER measures on one that tests.benchmarks.million keeps
+    python -m tests.benchmarks.bench_browse        # BENCH_MILLION=FOLDER measures on one that
+    tests.benchmarks.million keeps
 
-A page of the list is timed as its selector (every query and its snippets, no HTML) for each order and each of some filters, among
-them the worst for a database: filter and order that pull to opposite ends, and filters that leave nothing. Each is asked once
-after all were asked untimed, so that PostgreSQL has read what it keeps. The feature page is asked of a web server of its own,
-whole, fifty times a second by the clock whatever it takes.
+A page of the list is timed as its selector (every query and its snippets, no HTML) for each order
+and each of some filters, among them the worst for a database: filter and order that pull to
+opposite ends, and filters that leave nothing. Each is asked once after all were asked untimed, so
+that PostgreSQL has read what it keeps. The feature page is asked of a web server of its own, whole,
+fifty times a second by the clock whatever it takes.
 """
 
 import asyncio
@@ -67,7 +70,10 @@ def _list(slug: str) -> None:
         queries.append(clock.spent)
     worst = max(whole)
     told = f"queries {_told(queries)}, whole {_told([seconds for seconds, _ in whole])}"
-    print(f"a page of {slug}, {sae.width:,} features, {len(whole)} filters and orders: {told}; worst: {worst[1]}")
+    print(
+        f"a page of {slug}, {sae.width:,} features, {len(whole)} filters and orders: {told}; "
+        f"worst: {worst[1]}"
+    )
 
 
 async def _feature_page() -> None:
@@ -90,11 +96,16 @@ async def _feature_page() -> None:
     try:
         await _ready(port)
         dice = random.Random(0)
-        paths = [f"/tiny/narrow-{dice.randrange(19)}/{dice.randrange(20_000)}/" for _ in range(WARM + ASKED * SECONDS)]
+        paths = [
+            f"/tiny/narrow-{dice.randrange(19)}/{dice.randrange(20_000)}/"
+            for _ in range(WARM + ASKED * SECONDS)
+        ]
         for path in paths[:WARM]:
             await _timed(port, path, 0)
         start = time.perf_counter()
-        taken = await asyncio.gather(*(_timed(port, path, start + i / ASKED) for i, path in enumerate(paths[WARM:])))
+        taken = await asyncio.gather(
+            *(_timed(port, path, start + i / ASKED) for i, path in enumerate(paths[WARM:]))
+        )
         print(f"feature page, {ASKED} requests a second on {CORES} processes: {_told(taken)}")
     finally:
         web.terminate()
@@ -102,7 +113,9 @@ async def _feature_page() -> None:
 
 
 async def _timed(port: int, path: str, at: float) -> float:
-    """Seconds of one request, by a client that takes next to nothing of the cores that the server has."""
+    """Seconds of one request, by a client that takes next to nothing of the cores that the server
+    has.
+    """
     await asyncio.sleep(max(at - time.perf_counter(), 0))
     start = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

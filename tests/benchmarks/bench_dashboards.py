@@ -1,9 +1,11 @@
 """What dashboards cost beside the forward pass and the encoder alone, measured in turns in one run.
 
-    python -m tests.benchmarks.bench_dashboards --tokens 100000 --width 2048 --architecture topk --threads 2
+    python -m tests.benchmarks.bench_dashboards --tokens 100000 --width 2048 --architecture topk
+    --threads 2
 
-The model is a random GPT-NeoX of the demo's shape (4 layers of 256, vocabulary 4,096, contexts of 128) and the text is drawn
-from Zipf's law: neither changes how much there is to compute. Both legs read the third layer with the same batches.
+The model is a random GPT-NeoX of the demo's shape (4 layers of 256, vocabulary 4,096, contexts of
+128) and the text is drawn from Zipf's law: neither changes how much there is to compute. Both legs
+read the third layer with the same batches.
 """
 
 import argparse
@@ -29,7 +31,9 @@ SETTINGS = DashboardSettings()
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tokens", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--architecture", choices=("topk", "standard"), default="topk")
@@ -54,17 +58,30 @@ def measure(architecture: str, tokens: int, width: int, rounds: int) -> list[str
     for _ in range(rounds):  # in turns: what else the machine does falls on all of them
         for name, leg in legs.items():
             taken[name].append(timed(leg))
-    return [f"{architecture}, {tokens:,} tokens x {width:,} features", *report(taken, tokens * width)]
+    return [
+        f"{architecture}, {tokens:,} tokens x {width:,} features",
+        *report(taken, tokens * width),
+    ]
 
 
 def report(taken: dict[str, list[tuple[float, float]]], token_features: int) -> list[str]:
-    """Tell the fastest round of each leg, and its ratio to the first leg. CPU time does not count what others use."""
-    wall, cpu = ({name: min(round_[clock] for round_ in rounds) for name, rounds in taken.items()} for clock in (0, 1))
+    """Tell the fastest round of each leg, and its ratio to the first leg. CPU time does not count
+    what others use.
+    """
+    wall, cpu = (
+        {name: min(round_[clock] for round_ in rounds) for name, rounds in taken.items()}
+        for clock in (0, 1)
+    )
     lines = []
     for name in taken:
-        against = f"wall x{wall[name] / wall['forward + encode']:.2f}  CPU x{cpu[name] / cpu['forward + encode']:.2f}"
+        against = (
+            f"wall x{wall[name] / wall['forward + encode']:.2f}  CPU "
+            f"x{cpu[name] / cpu['forward + encode']:.2f}"
+        )
         rate = f"{token_features / wall[name] / 1e6:.1f} M token-features/s"
-        lines.append(f"  {name:18s}{wall[name]:7.2f} s wall {cpu[name]:7.2f} s CPU   {against}   {rate}")
+        lines.append(
+            f"  {name:18s}{wall[name]:7.2f} s wall {cpu[name]:7.2f} s CPU   {against}   {rate}"
+        )
     return lines
 
 
@@ -76,15 +93,21 @@ def timed(leg: Callable[[], None]) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def forward_and_encode(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int) -> None:
+def forward_and_encode(
+    language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int
+) -> None:
     """The work that any dashboard needs: nothing is kept."""
     fed = list(batches(texts, SETTINGS.batch_sequences, language.special_ids, tokens))
-    for batch, read in zip(fed, harvest(language, [HOOK], (batch.token_ids for batch in fed)), strict=True):
+    for batch, read in zip(
+        fed, harvest(language, [HOOK], (batch.token_ids for batch in fed)), strict=True
+    ):
         sae.encode(read[HOOK][batch.counted])
 
 
 def pass_only(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int) -> None:
-    """The streaming pass without the finish (logits, neighbours, records), which does not grow with the tokens."""
+    """The streaming pass without the finish (logits, neighbours, records), which does not grow with
+    the tokens.
+    """
     for _ in scan(language, [Target(sae, HOOK)], texts, tokens, SETTINGS):
         pass
 
@@ -92,7 +115,9 @@ def pass_only(language: Language, sae: SAE, texts: list[SequenceRecord], tokens:
 def whole(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int) -> None:
     """Everything, records included; they are dropped as they come, as ingest would."""
     made = dashboards(language, sae, HOOK, texts, tokens)
-    assert sum(len(part.features) for part in made if isinstance(part, FeatureRange)) == sae.cfg.d_sae
+    assert (
+        sum(len(part.features) for part in made if isinstance(part, FeatureRange)) == sae.cfg.d_sae
+    )
 
 
 def random_language(hidden: int = HIDDEN, layers: int = LAYERS) -> Language:
@@ -125,8 +150,15 @@ def random_sae(architecture: str, width: int, hidden: int = HIDDEN, layers: int 
     sae.W_dec.copy_(unit)
     sae.W_enc.copy_(unit.T)
     if architecture == "standard":
-        read = torch.cat([harvested[HOOK] for harvested in harvest(random_language(hidden, layers), [HOOK], [ids(8)])])
-        sae.b_enc.fill_(-float((read.flatten(0, 1) @ sae.W_enc).quantile(1 - 24 / width, dim=1).mean()))
+        read = torch.cat(
+            [
+                harvested[HOOK]
+                for harvested in harvest(random_language(hidden, layers), [HOOK], [ids(8)])
+            ]
+        )
+        sae.b_enc.fill_(
+            -float((read.flatten(0, 1) @ sae.W_enc).quantile(1 - 24 / width, dim=1).mean())
+        )
     return sae
 
 
@@ -134,7 +166,10 @@ def ids(rows: int, seed: int = 0) -> torch.Tensor:
     """Contexts of tokens by Zipf's law, each after a BOS."""
     weights = 1.0 / torch.arange(1, VOCABULARY - 1).double()
     drawn = (
-        torch.multinomial(weights, rows * CONTEXT, replacement=True, generator=torch.Generator().manual_seed(seed)) + 2
+        torch.multinomial(
+            weights, rows * CONTEXT, replacement=True, generator=torch.Generator().manual_seed(seed)
+        )
+        + 2
     )
     drawn = drawn.view(rows, CONTEXT)
     drawn[:, 0] = 0

@@ -1,10 +1,12 @@
-"""How long somebody looks at an empty box: from the press of *Steer* to the first steered token in the browser.
+"""How long somebody looks at an empty box: from the press of *Steer* to the first steered token in
+the browser.
 
     python -m tests.benchmarks.bench_first_token
 
-A whole instance with the demo model and an SAE of 2,048 features, a warm worker, Chromium on the same two cores. The clock is the
-page's own: it starts with the click and stops when the first token is in the document, so that the form's answer and the stream
-are inside. Every run has another seed, so none is shared.
+A whole instance with the demo model and an SAE of 2,048 features, a warm worker, Chromium on the
+same two cores. The clock is the page's own: it starts with the click and stops when the first token
+is in the document, so that the form's answer and the stream are inside. Every run has another seed,
+so none is shared.
 """
 
 import shutil
@@ -20,7 +22,8 @@ addEventListener("click", (event) => {
   if (event.target.matches("button.primary")) window.asked = Date.now();
 }, true);
 const seen = new MutationObserver(() => {
-  if (document.querySelector('[data-row="1"] t') && !window.waited) window.waited = Date.now() - window.asked;
+  if (document.querySelector('[data-row="1"] t') && !window.waited)
+    window.waited = Date.now() - window.asked;
 });
 seen.observe(document, { childList: true, subtree: true });
 """
@@ -35,7 +38,8 @@ def main() -> None:
     finally:
         running.stop()
     print(
-        f"first steered token in the browser: median {statistics.median(waited):.0f} ms, {min(waited)} to {max(waited)}"
+        f"first steered token in the browser: median {statistics.median(waited):.0f} ms, "
+        f"{min(waited)} to {max(waited)}"
         f" ({len(waited)} runs; asked {ASKED} and one forward pass of the prompt)"
     )
 
@@ -68,19 +72,25 @@ def prepare(running: Instance) -> int:
     ):
         said = running.manage(*work, "--wait", timeout=900)
         assert "Finished" in said, said
-    running.rows("UPDATE features_job SET state = 'cancelled', ended = now() WHERE state = 'waiting' RETURNING id")
+    running.rows(
+        "UPDATE features_job SET state = 'cancelled', ended = now() WHERE state = 'waiting' "
+        "RETURNING id"
+    )
     live = "SELECT index FROM features_feature WHERE fires > 0 ORDER BY fires DESC LIMIT 1"
     return int(wait_for(lambda: running.rows(live), 60, "a live feature")[0]["index"])
 
 
 def measure(running: Instance, feature: int) -> list[int]:
-    """Milliseconds of each run; the first two, which load the model and the page's files, are left out."""
+    """Milliseconds of each run; the first two, which load the model and the page's files, are left
+    out.
+    """
     from playwright.sync_api import sync_playwright
 
     found = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking"],
         )
         page = browser.new_page(base_url=running.url)
         page.add_init_script(CLOCK)

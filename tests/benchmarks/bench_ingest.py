@@ -2,11 +2,13 @@
 
     python -m tests.benchmarks.bench_ingest --features 1024
 
-Examples are shaped as a pass over contexts of 128 tokens leaves them: 45 for a feature, most with one to eight firings and
-a few with dozens; the top examples of a feature peak on seven different tokens, as those of the demo's features do. They go
-through `ingest.write_range`, as a job's do, ranges of 256 features in a transaction each; the clock counts everything up to the
-commit, foreign keys and constraints checked. The size is what PostgreSQL says of each table with its indexes, scaled up from the
-features written to 24,576; those share ten million tokens of contexts, and so ours share as many contexts for each example.
+Examples are shaped as a pass over contexts of 128 tokens leaves them: 45 for a feature, most with
+one to eight firings and a few with dozens; the top examples of a feature peak on seven different
+tokens, as those of the demo's features do. They go through `ingest.write_range`, as a job's do,
+ranges of 256 features in a transaction each; the clock counts everything up to the commit, foreign
+keys and constraints checked. The size is what PostgreSQL says of each table with its indexes,
+scaled up from the features written to 24,576; those share ten million tokens of contexts, and so
+ours share as many contexts for each example.
 """
 
 import argparse
@@ -29,7 +31,9 @@ TARGET_ROWS, TARGET_GIB = 50_000, 0.4
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--features", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -58,7 +62,9 @@ def _measure(features: int, rounds: int) -> list[str]:
     sae = builders.sae(model, width=features)
     parts = list(ranges(features))
     seconds = []
-    for _ in range(rounds):  # the first round writes, the next replace, as a second run of a job does
+    for _ in range(
+        rounds
+    ):  # the first round writes, the next replace, as a second run of a job does
         start = time.perf_counter()
         rows = sum(dashboard_ingest.write_range(sae, corpus, CONTEXT, part) for part in parts)
         seconds.append(time.perf_counter() - start)
@@ -67,7 +73,10 @@ def _measure(features: int, rounds: int) -> list[str]:
 
 def _speed(rows: int, seconds: list[float]) -> str:
     first, again = rows / seconds[0], rows / min(seconds[1:])
-    return f"ingest: {first:,.0f} example rows/s new, {again:,.0f} replacing ({rows:,} rows; asked {TARGET_ROWS:,})"
+    return (
+        f"ingest: {first:,.0f} example rows/s new, {again:,.0f} replacing ({rows:,} rows; "
+        f"asked {TARGET_ROWS:,})"
+    )
 
 
 def _room(features: int, parts: list[FeatureRange]) -> str:
@@ -82,10 +91,13 @@ def _room(features: int, parts: list[FeatureRange]) -> str:
             cursor.execute(f"SELECT pg_total_relation_size('features_{table}')")
             size[f"{table}s"] = cursor.fetchone()[0]
     whole = {name: stored * WIDTH / features for name, stored in size.items()}
-    firings = np.mean([len(e.positions) for part in parts for f in part.features for e in f.examples])
+    firings = np.mean(
+        [len(e.positions) for part in parts for f in part.features for e in f.examples]
+    )
     told = ", ".join(f"{name} {bytes_ / 2**30:.3f}" for name, bytes_ in whole.items())
     return (
-        f"size: {sum(whole.values()) / 2**30:.2f} GiB for {WIDTH:,} features x 45 examples of {CONTEXT} tokens"
+        f"size: {sum(whole.values()) / 2**30:.2f} GiB for {WIDTH:,} features x 45 examples of "
+        f"{CONTEXT} tokens"
         f" ({told}; {firings:.1f} firings an example; asked {TARGET_GIB})"
     )
 
@@ -99,7 +111,9 @@ def ranges(features: int) -> Iterator[FeatureRange]:
     while group := list(islice(indices, RANGE)):
         records = [_feature(generator, index, contexts) for index in group]
         needed = sorted({example.sequence for record in records for example in record.examples})
-        sequences = [SequenceRecord(place, f"document-{place}", contexts[place].tolist()) for place in needed]
+        sequences = [
+            SequenceRecord(place, f"document-{place}", contexts[place].tolist()) for place in needed
+        ]
         yield FeatureRange(group[0], group[-1] + 1, CORPUS_TOKENS, records, sequences)
 
 
@@ -113,7 +127,10 @@ def _feature(generator: np.random.Generator, index: int, contexts: np.ndarray): 
     ]
     chosen = generator.choice(len(contexts), len(places), replace=False).tolist()
     firings = np.minimum(
-        1 + generator.geometric(0.25, len(places)) * generator.choice([1, 8], len(places), p=[0.95, 0.05]), 100
+        1
+        + generator.geometric(0.25, len(places))
+        * generator.choice([1, 8], len(places), p=[0.95, 0.05]),
+        100,
     )
     examples = [
         _example(generator, band, rank, sequence, int(count))
@@ -125,7 +142,9 @@ def _feature(generator: np.random.Generator, index: int, contexts: np.ndarray): 
     return record._replace(examples=examples)
 
 
-def _example(generator: np.random.Generator, band: int, rank: int, sequence: int, firings: int) -> ExampleRecord:
+def _example(
+    generator: np.random.Generator, band: int, rank: int, sequence: int, firings: int
+) -> ExampleRecord:
     positions = np.sort(generator.choice(CONTEXT - 1, firings, replace=False) + 1).tolist()
     values = generator.exponential(2.0, firings).astype(np.float32).tolist()
     return ExampleRecord(band, rank, sequence, positions[int(np.argmax(values))], positions, values)

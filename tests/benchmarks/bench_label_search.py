@@ -1,13 +1,16 @@
-"""How fast labels are found on a generated database: a million features with a label each, and embeddings of some of them.
+"""How fast labels are found on a generated database: a million features with a label each, and
+embeddings of some of them.
 
     python -m tests.benchmarks.bench_label_search --features 1000000 --embeddings 1000000
 
-Labels have two to seven words out of 30,000, drawn so that few are very frequent: the commonest is in one label of eight.
-Queries are one to three words of a label that is there, a third of them cut short, a third with a typo in one word, and the
-commonest word alone is timed by itself. Vectors are sums of a centre and two small ones, 384 numbers each; a query is a vector
-that is there, a little moved. Labels lie in the order of their features, as jobs write them. Times are of what the database does,
-and of the whole search with its rows and snippets; before each row as many other queries of its kind are asked untimed, so that
-PostgreSQL has read what it keeps. What meaning finds is compared with all vectors read in turn.
+Labels have two to seven words out of 30,000, drawn so that few are very frequent: the commonest is
+in one label of eight. Queries are one to three words of a label that is there, a third of them cut
+short, a third with a typo in one word, and the commonest word alone is timed by itself. Vectors are
+sums of a centre and two small ones, 384 numbers each; a query is a vector that is there, a little
+moved. Labels lie in the order of their features, as jobs write them. Times are of what the database
+does, and of the whole search with its rows and snippets; before each row as many other queries of
+its kind are asked untimed, so that PostgreSQL has read what it keeps. What meaning finds is
+compared with all vectors read in turn.
 """
 
 import argparse
@@ -24,8 +27,10 @@ VOCABULARY, TIMES, EXACT, SKEW = 27_000, 200, 10, 3
 NUMBERS, CENTRES, MOVES = 384, 400, 3000
 FILL = [
     f"""
-INSERT INTO features_label (feature_id, sae_id, density, text, method, provenance, score, score_kind, support)
-SELECT f.id, f.sae_id, f.density, string_agg(w.word, ' '), 'concept', '{{}}', min(d.score), 'concept', min(2 * d.score - 1)
+INSERT INTO features_label (feature_id, sae_id, density, text, method, provenance, score,
+    score_kind, support)
+SELECT f.id, f.sae_id, f.density, string_agg(w.word, ' '), 'concept', '{{}}', min(d.score),
+    'concept', min(2 * d.score - 1)
 FROM features_feature f
 JOIN LATERAL (
     SELECT floor({VOCABULARY} * power(random(), {SKEW}))::int AS n, 0.5 + f.id % 50 / 100.0 AS score
@@ -34,21 +39,25 @@ JOIN LATERAL (
 JOIN drawn_words w ON w.n = d.n
 GROUP BY f.id ORDER BY f.id
 """,
-    "UPDATE features_feature f SET label_id = l.id FROM features_label l WHERE l.feature_id = f.id AND f.id % 10 = 0",
+    "UPDATE features_feature f SET label_id = l.id FROM features_label l WHERE l.feature_id = "
+    "f.id AND f.id % 10 = 0",
     """
 INSERT INTO features_labelword (word, stem)
 SELECT DISTINCT lexeme, lexeme <> word FROM drawn_words, unnest(features_lexemes(word)) lexeme
 """,
 ]
 VECTORS = [
-    f"CREATE TEMPORARY TABLE centres AS SELECT n, (SELECT array_agg(random() - 0.5) FROM generate_series(1, {NUMBERS})"
+    "CREATE TEMPORARY TABLE centres AS SELECT n, (SELECT array_agg(random() - 0.5) FROM "
+    f"generate_series(1, {NUMBERS})"
     f" WHERE n >= 0)::vector AS v FROM generate_series(0, {CENTRES - 1}) n",
-    f"CREATE TEMPORARY TABLE moves AS SELECT n, (SELECT array_agg(0.4 * (random() - 0.5)) FROM generate_series(1, {NUMBERS})"
+    "CREATE TEMPORARY TABLE moves AS SELECT n, (SELECT array_agg(0.4 * (random() - 0.5)) FROM "
+    f"generate_series(1, {NUMBERS})"
     f" WHERE n >= 0)::vector AS v FROM generate_series(0, {MOVES - 1}) n",
     f"""
 INSERT INTO features_labelembedding (label_id, sae_id, embedder, vector)
 SELECT l.id, l.sae_id, 'bench', l2_normalize(c.v + a.v + b.v)::halfvec
-FROM (SELECT id, sae_id, floor({CENTRES} * random())::int c, floor({MOVES} * random())::int a, floor({MOVES} * random())::int b
+FROM (SELECT id, sae_id, floor({CENTRES} * random())::int c, floor({MOVES} * random())::int a,
+    floor({MOVES} * random())::int b
     FROM features_label ORDER BY id LIMIT %(embeddings)s) l
 JOIN centres c ON c.n = l.c JOIN moves a ON a.n = l.a JOIN moves b ON b.n = l.b
 ORDER BY l.id
@@ -64,7 +73,9 @@ NARROWED: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--features", type=int, default=1_000_000)
     parser.add_argument("--embeddings", type=int, default=1_000_000)
     options = parser.parse_args()
@@ -114,7 +125,9 @@ def _label() -> str:
         cursor.execute("ANALYZE drawn_words")
         for statement in FILL:
             cursor.execute(statement)
-        cursor.execute("CREATE INDEX label_by_words ON features_label USING gin (words) WHERE state = 'shown'")
+        cursor.execute(
+            "CREATE INDEX label_by_words ON features_label USING gin (words) WHERE state = 'shown'"
+        )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE features_label")
         cursor.execute("VACUUM ANALYZE features_labelword")
@@ -158,7 +171,10 @@ def _words(queries: list[str], saes: Any, filters: dict[str, Any]) -> str:
         whole.append(time.perf_counter() - start)
         database.append(clock.spent)
         empty += not words.hits
-    return f"database {_percentiles(database)}, whole {_percentiles(whole)}, {empty} of {len(queries)} found nothing"
+    return (
+        f"database {_percentiles(database)}, whole {_percentiles(whole)}, {empty} of "
+        f"{len(queries)} found nothing"
+    )
 
 
 def _meaning(dice: random.Random, saes: Any, filters: dict[str, Any]) -> str:
@@ -174,7 +190,9 @@ def _meaning(dice: random.Random, saes: Any, filters: dict[str, Any]) -> str:
 
 
 def _recall(dice: random.Random, saes: Any, filters: dict[str, Any]) -> str:
-    """How many of the nearest labels the search finds, of all that it might show and of the first ten."""
+    """How many of the nearest labels the search finds, of all that it might show and of the first
+    ten.
+    """
     shown, first = [], []
     for _ in range(EXACT):
         vector = _vector(dice)
@@ -204,7 +222,9 @@ def _exact(vector: list[float], saes: Any, filters: dict[str, Any]) -> list[int]
 
     rows = LabelEmbedding.objects.filter(label_search.narrowed(filters, "label__"))
     rows = rows if saes is None else rows.filter(sae__in=saes)
-    far = CosineDistance("vector", vector) + Value(0.0)  # what is no plain distance cannot be asked of the index
+    far = CosineDistance("vector", vector) + Value(
+        0.0
+    )  # what is no plain distance cannot be asked of the index
     near = rows.annotate(far=far).order_by("far").values_list("pk", "far")[: label_search.MOST_NEAR]
     return [label for label, distance in near if 1 - distance >= label_search.LEAST_COSINE]
 
@@ -215,10 +235,14 @@ def _vector(dice: random.Random) -> list[float]:
 
     from features.models import LabelEmbedding
 
-    first, last = (edge("label_id").pk for edge in (LabelEmbedding.objects.earliest, LabelEmbedding.objects.latest))
+    first, last = (
+        edge("label_id").pk
+        for edge in (LabelEmbedding.objects.earliest, LabelEmbedding.objects.latest)
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT vector::real[] FROM features_labelembedding WHERE label_id >= %s ORDER BY label_id LIMIT 1",
+            "SELECT vector::real[] FROM features_labelembedding WHERE label_id >= %s ORDER BY "
+            "label_id LIMIT 1",
             [dice.randint(first, last)],
         )
         return [value + dice.gauss(0, 0.01) for value in cursor.fetchone()[0]]
@@ -260,7 +284,10 @@ def _room() -> str:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_relation_size('features_labelembedding'), pg_relation_size('label_by_meaning')")
+        cursor.execute(
+            "SELECT pg_relation_size('features_labelembedding'), "
+            "pg_relation_size('label_by_meaning')"
+        )
         table, index = cursor.fetchone()
     return f"table {table / 1e6:,.0f} MB, index {index / 1e6:,.0f} MB"
 

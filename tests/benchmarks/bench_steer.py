@@ -1,10 +1,12 @@
-"""What steering costs beside plain generation, on the demo model: two texts, eight strengths, the first token, fairness.
+"""What steering costs beside plain generation, on the demo model: two texts, eight strengths, the
+first token, fairness.
 
     python -m tests.benchmarks.bench_steer
 
-One plain `generate` of 64 tokens is the unit, both by the wall clock and in processor time, of which others on the machine take
-nothing. Measuring (KL, surprise, the feature's activation on both texts) is part of what is timed. The last part has 20 people
-ask for two runs each, at once, of one worker; their turns, and what the whole takes in memory, are told.
+One plain `generate` of 64 tokens is the unit, both by the wall clock and in processor time, of
+which others on the machine take nothing. Measuring (KL, surprise, the feature's activation on both
+texts) is part of what is timed. The last part has 20 people ask for two runs each, at once, of one
+worker; their turns, and what the whole takes in memory, are told.
 """
 
 import shutil
@@ -41,18 +43,27 @@ def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     from workers.pipeline.steering.interventions import Push
     from workers.pipeline.steering.sampling import Sampling
 
-    ids = [language.tokenizer.bos_token_id, *language.tokenizer(PROMPT, add_special_tokens=False)["input_ids"]]
+    ids = [
+        language.tokenizer.bos_token_id,
+        *language.tokenizer(PROMPT, add_special_tokens=False)["input_ids"],
+    ]
     push, watched = Push(lens, 3, "add", 1.0, "maximum", 4.0), [Watched(lens, 3, range(10))]
     rows = [[push._replace(strength=strength)] for strength in STRENGTHS]
     sampling = Sampling(LENGTH)
 
     def plain() -> None:
         language.model.generate(
-            torch.tensor([ids]), max_new_tokens=LENGTH, min_new_tokens=LENGTH, do_sample=False, pad_token_id=0
+            torch.tensor([ids]),
+            max_new_tokens=LENGTH,
+            min_new_tokens=LENGTH,
+            do_sample=False,
+            pad_token_id=0,
         )
 
     def steered(rows: list) -> Callable[[], None]:  # type: ignore[type-arg]
-        return lambda: list(decode(language, rows, ids, sampling=sampling, watched=watched)) and None
+        return lambda: (
+            list(decode(language, rows, ids, sampling=sampling, watched=watched)) and None
+        )
 
     def first() -> None:
         news = decode(language, rows[:1], ids, sampling=sampling, watched=watched)
@@ -62,7 +73,13 @@ def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
         with torch.no_grad():
             language.model(torch.tensor([ids]))
 
-    names = {"plain": plain, "one": steered(rows[:1]), "eight": steered(rows), "first": first, "forward": forward}
+    names = {
+        "plain": plain,
+        "one": steered(rows[:1]),
+        "eight": steered(rows),
+        "first": first,
+        "forward": forward,
+    }
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for _ in range(TIMES):  # in turn, so that what else the machine does falls on all alike
         for name, work in names.items():
@@ -70,10 +87,14 @@ def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     wall = {name: statistics.median(one for one, _ in found) for name, found in took.items()}
     cpu = {name: statistics.median(one for _, one in found) for name, found in took.items()}
     return [
-        f"plain generate of {LENGTH} tokens: {wall['plain'] * 1e3:.0f} ms ({torch.get_num_threads()} threads)",
-        f"default + steered: {wall['one'] / wall['plain']:.2f}x, processor time {cpu['one'] / cpu['plain']:.2f}x (asked: 1.25)",
-        f"eight strengths: {wall['eight'] / wall['plain']:.2f}x, processor time {cpu['eight'] / cpu['plain']:.2f}x (asked: 2.2)",
-        f"first token after {wall['first'] * 1e3:.0f} ms; one forward pass of the prompt takes {wall['forward'] * 1e3:.0f} ms",
+        f"plain generate of {LENGTH} tokens: {wall['plain'] * 1e3:.0f} ms "
+        f"({torch.get_num_threads()} threads)",
+        f"default + steered: {wall['one'] / wall['plain']:.2f}x, processor time "
+        f"{cpu['one'] / cpu['plain']:.2f}x (asked: 1.25)",
+        f"eight strengths: {wall['eight'] / wall['plain']:.2f}x, processor time "
+        f"{cpu['eight'] / cpu['plain']:.2f}x (asked: 2.2)",
+        f"first token after {wall['first'] * 1e3:.0f} ms; one forward pass of the prompt takes "
+        f"{wall['forward'] * 1e3:.0f} ms",
     ]
 
 
@@ -109,7 +130,10 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     worker_services.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
     steering_runs.current_app.send_task = lambda *args, **kwargs: None
-    steering_worker.resident.language, steering_worker.resident.sae = lambda row: language, lambda row: lens.sae
+    steering_worker.resident.language, steering_worker.resident.sae = (
+        lambda row: language,
+        lambda row: lens.sae,
+    )
     knob = {"sae": "2-res", "index": 0, "strength": 1}
     given = {"model": "tiny", "prompt": PROMPT, "features": [knob], "length": LENGTH}
     for person in range(PEOPLE):
@@ -128,10 +152,13 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     states = set(SteeringRun.objects.values_list("state", flat=True))
     rounds = len(set(order[:PEOPLE])) == PEOPLE
     return [
-        f"{PEOPLE} people, two runs each: {time.perf_counter() - began:.1f} s in all, every state {', '.join(states)}",
-        f"each served once before anybody twice: {'yes' if rounds else 'NO'}; first answers after {min(first.values()):.1f}"
+        f"{PEOPLE} people, two runs each: {time.perf_counter() - began:.1f} s in all, every "
+        f"state {', '.join(states)}",
+        f"each served once before anybody twice: {'yes' if rounds else 'NO'}; first answers "
+        f"after {min(first.values()):.1f}"
         f" to {max(first.values()):.1f} s",
-        f"memory after the first run {memory / 2**20:.0f} MiB, after all {process.memory_info().rss / 2**20:.0f} MiB",
+        f"memory after the first run {memory / 2**20:.0f} MiB, after all "
+        f"{process.memory_info().rss / 2**20:.0f} MiB",
     ]
 
 

@@ -1,10 +1,12 @@
-"""How long a text takes that somebody types on a feature's page, beside the bare forward pass and encoding of it.
+"""How long a text takes that somebody types on a feature's page, beside the bare forward pass and
+encoding of it.
 
     python -m tests.benchmarks.bench_typed
 
-A whole instance with the demo model and an SAE of 2,048 features, and its warm inference worker; what is timed is the request of
-the fragment that the page fetches as one types: web, question, broker, worker, answer and rendering. Every text is new, so that
-none is answered from before. The bare pass is the model's own `forward` on the same ids, and the SAE's `encode`.
+A whole instance with the demo model and an SAE of 2,048 features, and its warm inference worker;
+what is timed is the request of the fragment that the page fetches as one types: web, question,
+broker, worker, answer and rendering. Every text is new, so that none is answered from before. The
+bare pass is the model's own `forward` on the same ids, and the SAE's `encode`.
 """
 
 import random
@@ -35,7 +37,9 @@ def main() -> None:
         index = prepare(running)
         bare = plain(language)
         wait_for(
-            lambda: b'data-pins="text"' in asked(running.url, index, "warm"), 300, "a worker with the model in memory"
+            lambda: b'data-pins="text"' in asked(running.url, index, "warm"),
+            300,
+            "a worker with the model in memory",
         )
         for length in LENGTHS:
             print(measure(running.url, index, language, bare, length), flush=True)
@@ -64,14 +68,18 @@ def measure(site: str, index: int, language: Any, bare: Callable[[str], None], l
     dice = random.Random(length)
     typed, alone = [], []
     for _ in range(TIMES + 3):  # in turn, so that what else the machine does falls on both alike
-        text = " ".join(dice.choice(("return", "self", "name", "for", "the", "value")) for _ in range(length - 1))
+        text = " ".join(
+            dice.choice(("return", "self", "name", "for", "the", "value"))
+            for _ in range(length - 1)
+        )
         text += f" {dice.randrange(10**6)}"
         typed.append(timed(lambda: fetch(site, index, text)))  # noqa: B023  # called at once
         alone.append(timed(lambda: bare(text)))  # noqa: B023  # as above
     took, least = (1000 * statistics.median(times[3:]) for times in (typed, alone))
     tokens = len(language.tokenizer(text)["input_ids"])
     return (
-        f"typed text of {tokens} tokens on a warm worker: {took:.0f} ms; bare forward and encode {least:.1f} ms"
+        f"typed text of {tokens} tokens on a warm worker: {took:.0f} ms; bare forward and encode "
+        f"{least:.1f} ms"
         f" (asked: at most {RATIO * least + MORE:.0f} ms)"
     )
 

@@ -1,11 +1,13 @@
-"""How much memory dashboards of a very wide SAE take, all in: weights, state, nearest features, logits, records.
+"""How much memory dashboards of a very wide SAE take, all in: weights, state, nearest features,
+logits, records.
 
     python -m tests.benchmarks.bench_wide --width 1048576 --hidden 512 --tokens 4064
 
-A random JumpReLU SAE is written to a temporary folder by one process, and another loads it as a job does (`load_sae`), reads
-the tokens and makes dashboards; its peak is what the system says it had in memory at most. A feature is compared with every
-other for its nearest, so that the whole finish of a million features would take hours on a processor: the first and the last
-`--ranges` ranges are made, which need what all of them need, and the time of all is told from them.
+A random JumpReLU SAE is written to a temporary folder by one process, and another loads it as a job
+does (`load_sae`), reads the tokens and makes dashboards; its peak is what the system says it had in
+memory at most. A feature is compared with every other for its nearest, so that the whole finish of
+a million features would take hours on a processor: the first and the last `--ranges` ranges are
+made, which need what all of them need, and the time of all is told from them.
 """
 
 import argparse
@@ -36,7 +38,9 @@ LAYERS = 2
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--width", type=int, default=1 << 20)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=4064)
@@ -58,24 +62,35 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> list[str]:
     """Lines of a report."""
     own = [sys.executable, "-m", "tests.benchmarks.bench_wide", "--threads", str(options.threads)]
-    sizes = [f"--{name}={getattr(options, name)}" for name in ("width", "hidden", "tokens", "ranges")]
+    sizes = [
+        f"--{name}={getattr(options, name)}" for name in ("width", "hidden", "tokens", "ranges")
+    ]
     with tempfile.TemporaryDirectory(prefix="featurescope-bench-") as name:
-        subprocess.run([*own, *sizes, "--write", name + "/sae"], check=True, stdout=subprocess.DEVNULL)
-        done = subprocess.run([*own, *sizes, "--read", name + "/sae"], check=True, stdout=subprocess.PIPE, text=True)
+        subprocess.run(
+            [*own, *sizes, "--write", name + "/sae"], check=True, stdout=subprocess.DEVNULL
+        )
+        done = subprocess.run(
+            [*own, *sizes, "--read", name + "/sae"], check=True, stdout=subprocess.PIPE, text=True
+        )
     found = json.loads(done.stdout.splitlines()[-1])
     steps = ", ".join(f"{step} {peak / 2**30:.2f}" for step, peak in found["peaks"].items())
     hours = found["range"] * options.width / bench_dashboards.SETTINGS.features_per_range / 3600
     return [
-        f"wide: {options.width:,} features of {options.hidden}, {found['tokens']:,} tokens, {found['rate']:.0f} firings a token:"
-        f" peak {max(found['peaks'].values()) / 2**30:.2f} GiB (asked at most {ASKED / 2**30:.0f}); GiB after {steps}",
-        f"  the pass took {found['pass']:.0f} s; a range of {bench_dashboards.SETTINGS.features_per_range} features {found['range']:.1f} s,"
+        f"wide: {options.width:,} features of {options.hidden}, {found['tokens']:,} tokens, "
+        f"{found['rate']:.0f} firings a token:"
+        f" peak {max(found['peaks'].values()) / 2**30:.2f} GiB (asked at most "
+        f"{ASKED / 2**30:.0f}); GiB after {steps}",
+        f"  the pass took {found['pass']:.0f} s; a range of "
+        f"{bench_dashboards.SETTINGS.features_per_range} features {found['range']:.1f} s,"
         f" all of them {hours:.1f} h",
     ]
 
 
 @torch.no_grad()
 def write(folder: Path, width: int, hidden: int) -> None:
-    """Write a JumpReLU SAE of random unit directions whose thresholds let about `FIRING` features fire on a token."""
+    """Write a JumpReLU SAE of random unit directions whose thresholds let about `FIRING` features
+    fire on a token.
+    """
     sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=hidden, d_sae=width)).requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for start in range(0, width, 1 << 16):
@@ -97,7 +112,11 @@ def run(folder: Path, tokens: int, ranges: int) -> dict[str, object]:
     peaks["loading"] = peak_memory()
     start = time.perf_counter()
     for done in scan(
-        language, [Target(sae, HOOK)], bench_dashboards.zipf_texts(tokens), tokens, bench_dashboards.SETTINGS
+        language,
+        [Target(sae, HOOK)],
+        bench_dashboards.zipf_texts(tokens),
+        tokens,
+        bench_dashboards.SETTINGS,
     ):
         tally = done.tallies[0]
     taken = {"pass": time.perf_counter() - start}
@@ -107,7 +126,9 @@ def run(folder: Path, tokens: int, ranges: int) -> dict[str, object]:
     for first in (0, sae.cfg.d_sae - ranges * size):
         made = list(islice(feature_ranges(language, sae, HOOK, tally, first), ranges))
         assert all(
-            len(feature.nearest) == bench_dashboards.SETTINGS.nearest for part in made for feature in part.features
+            len(feature.nearest) == bench_dashboards.SETTINGS.nearest
+            for part in made
+            for feature in part.features
         )
     peaks["finish"] = peak_memory()
     taken["range"] = (time.perf_counter() - start) / (2 * ranges)

@@ -1,4 +1,6 @@
-"""A Featurescope of its own for a benchmark: an embedded PostgreSQL with our tables in a folder that is thrown away."""
+"""A Featurescope of its own for a benchmark: an embedded PostgreSQL with our tables in a folder
+that is thrown away.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def database(var: Path) -> Iterator[None]:
-    """Have Django set up with a migrated database in `var`, once a process; stop the server afterwards."""
+    """Have Django set up with a migrated database in `var`, once a process; stop the server
+    afterwards.
+    """
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "explorer.settings",
         "FEATURESCOPE_VAR": str(var),

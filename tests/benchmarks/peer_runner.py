@@ -1,10 +1,11 @@
-"""The peer's side of `bench_peer`: runs in the peer's own environment, which has none of our code. A script, not a module.
+"""The peer's side of `bench_peer`: runs in the peer's own environment, which has none of our code.
+A script, not a module.
 
     python peer_runner.py FOLDER THREADS
 
-FOLDER holds `model/` (a GPT-NeoX of Hugging Face), `sae/` (of SAELens), `tokens.pt` [batch, pos] and `settings.json`. The
-model goes into TransformerLens by its own conversion, without any download. Writes `peer.json`: seconds, and by feature what
-can be compared.
+FOLDER holds `model/` (a GPT-NeoX of Hugging Face), `sae/` (of SAELens), `tokens.pt` [batch, pos]
+and `settings.json`. The model goes into TransformerLens by its own conversion, without any
+download. Writes `peer.json`: seconds, and by feature what can be compared.
 """
 
 import json
@@ -26,7 +27,10 @@ def main(folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     settings = json.loads((folder / "settings.json").read_text())
     tokens = torch.load(folder / "tokens.pt", weights_only=True)
-    model, sae = hooked(folder / "model", tokens.shape[1]), SAE.load_from_disk(str(folder / "sae"), device="cpu")
+    model, sae = (
+        hooked(folder / "model", tokens.shape[1]),
+        SAE.load_from_disk(str(folder / "sae"), device="cpu"),
+    )
     config = SaeVisConfig(
         hook_point=settings["hook"],
         features=list(range(sae.cfg.d_sae)),
@@ -67,13 +71,20 @@ def hooked(folder: Path, context: int) -> HookedTransformer:
         device="cpu",
     )
     model = HookedTransformer(config)
-    plain = {"fold_ln": False, "center_writing_weights": False, "center_unembed": False, "fold_value_biases": False}
+    plain = {
+        "fold_ln": False,
+        "center_writing_weights": False,
+        "center_unembed": False,
+        "fold_value_biases": False,
+    }
     model.load_and_process_state_dict(convert_neox_weights(neox, config), **plain)
     return model.eval().requires_grad_(False)
 
 
 def shown(data) -> dict[str, object]:
-    """What both tools show of a feature: firings, the best activation of each context among its top ones, and logits."""
+    """What both tools show of a feature: firings, the best activation of each context among its top
+    ones, and logits.
+    """
     best: dict[int, float] = {}
     for sequence in data.sequence_data.seq_group_data[0].seq_data:
         best[sequence.original_index] = max(sequence.feat_acts)

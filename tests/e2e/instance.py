@@ -1,4 +1,6 @@
-"""A whole Featurescope as a person runs it: `manage.py up` in a folder of its own, real processes, a real broker."""
+"""A whole Featurescope as a person runs it: `manage.py up` in a folder of its own, real processes,
+a real broker.
+"""
 
 import os
 import re
@@ -42,15 +44,19 @@ def wait_for(question: Callable[[], T], seconds: float, what: str) -> T:
 class Instance:
     """One instance; stop it with `stop`. It ends with this process too, however that ends.
 
-    Its folder is not below pytest's own temporary one: a second pytest closes that to other users, and where we are root
-    PostgreSQL runs as one.
+    Its folder is not below pytest's own temporary one: a second pytest closes that to other users,
+    and where we are root PostgreSQL runs as one.
     """
 
     def __init__(self, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="featurescope-e2e-"))
         self.folder.chmod(0o711)
         self.var, self.output, self.port = self.folder / "var", self.folder / "output", free_port()
-        self.environment = os.environ | {"FEATURESCOPE_VAR": str(self.var), "PORT": str(self.port), **environment}
+        self.environment = os.environ | {
+            "FEATURESCOPE_VAR": str(self.var),
+            "PORT": str(self.port),
+            **environment,
+        }
         self.start()
 
     def start(self) -> None:
@@ -89,7 +95,11 @@ class Instance:
         """Ask the instance's database."""
         at = local_database.database(self.var)
         with psycopg.connect(
-            host=at["HOST"], port=at["PORT"], dbname=at["NAME"], user=at["USER"], row_factory=dict_row
+            host=at["HOST"],
+            port=at["PORT"],
+            dbname=at["NAME"],
+            user=at["USER"],
+            row_factory=dict_row,
         ) as connection:
             return connection.execute(query, values).fetchall()
 
@@ -97,12 +107,17 @@ class Instance:
         return self.rows("SELECT * FROM features_job WHERE id = %s", pk)[0]
 
     def processes(self, word: str = "") -> list[psutil.Process]:
-        """Every process that works on this instance's folder, by its environment or arguments; `word` is in its command."""
+        """Every process that works on this instance's folder, by its environment or arguments;
+        `word` is in its command.
+        """
         found = []
         for process in psutil.process_iter():
             try:
                 command = " ".join(process.cmdline())
-                mine = process.environ().get("FEATURESCOPE_VAR") == str(self.var) or str(self.var) in command
+                mine = (
+                    process.environ().get("FEATURESCOPE_VAR") == str(self.var)
+                    or str(self.var) in command
+                )
                 living = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
                 if mine and living and word in command:
                     found.append(process)

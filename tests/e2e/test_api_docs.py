@@ -1,4 +1,6 @@
-"""The API's docs page in a real browser: all of it from this machine, and able to send a request."""
+"""The API's docs page in a real browser: all of it from this machine, and able to send
+a request.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Ctrl-C in the middle of training: the job is given back at once, and the next start goes on with it."""
+"""Ctrl-C in the middle of training: the job is given back at once, and the next start goes on with
+it.
+"""
 
 import re
 import time
@@ -12,9 +14,22 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(tiny_m
         assert "Finished" in running.manage("add_model", "tiny", str(tiny_model), "--wait")
         assert "Finished" in running.manage("add_corpus", "tales", str(tiny_corpus), "--wait")
         said = running.manage(
-            "train_sae", "tiny/stopped", "--corpus", "tales", "--hook", "blocks.0.hook_resid_post", "--width", "128",
-            "--k", "4", "--context-size", "64", "--tokens", "250000", "--no-then",
-        )  # fmt: skip
+            "train_sae",
+            "tiny/stopped",
+            "--corpus",
+            "tales",
+            "--hook",
+            "blocks.0.hook_resid_post",
+            "--width",
+            "128",
+            "--k",
+            "4",
+            "--context-size",
+            "64",
+            "--tokens",
+            "250000",
+            "--no-then",
+        )
         pk = int(re.search(r"Job (\d+)", said)[1])
         wait_for(lambda: running.job(pk)["done"] > 0, 90, "progress")
         pressed = time.monotonic()
@@ -25,7 +40,8 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(tiny_m
         assert job["attempts"] <= 1, "a Ctrl-C is no death of a worker"
         wait_for(lambda: running.job(pk)["state"] == "finished", 240, "the end of the job")
         notes = running.rows(
-            "SELECT data->>'note' AS note, data->>'text' AS text FROM features_jobevent WHERE job_id = %s ORDER BY id",
+            "SELECT data->>'note' AS note, data->>'text' AS text FROM features_jobevent WHERE "
+            "job_id = %s ORDER BY id",
             pk,
         )
         assert any(row["note"] == "its worker was told to stop" for row in notes), notes

@@ -1,4 +1,5 @@
-"""From a question to a link that somebody else opens: features found by label, text and token, tried, compared and kept.
+"""From a question to a link that somebody else opens: features found by label, text and token,
+tried, compared and kept.
 
 Pictures of the walk go to the folder that FINDING_PICTURES names, where it names one.
 """
@@ -22,7 +23,10 @@ def finder(browser, instance, shown):
     context = browser.new_context(base_url=instance.url, viewport={"width": 1280, "height": 900})
     page, wrong = context.new_page(), []
     page.set_default_timeout(30_000)
-    page.on("request", lambda r: None if r.url.startswith(instance.url) else wrong.append(f"asked {r.url}"))
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith(instance.url) else wrong.append(f"asked {r.url}"),
+    )
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto("/accounts/signup/")
     page.get_by_label("Username").fill("finder")
@@ -47,9 +51,12 @@ def rows_of(page: Page):
 
 def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     (peak,) = instance.rows(
-        """SELECT f.index, t.text FROM features_peak p JOIN features_feature f ON f.id = p.feature_id
-        JOIN features_sae s ON s.id = f.sae_id JOIN features_token t ON t.model_id = s.model_id AND t.token_id = p.token_id
-        WHERE s.slug = 'shown' AND t.text LIKE ' %%' AND length(t.text) > 3 ORDER BY p.examples DESC, f.density LIMIT 1"""
+        """SELECT f.index, t.text FROM features_peak p
+            JOIN features_feature f ON f.id = p.feature_id
+        JOIN features_sae s ON s.id = f.sae_id JOIN features_token t ON t.model_id = s.model_id
+            AND t.token_id = p.token_id
+        WHERE s.slug = 'shown' AND t.text LIKE ' %%' AND length(t.text) > 3
+            ORDER BY p.examples DESC, f.density LIMIT 1"""
     )
     feature, word = f"{shown}{peak['index']}/", bytes(peak["text"]).decode().strip()
 
@@ -66,9 +73,12 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     finder.get_by_role("searchbox").fill("animls meadow")
     expect(finder.locator("#found mark").first).to_be_visible()
     expect(finder.locator("#found")).to_contain_text("searched for animals")
-    unread = """SELECT 1 FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
+    unread = """SELECT 1 FROM features_label l
+        LEFT JOIN features_labelembedding e ON e.label_id = l.id
         WHERE e.label_id IS NULL AND l.state = 'shown'"""
-    wait_for(lambda: not instance.rows(unread), 420, "the embeddings of labels, after the jobs before it")
+    wait_for(
+        lambda: not instance.rows(unread), 420, "the embeddings of labels, after the jobs before it"
+    )
     finder.get_by_role("searchbox").fill("creatures on grassland")
     expect(finder.locator("#found tbody")).to_contain_text("means 0.", timeout=90_000)
     expect(finder.locator(f'#found a[href="{feature}"]').first).to_be_visible()
@@ -153,7 +163,8 @@ def test_a_lasso_on_the_map_becomes_a_collection(page: Page, instance, shown):
     expect(button).to_be_visible()
     picture(page, "8-lasso")
     chosen = int(re.search(r"\d+", button.inner_text())[0])
-    alive = instance.rows("SELECT count(*) FROM features_feature f JOIN features_sae s ON s.id = f.sae_id"
+    alive = instance.rows("SELECT count(*) FROM features_feature f JOIN features_sae s ON s.id = "
+"f.sae_id"
                           " WHERE s.slug = 'shown' AND map_x IS NOT NULL")[0]["count"]  # fmt: skip
     assert 0.5 * alive <= chosen <= alive
     button.click()

@@ -1,4 +1,6 @@
-"""The first run, whole: `manage.py up` on an empty folder makes the demo by itself, with nobody at the keyboard."""
+"""The first run, whole: `manage.py up` on an empty folder makes the demo by itself, with nobody at
+the keyboard.
+"""
 
 import json
 import urllib.request
@@ -35,7 +37,9 @@ def test_an_empty_instance_makes_the_demo_and_shows_its_features():
     try:
         assert "Happening now" in answer(running, "/")  # from the first second
         wait_for(lambda: all_over(running), 1200, "the six jobs of the demo")
-        assert running.rows("SELECT state FROM features_job WHERE kind = 'label_sae'"), "labels follow"
+        assert running.rows("SELECT state FROM features_job WHERE kind = 'label_sae'"), (
+            "labels follow"
+        )
         sae = api(running, "/saes/demo-python/2-res/")
         measured = sae["evaluation"]["values"]
         assert sae["width"] == 2048
@@ -45,11 +49,15 @@ def test_an_empty_instance_makes_the_demo_and_shows_its_features():
         assert measured["explained_variance"] > 0.75
         assert measured["dead_share"] < 0.1
         assert measured["ce_original"] < 2.6, "nats per held-out token; bigrams reach 4.66"
-        listed = api(running, "/features/demo-python/2-res/?order=-max_activation&limit=10")["results"]
+        listed = api(running, "/features/demo-python/2-res/?order=-max_activation&limit=10")[
+            "results"
+        ]
         for row in listed:
             page = answer(running, f"/demo-python/2-res/{row['index']}/")
             assert "Top examples" in page
-            top = api(running, f"/features/demo-python/2-res/{row['index']}/")["bands"][0]["examples"]
+            top = api(running, f"/features/demo-python/2-res/{row['index']}/")["bands"][0][
+                "examples"
+            ]
             assert top[0]["value"] == pytest.approx(row["max_activation"], rel=1e-5)
             assert all(any(token["peak"] for token in example["tokens"]) for example in top)
     finally:

@@ -1,4 +1,6 @@
-"""A worker that dies loses nothing: its job goes back to the queue by itself and goes on from its checkpoint."""
+"""A worker that dies loses nothing: its job goes back to the queue by itself and goes on from its
+checkpoint.
+"""
 
 import os
 import re
@@ -11,9 +13,22 @@ HOOK = "blocks.0.hook_resid_post"
 
 def start(instance: Instance, slug: str, tokens: int) -> int:
     said = instance.manage(
-        "train_sae", f"tiny/{slug}", "--corpus", "tales", "--hook", HOOK, "--width", "128", "--k", "4",
-        "--context-size", "64", "--tokens", str(tokens), "--no-then",
-    )  # fmt: skip
+        "train_sae",
+        f"tiny/{slug}",
+        "--corpus",
+        "tales",
+        "--hook",
+        HOOK,
+        "--width",
+        "128",
+        "--k",
+        "4",
+        "--context-size",
+        "64",
+        "--tokens",
+        str(tokens),
+        "--no-then",
+    )
     found = re.search(r"Job (\d+)", said)
     assert found, said
     return int(found[1])
@@ -26,7 +41,9 @@ def test_kill_9_in_the_middle_of_training(instance, finished):
     os.kill(int(running["worker"].rpartition(":")[2]), signal.SIGKILL)
 
     assert instance.job(pk)["state"] == "running"  # nobody told the database
-    again = wait_for(lambda: (row := instance.job(pk))["attempts"] == 2 and row, 90, "the second attempt")
+    again = wait_for(
+        lambda: (row := instance.job(pk))["attempts"] == 2 and row, 90, "the second attempt"
+    )
     assert again["worker"] != running["worker"]
     job = finished(pk, 240)
     assert (job["state"], job["attempts"]) == ("finished", 2), job["error"]
@@ -34,15 +51,20 @@ def test_kill_9_in_the_middle_of_training(instance, finished):
     log = [
         row["text"]
         for row in instance.rows(
-            "SELECT data->>'text' AS text FROM features_jobevent WHERE job_id = %s AND kind = 'log' ORDER BY id", pk
+            "SELECT data->>'text' AS text FROM features_jobevent WHERE job_id = %s AND kind = "
+            "'log' ORDER BY id",
+            pk,
         )
     ]
-    assert any(text.startswith(f"Resuming from {running['checkpoint'].rpartition('/')[0]}") for text in log), log
+    assert any(
+        text.startswith(f"Resuming from {running['checkpoint'].rpartition('/')[0]}") for text in log
+    ), log
     assert len(instance.rows("SELECT id FROM features_sae WHERE slug = 'killed'")) == 1
     steps = [
         row["step"]
         for row in instance.rows(
-            "SELECT (data->>'step')::int AS step FROM features_jobevent WHERE job_id = %s AND kind = 'metrics' ORDER BY id",
+            "SELECT (data->>'step')::int AS step FROM features_jobevent WHERE job_id = %s AND "
+            "kind = 'metrics' ORDER BY id",
             pk,
         )
     ]

@@ -1,4 +1,6 @@
-"""People label a feature together in real browsers: at once, by keyboard, without script, and nothing is lost."""
+"""People label a feature together in real browsers: at once, by keyboard, without script, and
+nothing is lost.
+"""
 
 import re
 import threading
@@ -13,16 +15,23 @@ ONE_OF_A_KIND = "window.notReloaded = true"
 
 @pytest.fixture
 def people(browser, instance, shown):
-    """Opens the pages of people who have just signed up, each in a browser context of their own; script errors fail the test."""
+    """Opens the pages of people who have just signed up, each in a browser context of their own;
+    script errors fail the test.
+    """
     contexts, wrong = [], []
 
     def sign_up(name: str, **options) -> Page:
-        context = browser.new_context(base_url=instance.url, viewport={"width": 1280, "height": 900}, **options)
+        context = browser.new_context(
+            base_url=instance.url, viewport={"width": 1280, "height": 900}, **options
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
-        page.on("console", lambda said: wrong.append(f"{name}: {said.text}") if said.type == "error" else None)
+        page.on(
+            "console",
+            lambda said: wrong.append(f"{name}: {said.text}") if said.type == "error" else None,
+        )
         page.goto("/accounts/signup/")
         page.get_by_label("Username").fill(name)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -42,7 +51,8 @@ def feature(instance, shown):
     """The address of a live feature that no other test here writes to."""
     (row,) = instance.rows(
         """SELECT f.index FROM features_feature f JOIN features_sae s ON s.id = f.sae_id
-        WHERE s.slug = 'shown' AND f.fires > 0 AND NOT EXISTS (SELECT 1 FROM features_label WHERE feature_id = f.id)
+        WHERE s.slug = 'shown' AND f.fires > 0 AND NOT EXISTS (SELECT 1 FROM features_label
+            WHERE feature_id = f.id)
         ORDER BY f.index LIMIT 1"""
     )
     return f"{shown}{row['index']}/"
@@ -50,7 +60,8 @@ def feature(instance, shown):
 
 def labels_of(instance, feature):
     return instance.rows(
-        """SELECT l.*, u.username FROM features_label l JOIN features_feature f ON f.id = l.feature_id
+        """SELECT l.*, u.username FROM features_label l
+            JOIN features_feature f ON f.id = l.feature_id
         JOIN features_sae s ON s.id = f.sae_id JOIN explorer_user u ON u.id = l.author_id
         WHERE s.slug = 'shown' AND f.index = %s ORDER BY l.id""",
         int(feature.rstrip("/").rpartition("/")[2]),
@@ -73,7 +84,9 @@ def test_a_label_by_keyboard_becomes_the_heading_without_a_reload(people, featur
     assert page.evaluate("window.notReloaded") is True
 
 
-def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(people, instance, feature):
+def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
+    people, instance, feature
+):
     anna, bert, carl = people("anna"), people("bert"), people("carl")
     anna.goto(feature)
     say(anna, "animals")
@@ -111,11 +124,15 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(peopl
     }
     votes = instance.rows("SELECT value, version FROM features_vote WHERE label_id = %s", label)
     assert votes == [{"value": 1, "version": 1}], "of the words that Carl had before him"
-    said = instance.rows("SELECT text FROM features_labelrevision WHERE label_id = %s ORDER BY version", label)
+    said = instance.rows(
+        "SELECT text FROM features_labelrevision WHERE label_id = %s ORDER BY version", label
+    )
     assert [row["text"] for row in said] == ["animals", "animals and birds"]
 
 
-def test_the_slower_editor_sees_the_newer_words_and_keeps_their_own(people, admin: Page, instance, feature):
+def test_the_slower_editor_sees_the_newer_words_and_keeps_their_own(
+    people, admin: Page, instance, feature
+):
     page = people("dora")
     page.goto(feature)
     say(page, "first words")
@@ -136,7 +153,9 @@ def test_the_slower_editor_sees_the_newer_words_and_keeps_their_own(people, admi
 
 
 def test_many_writers_at_once_over_http_lose_nothing(people, instance, feature):
-    """Eight threads post what browsers post, all at the same moment; every label and vote is there, and the sums are right."""
+    """Eight threads post what browsers post, all at the same moment; every label and vote is there,
+    and the sums are right.
+    """
     page = people("first")
     page.goto(feature)
     say(page, "the one that is voted on")
@@ -166,7 +185,12 @@ def test_many_writers_at_once_over_http_lose_nothing(people, instance, feature):
                 sent = data | {"csrfmiddlewaretoken": token}
                 headers = {"Referer": instance.url}
                 answer = requests.post(
-                    instance.url + address, sent, cookies=cookies, headers=headers, allow_redirects=False, timeout=60
+                    instance.url + address,
+                    sent,
+                    cookies=cookies,
+                    headers=headers,
+                    allow_redirects=False,
+                    timeout=60,
                 )
                 answers.append(answer.status_code)
 
@@ -180,13 +204,17 @@ def test_many_writers_at_once_over_http_lose_nothing(people, instance, feature):
     assert len(rows) == 1 + 15
     (voted,) = [row for row in rows if row["id"] == label]
     assert (voted["up"], voted["down"]) == (3, 0), "the last vote of each was for it"
-    (count,) = instance.rows("SELECT count(*) AS n FROM features_comment WHERE text LIKE 'comment %%'")
+    (count,) = instance.rows(
+        "SELECT count(*) AS n FROM features_comment WHERE text LIKE 'comment %%'"
+    )
     assert count["n"] == 15
 
 
 def test_the_queue_by_keyboard_without_leaving_the_page(people, instance, shown):
     page = people("quick")
-    instance.rows("UPDATE features_feature SET density = least(density, 0.09) WHERE fires > 0 RETURNING id")
+    instance.rows(
+        "UPDATE features_feature SET density = least(density, 0.09) WHERE fires > 0 RETURNING id"
+    )
     page.goto("/labels/queue/?sae=tiny/shown")
     page.evaluate(ONE_OF_A_KIND)
     seen = []
@@ -198,7 +226,8 @@ def test_the_queue_by_keyboard_without_leaving_the_page(people, instance, shown)
     assert len(set(seen)) == 3
     assert page.evaluate("window.notReloaded") is True
     mine = instance.rows(
-        "SELECT text FROM features_label l JOIN explorer_user u ON u.id = l.author_id WHERE username = 'quick' ORDER BY l.id"
+        "SELECT text FROM features_label l JOIN explorer_user u ON u.id = l.author_id WHERE "
+        "username = 'quick' ORDER BY l.id"
     )
     assert [row["text"] for row in mine] == ["one meaning", "another meaning"]
 
@@ -237,11 +266,17 @@ def test_what_a_visitor_writes_waits_until_they_are_signed_in(browser, instance,
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 380])
-def test_no_page_about_labels_is_wider_than_its_window(browser, instance, shown, admin: Page, scheme, width):
+def test_no_page_about_labels_is_wider_than_its_window(
+    browser, instance, shown, admin: Page, scheme, width
+):
     admin.emulate_media(color_scheme=scheme)
     admin.set_viewport_size({"width": width, "height": 800})
     places = ("", "queue/", "disputed/", "moderation/", "uploads/", "by/admin/")
-    for address in (*(f"/labels/{place}" for place in places), f"{shown}labels/", f"{shown}random/"):
+    for address in (
+        *(f"/labels/{place}" for place in places),
+        f"{shown}labels/",
+        f"{shown}random/",
+    ):
         admin.goto(address)
         wide = admin.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{address} is {wide} wide"

@@ -1,4 +1,6 @@
-"""Everyone reaches everything: axe finds nothing serious, no page is wider than a phone, keys work, scripts stay small."""
+"""Everyone reaches everything: axe finds nothing serious, no page is wider than a phone, keys work,
+scripts stay small.
+"""
 
 import gzip
 import os
@@ -17,29 +19,42 @@ from features.services import catalog as catalog_services
 from tests import builders
 
 pytestmark = [pytest.mark.chromium, pytest.mark.django_db(transaction=True)]
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's event loop is in this thread, and waits while we read rows
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = (
+    "1"  # Playwright's event loop is in this thread, and waits while we read rows
+)
 SCRIPT_BYTES = 40_000
-"""Of a page's first load, as sent. The API's documentation and the admin are libraries' own, with scripts of theirs."""
+"""Of a page's first load, as sent. The API's documentation and the admin are libraries' own, with
+scripts of theirs.
+"""
 
 
 @pytest.fixture
 def pages(db, transactional_db, monkeypatch):
-    """An address of every kind of page, with something on it; a worker is played: every token lights features 0 and 5."""
+    """An address of every kind of page, with something on it; a worker is played: every token
+    lights features 0 and 5.
+    """
     monkeypatch.setenv(
         "DJANGO_ALLOW_ASYNC_UNSAFE", "1"
     )  # Playwright has an event loop in this thread, which waits meanwhile
     planted = builders.planted(width=120)
     other = builders.sae(planted.model, "3-res", trained_on=planted.corpus)
     contexts = builders.sequences()
-    builders.dashboards(other, planted.corpus, [builders.firing(i, " day", contexts) for i in range(8)], contexts)
+    builders.dashboards(
+        other, planted.corpus, [builders.firing(i, " day", contexts) for i in range(8)], contexts
+    )
     values = {"l0": 24.0, "explained_variance": 0.83, "ce_loss_score": 0.9, "kl_score": 0.9}
     for sae in (planted.sae, other):
-        catalog_services.keep_evaluation(sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
+        catalog_services.keep_evaluation(
+            sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None
+        )
     near = [FeatureMatches([i % 8 for i in range(120)], [0.5 + i / 300 for i in range(120)])]
     near.append(FeatureMatches([i * 9 for i in range(8)], [0.75] * 8))
     match_ingest.write(planted.sae, other, SaeMatches(*near), None)
     job = lifecycle.claim(
-        lifecycle.create("train_sae", {"model": "tiny", "slug": "9-res", "corpus": "tiny-stories"}).pk, "here"
+        lifecycle.create(
+            "train_sae", {"model": "tiny", "slug": "9-res", "corpus": "tiny-stories"}
+        ).pk,
+        "here",
     )
     lifecycle.metrics(job, Metrics(1000, {"explained_variance": 0.5, "l0": 30.0}))
     lifecycle.fail(job, "It broke.")
@@ -146,7 +161,9 @@ def test_every_page_has_its_landmarks_and_one_heading(browser, site, pages):
         assert page.locator("h1").count() == 1, name
         assert page.locator("main").count() == 1, name
         if name != "embed":
-            first = page.evaluate("document.querySelector('a, button, input, select, textarea, [tabindex]').className")
+            first = page.evaluate(
+                "document.querySelector('a, button, input, select, textarea, [tabindex]').className"
+            )
             assert first == "skip", f"{name}: Tab reaches the way to the content first"
             assert page.locator("header, nav, footer").count() >= 3, name
     context.close()
@@ -155,7 +172,10 @@ def test_every_page_has_its_landmarks_and_one_heading(browser, site, pages):
 def test_no_page_loads_more_script_than_it_may(client, pages):
     """What is asked for by the page and by its modules, as it goes over the wire."""
     for name, address in pages.items():
-        scripts, todo = {}, re.findall(r'<script[^>]* src="([^"]+)"', client.get(address).content.decode())
+        scripts, todo = (
+            {},
+            re.findall(r'<script[^>]* src="([^"]+)"', client.get(address).content.decode()),
+        )
         while todo:
             if (one := todo.pop()) not in scripts:
                 sent = client.get(one, headers={"accept-encoding": "gzip"}).content

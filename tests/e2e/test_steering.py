@@ -1,4 +1,6 @@
-"""Steering as people meet it: a worker that dies in the middle, a tab that is closed, and the same run by its link."""
+"""Steering as people meet it: a worker that dies in the middle, a tab that is closed, and the same
+run by its link.
+"""
 
 import os
 import re
@@ -33,13 +35,17 @@ def run(instance, pk):
 
 
 def inference(instance):
-    (worker, *_) = sorted(instance.processes("--queues inference"), key=lambda process: process.create_time())
+    (worker, *_) = sorted(
+        instance.processes("--queues inference"), key=lambda process: process.create_time()
+    )
     return worker
 
 
 def test_a_run_whose_worker_is_killed_begins_anew_and_comes_whole(instance, page, feature):
     pk = ask(page, feature, "the cat", "Sweep strengths")
-    taken = wait_for(lambda: (row := run(instance, pk))["state"] != "queued" and row, 60, "a worker")
+    taken = wait_for(
+        lambda: (row := run(instance, pk))["state"] != "queued" and row, 60, "a worker"
+    )
     assert taken["state"] == "running", "it was over before anybody could kill its worker"
     os.kill(int(taken["worker"].rpartition(":")[2]), signal.SIGKILL)
     done = wait_for(lambda: (row := run(instance, pk))["ended"] and row, 240, "the end of the run")
@@ -56,7 +62,9 @@ def test_a_closed_tab_gives_its_place_away(instance, page, feature):
             pk = ask(page, feature, "a dog and")
         page.goto("/")  # the stream ends, and nobody looks any more
         wait_for(
-            lambda: instance.rows("SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk),
+            lambda: instance.rows(
+                "SELECT 1 FROM features_steeringrun WHERE id = %s AND watched_until < now()", pk
+            ),
             20,
             "the run to be given up",
         )
@@ -65,7 +73,10 @@ def test_a_closed_tab_gives_its_place_away(instance, page, feature):
     after = ask(page, feature, "it ran over")
     wait_for(lambda: run(instance, after)["state"] == "finished", 60, "the next run")
     given_up = run(instance, pk)
-    assert (given_up["state"], given_up["error"]["message"]) == ("stopped", "Nobody watched any more.")
+    assert (given_up["state"], given_up["error"]["message"]) == (
+        "stopped",
+        "Nobody watched any more.",
+    )
 
 
 def test_a_runs_link_shows_the_same_texts_to_anybody(instance, page, browser, feature):
@@ -106,7 +117,12 @@ def test_the_page_stays_from_run_to_run_and_says_what_is_refused(instance, page,
 def held(page, method, address):
     """Hold back what the page asks there, until it is let go on."""
     requests = []
-    page.route(address, lambda route: requests.append(route) if route.request.method == method else route.continue_())
+    page.route(
+        address,
+        lambda route: (
+            requests.append(route) if route.request.method == method else route.continue_()
+        ),
+    )
     return requests
 
 

@@ -1,4 +1,6 @@
-"""A lab's day from the browser alone: a sweep of three SAEs, its worker killed on the way, dashboards made, all compared."""
+"""A lab's day from the browser alone: a sweep of three SAEs, its worker killed on the way,
+dashboards made, all compared.
+"""
 
 import os
 import re
@@ -18,7 +20,9 @@ def over(instance) -> bool:
     return all(row["state"] in ("finished", "failed", "cancelled") for row in rows)
 
 
-def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(admin: Page, instance):
+def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(
+    admin: Page, instance
+):
     admin.goto("/jobs/new/train_sae/")
     admin.get_by_label("Slug").fill("sweep")
     admin.get_by_label("Width").fill("32, 64, 128")

@@ -29,7 +29,9 @@ def test_a_job_started_from_the_page_is_watched_live_and_cancelled(admin: Page):
     expect(admin.get_by_role("progressbar")).to_be_visible()
     expect(admin.get_by_role("img").first).to_be_visible()  # a curve
     first = admin.get_by_role("progressbar").get_attribute("aria-valuenow")
-    expect(admin.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", first or "", timeout=60_000)
+    expect(admin.get_by_role("progressbar")).not_to_have_attribute(
+        "aria-valuenow", first or "", timeout=60_000
+    )
     expect(admin.locator("#log")).to_contain_text("Training: topk")
 
     admin.get_by_role("button", name="Cancel").click()
@@ -58,7 +60,9 @@ def test_progress_arrives_without_a_reload(admin: Page, instance):
         ("Context size", "8000", "at most 64 tokens"),
     ],
 )
-def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(admin: Page, instance, field, value, said):
+def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
+    admin: Page, instance, field, value, said
+):
     before = instance.rows("SELECT count(*) FROM features_job")
     open_start_page(admin)
     admin.get_by_label("Slug").fill("fine")
@@ -99,9 +103,20 @@ def test_everything_but_streams_works_without_javascript(browser, instance, show
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 380])
 def test_no_page_is_wider_than_its_window(browser, instance, shown, scheme, width):
-    context = browser.new_context(base_url=instance.url, color_scheme=scheme, viewport={"width": width, "height": 800})
+    context = browser.new_context(
+        base_url=instance.url, color_scheme=scheme, viewport={"width": width, "height": 800}
+    )
     page = context.new_page()
-    for address in ("/", "/tiny/", shown, f"{shown}random/", "/jobs/", "/jobs/1/", "/about/", "/accounts/login/"):
+    for address in (
+        "/",
+        "/tiny/",
+        shown,
+        f"{shown}random/",
+        "/jobs/",
+        "/jobs/1/",
+        "/about/",
+        "/accounts/login/",
+    ):
         page.goto(address)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{address} is {wide} wide"

@@ -1,4 +1,6 @@
-"""The web server with one more address, `/_watching`, that tells what is inside: run by uvicorn in `test_job_events`."""
+"""The web server with one more address, `/_watching`, that tells what is inside: run by uvicorn in
+`test_job_events`.
+"""
 
 import asyncio
 import json
@@ -16,5 +18,11 @@ async def application(scope, receive, send):
         "jobs": len(notifications._waiters),
         "tasks": len(asyncio.all_tasks()),
     }
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json")],
+        }
+    )
     await send({"type": "http.response.body", "body": json.dumps(inside).encode()})

@@ -7,7 +7,9 @@ from django.core.checks import run_checks
 def found() -> dict[str, str]:
     """The explorer's own findings by id, with their hints."""
     return {
-        message.id: f"{message.msg} {message.hint}" for message in run_checks() if message.id.startswith("explorer.")
+        message.id: f"{message.msg} {message.hint}"
+        for message in run_checks()
+        if message.id.startswith("explorer.")
     }
 
 

@@ -22,7 +22,9 @@ def test_the_docs_have_the_same_groups():
 
 def test_the_docs_set_the_same_quantities_of_saebench_beside_ours():
     rows = re.findall(r"^\| (.+) \(`(\w+)`\) \| (.+) \|$", DOCS, re.MULTILINE)
-    assert rows == [(known.name, term, known.saebench) for term, known in DEFINITIONS.items() if known.saebench]
+    assert rows == [
+        (known.name, term, known.saebench) for term, known in DEFINITIONS.items() if known.saebench
+    ]
     assert len(rows) > 10
 
 

@@ -25,7 +25,9 @@ def test_what_was_read_is_listed_with_its_default(monkeypatch):
     assert env.VARIABLES == {"X_PORT": ("X_PORT", "8000", "Port.")}
 
 
-@pytest.mark.parametrize(("value", "meant"), [("1", True), ("TRUE", True), ("on", True), ("0", False), ("no", False)])
+@pytest.mark.parametrize(
+    ("value", "meant"), [("1", True), ("TRUE", True), ("on", True), ("0", False), ("no", False)]
+)
 def test_flags_are_read_as_people_write_them(monkeypatch, value, meant):
     monkeypatch.setenv("X", value)
     assert env.flag("X", not meant, "") is meant

@@ -36,13 +36,21 @@ def test_numbers_have_three_significant_digits(value, written):
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        (0.0613, "6.1%"), (0.613, "61.3%"), (0.00061, "0.061%"), (1.2e-6, "0.00012%"), (1, "100%"), (0, "0%"),
+        (0.0613, "6.1%"),
+        (0.613, "61.3%"),
+        (0.00061, "0.061%"),
+        (1.2e-6, "0.00012%"),
+        (1, "100%"),
+        (0, "0%"),
         (0.99999, ">99.9%"),
-        (0.0994, "9.9%"), (0.09999, "10%"), (None, "–"), (math.nan, "–"),
+        (0.0994, "9.9%"),
+        (0.09999, "10%"),
+        (None, "–"),
+        (math.nan, "–"),
         (-0.5, "−50%"),
         (1.3, "130%"),
     ],
-)  # fmt: skip
+)
 def test_shares_are_percentages_with_sensible_digits(value, written):
     assert numbers.share(value) == written
 
@@ -50,7 +58,12 @@ def test_shares_are_percentages_with_sensible_digits(value, written):
 def test_counts_signs_and_short_counts():
     assert numbers.count(1234567) == "1,234,567"
     assert numbers.count(None) == "–"
-    assert [numbers.short_count(n) for n in (950, 12_345, 4_050_000, 7e9)] == ["950", "12.3k", "4.05M", "7B"]
+    assert [numbers.short_count(n) for n in (950, 12_345, 4_050_000, 7e9)] == [
+        "950",
+        "12.3k",
+        "4.05M",
+        "7B",
+    ]
     assert [numbers.signed(x) for x in (1.04, -0.54)] == ["+1.04", "−0.54"]
 
 
@@ -134,11 +147,15 @@ def test_every_bin_says_its_range_and_count_and_the_plot_says_what_it_is():
 
 def test_a_feature_that_never_fired_has_an_empty_histogram():
     assert drawn(plots.activation_histogram(feature(max_activation=0, histogram=[0] * 64))) == []
-    assert drawn(plots.logit_histogram(feature(logit_histogram=[], logit_low=0, logit_high=0))) == []
+    assert (
+        drawn(plots.logit_histogram(feature(logit_histogram=[], logit_low=0, logit_high=0))) == []
+    )
 
 
 def test_density_histograms_have_a_tick_at_decades():
-    tree = parsed(plots.density_histogram([0, 2, 5, 12, 40, 90, 160, 310, 520, 430, 260, 90, 20, 3]))
+    tree = parsed(
+        plots.density_histogram([0, 2, 5, 12, 40, 90, 160, 310, 520, 430, 260, 90, 20, 3])
+    )
     assert [t.text for t in tree.iter("text")] == ["1e-7", "1e-5", "1e-3", "1e-1", "1"]
 
 

@@ -1,4 +1,6 @@
-"""An instance to hurt, the text and model that it works on, and what an undisturbed run of the same work gives."""
+"""An instance to hurt, the text and model that it works on, and what an undisturbed run of the same
+work gives.
+"""
 
 import os
 import subprocess
@@ -13,7 +15,9 @@ from tests.e2e.instance import wait_for
 from tests.faults.chain import Chain, Shown
 from tests.faults.patient import Patient
 
-ROUNDS, FIRST = (int(os.environ.get(name, usual)) for name, usual in (("ROUNDS", "1"), ("FIRST", "0")))
+ROUNDS, FIRST = (
+    int(os.environ.get(name, usual)) for name, usual in (("ROUNDS", "1"), ("FIRST", "0"))
+)
 DISK = "128m"
 
 
@@ -34,7 +38,9 @@ def patient(
     small_disk: Path | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Patient]:
-    """Up, for all rounds; at the end stopped without leaving a process, a folder of work, or a worker that hangs."""
+    """Up, for all rounds; at the end stopped without leaving a process, a folder of work, or a
+    worker that hangs.
+    """
     corpus = write_corpus(tmp_path_factory.mktemp("corpus") / "tales.jsonl", documents=600)
     running = Patient({"FEATURESCOPE_ARTIFACTS": str(small_disk)} if small_disk else {})
     try:

@@ -1,4 +1,6 @@
-"""An instance that is hurt: what it takes to start work over HTTP, to look at it, and to hire workers beside its own."""
+"""An instance that is hurt: what it takes to start work over HTTP, to look at it, and to hire
+workers beside its own.
+"""
 
 import json
 import signal
@@ -20,14 +22,19 @@ from tests.e2e.instance import ROOT, Instance, wait_for
 HIRED = 2
 ENVIRONMENT = {
     "FEATURESCOPE_DEMO": "0", "FEATURESCOPE_EMBEDDER": "off", "FEATURESCOPE_LEASE_SECONDS": "8",
-    "OMP_NUM_THREADS": "1",  # the cores have more workers than they are many: threads that wait for one another stand still
+    # the cores have more workers than they are many: threads that wait for one another stand still
+    "OMP_NUM_THREADS": "1",
 }  # fmt: skip
 LONGEST_TILL_MUTE = 400
-"""Seconds after which a worker that hangs must have been ended: 90 without a word, ten looks, and a busy machine."""
+"""Seconds after which a worker that hangs must have been ended: 90 without a word, ten looks, and a
+busy machine.
+"""
 
 
 class Patient(Instance):
-    """An instance with a tiny model and corpus, and a key to its API. Its own worker of jobs has hired ones beside it."""
+    """An instance with a tiny model and corpus, and a key to its API. Its own worker of jobs has
+    hired ones beside it.
+    """
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.hired: list[subprocess.Popen[bytes]] = []
@@ -42,9 +49,13 @@ class Patient(Instance):
         self.key = self.manage("create_api_key", "admin").split()[0]
 
     def post(self, path: str, data: dict[str, Any]) -> dict[str, Any] | None:
-        """Ask the API for something; its answer, or None: the website or its database may be away."""
+        """Ask the API for something; its answer, or None: the website or its database
+        may be away.
+        """
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", json.dumps(data).encode(), headers)
+        request = urllib.request.Request(
+            f"{self.url}/api/v1/{path}", json.dumps(data).encode(), headers
+        )
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return dict(json.load(answer))
@@ -71,7 +82,17 @@ class Patient(Instance):
         """Hire workers in the place of those that died."""
         self.hired = [worker for worker in self.hired if worker.poll() is None]
         while len(self.hired) < HIRED:
-            command = [sys.executable, "-m", "celery", "--app", "explorer", "worker", "--queues", "jobs", "--include"]
+            command = [
+                sys.executable,
+                "-m",
+                "celery",
+                "--app",
+                "explorer",
+                "worker",
+                "--queues",
+                "jobs",
+                "--include",
+            ]
             command += [
                 "workers.tasks",
                 "--hostname",
@@ -81,9 +102,13 @@ class Patient(Instance):
                 "--without-mingle",
             ]
             worker = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 preexec_fn=die_with_parent(signal.SIGKILL),
-            )  # fmt: skip
+            )
             self.hired.append(worker)
 
     def well(self) -> bool:
@@ -95,15 +120,26 @@ class Patient(Instance):
             return False
 
     def settle(self) -> None:
-        """Nothing is left of what was hurt: no worker that hangs, no folder of work, no checkpoint of a job that is over."""
+        """Nothing is left of what was hurt: no worker that hangs, no folder of work, no checkpoint
+        of a job that is over.
+        """
         if self.hanging:
-            wait_for(lambda: gone(self.hanging), LONGEST_TILL_MUTE, "the end of a worker that hangs")
+            wait_for(
+                lambda: gone(self.hanging), LONGEST_TILL_MUTE, "the end of a worker that hangs"
+            )
             assert "does not speak any more" in self.output.read_text()
         wait_for(lambda: not list((self.var / "work").glob("*")), 100, "no folder of work")
-        over = "SELECT id FROM features_job WHERE checkpoint <> '' AND state = 'finished' AND part_of_id IS NULL"
+        over = (
+            "SELECT id FROM features_job WHERE checkpoint <> '' AND state = 'finished' AND "
+            "part_of_id IS NULL"
+        )
         artifacts = Path(self.environment.get("FEATURESCOPE_ARTIFACTS", self.var / "artifacts"))
         wait_for(
-            lambda: not [row for row in self.rows(over) if (artifacts / "jobs" / str(row["id"])).exists()],
+            lambda: (
+                not [
+                    row for row in self.rows(over) if (artifacts / "jobs" / str(row["id"])).exists()
+                ]
+            ),
             100,
             "no checkpoint of what is finished",
         )

@@ -1,6 +1,8 @@
-"""Whatever dies, the work is done: jobs finish or say why, with the numbers of an undisturbed run and nothing twice.
+"""Whatever dies, the work is done: jobs finish or say why, with the numbers of an undisturbed run
+and nothing twice.
 
-`make faults ROUNDS=20` goes through the whole list twenty times, each time at other moments, on real processes.
+`make faults ROUNDS=20` goes through the whole list twenty times, each time at other moments, on
+real processes.
 """
 
 import os
@@ -57,7 +59,9 @@ def empty_the_broker(patient: Patient, job: dict[str, Any]) -> None:
 
 
 def test_a_worker_that_hangs_loses_its_job(patient: Patient, undisturbed: Shown, turn: int) -> None:
-    """In the first round it is the instance's own worker, which hangs until it is ended; later ones wake and write nothing."""
+    """In the first round it is the instance's own worker, which hangs until it is ended; later ones
+    wake and write nothing.
+    """
     chain = Chain(patient, f"hangs-{turn}")
     wait_for(lambda: chain.look() or _running(chain), 300, "training")
     (job,) = _running(chain)
@@ -68,10 +72,16 @@ def test_a_worker_that_hangs_loses_its_job(patient: Patient, undisturbed: Shown,
     if turn == 0:
         patient.hanging = worker
     else:
-        with suppress(psutil.NoSuchProcess):  # on a busy machine it was ended as a worker that hangs
+        with suppress(
+            psutil.NoSuchProcess
+        ):  # on a busy machine it was ended as a worker that hangs
             worker.resume()
         name = "SELECT 1 FROM features_worker WHERE name = %s AND seen > now() - interval '3 s'"
-        wait_for(lambda: gone(worker) or patient.rows(name, job["worker"]), 200, "the worker to speak again")
+        wait_for(
+            lambda: gone(worker) or patient.rows(name, job["worker"]),
+            200,
+            "the worker to speak again",
+        )
     assert chain.shown() == undisturbed
     assert "died" in str(_said(patient, job["id"]))
 
@@ -98,16 +108,26 @@ def test_whatever_is_killed_at_whatever_point_every_chain_shows_the_same(
     with Labeller(patient, f"round {turn}") as labeller:
         _to_the_end(patient, chains)
         for attempt in range(MOST_AGAIN):
-            again = [Chain(patient, f"{chain.slug}-{attempt}", chain.missed()) for chain in chains if chain.missed()]
+            again = [
+                Chain(patient, f"{chain.slug}-{attempt}", chain.missed())
+                for chain in chains
+                if chain.missed()
+            ]
             _to_the_end(patient, again)
             chains += again
         wait_for(patient.well, 200, "the website")
     print(*sorted(hit.struck for hit in hits), sep="\n")
     assert all(hit.struck for hit in hits), [hit.name for hit in hits if not hit.struck]
-    assert {chain.slug: chain.first == undisturbed for chain in chains} == {chain.slug: True for chain in chains}
+    assert {chain.slug: chain.first == undisturbed for chain in chains} == {
+        chain.slug: True for chain in chains
+    }
     labeller.check()
     for hit in hits:
-        if hit.name == "training" and hit.landed and hit.fault in (kill_the_worker, stop_the_worker_in_order):
+        if (
+            hit.name == "training"
+            and hit.landed
+            and hit.fault in (kill_the_worker, stop_the_worker_in_order)
+        ):
             assert hit.job
             assert "Resuming from" in str(_said(patient, hit.job["id"])), "its last checkpoint"
 
@@ -121,7 +141,8 @@ def test_messages_delivered_thrice_to_three_workers_run_each_job_once(
     ids = [job["id"] for job in asked if job]
     assert len(ids) == 6, patient.refused
     send = (
-        "from celery import current_app as c; [c.send_task('workers.run_job', args=[i], queue='jobs') for i in 3 * {}]"
+        "from celery import current_app as c; [c.send_task('workers.run_job', args=[i], "
+        "queue='jobs') for i in 3 * {}]"
     )
     patient.manage("shell", "-c", send.format(ids))
     wait_for(lambda: all(patient.job(pk)["state"] in OVER for pk in ids), 300, "six evaluations")
@@ -154,7 +175,9 @@ def test_a_full_disk_is_said_and_nothing_half_written_stays(
 
 
 class Labeller:
-    """A person who labels features of `tiny/plain` through the API, two a second, for as long as the block lasts."""
+    """A person who labels features of `tiny/plain` through the API, two a second, for as long as
+    the block lasts.
+    """
 
     def __init__(self, patient: Patient, name: str) -> None:
         self.patient, self.name = patient, name
@@ -181,7 +204,9 @@ class Labeller:
 
     def check(self) -> None:
         """What was answered is there, and nothing is there twice."""
-        rows = self.patient.rows("SELECT text FROM features_label WHERE text LIKE %s", f"{self.name}, label %")
+        rows = self.patient.rows(
+            "SELECT text FROM features_label WHERE text LIKE %s", f"{self.name}, label %"
+        )
         found = [row["text"] for row in rows]
         assert len(found) == len(set(found))
         assert self.kept
@@ -208,5 +233,7 @@ def _running(chain: Chain) -> list[dict[str, Any]]:
 def _said(patient: Patient, job: int) -> list[dict[str, Any]]:
     """The log of a job, and the notes of its states."""
     return patient.rows(
-        "SELECT data->>'text' AS text, data->>'note' AS note FROM features_jobevent WHERE job_id = %s", job
+        "SELECT data->>'text' AS text, data->>'note' AS note FROM features_jobevent WHERE job_id "
+        "= %s",
+        job,
     )

@@ -16,7 +16,10 @@ from features.redaction import without_folders
         ("[Errno 2] No such file: '/data/x/y.bin'", "[Errno 2] No such file: 'y.bin'"),
         ("nothing at file:///srv/store/saes", "nothing at saes"),
         ("~/models/llama has no config.json", "llama has no config.json"),
-        ("owner/name has no revision, at https://hub/api/x", "owner/name has no revision, at https://hub/api/x"),
+        (
+            "owner/name has no revision, at https://hub/api/x",
+            "owner/name has no revision, at https://hub/api/x",
+        ),
         ("1/2/3 and/or jobs/5/checkpoints/1", "1/2/3 and/or jobs/5/checkpoints/1"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Published SAEs: looked up by what a person writes, searched, and matched with the models that are here."""
+"""Published SAEs: looked up by what a person writes, searched, and matched with the models that are
+here.
+"""
 
 import pytest
 
@@ -19,19 +21,34 @@ def test_an_entry_is_found_by_release_and_id():
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("gpt2-small-res-jp:blocks.6.hook_resid_pre", "no release “gpt2-small-res-jp”. Did you mean “gpt2-small-res-jb”"),
-        ("gpt2-small-res-jb:blocks.6.hook_resid_pro", "has no SAE “blocks.6.hook_resid_pro”. Did you mean “blocks.6"),
+        (
+            "gpt2-small-res-jp:blocks.6.hook_resid_pre",
+            "no release “gpt2-small-res-jp”. Did you mean “gpt2-small-res-jb”",
+        ),
+        (
+            "gpt2-small-res-jb:blocks.6.hook_resid_pro",
+            "has no SAE “blocks.6.hook_resid_pro”. Did you mean “blocks.6",
+        ),
         ("gpt2-small-res-jb:7", "It has blocks.0.hook_resid_pre, blocks.1.hook_resid_pre"),
-        ("gpt2-small-res-jb", "add the id of one of its SAEs, such as gpt2-small-res-jb:blocks.0.hook_resid_pre"),
-        ("goodfire-llama-3.1-8b-instruct:layer_19", "its weights are a pickle, which may run code. Where you trust it, convert"),
-        ("temporal-sae-gemma-2-2b:blocks.12.hook_resid_post", "it reads whole contexts, not tokens"),
+        (
+            "gpt2-small-res-jb",
+            "add the id of one of its SAEs, such as gpt2-small-res-jb:blocks.0.hook_resid_pre",
+        ),
+        (
+            "goodfire-llama-3.1-8b-instruct:layer_19",
+            "its weights are a pickle, which may run code. Where you trust it, convert",
+        ),
+        (
+            "temporal-sae-gemma-2-2b:blocks.12.hook_resid_post",
+            "it reads whole contexts, not tokens",
+        ),
         ("what is this", "Write the path of a folder"),
         ("a/b/c", "Write the path of a folder"),
         ("../up", None),
         ("owner/name", None),
         (GPT2, None),
     ],
-)  # fmt: skip
+)
 def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
     if said is None:
         assert sae_sources.read(source).place == source
@@ -53,7 +70,9 @@ def test_a_model_is_known_by_either_of_its_names(claimed, same):
 
 
 def test_no_two_entries_of_a_model_are_proposed_the_same_slug():
-    """Ids that differ at their ends alone are long: a slug that is only cut off would be taken by the first of them."""
+    """Ids that differ at their ends alone are long: a slug that is only cut off would be taken by
+    the first of them.
+    """
     slugs = [(entry.model, entry.slug) for entry in saelens_registry.entries()]
     assert len(slugs) == len(set(slugs)) > 10_000
 
@@ -80,9 +99,16 @@ def test_searching_narrows_by_every_word_model_place_and_layer():
     assert {row.model.slug for row in jb} == {"gpt2-small"}
     (one,) = registry_selectors.search(Wanted(q="gpt2 res-jb 6.hook"), here)
     assert one.entry.source == GPT2
-    attention = registry_selectors.search(Wanted(model="openai-community/gpt2", site="attention", layer=5), here)
-    assert {row.entry.hook for row in attention} == {"blocks.5.hook_attn_out", "blocks.5.attn.hook_z"}
-    assert {row.entry.model for row in registry_selectors.search(Wanted(here=True), here)} == {"gpt2-small"}
+    attention = registry_selectors.search(
+        Wanted(model="openai-community/gpt2", site="attention", layer=5), here
+    )
+    assert {row.entry.hook for row in attention} == {
+        "blocks.5.hook_attn_out",
+        "blocks.5.attn.hook_z",
+    }
+    assert {row.entry.model for row in registry_selectors.search(Wanted(here=True), here)} == {
+        "gpt2-small"
+    }
     assert registry_selectors.search(Wanted(q="no such thing"), here) == []
     groups = registry_selectors.groups(jb)
     assert [(group.release.name, group.saes, group.model.slug) for group in groups] == [

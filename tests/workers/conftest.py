@@ -1,4 +1,6 @@
-"""Tiny random models of three families with byte-level tokenizers, made once per session; nothing is downloaded."""
+"""Tiny random models of three families with byte-level tokenizers, made once per session; nothing
+is downloaded.
+"""
 
 from pathlib import Path
 
@@ -24,7 +26,8 @@ torch.set_num_threads(1)  # models this small only wait for a second thread
 END = "<|endoftext|>"
 ANIMALS = ["cat", "dog", "bird", "fish", "horse", "mouse"]
 TEXTS = [
-    f"def {a}(self, {b}):\n    return self.{b} + {n}\n\n\nThe {a} saw a {b} — naïve 日本 🧠 {n}.\n" * 3
+    f"def {a}(self, {b}):\n    return self.{b} + {n}\n\n\nThe {a} saw a {b} — naïve 日本 🧠 {n}.\n"
+    * 3
     for n, (a, b) in enumerate((a, b) for a in ANIMALS for b in ANIMALS if a != b)
 ]
 CONTEXT = 64
@@ -45,7 +48,12 @@ def make_tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
 def make_model(family: str) -> PreTrainedModel:
     """Three layers, 32 wide, random weights large enough that every layer matters."""
     torch.manual_seed(0)
-    size = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    size = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
     ends = {"vocab_size": 400, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2}
     if family == "gpt2":
         config = GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, **ends)
@@ -53,7 +61,9 @@ def make_model(family: str) -> PreTrainedModel:
     if family == "gpt_neox":
         return GPTNeoXForCausalLM(GPTNeoXConfig(max_position_embeddings=CONTEXT, **size, **ends))
     return LlamaForCausalLM(
-        LlamaConfig(max_position_embeddings=CONTEXT, num_key_value_heads=2, head_dim=8, **size, **ends)
+        LlamaConfig(
+            max_position_embeddings=CONTEXT, num_key_value_heads=2, head_dim=8, **size, **ends
+        )
     )
 
 

@@ -21,4 +21,6 @@ def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         runner.run(job.pk)
     monkeypatch.setattr(llm, "keep", keep)
-    Job.objects.filter(pk=job.pk, state="running").update(state="queued", lease_until=None, worker="")
+    Job.objects.filter(pk=job.pk, state="running").update(
+        state="queued", lease_until=None, worker=""
+    )

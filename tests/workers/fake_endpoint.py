@@ -1,4 +1,5 @@
-"""A stand-in for an OpenAI-compatible endpoint on loopback: it checks requests strictly, and misbehaves when told to.
+"""A stand-in for an OpenAI-compatible endpoint on loopback: it checks requests strictly, and
+misbehaves when told to.
 
 with stand_in(brain) as server:            # brain(messages) -> the text of the answer
     server.mishaps = ["429", "html"]       # what the next requests get instead, in order
@@ -51,10 +52,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("authorization") != f"Bearer {KEY}":
             return self._say(401, {"error": {"message": "Incorrect API key provided."}})
         if body["model"] != MODEL:
-            return self._say(404, {"error": {"message": f"The model {body['model']} does not exist."}})
+            return self._say(
+                404, {"error": {"message": f"The model {body['model']} does not exist."}}
+            )
         match mishap:
             case "429":
-                return self._say(429, {"error": {"message": "Rate limit reached."}}, {"Retry-After": "0"})
+                return self._say(
+                    429, {"error": {"message": "Rate limit reached."}}, {"Retry-After": "0"}
+                )
             case "500":
                 return self._say(500, {"error": {"message": "The server had an error."}})
             case "html":
@@ -88,10 +93,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         self._send(status, json.dumps(body).encode(), "application/json", headers)
 
-    def _send(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None
+    ) -> None:
         try:
             self.send_response(status)
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+            for name, value in {
+                "Content-Type": kind,
+                "Content-Length": str(len(body)),
+                **(headers or {}),
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -103,17 +114,25 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _wrong(path: str, headers: dict[str, str], body: Any) -> str:
-    """What is wrong with a request, as strictly as the strictest of servers sees it; empty where nothing is."""
+    """What is wrong with a request, as strictly as the strictest of servers sees it; empty where
+    nothing is.
+    """
     if path != "/v1/chat/completions":
         return f"Unknown address {path}."
     if headers.get("Content-Type", headers.get("content-type")) != "application/json":
         return "The content type must be application/json."
     if set(body) != {"model", "messages", "temperature", "max_tokens"}:
         return f"Unknown or missing parameters: {sorted(body)}."
-    if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1 or body["temperature"] != 0:
+    if (
+        not isinstance(body["max_tokens"], int)
+        or body["max_tokens"] < 1
+        or body["temperature"] != 0
+    ):
         return "max_tokens must be a positive integer, temperature 0 here."
     roles = [message.get("role") for message in body["messages"]]
-    if roles != ["system", "user"] or any(set(m) != {"role", "content"} or not m["content"] for m in body["messages"]):
+    if roles != ["system", "user"] or any(
+        set(m) != {"role", "content"} or not m["content"] for m in body["messages"]
+    ):
         return f"Messages must be one of the system and one of the user: {roles}."
     return ""
 
@@ -121,14 +140,21 @@ def _wrong(path: str, headers: dict[str, str], body: Any) -> str:
 def _completion(text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": text}
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-    return {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": message}], "usage": usage}
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message}],
+        "usage": usage,
+    }
 
 
 @contextmanager
 def stand_in(brain: Brain = lambda messages: "LABEL: something") -> Iterator[StandIn]:
     """A server that runs until the end of the block."""
     server = StandIn(brain)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server

@@ -1,11 +1,13 @@
-"""A Hugging Face hub on loopback that serves real folders over HTTP, as far as huggingface_hub asks.
+"""A Hugging Face hub on loopback that serves real folders over HTTP, as far as huggingface_hub
+asks.
 
     with FakeHub({"owner/name": folder}) as hub:
         hub.url                       # for HF_ENDPOINT
         hub.asked                     # (method, path, range) of every request
 
-Weights are sent as the hub sends large files: a redirect to another address, which takes ranges. `hub.gated`, `hub.breaks`
-(bytes after which a download drops, once per file) and `hub.pace` (seconds per 64 KiB) make trouble.
+Weights are sent as the hub sends large files: a redirect to another address, which takes ranges.
+`hub.gated`, `hub.breaks` (bytes after which a download drops, once per file) and `hub.pace`
+(seconds per 64 KiB) make trouble.
 """
 
 import hashlib
@@ -23,7 +25,9 @@ PIECE = 1 << 16
 
 
 class FakeHub:
-    """Model repositories by name, each a folder at one commit (and under the tag `v1`); `datasets` likewise."""
+    """Model repositories by name, each a folder at one commit (and under the tag `v1`); `datasets`
+    likewise.
+    """
 
     def __init__(self, models: dict[str, Path], datasets: dict[str, Path] | None = None) -> None:
         self.repositories = {"models": models, "datasets": datasets or {}}
@@ -39,7 +43,9 @@ class FakeHub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.elsewhere = f"http://localhost:{self.server.server_address[1]}"  # to a client, another host
+        self.elsewhere = (
+            f"http://localhost:{self.server.server_address[1]}"  # to a client, another host
+        )
 
     def __enter__(self) -> Self:
         Thread(target=self.server.serve_forever, daemon=True).start()
@@ -77,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path)
         self.site.asked.append((self.command, path, self.headers.get("Range") or ""))
         if match := re.fullmatch(
-            r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?", path
+            r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?",
+            path,
         ):
             kind, name, what, revision, rest = match.groups()
             if self._there(kind, name, revision):
@@ -93,8 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _there(self, kind: str, name: str, revision: str | None) -> bool:
         if name not in self.site.repositories[kind]:
-            self._refuse(401, "RepoNotFound")  # the hub does not say of a private one that it is there
-        elif name in self.site.gated and self.headers.get("Authorization") != f"Bearer {self.site.gated[name]}":
+            self._refuse(
+                401, "RepoNotFound"
+            )  # the hub does not say of a private one that it is there
+        elif (
+            name in self.site.gated
+            and self.headers.get("Authorization") != f"Bearer {self.site.gated[name]}"
+        ):
             self._refuse(403 if self.headers.get("Authorization") else 401, "GatedRepo")
         elif revision not in (None, "main", "v1", self.site.commit(kind, name)):
             self._refuse(404, "RevisionNotFound")
@@ -102,24 +114,40 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def _tell(self, kind: str, name: str, what: str | None, rest: str, query: dict[str, list[str]]) -> None:
+    def _tell(
+        self, kind: str, name: str, what: str | None, rest: str, query: dict[str, list[str]]
+    ) -> None:
         folder = self.site.repositories[kind][name]
         entries = [_entry(folder, path) for path in files(folder)]
         if what == "paths-info":
-            wanted = json.loads(self.body)["paths"] if self.body[:1] == b"{" else parse_qs(self.body.decode())["paths"]
+            wanted = (
+                json.loads(self.body)["paths"]
+                if self.body[:1] == b"{"
+                else parse_qs(self.body.decode())["paths"]
+            )
             self._json([entry for entry in entries if entry["path"] in wanted])
         elif what == "tree":
             if rest and not (folder / rest).is_dir():
                 return self._refuse(404, "EntryNotFound")
-            found = [entry for entry in entries if not rest or str(entry["path"]).startswith(f"{rest}/")]
+            found = [
+                entry for entry in entries if not rest or str(entry["path"]).startswith(f"{rest}/")
+            ]
             if query.get("recursive", ["false"])[0].lower() != "true":
                 found = [
-                    entry for entry in found if "/" not in str(entry["path"]).removeprefix(f"{rest}/" if rest else "")
+                    entry
+                    for entry in found
+                    if "/" not in str(entry["path"]).removeprefix(f"{rest}/" if rest else "")
                 ]
             self._json(found)
         else:
             siblings = [{"rfilename": entry["path"]} for entry in entries]
-            told = {"id": name, "sha": self.site.commit(kind, name), "private": False, "tags": [], "siblings": siblings}
+            told = {
+                "id": name,
+                "sha": self.site.commit(kind, name),
+                "private": False,
+                "tags": [],
+                "siblings": siblings,
+            }
             self._json(
                 {
                     **told,
@@ -141,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._stream(place, {**about, "ETag": f'"{digest[:40]}"'})
         linked = {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(place.stat().st_size)}
         location = f"{self.site.elsewhere}/cdn/{kind}/{name}/{path}"
-        self._answer(302, b"", {**about, **linked, "ETag": f'"{digest[:32]}"', "Location": location})
+        self._answer(
+            302, b"", {**about, **linked, "ETag": f'"{digest[:32]}"', "Location": location}
+        )
 
     def _stream(self, place: Path, headers: dict[str, str] | None = None) -> None:
         data = place.read_bytes()
@@ -150,7 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
             start, status = int(match[1]), 206
         stop = self.site.breaks.pop(place.name, None) if self.command == "GET" else None
         self.send_response(status)
-        about = {"Content-Length": str(len(data) - start), "Accept-Ranges": "bytes", **(headers or {})}
+        about = {
+            "Content-Length": str(len(data) - start),
+            "Accept-Ranges": "bytes",
+            **(headers or {}),
+        }
         if status == 206:
             about["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         for header, value in about.items():
@@ -172,10 +206,15 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.site.pace)
 
     def _refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
-        messages = {"GatedRepo": "Access to model is restricted.", "RepoNotFound": "Repository not found"}
+        messages = {
+            "GatedRepo": "Access to model is restricted.",
+            "RepoNotFound": "Repository not found",
+        }
         about = {"X-Error-Code": code, "X-Error-Message": messages.get(code, "Not found")}
         self._answer(
-            status, json.dumps({"error": messages.get(code, "Not found")}).encode(), {**(headers or {}), **about}
+            status,
+            json.dumps({"error": messages.get(code, "Not found")}).encode(),
+            {**(headers or {}), **about},
         )
 
     def _json(self, data: object) -> None:
@@ -195,7 +234,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _entry(folder: Path, path: Path) -> dict[str, object]:
     name, data = path.relative_to(folder).as_posix(), path.read_bytes()
-    entry: dict[str, object] = {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+    entry: dict[str, object] = {
+        "type": "file",
+        "path": name,
+        "size": len(data),
+        "oid": hashlib.sha1(data).hexdigest(),
+    }
     if name.endswith(LARGE):
-        entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+        entry["lfs"] = {
+            "oid": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+            "pointerSize": 134,
+        }
     return entry

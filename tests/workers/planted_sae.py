@@ -1,4 +1,6 @@
-"""Languages, SAEs and texts made by hand, so that what a dashboard must show is known beforehand."""
+"""Languages, SAEs and texts made by hand, so that what a dashboard must show is known
+beforehand.
+"""
 
 import torch
 from sae_lens import (
@@ -31,7 +33,9 @@ VOCABULARY = 64
 
 
 def language(seed: int = 0, exact: bool = False) -> Language:
-    """A two-layer Llama of random weights. If `exact`, its residual stream is the embedding, in eighths that add exactly."""
+    """A two-layer Llama of random weights. If `exact`, its residual stream is the embedding, in
+    eighths that add exactly.
+    """
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -55,13 +59,19 @@ def language(seed: int = 0, exact: bool = False) -> Language:
             layer.mlp.down_proj.weight.zero_()
     words = {word: index for index, word in enumerate(WORDS)}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<eos>")), bos_token="<bos>", eos_token="<eos>"
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<eos>")),
+        bos_token="<bos>",
+        eos_token="<eos>",
     )
     return Language(model, tokenizer, torch.device("cpu"), torch.tensor([BOS, EOS]), "planted")
 
 
-def sae(architecture: str, features: int = 64, seed: int = 0, exact: bool = False, d_in: int = HIDDEN) -> SAE:
-    """An SAE of random weights; k is 4 where the architecture has one. If `exact`, every activation is a multiple of 1/64."""
+def sae(
+    architecture: str, features: int = 64, seed: int = 0, exact: bool = False, d_in: int = HIDDEN
+) -> SAE:
+    """An SAE of random weights; k is 4 where the architecture has one. If `exact`, every activation
+    is a multiple of 1/64.
+    """
     torch.manual_seed(seed)
     size = {"d_in": d_in, "d_sae": features}
     made = {
@@ -74,7 +84,11 @@ def sae(architecture: str, features: int = 64, seed: int = 0, exact: bool = Fals
     made.requires_grad_(False)
     for name, parameter in made.named_parameters():
         if parameter.ndim == 2:
-            parameter.copy_(torch.randint(-8, 9, parameter.shape) / 8 if exact else torch.randn_like(parameter) / 3)
+            parameter.copy_(
+                torch.randint(-8, 9, parameter.shape) / 8
+                if exact
+                else torch.randn_like(parameter) / 3
+            )
         elif name in ("b_enc", "b_gate", "b_mag"):
             parameter.fill_(-1.0)
     if architecture == "jumprelu":
@@ -88,13 +102,21 @@ def texts(count: int, length: int, seed: int = 0) -> list[SequenceRecord]:
     ids = torch.randint(2, len(WORDS), (count, length), generator=generator)
     ids[:, 0] = BOS
     ids[torch.rand(count, length, generator=generator) < 0.02] = EOS
-    return [SequenceRecord(position, f"text {position}", row.tolist()) for position, row in enumerate(ids)]
+    return [
+        SequenceRecord(position, f"text {position}", row.tolist())
+        for position, row in enumerate(ids)
+    ]
 
 
 def _saved_batchtopk(size: dict[str, int]) -> SAE:
     """What SAELens saves of a BatchTopK SAE: a JumpReLU one with a single threshold."""
     trained = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(**size, k=4.0))
-    config = {**JumpReLUSAEConfig(**size).to_dict(), "metadata": {"training_architecture": trained.cfg.architecture()}}
+    config = {
+        **JumpReLUSAEConfig(**size).to_dict(),
+        "metadata": {"training_architecture": trained.cfg.architecture()},
+    }
     saved = JumpReLUSAE(JumpReLUSAEConfig.from_dict(config))
-    saved.load_state_dict({**trained.state_dict(), "threshold": torch.full((size["d_sae"],), 1.5)}, strict=False)
+    saved.load_state_dict(
+        {**trained.state_dict(), "threshold": torch.full((size["d_sae"],), 1.5)}, strict=False
+    )
     return saved

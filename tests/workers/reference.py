@@ -1,4 +1,6 @@
-"""Dashboards as they are defined: dense, slow, one feature and one activation at a time. The fast path must agree."""
+"""Dashboards as they are defined: dense, slow, one feature and one activation at a time. The fast
+path must agree.
+"""
 
 import math
 from collections.abc import Sequence
@@ -26,22 +28,40 @@ class Statistics(NamedTuple):
 
 
 def statistics(
-    dense: Tensor, sequences: Sequence[SequenceRecord], top: int = 20, bands: int = 5, per_band: int = 5, seed: int = 0
+    dense: Tensor,
+    sequences: Sequence[SequenceRecord],
+    top: int = 20,
+    bands: int = 5,
+    per_band: int = 5,
+    seed: int = 0,
 ) -> list[Statistics]:
-    """The statistics of every feature, from `dense` activations [sequence, pos, features] that are NaN where nothing counts."""
+    """The statistics of every feature, from `dense` activations [sequence, pos, features] that are
+    NaN where nothing counts.
+    """
     tokens = int((~dense[:, :, 0].isnan()).sum())
-    return [_feature(f, dense[:, :, f], sequences, tokens, top, bands, per_band, seed) for f in range(dense.shape[2])]
+    return [
+        _feature(f, dense[:, :, f], sequences, tokens, top, bands, per_band, seed)
+        for f in range(dense.shape[2])
+    ]
 
 
 def partners(dense: Tensor, count: int = 10) -> list[list[tuple[int, int, float]]]:
-    """For every feature, the others that fire on the same tokens, best first: index, tokens of both, their share as float32."""
-    fired = [set((dense[:, :, f] > 0).flatten().nonzero()[:, 0].tolist()) for f in range(dense.shape[2])]
+    """For every feature, the others that fire on the same tokens, best first: index, tokens of
+    both, their share as float32.
+    """
+    fired = [
+        set((dense[:, :, f] > 0).flatten().nonzero()[:, 0].tolist()) for f in range(dense.shape[2])
+    ]
     found = []
     for index, mine in enumerate(fired):
         shares = [
-            (len(mine & other) / len(mine | other), i) for i, other in enumerate(fired) if i != index and mine & other
+            (len(mine & other) / len(mine | other), i)
+            for i, other in enumerate(fired)
+            if i != index and mine & other
         ]
-        ranked = sorted((-torch.tensor(share, dtype=torch.float32).item(), i) for share, i in shares)
+        ranked = sorted(
+            (-torch.tensor(share, dtype=torch.float32).item(), i) for share, i in shares
+        )
         found.append([(i, len(mine & fired[i]), -negative) for negative, i in ranked[:count]])
     return found
 
@@ -78,7 +98,9 @@ def _feature(
         chosen += [(band, *entry) for entry in _sample(index, inside, sequences, per_band, seed)]
     mean = math.fsum(values) / len(values)
     examples = _records(chosen, fired, sequences)
-    return Statistics(index, len(fired), len(fired) / tokens, max(values), mean, histogram, width, edges, examples)
+    return Statistics(
+        index, len(fired), len(fired) / tokens, max(values), mean, histogram, width, edges, examples
+    )
 
 
 def _top(
@@ -90,9 +112,13 @@ def _top(
             peaks[row] = (value, row, position)
     texts: set[tuple[int | None, ...]] = set()
     chosen: list[tuple[float, int, int]] = []
-    for value, row, position in sorted(peaks.values(), key=lambda peak: (-peak[0], sequences[peak[1]].position)):
+    for value, row, position in sorted(
+        peaks.values(), key=lambda peak: (-peak[0], sequences[peak[1]].position)
+    ):
         ids = sequences[row].token_ids
-        text = tuple(ids[i] if 0 <= i < len(ids) else None for i in range(position - 16, position + 17))
+        text = tuple(
+            ids[i] if 0 <= i < len(ids) else None for i in range(position - 16, position + 17)
+        )
         if text not in texts and len(chosen) < top:
             chosen.append((value, row, position))
         texts.add(text)
@@ -100,10 +126,15 @@ def _top(
 
 
 def _sample(
-    index: int, inside: list[tuple[float, int, int]], sequences: Sequence[SequenceRecord], count: int, seed: int
+    index: int,
+    inside: list[tuple[float, int, int]],
+    sequences: Sequence[SequenceRecord],
+    count: int,
+    seed: int,
 ) -> list[tuple[float, int, int]]:
     columns = torch.tensor(
-        [(index, sequences[row].position, position) for _, row, position in inside], dtype=torch.int64
+        [(index, sequences[row].position, position) for _, row, position in inside],
+        dtype=torch.int64,
     ).view(-1, 3)
     priorities = sample_priority(seed, *columns.unbind(1)).tolist()
     chosen: dict[int, tuple[float, int, int]] = {}
@@ -114,7 +145,9 @@ def _sample(
 
 
 def _records(
-    chosen: list[tuple[int, float, int, int]], fired: list[tuple[float, int, int]], sequences: Sequence[SequenceRecord]
+    chosen: list[tuple[int, float, int, int]],
+    fired: list[tuple[float, int, int]],
+    sequences: Sequence[SequenceRecord],
 ) -> list[ExampleRecord]:
     records: list[ExampleRecord] = []
     for band, _, row, peak in chosen:

@@ -1,4 +1,6 @@
-"""Steering as it is defined: one plain forward hook a feature, the whole text anew for every token, no cache, one text."""
+"""Steering as it is defined: one plain forward hook a feature, the whole text anew for every token,
+no cache, one text.
+"""
 
 import torch
 
@@ -55,7 +57,9 @@ def greedy(language, push, prompt, where=Where(), length=12, end=True):  # noqa:
             return x
 
         with editing(point, edit):
-            logits.append(language.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1])
+            logits.append(
+                language.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+            )
         ids.append(int(logits[-1].argmax()))
         if end and ids[-1] == language.tokenizer.eos_token_id:
             break

@@ -4,8 +4,9 @@
     def ready(kept, settings):
         kept.again(settings.ARTIFACTS_URL, make)
 
-A transaction per test would do, but jobs write from threads with connections of their own; so each test begins with empty
-tables, and all of them are filled by COPY, as they were when `make` had been called for the first test.
+A transaction per test would do, but jobs write from threads with connections of their own; so each
+test begins with empty tables, and all of them are filled by COPY, as they were when `make` had been
+called for the first test.
 """
 
 import shutil
@@ -31,7 +32,9 @@ class Kept:
             return
         shutil.copytree(self.folder / "artifacts", artifacts, dirs_exist_ok=True)
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")  # no triggers: what they write is kept too
+            cursor.execute(
+                "SET LOCAL session_replication_role = replica"
+            )  # no triggers: what they write is kept too
             for table, rows in self.tables.items():
                 with cursor.copy(f"COPY {table} FROM STDIN") as copy:
                     copy.write(rows)
@@ -39,7 +42,11 @@ class Kept:
 
 
 def _tables() -> list[str]:
-    return [name for name in connection.introspection.table_names() if name.startswith(("features_", "explorer_"))]
+    return [
+        name
+        for name in connection.introspection.table_names()
+        if name.startswith(("features_", "explorer_"))
+    ]
 
 
 def _read(table: str) -> bytes:
@@ -49,8 +56,11 @@ def _read(table: str) -> bytes:
 
 def _set_sequence(table: str) -> None:
     with connection.cursor() as cursor:
-        names = {column.name for column in connection.introspection.get_table_description(cursor, table)}
+        names = {
+            column.name for column in connection.introspection.get_table_description(cursor, table)
+        }
         if "id" in names:
             cursor.execute(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table} HAVING max(id) IS NOT NULL"
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table} "
+                "HAVING max(id) IS NOT NULL"
             )

@@ -1,4 +1,6 @@
-"""The file of published SAEs is what the installed SAELens says, and its hooks and widths are those of SAELens's loaders."""
+"""The file of published SAEs is what the installed SAELens says, and its hooks and widths are those
+of SAELens's loaders.
+"""
 
 import pytest
 from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_GETTERS as GETTERS
@@ -10,7 +12,9 @@ from workers.saelens_registry import lines
 
 
 def test_the_file_is_that_of_the_installed_package():
-    assert saelens_registry.FILE.read_text().splitlines() == list(lines()), "run python -m workers.saelens_registry"
+    assert saelens_registry.FILE.read_text().splitlines() == list(lines()), (
+        "run python -m workers.saelens_registry"
+    )
     theirs = get_pretrained_saes_directory()
     assert [(entry.release, entry.id) for entry in saelens_registry.entries()] == [
         (name, sae_id) for name in sorted(theirs) for sae_id in theirs[name].saes_map
@@ -27,13 +31,17 @@ def test_every_form_is_either_read_or_refused():
 def test_hooks_and_widths_are_those_of_saelenss_own_loaders(form):
     """Of the forms whose configuration SAELens makes of names alone, asking no hub."""
     theirs, seen = get_pretrained_saes_directory(), 0
-    for release in (release for release in saelens_registry.releases().values() if release.form == form):
+    for release in (
+        release for release in saelens_registry.releases().values() if release.form == form
+    ):
         for entry in release.entries:
             path = theirs[release.name].saes_map[entry.id]
             config = GETTERS[form](release.repo, path, "cpu", False, None)
             seen += 1
             if entry.hook is not None:
-                assert entry.hook == config["hook_name"].replace(".hook_z", ".attn.hook_z").replace("attn.attn", "attn")
+                assert entry.hook == config["hook_name"].replace(".hook_z", ".attn.hook_z").replace(
+                    "attn.attn", "attn"
+                )
             if entry.width is not None:
                 assert entry.width == config["d_sae"], entry
     assert seen

@@ -1,9 +1,11 @@
-"""Train the demo model: tokenizer, weights, baselines and log, from the running interpreter's own library.
+"""Train the demo model: tokenizer, weights, baselines and log, from the running interpreter's own
+library.
 
     python -m workers.demo.train OUT [--epochs 3]      (about an hour on two cores)
 
-A Llama-shaped decoder with tied embeddings, next-token loss over documents packed end to end with one
-`<|endoftext|>` before each. Writes a Hugging Face folder and `training_log.json`; weights are saved as bf16.
+A Llama-shaped decoder with tied embeddings, next-token loss over documents packed end to end with
+one `<|endoftext|>` before each. Writes a Hugging Face folder and `training_log.json`; weights are
+saved as bf16.
 """
 
 import argparse
@@ -36,7 +38,11 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB, special_tokens=[END], initial_alphabet=alphabet, show_progress=False, max_token_length=16
+        vocab_size=VOCAB,
+        special_tokens=[END],
+        initial_alphabet=alphabet,
+        show_progress=False,
+        max_token_length=16,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
@@ -72,10 +78,16 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
 
 
 def baselines(train: Tensor, held_out: Tensor) -> dict[str, float]:
-    """Held-out nats per token of a unigram model and of a bigram model that backs off to it (weights 0.9 and 0.1)."""
+    """Held-out nats per token of a unigram model and of a bigram model that backs off to it
+    (weights 0.9 and 0.1).
+    """
     unigram = torch.bincount(train, minlength=VOCAB).double() + 1
     unigram /= unigram.sum()
-    pairs = torch.bincount(train[:-1] * VOCAB + train[1:], minlength=VOCAB**2).double().view(VOCAB, VOCAB)
+    pairs = (
+        torch.bincount(train[:-1] * VOCAB + train[1:], minlength=VOCAB**2)
+        .double()
+        .view(VOCAB, VOCAB)
+    )
     bigram = pairs / pairs.sum(1, keepdim=True).clamp(min=1)
     before, after = held_out[:-1], held_out[1:]
     mixed = 0.9 * bigram[before, after] + 0.1 * unigram[after]
@@ -83,13 +95,17 @@ def baselines(train: Tensor, held_out: Tensor) -> dict[str, float]:
 
 
 def rows_of(tokens: Tensor) -> Tensor:
-    """Consecutive windows [rows, CONTEXT + 1], each led by `END`: the model always sees a BOS, as it will in use."""
+    """Consecutive windows [rows, CONTEXT + 1], each led by `END`: the model always sees a BOS, as
+    it will in use.
+    """
     rows = tokens.unfold(0, CONTEXT, CONTEXT)
     return torch.cat([torch.zeros(len(rows), 1, dtype=rows.dtype), rows], dim=1)
 
 
 def windows(tokens: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-    """One epoch of shuffled batches [BATCH, CONTEXT + 1], cut at a random offset so that epochs differ."""
+    """One epoch of shuffled batches [BATCH, CONTEXT + 1], cut at a random offset so that epochs
+    differ.
+    """
     rows = rows_of(tokens[int(torch.randint(CONTEXT, (1,), generator=generator)) :])
     for batch in torch.randperm(len(rows), generator=generator).split(BATCH):
         if len(batch) == BATCH:
@@ -117,14 +133,25 @@ def learning_rate(step: int, steps: int) -> float:
     """Linear warm-up, then a cosine to a fiftieth of the peak."""
     if step < WARMUP:
         return PEAK_LR * (step + 1) / WARMUP
-    return PEAK_LR * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP))))
+    return PEAK_LR * (
+        0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP)))
+    )
 
 
-def fit(model: LlamaForCausalLM, train: Tensor, held_out: Tensor, epochs: int, log: list[dict[str, float]]) -> None:
+def fit(
+    model: LlamaForCausalLM,
+    train: Tensor,
+    held_out: Tensor,
+    epochs: int,
+    log: list[dict[str, float]],
+) -> None:
     """Train in place; a row goes to `log` every 50 steps, with the held-out loss every 500."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     norms = [p for p in model.parameters() if p.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": norms, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": WEIGHT_DECAY},
+        {"params": norms, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
     generator = torch.Generator().manual_seed(0)
     steps = epochs * (len(train) // CONTEXT // BATCH)
@@ -157,7 +184,9 @@ def sample(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
     """128 tokens after `PROMPT` at temperature 0.8, seed 0."""
     torch.manual_seed(0)
     ids = torch.tensor([[0, *tokenizer(PROMPT)["input_ids"]]])
-    out = model.eval().generate(ids, max_new_tokens=128, do_sample=True, temperature=0.8, top_p=0.95, pad_token_id=0)
+    out = model.eval().generate(
+        ids, max_new_tokens=128, do_sample=True, temperature=0.8, top_p=0.95, pad_token_id=0
+    )
     return str(tokenizer.decode(out[0, 1:]))
 
 
@@ -171,7 +200,10 @@ def main() -> None:
     texts = [text for _, text in stdlib.documents()]
     random.Random(0).shuffle(texts)
     tokenizer = make_tokenizer(texts)
-    train, held_out = pack(tokenizer, texts), pack(tokenizer, [text for _, text in stdlib.documents(held_out=True)])
+    train, held_out = (
+        pack(tokenizer, texts),
+        pack(tokenizer, [text for _, text in stdlib.documents(held_out=True)]),
+    )
     model = make_model()
     facts = {
         "python": platform.python_version(),

@@ -31,7 +31,10 @@ def answer(key: str) -> None:
     except Exception as error:
         log.exception("cannot answer %s", question)
         inference_requests.refuse(
-            key, "", f"The worker could not answer: {type(error).__name__}. Its log says more.", passing=True
+            key,
+            "",
+            f"The worker could not answer: {type(error).__name__}. Its log says more.",
+            passing=True,
         )
 
 
@@ -39,7 +42,9 @@ def read_feature(question: Question) -> dict[str, Any]:
     """One feature on each token of a text."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    ids, values = _reader(model_cache.language(model)).feature(lens, question["index"], question["text"])
+    ids, values = _reader(model_cache.language(model)).feature(
+        lens, question["index"], question["text"]
+    )
     return {"token_ids": ids, "values": values}
 
 
@@ -51,12 +56,18 @@ def effect(question: Question) -> dict[str, Any]:
     ids, values = _reader(language).feature(lens, question["index"], question["text"])
     if len(ids) > LONGEST_CHANGED:
         raise BadInput(
-            "prompt", f"This text has {len(ids):,} tokens; at most {LONGEST_CHANGED} can be measured at once."
+            "prompt",
+            f"This text has {len(ids):,} tokens; at most {LONGEST_CHANGED} can be measured at "
+            "once.",
         )
     fires = [place for place, value in enumerate(values) if value > 0]
     case = Case(question["index"], question["maximum"], question["tokens"], [(ids, fires)])
     reads, writes = on_text(language, lens, case)
-    return {"token_ids": ids, "reads": reads and reads._asdict(), "writes": writes and writes._asdict()}
+    return {
+        "token_ids": ids,
+        "reads": reads and reads._asdict(),
+        "writes": writes and writes._asdict(),
+    }
 
 
 def read_text(question: Question) -> dict[str, Any]:
@@ -90,7 +101,10 @@ KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
 
 
 def _listed(found: Mapping[str, tuple[list[int], list[FiredToken]]]) -> dict[str, Any]:
-    return {name: {"token_ids": ids, "fired": [list(token) for token in fired]} for name, (ids, fired) in found.items()}
+    return {
+        name: {"token_ids": ids, "fired": [list(token) for token in fired]}
+        for name, (ids, fired) in found.items()
+    }
 
 
 @lru_cache(maxsize=model_cache.MODELS)
@@ -110,4 +124,6 @@ def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
     for slug in slugs:
         if slug not in rows:
             raise BadInput("sae", f"{model} has no SAE “{slug}” any more.")
-    return {slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
+    return {
+        slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()
+    }

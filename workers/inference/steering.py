@@ -1,4 +1,6 @@
-"""Steering runs on an inference worker: one at a time, told piece by piece, stopped when somebody asks or nobody looks."""
+"""Steering runs on an inference worker: one at a time, told piece by piece, stopped when somebody
+asks or nobody looks.
+"""
 
 import logging
 import threading
@@ -60,7 +62,9 @@ class Pulse(threading.Thread):
 
 
 def work() -> None:
-    """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went wrong with it."""
+    """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went
+    wrong with it.
+    """
     run = steering_runs.take(reaper.name())
     if run is None:
         return
@@ -80,10 +84,17 @@ def work() -> None:
             _refuse(run, "length", OUT_OF_MEMORY, passing=True)
             return
         log.exception("cannot steer %s", run.pk)
-        _refuse(run, "", f"The worker could not steer: {type(error).__name__}. Its log says more.", passing=True)
+        _refuse(
+            run,
+            "",
+            f"The worker could not steer: {type(error).__name__}. Its log says more.",
+            passing=True,
+        )
 
 
-OUT_OF_MEMORY = "The worker ran out of memory. Ask for fewer new tokens, fewer strengths or a shorter prompt."
+OUT_OF_MEMORY = (
+    "The worker ran out of memory. Ask for fewer new tokens, fewer strengths or a shorter prompt."
+)
 
 
 def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
@@ -95,14 +106,20 @@ def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
     pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
     require_sane(pushes)
     ids = prompt_ids(
-        language, params["prompt"], params["mode"] == "chat", any(lens.prepend_bos for lens in lenses.values())
+        language,
+        params["prompt"],
+        params["mode"] == "chat",
+        any(lens.prepend_bos for lens in lenses.values()),
     )
     if params["strengths"]:
         yield from _swept(run, pushes[0], ids, lambda: bool(why.why))
         return
     watched = [Watched(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs]
     yield from _told(
-        decode(language, [pushes], ids, where(params), sampling(params), watched, lambda: bool(why.why)), ids
+        decode(
+            language, [pushes], ids, where(params), sampling(params), watched, lambda: bool(why.why)
+        ),
+        ids,
     )
 
 
@@ -143,15 +160,30 @@ def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str,
         elif new.start < 0:
             yield {"prompt": ids, "activations": _rounded([rows[0] for rows in new.activations])}
         else:
-            yield {"start": new.start, **{name: _rounded(getattr(new, name)) for name in Measured._fields[1:]}}
+            yield {
+                "start": new.start,
+                **{name: _rounded(getattr(new, name)) for name in Measured._fields[1:]},
+            }
 
 
-def _swept(run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def _swept(
+    run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
     params = run.params
     language, tokens = model_cache.language(run.model), params["features"][0]["tokens"]
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
-    news = sweep(language, one, params["strengths"], ids, where(params), sampling(params), tokens, neutral, should_stop)
+    news = sweep(
+        language,
+        one,
+        params["strengths"],
+        ids,
+        where(params),
+        sampling(params),
+        tokens,
+        neutral,
+        should_stop,
+    )
     for new in news:
         if isinstance(new, Dose):
             steering_runs.keep_dose(run, new._asdict())
@@ -165,8 +197,12 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
     rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
     for slug, sha256 in wanted.items():
         if slug not in rows or rows[slug].sha256 != sha256:
-            raise BadInput("features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew.")
-    return {slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()}
+            raise BadInput(
+                "features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew."
+            )
+    return {
+        slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()
+    }
 
 
 def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:

@@ -20,7 +20,9 @@ from workers.pipeline.sae.import_checks import import_sae
 
 
 def add_sae(work: Work) -> None:
-    """Fetch, check and test an SAE; its row is written when all of that went well, with the warnings of the test."""
+    """Fetch, check and test an SAE; its row is written when all of that went well, with the
+    warnings of the test.
+    """
     model, corpus, folder = inputs.model(work), _corpus(work), work.folder / "sae"
     (brought,) = work.results(_bring(work, folder))
     language = model_cache.language(model)
@@ -30,7 +32,9 @@ def add_sae(work: Work) -> None:
 
     hook, anyway = work.params.get("hook", ""), work.params.get("anyway", False)
     known_as = {model.slug, redaction.of_source(model.source)}
-    records = import_sae(language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, work.should_stop)
+    records = import_sae(
+        language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, work.should_stop
+    )
     for record in work.results(records):
         assert isinstance(record, ImportedSae)
         _keep(work, model, record)
@@ -44,9 +48,13 @@ def _bring(work: Work, folder: Path) -> Iterator[Progress | LogLine | converters
     if source.kind == "folder":
         brought: converters.Brought | None = converters.from_folder(source.place, folder)
     elif source.kind == "hub":
-        brought = yield from converters.from_hub(source.place, subfolder, revision, folder, work.should_stop)
+        brought = yield from converters.from_hub(
+            source.place, subfolder, revision, folder, work.should_stop
+        )
     else:
-        brought = yield from converters.from_registry(source.place, revision, folder, work.should_stop)
+        brought = yield from converters.from_registry(
+            source.place, revision, folder, work.should_stop
+        )
     if brought is None:
         raise Stopped
     yield brought
@@ -71,7 +79,12 @@ def _source(text: str) -> sae_sources.Source:
 
 
 def _corpus(work: Work) -> Corpus:
-    """The corpus of the job; where there is none at all, the standard library, which needs no row."""
-    if work.params["corpus"] == corpora.STDLIB and not Corpus.objects.filter(slug=corpora.STDLIB).exists():
+    """The corpus of the job; where there is none at all, the standard library, which
+    needs no row.
+    """
+    if (
+        work.params["corpus"] == corpora.STDLIB
+        and not Corpus.objects.filter(slug=corpora.STDLIB).exists()
+    ):
         return Corpus(slug=corpora.STDLIB, source=corpora.STDLIB)
     return inputs.corpus(work)

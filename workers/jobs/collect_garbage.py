@@ -11,4 +11,7 @@ def collect_garbage(work: Work) -> None:
     gone = garbage.collect()
     work.say(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
     words = label_words.forget()
-    lifecycle.finish(work.job, {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words})
+    lifecycle.finish(
+        work.job,
+        {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words},
+    )

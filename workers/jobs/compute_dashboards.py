@@ -1,8 +1,10 @@
-"""Dashboards, from a job's row to the rows of features: read the corpus or merge what parts of it gave, write, declare.
+"""Dashboards, from a job's row to the rows of features: read the corpus or merge what parts of it
+gave, write, declare.
 
-Every phase goes on where an attempt before it was cut off. The reading is put down as a checkpoint now and then, and at its
-end; a part's last checkpoint is what the whole merges. The writing keeps, in the transaction of each range of features, how
-far it is (`Job.written`); and an SAE whose dashboards this job declared is left alone.
+Every phase goes on where an attempt before it was cut off. The reading is put down as a checkpoint
+now and then, and at its end; a part's last checkpoint is what the whole merges. The writing keeps,
+in the transaction of each range of features, how far it is (`Job.written`); and an SAE whose
+dashboards this job declared is left alone.
 """
 
 import hashlib
@@ -35,7 +37,9 @@ from workers.pipeline.sae.io import written_hook
 
 
 class Given(NamedTuple):
-    """What a job reads: `targets` are the weights of `saes`; `made_from` names all that its numbers depend on."""
+    """What a job reads: `targets` are the weights of `saes`; `made_from` names all that its numbers
+    depend on.
+    """
 
     saes: list[Sae]
     corpus: Corpus
@@ -61,7 +65,9 @@ def compute_dashboards(work: Work) -> None:
 
 
 def scan_shard(work: Work) -> None:
-    """Read one shard; its last checkpoint, which is all of it, stays for the job that it is a part of."""
+    """Read one shard; its last checkpoint, which is all of it, stays for the job that it is a part
+    of.
+    """
     given = _given(work)
     scan = _scanned(work, given, Shard(work.params["shard"] - 1, work.params["shards"]))
     lifecycle.finish(work.job, {"tokens": scan.tokens})
@@ -72,9 +78,15 @@ def _given(work: Work) -> Given:
     saes = [inputs.sae(path) for path in work.params["sae"].split()]
     first = saes[0]
     for sae in saes:
-        if (sae.context_size, sae.prepend_bos, sae.model) != (first.context_size, first.prepend_bos, first.model):
+        if (sae.context_size, sae.prepend_bos, sae.model) != (
+            first.context_size,
+            first.prepend_bos,
+            first.model,
+        ):
             raise BadInput(
-                "sae", f"{first} and {sae} read contexts of different sizes or beginnings, or different models."
+                "sae",
+                f"{first} and {sae} read contexts of different sizes or beginnings, or different "
+                "models.",
             )
     corpus = inputs.corpus(work)
     language = model_cache.language(first.model)
@@ -82,8 +94,12 @@ def _given(work: Work) -> Given:
     for target in targets:
         check(language, target, work.params["tokens"])
     facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]
-    facts += [[VERSION, language.revision, corpus.pk, corpus.revision, work.params["tokens"], *DEFAULTS]]
-    return Given(saes, corpus, language, targets, hashlib.sha256(json.dumps(facts).encode()).hexdigest())
+    facts += [
+        [VERSION, language.revision, corpus.pk, corpus.revision, work.params["tokens"], *DEFAULTS]
+    ]
+    return Given(
+        saes, corpus, language, targets, hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    )
 
 
 def _scanned(work: Work, given: Given, shard: Shard) -> Scan:
@@ -92,7 +108,9 @@ def _scanned(work: Work, given: Given, shard: Shard) -> Scan:
     if begun and begun.complete:
         return begun
     sae, places = given.saes[0], work.folder / "scan"
-    sequences = inputs.sequences(given.language, given.corpus, sae.context_size, False, bos=sae.prepend_bos)
+    sequences = inputs.sequences(
+        given.language, given.corpus, sae.context_size, False, bos=sae.prepend_bos
+    )
     records = read_corpus(
         given.language, given.targets, sequences, work.params["tokens"], shard=shard, begun=begun,
         keep=(places, given.made_from), should_stop=work.should_stop,
@@ -103,7 +121,9 @@ def _scanned(work: Work, given: Given, shard: Shard) -> Scan:
 
 
 def _begun(work: Work, given: Given) -> Scan | None:
-    """What an attempt before this one read; None where there is nothing, or nothing that can be gone on from."""
+    """What an attempt before this one read; None where there is nothing, or nothing that can be
+    gone on from.
+    """
     if work.job.checkpoint:
         try:
             found = _loaded(work, given, work.job.checkpoint)
@@ -120,7 +140,9 @@ def _begun(work: Work, given: Given) -> Scan | None:
 def _loaded(work: Work, given: Given, name: str) -> Scan:
     place = artifact_store.get(name, work.folder / "loaded")
     try:
-        return scan_checkpoint.load(place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from)
+        return scan_checkpoint.load(
+            place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from
+        )
     finally:
         shutil.rmtree(place)
 
@@ -144,7 +166,9 @@ def _joined(merged: Scan | None, scan: Scan) -> Scan:
 
 
 def _write(work: Work, given: Given, scan: Scan, place: int) -> None:
-    """Write the features of the SAE at that place while the next ones are computed, from the first that is not there on."""
+    """Write the features of the SAE at that place while the next ones are computed, from the first
+    that is not there on.
+    """
     sae, target = given.saes[place], given.targets[place]
     key, total = str(sae.pk), sum(sae.width for sae in given.saes)
     before = sum(sae.width for sae in given.saes[:place])
@@ -158,20 +182,30 @@ def _write(work: Work, given: Given, scan: Scan, place: int) -> None:
     hook, first = written_hook(target.sae, target.hook), work.job.written.get(key, 0)
     ranges = feature_ranges(given.language, target.sae, hook, scan.tallies[place], first)
     with closing(background.in_background(write, ranges)) as stops:
-        for _ in work.results(Progress(before + stop, total, "features", "Writing dashboards") for stop in stops):
+        for _ in work.results(
+            Progress(before + stop, total, "features", "Writing dashboards") for stop in stops
+        ):
             pass
 
 
 def _declare(work: Work, given: Given, scan: Scan, place: int) -> None:
-    """Declare the dashboards of the SAE at that place complete; with the last, the job is finished."""
+    """Declare the dashboards of the SAE at that place complete; with the last, the job
+    is finished.
+    """
     sae, target = given.saes[place], given.targets[place]
     readout = readout_record(given.language, written_hook(target.sae, target.hook))
     with transaction.atomic():
         shown = dashboard_ingest.finish(sae, given.corpus, scan.tokens, work.job, VERSION, readout)
         examples = Example.objects.filter(feature__sae=sae).count()
-        work.say(f"{sae}: {shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept.")
+        work.say(
+            f"{sae}: {shown.alive:,} of {sae.width:,} features fired; {examples:,} examples kept."
+        )
         if sae == given.saes[-1]:
-            alive = sum(Dashboard.objects.filter(sae__in=given.saes).values_list("alive", flat=True))
-            lifecycle.finish(work.job, {"sae": work.params["sae"], "alive": alive, "tokens": scan.tokens})
+            alive = sum(
+                Dashboard.objects.filter(sae__in=given.saes).values_list("alive", flat=True)
+            )
+            lifecycle.finish(
+                work.job, {"sae": work.params["sae"], "alive": alive, "tokens": scan.tokens}
+            )
         else:
             lifecycle.wrote(work.job, work.job.written)  # fails where the job is no longer ours

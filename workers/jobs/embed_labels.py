@@ -13,7 +13,9 @@ AT_ONCE = 512
 
 
 def embed_labels(work: Work) -> None:
-    """Embed labels until none is left, also those that are written meanwhile. A second run goes on where one stopped."""
+    """Embed labels until none is left, also those that are written meanwhile. A second run goes on
+    where one stopped.
+    """
     embedder = model_cache.embedder()
     if embeddings.prepare(embedder.name, embedder.dimensions):
         work.say(f"{embedder.name} is another embedder than before: every label is read again.")
@@ -32,6 +34,8 @@ def _embedded(work: Work) -> Iterator[Progress | int]:
         if not labels:
             yield done
             return
-        embeddings.keep(embedder.name, labels, embedder.embed([label.text for label in labels]).tolist())
+        embeddings.keep(
+            embedder.name, labels, embedder.embed([label.text for label in labels]).tolist()
+        )
         last, done = labels[-1].id, done + len(labels)
         yield Progress(done, max(total, done), "labels", "reading what labels mean")

@@ -1,4 +1,6 @@
-"""Labels and scores by a language model, from their job's row to the rows of labels. What was asked before is not asked again."""
+"""Labels and scores by a language model, from their job's row to the rows of labels. What was asked
+before is not asked again.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,16 +50,23 @@ def explain_sae(work: Work) -> None:
             unread += 1
             continue
         provenance = {
-            "explainer": params["explainer"], "model": endpoint.model, "endpoint": endpoint.slug, "texts": params["texts"],
-            "dealt": _dealt(row, params["seed"]), "version": VERSION, "prompt": question.sha256(endpoint.model),
-        }  # fmt: skip
+            "explainer": params["explainer"],
+            "model": endpoint.model,
+            "endpoint": endpoint.slug,
+            "texts": params["texts"],
+            "dealt": _dealt(row, params["seed"]),
+            "version": VERSION,
+            "prompt": question.sha256(endpoint.model),
+        }
         found[question.feature] = LabelRecord(question.feature, text, provenance, [])
     work.go_on()
     with transaction.atomic():
         said = label_services.write_found(
             row, method, (found[index] for index in sorted(found)), work.job, only=list(found)
         )
-        lifecycle.finish(work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)})
+        lifecycle.finish(
+            work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)}
+        )
 
 
 def score_labels(work: Work) -> None:
@@ -75,22 +84,32 @@ def score_labels(work: Work) -> None:
         bill = _score_by_asking(work, row, chosen, asked, scores)
     work.go_on()
     with transaction.atomic():
-        kept = label_services.write_scores({chosen[index]: scores[index] for index in scores}, work.job)
+        kept = label_services.write_scores(
+            {chosen[index]: scores[index] for index in scores}, work.job
+        )
         lifecycle.finish(work.job, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
 
 
 def _score_by_asking(
-    work: Work, row: Sae, chosen: Mapping[int, Label], kinds: list[str], scores: dict[int, list[ScoreRecord]]
+    work: Work,
+    row: Sae,
+    chosen: Mapping[int, Label],
+    kinds: list[str],
+    scores: dict[int, list[ScoreRecord]],
 ) -> dict[str, Any]:
     params = work.params
     endpoint, client = llm.endpoint(work)
-    answered: dict[tuple[int, str], list[tuple[scorers.Quiz, list[float | None]]]] = defaultdict(list)
+    answered: dict[tuple[int, str], list[tuple[scorers.Quiz, list[float | None]]]] = defaultdict(
+        list
+    )
 
     def questions() -> Iterator[Question]:
         for material in materials(row, list(chosen), params["texts"], params["seed"]):
             for kind in kinds:
                 for quiz in _quizzes(kind, material, chosen[material.index].text, params):
-                    yield Question(material.index, kind, quiz.messages, scorers.MOST_TOKENS[kind], quiz)
+                    yield Question(
+                        material.index, kind, quiz.messages, scorers.MOST_TOKENS[kind], quiz
+                    )
 
     for question, answer in work.results(llm.ask(work, client, questions(), len(chosen))):
         nothing: list[float | None] = [None] * len(question.about.truth)
@@ -106,25 +125,38 @@ def _score_by_asking(
 def _dealt(row: Sae, seed: int) -> dict[str, Any]:
     """What decides on which side each context is."""
     dashboard = row.dashboard
-    return {"seed": seed, "corpus": dashboard.corpus_revision, "context_size": dashboard.context_size}
+    return {
+        "seed": seed,
+        "corpus": dashboard.corpus_revision,
+        "context_size": dashboard.context_size,
+    }
 
 
 def _require_unseen(row: Sae, chosen: Iterable[Label], seed: int) -> None:
-    """`BadInput` where contexts were dealt otherwise when one of the labels was written: it may have seen what would score it."""
+    """`BadInput` where contexts were dealt otherwise when one of the labels was written: it may
+    have seen what would score it.
+    """
     for label in chosen:
         dealt = label.provenance.get("dealt")
         if dealt and dealt["seed"] != seed:
-            raise BadInput("seed", f"“{label}” was written with the seed {dealt['seed']}: score it with the same one.")
+            raise BadInput(
+                "seed",
+                f"“{label}” was written with the seed {dealt['seed']}: score it with the same one.",
+            )
         if dealt and dealt != _dealt(row, seed):
             raise BadInput(
-                "method", f"“{label}” was written from other dashboards, so nothing is held out: write it again."
+                "method",
+                f"“{label}” was written from other dashboards, so nothing is held out: write it "
+                "again.",
             )
 
 
 def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
     """Indices of the features to explain, those that fire most first."""
     inputs.dashboard(row, ExplainSae.because)
-    rows = Feature.objects.filter(sae=row, fires__gte=params["least_fires"]).order_by("-fires", "index")
+    rows = Feature.objects.filter(sae=row, fires__gte=params["least_fires"]).order_by(
+        "-fires", "index"
+    )
     if params["only_unlabelled"]:
         rows = rows.filter(label=None)
     return list(rows.values_list("index", flat=True)[: params["most"]])
@@ -136,12 +168,16 @@ def _labels(row: Sae, params: dict[str, Any]) -> list[Label]:
     method = params.get("method")
     rows = rows.filter(method=method) if method else rows.filter(feature__label_id=F("pk"))
     found: dict[int, Label] = {}
-    for label in rows.order_by("-feature__fires", "feature__index", "-support", "id")[: 4 * params["most"]]:
+    for label in rows.order_by("-feature__fires", "feature__index", "-support", "id")[
+        : 4 * params["most"]
+    ]:
         found.setdefault(label.feature_id, label)
     return list(found.values())[: params["most"]]
 
 
-def _quizzes(kind: str, material: Material, label: str, params: dict[str, Any]) -> list[scorers.Quiz]:
+def _quizzes(
+    kind: str, material: Material, label: str, params: dict[str, Any]
+) -> list[scorers.Quiz]:
     seed = params["seed"]
     makers: dict[str, Callable[[], list[scorers.Quiz]]] = {
         "detection": lambda: scorers.detection(material, label, params["negatives"], seed),
@@ -152,22 +188,37 @@ def _quizzes(kind: str, material: Material, label: str, params: dict[str, Any]) 
     return makers[kind]() if kind in makers else []
 
 
-def _score(kind: str, quizzes: list[tuple[scorers.Quiz, list[float | None]]], seed: int) -> ScoreRecord | None:
+def _score(
+    kind: str, quizzes: list[tuple[scorers.Quiz, list[float | None]]], seed: int
+) -> ScoreRecord | None:
     if kind == "simulation":
-        return results.of_simulation([quiz.truth for quiz, _ in quizzes], [said for _, said in quizzes], seed)
+        return results.of_simulation(
+            [quiz.truth for quiz, _ in quizzes], [said for _, said in quizzes], seed
+        )
     truth = [one for quiz, _ in quizzes for one in quiz.truth]
     said = [one for _, answers in quizzes for one in answers]
-    return results.of_intruder(truth, said, seed) if kind == "intruder" else results.of_answers(kind, truth, said, seed)
+    return (
+        results.of_intruder(truth, said, seed)
+        if kind == "intruder"
+        else results.of_answers(kind, truth, said, seed)
+    )
 
 
 def _nearness(row: Sae, chosen: Mapping[int, Label], params: dict[str, Any]) -> Iterator[Any]:
-    """Yield (feature, AUROC of its label's embedding against those of firing and silent texts), and progress."""
+    """Yield (feature, AUROC of its label's embedding against those of firing and silent texts), and
+    progress.
+    """
     embedder = model_cache.embedder()
-    for done, material in enumerate(materials(row, list(chosen), params["texts"], params["seed"]), 1):
+    for done, material in enumerate(
+        materials(row, list(chosen), params["texts"], params["seed"]), 1
+    ):
         silent = material.hard if params["negatives"] == "hard" else material.random
         texts = [chosen[material.index].text, *(text.plain for text in [*material.firing, *silent])]
         vectors = embedder.embed(texts)
         near, firing = np.asarray(vectors[1:] @ vectors[0]), len(material.firing)
         if score := results.of_embedding(near[:firing], near[firing:], params["seed"]):
-            yield material.index, score._replace(scorer=embedder.name, negatives=params["negatives"])
+            yield (
+                material.index,
+                score._replace(scorer=embedder.name, negatives=params["negatives"]),
+            )
         yield Progress(done, len(chosen), "labels", "comparing embeddings")

@@ -1,4 +1,6 @@
-"""From rows to what a language model is shown of features: examples of the dashboards, and contexts in which they are silent."""
+"""From rows to what a language model is shown of features: examples of the dashboards, and contexts
+in which they are silent.
+"""
 
 import random
 from collections import defaultdict
@@ -23,7 +25,9 @@ T = TypeVar("T")
 
 
 class _Found(NamedTuple):
-    """A context, and where a feature fires in it; `centre` is the token that the text is cut around."""
+    """A context, and where a feature fires in it; `centre` is the token that the text is cut
+    around.
+    """
 
     context: Context
     fired: dict[int, float]
@@ -33,8 +37,16 @@ class _Found(NamedTuple):
 def materials(sae: Sae, indices: Sequence[int], texts: int, seed: int) -> Iterator[Material]:
     """The material of each of those features, `texts` of a kind at most, in their order."""
     for start in range(0, len(indices), AT_ONCE):
-        rows = {row.index: row for row in Feature.objects.filter(sae=sae, index__in=indices[start : start + AT_ONCE])}
-        yield from _some(sae, [rows[index] for index in indices[start : start + AT_ONCE] if index in rows], texts, seed)
+        rows = {
+            row.index: row
+            for row in Feature.objects.filter(sae=sae, index__in=indices[start : start + AT_ONCE])
+        }
+        yield from _some(
+            sae,
+            [rows[index] for index in indices[start : start + AT_ONCE] if index in rows],
+            texts,
+            seed,
+        )
 
 
 def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Material]:
@@ -47,18 +59,28 @@ def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Mate
     target = Target(model_cache.sae(sae), sae.hook)
     language = model_cache.language(sae.model)
     ordered = list(contexts.values())
-    fired = read(language, target, [context.token_ids for context in ordered], [row.index for row in rows])
+    fired = read(
+        language, target, [context.token_ids for context in ordered], [row.index for row in rows]
+    )
     on = {context.pk: found for context, found in zip(ordered, fired, strict=True)}
-    vocabulary = _vocabulary(sae, rows, [*ordered, *(e.sequence for found in examples.values() for e in found)])
+    vocabulary = _vocabulary(
+        sae, rows, [*ordered, *(e.sequence for found in examples.values() for e in found)]
+    )
     for row in rows:
         alike = [(e.sequence, e.peak) for index in near[row.index] for e in others.get(index, [])]
         yield _material(row, examples[row.pk], pool, alike, on, vocabulary, texts, seed)
 
 
 def _material(
-    row: Feature, examples: list[Example], pool: list[Context], near: list[tuple[Context, int]], on: dict[int, Fired],
-    vocabulary: Vocabulary, texts: int, seed: int,
-) -> Material:  # fmt: skip
+    row: Feature,
+    examples: list[Example],
+    pool: list[Context],
+    near: list[tuple[Context, int]],
+    on: dict[int, Fired],
+    vocabulary: Vocabulary,
+    texts: int,
+    seed: int,
+) -> Material:
     draw = random.Random(f"{seed} {row.index}")
     found: dict[bool, dict[int, _Found]] = {False: {}, True: {}}
     for e in sorted(examples, key=lambda e: -max(e.values)):
@@ -67,8 +89,17 @@ def _material(
         side.setdefault(e.sequence_id, _Found(e.sequence, fires, max(fires, key=fires.__getitem__)))
     learn = [_cut(one, vocabulary) for one in _evenly(list(found[False].values()), texts)]
     peaks = {e.sequence.token_ids[e.peak] for e in examples if e.band == 0}
-    anywhere = [(context, draw.randrange(1, len(context.token_ids))) for context in pool if len(context.token_ids) > 1]
-    at_peaks = [(context, at) for context in pool for at, token in enumerate(context.token_ids) if token in peaks]
+    anywhere = [
+        (context, draw.randrange(1, len(context.token_ids)))
+        for context in pool
+        if len(context.token_ids) > 1
+    ]
+    at_peaks = [
+        (context, at)
+        for context in pool
+        for at, token in enumerate(context.token_ids)
+        if token in peaks
+    ]
     draw.shuffle(anywhere)
     draw.shuffle(at_peaks)
 
@@ -76,15 +107,26 @@ def _material(
         pieces: dict[int, Text] = {}
         for context, centre in places:
             piece = _cut(_Found(context, on[context.pk].get(row.index, {}), centre), vocabulary)
-            if len(pieces) < texts and context.pk not in pieces and not any(piece.values) and _new(piece, shown):
+            if (
+                len(pieces) < texts
+                and context.pk not in pieces
+                and not any(piece.values)
+                and _new(piece, shown)
+            ):
                 pieces[context.pk] = piece
         return list(pieces.values())
 
-    strong = [one for one in found[True].values() if max(one.fired.values()) >= STRONG * row.max_activation]
+    strong = [
+        one
+        for one in found[True].values()
+        if max(one.fired.values()) >= STRONG * row.max_activation
+    ]
     firing = [piece for piece in (_cut(one, vocabulary) for one in strong) if _new(piece, learn)]
     alike = silent([place for place in near if not held_out(seed, place[0].position)], [])
     shown = [*learn, *alike]
-    hard = silent([place for place in near if held_out(seed, place[0].position)], shown)[: (texts + 1) // 2]
+    hard = silent([place for place in near if held_out(seed, place[0].position)], shown)[
+        : (texts + 1) // 2
+    ]
     hard += silent(at_peaks, [*shown, *hard])
     return Material(
         row.index,
@@ -100,7 +142,9 @@ def _material(
 
 
 def _new(piece: Text, shown: list[Text]) -> bool:
-    """Whether it is no text that was shown already: corpora repeat themselves, and the same words teach the answer."""
+    """Whether it is no text that was shown already: corpora repeat themselves, and the same words
+    teach the answer.
+    """
     return not any(piece.plain in other.plain or other.plain in piece.plain for other in shown)
 
 
@@ -109,10 +153,18 @@ def _cut(found: _Found, vocabulary: Vocabulary) -> Text:
     fired = sorted(found.fired.items())
     boxes = [
         box
-        for box in spans(found.context.token_ids, vocabulary, [at for at, _ in fired], [value for _, value in fired])
+        for box in spans(
+            found.context.token_ids,
+            vocabulary,
+            [at for at, _ in fired],
+            [value for _, value in fired],
+        )
         if not box.special
     ]
-    centre = next((n for n, box in enumerate(boxes) if box.position + len(box.token_ids) > found.centre), BEFORE)
+    centre = next(
+        (n for n, box in enumerate(boxes) if box.position + len(box.token_ids) > found.centre),
+        BEFORE,
+    )
     return around([box.text for box in boxes], [box.value or 0.0 for box in boxes], centre)
 
 
@@ -125,14 +177,20 @@ def _evenly(found: list[T], count: int) -> list[T]:
 
 def _examples(features: Sequence[int]) -> dict[int, list[Example]]:
     grouped: dict[int, list[Example]] = defaultdict(list)
-    for e in Example.objects.filter(feature__in=features).select_related("sequence").order_by("band", "rank"):
+    for e in (
+        Example.objects.filter(feature__in=features)
+        .select_related("sequence")
+        .order_by("band", "rank")
+    ):
         grouped[e.feature_id].append(e)
     return grouped
 
 
 def _examples_of_indices(sae: Sae, indices: set[int]) -> dict[int, list[Example]]:
     """The five top examples of each of those features."""
-    chosen = Example.objects.filter(feature__sae=sae, feature__index__in=indices, band=0, rank__lt=5)
+    chosen = Example.objects.filter(
+        feature__sae=sae, feature__index__in=indices, band=0, rank__lt=5
+    )
     grouped: dict[int, list[Example]] = defaultdict(list)
     for e in chosen.select_related("sequence", "feature").order_by("rank"):
         grouped[e.feature.index].append(e)
@@ -146,7 +204,11 @@ def _pool(sae: Sae, seed: int) -> list[Context]:
     stored = Context.objects.filter(
         corpus=dashboard.corpus_id, model=sae.model_id, context_size=dashboard.context_size, bos=bos
     )
-    places = [(pk, at) for pk, at in stored.order_by("position").values_list("pk", "position") if held_out(seed, at)]
+    places = [
+        (pk, at)
+        for pk, at in stored.order_by("position").values_list("pk", "position")
+        if held_out(seed, at)
+    ]
     chosen = random.Random(seed).sample(places, min(POOL, len(places)))
     return list(Context.objects.filter(pk__in=[pk for pk, _ in chosen]).order_by("position"))
 

@@ -1,4 +1,6 @@
-"""What a job reads: the rows that its params name, still as they were when it was started, and a corpus as contexts."""
+"""What a job reads: the rows that its params name, still as they were when it was started, and a
+corpus as contexts.
+"""
 
 from collections.abc import Iterator
 
@@ -22,21 +24,33 @@ def sequences(
     bos: bool,
     seen: token_data.Seen | None = None,
 ) -> Iterator[SequenceRecord]:
-    """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks, where the corpus asks it.
+    """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks,
+    where the corpus asks it.
 
-    `seen` is told each document that they are cut from. `BadInput("corpus")` where its rules are none for this model.
+    `seen` is told each document that they are cut from. `BadInput("corpus")` where its rules are
+    none for this model.
     """
     if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
-        raise BadInput("corpus", f"“{corpus}” begins every context with BOS, but the model's tokenizer has none.")
+        raise BadInput(
+            "corpus",
+            f"“{corpus}” begins every context with BOS, but the model's tokenizer has none.",
+        )
     if corpus.chat and not language.tokenizer.chat_template:
         raise BadInput(
             "corpus",
-            f"“{corpus}” holds conversations, but the tokenizer of {redaction.of_source(language.tokenizer.name_or_path)} has no"
+            f"“{corpus}” holds conversations, but the tokenizer of "
+            f"{redaction.of_source(language.tokenizer.name_or_path)} has no"
             " chat template: choose a chat model, or a corpus of plain text.",
         )
     documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)
     cut = token_data.pack if corpus.packing == Corpus.Packing.PACKED else token_data.separate
-    return cut(documents, language.tokenizer, context_size, prepend_bos=corpus.begins_with_bos(bos), seen=seen)
+    return cut(
+        documents,
+        language.tokenizer,
+        context_size,
+        prepend_bos=corpus.begins_with_bos(bos),
+        seen=seen,
+    )
 
 
 def model(work: Work) -> LanguageModel:
@@ -49,7 +63,9 @@ def model(work: Work) -> LanguageModel:
 
 
 def corpus(work: Work) -> Corpus:
-    """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that was added."""
+    """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that
+    was added.
+    """
     slug = work.params["corpus"]
     found = catalog_selectors.corpora().filter(slug=slug).first()
     if found is None:
@@ -57,16 +73,22 @@ def corpus(work: Work) -> Corpus:
     revision = corpora.describe_corpus(found.source, found.text_column).revision
     if revision != found.revision:
         raise BadInput(
-            "corpus", f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add it again."
+            "corpus",
+            f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add "
+            "it again.",
         )
     return found
 
 
 def dashboard(sae: Sae, because: str) -> Dashboard:
-    """The dashboards of an SAE. `BadInput("sae")` where it has none, with what they are needed for."""
+    """The dashboards of an SAE. `BadInput("sae")` where it has none, with what they are
+    needed for.
+    """
     found = Dashboard.objects.filter(sae=sae).first()
     if found is None:
-        raise BadInput("sae", f"{sae} has no dashboards, {because}. Make them, then run this again.")
+        raise BadInput(
+            "sae", f"{sae} has no dashboards, {because}. Make them, then run this again."
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""A language model's judgement of a sweep, from its job's row to the row that its page shows beside what was measured."""
+"""A language model's judgement of a sweep, from its job's row to the row that its page shows beside
+what was measured.
+"""
 
 import random
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ from workers.pipeline.errors import BadInput
 
 
 def judge_sweep(work: Work) -> None:
-    """Have every text of the sweep judged, and write what came; nothing where no answer could be read."""
+    """Have every text of the sweep judged, and write what came; nothing where no answer could be
+    read.
+    """
     try:
         _judge(work, judgement_selectors.sweep(work.params["run"]))
     except judgement_selectors.Unfit as unfit:
@@ -27,7 +31,9 @@ def _judge(work: Work, sweep: judgement_selectors.Sweep) -> None:
     endpoint, client = llm.endpoint(work)
     questions = list(_questions(sweep))
     said: dict[tuple[str, str], int | None] = {}
-    told = llm.ask(work, client, questions, len(questions), "answers", counted=lambda question: question.about)
+    told = llm.ask(
+        work, client, questions, len(questions), "answers", counted=lambda question: question.about
+    )
     for question, answer in work.results(told):
         said[question.about] = None if answer.error else judge.read(answer.text)
     work.go_on()
@@ -43,17 +49,31 @@ def _judge(work: Work, sweep: judgement_selectors.Sweep) -> None:
 
 
 def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
-    """Both questions about each text, in an order that says nothing; strengths that wrote the same text share its answers."""
-    pairs = [(score, text) for text in dict.fromkeys(sweep.texts) if text.strip() for score in judge.QUESTIONS]
+    """Both questions about each text, in an order that says nothing; strengths that wrote the same
+    text share its answers.
+    """
+    pairs = [
+        (score, text)
+        for text in dict.fromkeys(sweep.texts)
+        if text.strip()
+        for score in judge.QUESTIONS
+    ]
     random.Random(sweep.run.pk).shuffle(pairs)
     for score, text in pairs:
         prompt = judge.messages(score, text, sweep.label)
-        yield Question(sweep.feature.index, f"judge {score}", prompt, judge.MOST_TOKENS, (score, text))
+        yield Question(
+            sweep.feature.index, f"judge {score}", prompt, judge.MOST_TOKENS, (score, text)
+        )
 
 
 def _nothing(answers: int, questions: int) -> BadInput:
     if not questions:
         return BadInput("run", "Every text of this sweep is empty, so there is nothing to judge.")
     if not answers:
-        return BadInput("most_tokens", "What may be spent is less than one answer costs. Allow more tokens or dollars.")
-    return BadInput("endpoint", f"None of {answers} answers could be read as a score. Ask another model.")
+        return BadInput(
+            "most_tokens",
+            "What may be spent is less than one answer costs. Allow more tokens or dollars.",
+        )
+    return BadInput(
+        "endpoint", f"None of {answers} answers could be read as a score. Ask another model."
+    )

@@ -1,4 +1,6 @@
-"""Labels that no model writes, from their job's row to the rows of labels: one pass over the corpus, then each method."""
+"""Labels that no model writes, from their job's row to the rows of labels: one pass over the
+corpus, then each method.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,7 +33,9 @@ SETTINGS = ("tokens", "every", "strong", "seed")
 
 
 class Given(NamedTuple):
-    """What a method of labelling needs: `alive` are the features that the dashboards found alive."""
+    """What a method of labelling needs: `alive` are the features that the dashboards
+    found alive.
+    """
 
     row: Sae
     sae: SAE[Any]
@@ -43,15 +47,22 @@ class Given(NamedTuple):
 
 
 def label_sae(work: Work) -> None:
-    """Make the labels of an SAE by every chosen method, and put them in the place of what these methods said before."""
+    """Make the labels of an SAE by every chosen method, and put them in the place of what these
+    methods said before.
+    """
     row = inputs.sae(work.params["sae"])
     given = _given(work, row)
     chosen = [setting for setting in METHODS if work.params[setting]]
-    found = {setting: list(work.results(METHODS[setting](given, work))) if given else [] for setting in chosen}
+    found = {
+        setting: list(work.results(METHODS[setting](given, work))) if given else []
+        for setting in chosen
+    }
     work.go_on()
     with transaction.atomic():
         said = {
-            NAMES[setting]: label_services.write_found(row, NAMES[setting], found[setting], work.job)
+            NAMES[setting]: label_services.write_found(
+                row, NAMES[setting], found[setting], work.job
+            )
             for setting in chosen
         }
         lifecycle.finish(work.job, {"sae": str(row), **said})
@@ -59,7 +70,9 @@ def label_sae(work: Work) -> None:
 
 def _given(work: Work, row: Sae) -> Given | None:
     """What the corpus shows; None where it is too little."""
-    from workers.pipeline.concepts import lists  # its dictionary takes seconds to load, which no other job needs
+    from workers.pipeline.concepts import (
+        lists,
+    )  # its dictionary takes seconds to load, which no other job needs
     from workers.pipeline.concepts.catalogue import with_lists
     from workers.pipeline.concepts.truth import Truth
 
@@ -67,19 +80,34 @@ def _given(work: Work, row: Sae) -> Given | None:
     inputs.dashboard(row, LabelSae.because)
     language, sae = model_cache.language(row.model), model_cache.sae(row)
     vocabulary = _vocabulary(language)
-    truth = Truth(with_lists(lists.concepts(_word_lists(work))), vocabulary, partial(_offsets, language))
-    contexts = inputs.sequences(language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see)
+    truth = Truth(
+        with_lists(lists.concepts(_word_lists(work))), vocabulary, partial(_offsets, language)
+    )
+    contexts = inputs.sequences(
+        language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see
+    )
     maxima = torch.zeros(row.width)
-    rows = list(Feature.objects.filter(sae=row).alive().order_by("index").values_list("index", "max_activation"))
+    rows = list(
+        Feature.objects.filter(sae=row)
+        .alive()
+        .order_by("index")
+        .values_list("index", "max_activation")
+    )
     for index, maximum in rows:
         maxima[index] = maximum
     settings = Settings(**{name: work.params[name] for name in SETTINGS})
     target = Target(sae, row.hook)
-    found = list(work.results(gather(language, target, contexts, truth, maxima, settings, work.should_stop)))
+    found = list(
+        work.results(gather(language, target, contexts, truth, maxima, settings, work.should_stop))
+    )
     if not found:
         return None
     evidence: Evidence = found[0]
-    about: dict[str, object] = {"corpus": corpus.slug, "corpus_revision": corpus.revision, "version": VERSION}
+    about: dict[str, object] = {
+        "corpus": corpus.slug,
+        "corpus_revision": corpus.revision,
+        "version": VERSION,
+    }
     about |= {**settings._asdict(), "tokens": len(evidence.ids)}
     return Given(row, sae, language, vocabulary, [index for index, _ in rows], evidence, about)
 
@@ -97,7 +125,12 @@ def _word_lists(work: Work) -> dict[str, list[str]]:
 def _concepts(given: Given, work: Work) -> Iterator[Any]:
     options = {"minimum": work.params["minimum"], "seed": work.params["seed"]}
     return concept.label(
-        given.evidence, given.alive, given.vocabulary, **options, about=given.about, should_stop=work.should_stop
+        given.evidence,
+        given.alive,
+        given.vocabulary,
+        **options,
+        about=given.about,
+        should_stop=work.should_stop,
     )
 
 
@@ -107,7 +140,9 @@ def _promotes(given: Given, work: Work) -> Iterator[Any]:
     lens = readout(given.language.model, masked_tokens(given.language))
     rows = torch.tensor(given.alive, dtype=torch.int64, device=given.sae.W_dec.device)
     hook = written_hook(given.sae, given.row.hook)
-    directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(lens.gain.device)
+    directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(
+        lens.gain.device
+    )
     classes = promotes.Classes(CONCEPTS, given.vocabulary)
     return promotes.label(
         given.evidence, given.alive, lens, directions, classes, given.vocabulary,
@@ -115,7 +150,10 @@ def _promotes(given: Given, work: Work) -> Iterator[Any]:
     )  # fmt: skip
 
 
-METHODS: dict[str, Callable[[Given, Work], Iterator[LabelRecord]]] = {"concepts": _concepts, "logits": _promotes}
+METHODS: dict[str, Callable[[Given, Work], Iterator[LabelRecord]]] = {
+    "concepts": _concepts,
+    "logits": _promotes,
+}
 NAMES = {"concepts": "concept", "logits": "logits"}
 """Of the job's setting, the method that its labels name."""
 
@@ -123,7 +161,9 @@ NAMES = {"concepts": "concept", "logits": "logits"}
 def _vocabulary(language: Language) -> list[bytes]:
     """The bytes of each token by id; empty where an id is no token."""
     records = token_data.vocabulary(language.tokenizer)
-    found = [b""] * max(language.model.get_output_embeddings().weight.shape[0], records[-1].token_id + 1)
+    found = [b""] * max(
+        language.model.get_output_embeddings().weight.shape[0], records[-1].token_id + 1
+    )
     for record in records:
         found[record.token_id] = record.text
     return found
@@ -133,5 +173,7 @@ def _offsets(language: Language, text: str) -> list[tuple[int, int]]:
     """The characters of a text's tokens as the tokenizer tells them; none where it cannot."""
     if not language.tokenizer.is_fast:
         return []
-    encoded = language.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    encoded = language.tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
     return list(encoded["offset_mapping"])

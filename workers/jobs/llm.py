@@ -1,9 +1,11 @@
-"""What jobs share that ask a language model: the endpoint with its budget, and each answer kept before it is used.
+"""What jobs share that ask a language model: the endpoint with its budget, and each answer kept
+before it is used.
 
     endpoint, client = asking.endpoint(work)
     for question, answer in work.results(asking.ask(work, client, questions, total)):
 
-A job that goes on reads what it asked before from its `Exchange` rows: nothing is asked, or paid for, twice.
+A job that goes on reads what it asked before from its `Exchange` rows: nothing is asked, or paid
+for, twice.
 """
 
 import hashlib
@@ -25,7 +27,9 @@ from workers.pipeline.errors import BadInput
 
 
 class Question(NamedTuple):
-    """A prompt about a feature, and what it is for; `about` is whatever the caller needs to make sense of the answer."""
+    """A prompt about a feature, and what it is for; `about` is whatever the caller needs to make
+    sense of the answer.
+    """
 
     feature: int
     purpose: str
@@ -47,14 +51,20 @@ def endpoint(work: Work) -> tuple[Endpoint, Client]:
     if row is None:
         raise BadInput("endpoint", f"There is no endpoint “{work.params['endpoint']}” any more.")
     if row.owner_id is not None and row.owner_id != work.job.created_by_id:
-        raise BadInput("endpoint", f"The endpoint “{row}” belongs to somebody else, whose key pays for it.")
+        raise BadInput(
+            "endpoint", f"The endpoint “{row}” belongs to somebody else, whose key pays for it."
+        )
     try:
         key = encryption.decrypt(row.key)
     except encryption.Unreadable as error:
         raise BadInput("endpoint", str(error)) from None
     prices = (float(row.price_in), float(row.price_out))
-    budget = Budget(work.params["most_tokens"], work.params["most_cost"] if any(prices) else 0.0, *prices)
-    for tokens in Exchange.objects.filter(job=work.job).values_list("prompt_tokens", "completion_tokens"):
+    budget = Budget(
+        work.params["most_tokens"], work.params["most_cost"] if any(prices) else 0.0, *prices
+    )
+    for tokens in Exchange.objects.filter(job=work.job).values_list(
+        "prompt_tokens", "completion_tokens"
+    ):
         budget.take(*tokens)
     to = client.Endpoint(
         row.base_url, row.model, key, row.concurrency, row.per_minute, float(row.timeout), *prices,
@@ -71,7 +81,8 @@ def ask(
     unit: str = "features",
     counted: Callable[[Question], Hashable] = attrgetter("feature"),
 ) -> Iterator[Any]:
-    """Yield (question, answer), and progress in the units of which `counted` says which one a question belongs to.
+    """Yield (question, answer), and progress in the units of which `counted` says which one a
+    question belongs to.
 
     Ends early where the budget is spent, and says so in the job's log.
     """
@@ -95,7 +106,9 @@ def ask(
         told_of.add(counted(question))
         spent = asking.budget.spent
         cost = f", ${spent.cost:.2f}" if spent.cost else ""
-        note = f"asking {model}; {spent.prompt_tokens + spent.completion_tokens:,} tokens{cost} so far"
+        note = (
+            f"asking {model}; {spent.prompt_tokens + spent.completion_tokens:,} tokens{cost} so far"
+        )
         return Progress(len(told_of), total, unit, note)
 
     requests = new()
@@ -106,7 +119,8 @@ def ask(
             question = request.name
             if answer.error and not unanswered:
                 work.say(
-                    f"{asking.endpoint.called} gave no answer: {answer.error}. Others like it are counted as unread."
+                    f"{asking.endpoint.called} gave no answer: {answer.error}. Others like it "
+                    "are counted as unread."
                 )
             unanswered += bool(answer.error)
             if answer.error != "stopped":
@@ -117,7 +131,10 @@ def ask(
         pass  # where it was spent too early, answers of earlier attempts are still to come
     yield from again
     if asking.budget.exhausted:
-        work.say(f"The budget is spent after {len(told_of):,} of {total:,} {unit}; what was answered is kept.")
+        work.say(
+            f"The budget is spent after {len(told_of):,} of {total:,} {unit}; what was answered "
+            "is kept."
+        )
 
 
 def keep(job: Job, question: Question, model: str, answer: Answer) -> None:
@@ -126,11 +143,16 @@ def keep(job: Job, question: Question, model: str, answer: Answer) -> None:
         job=job,
         sha256=question.sha256(model),
         defaults={
-            "feature": question.feature, "purpose": question.purpose, "messages": question.messages,
-            "answer": answer.text.replace("\0", ""), "error": answer.error[:500], "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.completion_tokens, "seconds": answer.seconds,
+            "feature": question.feature,
+            "purpose": question.purpose,
+            "messages": question.messages,
+            "answer": answer.text.replace("\0", ""),
+            "error": answer.error[:500],
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "seconds": answer.seconds,
         },
-    )  # fmt: skip
+    )
 
 
 def bill(asking: Client) -> dict[str, Any]:

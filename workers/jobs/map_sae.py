@@ -18,10 +18,14 @@ def map_sae(work: Work) -> None:
     """Lay out the features that the dashboards found alive."""
     sae = inputs.sae(work.params["sae"])
     dashboard = inputs.dashboard(sae, MapSae.because)
-    alive = list(Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True))
+    alive = list(
+        Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True)
+    )
     decoder = model_cache.sae(sae).W_dec.detach()
     settings = {name: work.params[name] for name in ("neighbours", "seed")}
-    for record in work.results(feature_map(decoder, alive, str(work.folder), **settings, should_stop=work.should_stop)):
+    for record in work.results(
+        feature_map(decoder, alive, str(work.folder), **settings, should_stop=work.should_stop)
+    ):
         assert isinstance(record, FeatureMap)
         try:
             with transaction.atomic():

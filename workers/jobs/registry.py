@@ -1,4 +1,6 @@
-"""What each kind of job does: read the rows, run the pipeline, write what it yields, and finish in one transaction."""
+"""What each kind of job does: read the rows, run the pipeline, write what it yields, and finish in
+one transaction.
+"""
 
 from collections.abc import Callable
 
@@ -44,14 +46,22 @@ def add_corpus(work: Work) -> None:
     work.say(f"Reading {redaction.of_source(source)}.")
     found = corpora.describe_corpus(source, column)
     if found.chat:
-        work.say(f"{column!r} holds conversations: each model reads them through its own chat template.")
+        work.say(
+            f"{column!r} holds conversations: each model reads them through its own chat template."
+        )
     work.go_on()
     cut = {name: work.params[name] for name in ("packing", "bos") if name in work.params}
     with transaction.atomic():
         corpus = catalog_services.add_corpus(
-            work.params["slug"], source, column, work.params.get("licence", ""), found.revision, found.note,
-            chat=found.chat, **cut,
-        )  # fmt: skip
+            work.params["slug"],
+            source,
+            column,
+            work.params.get("licence", ""),
+            found.revision,
+            found.note,
+            chat=found.chat,
+            **cut,
+        )
         lifecycle.finish(work.job, {"corpus": corpus.slug})
 
 
@@ -60,7 +70,9 @@ def evaluate_sae(work: Work) -> None:
     sae, corpus = inputs.sae(work.params["sae"]), inputs.corpus(work)
     language = model_cache.language(sae.model)
     held_out = inputs.sequences(language, corpus, sae.context_size, True, bos=sae.prepend_bos)
-    records = evaluate(language, model_cache.sae(sae), sae.hook, held_out, work.params["tokens"], work.should_stop)
+    records = evaluate(
+        language, model_cache.sae(sae), sae.hook, held_out, work.params["tokens"], work.should_stop
+    )
     for record in work.results(records):
         assert isinstance(record, Evaluation)
         with transaction.atomic():

@@ -25,41 +25,63 @@ LONGEST = 64
 def score_causes(work: Work) -> None:
     """Measure the features that the dashboards found alive."""
     sae = inputs.sae(work.params["sae"])
-    language, contexts, seed = model_cache.language(sae.model), work.params["contexts"], work.params["seed"]
+    language, contexts, seed = (
+        model_cache.language(sae.model),
+        work.params["contexts"],
+        work.params["seed"],
+    )
     lens = Lens(model_cache.sae(sae), sae.hook, sae.prepend_bos)
     rows = Feature.objects.filter(sae=sae).alive().order_by("index")
     wanted = work.params.get("features") or []
     live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
-        raise BadInput("sae", f"{sae} has no examples, which say where features fire. Make its dashboards again.")
+        raise BadInput(
+            "sae",
+            f"{sae} has no examples, which say where features fire. Make its dashboards again.",
+        )
     known = effect_ingest.measured(sae, work.job)  # by an attempt at this job that died
     left = [index for index in live if index not in known]
     effect_ingest.forget(sae, left)
     written = len(known)
     if known:
         work.say(f"Going on after {written:,} features that were measured already.")
-    told = causes(language, lens, _cases(sae, left, contexts), len(left), neutral, seed, work.should_stop)
+    told = causes(
+        language, lens, _cases(sae, left, contexts), len(left), neutral, seed, work.should_stop
+    )
     records = work.results(_after(len(live) - len(left), told))
     while some := list(islice(records, TOGETHER)):
         assert all(isinstance(record, CauseRecord) for record in some)
         effect_ingest.write(sae, some, work.job)
         written += len(some)
     with transaction.atomic():
-        lifecycle.finish(work.job, {"sae": str(sae), "features": written, "without enough texts": len(live) - written})
+        lifecycle.finish(
+            work.job,
+            {"sae": str(sae), "features": written, "without enough texts": len(live) - written},
+        )
 
 
 def _after(done: int, told: Iterator[Progress | CauseRecord]) -> Iterator[Progress | CauseRecord]:
     """The same, with its progress counted after what was done before."""
     for new in told:
-        yield new._replace(done=new.done + done, total=new.total + done) if isinstance(new, Progress) else new
+        yield (
+            new._replace(done=new.done + done, total=new.total + done)
+            if isinstance(new, Progress)
+            else new
+        )
 
 
 def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
     for first in range(0, len(live), TOGETHER):
-        rows = Feature.objects.filter(sae=sae, index__in=live[first : first + TOGETHER]).order_by("index")
+        rows = Feature.objects.filter(sae=sae, index__in=live[first : first + TOGETHER]).order_by(
+            "index"
+        )
         examples: dict[int, list[Example]] = {row.pk: [] for row in rows}
-        for example in Example.objects.filter(feature__in=examples).select_related("sequence").order_by("band", "rank"):
+        for example in (
+            Example.objects.filter(feature__in=examples)
+            .select_related("sequence")
+            .order_by("band", "rank")
+        ):
             examples[example.feature_id].append(example)
         for row in rows:
             chosen = _spread(examples[row.pk], contexts)
@@ -77,17 +99,32 @@ def _spread(examples: list[Example], count: int) -> list[Example]:
 
 
 def _text(example: Example) -> tuple[list[int], list[int]]:
-    """The context up to the token after the peak, and the positions until there where the feature fires."""
+    """The context up to the token after the peak, and the positions until there where the feature
+    fires.
+    """
     ids = example.sequence.token_ids
     if example.peak < LONGEST:
-        return ids[: example.peak + 2], [place for place in example.positions if place <= example.peak]
-    head = ids[:1] if example.sequence.bos else []  # what is cut off is the middle: an SAE that reads after BOS has it
+        return ids[: example.peak + 2], [
+            place for place in example.positions if place <= example.peak
+        ]
+    head = (
+        ids[:1] if example.sequence.bos else []
+    )  # what is cut off is the middle: an SAE that reads after BOS has it
     start = example.peak - LONGEST + 1 + len(head)
-    inside = [place - start + len(head) for place in example.positions if start <= place <= example.peak]
+    inside = [
+        place - start + len(head) for place in example.positions if start <= place <= example.peak
+    ]
     return [*head, *ids[start : example.peak + 2]], inside
 
 
 def _neutral(sae: Sae, count: int) -> list[list[int]]:
-    """Contexts of other features' examples, the first of the corpus: nobody chose a word in them for any one feature."""
-    rows = Sequence.objects.filter(pk__in=Example.objects.filter(feature__sae=sae).values("sequence"))
-    return [ids[:LONGEST] for ids in rows.order_by("position", "pk").values_list("token_ids", flat=True)[:count]]
+    """Contexts of other features' examples, the first of the corpus: nobody chose a word in them
+    for any one feature.
+    """
+    rows = Sequence.objects.filter(
+        pk__in=Example.objects.filter(feature__sae=sae).values("sequence")
+    )
+    return [
+        ids[:LONGEST]
+        for ids in rows.order_by("position", "pk").values_list("token_ids", flat=True)[:count]
+    ]

@@ -18,11 +18,23 @@ from workers.lifecycle.runner import Work
 from workers.pipeline.errors import BadInput
 from workers.pipeline.training.train import TrainSettings, train, train_sweep
 
-TAKEN = ("hook", "architecture", "width", "k", "tokens", "context_size", "learning_rate", "seed", "dead_tokens")
+TAKEN = (
+    "hook",
+    "architecture",
+    "width",
+    "k",
+    "tokens",
+    "context_size",
+    "learning_rate",
+    "seed",
+    "dead_tokens",
+)
 
 
 def train_sae(work: Work) -> None:
-    """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows all at once."""
+    """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows
+    all at once.
+    """
     model, corpus = inputs.model(work), inputs.corpus(work)
     language = model_cache.language(model)
     sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(work.params).items()}
@@ -43,9 +55,13 @@ def train_sae(work: Work) -> None:
 
 
 def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
-    """The params of one SAE as the pipeline takes them; ten checkpoints, at most a million tokens apart."""
+    """The params of one SAE as the pipeline takes them; ten checkpoints, at most a million tokens
+    apart.
+    """
     given: dict[str, Any] = {name: params[name] for name in TAKEN if params.get(name) is not None}
-    given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = params.get("sparsity")
+    given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = (
+        params.get("sparsity")
+    )
     every = min(max(params["tokens"] // 10, 10_000), 1_000_000)
     return TrainSettings(**given, prepend_bos=corpus.begins_with_bos(True), checkpoint_tokens=every)
 
@@ -59,10 +75,15 @@ def _resume(work: Work) -> str | None:
         folder = artifact_store.get(found, work.folder / "resume")
     except artifact_store.Missing:
         Job.objects.filter(checkpoint=found).update(checkpoint="")
-        raise BadInput("checkpoint", "Its checkpoint is gone. Run it again from the start.") from None
+        raise BadInput(
+            "checkpoint", "Its checkpoint is gone. Run it again from the start."
+        ) from None
     if not found.startswith(f"jobs/{work.job.pk}/"):
         lifecycle.remember(
-            work.job, artifact_store.put(folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}")
+            work.job,
+            artifact_store.put(
+                folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}"
+            ),
         )
         Job.objects.filter(checkpoint=found).update(checkpoint="")
         artifact_store.remove(found)
@@ -76,11 +97,16 @@ def _kept(model: LanguageModel, slug: str, record: TrainedSae) -> str:
 
 
 def _written(
-    work: Work, model: LanguageModel, corpus: Corpus, trained: dict[str, TrainedSae], kept: dict[str, str]
+    work: Work,
+    model: LanguageModel,
+    corpus: Corpus,
+    trained: dict[str, TrainedSae],
+    kept: dict[str, str],
 ) -> list[str]:
     """The rows of the SAEs, as MODEL/SLUG."""
     rows = (
-        catalog_services.add_sae(model, slug, record, kept[slug], corpus, work.job) for slug, record in trained.items()
+        catalog_services.add_sae(model, slug, record, kept[slug], corpus, work.job)
+        for slug, record in trained.items()
     )
     return [str(row) for row in rows]
 
@@ -98,5 +124,9 @@ def _spare_the_lost(job: Job, lost: list[str]) -> None:
         if not left:
             lifecycle.cancel(follower.pk)
         elif left != asked:
-            Job.objects.filter(pk=follower.pk).update(params={**follower.params, "sae": " ".join(left)})
-            lifecycle.log(follower, f"Left out, because their training came to nothing: {', '.join(lost)}.")
+            Job.objects.filter(pk=follower.pk).update(
+                params={**follower.params, "sae": " ".join(left)}
+            )
+            lifecycle.log(
+                follower, f"Left out, because their training came to nothing: {', '.join(lost)}."
+            )

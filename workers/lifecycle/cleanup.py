@@ -1,9 +1,12 @@
-"""Checkpoints that nothing goes on from, of jobs that are over and of parts whose whole is; and folders of attempts that died.
+"""Checkpoints that nothing goes on from, of jobs that are over and of parts whose whole is; and
+folders of attempts that died.
 
-A worker may be killed between the end of its job and the removal of what that needed, so whoever looks next removes it.
+A worker may be killed between the end of its job and the removal of what that needed, so whoever
+looks next removes it.
 
-Training that was cancelled, or failed for another reason than its settings, keeps its last one for `KEPT`: it can be resumed.
-A corpus or a model that cannot be read is no setting: it may be back tomorrow.
+Training that was cancelled, or failed for another reason than its settings, keeps its last one for
+`KEPT`: it can be resumed. A corpus or a model that cannot be read is no setting: it may be back
+tomorrow.
 """
 
 import logging
@@ -42,9 +45,15 @@ def _folders() -> Path:
 
 
 def _clear_folders() -> None:
-    """Those whose job runs nowhere: a worker that hung until it was killed removes nothing, and its job was over by then."""
+    """Those whose job runs nowhere: a worker that hung until it was killed removes nothing, and its
+    job was over by then.
+    """
     found = {folder: int(folder.name.partition("-")[0]) for folder in _folders().glob("[0-9]*-*")}
-    running = Job.objects.filter(pk__in=found.values(), state=State.RUNNING) if found else Job.objects.none()
+    running = (
+        Job.objects.filter(pk__in=found.values(), state=State.RUNNING)
+        if found
+        else Job.objects.none()
+    )
     busy = set(running.values_list("pk", flat=True))
     for folder, job_id in found.items():
         if job_id not in busy:
@@ -63,9 +72,14 @@ def _clear_checkpoints() -> None:
     over = useless.filter(~needed).exclude(checkpoint="")
     for pk, checkpoint in over.values_list("pk", "checkpoint"):
         try:
-            for name in (f"jobs/{pk}", checkpoint):  # what a job took up from another lies in that one's folder
+            for name in (
+                f"jobs/{pk}",
+                checkpoint,
+            ):  # what a job took up from another lies in that one's folder
                 artifact_store.remove(name)
-        except OSError as error:  # another worker was quicker, or the store is away: the reaper tries again
+        except (
+            OSError
+        ) as error:  # another worker was quicker, or the store is away: the reaper tries again
             log.warning("checkpoints of job %s stay: %s", pk, error)
         else:
             Job.objects.filter(pk=pk).update(checkpoint="")

@@ -1,4 +1,5 @@
-"""A thread in every worker: it tells that this worker lives, and takes back the jobs of those that died.
+"""A thread in every worker: it tells that this worker lives, and takes back the jobs of those that
+died.
 
 Compare-and-set makes any number of reapers safe.
 """
@@ -45,7 +46,9 @@ def start(consumer: Any) -> threading.Thread:
 
 
 def stop() -> None:
-    """Say that this worker stops in good order; where the database is gone too, its silence will say it."""
+    """Say that this worker stops in good order; where the database is gone too, its silence will
+    say it.
+    """
     try:
         worker_services.gone(name())
     except Error as error:

@@ -1,4 +1,6 @@
-"""Run one job from claim to its end: heartbeats, progress, cancellation, and one final state whatever happens."""
+"""Run one job from claim to its end: heartbeats, progress, cancellation, and one final state
+whatever happens.
+"""
 
 import contextlib
 import logging
@@ -43,8 +45,8 @@ class Stopped(Exception):
 class Heart(threading.Thread):
     """Renews the lease from a thread of its own; learns of requests to cancel and of a lost lease.
 
-    It beats for work that lives, not for a process that exists: where the work gave no sign of life for too long, the
-    process ends, and the job goes on from its checkpoint elsewhere.
+    It beats for work that lives, not for a process that exists: where the work gave no sign of life
+    for too long, the process ends, and the job goes on from its checkpoint elsewhere.
     """
 
     def __init__(self, job: Job) -> None:
@@ -70,7 +72,10 @@ class Heart(threading.Thread):
 
     def _end_process(self) -> None:
         with contextlib.suppress(Error):
-            lifecycle.log(self.job, f"No sign of life for {settings.HANG_MINUTES} min: its worker ends itself.")
+            lifecycle.log(
+                self.job,
+                f"No sign of life for {settings.HANG_MINUTES} min: its worker ends itself.",
+            )
         log.error("job %s gives no sign of life: this worker ends", self.job.pk)
         os._exit(1)  # what hangs cannot be asked to end
 
@@ -79,14 +84,19 @@ class Heart(threading.Thread):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._over.set()
         self.join()
 
 
 class Work:
-    """What a kind's function gets: its job, a folder of its own, and a way to pass on what the pipeline yields."""
+    """What a kind's function gets: its job, a folder of its own, and a way to pass on what the
+    pipeline yields.
+    """
 
     def __init__(self, job: Job, heart: Heart, folder: Path) -> None:
         self.job, self.params, self.folder = job, job.params, folder
@@ -94,7 +104,9 @@ class Work:
         self._told = 0.0
 
     def should_stop(self) -> bool:
-        """Whether a person cancelled, the lease is lost, or this worker was told to go. To ask is a sign of life."""
+        """Whether a person cancelled, the lease is lost, or this worker was told to go. To ask is a
+        sign of life.
+        """
         self._heart.life = time.monotonic()
         return self._heart.cancelled or self._heart.lost or _told_to_go()
 
@@ -119,7 +131,9 @@ class Work:
         self.go_on()
 
     def go_on(self) -> None:
-        """Raise `Stopped` where the job was asked to stop: for work that is no pipeline, before it writes."""
+        """Raise `Stopped` where the job was asked to stop: for work that is no pipeline, before it
+        writes.
+        """
         if self.should_stop():
             raise Stopped
 
@@ -134,7 +148,10 @@ class Work:
 
     def _keep(self, record: Checkpoint) -> None:
         before = self.job.checkpoint
-        lifecycle.remember(self.job, artifact_store.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"))
+        lifecycle.remember(
+            self.job,
+            artifact_store.put(record.path, f"jobs/{self.job.pk}/checkpoints/{record.step}"),
+        )
         if before and before != self.job.checkpoint:
             artifact_store.remove(before)
         self.say(f"Checkpoint at {record.step:,} tokens.")
@@ -156,11 +173,15 @@ def run(job_id: int) -> None:
 
 
 def _own_folder(job: Job) -> Path:
-    """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of the dead are removed."""
+    """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of
+    the dead are removed.
+    """
     own = cleanup.folder_of(job.pk, os.getpid())
     for old in own.parent.glob(f"{job.pk}-*"):
         pid = int(old.name.rpartition("-")[2])
-        if pid == os.getpid() or not psutil.pid_exists(pid):  # in a container every worker has the same number
+        if pid == os.getpid() or not psutil.pid_exists(
+            pid
+        ):  # in a container every worker has the same number
             shutil.rmtree(old, ignore_errors=True)
     return own
 
@@ -200,7 +221,9 @@ def _run_to_an_end(work: Work, heart: Heart) -> None:
 
 
 def _told_to_go() -> bool:
-    """Whether Celery is shutting this worker down. Its flags hold an exit code: 0 means yes, None and False mean no."""
+    """Whether Celery is shutting this worker down. Its flags hold an exit code: 0 means yes, None
+    and False mean no.
+    """
     flags = (worker_state.should_stop, worker_state.should_terminate)
     return any(flag is not None and flag is not False for flag in flags)
 
@@ -217,7 +240,9 @@ def environment() -> dict[str, str]:
 
 
 def _field_of(job: Job, field: str) -> str:
-    """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is the job's `corpus`."""
+    """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is
+    the job's `corpus`.
+    """
     fields = EVERY[job.kind].base_fields
     if field in fields:
         return field
@@ -231,5 +256,11 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "The device ran out of memory. Choose fewer features, or a worker with more memory."
     if isinstance(error, DatabaseBusy | ConnectionError | TimeoutError):
-        return f"A connection broke: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
-    return f"{type(error).__name__}: {error}. The log has the place; if the settings are right, this is a bug of ours."
+        return (
+            "A connection broke: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."
+        )
+    return (
+        f"{type(error).__name__}: {error}. The log has the place; if the settings are right, "
+        "this is a bug of ours."
+    )

@@ -1,1 +1,3 @@
-"""Pure torch: generators of records and progress. Knows neither Django nor Celery, and runs in a notebook."""
+"""Pure torch: generators of records and progress. Knows neither Django nor Celery, and runs in a
+notebook.
+"""

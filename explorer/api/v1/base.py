@@ -24,7 +24,9 @@ class Nowhere(APIView):
     """Every path under `/api/` that is no address."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Add a closing slash that is missing, but only for reads: a redirected POST arrives as a GET."""
+        """Add a closing slash that is missing, but only for reads: a redirected POST arrives as a
+        GET.
+        """
         if request.method in {"GET", "HEAD"} and not request.path.endswith("/"):
             return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
         return super().dispatch(request, *args, **kwargs)
@@ -32,7 +34,9 @@ class Nowhere(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
         """Say so, whatever the method."""
         super().initial(request, *args, **kwargs)
-        raise NotFound("There is no such address. They are listed at /api/docs/ and end with a slash.")
+        raise NotFound(
+            "There is no such address. They are listed at /api/docs/ and end with a slash."
+        )
 
 
 class WrittenByMembers(APIView):
@@ -44,7 +48,9 @@ class WrittenByMembers(APIView):
 
 
 def found(read: Callable[..., T], *names: str | int, noun: str) -> T:
-    """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row can have."""
+    """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row
+    can have.
+    """
     try:
         if all(isinstance(name, int) or re.match(is_slug.regex, name) for name in names):
             return read(*names)

@@ -5,7 +5,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.db import OperationalError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
@@ -21,11 +26,15 @@ Fields = Mapping[str, list[str]]
 
 def answer(code: str, message: str, fields: Fields | None = None, *, status: int) -> JsonResponse:
     """An error as it goes out."""
-    return JsonResponse({"error": {"code": code, "message": message, "fields": dict(fields or {})}}, status=status)
+    return JsonResponse(
+        {"error": {"code": code, "message": message, "fields": dict(fields or {})}}, status=status
+    )
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
-    """Every exception of a view of the API as an answer. What nobody foresaw is logged, and told without its details."""
+    """Every exception of a view of the API as an answer. What nobody foresaw is logged, and told
+    without its details.
+    """
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -37,11 +46,17 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
         error = Unavailable()
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):
-        return answer("bad_request", "The request is malformed, or has more parameters than any needs.", status=400)
+        return answer(
+            "bad_request",
+            "The request is malformed, or has more parameters than any needs.",
+            status=400,
+        )
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
         return answer(
-            "server_error", "Something broke here. It was logged; it is not your request's fault.", status=500
+            "server_error",
+            "Something broke here. It was logged; it is not your request's fault.",
+            status=500,
         )
     fields = dict(_fields(error.detail)) if isinstance(error, exceptions.ValidationError) else {}
     message = " ".join(_sentences(fields)) if fields else str(error.detail)
@@ -69,7 +84,10 @@ def _fields(detail: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
             own = "" if name == "non_field_errors" else str(name)
             yield from _fields(inner, ".".join(filter(None, [path, own])))
     else:
-        yield path or "body", [str(sentence) for sentence in (detail if isinstance(detail, list) else [detail])]
+        yield (
+            path or "body",
+            [str(sentence) for sentence in (detail if isinstance(detail, list) else [detail])],
+        )
 
 
 def _sentences(fields: Fields) -> Iterator[str]:

@@ -38,7 +38,14 @@ LABEL = {
     "created": "2026-01-31T12:00:00Z",
     "updated": "2026-01-31T12:00:00Z",
 }
-ROLE = {"kl": 0.51, "ce": 0.2, "control_kl": 0.09, "control_ce": 0.01, "control_logit": 0.02, "n": 16}
+ROLE = {
+    "kl": 0.51,
+    "ce": 0.2,
+    "control_kl": 0.09,
+    "control_ce": 0.01,
+    "control_logit": 0.02,
+    "n": 16,
+}
 FEATURE = {
     "model": "demo-python",
     "sae": "2-res",
@@ -66,8 +73,10 @@ FEATURE = {
     "reads": ["self"],
     "writes": ["self"],
     "effect": {
-        "reads": ROLE | {"logit": -1.21, "difference": 0.42, "low": 0.31, "high": 0.53, "effect": 3.2},
-        "writes": ROLE | {"logit": 4.26, "difference": 4.02, "low": 3.7, "high": 4.35, "effect": 6.6},
+        "reads": ROLE
+        | {"logit": -1.21, "difference": 0.42, "low": 0.31, "high": 0.53, "effect": 3.2},
+        "writes": ROLE
+        | {"logit": 4.26, "difference": 4.02, "low": 3.7, "high": 4.35, "effect": 6.6},
         "promoted": ["self", "other"],
         "job_id": 9,
     },
@@ -171,7 +180,10 @@ JOB = [
     OpenApiExample(
         "Make dashboards",
         request_only=True,
-        value={"kind": "compute_dashboards", "params": {"sae": "demo-python/3-res", "corpus": "python-stdlib"}},
+        value={
+            "kind": "compute_dashboards",
+            "params": {"sae": "demo-python/3-res", "corpus": "python-stdlib"},
+        },
     ),
 ]
 
@@ -206,14 +218,24 @@ EFFECT = [
     OpenApiExample(
         "A feature in a text",
         request_only=True,
-        value={"model": "demo-python", "sae": "2-res", "index": 3, "text": "def main(self):\n    return self"},
+        value={
+            "model": "demo-python",
+            "sae": "2-res",
+            "index": 3,
+            "text": "def main(self):\n    return self",
+        },
     )
 ]
 ACTIVATIONS = [
     OpenApiExample(
         "One feature on a text",
         request_only=True,
-        value={"model": "demo-python", "sae": "2-res", "index": 3, "text": "def main(self):\n    return self"},
+        value={
+            "model": "demo-python",
+            "sae": "2-res",
+            "index": 3,
+            "text": "def main(self):\n    return self",
+        },
     ),
     OpenApiExample(
         "Every feature that fires",

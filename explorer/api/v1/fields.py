@@ -42,7 +42,9 @@ class PageQuery(Query):
         min_value=1, max_value=MOST, default=LIMIT, help_text=f"Rows per page, 1 to {MOST}."
     )
     cursor = serializers.CharField(
-        required=False, max_length=1000, help_text="Where to go on: the one in `next` of the page before."
+        required=False,
+        max_length=1000,
+        help_text="Where to go on: the one in `next` of the page before.",
     )
 
 

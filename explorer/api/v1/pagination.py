@@ -34,8 +34,12 @@ def paged(
     query: dict[str, Any],
     present: Callable[..., serializers.BaseSerializer[Any]],
 ) -> Response:
-    """One page of `rows` in order of `keys`, written by `present(rows, many=True)`. Raises `ValidationError`."""
-    filters = sorted((name, value) for name, value in query.items() if name not in {"limit", "cursor"})
+    """One page of `rows` in order of `keys`, written by `present(rows, many=True)`. Raises
+    `ValidationError`.
+    """
+    filters = sorted(
+        (name, value) for name, value in query.items() if name not in {"limit", "cursor"}
+    )
     of = f"{request.path} {filters}"
     with cursors():
         page = keyset.page(rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=of)
@@ -44,7 +48,9 @@ def paged(
 
 def listing(request: Request, results: serializers.BaseSerializer[Any], cursor: str) -> Response:
     """A page and the address of the one after it, which begins at `cursor`."""
-    return Response({"next": with_query(request, cursor=cursor) if cursor else None, "results": results.data})
+    return Response(
+        {"next": with_query(request, cursor=cursor) if cursor else None, "results": results.data}
+    )
 
 
 @contextmanager

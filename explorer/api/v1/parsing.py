@@ -1,4 +1,6 @@
-"""What comes in: JSON bodies that cannot hurt, and query strings of which every part is understood."""
+"""What comes in: JSON bodies that cannot hurt, and query strings of which every part is
+understood.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,10 +15,15 @@ from explorer.api.v1.fields import Query
 
 
 class SafeJSONParser(JSONParser):
-    """JSON that Python can hold and PostgreSQL can keep: not nested too deeply, no half of a surrogate pair."""
+    """JSON that Python can hold and PostgreSQL can keep: not nested too deeply, no half of a
+    surrogate pair.
+    """
 
     def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """The body as Python data; its size was checked by Django. Raises `ParseError`."""
         try:
@@ -32,7 +39,9 @@ class SafeJSONParser(JSONParser):
 
 
 def query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, Any]:
-    """The query string as `form` understands it. Raises `ValidationError`, also for names that it does not know."""
+    """The query string as `form` understands it. Raises `ValidationError`, also for names that it
+    does not know.
+    """
     known = form().fields
     unknown = [name for name in request.query_params if name not in known]
     if unknown:

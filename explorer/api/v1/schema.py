@@ -12,4 +12,8 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         """A bearer token."""
-        return {"type": "http", "scheme": "bearer", "description": "`manage.py create_api_key USERNAME` prints one."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`manage.py create_api_key USERNAME` prints one.",
+        }

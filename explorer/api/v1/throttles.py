@@ -1,4 +1,6 @@
-"""How often one caller may ask: by user where there is one, else by address. The rates are settings."""
+"""How often one caller may ask: by user where there is one, else by address. The rates are
+settings.
+"""
 
 from django.conf import settings
 from rest_framework.throttling import AnonRateThrottle, UserRateThrottle

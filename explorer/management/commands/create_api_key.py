@@ -16,7 +16,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Whose key, and what it is for."""
         parser.add_argument("username", help="Who the key acts as; staff may start jobs with it.")
-        parser.add_argument("--name", default="command line", help="What the key is for, at most 100 characters.")
+        parser.add_argument(
+            "--name", default="command line", help="What the key is for, at most 100 characters."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print nothing but the key on standard output, so that a script can keep it."""
@@ -26,10 +28,13 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username).first() if "\0" not in username else None
         if user is None:
             raise CommandError(
-                f"There is no user “{username}”. Make one at /accounts/ or with manage.py createsuperuser."
+                f"There is no user “{username}”. Make one at /accounts/ or with manage.py "
+                "createsuperuser."
             )
         if not user.is_active:
-            raise CommandError(f"The user “{username}” is not active, so no key of theirs would work.")
+            raise CommandError(
+                f"The user “{username}” is not active, so no key of theirs would work."
+            )
         _row, key = ApiKey.create(user, name)
         self.stderr.write(f"A key for {username} ({name}). It is shown this once:")
         self.stdout.write(key)

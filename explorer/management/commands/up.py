@@ -23,13 +23,23 @@ from explorer.models import User
 from features.selectors import workers as worker_selectors
 
 READY_SECONDS = 180
-"""Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen at once."""
+"""Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen
+at once.
+"""
 WATCH_SECONDS = 3.0
 MUTE_LOOKS = 10
-"""A worker is ended when so many looks in a row found it mute: after a night asleep, or without the database, all seem so."""
+"""A worker is ended when so many looks in a row found it mute: after a night asleep, or without the
+database, all seem so.
+"""
 NICE = 10
-"""Of the jobs' worker: threads that wait for one another 150 times a token nearly stand still beside a job of the same rank."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell starts what is in its background deaf to the first
+"""Of the jobs' worker: threads that wait for one another 150 times a token nearly stand still
+beside a job of the same rank.
+"""
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+)  # a shell starts what is in its background deaf to the first
 
 
 class Command(BaseCommand):
@@ -83,11 +93,17 @@ class Command(BaseCommand):
                 watched = time.monotonic()
 
     def _watch(self, supervisor: Supervisor) -> None:
-        """Start the database again where its keeper was killed too, and end workers that live but do not speak."""
+        """Start the database again where its keeper was killed too, and end workers that live but
+        do not speak.
+        """
         try:
             if settings.DATABASE_IS_EMBEDDED and local_database.revive(settings.VAR):
                 self._say("The database was killed; it runs again.")
-            silent = {view.worker.pid for view in worker_selectors.workers() if view.mute and view.worker.here}
+            silent = {
+                view.worker.pid
+                for view in worker_selectors.workers()
+                if view.mute and view.worker.here
+            }
         except (local_database.DatabaseFailed, DatabaseError) as error:
             self.mute.clear()
             self._say(f"The database does not answer: {str(error).strip()}")
@@ -116,21 +132,34 @@ class Command(BaseCommand):
             start_demo()
 
     def _await_website(self, supervisor: Supervisor) -> None:
-        """Wait until the website answers. What died meanwhile is not started again: it would die again."""
+        """Wait until the website answers. What died meanwhile is not started again: it would die
+        again.
+        """
         end = time.monotonic() + READY_SECONDS
         while not _answers():
             dead = next((child for child in supervisor.children if not child.alive()), None)
             if dead:
-                raise CommandError(f"{dead.name} did not start. The end of {dead.log}:\n{dead.last_lines(15)}")
+                raise CommandError(
+                    f"{dead.name} did not start. The end of {dead.log}:\n{dead.last_lines(15)}"
+                )
             if time.monotonic() > end:
-                raise CommandError(f"The website did not answer within {READY_SECONDS} s. Look at {settings.VAR}/logs.")
+                raise CommandError(
+                    f"The website did not answer within {READY_SECONDS} s. Look at "
+                    f"{settings.VAR}/logs."
+                )
             time.sleep(0.05)
 
     def _introduce(self, name: str, password: str) -> None:
         if password:
-            self._say(f"Made an admin: sign in as {name} with the password {password} (shown only this once).")
+            self._say(
+                f"Made an admin: sign in as {name} with the password {password} (shown only this "
+                "once)."
+            )
         elif name:
-            self._say(f"Made an admin: sign in as {name} with the password from DJANGO_SUPERUSER_PASSWORD.")
+            self._say(
+                f"Made an admin: sign in as {name} with the password from "
+                "DJANGO_SUPERUSER_PASSWORD."
+            )
 
     def _greet(self) -> None:
         seconds = time.time() - psutil.Process().create_time()
@@ -151,14 +180,34 @@ class Command(BaseCommand):
 
 def children() -> list[Child]:
     """The website and a worker for each queue."""
-    web = ["uvicorn", "explorer.asgi:application", "--host", settings.HOST, "--port", str(settings.PORT)]
-    web += ["--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "2"]
+    web = [
+        "uvicorn",
+        "explorer.asgi:application",
+        "--host",
+        settings.HOST,
+        "--port",
+        str(settings.PORT),
+    ]
+    web += [
+        "--lifespan",
+        "off",
+        "--no-access-log",
+        "--no-server-header",
+        "--timeout-graceful-shutdown",
+        "2",
+    ]
     logs = settings.VAR / "logs"
     logs.mkdir(exist_ok=True)
     inference, jobs = (f"worker-{queue}" for queue in (celery.INFERENCE, celery.JOBS))
     commands = {"web": web, inference: _worker(celery.INFERENCE), jobs: _worker(celery.JOBS)}
     return [
-        Child(name, [sys.executable, "-m", *parts], settings.BASE_DIR, logs, nice=NICE if name == jobs else 0)
+        Child(
+            name,
+            [sys.executable, "-m", *parts],
+            settings.BASE_DIR,
+            logs,
+            nice=NICE if name == jobs else 0,
+        )
         for name, parts in commands.items()
     ]
 
@@ -171,7 +220,9 @@ def _worker(queue: str) -> list[str]:
 
 
 def first_admin() -> tuple[str, str]:
-    """Make an admin where there is none: their name, and their password where it was made up here. Raises `NotReady`."""
+    """Make an admin where there is none: their name, and their password where it was made up here.
+    Raises `NotReady`.
+    """
     if User.objects.filter(is_superuser=True).exists():
         return "", ""
     if User.objects.filter(username=settings.SUPERUSER_NAME).exists():
@@ -180,19 +231,25 @@ def first_admin() -> tuple[str, str]:
             "set DJANGO_SUPERUSER_USERNAME to another name."
         )
     made_up = "" if settings.SUPERUSER_PASSWORD else secrets.token_urlsafe(12)
-    User.objects.create_superuser(settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or made_up)
+    User.objects.create_superuser(
+        settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or made_up
+    )
     return settings.SUPERUSER_NAME, made_up
 
 
 def address(path: str = "/") -> str:
     """Where a browser on this machine finds the website."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
-    return f"http://{f'[{host}]' if ':' in host.strip('[]') and host[0] != '[' else host}:{settings.PORT}{path}"
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"  # IPv6
+    return f"http://{host}:{settings.PORT}{path}"
 
 
 def _answers() -> bool:
     # Asks by a name that ALLOWED_HOSTS has, whatever the address is.
-    name = next((host for host in settings.ALLOWED_HOSTS if host.strip(".*")), "localhost").lstrip(".")
+    name = next((host for host in settings.ALLOWED_HOSTS if host.strip(".*")), "localhost").lstrip(
+        "."
+    )
     request = urllib.request.Request(address("/healthz"), headers={"Host": name})
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:

@@ -1,4 +1,6 @@
-"""The kinds of job, each with the form that validates its params: one check for page, API and command line."""
+"""The kinds of job, each with the form that validates its params: one check for page, API and
+command line.
+"""
 
 from features.jobs.forms.add_model import AddCorpus, AddModel
 from features.jobs.forms.add_sae import AddSae
@@ -37,7 +39,9 @@ KINDS: dict[str, type[JobForm]] = {
 }
 
 PARTS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}
-"""Kinds that other jobs are divided into: nobody starts one by itself, and lists of kinds leave them out."""
+"""Kinds that other jobs are divided into: nobody starts one by itself, and lists of kinds leave
+them out.
+"""
 
 EVERY = KINDS | PARTS
 

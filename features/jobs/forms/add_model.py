@@ -8,7 +8,9 @@ from features.slugs import is_slug, not_a_fixed_word
 
 
 class AddModel(JobForm):
-    """Read a causal language model and its tokenizer, and keep their shape, revision, hooks and vocabulary."""
+    """Read a causal language model and its tokenizer, and keep their shape, revision, hooks and
+    vocabulary.
+    """
 
     kind = "add_model"
     title = "Add a model"
@@ -21,7 +23,8 @@ class AddModel(JobForm):
     )
     source = forms.CharField(
         max_length=500,
-        help_text="A hub id (openai-community/gpt2), or a folder that the worker can read. Safetensors only.",
+        help_text="A hub id (openai-community/gpt2), or a folder that the worker can read. "
+        "Safetensors only.",
     )
     revision = forms.CharField(
         max_length=100,
@@ -44,18 +47,25 @@ class AddCorpus(JobForm):
 
     kind = "add_corpus"
     title = "Add a corpus"
-    about = "Checks that the text can be read, keeps its revision, and says how it is cut into contexts."
+    about = (
+        "Checks that the text can be read, keeps its revision, and says how it is cut into "
+        "contexts."
+    )
 
-    slug = forms.CharField(max_length=63, validators=[is_slug], help_text="Its name here, such as openwebtext.")
+    slug = forms.CharField(
+        max_length=63, validators=[is_slug], help_text="Its name here, such as openwebtext."
+    )
     source = forms.CharField(
         max_length=500,
-        help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that the worker can read; a hub id.",
+        help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that "
+        "the worker can read; a hub id.",
     )
     text_column = forms.CharField(
         max_length=100,
         initial="text",
         required=False,
-        help_text="The column or key that holds the text, or the conversations (often messages or conversations): lists of "
+        help_text="The column or key that holds the text, or the conversations (often messages "
+        "or conversations): lists of "
         "role and content, which each model reads through its own chat template.",
     )
     packing = forms.ChoiceField(
@@ -67,9 +77,12 @@ class AddCorpus(JobForm):
         choices=Corpus.Bos.choices,
         initial=Corpus.Bos.ASKED,
         label="Begin contexts with BOS",
-        help_text="The model's token for a beginning, where its tokenizer has one. It is shown, and counts nowhere.",
+        help_text="The model's token for a beginning, where its tokenizer has one. It is shown, "
+        "and counts nowhere.",
     )
-    licence = forms.CharField(max_length=200, required=False, help_text="Shown beside every example taken from it.")
+    licence = forms.CharField(
+        max_length=200, required=False, help_text="Shown beside every example taken from it."
+    )
 
     def clean_slug(self) -> str:
         """Refuse a slug that is taken."""

@@ -14,11 +14,16 @@ STDLIB = "python-stdlib"
 
 
 class AddSae(JobForm):
-    """Fetch an SAE from a folder, a hub or SAELens's registry, check it against its model, and test it on real tokens."""
+    """Fetch an SAE from a folder, a hub or SAELens's registry, check it against its model, and test
+    it on real tokens.
+    """
 
     kind = "add_sae"
     title = "Import an SAE"
-    about = "Fetches an SAE from a folder, a hub or SAELens's registry, checks it against the model, and tests it on real tokens."
+    about = (
+        "Fetches an SAE from a folder, a hub or SAELens's registry, checks it against the "
+        "model, and tests it on real tokens."
+    )
 
     model = forms.CharField(help_text="The language model that it explains.")
     slug = forms.CharField(
@@ -28,13 +33,15 @@ class AddSae(JobForm):
     )
     source = forms.CharField(
         max_length=500,
-        help_text="A folder in SAELens's format on the worker, a hub repository (owner/name), or an entry of SAELens's registry"
+        help_text="A folder in SAELens's format on the worker, a hub repository (owner/name), or "
+        "an entry of SAELens's registry"
         " (release:id). Safetensors only.",
     )
     subfolder = forms.CharField(
         max_length=300,
         required=False,
-        help_text="The folder inside a hub repository that holds several SAEs. The registry and a folder have none.",
+        help_text="The folder inside a hub repository that holds several SAEs. The registry and "
+        "a folder have none.",
     )
     revision = forms.CharField(
         max_length=100,
@@ -42,17 +49,21 @@ class AddSae(JobForm):
         help_text="Branch, tag or commit of the hub; empty for the newest. A folder has none.",
     )
     hook = forms.CharField(
-        max_length=100, required=False, help_text="Where it reads. Empty takes what its configuration says."
+        max_length=100,
+        required=False,
+        help_text="Where it reads. Empty takes what its configuration says.",
     )
     corpus = forms.CharField(
         required=False,
-        help_text="Text for the test, and for what follows. Empty takes the only corpus there is, or python-stdlib.",
+        help_text="Text for the test, and for what follows. Empty takes the only corpus there "
+        "is, or python-stdlib.",
     )
     anyway = forms.BooleanField(
         initial=False,
         required=False,
         label="Use it anyway",
-        help_text="Also where its configuration names another model: right where that is the same model by another name.",
+        help_text="Also where its configuration names another model: right where that is the "
+        "same model by another name.",
     )
     then = forms.BooleanField(
         initial=True,
@@ -71,7 +82,9 @@ class AddSae(JobForm):
         return {name: value for name, value in super().params().items() if value != ""}
 
     def clean_source(self) -> str:
-        """Something that can be looked up: an entry of the registry must be there, and be no pickle."""
+        """Something that can be looked up: an entry of the registry must be there, and be no
+        pickle.
+        """
         source: str = self.cleaned_data["source"]
         try:
             sae_sources.read(source)
@@ -98,13 +111,23 @@ class AddSae(JobForm):
         return STDLIB if STDLIB in known or not known else known[0]
 
     def clean(self) -> dict[str, Any]:
-        """Checks that need two fields: slug and hook against the model, and a corpus for what follows."""
+        """Checks that need two fields: slug and hook against the model, and a corpus for what
+        follows.
+        """
         cleaned = super().clean() or {}
         if "model" in cleaned:
             self._against_model(cleaned)
         slug = cleaned.get("corpus")
-        if slug and cleaned.get("then") and slug not in self.promised and not Corpus.objects.filter(slug=slug).exists():
-            self.add_error("corpus", "Dashboards and evaluation need a corpus: add one first, or do without them.")
+        if (
+            slug
+            and cleaned.get("then")
+            and slug not in self.promised
+            and not Corpus.objects.filter(slug=slug).exists()
+        ):
+            self.add_error(
+                "corpus",
+                "Dashboards and evaluation need a corpus: add one first, or do without them.",
+            )
         return cleaned
 
     def _against_model(self, cleaned: dict[str, Any]) -> None:
@@ -117,10 +140,15 @@ class AddSae(JobForm):
         if slug:
             self.refuse_taken(cleaned["model"], slug)
         if model and hook and not _has(model, hook):
-            self.add_error("hook", f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.")
+            self.add_error(
+                "hook",
+                f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.",
+            )
 
 
 def _has(model: LanguageModel, hook: str) -> bool:
     """Whether the model has the hook, those included that only transcoders read."""
     layer = hook_names.read(hook).layer
-    return hook in model.hooks or (layer is not None and layer < model.layers and hook.endswith(".mlp.hook_in"))
+    return hook in model.hooks or (
+        layer is not None and layer < model.layers and hook.endswith(".mlp.hook_in")
+    )

@@ -8,11 +8,16 @@ from features.jobs.forms.base import JobForm
 
 
 class CollectGarbage(JobForm):
-    """Remove files that nothing refers to: weights of deleted SAEs, checkpoints of jobs that are over, broken uploads."""
+    """Remove files that nothing refers to: weights of deleted SAEs, checkpoints of jobs that are
+    over, broken uploads.
+    """
 
     kind = "collect_garbage"
     title = "Remove unused files"
-    about = "Deletes weights of deleted SAEs, checkpoints of jobs that are over, and broken uploads. Runs once a day by itself."
+    about = (
+        "Deletes weights of deleted SAEs, checkpoints of jobs that are over, and broken "
+        "uploads. Runs once a day by itself."
+    )
 
     def clean(self) -> dict[str, Any]:
         """One at a time is enough."""

@@ -12,11 +12,15 @@ from features.models import Job, Sae
 
 MOST_SHARDS = 64
 MOST_TOGETHER = 4
-"""SAEs that one job reads at once: what is kept of each is in memory beside the others (docs/running.md says how much)."""
+"""SAEs that one job reads at once: what is kept of each is in memory beside the others
+(docs/running.md says how much).
+"""
 
 
 class SaePaths(Several):
-    """One SAE or several as MODEL/SLUG, with spaces or commas between or as a list; cleaned to a text with spaces."""
+    """One SAE or several as MODEL/SLUG, with spaces or commas between or as a list; cleaned to a
+    text with spaces.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(forms.CharField(max_length=200), **kwargs)
@@ -28,24 +32,33 @@ class SaePaths(Several):
 
 
 class ComputeDashboards(OnSae):
-    """Run an SAE, or several of one model at once, over a corpus and keep what each feature fires on."""
+    """Run an SAE, or several of one model at once, over a corpus and keep what each feature fires
+    on.
+    """
 
     kind = "compute_dashboards"
     title = "Make dashboards"
     verb = "Make the dashboards of"
-    about = "One pass over the corpus: top examples, samples of every band, histograms and logits of every feature."
+    about = (
+        "One pass over the corpus: top examples, samples of every band, histograms and "
+        "logits of every feature."
+    )
     part: ClassVar[str] = "scan_shard"
 
     sae = SaePaths(  # type: ignore[assignment]
         label="SAE",
-        help_text="As MODEL/SLUG. Several of one model, with spaces between, share one run of the model.",
+        help_text="As MODEL/SLUG. Several of one model, with spaces between, share one run of "
+        "the model.",
     )
-    tokens = forms.IntegerField(min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP)
+    tokens = forms.IntegerField(
+        min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP
+    )
     shards = forms.IntegerField(
         min_value=1,
         max_value=MOST_SHARDS,
         initial=1,
-        help_text="Parts that workers read side by side: as many as there are workers for it. They change no number.",
+        help_text="Parts that workers read side by side: as many as there are workers for it. "
+        "They change no number.",
     )
 
     @classmethod
@@ -56,10 +69,14 @@ class ComputeDashboards(OnSae):
         return f"{cls.verb} {first}{rest}"
 
     def clean_sae(self) -> str:
-        """All must exist, be read alike, and be in no other job that makes dashboards: two would mix their ranges."""
+        """All must exist, be read alike, and be in no other job that makes dashboards: two would
+        mix their ranges.
+        """
         paths = str(self.cleaned_data["sae"]).split()
         if len(paths) > MOST_TOGETHER:
-            raise forms.ValidationError(f"These are {len(paths)} SAEs; one job takes at most {MOST_TOGETHER}.")
+            raise forms.ValidationError(
+                f"These are {len(paths)} SAEs; one job takes at most {MOST_TOGETHER}."
+            )
         found = [self.find_sae(path) for path in paths]
         models = {path.partition("/")[0]: path for path in paths}
         if len(models) > 1:
@@ -69,18 +86,26 @@ class ComputeDashboards(OnSae):
         for one, other in pairwise(sae for sae in found if sae):
             if _reading(one) != _reading(other):
                 raise forms.ValidationError(
-                    f"{one} reads {_reading(one)}, {other} {_reading(other)}: make their dashboards in two jobs."
+                    f"{one} reads {_reading(one)}, {other} {_reading(other)}: make their "
+                    "dashboards in two jobs."
                 )
-        live = Job.objects.filter(kind=self.kind).exclude(state__in=Job.FINAL).values_list("params__sae", flat=True)
+        live = (
+            Job.objects.filter(kind=self.kind)
+            .exclude(state__in=Job.FINAL)
+            .values_list("params__sae", flat=True)
+        )
         if busy := set(paths) & {path for sae in live for path in sae.split()}:
             raise forms.ValidationError(
-                f"A job is making the dashboards of {', '.join(sorted(busy))} already; wait for it or cancel it."
+                f"A job is making the dashboards of {', '.join(sorted(busy))} already; wait for "
+                "it or cancel it."
             )
         return " ".join(paths)
 
 
 class ScanShard(ComputeDashboards):
-    """One part of a job that makes dashboards: read one shard of the corpus. Nobody starts it by itself."""
+    """One part of a job that makes dashboards: read one shard of the corpus. Nobody starts it by
+    itself.
+    """
 
     kind = "scan_shard"
     title = "Read a shard"
@@ -96,4 +121,7 @@ class ScanShard(ComputeDashboards):
 
 def _reading(sae: Sae) -> str:
     """How an SAE reads a corpus, which SAEs must share to be run together."""
-    return f"contexts of {sae.context_size} tokens {'that begin with BOS' if sae.prepend_bos else 'without BOS'}"
+    return (
+        f"contexts of {sae.context_size} tokens "
+        f"{'that begin with BOS' if sae.prepend_bos else 'without BOS'}"
+    )

@@ -13,10 +13,15 @@ class EmbedLabels(JobForm):
 
     kind = "embed_labels"
     title = "Embed labels"
-    about = "Reads what new and edited labels mean, for searches by meaning. Runs by itself after labels are written."
+    about = (
+        "Reads what new and edited labels mean, for searches by meaning. Runs by itself "
+        "after labels are written."
+    )
 
     def clean(self) -> dict[str, Any]:
         """One that waits is enough; one that runs may have passed what was written just now."""
-        if Job.objects.filter(kind=self.kind, state__in=[Job.State.WAITING, Job.State.QUEUED]).exists():
+        if Job.objects.filter(
+            kind=self.kind, state__in=[Job.State.WAITING, Job.State.QUEUED]
+        ).exists():
             raise forms.ValidationError("A job that embeds labels is waiting already.")
         return super().clean() or {}

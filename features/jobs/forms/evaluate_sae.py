@@ -41,7 +41,9 @@ class OnDashboards(OnSae):
     because: ClassVar[str]
     """What the dashboards are needed for: “which say what is alive”."""
     busy: ClassVar[str] = ""
-    """What a job of this kind is doing with an SAE, of which there is one at a time; empty where there may be several."""
+    """What a job of this kind is doing with an SAE, of which there is one at a time; empty where
+    there may be several.
+    """
 
     def clean_sae(self) -> str:
         """The SAE must have dashboards, unless a job before this one makes it."""
@@ -50,9 +52,13 @@ class OnDashboards(OnSae):
             return path
         model, _, slug = path.partition("/")
         if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(f"{path} has no dashboards yet, {self.because}: make them first.")
+            raise forms.ValidationError(
+                f"{path} has no dashboards yet, {self.because}: make them first."
+            )
         if self.busy and self.being_made(sae=path):
-            raise forms.ValidationError(f"A job {self.busy.format(path)} already; wait for it or cancel it.")
+            raise forms.ValidationError(
+                f"A job {self.busy.format(path)} already; wait for it or cancel it."
+            )
         return path
 
 
@@ -62,7 +68,10 @@ class EvaluateSae(OnSae):
     kind = "evaluate_sae"
     title = "Evaluate an SAE"
     verb = "Evaluate"
-    about = "Measures sparsity, explained variance and the model's loss with the reconstruction spliced in, on held-out text."
+    about = (
+        "Measures sparsity, explained variance and the model's loss with the reconstruction "
+        "spliced in, on held-out text."
+    )
 
     tokens = forms.IntegerField(
         min_value=1_000,

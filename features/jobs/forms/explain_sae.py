@@ -22,7 +22,10 @@ SCORES = {
     "intruder": "intruder: which text does not belong?",
     "embedding": "embedding: is the label near the texts? Needs no endpoint",
 }
-NEGATIVES = {"random": "drawn from the corpus", "hard": "of the nearest features, or with the same peak token"}
+NEGATIVES = {
+    "random": "drawn from the corpus",
+    "hard": "of the nearest features, or with the same peak token",
+}
 
 
 class Asking(Spending, OnDashboards):
@@ -47,7 +50,10 @@ class Asking(Spending, OnDashboards):
         help_text="Texts of a feature that a prompt is made of, or that are asked about.",
     )
     seed = forms.IntegerField(
-        min_value=0, max_value=2**31 - 1, initial=0, help_text="Deals contexts to writing labels and to scoring them."
+        min_value=0,
+        max_value=2**31 - 1,
+        initial=0,
+        help_text="Deals contexts to writing labels and to scoring them.",
     )
 
     @classmethod
@@ -62,15 +68,24 @@ class ExplainSae(Asking):
     kind = "explain_sae"
     title = "Write labels of the features"
     about = (
-        "Shows examples of each feature to a language model behind an OpenAI-compatible endpoint, and asks for a label."
+        "Shows examples of each feature to a language model behind an OpenAI-compatible "
+        "endpoint, and asks for a label."
     )
 
-    explainer = forms.ChoiceField(choices=list(EXPLAINERS.items()), initial="examples", help_text="What it is shown.")
+    explainer = forms.ChoiceField(
+        choices=list(EXPLAINERS.items()), initial="examples", help_text="What it is shown."
+    )
     only_unlabelled = forms.BooleanField(
-        required=False, initial=True, label="Only what has no label", help_text="Leave features out that have a label."
+        required=False,
+        initial=True,
+        label="Only what has no label",
+        help_text="Leave features out that have a label.",
     )
     least_fires = forms.IntegerField(
-        min_value=1, max_value=10**9, initial=20, help_text="Features that fired on fewer tokens are left out."
+        min_value=1,
+        max_value=10**9,
+        initial=20,
+        help_text="Features that fired on fewer tokens are left out.",
     )
 
     def clean(self) -> dict[str, Any]:
@@ -86,7 +101,10 @@ class ScoreLabels(Asking):
 
     kind = "score_labels"
     title = "Score the labels"
-    about = "Asks a model that sees only the label about held-out texts, firing and silent ones: how much does the label tell?"
+    about = (
+        "Asks a model that sees only the label about held-out texts, firing and silent ones: "
+        "how much does the label tell?"
+    )
 
     scores = Several(
         forms.ChoiceField(choices=list(SCORES.items())),
@@ -100,7 +118,8 @@ class ScoreLabels(Asking):
     )
     method = forms.CharField(
         required=False, max_length=50, initial="",
-        help_text="Labels of one method (person, concept, explainer:examples …); empty: the label of each feature.",
+        help_text="Labels of one method (person, concept, explainer:examples …); empty: the "
+"label of each feature.",
     )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
@@ -109,5 +128,8 @@ class ScoreLabels(Asking):
         scores = cleaned.get("scores", [])
         wanted = {scores} if isinstance(scores, str) else set(scores)
         if not self.errors and wanted - {"embedding"} and not cleaned.get("endpoint"):
-            self.add_error("endpoint", f"Name an endpoint: {', '.join(sorted(wanted - {'embedding'}))} needs one.")
+            self.add_error(
+                "endpoint",
+                f"Name an endpoint: {', '.join(sorted(wanted - {'embedding'}))} needs one.",
+            )
         return cleaned

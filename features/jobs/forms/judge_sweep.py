@@ -10,18 +10,24 @@ from features.selectors import judgements as judgement_selectors
 
 
 class JudgeSweep(Spending):
-    """Ask of each text that a sweep kept how much of the feature's label is in it, and how well it reads."""
+    """Ask of each text that a sweep kept how much of the feature's label is in it, and how well it
+    reads.
+    """
 
     kind = judgement_selectors.KIND
     title = "Judge a sweep"
     about = (
-        "Shows each text that a sweep over strengths kept to a language model behind an OpenAI-compatible endpoint, without its"
+        "Shows each text that a sweep over strengths kept to a language model behind an "
+        "OpenAI-compatible endpoint, without its"
         " strength, and asks apart how much of the feature's label is in it and how well it reads."
     )
     field_order = ["run"]
 
     run = forms.IntegerField(
-        min_value=1, max_value=2**53, label="Sweep", help_text="Number of a finished sweep; its page is /steer/NUMBER/."
+        min_value=1,
+        max_value=2**53,
+        label="Sweep",
+        help_text="Number of a finished sweep; its page is /steer/NUMBER/.",
     )
     most_tokens = tokens_field(200_000)
     most_cost = dollars_field(1.0)
@@ -39,7 +45,9 @@ class JudgeSweep(Spending):
         except judgement_selectors.Unfit as unfit:
             raise forms.ValidationError(str(unfit)) from None
         if job := judgement_selectors.judging(pk):
-            raise forms.ValidationError(f"Job {job.pk} is having it judged already; wait for it or cancel it.")
+            raise forms.ValidationError(
+                f"Job {job.pk} is having it judged already; wait for it or cancel it."
+            )
         return pk
 
     def clean(self) -> dict[str, Any]:

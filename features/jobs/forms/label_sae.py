@@ -1,4 +1,6 @@
-"""The job that labels the features of an SAE without any key: rules over concepts, and what the logits say."""
+"""The job that labels the features of an SAE without any key: rules over concepts, and what the
+logits say.
+"""
 
 from django import forms
 
@@ -9,46 +11,61 @@ from features.word_list_format import MOST_LISTS, parse
 
 
 class LabelSae(OnDashboards):
-    """Find labels by comparing what fires with what is known of each token, and score them on documents held out."""
+    """Find labels by comparing what fires with what is known of each token, and score them on
+    documents held out.
+    """
 
     kind = "label_sae"
     title = "Label the features"
     verb = "Label"
     about = (
-        "Compares where each feature fires with hundreds of concepts (syntax of Python, characters, words, positions) and with "
-        "the tokens that it promotes. Labels are learned on some documents and scored on others. Needs no key."
+        "Compares where each feature fires with hundreds of concepts (syntax of Python, "
+        "characters, words, positions) and with "
+        "the tokens that it promotes. Labels are learned on some documents and scored on others. "
+        "Needs no key."
     )
 
     because = "which know each feature's maximum"
     busy = "is labelling {}"
 
-    tokens = forms.IntegerField(min_value=10_000, max_value=5_000_000, initial=600_000, help_text=TOKENS_HELP)
+    tokens = forms.IntegerField(
+        min_value=10_000, max_value=5_000_000, initial=600_000, help_text=TOKENS_HELP
+    )
     every = forms.IntegerField(
         min_value=1,
         max_value=1000,
         initial=4,
         label="Every nth context",
-        help_text="More documents for the same number of tokens: labels that hold on many need many. 1 reads all.",
+        help_text="More documents for the same number of tokens: labels that hold on many need "
+        "many. 1 reads all.",
     )
     strong = forms.FloatField(
         min_value=0,
         max_value=0.95,
         initial=0.3,
         label="Fires from",
-        help_text="Share of its maximum above which a feature counts as firing, to learn and to score. 0 counts every firing.",
+        help_text="Share of its maximum above which a feature counts as firing, to learn and to "
+        "score. 0 counts every firing.",
     )
     minimum = forms.FloatField(
         min_value=0,
         max_value=1,
         initial=0.2,
         label="Minimum F1",
-        help_text="A rule that is worse than this on the documents it was learned on makes no label.",
+        help_text="A rule that is worse than this on the documents it was learned on makes no "
+        "label.",
     )
     concepts = forms.BooleanField(
-        initial=True, required=False, label="Rules over concepts", help_text="Says where the feature fires."
+        initial=True,
+        required=False,
+        label="Rules over concepts",
+        help_text="Says where the feature fires.",
     )
     logits = forms.BooleanField(
-        initial=True, required=False, label="What it promotes", help_text="Says which next tokens the feature raises."
+        initial=True,
+        required=False,
+        label="What it promotes",
+        help_text="Says which next tokens the feature raises.",
     )
     lists = forms.CharField(
         required=False,
@@ -56,7 +73,8 @@ class LabelSae(OnDashboards):
         strip=False,
         widget=forms.Textarea({"rows": 4}),
         label="Word lists",
-        help_text="Concepts of your own: a line with [name], then one word or phrase on a line; any number of lists.",
+        help_text="Concepts of your own: a line with [name], then one word or phrase on a line; "
+        "any number of lists.",
     )
     kept_lists = Several(
         forms.CharField(max_length=63),
@@ -65,7 +83,10 @@ class LabelSae(OnDashboards):
         help_text="Names of lists from Labels, Word lists, with commas between.",
     )
     seed = forms.IntegerField(
-        min_value=0, max_value=2**31 - 1, initial=0, help_text="Deals documents to learning and scoring."
+        min_value=0,
+        max_value=2**31 - 1,
+        initial=0,
+        help_text="Deals documents to learning and scoring.",
     )
 
     def clean_lists(self) -> str:
@@ -89,7 +110,9 @@ class LabelSae(OnDashboards):
                 WordList.objects.values_list("slug", flat=True),
             )
         if len(slugs) > MOST_LISTS:
-            raise forms.ValidationError(f"These are {len(slugs)} lists; at most {MOST_LISTS} at once.")
+            raise forms.ValidationError(
+                f"These are {len(slugs)} lists; at most {MOST_LISTS} at once."
+            )
         return slugs
 
     def clean(self) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""What jobs share that ask a language model behind an endpoint: whom, and how much may be spent on it."""
+"""What jobs share that ask a language model behind an endpoint: whom, and how much may be spent on
+it.
+"""
 
 from django import forms
 
@@ -27,7 +29,9 @@ def dollars_field(initial: float) -> forms.FloatField:
 class Spending(JobForm):
     """The endpoint and the limits."""
 
-    endpoint = forms.CharField(required=False, initial="", help_text="Name of an endpoint; see Labels, Endpoints.")
+    endpoint = forms.CharField(
+        required=False, initial="", help_text="Name of an endpoint; see Labels, Endpoints."
+    )
     most_tokens = tokens_field(2_000_000)
     most_cost = dollars_field(5.0)
 
@@ -39,6 +43,8 @@ class Spending(JobForm):
                 Endpoint.objects.filter(slug=slug).first(),
                 slug,
                 "endpoint",
-                Endpoint.objects.filter(owner=None).values_list("slug", flat=True),  # others are nobody else's business
+                Endpoint.objects.filter(owner=None).values_list(
+                    "slug", flat=True
+                ),  # others are nobody else's business
             )
         return slug

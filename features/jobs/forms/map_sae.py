@@ -6,7 +6,8 @@ from features.jobs.forms.evaluate_sae import OnDashboards
 
 
 class MapSae(OnDashboards):
-    """Place the live features of an SAE in the plane by their decoder directions, and find clusters.
+    """Place the live features of an SAE in the plane by their decoder directions, and find
+    clusters.
 
     New dashboards bring their own map: one that is being made of the old ones ends by itself.
     """
@@ -14,7 +15,10 @@ class MapSae(OnDashboards):
     kind = "map_sae"
     title = "Map the features"
     verb = "Map"
-    about = "Places the live features in the plane so that those of similar decoder directions are near, and finds clusters."
+    about = (
+        "Places the live features in the plane so that those of similar decoder directions "
+        "are near, and finds clusters."
+    )
 
     because = "which say what is alive"
     busy = "is making the map of {}"
@@ -24,7 +28,8 @@ class MapSae(OnDashboards):
         min_value=2,
         max_value=200,
         initial=15,
-        help_text="How many nearest features, itself among them, hold each one in its place: few show detail, many the whole.",
+        help_text="How many nearest features, itself among them, hold each one in its place: few "
+        "show detail, many the whole.",
     )
     seed = forms.IntegerField(
         min_value=0,

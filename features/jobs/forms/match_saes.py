@@ -9,18 +9,22 @@ from features.jobs.forms.evaluate_sae import OnSae
 
 
 class MatchSaes(OnSae):
-    """Find for every feature of two SAEs of a model the nearest of the other, by cosine of decoder directions."""
+    """Find for every feature of two SAEs of a model the nearest of the other, by cosine of decoder
+    directions.
+    """
 
     kind = "match_saes"
     title = "Match two SAEs"
     verb = "Match"
     about = (
-        "Finds for every feature of two SAEs of a model the nearest one of the other, by cosine of decoder directions."
+        "Finds for every feature of two SAEs of a model the nearest one of the other, by "
+        "cosine of decoder directions."
     )
 
     corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
     other = forms.CharField(
-        label="Other SAE", help_text="As MODEL/SLUG, of the same model and reading a vector of the same width."
+        label="Other SAE",
+        help_text="As MODEL/SLUG, of the same model and reading a vector of the same width.",
     )
 
     @classmethod
@@ -45,10 +49,17 @@ class MatchSaes(OnSae):
         if first == second:
             self.add_error("other", "Choose another SAE: every feature is nearest to itself.")
         elif first.partition("/")[0] != second.partition("/")[0]:
-            self.add_error("other", f"{second} reads another model than {first}: their directions do not compare.")
+            self.add_error(
+                "other",
+                f"{second} reads another model than {first}: their directions do not compare.",
+            )
         elif self.being_made(sae=first, other=second) or self.being_made(sae=second, other=first):
-            self.add_error("other", "A job is matching these two already; wait for it or cancel it.")
+            self.add_error(
+                "other", "A job is matching these two already; wait for it or cancel it."
+            )
         else:
             one, two = self.find_sae(first), self.find_sae(second)
             if one and two and one.d_in != two.d_in:
-                self.add_error("other", f"{second} reads {two.d_in} dimensions, {first} reads {one.d_in}.")
+                self.add_error(
+                    "other", f"{second} reads {two.d_in} dimensions, {first} reads {one.d_in}."
+                )

@@ -1,4 +1,6 @@
-"""Where a job stands in line and who may take it: settings that every kind of job has, beside its params."""
+"""Where a job stands in line and who may take it: settings that every kind of job has, beside its
+params.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -42,10 +44,13 @@ def placed(queue: str, data: Mapping[str, Any]) -> Place:
     """Where a job of that queue goes. Raises `InvalidParams`."""
     form = Placing(data)
     if not form.is_valid():
-        raise InvalidParams({field: [str(e) for e in errors] for field, errors in form.errors.items()})
+        raise InvalidParams(
+            {field: [str(e) for e in errors] for field, errors in form.errors.items()}
+        )
     device = form.cleaned_data["device"] or "any"
     return Place(
-        queue if device == "any" else f"{queue}-{device}", PRIORITIES[form.cleaned_data["priority"] or "normal"]
+        queue if device == "any" else f"{queue}-{device}",
+        PRIORITIES[form.cleaned_data["priority"] or "normal"],
     )
 
 

@@ -13,7 +13,8 @@ class ScoreCauses(OnDashboards):
     title = "Measure what features do"
     verb = "Measure what is done by"
     about = (
-        "Ablates every live feature where it fires and adds it where it does not, beside random directions of equal norm:"
+        "Ablates every live feature where it fires and adds it where it does not, beside random "
+        "directions of equal norm:"
         " what the model does then is the feature's causal score."
     )
 
@@ -24,7 +25,8 @@ class ScoreCauses(OnDashboards):
         min_value=2,
         max_value=32,
         initial=8,
-        help_text="Texts of each kind for each feature: more make the intervals narrower, and take longer.",
+        help_text="Texts of each kind for each feature: more make the intervals narrower, and "
+        "take longer.",
     )
     seed = forms.IntegerField(
         min_value=0,

@@ -5,7 +5,9 @@ from features.management.job_command import NewSaeCommand
 
 
 class Command(NewSaeCommand):
-    """Import an SAE from a folder, a hub repository (owner/name), or SAELens's registry (release:id)."""
+    """Import an SAE from a folder, a hub repository (owner/name), or SAELens's registry
+    (release:id).
+    """
 
     form = AddSae
     positional = ("target", "source")

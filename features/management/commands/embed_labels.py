@@ -5,6 +5,8 @@ from features.management.job_command import JobCommand
 
 
 class Command(JobCommand):
-    """Embed labels whose words have no embedding yet. It is done by itself after labels are written."""
+    """Embed labels whose words have no embedding yet. It is done by itself after labels are
+    written.
+    """
 
     form = EmbedLabels

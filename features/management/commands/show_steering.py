@@ -1,4 +1,6 @@
-"""manage.py show_steering MODEL/SLUG INDEX… : what steering with some features does, as a table for a document."""
+"""manage.py show_steering MODEL/SLUG INDEX… : what steering with some features does, as a table for
+a document.
+"""
 
 import re
 from typing import Any
@@ -15,11 +17,16 @@ from features.steering.forms import STRENGTHS, checked
 from features.token_spans import text_of
 
 PATIENCE = 1800.0
-HEAD = "| Feature | Reads | Writes | Output role (logits) | d | Best dose | Expressed: default, best, random | Breaks |"
+HEAD = (
+    "| Feature | Reads | Writes | Output role (logits) | d | Best dose | Expressed: default, "
+    "best, random | Breaks |"
+)
 
 
 class Command(BaseCommand):
-    """Sweep each feature over strengths, and write a Markdown table with its measured roles and its text at the best dose."""
+    """Sweep each feature over strengths, and write a Markdown table with its measured roles and its
+    text at the best dose.
+    """
 
     help = __doc__
 
@@ -43,7 +50,12 @@ class Command(BaseCommand):
 
     def _swept(self, model: str, sae: str, index: int, options: dict[str, Any]) -> SteeringRun:
         knob = {"sae": sae, "index": index, "strength": 1}
-        asked = {"model": model, "prompt": options["prompt"], "features": [knob], "length": options["length"]}
+        asked = {
+            "model": model,
+            "prompt": options["prompt"],
+            "features": [knob],
+            "length": options["length"],
+        }
         try:
             run = steering_runs.ask(checked({**asked, "strengths": list(STRENGTHS)}), "command")
         except (InvalidParams, NoAnswer, steering_runs.TooMany) as error:
@@ -57,23 +69,37 @@ class Command(BaseCommand):
 
     def _row(self, run: SteeringRun, model: str, sae: str, index: int) -> str:
         dose = steering_selectors.view(run.pk).sweep.dose or {}
-        view, best, breaks = feature_selectors.feature(model, sae, index), dose["best"], dose["breaks"]
+        view, best, breaks = (
+            feature_selectors.feature(model, sae, index),
+            dose["best"],
+            dose["breaks"],
+        )
         row = FeatureEffect.objects.filter(feature=view.feature).first()
         role = (
-            f"{row.writes['difference']:.2f} ({row.writes['low']:.2f} to {row.writes['high']:.2f}), n {row.writes['n']}"
+            f"{row.writes['difference']:.2f} ({row.writes['low']:.2f} to "
+            f"{row.writes['high']:.2f}), n {row.writes['n']}"
             if row
             else "–"
         )
         at = best if best is not None else len(dose["strengths"]) - 1
         both = [dose["control"][name] for name in ("concept", "mass")]
         control = max((a[at] + b[at]) / 2 for a, b in zip(*both, strict=True))
-        default, mine = ((one["concept"] + one["mass"]) / 2 for one in (dose["default"], _at(dose["feature"], at)))
+        default, mine = (
+            (one["concept"] + one["mass"]) / 2
+            for one in (dose["default"], _at(dose["feature"], at))
+        )
         expressed = f"{default:.3f}, {mine:.3f}, at most {control:.3f}"
-        names = [f"{dose['strengths'][place]:g}×" if place is not None else "none" for place in (best, breaks)]
+        names = [
+            f"{dose['strengths'][place]:g}×" if place is not None else "none"
+            for place in (best, breaks)
+        ]
         effect = f"{view.feature.causal_effect:.1f}" if row else "–"
         reads = ", ".join(f"`{_plain(text)}`" for text in view.reads)
         writes = ", ".join(f"`{_plain(text)}`" for text in view.writes)
-        return f"| {index} | {reads} | {writes} | {role} | {effect} | {names[0]} | {expressed} | {names[1]} |"
+        return (
+            f"| {index} | {reads} | {writes} | {role} | {effect} | {names[0]} | {expressed} | "
+            f"{names[1]} |"
+        )
 
     def _text(self, run: SteeringRun, index: int) -> str:
         view = steering_selectors.view(run.pk)
@@ -82,7 +108,9 @@ class Command(BaseCommand):
         best = dose["best"]
         if best is None:
             return f"- {index}: no sound dose; by default `{default}`"
-        return f"- {index} at {dose['strengths'][best]:g}×: `{others[best]}`; by default `{default}`"
+        return (
+            f"- {index} at {dose['strengths'][best]:g}×: `{others[best]}`; by default `{default}`"
+        )
 
 
 def _at(values: dict[str, list[float]], place: int) -> dict[str, float]:

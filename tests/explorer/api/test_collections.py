@@ -18,9 +18,10 @@ def keys() -> dict[str, dict[str, str]]:
     builders.planted()
     ada, ben, _ = builders.cast()
     users = {"ada": ada, "ben": ben}
-    return {name: {"Authorization": f"Bearer {ApiKey.create(user, 'x')[1]}"} for name, user in users.items()} | {
-        "cam": {}
-    }
+    return {
+        name: {"Authorization": f"Bearer {ApiKey.create(user, 'x')[1]}"}
+        for name, user in users.items()
+    } | {"cam": {}}
 
 
 def send(client: Any, method: str, address: str, headers: dict[str, str], body: Any = None) -> Any:
@@ -33,17 +34,36 @@ def test_from_made_to_deleted(client: Any, keys: Any) -> None:
     address = f"{AT}{made.json()['id']}/"
     assert made["Location"] == address
     filled = send(
-        client, "post", f"{address}items/", keys["ben"], {"features": ["tiny/2-res/0", "tiny/2-res/1,2"], "note": "n"}
+        client,
+        "post",
+        f"{address}items/",
+        keys["ben"],
+        {"features": ["tiny/2-res/0", "tiny/2-res/1,2"], "note": "n"},
     )
     assert filled.status_code == 200
-    assert [(row["index"], row["note"]) for row in filled.json()["features"]] == [(0, "n"), (1, "n"), (2, "n")]
+    assert [(row["index"], row["note"]) for row in filled.json()["features"]] == [
+        (0, "n"),
+        (1, "n"),
+        (2, "n"),
+    ]
     last = filled.json()["features"][2]["id"]
-    moved = send(client, "patch", f"{address}items/{last}/", keys["ben"], {"place": 1, "note": ""}).json()
-    assert [(row["index"], row["note"]) for row in moved["features"]] == [(2, ""), (0, "n"), (1, "n")]
+    moved = send(
+        client, "patch", f"{address}items/{last}/", keys["ben"], {"place": 1, "note": ""}
+    ).json()
+    assert [(row["index"], row["note"]) for row in moved["features"]] == [
+        (2, ""),
+        (0, "n"),
+        (1, "n"),
+    ]
     assert send(client, "delete", f"{address}items/{last}/", keys["ben"]).status_code == 204
     assert client.get(address).status_code == 404, "it is private"
     shared = send(client, "patch", address, keys["ben"], {"public": True}).json()
-    assert (shared["name"], shared["about"], shared["count"], shared["owner"]) == ("Days", "of the week", 2, "ben")
+    assert (shared["name"], shared["about"], shared["count"], shared["owner"]) == (
+        "Days",
+        "of the week",
+        2,
+        "ben",
+    )
     assert client.get(address).json() == shared
     assert [row["id"] for row in client.get(AT).json()["results"]] == [shared["id"]]
     assert send(client, "delete", address, keys["ben"]).status_code == 204
@@ -51,13 +71,18 @@ def test_from_made_to_deleted(client: Any, keys: Any) -> None:
 
 
 def test_nobody_else_writes(client: Any, keys: Any) -> None:
-    row = collection_services.create("Days", by=ApiKey.objects.get(user__username="ben").user, public=True)
+    row = collection_services.create(
+        "Days", by=ApiKey.objects.get(user__username="ben").user, public=True
+    )
     address = f"{AT}{row.pk}/"
     for name, status in (("cam", 401), ("ada", 403)):
         assert send(client, "patch", address, keys[name], {"name": "x"}).status_code == status
         assert send(client, "delete", address, keys[name]).status_code == status
         assert (
-            send(client, "post", f"{address}items/", keys[name], {"features": ["tiny/2-res/0"]}).status_code == status
+            send(
+                client, "post", f"{address}items/", keys[name], {"features": ["tiny/2-res/0"]}
+            ).status_code
+            == status
         )
     assert send(client, "post", AT, keys["cam"], {"name": "x"}).status_code == 401
     collection_services.change(row, public=False)

@@ -17,11 +17,51 @@ from tests import builders
 pytestmark = pytest.mark.django_db
 
 NASTY = [
-    "", " ", "0", "-1", "1e999", "NaN", "inf", "-0.0", str(2**31), str(2**63), str(2**64), "9" * 5000, "1.5", "٣", "true",
-    "null", "\0", "a\0b", "%00", "%", "%zz", "../..", "..", ".", "//", "\\", "'", "'; DROP TABLE features_feature; --",
-    "<script>alert(1)</script>", "{{7*7}}", "é", "日本", "\u202e\u2066", "🦊" * 50, "\ud800", "\r\nX-Injected: 1", "a" * 3000,
-    "[]", "{}", "index,density", "-", "--index", "pk", "sae__model__slug",
-]  # fmt: skip
+    "",
+    " ",
+    "0",
+    "-1",
+    "1e999",
+    "NaN",
+    "inf",
+    "-0.0",
+    str(2**31),
+    str(2**63),
+    str(2**64),
+    "9" * 5000,
+    "1.5",
+    "٣",
+    "true",
+    "null",
+    "\0",
+    "a\0b",
+    "%00",
+    "%",
+    "%zz",
+    "../..",
+    "..",
+    ".",
+    "//",
+    "\\",
+    "'",
+    "'; DROP TABLE features_feature; --",
+    "<script>alert(1)</script>",
+    "{{7*7}}",
+    "é",
+    "日本",
+    "\u202e\u2066",
+    "🦊" * 50,
+    "\ud800",
+    "\r\nX-Injected: 1",
+    "a" * 3000,
+    "[]",
+    "{}",
+    "index,density",
+    "-",
+    "--index",
+    "pk",
+    "sae__model__slug",
+]
 PARAMETERS = {
     "models/": ["limit", "cursor"],
     "saes/": ["model"],
@@ -33,7 +73,9 @@ PARAMETERS = {
 
 @pytest.fixture(autouse=True)
 def nobody_asked_before(settings):
-    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"anonymous": None, "user": None}}
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
+        "DEFAULT_THROTTLE_RATES": {"anonymous": None, "user": None}
+    }
     cache.clear()
 
 
@@ -49,7 +91,9 @@ def staff(quiet):
     key = ApiKey.create(ada, "test")[1]
 
     def post(path, data, content_type="application/json"):
-        return quiet.post(f"/api/v1/{path}", data, content_type=content_type, HTTP_AUTHORIZATION=f"Bearer {key}")
+        return quiet.post(
+            f"/api/v1/{path}", data, content_type=content_type, HTTP_AUTHORIZATION=f"Bearer {key}"
+        )
 
     return post
 
@@ -62,7 +106,11 @@ def error(response, status):
     assert body.keys() == {"error"}
     assert body["error"].keys() == {"code", "message", "fields"}
     assert body["error"]["message"]
-    assert all(isinstance(sentence, str) for texts in body["error"]["fields"].values() for sentence in texts)
+    assert all(
+        isinstance(sentence, str)
+        for texts in body["error"]["fields"].values()
+        for sentence in texts
+    )
     return body["error"]["code"]
 
 
@@ -75,7 +123,16 @@ def known(response):
 
 
 @pytest.mark.parametrize(
-    "path", ["", "v1/", "v2/models/", "v1/nothing/", "v1/models/a/b/", "v1/jobs/x/", "v1/features/tiny/2-res/x/"]
+    "path",
+    [
+        "",
+        "v1/",
+        "v2/models/",
+        "v1/nothing/",
+        "v1/models/a/b/",
+        "v1/jobs/x/",
+        "v1/features/tiny/2-res/x/",
+    ],
 )
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
 def test_a_path_that_is_no_address(quiet, path, method):
@@ -84,7 +141,10 @@ def test_a_path_that_is_no_address(quiet, path, method):
 
 def test_a_missing_slash_is_added_for_reads_only(quiet, staff):
     response = quiet.get("/api/v1/features/tiny/2-res?order=density")
-    assert (response.status_code, response["Location"]) == (301, "/api/v1/features/tiny/2-res/?order=density")
+    assert (response.status_code, response["Location"]) == (
+        301,
+        "/api/v1/features/tiny/2-res/?order=density",
+    )
     assert error(staff("jobs", {"kind": "add_corpus", "params": {}}), 404) == "not_found"
     assert error(quiet.get("/api/v1/nothing", follow=True), 404) == "not_found"
 
@@ -135,7 +195,9 @@ def test_a_wrong_parameter_is_named(quiet, query, field):
     assert list(response.json()["error"]["fields"]) == [field]
 
 
-@pytest.mark.parametrize("path", ["models/tiny/", "kinds/", "saes/tiny/2-res/", "features/tiny/2-res/0/"])
+@pytest.mark.parametrize(
+    "path", ["models/tiny/", "kinds/", "saes/tiny/2-res/", "features/tiny/2-res/0/"]
+)
 def test_an_address_without_parameters_refuses_them(quiet, path):
     builders.planted()
     assert error(quiet.get(f"/api/v1/{path}?limit=1"), 400) == "invalid"
@@ -161,7 +223,10 @@ def test_a_cursor_is_only_good_for_its_own_list(quiet):
 
 
 def test_too_many_parameters(quiet):
-    assert error(quiet.get("/api/v1/models/?" + "&".join(f"a{n}=1" for n in range(2000))), 400) == "bad_request"
+    assert (
+        error(quiet.get("/api/v1/models/?" + "&".join(f"a{n}=1" for n in range(2000))), 400)
+        == "bad_request"
+    )
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options", "trace"])
@@ -172,12 +237,20 @@ def test_a_method_that_the_address_lacks(quiet, method):
 
 
 def test_a_format_other_than_json(quiet):
-    assert error(quiet.get("/api/v1/models/", HTTP_ACCEPT="application/xml"), 406) == "not_acceptable"
+    assert (
+        error(quiet.get("/api/v1/models/", HTTP_ACCEPT="application/xml"), 406) == "not_acceptable"
+    )
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "nonsense"],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "",
+        "nonsense",
+    ],
 )
 def test_a_body_that_is_not_json_by_name(staff, content_type):
     assert error(staff("jobs/", "kind=add_model", content_type), 415) == "unsupported_media_type"
@@ -186,10 +259,20 @@ def test_a_body_that_is_not_json_by_name(staff, content_type):
 @pytest.mark.parametrize(
     "body",
     [
-        "{", "nothing", b"\xff\xfe", b"\x00", "[" * 100_000, '{"kind": NaN}', '{"kind": Infinity}', '{"kind": "\\ud800"}',
-        '{"\\udfff": 1}', '{"kind": ' + "9" * 5000 + "}", "{'kind': 1}", '{"kind": "a"} {}',
+        "{",
+        "nothing",
+        b"\xff\xfe",
+        b"\x00",
+        "[" * 100_000,
+        '{"kind": NaN}',
+        '{"kind": Infinity}',
+        '{"kind": "\\ud800"}',
+        '{"\\udfff": 1}',
+        '{"kind": ' + "9" * 5000 + "}",
+        "{'kind': 1}",
+        '{"kind": "a"} {}',
     ],
-)  # fmt: skip
+)
 def test_a_body_that_is_not_json_in_fact(staff, body):
     assert error(staff("jobs/", body), 400) == "parse_error"
 
@@ -204,7 +287,9 @@ def test_a_host_that_is_not_ours(quiet):
 
 
 def test_a_fault_before_any_view(quiet, monkeypatch):
-    monkeypatch.setattr("django.middleware.common.CommonMiddleware.process_request", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        "django.middleware.common.CommonMiddleware.process_request", lambda *_: 1 / 0
+    )
     assert error(quiet.get("/api/v1/models/"), 500) == "server_error"
 
 
@@ -271,10 +356,17 @@ def test_no_value_in_a_query_breaks_anything(quiet, path, names):
 
 def test_no_value_in_a_body_breaks_anything_or_leaves_a_row(staff):
     builders.planted()
-    train = {"model": "tiny", "slug": "new", "corpus": "tiny-stories", "hook": "blocks.2.hook_resid_post"}
+    train = {
+        "model": "tiny",
+        "slug": "new",
+        "corpus": "tiny-stories",
+        "hook": "blocks.2.hook_resid_post",
+    }
     for value in [*NASTY, 0, -1, 2**64, 1e308, True, None, [], {}, [[]], {"a": {"b": []}}]:
         bodies = [value, {"kind": value}, {"kind": "train_sae", "params": {str(value): value}}]
-        bodies += [{"kind": "train_sae", "params": train | {name: value}} for name in ("slug", "width")]
+        bodies += [
+            {"kind": "train_sae", "params": train | {name: value}} for name in ("slug", "width")
+        ]
         for body in bodies:
             response = staff("jobs/", json.dumps(body))
             if response.status_code == 201:  # what the form may take: a number as text

@@ -1,4 +1,6 @@
-"""Reading through the API: the same rows and numbers as the pages, a constant number of queries, pages by cursor."""
+"""Reading through the API: the same rows and numbers as the pages, a constant number of queries,
+pages by cursor.
+"""
 
 from urllib.parse import urlsplit
 
@@ -53,7 +55,12 @@ def test_models_say_what_they_are_and_how_many_saes_they_have(api):
     builders.sae(planted.model, "3-res")
     (model,) = api("models/")["results"]
     assert model == api("models/tiny/")
-    assert (model["slug"], model["layers"], model["sae_count"], model["shown_count"]) == ("tiny", 4, 2, 1)
+    assert (model["slug"], model["layers"], model["sae_count"], model["shown_count"]) == (
+        "tiny",
+        4,
+        2,
+        1,
+    )
     assert model["hooks"] == planted.model.hooks
     assert model["url"] == "/tiny/"
 
@@ -68,7 +75,10 @@ def test_corpora_are_listed(api):
 def test_saes_can_be_narrowed_to_a_model(api):
     builders.planted()
     builders.planted(slug="other")
-    assert [(sae["model"], sae["slug"]) for sae in api("saes/")["results"]] == [("other", "2-res"), ("tiny", "2-res")]
+    assert [(sae["model"], sae["slug"]) for sae in api("saes/")["results"]] == [
+        ("other", "2-res"),
+        ("tiny", "2-res"),
+    ]
     (sae,) = api("saes/", model="other")["results"]
     assert sae == api("saes/other/2-res/")
 
@@ -122,7 +132,8 @@ def test_pages_hold_every_feature_once_and_in_order(api, order, limit):
     rows = everything(api, "features/tiny/2-res/", order=order, limit=limit)
     key, falls = order.lstrip("-"), order.startswith("-")
     expected = sorted(
-        Feature.objects.filter(sae=planted.sae), key=lambda f: (-getattr(f, key) if falls else getattr(f, key), f.index)
+        Feature.objects.filter(sae=planted.sae),
+        key=lambda f: (-getattr(f, key) if falls else getattr(f, key), f.index),
     )
     assert [row["index"] for row in rows] == [feature.index for feature in expected]
 
@@ -131,14 +142,27 @@ def test_a_feature_has_everything_that_its_page_reads(api):
     builders.planted()
     feature, view = api("features/tiny/2-res/0/"), feature_selectors.feature("tiny", "2-res", 0)
     row = view.feature
-    for name in ("fires", "density", "max_activation", "mean_activation", "decoder_norm", "encoder_decoder_cosine"):
+    for name in (
+        "fires",
+        "density",
+        "max_activation",
+        "mean_activation",
+        "decoder_norm",
+        "encoder_decoder_cosine",
+    ):
         assert feature[name] == getattr(row, name)
-    assert feature["histogram"] == {"counts": row.histogram, "low": 0.0, "high": row.histogram_width * 64}
+    assert feature["histogram"] == {
+        "counts": row.histogram,
+        "low": 0.0,
+        "high": row.histogram_width * 64,
+    }
     assert feature["logit_histogram"]["counts"] == row.logit_histogram
     assert [(n["index"], n["both"]) for n in feature["nearest"]] == list(
         zip(row.nearest, row.nearest_both, strict=True)
     )
-    assert feature["cofiring"] == [{"index": i, "jaccard": jaccard, "both": both} for i, jaccard, both in view.cofiring]
+    assert feature["cofiring"] == [
+        {"index": i, "jaccard": jaccard, "both": both} for i, jaccard, both in view.cofiring
+    ]
     assert (feature["previous"], feature["next"]) == (None, 1)
     assert [band["number"] for band in feature["bands"]] == [band.number for band in view.bands]
     assert feature["provenance"]["corpus"] == "tiny-stories"
@@ -148,7 +172,9 @@ def test_a_feature_tells_what_changing_it_does_once_it_was_measured(api):
     planted = builders.planted()
     assert api("features/tiny/2-res/0/")["effect"] is None
     reads = RoleRecord(0.5, 0.25, -1.0, 0.125, 0.0, 0.0, 0.375, 0.25, 0.5, 1.5, 8)
-    effect_ingest.write(planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None)
+    effect_ingest.write(
+        planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None
+    )
     told = api("features/tiny/2-res/0/")
     assert told["effect"]["reads"] == reads._asdict()
     assert (told["effect"]["promoted"], told["effect"]["job_id"]) == (["day"], None)
@@ -158,7 +184,11 @@ def test_a_feature_tells_what_changing_it_does_once_it_was_measured(api):
 def test_a_features_tokens_are_told_as_they_are(api):
     builders.planted()
     logits = api("features/tiny/2-res/0/")["top_logits"]
-    assert [(row["token_id"], row["text"]) for row in logits[:3]] == [(257, " One"), (258, " day"), (259, " a")]
+    assert [(row["token_id"], row["text"]) for row in logits[:3]] == [
+        (257, " One"),
+        (258, " day"),
+        (259, " a"),
+    ]
 
 
 def test_an_example_is_told_by_token_ids_and_sparse_values(api):
@@ -175,10 +205,21 @@ def test_an_example_is_told_by_token_ids_and_sparse_values(api):
 
 def test_kinds_come_from_the_forms(api):
     kinds = {kind["kind"]: kind for kind in api("kinds/")["results"]}
-    assert {"train_sae", "compute_dashboards", "evaluate_sae", "add_model", "add_corpus"} <= kinds.keys()
+    assert {
+        "train_sae",
+        "compute_dashboards",
+        "evaluate_sae",
+        "add_model",
+        "add_corpus",
+    } <= kinds.keys()
     settings = {setting["name"]: setting for setting in kinds["train_sae"]["settings"]}
     width = settings["width"]
-    assert (width["type"], width["default"], width["minimum"], width["required"]) == ("integer", 2048, 1, False)
+    assert (width["type"], width["default"], width["minimum"], width["required"]) == (
+        "integer",
+        2048,
+        1,
+        False,
+    )
     assert settings["model"]["required"] is True
     assert settings["then"]["type"] == "boolean"
     assert "topk" in [choice["value"] for choice in settings["architecture"]["choices"]]
@@ -199,7 +240,10 @@ def test_a_jobs_events_can_be_followed_by_cursor(api):
 
 
 def test_jobs_are_listed_newest_first_and_filtered(api):
-    first, second = lifecycle.create("add_corpus", {"slug": "a"}), lifecycle.create("add_model", {"slug": "b"})
+    first, second = (
+        lifecycle.create("add_corpus", {"slug": "a"}),
+        lifecycle.create("add_model", {"slug": "b"}),
+    )
     lifecycle.cancel(first.pk)
     assert [job["id"] for job in api("jobs/")["results"]] == [second.pk, first.pk]
     assert [job["id"] for job in api("jobs/", state="cancelled")["results"]] == [first.pk]

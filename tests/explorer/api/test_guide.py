@@ -1,4 +1,6 @@
-"""docs/api.md is true: it names every address and parameter, and its examples run as they are written."""
+"""docs/api.md is true: it names every address and parameter, and its examples run as they are
+written.
+"""
 
 import json
 import re
@@ -27,7 +29,9 @@ def operations(client):
 
 @pytest.mark.django_db
 def test_it_names_every_address_and_no_other(client):
-    rows = re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /api/\S+?)(?:\?\S*)?` \|", GUIDE, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /api/\S+?)(?:\?\S*)?` \|", GUIDE, re.MULTILINE
+    )
     served = {name for name, _ in operations(client)} | {"GET /api/v1/schema/", "GET /api/docs/"}
     assert len(rows) == len(set(rows))
     assert set(rows) == served
@@ -45,7 +49,9 @@ def test_its_shell_examples_run(client):
     builders.planted()
     ada, _ben, _cam = builders.cast()
     places = {"$SITE": "", "$KEY": ApiKey.create(ada, "guide")[1]}
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl ")]
+    lines = [
+        line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl ")
+    ]
     assert len(lines) >= 5
     for line in lines:
         for name, value in places.items():
@@ -54,7 +60,9 @@ def test_its_shell_examples_run(client):
         sent = dict(zip(options[::2], options[1::2], strict=True))
         headers = dict(re.findall(r'-H "([^:]+): ([^"]+)"', line))
         if "-d" in sent:
-            response = client.post(address, sent["-d"], content_type=headers.pop("Content-Type"), headers=headers)
+            response = client.post(
+                address, sent["-d"], content_type=headers.pop("Content-Type"), headers=headers
+            )
             assert response.status_code == 201, response.content
             assert set(Job.objects.values_list("created_by", flat=True)) == {ada.pk}
         else:
@@ -79,7 +87,13 @@ def test_its_error_is_what_the_api_answers(client):
     ada, _ben, _cam = builders.cast()
     builders.planted()
     (example,) = blocks("json")
-    params = {"model": "tiny", "slug": "new", "corpus": "tiny-stories", "hook": "blocks.2.hook_resid_post", "width": 0}
+    params = {
+        "model": "tiny",
+        "slug": "new",
+        "corpus": "tiny-stories",
+        "hook": "blocks.2.hook_resid_post",
+        "width": 0,
+    }
     headers = {"Authorization": f"Bearer {ApiKey.create(ada, 'guide')[1]}"}
     body = {"kind": "train_sae", "params": params}
     response = client.post("/api/v1/jobs/", body, content_type="application/json", headers=headers)

@@ -1,4 +1,6 @@
-"""Starting and cancelling jobs through the API: the form of the page decides, and nothing is half done."""
+"""Starting and cancelling jobs through the API: the form of the page decides, and nothing is half
+done.
+"""
 
 import pytest
 
@@ -9,7 +11,12 @@ from features.models import Job
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-TRAIN = {"model": "tiny", "slug": "new", "corpus": "tiny-stories", "hook": "blocks.2.hook_resid_post"}
+TRAIN = {
+    "model": "tiny",
+    "slug": "new",
+    "corpus": "tiny-stories",
+    "hook": "blocks.2.hook_resid_post",
+}
 
 
 @pytest.fixture
@@ -83,7 +90,9 @@ def test_params_are_the_very_same_as_the_forms(post):
 )
 def test_a_wrong_setting_is_refused_by_name(post, params, field):
     builders.planted()
-    assert list(refused(post("jobs/", {"kind": "train_sae", "params": TRAIN | params}))) == [f"params.{field}"]
+    assert list(refused(post("jobs/", {"kind": "train_sae", "params": TRAIN | params}))) == [
+        f"params.{field}"
+    ]
 
 
 def test_a_missing_setting_is_named(post):
@@ -143,23 +152,40 @@ def test_a_failed_job_tells_its_field(post, client):
     job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
     lifecycle.fail(job, "There is no such folder.", "source")
     told = client.get(f"/api/v1/jobs/{job.pk}/").json()
-    assert (told["state"], told["error"], told["error_field"]) == ("failed", "There is no such folder.", "source")
+    assert (told["state"], told["error"], told["error_field"]) == (
+        "failed",
+        "There is no such folder.",
+        "source",
+    )
 
 
-@pytest.mark.parametrize("sae", [["tiny/2-res", "tiny/1-res"], "tiny/2-res tiny/1-res", "tiny/2-res, tiny/1-res"])
+@pytest.mark.parametrize(
+    "sae", [["tiny/2-res", "tiny/1-res"], "tiny/2-res tiny/1-res", "tiny/2-res, tiny/1-res"]
+)
 def test_dashboards_of_several_saes_are_asked_for_as_a_list_or_a_text(post, sae):
     planted = builders.planted()
     builders.sae(planted.model, "1-res")
-    body = {"kind": "compute_dashboards", "params": {"sae": sae, "corpus": "tiny-stories", "shards": 2}}
+    body = {
+        "kind": "compute_dashboards",
+        "params": {"sae": sae, "corpus": "tiny-stories", "shards": 2},
+    }
     job = post("jobs/", body).json()
-    assert (job["params"]["sae"], job["params"]["shards"], job["state"]) == ("tiny/2-res tiny/1-res", 2, "waiting")
+    assert (job["params"]["sae"], job["params"]["shards"], job["state"]) == (
+        "tiny/2-res tiny/1-res",
+        2,
+        "waiting",
+    )
     parts = Job.objects.filter(part_of=job["id"])
-    assert [(part.state, part.params["sae"]) for part in parts] == [("queued", "tiny/2-res tiny/1-res")] * 2
+    assert [(part.state, part.params["sae"]) for part in parts] == [
+        ("queued", "tiny/2-res tiny/1-res")
+    ] * 2
     assert post(f"jobs/{parts[0].pk}/cancel/").json()["state"] == "cancelled"
     assert set(Job.objects.values_list("state", flat=True)) == {"cancelled"}
 
 
-@pytest.mark.parametrize("sae", [[], "", ["tiny/2-res", "tiny/none"], ["tiny/2-res", ["tiny/1-res"]], {"a": 1}])
+@pytest.mark.parametrize(
+    "sae", [[], "", ["tiny/2-res", "tiny/none"], ["tiny/2-res", ["tiny/1-res"]], {"a": 1}]
+)
 def test_saes_that_make_no_job_are_refused_by_name(post, sae):
     builders.planted()
     body = {"kind": "compute_dashboards", "params": {"sae": sae, "corpus": "tiny-stories"}}

@@ -120,13 +120,20 @@ def test_users_are_counted_apart_from_addresses_and_from_one_another(client, set
     assert [client.get("/api/v1/models/").status_code for _ in range(2)] == [200, 429]
     for user in (ada, ben):
         key = ApiKey.create(user, "x")[1]
-        assert [client.get("/api/v1/models/", **bearer(key)).status_code for _ in range(3)] == [200, 200, 429]
+        assert [client.get("/api/v1/models/", **bearer(key)).status_code for _ in range(3)] == [
+            200,
+            200,
+            429,
+        ]
 
 
 def test_a_forged_forwarding_header_gives_no_new_allowance(client, settings):
     assert api_settings.NUM_PROXIES == 0
     rates(settings, anonymous="1/minute", user="1/minute")
-    seen = [client.get("/api/v1/models/", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}").status_code for n in range(2)]
+    seen = [
+        client.get("/api/v1/models/", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}").status_code
+        for n in range(2)
+    ]
     assert seen == [200, 429]
 
 

@@ -24,7 +24,10 @@ def keys(planted):
     """Headers of Ada (staff), Ben and Cleo (members)."""
     ada, ben, _ = builders.cast()
     cleo = User.objects.create_user("cleo")
-    return {u.username: {"Authorization": f"Bearer {ApiKey.create(u, 'x')[1]}"} for u in (ada, ben, cleo)}
+    return {
+        u.username: {"Authorization": f"Bearer {ApiKey.create(u, 'x')[1]}"}
+        for u in (ada, ben, cleo)
+    }
 
 
 @pytest.fixture
@@ -48,9 +51,16 @@ def test_a_label_from_proposal_to_withdrawal(send, client):
     assert made.status_code == 201
     check(whole, schema["/api/v1/labels/"]["post"], 201, made.json())
     label = made.json()
-    assert (label["text"], label["author"], label["chosen"], label["version"]) == ("the word day", "ben", True, 1)
+    assert (label["text"], label["author"], label["chosen"], label["version"]) == (
+        "the word day",
+        "ben",
+        True,
+        1,
+    )
     assert made["Location"] == f"/api/v1/labels/{label['id']}/"
-    edited = send("patch", f"labels/{label['id']}/", {"text": "day", "version": 1, "note": "shorter"})
+    edited = send(
+        "patch", f"labels/{label['id']}/", {"text": "day", "version": 1, "note": "shorter"}
+    )
     check(whole, schema["/api/v1/labels/{id}/"]["patch"], 200, edited.json())
     assert [(r["text"], r["by"], r["note"]) for r in edited.json()["history"]] == [
         ("the word day", "ben", ""),
@@ -90,9 +100,14 @@ def test_strangers_change_nothing(send, planted):
     label = label_services.propose(planted.feature(0), "day", by=ben(), weight=1)
     comment = comment_services.comment(planted.feature(0), "hm", by=ben())
     for who, status in ((None, 401), ("cleo", 403)):
-        assert send("patch", f"labels/{label.pk}/", {"text": "x", "version": 1}, who=who).status_code == status
+        assert (
+            send("patch", f"labels/{label.pk}/", {"text": "x", "version": 1}, who=who).status_code
+            == status
+        )
         assert send("delete", f"labels/{label.pk}/", who=who).status_code == status
-        assert send("patch", f"comments/{comment.pk}/", {"text": "x"}, who=who).status_code == status
+        assert (
+            send("patch", f"comments/{comment.pk}/", {"text": "x"}, who=who).status_code == status
+        )
         assert send("delete", f"comments/{comment.pk}/", who=who).status_code == status
     assert send("post", "labels/", DAY | {"text": "x"}, who=None).status_code == 401
     assert send("post", "votes/", {"label": label.pk, "value": 1}, who=None).status_code == 401
@@ -157,14 +172,18 @@ def test_lists_are_narrowed_and_leave_out_what_is_hidden(client, planted, keys):
         "author=x",
     ]
     assert [count(f"labels/?{query}") for query in asked] == [3, 2, 1, 2, 3, 0, 0]
-    assert [count(f"comments/?{query}") for query in ("", f"label={day.pk}", "author=ada", "index=1")] == [1, 1, 0, 0]
+    assert [
+        count(f"comments/?{query}") for query in ("", f"label={day.pk}", "author=ada", "index=1")
+    ] == [1, 1, 0, 0]
     moderation_services.hide(day, by=ada)
     assert count("labels/") == 2
     assert client.get("/api/v1/labels/", {"label": 1}).status_code == 400
     assert client.get("/api/v1/labels/", {"author": "\x00"}).status_code == 400
 
 
-def test_lists_cost_the_same_for_ten_rows_and_for_twenty(client, planted, keys, django_assert_max_num_queries):
+def test_lists_cost_the_same_for_ten_rows_and_for_twenty(
+    client, planted, keys, django_assert_max_num_queries
+):
     ada, costs = User.objects.get(username="ada"), []
     for start in (0, 10):
         for i in range(start, start + 10):

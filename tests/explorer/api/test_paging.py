@@ -1,4 +1,6 @@
-"""Page and API cannot disagree: every number and token on a feature's page is the one that the API gives."""
+"""Page and API cannot disagree: every number and token on a feature's page is the one that the API
+gives.
+"""
 
 import html
 import re
@@ -24,7 +26,9 @@ def find(pattern, source):
 
 @pytest.fixture(params=[0, 1, 2, 3, 7])
 def both(request, client):
-    """The page of a planted feature in full width, and the API's answer for it; feature 3 is dead."""
+    """The page of a planted feature in full width, and the API's answer for it; feature
+    3 is dead.
+    """
     builders.planted()
     page = client.get(f"/tiny/2-res/{request.param}/?width=full")
     answer = client.get(f"/api/v1/features/tiny/2-res/{request.param}/")
@@ -35,18 +39,31 @@ def both(request, client):
 def test_numbers(both):
     page, feature = both
     shown = {name: text(value) for name, value in find(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)}
-    for term in ("density", "fires", "max_activation", "mean_activation", "decoder_norm", "encoder_decoder_cosine"):
-        assert shown[DEFINITIONS[term].name] == text(written(DEFINITIONS[term], feature[term])), term
+    for term in (
+        "density",
+        "fires",
+        "max_activation",
+        "mean_activation",
+        "decoder_norm",
+        "encoder_decoder_cosine",
+    ):
+        assert shown[DEFINITIONS[term].name] == text(written(DEFINITIONS[term], feature[term])), (
+            term
+        )
 
 
 def test_logits_and_neighbours(both):
     page, feature = both
     for side, rows in (("up", feature["top_logits"]), ("down", feature["bottom_logits"])):
         shown = [text(row) for row in find(rf'<div class="{side}"[^>]*>(.*?)</div>', page)]
-        assert shown == [text(html.escape(visible(row["text"])) + signed(row["logit"])) for row in rows]
+        assert shown == [
+            text(html.escape(visible(row["text"])) + signed(row["logit"])) for row in rows
+        ]
     (near,) = find(r'<div class="near">(.*?)</div>', page)
     assert find(r"<small>(.*?)</small>", near) == [f"{row['both']:,}" for row in feature["nearest"]]
-    assert find(r'href="/tiny/2-res/(\d+)/"', near) == [str(row["index"]) for row in feature["nearest"]]
+    assert find(r'href="/tiny/2-res/(\d+)/"', near) == [
+        str(row["index"]) for row in feature["nearest"]
+    ]
     assert find(r"<i>(.*?)</i>", near) == [f"{row['cosine']:.2f}" for row in feature["nearest"]]
 
 
@@ -54,9 +71,13 @@ def test_what_it_fires_together_with(both):
     page, feature = both
     assert bool(feature["cofiring"]) == feature["alive"]
     rows = "".join(find(r'<div class="near together">(.*?)</div>', page))
-    assert find(r'href="/tiny/2-res/(\d+)/"', rows) == [str(row["index"]) for row in feature["cofiring"]]
+    assert find(r'href="/tiny/2-res/(\d+)/"', rows) == [
+        str(row["index"]) for row in feature["cofiring"]
+    ]
     assert find(r"<i>(.*?)</i>", rows) == [share(row["jaccard"]) for row in feature["cofiring"]]
-    assert find(r"<small>(.*?)</small>", rows) == [f"{row['both']:,}" for row in feature["cofiring"]]
+    assert find(r"<small>(.*?)</small>", rows) == [
+        f"{row['both']:,}" for row in feature["cofiring"]
+    ]
 
 
 def test_examples_token_by_token(both):
@@ -69,7 +90,9 @@ def test_examples_token_by_token(both):
     for (title, value, tokens), example in zip(shown, examples, strict=True):
         assert html.unescape(title) == f"{example['document']}, context {example['context']}"
         assert value == number(example["value"])
-        assert text(tokens) == text(html.escape("".join(span["text"] for span in example["tokens"])))
+        assert text(tokens) == text(
+            html.escape("".join(span["text"] for span in example["tokens"]))
+        )
         fired = [span["value"] for span in example["tokens"] if span["value"] is not None]
         assert find(r'data-v="(.*?)"', tokens) == [number(value) for value in fired]
         assert sorted(fired) == sorted(example["values"])
@@ -77,8 +100,12 @@ def test_examples_token_by_token(both):
 
 def test_bands_and_provenance(both):
     page, feature = both
-    shares = [text(row) for row in find(r'<div class="band"[^>]*>.*?<span>(.*?)</span></div>', page)]
-    assert shares[1:] == [text(f"{share(band['share'])} of firings, sampled evenly") for band in feature["bands"][1:]]
+    shares = [
+        text(row) for row in find(r'<div class="band"[^>]*>.*?<span>(.*?)</span></div>', page)
+    ]
+    assert shares[1:] == [
+        text(f"{share(band['share'])} of firings, sampled evenly") for band in feature["bands"][1:]
+    ]
     made = feature["provenance"]
     told = text(find(r'<p class="[^"]*provenance">(.*?)</p>', page)[0])
     assert text(f"{made['tokens']:,} tokens of {made['corpus']}") in told

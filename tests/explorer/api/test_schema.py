@@ -1,4 +1,6 @@
-"""The schema is the contract: it is valid, every address is in it, and every answer is what it says."""
+"""The schema is the contract: it is valid, every address is in it, and every answer is what it
+says.
+"""
 
 import re
 from datetime import datetime
@@ -12,7 +14,15 @@ from explorer.models import ApiKey, User
 from features.ingest import matches as match_ingest
 from features.jobs import lifecycle
 from features.models import Collection, Comment, Label, LabelUpload, Vote, WordList
-from features.records import Evaluation, FeatureMatches, LabelRecord, Metrics, Progress, SaeMatches, ScoreRecord
+from features.records import (
+    Evaluation,
+    FeatureMatches,
+    LabelRecord,
+    Metrics,
+    Progress,
+    SaeMatches,
+    ScoreRecord,
+)
 from features.selectors.feature_columns import ORDERS
 from features.services import catalog as catalog_services
 from features.services import collections as collection_services
@@ -21,7 +31,10 @@ from features.services import labels as label_services
 from features.services import uploads as upload_services
 from tests import builders
 
-QUERIES = {"GET /api/v1/search/tokens/": {"token": "day"}, "GET /api/v1/search/labels/": {"q": "day"}}
+QUERIES = {
+    "GET /api/v1/search/tokens/": {"token": "day"},
+    "GET /api/v1/search/labels/": {"q": "day"},
+}
 PLACES = {
     "{model}": "tiny",
     "{sae}": "2-res",
@@ -52,17 +65,27 @@ def rows(db):
     """Something behind every address; the id of a job with every kind of event."""
     planted = builders.planted()
     nearest = FeatureMatches(list(range(8)), [0.5] * 8)
-    match_ingest.write(planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None)
+    match_ingest.write(
+        planted.sae, builders.sae(planted.model, "3-res"), SaeMatches(nearest, nearest), None
+    )
     values = {"l0": 24.0, "explained_variance": 0.83}
-    catalog_services.keep_evaluation(planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None)
+    catalog_services.keep_evaluation(
+        planted.sae, Evaluation(5000, values, [0, 1, 2]), planted.corpus, None
+    )
     ada, ben, _cam = builders.cast()
     label = label_services.propose(planted.feature(0), "the word day", by=ben, weight=1)
     label_services.edit(label, "the word “day”", seen=1, by=ben)
     label_services.vote(label, 1, by=ada, weight=3)
     comment_services.comment(planted.feature(0), "Only after “One”?", by=ada, label=label)
-    found = ScoreRecord("concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75})
-    label_services.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None)
-    upload_services.upload(planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False)
+    found = ScoreRecord(
+        "concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=0.9, details={"precision": 0.75}
+    )
+    label_services.write_found(
+        planted.sae, "concept", [LabelRecord(0, "“day”", {"concept": "day"}, [found])], None
+    )
+    upload_services.upload(
+        planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False
+    )
     WordList.objects.create(slug="animals", entries=["cat", "guinea pig"], owner=ben)
     job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
     lifecycle.progress(job, Progress(1, 2, "tokens", "reading"))
@@ -89,7 +112,9 @@ def strict(node):
     node = {name: strict(value) for name, value in node.items()}
     if node.get("type") == "object" and "properties" in node:
         node["additionalProperties"] = False
-        assert set(node.get("required", [])) == set(node["properties"]), "every property is always there"
+        assert set(node.get("required", [])) == set(node["properties"]), (
+            "every property is always there"
+        )
     return node
 
 
@@ -97,7 +122,11 @@ def check(schema, operation, status, value):
     """Raise where `value` is not what `operation` says that it answers with `status`."""
     content = operation["responses"][str(status)]["content"]
     assert list(content) == ["application/json"]
-    answers = {name: node for name, node in schema["components"]["schemas"].items() if not name.endswith("Request")}
+    answers = {
+        name: node
+        for name, node in schema["components"]["schemas"].items()
+        if not name.endswith("Request")
+    }
     whole = {**content["application/json"]["schema"], "components": {"schemas": strict(answers)}}
     Draft202012Validator(whole, format_checker=FORMATS).validate(value)
 
@@ -105,12 +134,16 @@ def check(schema, operation, status, value):
 def filled(path, job):
     for name, value in PLACES.items():
         path = path.replace(name, value)
-    of = {"labels": Label, "votes": Vote, "comments": Comment, "uploads": LabelUpload}.get(path.split("/")[3])
+    of = {"labels": Label, "votes": Vote, "comments": Comment, "uploads": LabelUpload}.get(
+        path.split("/")[3]
+    )
     return path.replace("{id}", str(of.objects.values_list("pk", flat=True).first() if of else job))
 
 
 def test_the_schema_is_valid_and_made_without_a_warning(tmp_path, db):
-    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
+    call_command(
+        "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml")
+    )
 
 
 def test_every_operation_is_described(schema):
@@ -125,7 +158,11 @@ def test_every_operation_is_described(schema):
             if int(status) >= 400:
                 assert content["$ref"] == "#/components/schemas/Error"
         for parameter in operation.get("parameters", []):
-            assert parameter["in"] == "path" or parameter.get("description") or "enum" in parameter["schema"], parameter
+            assert (
+                parameter["in"] == "path"
+                or parameter.get("description")
+                or "enum" in parameter["schema"]
+            ), parameter
 
 
 def test_every_property_of_every_answer_is_named_by_its_schema(schema):
@@ -172,11 +209,18 @@ def test_an_answer_that_strays_from_the_schema_would_be_noticed(schema, client, 
 def test_every_feature_is_what_the_schema_says(schema, client, rows, order):
     operation = schema["paths"]["/api/v1/features/{model}/{sae}/{index}/"]["get"]
     for row in client.get("/api/v1/features/tiny/2-res/", {"order": order}).json()["results"]:
-        check(schema, operation, 200, client.get(f"/api/v1{row['url'].replace('/tiny', '/features/tiny')}").json())
+        check(
+            schema,
+            operation,
+            200,
+            client.get(f"/api/v1{row['url'].replace('/tiny', '/features/tiny')}").json(),
+        )
 
 
 def test_what_writes_answers_as_the_schema_says(schema, client, rows):
-    extra = {"HTTP_AUTHORIZATION": f"Bearer {ApiKey.create(User.objects.get(username='ada'), 'x')[1]}"}
+    extra = {
+        "HTTP_AUTHORIZATION": f"Bearer {ApiKey.create(User.objects.get(username='ada'), 'x')[1]}"
+    }
     start = schema["paths"]["/api/v1/jobs/"]["post"]
     body = {"kind": "add_corpus", "params": {"slug": "b", "source": "python-stdlib"}}
     response = client.post("/api/v1/jobs/", body, content_type="application/json", **extra)
@@ -193,7 +237,9 @@ def test_examples_in_the_schema_are_true_to_it(schema):
     for _name, operation in operations(schema):
         for status, response in operation["responses"].items():
             for example in (
-                response.get("content", {"application/json": {}})["application/json"].get("examples", {}).values()
+                response.get("content", {"application/json": {}})["application/json"]
+                .get("examples", {})
+                .values()
             ):
                 check(schema, operation, status, example["value"])
                 tried += 1
@@ -205,7 +251,9 @@ def test_examples_of_requests_name_settings_that_exist(schema, client):
     content = schema["paths"]["/api/v1/jobs/"]["post"]["requestBody"]["content"]["application/json"]
     assert len(content["examples"]) == 2
     for example in content["examples"].values():
-        settings = {setting["name"]: setting for setting in kinds[example["value"]["kind"]]["settings"]}
+        settings = {
+            setting["name"]: setting for setting in kinds[example["value"]["kind"]]["settings"]
+        }
         given = example["value"]["params"].keys()
         assert given <= settings.keys()
         assert {name for name, setting in settings.items() if setting["required"]} <= given

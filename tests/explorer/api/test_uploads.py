@@ -1,4 +1,6 @@
-"""Files of labels through the API: sent, told of, and taken back, by the same rules as on the page."""
+"""Files of labels through the API: sent, told of, and taken back, by the same rules as
+on the page.
+"""
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -12,7 +14,10 @@ from tests import builders
 from tests.explorer.api.test_schema import check
 
 pytestmark = pytest.mark.django_db
-TABLE = b'index,text,method,scores\n0,the word day,,\n1,a fox,theirs,"[{""kind"": ""detection"", ""value"": 0.9}]"\n'
+TABLE = (
+    b'index,text,method,scores\n0,the word day,,\n1,a fox,theirs,"[{""kind"": ""detection"", '
+    b'""value"": 0.9}]"\n'
+)
 
 
 @pytest.fixture
@@ -25,7 +30,10 @@ def send(client, planted):
     """Post a file as Ada (staff), Ben or Cleo (members), or nobody."""
     ada, ben, _ = builders.cast()
     cleo = User.objects.create_user("cleo")
-    keys = {u.username: {"Authorization": f"Bearer {ApiKey.create(u, 'x')[1]}"} for u in (ada, ben, cleo)}
+    keys = {
+        u.username: {"Authorization": f"Bearer {ApiKey.create(u, 'x')[1]}"}
+        for u in (ada, ben, cleo)
+    }
 
     def send(data=TABLE, name="labels.csv", who="ben", address="uploads/", **changes):
         form = {"model": "tiny", "sae": "2-res"} | changes
@@ -42,10 +50,19 @@ def test_a_file_from_sending_to_taking_back(send, client):
     assert made.status_code == 201, made.json()
     check(schema, schema["paths"]["/api/v1/uploads/"]["post"], 201, made.json())
     told = made.json()
-    assert (told["name"], told["by"], told["rows"], told["added"], told["undone"]) == ("labels.csv", "ben", 2, 2, None)
+    assert (told["name"], told["by"], told["rows"], told["added"], told["undone"]) == (
+        "labels.csv",
+        "ben",
+        2,
+        2,
+        None,
+    )
     assert made["Location"] == f"/api/v1/uploads/{told['id']}/"
     assert client.get(made["Location"]).json() == told
-    assert set(Label.objects.values_list("text", "method")) == {("the word day", "person"), ("a fox", "upload:theirs")}
+    assert set(Label.objects.values_list("text", "method")) == {
+        ("the word day", "person"),
+        ("a fox", "upload:theirs"),
+    }
     assert not LabelScore.objects.exists(), "what a member's file says of scores counts nothing"
     undone = send(None, address=f"uploads/{told['id']}/undo/")
     check(schema, schema["paths"]["/api/v1/uploads/{id}/undo/"]["post"], 200, undone.json())
@@ -60,7 +77,9 @@ def test_scores_of_a_file_count_where_a_curator_sends_it(send):
 
 
 def test_words_that_are_there_get_the_senders_vote_and_stay_when_it_is_taken_back(send, planted):
-    label_services.propose(planted.feature(0), "The word day", by=User.objects.get(username="ada"), weight=3)
+    label_services.propose(
+        planted.feature(0), "The word day", by=User.objects.get(username="ada"), weight=3
+    )
     told = send().json()
     assert (told["added"], told["votes"]) == (1, 1)
     assert send(None, address=f"uploads/{told['id']}/undo/", who="ada").json()["undone_by"] == "ada"
@@ -104,6 +123,9 @@ def test_an_sae_that_is_not_there_and_a_body_that_is_no_form(send, client):
     assert set(send(None, model="").json()["error"]["fields"]) == {"model", "file"}
     key = ApiKey.create(User.objects.get(username="ben"), "y")[1]
     json = client.post(
-        "/api/v1/uploads/", {}, content_type="application/json", headers={"Authorization": f"Bearer {key}"}
+        "/api/v1/uploads/",
+        {},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {key}"},
     )
     assert json.status_code == 415

@@ -1,4 +1,6 @@
-"""What the web server runs: a request is handed to a thread once; streams are served, and hold no connection."""
+"""What the web server runs: a request is handed to a thread once; streams are served, and hold no
+connection.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -72,7 +74,9 @@ async def ask(handler: Handler, address: str) -> tuple[int, bytes]:
 @pytest.mark.django_db(transaction=True)
 async def test_a_page_is_handed_to_its_thread_once(handler: Handler, handed: list[str]) -> None:
     assert await ask(handler, "/page/") == (200, b"0")
-    assert [name for name in handed if "answer" in name] == ["Handler.get_response_async.<locals>.answer"]
+    assert [name for name in handed if "answer" in name] == [
+        "Handler.get_response_async.<locals>.answer"
+    ]
     assert len(handed) <= 3, "beside it the beginning and the end of the request"
 
 

@@ -23,7 +23,11 @@ def watch(monkeypatch, settings):
     settings.DATABASE_IS_EMBEDDED = False
     sent: list[signal.Signals] = []
     child = SimpleNamespace(
-        name="jobs", process=SimpleNamespace(pid=PID), alive=lambda: True, lived=lambda: 1e6, signal=sent.append
+        name="jobs",
+        process=SimpleNamespace(pid=PID),
+        alive=lambda: True,
+        lived=lambda: 1e6,
+        signal=sent.append,
     )
     command = up.Command()
 
@@ -49,7 +53,9 @@ def test_a_worker_that_stays_mute_is_ended(watch):
 
 
 def test_a_worker_that_had_no_time_yet_to_speak_again_is_left_alone(watch):
-    """The machine slept, or the database was away: the first look after it finds that all were silent for long."""
+    """The machine slept, or the database was away: the first look after it finds that all were
+    silent for long.
+    """
     for _ in range(3):
         assert not [sent for ago in [*[LONG] * (up.MUTE_LOOKS - 1), SHORT] for sent in watch(ago)]
         assert not [sent for ago in [*[LONG] * (up.MUTE_LOOKS - 1), None] for sent in watch(ago)]

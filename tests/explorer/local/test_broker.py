@@ -14,7 +14,9 @@ from explorer.local import broker
 @pytest.fixture
 def connection(tmp_path):
     settings = broker.in_folder(tmp_path)
-    with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as connected:
+    with Connection(
+        settings["broker_url"], transport_options=settings["broker_transport_options"]
+    ) as connected:
         yield connected
 
 
@@ -62,7 +64,9 @@ def _bind_and_read(folder, start, failures):
     settings = broker.in_folder(folder)
     start.wait()
     try:
-        with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as connected:
+        with Connection(
+            settings["broker_url"], transport_options=settings["broker_transport_options"]
+        ) as connected:
             for number in range(40):
                 Queue(f"queue-{os.getpid()}-{number}", exchange="shared", routing_key=str(number))(
                     connected.default_channel
@@ -75,7 +79,9 @@ def _bind_and_read(folder, start, failures):
 def test_processes_that_declare_queues_at_once_all_find_them(tmp_path):
     context = multiprocessing.get_context("fork")
     start, failures = context.Event(), context.Queue()
-    processes = [context.Process(target=_bind_and_read, args=(tmp_path, start, failures)) for _ in range(3)]
+    processes = [
+        context.Process(target=_bind_and_read, args=(tmp_path, start, failures)) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     start.set()
@@ -83,7 +89,9 @@ def test_processes_that_declare_queues_at_once_all_find_them(tmp_path):
         process.join(60)
     assert failures.empty(), failures.get()
     settings = broker.in_folder(tmp_path)
-    with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as connected:
+    with Connection(
+        settings["broker_url"], transport_options=settings["broker_transport_options"]
+    ) as connected:
         assert len(connected.default_channel.get_table("shared")) == 120
 
 

@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL as real processes: shared by those who use it, gone when nobody does, up again after any crash."""
+"""The embedded PostgreSQL as real processes: shared by those who use it, gone when nobody does, up
+again after any crash.
+"""
 
 import os
 import shutil
@@ -20,7 +22,10 @@ from explorer.local import postgres
 from tests.conftest import ROOT
 from tests.e2e.instance import wait_for
 
-USE = "import sys; from pathlib import Path; from explorer import embedded; embedded.ensure(Path(sys.argv[1])); print('up')"
+USE = (
+    "import sys; from pathlib import Path; from explorer.local import database; "
+    "database.ensure(Path(sys.argv[1])); print('up')"
+)
 HOLD = f"{USE}; sys.stdout.flush(); sys.stdin.read()"
 
 
@@ -39,7 +44,9 @@ def var(template):
     """A stopped data folder of one's own."""
     folder = Path(tempfile.mkdtemp(prefix="featurescope-embedded-"))
     _open_to_others(folder)
-    subprocess.run(["cp", "-a", f"{template}/.", str(folder)], check=True)  # keeps the owner, which copytree does not
+    subprocess.run(
+        ["cp", "-a", f"{template}/.", str(folder)], check=True
+    )  # keeps the owner, which copytree does not
     yield folder
     for process in servers(folder):
         process.kill()
@@ -54,14 +61,20 @@ def _open_to_others(folder: Path) -> None:
 
 def use(var: Path) -> str:
     """Use the database in a process that ends at once; what that process prints."""
-    done = subprocess.run([sys.executable, "-c", USE, str(var)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", USE, str(var)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     return done.stdout + done.stderr.replace("\n", " ")[-500:] if done.returncode else done.stdout
 
 
 def hold(var: Path) -> subprocess.Popen:
     """A process that uses the database until its input is closed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(var)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(var)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "up\n"
     return process
@@ -87,7 +100,9 @@ def postmaster(var: Path) -> psutil.Process:
 
 def ask(var: Path, query: str) -> object:
     at = local_database.database(var)
-    with psycopg.connect(host=at["HOST"], port=at["PORT"], user=at["USER"], dbname=at["NAME"]) as connection:
+    with psycopg.connect(
+        host=at["HOST"], port=at["PORT"], user=at["USER"], dbname=at["NAME"]
+    ) as connection:
         return connection.execute(query).fetchone()[0]
 
 
@@ -100,12 +115,16 @@ def test_the_database_has_vectors_and_sorts_and_folds_every_script(var):
 
 def test_it_keeps_what_it_read_in_a_quarter_of_the_memory(var):
     with hold(var):
-        kept = int(ask(var, "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'"))
+        kept = int(
+            ask(var, "SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'")
+        )
     gone(var)
     assert kept == pytest.approx(min(4 << 30, psutil.virtual_memory().total // 4), rel=0.001)
 
 
-@pytest.mark.parametrize(("said", "most"), [("4294967296\n", 1 << 30), ("max\n", 4 << 30), ("1000000\n", 128 << 20)])
+@pytest.mark.parametrize(
+    ("said", "most"), [("4294967296\n", 1 << 30), ("max\n", 4 << 30), ("1000000\n", 128 << 20)]
+)
 def test_a_containers_limit_counts_as_its_memory(tmp_path, monkeypatch, said, most):
     (tmp_path / "memory.max").write_text(said)
     monkeypatch.setattr(postgres, "LIMITS", [tmp_path / "memory.max", tmp_path / "not there"])
@@ -152,10 +171,14 @@ def test_a_server_that_is_killed_is_started_again(var):
     gone(var)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a child of its parent's death"
+)
 def test_a_killed_keeper_takes_the_server_with_it_and_the_next_user_starts_both(var):
     with hold(var):
-        keeper = next(process for process in servers(var) if "explorer.local.keeper" in process.cmdline())
+        keeper = next(
+            process for process in servers(var) if "explorer.local.keeper" in process.cmdline()
+        )
         keeper.kill()
         gone(var)
         assert use(var) == "up\n"
@@ -216,8 +239,11 @@ def test_only_the_owner_can_pass_to_the_socket(var):
 
 def test_a_terminated_keeper_shuts_the_server_down_cleanly(var):
     with hold(var):
-        next(process for process in servers(var) if "explorer.local.keeper" in process.cmdline()).send_signal(
-            signal.SIGTERM
-        )
+        next(
+            process for process in servers(var) if "explorer.local.keeper" in process.cmdline()
+        ).send_signal(signal.SIGTERM)
         gone(var)
-    assert "database system is shut down" in (var / "logs" / "postgres.log").read_text().splitlines()[-1]
+    assert (
+        "database system is shut down"
+        in (var / "logs" / "postgres.log").read_text().splitlines()[-1]
+    )

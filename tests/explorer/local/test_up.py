@@ -1,4 +1,6 @@
-"""`manage.py up` as a person meets it: real processes on a real port, and nothing left of them afterwards."""
+"""`manage.py up` as a person meets it: real processes on a real port, and nothing left of them
+afterwards.
+"""
 
 import os
 import re
@@ -72,9 +74,9 @@ def test_the_first_admins_password_is_printed_once_and_kept_as_a_hash(up):
 
 def test_it_listens_on_loopback_only(up):
     web = next(process for process in up.processes() if "uvicorn" in process.cmdline())
-    assert {connection.laddr.ip for connection in web.net_connections() if connection.status == "LISTEN"} == {
-        "127.0.0.1"
-    }
+    assert {
+        connection.laddr.ip for connection in web.net_connections() if connection.status == "LISTEN"
+    } == {"127.0.0.1"}
 
 
 def test_a_second_start_on_the_same_data_is_refused(up):
@@ -87,13 +89,19 @@ def test_a_second_start_on_the_same_data_is_refused(up):
 
 def test_a_killed_worker_is_started_again_and_that_is_said(up):
     def worker() -> psutil.Process | None:
-        return next((p for p in up.processes() if "celery" in p.cmdline() and "jobs" in p.cmdline()), None)
+        return next(
+            (p for p in up.processes() if "celery" in p.cmdline() and "jobs" in p.cmdline()), None
+        )
 
     before = wait_for(worker, 20, "the worker")
     before.kill()
-    after = wait_for(lambda: (now := worker()) and now.pid != before.pid and now, 30, "another worker")
+    after = wait_for(
+        lambda: (now := worker()) and now.pid != before.pid and now, 30, "another worker"
+    )
     assert after.is_running()
-    assert re.search(r"worker-jobs was killed by SIGKILL; starting it again in [01] s\.", up.output.read_text())
+    assert re.search(
+        r"worker-jobs was killed by SIGKILL; starting it again in [01] s\.", up.output.read_text()
+    )
 
 
 def test_a_command_beside_it_leaves_the_database_running(up):
@@ -131,7 +139,8 @@ def test_a_port_in_use_is_one_sentence_and_starts_nothing(tmp_path):
         port = taken.getsockname()[1]
         said = refused(tmp_path, PORT=str(port))
     assert said.startswith(
-        f"Port {port} on 127.0.0.1 is in use: stop what listens there, or choose another, as in PORT="
+        f"Port {port} on 127.0.0.1 is in use: stop what listens there, or choose another, as in "
+        "PORT="
     )
     assert not (tmp_path / "postgres").exists()
 
@@ -140,10 +149,19 @@ def test_a_port_in_use_is_one_sentence_and_starts_nothing(tmp_path):
     ("variables", "said"),
     [
         ({"PORT": "eighty"}, "PORT must be a whole number from 1 to 65535, not “eighty”."),
-        ({"FEATURESCOPE_HOST": "no.such.host.invalid"}, "FEATURESCOPE_HOST=no.such.host.invalid is no address"),
-        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL must begin with one of postgres://, postgresql://."),
+        (
+            {"FEATURESCOPE_HOST": "no.such.host.invalid"},
+            "FEATURESCOPE_HOST=no.such.host.invalid is no address",
+        ),
+        (
+            {"DATABASE_URL": "mysql://localhost/x"},
+            "DATABASE_URL must begin with one of postgres://, postgresql://.",
+        ),
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "Cannot use the database: "),
-        ({"CELERY_BROKER_URL": "carrier-pigeon://roof"}, "CELERY_BROKER_URL must begin with one of "),
+        (
+            {"CELERY_BROKER_URL": "carrier-pigeon://roof"},
+            "CELERY_BROKER_URL must begin with one of ",
+        ),
     ],
 )
 def test_a_setting_that_cannot_work_is_one_sentence(tmp_path, variables, said):
@@ -152,11 +170,15 @@ def test_a_setting_that_cannot_work_is_one_sentence(tmp_path, variables, said):
 
 def test_a_file_in_place_of_the_data_folder_is_one_sentence(tmp_path):
     (tmp_path / "var").write_text("")
-    assert "FEATURESCOPE_VAR to a writable folder" in refused(tmp_path / "var", PORT=str(free_port()))
+    assert "FEATURESCOPE_VAR to a writable folder" in refused(
+        tmp_path / "var", PORT=str(free_port())
+    )
 
 
 def test_a_disk_that_is_nearly_full_is_refused(tmp_path):
-    with pytest.raises(preflight.NotReady, match=r"^Only [\d,]+ MiB are free for .* are needed: free some space"):
+    with pytest.raises(
+        preflight.NotReady, match=r"^Only [\d,]+ MiB are free for .* are needed: free some space"
+    ):
         preflight.disk_has_room(tmp_path, least=1 << 60)
 
 
@@ -185,7 +207,8 @@ def test_the_pause_before_a_restart_doubles_while_a_child_keeps_dying(tmp_path):
 
 def test_a_child_that_does_not_listen_is_killed_after_the_grace(tmp_path):
     deaf = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', "
+        "flush=True); time.sleep(60)"
     )
     child = _child(tmp_path, "deaf", deaf)
     supervisor = Supervisor([child], print)
@@ -196,7 +219,9 @@ def test_a_child_that_does_not_listen_is_killed_after_the_grace(tmp_path):
 
 
 def test_a_nice_child_lets_its_parent_and_siblings_go_first(tmp_path):
-    child = Child("kind", [sys.executable, "-c", "import time; time.sleep(60)"], ROOT, tmp_path, nice=3)
+    child = Child(
+        "kind", [sys.executable, "-c", "import time; time.sleep(60)"], ROOT, tmp_path, nice=3
+    )
     supervisor = Supervisor([child], print)
     supervisor.start()
     try:

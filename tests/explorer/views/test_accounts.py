@@ -27,7 +27,9 @@ def sign_in(client, password, next="", name="ben"):
 
 
 def test_who_signs_up_is_signed_in_and_is_no_staff(client):
-    response = client.post("/accounts/signup/", {"username": "dora", "password1": STRONG, "password2": STRONG})
+    response = client.post(
+        "/accounts/signup/", {"username": "dora", "password1": STRONG, "password2": STRONG}
+    )
     assert response.status_code == 302
     dora = User.objects.get()
     assert (dora.username, dora.is_staff, dora.is_superuser) == ("dora", False, False)
@@ -43,7 +45,10 @@ def test_who_signs_up_is_signed_in_and_is_no_staff(client):
         ({"password2": "another-otter-43"}, "password2"),
         ({"password1": "short1x", "password2": "short1x"}, "password2"),
         ({"password1": "password", "password2": "password"}, "password2"),
-        ({"username": "quietotter", "password1": "quietotter1", "password2": "quietotter1"}, "password2"),
+        (
+            {"username": "quietotter", "password1": "quietotter1", "password2": "quietotter1"},
+            "password2",
+        ),
     ],
 )
 def test_a_wrong_sign_up_is_refused_beside_its_field_and_makes_nobody(client, data, field):
@@ -57,20 +62,39 @@ def test_a_wrong_sign_up_is_refused_beside_its_field_and_makes_nobody(client, da
 
 @pytest.mark.parametrize(
     "name",
-    ["аdа", "admіn", "асе", "αdα", "ɑda", "ıda", "ﬁona", "ａｄａ", "ada\u200b", "ada\u202e", "ad\u0430", "٣ada", "𝐚da"],
+    [
+        "аdа",
+        "admіn",
+        "асе",
+        "αdα",
+        "ɑda",
+        "ıda",
+        "ﬁona",
+        "ａｄａ",
+        "ada\u200b",
+        "ada\u202e",
+        "ad\u0430",
+        "٣ada",
+        "𝐚da",
+    ],
 )
 def test_a_name_that_looks_like_another_is_refused(client, name):
-    response = client.post("/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG})
+    response = client.post(
+        "/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG}
+    )
     assert response.status_code == 422
     assert "username" in response.context["form"].errors
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize(
-    "name", ["zoë", "søren", "борис", "дарья", "αλέξης", "김철수", "さくらカナ花", "ada_1", "a.b+c@d-e"]
+    "name",
+    ["zoë", "søren", "борис", "дарья", "αλέξης", "김철수", "さくらカナ花", "ada_1", "a.b+c@d-e"],
 )
 def test_names_of_many_alphabets_are_welcome(client, name):
-    response = client.post("/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG})
+    response = client.post(
+        "/accounts/signup/", {"username": name, "password1": STRONG, "password2": STRONG}
+    )
     assert response.status_code == 302
     assert User.objects.get().username == name
 
@@ -85,12 +109,25 @@ def test_sign_up_can_be_closed(client, settings):
 
 def test_signing_in_goes_on_to_where_one_came_from_but_never_to_another_site(client):
     builders.cast()
-    assert sign_in(client, "ben-password-1", "/jobs/?state=running").headers["Location"] == "/jobs/?state=running"
+    assert (
+        sign_in(client, "ben-password-1", "/jobs/?state=running").headers["Location"]
+        == "/jobs/?state=running"
+    )
     client.logout()
-    for elsewhere in ("https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"):
+    for elsewhere in (
+        "https://evil.example/",
+        "//evil.example/",
+        "javascript:alert(1)",
+        "/\\evil.example",
+    ):
         assert sign_in(client, "ben-password-1", elsewhere).headers["Location"] == "/"
         client.logout()
-        signup = {"username": f"d{abs(hash(elsewhere))}", "password1": STRONG, "password2": STRONG, "next": elsewhere}
+        signup = {
+            "username": f"d{abs(hash(elsewhere))}",
+            "password1": STRONG,
+            "password2": STRONG,
+            "next": elsewhere,
+        }
         assert client.post("/accounts/signup/", signup).headers["Location"] == "/"
         client.logout()
 
@@ -100,7 +137,9 @@ def test_too_many_wrong_passwords_ask_for_patience_even_with_the_right_one(clien
     for _ in range(8):
         assert "correct username and password" in sign_in(client, "wrong").content.decode()
     assert "Too many attempts" in sign_in(client, "ben-password-1").content.decode()
-    assert sign_in(client, "ada-password-1", name="ada").status_code == 302, "others may still sign in"
+    assert sign_in(client, "ada-password-1", name="ada").status_code == 302, (
+        "others may still sign in"
+    )
 
 
 def test_signing_in_well_forgets_earlier_mistakes(client):

@@ -1,4 +1,6 @@
-"""The list of an SAE's features: filters, columns and orders in the address, and a range of densities from the plot."""
+"""The list of an SAE's features: filters, columns and orders in the address, and a range of
+densities from the plot.
+"""
 
 import re
 from urllib.parse import parse_qs
@@ -37,14 +39,18 @@ def indices(page):
 
 
 def heads(page):
-    return re.findall(r'<th class="n" scope="col" title="[^"]+"[^>]*>(?:<a [^>]+>)?([^<]+?)(?: [↑↓])?<', page)
+    return re.findall(
+        r'<th class="n" scope="col" title="[^"]+"[^>]*>(?:<a [^>]+>)?([^<]+?)(?: [↑↓])?<', page
+    )
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_list_is_in_every_order_that_it_offers(client, planted, order):
     field, falls = order.removeprefix("-"), order.startswith("-")
     rows = Feature.objects.filter(sae=planted.sae)
-    expected = sorted(rows, key=lambda row: (-getattr(row, field) if falls else getattr(row, field), row.index))
+    expected = sorted(
+        rows, key=lambda row: (-getattr(row, field) if falls else getattr(row, field), row.index)
+    )
     assert indices(html(client, f"?alive=all&order={order}")) == [row.index for row in expected]
 
 
@@ -84,19 +90,32 @@ def test_headings_sort_and_turn_round_and_keep_the_rest(client, planted):
     [
         ("max_activation_min=4", lambda row: row.max_activation >= 4),
         ("max_activation_max=2.5", lambda row: row.max_activation <= 2.5),
-        ("max_activation_min=3&max_activation_max=4&alive=all", lambda row: 3 <= row.max_activation <= 4),
+        (
+            "max_activation_min=3&max_activation_max=4&alive=all",
+            lambda row: 3 <= row.max_activation <= 4,
+        ),
         ("cluster=0", lambda row: row.cluster == 0),
         ("cluster=1&order=-density", lambda row: row.cluster == 1),
         ("cluster=7", lambda row: False),
         ("causal_effect_min=0.5", lambda row: row.causal_effect >= 0.5),
-        ("causal_effect_min=-1&causal_effect_max=-0.5", lambda row: -1 <= row.causal_effect <= -0.5),
-        ("density_min=0.02&max_activation_min=2.5", lambda row: row.density >= 0.02 and row.max_activation >= 2.5),
+        (
+            "causal_effect_min=-1&causal_effect_max=-0.5",
+            lambda row: -1 <= row.causal_effect <= -0.5,
+        ),
+        (
+            "density_min=0.02&max_activation_min=2.5",
+            lambda row: row.density >= 0.02 and row.max_activation >= 2.5,
+        ),
     ],
 )
 def test_filters_leave_what_they_say(client, planted, query, wanted):
     for index, effect in ((0, 0.75), (2, 0.5), (4, -0.5)):
         Feature.objects.filter(sae=planted.sae, index=index).update(causal_effect=effect)
-    rows = [row for row in Feature.objects.filter(sae=planted.sae) if wanted(row) and (row.fires or "all" in query)]
+    rows = [
+        row
+        for row in Feature.objects.filter(sae=planted.sae)
+        if wanted(row) and (row.fires or "all" in query)
+    ]
     assert sorted(indices(html(client, f"?{query}"))) == sorted(row.index for row in rows)
 
 
@@ -126,14 +145,22 @@ def test_a_wrong_wish_gets_a_sentence_and_the_list(client, planted, query, said)
 def test_bars_of_the_plot_are_links_to_their_range(client, planted):
     page = html(client, "?order=-density&density_min=0.5&cursor=x")
     plot = page[page.index('class="brush"') : page.index("</svg>", page.index('class="brush"'))]
-    links = [parse_qs(link.replace("&amp;", "&")) for link in re.findall(r'<a href="\?([^"]+)"', plot)]
+    links = [
+        parse_qs(link.replace("&amp;", "&")) for link in re.findall(r'<a href="\?([^"]+)"', plot)
+    ]
     assert len(links) == 14
     assert all(link["order"] == ["-density"] and "cursor" not in link for link in links)
     assert "density_min" not in links[0], "the first has no lower end"
-    assert [link["density_max"] for link in links[:-1]] == [link["density_min"] for link in links[1:]]
+    assert [link["density_max"] for link in links[:-1]] == [
+        link["density_min"] for link in links[1:]
+    ]
     found = set()
     for link in links:
-        found |= set(indices(html(client, "?" + "&".join(f"{k}={v[0]}" for k, v in link.items() if k != "order"))))
+        found |= set(
+            indices(
+                html(client, "?" + "&".join(f"{k}={v[0]}" for k, v in link.items() if k != "order"))
+            )
+        )
     assert found == {row.index for row in Feature.objects.filter(sae=planted.sae).alive()}
 
 
@@ -149,14 +176,21 @@ def test_more_columns_cost_no_more_queries(client, planted, django_assert_num_qu
 
 def test_the_api_filters_and_orders_alike(client, planted):
     def listed(**query):
-        return [row["index"] for row in client.get("/api/v1/features/tiny/2-res/", query).json()["results"]]
+        return [
+            row["index"]
+            for row in client.get("/api/v1/features/tiny/2-res/", query).json()["results"]
+        ]
 
     assert listed(cluster=1) == [1]
     assert listed(max_activation_min=4, order="-max_activation") == indices(
         html(client, "?max_activation_min=4&order=-max_activation")
     )
     for column in ORDERED:
-        assert listed(order=f"-{column.name}") == indices(html(client, f"?alive=all&order=-{column.name}"))
+        assert listed(order=f"-{column.name}") == indices(
+            html(client, f"?alive=all&order=-{column.name}")
+        )
     assert client.get("/api/v1/features/tiny/2-res/", {"cluster": "x"}).status_code == 400
-    refused = client.get("/api/v1/features/tiny/2-res/", {"max_activation_min": 5, "max_activation_max": 4})
+    refused = client.get(
+        "/api/v1/features/tiny/2-res/", {"max_activation_min": 5, "max_activation_max": 4}
+    )
     assert list(refused.json()["error"]["fields"]) == ["max_activation_min"]

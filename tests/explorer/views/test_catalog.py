@@ -68,9 +68,15 @@ def test_home_and_the_models_page_tell_how_many_live_features_have_a_label(clien
     alive = list(Feature.objects.filter(sae=planted.sae).alive().order_by("index"))
     dead = Feature.objects.filter(sae=planted.sae, fires=0).first()
     for feature in (*alive[:3], dead):
-        label_services.propose(feature, "a day", by=User.objects.create_user(f"p{feature.index}"), weight=1)
+        label_services.propose(
+            feature, "a day", by=User.objects.create_user(f"p{feature.index}"), weight=1
+        )
     row = catalog_selectors.saes_with_labels("tiny").get()
-    assert row.labelled_share == pytest.approx(3 / len(alive)) == label_report.coverage(planted.sae).share
+    assert (
+        row.labelled_share
+        == pytest.approx(3 / len(alive))
+        == label_report.coverage(planted.sae).share
+    )
     shown = share(row.labelled_share)
     assert f">{shown}</span> labelled" in text(client, "/")
     assert f'href="/tiny/2-res/labels/">{shown}</a>' in text(client, "/tiny/")
@@ -85,7 +91,13 @@ def test_a_local_folders_path_is_not_shown(client):
     page = text(client, "/tiny/")
     assert "<code>tiny</code>" in page
     job = lifecycle.create("add_model", {"slug": "tiny", "source": "/home/someone/models/tiny"})
-    for address in ("/tiny/", "/api/v1/models/", "/api/v1/models/tiny/", f"/jobs/{job.pk}/", f"/api/v1/jobs/{job.pk}/"):
+    for address in (
+        "/tiny/",
+        "/api/v1/models/",
+        "/api/v1/models/tiny/",
+        f"/jobs/{job.pk}/",
+        f"/api/v1/jobs/{job.pk}/",
+    ):
         assert "/home/someone" not in text(client, address), address
 
 
@@ -112,10 +124,15 @@ def test_a_range_of_densities_may_be_written_as_percentages(client, planted):
     densities = {i: planted.feature(i).density for i in range(8)}
     low, high = sorted(densities.values())[3], sorted(densities.values())[6]
     wanted = [i for i, d in densities.items() if low <= d <= high]
-    assert indices(text(client, f"/tiny/2-res/?density_min={low!r}&density_max={high * 100!r}%")) == wanted
+    assert (
+        indices(text(client, f"/tiny/2-res/?density_min={low!r}&density_max={high * 100!r}%"))
+        == wanted
+    )
 
 
-@pytest.mark.parametrize("order", ["index", "-density", "density", "-max_activation", "max_activation"])
+@pytest.mark.parametrize(
+    "order", ["index", "-density", "density", "-max_activation", "max_activation"]
+)
 def test_pages_of_a_list_join_without_gap_or_repeat(client, order):
     builders.planted(width=120)
     address, seen = f"/tiny/2-res/?alive=all&order={order}", []
@@ -197,7 +214,11 @@ def test_the_measured_evaluation_replaces_the_last_step_of_training(client, plan
         ("/nobody/", "There is no model “nobody”.", 'href="/tiny/"'),
         ("/nobody/2-res/", "There is no model “nobody”.", 'href="/tiny/"'),
         ("/tiny/9-res/", "tiny has no SAE “9-res”.", 'href="/tiny/2-res/"'),
-        ("/tiny/2-res/8/", "tiny/2-res has features 0 to 7; there is no 8.", 'href="/tiny/2-res/7/"'),
+        (
+            "/tiny/2-res/8/",
+            "tiny/2-res has features 0 to 7; there is no 8.",
+            'href="/tiny/2-res/7/"',
+        ),
         ("/tiny/2-res/99999999999999999999/", "there is no 99,999,999", 'href="/tiny/2-res/"'),
         ("/tiny/2-res/eight/", "There is no page at this address.", 'href="/"'),
     ],
@@ -209,7 +230,9 @@ def test_what_is_not_there_is_answered_with_what_is(client, planted, address, se
     assert link in response.content.decode()
 
 
-@pytest.mark.parametrize("address", ["/a%00b/", "/tiny/a%00b/", "/tiny/a%00b/random/", "/tiny/a%00b/3/"])
+@pytest.mark.parametrize(
+    "address", ["/a%00b/", "/tiny/a%00b/", "/tiny/a%00b/random/", "/tiny/a%00b/3/"]
+)
 def test_a_nul_in_an_address_is_no_error_of_ours(client, address):
     assert client.get(address).status_code == 404
 
@@ -220,15 +243,21 @@ def test_lists_cost_the_same_for_10_and_20_rows(client, django_assert_max_num_qu
         for i in range(count // 2 if count == 20 else 0, count):
             model = builders.model(f"model-{i}", tokens=[])
             builders.sae(model)
-            builders.sae(model if i == 0 else builders.LanguageModel.objects.get(slug="model-0"), f"sae-{i}")
-        costs[count] = [cost(client, address, django_assert_max_num_queries) for address in ("/", "/model-0/")]
+            builders.sae(
+                model if i == 0 else builders.LanguageModel.objects.get(slug="model-0"), f"sae-{i}"
+            )
+        costs[count] = [
+            cost(client, address, django_assert_max_num_queries) for address in ("/", "/model-0/")
+        ]
     assert costs[10] == costs[20]
 
 
 def test_features_cost_the_same_for_10_and_20_rows(client, django_assert_max_num_queries):
     for width in (10, 20):
         builders.planted(width, f"wide-{width}")
-    small, large = (cost(client, f"/wide-{n}/2-res/?alive=all", django_assert_max_num_queries) for n in (10, 20))
+    small, large = (
+        cost(client, f"/wide-{n}/2-res/?alive=all", django_assert_max_num_queries) for n in (10, 20)
+    )
     assert small == large <= 6
 
 

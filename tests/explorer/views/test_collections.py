@@ -1,4 +1,6 @@
-"""Collections on pages and in the API: who sees them, what goes in, order, notes, downloads, and what is refused."""
+"""Collections on pages and in the API: who sees them, what goes in, order, notes, downloads, and
+what is refused.
+"""
 
 import csv
 import io
@@ -45,7 +47,11 @@ def test_who_has_no_account_sees_public_ones_and_is_asked_to_sign_in_to_keep(
     assert f"/collections/{mine.pk}/" in client.get("/collections/").content.decode()
     assert f"/collections/{hidden.pk}/" not in client.get("/collections/").content.decode()
     assert "/tiny/2-res/0/" in client.get(mine.get_absolute_url()).content.decode()
-    for address in (hidden.get_absolute_url(), f"/collections/{hidden.pk}/collection.json", "/collections/999/"):
+    for address in (
+        hidden.get_absolute_url(),
+        f"/collections/{hidden.pk}/collection.json",
+        "/collections/999/",
+    ):
         assert client.get(address).status_code == 404
     asked = client.get("/collections/add/?feature=tiny/2-res/0")
     assert asked["Location"] == "/accounts/login/?next=/collections/add/%3Ffeature%3Dtiny/2-res/0"
@@ -55,7 +61,9 @@ def test_who_has_no_account_sees_public_ones_and_is_asked_to_sign_in_to_keep(
     assert mine.items.count() == 1
 
 
-def test_only_its_owner_sees_a_private_one_and_changes_any(client: Any, planted: Any, people: Any) -> None:
+def test_only_its_owner_sees_a_private_one_and_changes_any(
+    client: Any, planted: Any, people: Any
+) -> None:
     ada, ben = people
     public, private = made(ada, planted, 0), made(ada, planted, 0, public=False)
     client.force_login(ben)
@@ -64,26 +72,42 @@ def test_only_its_owner_sees_a_private_one_and_changes_any(client: Any, planted:
     item = public.items.get()
     assert client.post(f"/collections/{public.pk}/edit/", {"name": "x"}).status_code == 403
     assert client.post(f"/collections/{public.pk}/delete/").status_code == 403
-    assert client.post(f"/collections/{public.pk}/items/{item.pk}/", {"remove": "1"}).status_code == 403
+    assert (
+        client.post(f"/collections/{public.pk}/items/{item.pk}/", {"remove": "1"}).status_code
+        == 403
+    )
     assert "Take out" not in client.get(public.get_absolute_url()).content.decode()
     other = made(ben, planted, 1)
-    assert client.post(f"/collections/{other.pk}/items/{item.pk}/", {"remove": "1"}).status_code == 302
+    assert (
+        client.post(f"/collections/{other.pk}/items/{item.pk}/", {"remove": "1"}).status_code == 302
+    )
     assert public.items.count() == 1, "an item of another collection is none of this one's"
     client.force_login(ada)
     assert client.get(private.get_absolute_url()).status_code == 200
 
 
-def test_features_are_put_into_a_new_one_and_into_one_that_is_there(client: Any, planted: Any, people: Any) -> None:
+def test_features_are_put_into_a_new_one_and_into_one_that_is_there(
+    client: Any, planted: Any, people: Any
+) -> None:
     client.force_login(people[1])
-    page = client.get("/collections/add/?feature=tiny/2-res/0&feature=tiny/2-res/4").content.decode()
+    page = client.get(
+        "/collections/add/?feature=tiny/2-res/0&feature=tiny/2-res/4"
+    ).content.decode()
     assert page.count('type="hidden" name="feature"') == 2
-    answer = client.post("/collections/add/", {"feature": ["tiny/2-res/0", "tiny/2-res/4"], "name": " Two\nof them "})
+    answer = client.post(
+        "/collections/add/", {"feature": ["tiny/2-res/0", "tiny/2-res/4"], "name": " Two\nof them "}
+    )
     (collection,) = Collection.objects.all()
     assert answer["Location"] == collection.get_absolute_url()
-    assert (collection.name, collection.owner, collection.public) == ("Two of them", people[1], False)
+    assert (collection.name, collection.owner, collection.public) == (
+        "Two of them",
+        people[1],
+        False,
+    )
     assert order(collection) == [0, 4]
     client.post(
-        "/collections/add/", {"feature": ["tiny/2-res/4,1,2"], "collection": collection.pk, "note": "<i>hm</i>"}
+        "/collections/add/",
+        {"feature": ["tiny/2-res/4,1,2"], "collection": collection.pk, "note": "<i>hm</i>"},
     )
     assert order(collection) == [0, 4, 1, 2]
     page = client.get(collection.get_absolute_url()).content.decode()
@@ -124,7 +148,9 @@ def test_what_is_no_feature_is_told_and_nothing_is_made(
     answer = client.post("/collections/add/", {"feature": feature, "name": "Mine"})
     assert answer.status_code == 422
     assert told in answer.content.decode()
-    assert "<script>" not in answer.content.decode().replace('<script type="module"', "").replace("<script src", "")
+    assert "<script>" not in answer.content.decode().replace('<script type="module"', "").replace(
+        "<script src", ""
+    )
     assert not Collection.objects.exists()
 
 
@@ -161,7 +187,10 @@ def test_order_notes_and_taking_out(client: Any, planted: Any, people: Any) -> N
     items = {item.feature.index: item.pk for item in collection.items.all()}
 
     def post(index: int, **data: Any) -> None:
-        assert client.post(f"/collections/{collection.pk}/items/{items[index]}/", data).status_code == 302
+        assert (
+            client.post(f"/collections/{collection.pk}/items/{items[index]}/", data).status_code
+            == 302
+        )
 
     post(4, place=1)
     assert order(collection) == [4, 0, 1, 2]
@@ -182,7 +211,9 @@ def test_order_notes_and_taking_out(client: Any, planted: Any, people: Any) -> N
     assert order(collection) == [0, 1, 2]
 
 
-def test_a_feature_that_is_deleted_leaves_its_collections(client: Any, planted: Any, people: Any) -> None:
+def test_a_feature_that_is_deleted_leaves_its_collections(
+    client: Any, planted: Any, people: Any
+) -> None:
     collection = made(people[1], planted, 0, 1)
     Feature.objects.filter(index=0).delete()
     assert order(collection) == [1]
@@ -195,8 +226,17 @@ def test_words_and_audience_are_changed_and_checked(client: Any, planted: Any, p
     edit = f"/collections/{collection.pk}/edit/"
     assert client.post(edit, {"name": "New", "about": "What <b>it</b> is"}).status_code == 302
     collection.refresh_from_db()
-    assert (collection.name, collection.about, collection.public) == ("New", "What <b>it</b> is", False)
-    for wrong in ({"name": ""}, {"name": "x" * 101}, {"name": "a", "about": "x" * 2001}, {"name": "\u200b"}):
+    assert (collection.name, collection.about, collection.public) == (
+        "New",
+        "What <b>it</b> is",
+        False,
+    )
+    for wrong in (
+        {"name": ""},
+        {"name": "x" * 101},
+        {"name": "a", "about": "x" * 2001},
+        {"name": "\u200b"},
+    ):
         assert client.post(edit, wrong).status_code == 422
     assert client.post(f"/collections/{collection.pk}/delete/").status_code == 302
     assert not Collection.objects.exists()
@@ -207,9 +247,14 @@ def test_downloads_hold_everything(client: Any, planted: Any, people: Any) -> No
     collection = made(people[1], planted, 4, 0)
     found = json.loads(client.get(f"/collections/{collection.pk}/collection.json").content)
     assert (found["name"], found["owner"]) == ("Brackets", "ben")
-    assert [(row["index"], row["label"]) for row in found["features"]] == [(4, ""), (0, "day, “the” word")]
+    assert [(row["index"], row["label"]) for row in found["features"]] == [
+        (4, ""),
+        (0, "day, “the” word"),
+    ]
     rows = list(
-        csv.DictReader(io.StringIO(client.get(f"/collections/{collection.pk}/collection.csv").content.decode()))
+        csv.DictReader(
+            io.StringIO(client.get(f"/collections/{collection.pk}/collection.csv").content.decode())
+        )
     )
     assert [(row["model"], row["sae"], row["index"], row["label"]) for row in rows][1] == (
         "tiny", "2-res", "0", "day, “the” word",
@@ -217,7 +262,9 @@ def test_downloads_hold_everything(client: Any, planted: Any, people: Any) -> No
     assert client.get(f"/collections/{collection.pk}/collection.exe").status_code == 404
 
 
-def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(client: Any, planted: Any, people: Any) -> None:
+def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(
+    client: Any, planted: Any, people: Any
+) -> None:
     for number in range(60):
         collection_services.create(f"No. {number}", by=people[1], public=True)
     page = client.get("/collections/").content.decode()
@@ -225,11 +272,20 @@ def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(client: Any, p
     cursor = re.search(r'\?cursor=([^"]+)"', page)
     assert cursor
     assert (
-        len(re.findall(r'href="/collections/\d+/"', client.get(f"/collections/?cursor={cursor[1]}").content.decode()))
+        len(
+            re.findall(
+                r'href="/collections/\d+/"',
+                client.get(f"/collections/?cursor={cursor[1]}").content.decode(),
+            )
+        )
         == 10
     )
     client.force_login(people[1])
-    for wrong in (f"/collections/?mine=1&cursor={cursor[1]}", "/collections/?cursor=abc", "/collections/?cursor=%00"):
+    for wrong in (
+        f"/collections/?mine=1&cursor={cursor[1]}",
+        "/collections/?cursor=abc",
+        "/collections/?cursor=%00",
+    ):
         answer = client.get(wrong)
         assert answer.status_code == 200
         assert "begin again without it" in answer.content.decode()
@@ -252,11 +308,15 @@ def test_a_feature_and_a_search_lead_to_it(client: Any, planted: Any, people: An
     assert 'form="collect" name="feature" value="tiny/2-res/0"' in page
 
 
-def test_features_ticked_in_the_list_of_an_sae_go_into_a_collection(client: Any, planted: Any, people: Any) -> None:
+def test_features_ticked_in_the_list_of_an_sae_go_into_a_collection(
+    client: Any, planted: Any, people: Any
+) -> None:
     client.force_login(people[1])
     page = client.get("/tiny/2-res/").content.decode()
     assert '<form id="collect" method="get" action="/collections/add/"' in page
-    names = re.findall(r'<input type="checkbox" form="collect" name="feature" value="([^"]+)"', page)
+    names = re.findall(
+        r'<input type="checkbox" form="collect" name="feature" value="([^"]+)"', page
+    )
     assert names[:2] == ["tiny/2-res/0", "tiny/2-res/1"]
     client.post("/collections/add/", {"feature": names[:2], "name": "Ticked"})
     assert order(Collection.objects.get(name="Ticked")) == [0, 1]

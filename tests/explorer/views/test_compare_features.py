@@ -24,12 +24,21 @@ def planted():
 
 @pytest.fixture
 def two(planted):
-    """A second SAE “3-res” with dashboards, matched with the first: feature i with 7 - i, cosines rising with i."""
+    """A second SAE “3-res” with dashboards, matched with the first: feature i with 7 - i, cosines
+    rising with i.
+    """
     other = builders.sae(planted.model, "3-res")
     contexts = builders.sequences()
     words = [" fox", " day", " a"]
-    builders.dashboards(other, planted.corpus, [builders.firing(i, w, contexts) for i, w in enumerate(words)], contexts)
-    there = FeatureMatches([7 - i for i in range(8)], [-0.25, 0.05, 0.3, 0.5, 0.6999, 0.7, 0.95, 1.0])
+    builders.dashboards(
+        other,
+        planted.corpus,
+        [builders.firing(i, w, contexts) for i, w in enumerate(words)],
+        contexts,
+    )
+    there = FeatureMatches(
+        [7 - i for i in range(8)], [-0.25, 0.05, 0.3, 0.5, 0.6999, 0.7, 0.95, 1.0]
+    )
     back = FeatureMatches([7 - i for i in range(8)], [0.9] * 8)
     match_ingest.write(planted.sae, other, SaeMatches(there, back), None)
     return other
@@ -80,7 +89,9 @@ def test_after_the_first_a_short_name_is_enough_and_none_counts_twice(client, tw
 
 def test_the_same_index_in_another_sae_is_offered(client, two):
     page = html(client, "/compare/?f=tiny/2-res/1")
-    assert 'The same index in <a href="?f=tiny%2F2-res%2F1&amp;f=tiny%2F3-res%2F1">3-res</a>' in page
+    assert (
+        'The same index in <a href="?f=tiny%2F2-res%2F1&amp;f=tiny%2F3-res%2F1">3-res</a>' in page
+    )
 
 
 def test_features_of_several_models_compare_too(client, two, worker):
@@ -92,7 +103,9 @@ def test_features_of_several_models_compare_too(client, two, worker):
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
-def test_the_page_costs_the_same_for_any_number_of_features(client, two, django_assert_num_queries, count):
+def test_the_page_costs_the_same_for_any_number_of_features(
+    client, two, django_assert_num_queries, count
+):
     query = "&".join(f"f=tiny/2-res/{i}" for i in range(count))
     with django_assert_num_queries(3 + (count < MOST)):  # the SAEs that are offered
         html(client, f"/compare/?{query}")
@@ -178,7 +191,8 @@ def matched(page):
 
 
 @pytest.mark.parametrize(
-    ("order", "first"), [("", ("7", "0")), ("?order=cosine", ("0", "7")), ("?order=index", ("0", "7"))]
+    ("order", "first"),
+    [("", ("7", "0")), ("?order=cosine", ("0", "7")), ("?order=index", ("0", "7"))],
 )
 def test_matches_are_listed_in_the_order_asked_for(client, two, order, first):
     page = html(client, f"/tiny/2-res/matches/3-res/{order}")
@@ -189,7 +203,10 @@ def test_matches_are_listed_in_the_order_asked_for(client, two, order, first):
 
 @pytest.mark.parametrize("order", ["-cosine", "cosine", "index"])
 def test_pages_of_matches_join_without_gap_or_repeat(client, two, monkeypatch, order):
-    monkeypatch.setattr("features.selectors.matches.page.__kwdefaults__", {"order": "-cosine", "cursor": "", "size": 3})
+    monkeypatch.setattr(
+        "features.selectors.matches.page.__kwdefaults__",
+        {"order": "-cosine", "cursor": "", "size": 3},
+    )
     address, seen = f"/tiny/3-res/matches/2-res/?order={order}", []
     while address and len(seen) <= 8:
         page = html(client, address)
@@ -199,13 +216,16 @@ def test_pages_of_matches_join_without_gap_or_repeat(client, two, monkeypatch, o
     assert sorted(seen) == [(str(i), str(7 - i)) for i in range(8)]
 
 
-def test_a_page_of_matches_costs_the_same_however_many_there_are(client, two, django_assert_num_queries):
+def test_a_page_of_matches_costs_the_same_however_many_there_are(
+    client, two, django_assert_num_queries
+):
     with django_assert_num_queries(6):
         html(client, "/tiny/2-res/matches/3-res/")
 
 
 @pytest.mark.parametrize(
-    "address", ["/tiny/2-res/matches/nobody/", "/tiny/nobody/matches/2-res/", "/no/2-res/matches/3-res/"]
+    "address",
+    ["/tiny/2-res/matches/nobody/", "/tiny/nobody/matches/2-res/", "/no/2-res/matches/3-res/"],
 )
 def test_a_pair_that_was_not_matched_says_which_were(client, two, address):
     response = client.get(address)
@@ -243,7 +263,9 @@ def test_a_feature_that_was_deleted_meanwhile_leaves_its_match_readable(client, 
 
 def test_the_api_lists_pairs_and_their_matches(client, two):
     pairs = client.get("/api/v1/saes/tiny/2-res/matches/").json()["results"]
-    assert [(pair["sae"], pair["other"], pair["matched"]) for pair in pairs] == [("2-res", "3-res", 0.375)]
+    assert [(pair["sae"], pair["other"], pair["matched"]) for pair in pairs] == [
+        ("2-res", "3-res", 0.375)
+    ]
     assert sum(pairs[0]["histogram"]["counts"]) == 8
     rows = client.get("/api/v1/saes/tiny/2-res/matches/3-res/?order=-cosine&limit=2").json()
     assert rows["results"] == [

@@ -1,4 +1,6 @@
-"""SAEs compared: one table and two plots of the same values as the API, sorted, chosen by address."""
+"""SAEs compared: one table and two plots of the same values as the API, sorted, chosen
+by address.
+"""
 
 import re
 
@@ -23,7 +25,9 @@ def compared():
     model, corpus = builders.model(), builders.corpus()
     for slug, (l0, explained, recovered) in MEASURED.items():
         values = {"l0": l0, "explained_variance": explained, "ce_loss_score": recovered}
-        catalog_services.keep_evaluation(builders.sae(model, slug), Evaluation(5000, values, [0, 1]), corpus, None)
+        catalog_services.keep_evaluation(
+            builders.sae(model, slug), Evaluation(5000, values, [0, 1]), corpus, None
+        )
     builders.sae(model, "new")
     return model
 
@@ -89,7 +93,9 @@ def test_an_unknown_sae_gets_a_sentence_that_names_those_there_are(client, compa
 def test_numbers_of_different_text_are_told_apart(client, compared):
     assert "do not compare" not in page(client)
     other = builders.corpus("other")
-    catalog_services.keep_evaluation(compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None)
+    catalog_services.keep_evaluation(
+        compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None
+    )
     assert "10 tokens of other" in page(client)
     assert "do not compare" in page(client)
 

@@ -1,4 +1,6 @@
-"""A feature changed in a text: the page, its fragment and the API say what the worker measured, and what is in the way."""
+"""A feature changed in a text: the page, its fragment and the API say what the worker measured, and
+what is in the way.
+"""
 
 import json
 
@@ -18,12 +20,20 @@ def planted():
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Ablated at " day", which is place 2 of the text; it never says what adding does. The questions it got."""
+    """Ablated at " day", which is place 2 of the text; it never says what adding does. The
+    questions it got.
+    """
     asked = []
 
     def ask(question, patience=0):
         asked.append(question)
-        role = {"places": [2], "kl_at": [0.75], "kl": [0.75, 0.1, 0.2], "ce": [1.5, 0, 0.125], "logit": [-2, 0.25, 0.5]}
+        role = {
+            "places": [2],
+            "kl_at": [0.75],
+            "kl": [0.75, 0.1, 0.2],
+            "ce": [1.5, 0, 0.125],
+            "logit": [-2, 0.25, 0.5],
+        }
         return {
             "token_ids": builders.encode(question["text"]),
             "reads": role | {"promoted": builders.encode(" fox", bos=False)},
@@ -49,14 +59,20 @@ def test_the_page_shows_where_and_how_much_the_model_moves(client, worker, plant
 
 
 def test_htmx_gets_the_part_alone_and_an_empty_text_asks_nobody(client, worker):
-    part = client.get(PAGE, {"prompt": " day"}, headers={"HX-Request": "true", "HX-Target": "effect-here"})
+    part = client.get(
+        PAGE, {"prompt": " day"}, headers={"HX-Request": "true", "HX-Target": "effect-here"}
+    )
     assert part.content.decode().lstrip().startswith('<div id="effect-here"')
     assert client.get(PAGE).status_code == 200
     assert len(worker) == 1
 
 
 @pytest.mark.parametrize(
-    "error", [inference_requests.Refused("text", "It has 300 tokens."), inference_requests.NoAnswer("Nobody is there.")]
+    "error",
+    [
+        inference_requests.Refused("text", "It has 300 tokens."),
+        inference_requests.NoAnswer("Nobody is there."),
+    ],
 )
 def test_what_is_in_the_way_is_told(client, monkeypatch, error):
     def ask(question, patience=0):
@@ -84,7 +100,9 @@ def test_the_api_says_the_same(client, worker):
     assert answer["reads"]["promoted"] == ["fox"]
     assert answer["writes"] is None
     wrong = json.dumps({"model": "tiny", "sae": "2-res", "index": 99, "text": " One day"})
-    assert client.post("/api/v1/effects/", wrong, content_type="application/json").status_code == 404
+    assert (
+        client.post("/api/v1/effects/", wrong, content_type="application/json").status_code == 404
+    )
 
 
 def test_a_feature_that_is_not_there_is_a_404(client):

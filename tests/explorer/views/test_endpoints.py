@@ -1,4 +1,6 @@
-"""Endpoints: who sees and changes which, a key that nobody reads again, and addresses that are refused."""
+"""Endpoints: who sees and changes which, a key that nobody reads again, and addresses that are
+refused.
+"""
 
 import pytest
 from django.test import Client
@@ -10,9 +12,16 @@ from tests import builders
 
 pytestmark = pytest.mark.django_db
 RIGHT = {
-    "slug": "local", "base_url": "http://localhost:11434/v1/", "model": "llama3", "key": "sk-secret", "concurrency": 4,
-    "per_minute": 0, "timeout": 60, "price_in": "0", "price_out": "0",
-}  # fmt: skip
+    "slug": "local",
+    "base_url": "http://localhost:11434/v1/",
+    "model": "llama3",
+    "key": "sk-secret",
+    "concurrency": 4,
+    "per_minute": 0,
+    "timeout": 60,
+    "price_in": "0",
+    "price_out": "0",
+}
 
 
 @pytest.fixture
@@ -55,7 +64,9 @@ def test_a_stored_key_goes_to_no_other_address(ada: Client) -> None:
     assert list(ada.post("/labels/endpoints/local/", elsewhere).context["form"].errors) == ["key"]
     assert Endpoint.objects.get().base_url == "http://localhost:11434/v1"
     assert (
-        ada.post("/labels/endpoints/local/", RIGHT | {"key": "", "base_url": "http://localhost:11434/v2"}).status_code
+        ada.post(
+            "/labels/endpoints/local/", RIGHT | {"key": "", "base_url": "http://localhost:11434/v2"}
+        ).status_code
         == 302
     )
 
@@ -112,7 +123,9 @@ def test_visitors_are_sent_to_sign_in(client: Client) -> None:
         ({"key": "x" * 501}, "key"),
     ],
 )
-def test_what_cannot_be_is_refused_beside_its_field(ada: Client, change: dict[str, object], field: str) -> None:
+def test_what_cannot_be_is_refused_beside_its_field(
+    ada: Client, change: dict[str, object], field: str
+) -> None:
     answer = ada.post("/labels/endpoints/", RIGHT | change)
     assert answer.status_code == 422
     assert list(answer.context["form"].errors) == [field]
@@ -120,7 +133,9 @@ def test_what_cannot_be_is_refused_beside_its_field(ada: Client, change: dict[st
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "10.1.2.3", "[::1]", "169.254.169.254"])
-def test_private_addresses_are_refused_where_the_instance_forbids_them(ada: Client, settings, host: str) -> None:
+def test_private_addresses_are_refused_where_the_instance_forbids_them(
+    ada: Client, settings, host: str
+) -> None:
     settings.PRIVATE_ENDPOINTS = False
     answer = ada.post("/labels/endpoints/", RIGHT | {"base_url": f"http://{host}/v1"})
     assert answer.status_code == 422
@@ -132,7 +147,9 @@ def test_a_taken_name_is_refused(ada: Client) -> None:
     assert list(ada.post("/labels/endpoints/", RIGHT).context["form"].errors) == ["slug"]
 
 
-def test_a_job_for_an_endpoint_that_is_not_there_tells_the_names_of_shared_ones_alone(ada: Client) -> None:
+def test_a_job_for_an_endpoint_that_is_not_there_tells_the_names_of_shared_ones_alone(
+    ada: Client,
+) -> None:
     ada.post("/labels/endpoints/", RIGHT | {"slug": "adas"})
     ada.post("/labels/endpoints/", RIGHT | {"slug": "together", "shared": "on"})
     (refused,) = KINDS["explain_sae"]({"endpoint": "nobody"}).errors["endpoint"]

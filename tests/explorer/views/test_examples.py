@@ -1,4 +1,6 @@
-"""What leads on from an example: into the test box, to its whole context, into another page; and the marks of a typed text."""
+"""What leads on from an example: into the test box, to its whole context, into another page; and
+the marks of a typed text.
+"""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +22,9 @@ def planted():
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Feature 0 fires with 1.5 on " day" and feature 5 with 0.5 on " fox" and " day"; the questions it got."""
+    """Feature 0 fires with 1.5 on " day" and feature 5 with 0.5 on " fox" and " day"; the questions
+    it got.
+    """
     asked = []
 
     def ask(question, patience=0):
@@ -29,7 +33,10 @@ def worker(monkeypatch):
         if question["kind"] == "read_feature":
             return {"token_ids": ids, "values": [1.5 if i == 258 else 0.0 for i in ids]}
         fires = {258: [[0, 5], [1.5, 0.5]], 260: [[5], [0.5]]}
-        return {slug: {"token_ids": ids, "fired": [fires.get(i, [[], []]) for i in ids]} for slug in question["saes"]}
+        return {
+            slug: {"token_ids": ids, "fired": [fires.get(i, [[], []]) for i in ids]}
+            for slug in question["saes"]
+        }
 
     monkeypatch.setattr(inference_requests, "ask", ask)
     return asked
@@ -64,7 +71,13 @@ def test_an_example_goes_into_the_test_box_by_one_link(client, worker):
 
 
 def test_its_text_ends_at_special_tokens_and_whole_characters(planted, client):
-    ids = [*builders.encode(" fox"), *builders.encode(" é day"), 0, *builders.encode(" ran", bos=False), 0xC3 + 1]
+    ids = [
+        *builders.encode(" fox"),
+        *builders.encode(" é day"),
+        0,
+        *builders.encode(" ran", bos=False),
+        0xC3 + 1,
+    ]
     long = SequenceRecord(100, "long.txt", ids)
     builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", [long])], [long])
     sent = client.get("/tiny/2-res/0/try/0.0/")
@@ -72,7 +85,9 @@ def test_its_text_ends_at_special_tokens_and_whole_characters(planted, client):
     cut = builders.firing(0, " ran", [long])
     builders.dashboards(planted.sae, planted.corpus, [cut], [long])
     sent = client.get("/tiny/2-res/0/try/0.0/")
-    assert parse_qs(urlsplit(sent.headers["Location"]).query)["text"] == [" ran"], "the half of é is left out"
+    assert parse_qs(urlsplit(sent.headers["Location"]).query)["text"] == [" ran"], (
+        "the half of é is left out"
+    )
 
 
 @pytest.mark.parametrize("name", ["0.9999", "7.0", f"0.{10**30}", f"{10**30}.0"])
@@ -108,7 +123,9 @@ def test_the_example_of_a_feature_leads_to_its_context_lit_by_it(client, worker)
 def test_a_chosen_token_lists_what_fires_on_it_alone(client, worker):
     row = first_story()
     fox = row.token_ids.index(260)
-    page = html(client, f"/tiny/2-res/contexts/{row.pk}/?tokens={fox}", HX_Request="true", HX_Target="found")
+    page = html(
+        client, f"/tiny/2-res/contexts/{row.pk}/?tokens={fox}", HX_Request="true", HX_Target="found"
+    )
     assert page.lstrip().startswith('<div id="found"')
     assert indices(page) == ["5"]
 
@@ -144,7 +161,15 @@ def test_a_context_of_another_model_is_none_of_this_ones(client, worker):
 
 @pytest.mark.parametrize(
     "query",
-    ["tokens=9999", "tokens=x", "by=beauty", "scale=%00", "density_max=7", "feature=%00", f"feature={'x' * 101}"],
+    [
+        "tokens=9999",
+        "tokens=x",
+        "by=beauty",
+        "scale=%00",
+        "density_max=7",
+        "feature=%00",
+        f"feature={'x' * 101}",
+    ],
 )
 def test_a_wrong_query_is_told_and_the_context_stays(client, worker, query):
     page = html(client, f"/tiny/2-res/contexts/{first_story().pk}/?{query}")
@@ -153,7 +178,11 @@ def test_a_wrong_query_is_told_and_the_context_stays(client, worker, query):
 
 
 @pytest.mark.parametrize(
-    "error", [inference_requests.Refused("context", "Too <long>."), inference_requests.NoAnswer("Nobody is there.")]
+    "error",
+    [
+        inference_requests.Refused("context", "Too <long>."),
+        inference_requests.NoAnswer("Nobody is there."),
+    ],
 )
 def test_a_context_that_nobody_reads_says_why(client, monkeypatch, error):
     def ask(question, patience=0):
@@ -219,7 +248,9 @@ def test_an_embedded_feature_is_heatmaps_alone_and_may_be_framed(client):
     assert links == ["/tiny/2-res/0/"]
 
 
-@pytest.mark.parametrize("address", ["/", "/tiny/2-res/0/", "/tiny/2-res/999/embed/", "/tiny/nobody/0/embed/"])
+@pytest.mark.parametrize(
+    "address", ["/", "/tiny/2-res/0/", "/tiny/2-res/999/embed/", "/tiny/nobody/0/embed/"]
+)
 def test_no_other_page_may_be_framed(client, address):
     assert client.get(address).headers["X-Frame-Options"] == "DENY"
 

@@ -26,14 +26,23 @@ def html(client, address="/tiny/2-res/0/", **headers):
 
 
 def full_size(width=128, tops=20, bands=5, each=5):
-    """A feature with 20 top examples and 5 bands of 5, of 128 tokens each, that fires on every fifth token."""
+    """A feature with 20 top examples and 5 bands of 5, of 128 tokens each, that fires on every
+    fifth token.
+    """
     planted = builders.planted()
     ids = [token for text in builders.TEXTS * 20 for token in builders.encode(text, bos=False)]
-    contexts = [SequenceRecord(100 + i, f"long-{i}", [0, *ids[i * 7 : i * 7 + width - 1]]) for i in range(45)]
+    contexts = [
+        SequenceRecord(100 + i, f"long-{i}", [0, *ids[i * 7 : i * 7 + width - 1]])
+        for i in range(45)
+    ]
     positions = list(range(5, width, 5))
-    places = [(0, rank) for rank in range(tops)] + [(b, r) for b in range(1, bands + 1) for r in range(each)]
+    places = [(0, rank) for rank in range(tops)] + [
+        (b, r) for b in range(1, bands + 1) for r in range(each)
+    ]
     examples = [
-        ExampleRecord(band, rank, context.position, 50, positions, [2.0 - 0.01 * p for p in positions])
+        ExampleRecord(
+            band, rank, context.position, 50, positions, [2.0 - 0.01 * p for p in positions]
+        )
         for (band, rank), context in zip(places, contexts, strict=True)
     ]
     record = builders.feature(8, values=[1.9] * 900, tokens=5760, examples=examples)
@@ -69,9 +78,9 @@ def test_previous_and_next_skip_dead_features(client, planted):
     page = html(client, "/tiny/2-res/4/")
     assert 'rel="prev" href="/tiny/2-res/2/' in page
     assert 'rel="next" href="/tiny/2-res/5/' in page
-    assert "rel=" not in re.sub(r'rel="(icon|stylesheet|next)"', "", html(client, "/tiny/2-res/0/")), (
-        "none before the first"
-    )
+    assert "rel=" not in re.sub(
+        r'rel="(icon|stylesheet|next)"', "", html(client, "/tiny/2-res/0/")
+    ), "none before the first"
 
 
 def test_a_dead_feature_says_so_and_leads_on(client, planted):
@@ -82,7 +91,9 @@ def test_a_dead_feature_says_so_and_leads_on(client, planted):
 
 
 def test_dashboards_from_before_cofiring_was_counted_still_show(client, planted):
-    planted.sae.features.update(nearest_both=[], cofiring=[], cofiring_both=[], cofiring_jaccards=[])
+    planted.sae.features.update(
+        nearest_both=[], cofiring=[], cofiring_both=[], cofiring_jaccards=[]
+    )
     page = html(client)
     assert "Fires together with" not in page
     assert page.count("<small>–</small>") == len(planted.feature(0).nearest)
@@ -91,7 +102,9 @@ def test_dashboards_from_before_cofiring_was_counted_still_show(client, planted)
 def test_pages_stand_while_dashboards_are_still_written(client, planted):
     planted.dashboard.delete()
     for address in ("/tiny/2-res/3/", "/tiny/2-res/0/", "/tiny/2-res/"):
-        assert "still being computed" in html(client, address) or "not ready" in html(client, address)
+        assert "still being computed" in html(client, address) or "not ready" in html(
+            client, address
+        )
 
 
 def test_random_goes_to_a_live_feature(client, planted):
@@ -111,7 +124,9 @@ def test_a_token_that_looks_like_html_is_text(client, planted):
 def test_every_width_works_without_script_and_as_a_fragment(client, planted, width):
     page = html(client, f"/tiny/2-res/0/?width={width}")
     assert f'<section class="panel {width}" id="examples">' in page
-    fragment = html(client, f"/tiny/2-res/0/?width={width}", HX_Request="true", HX_Target="examples")
+    fragment = html(
+        client, f"/tiny/2-res/0/?width={width}", HX_Request="true", HX_Target="examples"
+    )
     assert fragment.strip().startswith("<section")
     assert "<html" not in fragment
 
@@ -123,7 +138,9 @@ def test_an_unknown_width_is_answered_with_the_choices(client, planted):
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-def test_the_page_costs_five_queries_beyond_session_and_user(client, planted, django_assert_max_num_queries, signed_in):
+def test_the_page_costs_five_queries_beyond_session_and_user(
+    client, planted, django_assert_max_num_queries, signed_in
+):
     if signed_in:
         client.force_login(builders.cast()[1])
     with django_assert_max_num_queries(5 + SESSION_AND_USER * signed_in):
@@ -149,7 +166,9 @@ class Outside(HTMLParser):
         if tag == "script" and "src" not in known:
             self.inline.append(attrs)
         self.inline += [name for name in known if name.startswith("on")]
-        self.loads += [known[name] for name in ("src", "href", "action") if name in known and tag != "a"]
+        self.loads += [
+            known[name] for name in ("src", "href", "action") if name in known and tag != "a"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -169,18 +188,28 @@ def test_our_scripts_are_a_few_kilobytes(client):
     sizes = [len(client.get(f"/static/js/{name}.js").content) for name in ("keys", "heatmap")]
     assert all(sizes)
     assert sum(sizes) < 6_000
-    assert sum(len(client.get(f"/static/js/{name}.js").content) for name in ("map", "map_points")) < 20_000
+    assert (
+        sum(len(client.get(f"/static/js/{name}.js").content) for name in ("map", "map_points"))
+        < 20_000
+    )
 
 
 def test_scripts_and_styles_go_out_compressed_to_whoever_takes_that(client):
-    for name in ("/static/js/keys.js", "/static/css/tokens.css", "/static/django_htmx/htmx-2.min.js"):
+    for name in (
+        "/static/js/keys.js",
+        "/static/css/tokens.css",
+        "/static/django_htmx/htmx-2.min.js",
+    ):
         plain, packed = client.get(name), client.get(name, headers={"accept-encoding": "gzip, br"})
         assert "Content-Encoding" not in plain.headers
         assert packed.headers["Content-Encoding"] == "gzip"
         assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
         assert int(packed.headers["Content-Length"]) == len(packed.content) < len(plain.content)
         assert gzip.decompress(packed.content) == plain.content
-        unchanged = {"if-modified-since": packed.headers["Last-Modified"], "accept-encoding": "gzip"}
+        unchanged = {
+            "if-modified-since": packed.headers["Last-Modified"],
+            "accept-encoding": "gzip",
+        }
         assert (again := client.get(name, headers=unchanged)).status_code == 304
         assert again.content == b""
 
@@ -188,10 +217,13 @@ def test_scripts_and_styles_go_out_compressed_to_whoever_takes_that(client):
 def test_the_page_says_how_its_logits_were_made(client, planted):
     page = client.get("/tiny/2-res/0/").content.decode()
     assert (
-        "The decoder direction has its mean over the residual stream taken out, is multiplied by the gain of the final"
-        in page
+        "The decoder direction has its mean over the residual stream taken out, is multiplied by "
+        "the gain of the final" in page
     )
-    assert "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that norm subtracts it." in page
+    assert (
+        "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that norm subtracts "
+        "it." in page
+    )
     assert "Of 273 rows of the vocabulary 3 are left out: 1 special and 2 unused." in page
 
 
@@ -200,7 +232,8 @@ def test_the_page_says_how_its_logits_were_made(client, planted):
     [
         (
             {},
-            "The decoder direction is multiplied by the gain of the final LlamaRMSNorm (0.500 to 1.75) and meets each row of",
+            "The decoder direction is multiplied by the gain of the final LlamaRMSNorm (0.500 to "
+            "1.75) and meets each row of",
         ),
         ({"norm": ""}, "The decoder direction meets each row of the unembedding. Of"),
         (
@@ -211,5 +244,7 @@ def test_the_page_says_how_its_logits_were_made(client, planted):
     ],
 )
 def test_how_logits_were_made_in_words(changes, said):
-    record = ReadoutRecord("LlamaRMSNorm", False, 0.5, 1.75, "", 64, special=2, unused=0, fallback=0)
+    record = ReadoutRecord(
+        "LlamaRMSNorm", False, 0.5, 1.75, "", 64, special=2, unused=0, fallback=0
+    )
     assert said in in_words(record._replace(**changes)._asdict())

@@ -70,7 +70,9 @@ def test_a_file_comes_whole_and_in_pieces(client, sae, ben):
     assert len(got) > 1
 
 
-@pytest.mark.parametrize("name", ["no.txt", "../../../etc/passwd", "..%2f..%2fsecret", "cfg.json/x", "%00"])
+@pytest.mark.parametrize(
+    "name", ["no.txt", "../../../etc/passwd", "..%2f..%2fsecret", "cfg.json/x", "%00"]
+)
 def test_what_is_no_file_of_it_is_a_404(client, sae, ben, name):
     assert client.get(f"/tiny/2-res/files/{name}").status_code == 404
 

@@ -1,4 +1,6 @@
-"""The event stream of a job from a real server: a change elsewhere arrives at once, and who leaves is forgotten."""
+"""The event stream of a job from a real server: a change elsewhere arrives at once, and who leaves
+is forgotten.
+"""
 
 import http.client
 import json
@@ -30,7 +32,14 @@ def server(transactional_db, tmp_path):
         port = free.getsockname()[1]
     at = connection.get_connection_params()
     address = f"postgresql:///{at['dbname']}?host={at['host']}&port={at['port']}&user={at['user']}"
-    command = [sys.executable, "-m", "uvicorn", "tests.explorer.event_stream:application", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.explorer.event_stream:application",
+        "--port",
+        str(port),
+    ]
     environment = os.environ | {"DATABASE_URL": address, "FEATURESCOPE_VAR": str(settings.VAR)}
     with (tmp_path / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -84,8 +93,13 @@ def next_event(answer):
 
 
 def elsewhere(code):
-    """Run a line in a process of its own, as a worker would; when it was committed, by the wall clock."""
-    script = f"import django; django.setup(); from features import jobs; from features.models import Job; {code}"
+    """Run a line in a process of its own, as a worker would; when it was committed, by the wall
+    clock.
+    """
+    script = (
+        "import django; django.setup(); from features.jobs import lifecycle as jobs; "
+        f"from features.models import Job; {code}"
+    )
     at = connection.get_connection_params()
     address = f"postgresql:///{at['dbname']}?host={at['host']}&port={at['port']}&user={at['user']}"
     script += "; import time; print(time.time())"
@@ -104,10 +118,13 @@ def inside(port):
 
 
 def listening():
-    """How many connections to the database listen; those that requests are given from a pool do not."""
+    """How many connections to the database listen; those that requests are given from a pool do
+    not.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query "
+            "LIKE 'LISTEN %'"
             " AND pid <> pg_backend_pid()"
         )
         return cursor.fetchone()[0]
@@ -169,6 +186,10 @@ def test_a_job_that_is_over_says_so_at_once_and_one_that_is_not_there_is_a_404(s
     job = lifecycle.create("add_model", {})
     lifecycle.cancel(job.pk)
     with stream(server, job) as answer:
-        assert [next_event(answer), next_event(answer), next_event(answer)] == ["changed", "over", ""]
+        assert [next_event(answer), next_event(answer), next_event(answer)] == [
+            "changed",
+            "over",
+            "",
+        ]
     assert get(server, f"/jobs/{job.pk + 1}/events/")[0] == 404
     assert Job.objects.count() == 1

@@ -1,4 +1,6 @@
-"""Priority and device of a job: the same from the page, the API and a command, for it and for those that follow it."""
+"""Priority and device of a job: the same from the page, the API and a command, for it and for those
+that follow it.
+"""
 
 import re
 from html import unescape
@@ -13,7 +15,13 @@ from features.services.jobs import resume, start
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-SETTINGS = {"model": "tiny", "corpus": "tiny-stories", "slug": "new", "hook": "blocks.2.hook_resid_post", "width": 512}
+SETTINGS = {
+    "model": "tiny",
+    "corpus": "tiny-stories",
+    "slug": "new",
+    "hook": "blocks.2.hook_resid_post",
+    "width": 512,
+}
 URGENT = {"priority": "high", "device": "gpu"}
 
 
@@ -39,12 +47,21 @@ def test_the_page_asks_for_it(client, ada):
     html = client.get("/jobs/new/train_sae/").content.decode()
     assert 'name="priority"' in html
     assert 'name="device"' in html
-    client.post("/jobs/new/evaluate_sae/", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 1000, **URGENT})
+    client.post(
+        "/jobs/new/evaluate_sae/",
+        {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 1000, **URGENT},
+    )
     assert places() == {("jobs-gpu", 1)}
 
 
 def test_the_page_refuses_what_is_none_of_them(client, ada):
-    data = {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 1000, "priority": "very", "device": "gpu"}
+    data = {
+        "sae": "tiny/2-res",
+        "corpus": "tiny-stories",
+        "tokens": 1000,
+        "priority": "very",
+        "device": "gpu",
+    }
     response = client.post("/jobs/new/evaluate_sae/", data)
     assert response.status_code == 422
     assert "Select a valid choice. very" in response.content.decode()
@@ -54,10 +71,14 @@ def test_the_page_refuses_what_is_none_of_them(client, ada):
 def test_the_api_takes_it(client, ada):
     body = {"kind": "evaluate_sae", "params": {"sae": "tiny/2-res", "corpus": "tiny-stories"}}
     told = client.post(
-        "/api/v1/jobs/", body | {"priority": "low", "device": "cpu"}, content_type="application/json"
+        "/api/v1/jobs/",
+        body | {"priority": "low", "device": "cpu"},
+        content_type="application/json",
     ).json()
     assert (told["queue"], told["priority"]) == ("jobs-cpu", -1)
-    refused = client.post("/api/v1/jobs/", body | {"device": "tpu"}, content_type="application/json")
+    refused = client.post(
+        "/api/v1/jobs/", body | {"device": "tpu"}, content_type="application/json"
+    )
     assert refused.status_code == 400
     assert "device" in refused.json()["error"]["fields"]
     assert places() == {("jobs-cpu", -1)}
@@ -69,7 +90,9 @@ def test_a_command_takes_it(ada):
 
 
 def test_staff_put_jobs_before_others_and_run_them_again_from_the_admin_in_bulk(client, ada):
-    ids = [start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"}).pk for _ in range(2)]
+    ids = [
+        start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"}).pk for _ in range(2)
+    ]
     ada.is_superuser = True
     ada.save()
     client.post("/admin/features/job/", {"action": "put_first", "_selected_action": ids})
@@ -89,7 +112,9 @@ def test_running_again_what_cannot_be_says_why(client, ada):
     Job.objects.update(params={"sae": "tiny/gone", "corpus": "tiny-stories"})
     ada.is_superuser = True
     ada.save()
-    response = client.post("/admin/features/job/", {"action": "run_again", "_selected_action": [job.pk]}, follow=True)
+    response = client.post(
+        "/admin/features/job/", {"action": "run_again", "_selected_action": [job.pk]}, follow=True
+    )
     assert "There is no SAE “tiny/gone”" in response.content.decode()
     assert Job.objects.count() == 1
 
@@ -112,7 +137,9 @@ def test_what_is_resumed_or_run_again_asks_for_the_same_device(client, ada, monk
 
 def test_run_again_with_changes_proposes_the_same_place(client, ada):
     job = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"}, placing=URGENT)
-    address = re.search(r'href="(/jobs/new/[^"]*)"', client.get(f"/jobs/{job.pk}/").content.decode())[1]
+    address = re.search(
+        r'href="(/jobs/new/[^"]*)"', client.get(f"/jobs/{job.pk}/").content.decode()
+    )[1]
     html = client.get(unescape(address)).content.decode()
     assert '<option value="high" selected>' in html
     assert '<option value="gpu" selected>' in html

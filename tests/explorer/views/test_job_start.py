@@ -52,14 +52,26 @@ def test_a_visitor_is_sent_to_sign_in_and_a_member_is_refused_kindly(client):
 
 def test_every_kind_can_be_chosen_and_opened_on_an_empty_instance(client):
     html = client.get("/jobs/new/").content.decode()
-    for kind in ("train_sae", "add_sae", "compute_dashboards", "evaluate_sae", "add_model", "add_corpus"):
+    for kind in (
+        "train_sae",
+        "add_sae",
+        "compute_dashboards",
+        "evaluate_sae",
+        "add_model",
+        "add_corpus",
+    ):
         assert f'href="/jobs/new/{kind}/"' in html
         assert client.get(f"/jobs/new/{kind}/").status_code == 200
 
 
-def test_the_form_proposes_the_middle_of_the_model_eight_times_its_width_and_a_free_slug(client, planted):
+def test_the_form_proposes_the_middle_of_the_model_eight_times_its_width_and_a_free_slug(
+    client, planted
+):
     form = client.get(TRAIN).context["form"]
-    proposed = {name: form[name].value() for name in ("model", "corpus", "hook", "width", "slug", "context_size")}
+    proposed = {
+        name: form[name].value()
+        for name in ("model", "corpus", "hook", "width", "slug", "context_size")
+    }
     assert proposed == {
         "model": "tiny",
         "corpus": "tiny-stories",
@@ -93,7 +105,11 @@ def test_every_field_is_explained_and_rows_are_chosen_from_a_list(client, plante
 
 def test_another_model_brings_its_own_hooks_and_sizes_and_keeps_a_slug_of_ones_own(client, planted):
     builders.model(
-        "other", layers=2, d_model=16, context_size=64, hooks=["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"]
+        "other",
+        layers=2,
+        d_model=16,
+        context_size=64,
+        hooks=["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"],
     )
     data = RIGHT | {"model": "other", "recheck": "model", "tokens": "123456"}
     response = client.post(TRAIN, data, headers={"HX-Request": "true"})
@@ -101,14 +117,18 @@ def test_another_model_brings_its_own_hooks_and_sizes_and_keeps_a_slug_of_ones_o
     assert "<html" not in html
     assert "MLP output of layer 1" in html
     assert "Residual stream" not in html.replace("residual stream, MLP", "")
-    assert {n: str(form[n].value()) for n in ("hook", "width", "context_size", "slug", "tokens")} == {
+    assert {
+        n: str(form[n].value()) for n in ("hook", "width", "context_size", "slug", "tokens")
+    } == {
         "hook": "blocks.1.hook_mlp_out",
         "width": "128",
         "context_size": "64",
         "slug": "mine",
         "tokens": "123456",
     }
-    assert "<html" in client.post(TRAIN, data).content.decode(), "without JavaScript the whole page comes again"
+    assert "<html" in client.post(TRAIN, data).content.decode(), (
+        "without JavaScript the whole page comes again"
+    )
     assert not Job.objects.exists()
 
 
@@ -123,7 +143,9 @@ def test_the_estimate_follows_the_fields_and_says_where_it_comes_from(client, pl
         return client.post(TRAIN, data, headers={"HX-Request": "true"}).content.decode()
 
     html = estimate()
-    assert "about 55 s" in html  # (2 x 3,456,789 x 3/4 + 12 x 64 x 512) x 1e6 / 1e11, to five seconds
+    assert (
+        "about 55 s" in html
+    )  # (2 x 3,456,789 x 3/4 + 12 x 64 x 512) x 1e6 / 1e11, to five seconds
     assert "1,000,000" in html
     assert "no job of this kind has finished here yet" in html
     assert "id_model" not in html
@@ -174,13 +196,17 @@ def test_a_box_that_is_not_ticked_means_no(client, planted):
         ("seed", "-1", "greater than or equal to 0"),
     ],
 )
-def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(client, planted, field, value, said):
+def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
+    client, planted, field, value, said
+):
     response = client.post(TRAIN, RIGHT | {field: value})
     assert response.status_code == 422
     errors = response.context["form"].errors
     assert list(errors) == [field]
     assert said in str(errors[field])
-    beside = response.content.decode().split(f'class="field field-{field}"')[1].split('class="field ')[0]
+    beside = (
+        response.content.decode().split(f'class="field field-{field}"')[1].split('class="field ')[0]
+    )
     assert "errorlist" in beside
     assert not Job.objects.exists()
     assert not JobEvent.objects.exists()
@@ -207,9 +233,13 @@ def test_an_unknown_kind_is_a_404_and_queues_nothing(client):
 def test_jobs_on_an_sae_propose_the_newest_and_refuse_one_that_is_not_there(client, planted, kind):
     form = client.get(f"/jobs/new/{kind}/").context["form"]
     assert form["sae"].value() == "tiny/2-res"
-    wrong = client.post(f"/jobs/new/{kind}/", {"sae": "tiny/nope", "corpus": "tiny-stories", "tokens": "5000"})
+    wrong = client.post(
+        f"/jobs/new/{kind}/", {"sae": "tiny/nope", "corpus": "tiny-stories", "tokens": "5000"}
+    )
     assert "There is no SAE “tiny/nope”" in wrong.content.decode()
-    right = client.post(f"/jobs/new/{kind}/", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": "5000"})
+    right = client.post(
+        f"/jobs/new/{kind}/", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": "5000"}
+    )
     assert right.status_code == 302
     assert Job.objects.order_by("id")[0].kind == kind
 
@@ -231,7 +261,9 @@ def test_the_admin_pages_list_everything_link_to_the_start_page_and_add_no_jobs(
 
 
 @pytest.mark.parametrize(("architecture", "unread"), [("topk", "sparsity"), ("gated", "k")])
-def test_a_setting_that_the_architecture_does_not_read_is_not_kept(client, planted, architecture, unread):
+def test_a_setting_that_the_architecture_does_not_read_is_not_kept(
+    client, planted, architecture, unread
+):
     client.post(TRAIN, RIGHT | {"architecture": architecture, "sparsity": "0.5", "k": "24"})
     params = Job.objects.get(kind="train_sae").params
     assert unread not in params

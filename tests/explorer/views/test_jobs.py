@@ -1,4 +1,6 @@
-"""The pages of jobs: the list, one job in every state, the chain it belongs to, and who may cancel."""
+"""The pages of jobs: the list, one job in every state, the chain it belongs to, and who
+may cancel.
+"""
 
 import pytest
 from django.db import connection
@@ -16,7 +18,13 @@ from features.services.jobs import start
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-SETTINGS = {"model": "tiny", "corpus": "tiny-stories", "slug": "new", "hook": "blocks.2.hook_resid_post", "width": 512}
+SETTINGS = {
+    "model": "tiny",
+    "corpus": "tiny-stories",
+    "slug": "new",
+    "hook": "blocks.2.hook_resid_post",
+    "width": 512,
+}
 
 
 @pytest.fixture
@@ -37,9 +45,16 @@ def running(job, points=10):
     """Claim the job and tell of progress and metrics."""
     claimed = lifecycle.claim(job.pk, "worker:1")
     for n in range(1, points + 1):
-        values = {"odd_metric": 1.0, "l0": 24.0, "explained_variance": n / (points + 1), "dead_share": 0.06}
+        values = {
+            "odd_metric": 1.0,
+            "l0": 24.0,
+            "explained_variance": n / (points + 1),
+            "dead_share": 0.06,
+        }
         lifecycle.metrics(claimed, Metrics(n * 1000, values))
-    lifecycle.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9"))
+    lifecycle.progress(
+        claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9")
+    )
     lifecycle.log(claimed, "A line & its <b>text</b>.")
     return claimed
 
@@ -51,7 +66,9 @@ def page(client, job, **headers):
 def test_the_list_shows_the_newest_first_and_filters_by_kind_and_state(client, training):
     html = client.get("/jobs/").content.decode()
     ids = list(Job.objects.order_by("-id").values_list("id", flat=True))
-    assert [html.index(f"/jobs/{pk}/") for pk in ids] == sorted(html.index(f"/jobs/{pk}/") for pk in ids)
+    assert [html.index(f"/jobs/{pk}/") for pk in ids] == sorted(
+        html.index(f"/jobs/{pk}/") for pk in ids
+    )
     only = client.get("/jobs/?kind=train_sae&state=queued").content.decode()
     assert f"/jobs/{training.pk}/" in only
     assert f"/jobs/{ids[0]}/" not in only
@@ -63,7 +80,10 @@ def test_a_place_in_the_log_that_is_no_place_shows_all_of_it(client, training):
 
 
 def test_the_list_goes_on_page_by_page_without_losing_or_repeating_a_job(client):
-    made = [Job.objects.create(kind="add_model", params={"slug": f"m{n}"}, queue="jobs").pk for n in range(95)]
+    made = [
+        Job.objects.create(kind="add_model", params={"slug": f"m{n}"}, queue="jobs").pk
+        for n in range(95)
+    ]
     seen, url = [], "/jobs/?kind=add_model"
     while url:
         found = client.get(url).context["page"]
@@ -72,7 +92,9 @@ def test_the_list_goes_on_page_by_page_without_losing_or_repeating_a_job(client)
     assert seen == made[::-1]
 
 
-@pytest.mark.parametrize("query", ["kind=nope", "state=nope", "cursor=nope", "cursor=1:2:3", "kind=&state="])
+@pytest.mark.parametrize(
+    "query", ["kind=nope", "state=nope", "cursor=nope", "cursor=1:2:3", "kind=&state="]
+)
 def test_a_list_asked_for_wrongly_says_so_and_is_no_error(client, query):
     response = client.get(f"/jobs/?{query}")
     assert response.status_code == 200
@@ -93,12 +115,17 @@ def test_a_queued_job_says_how_many_are_before_it(client, training):
     assert "1 job before it" in page(client, later)
 
 
-def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_escaped(client, training):
+def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_escaped(
+    client, training
+):
     running(training)
     html = page(client, training)
     assert 'aria-valuenow="1"' in html
     assert "of 1,000,000 tokens" in html
-    order = [html.index(f">{name}</h2>") for name in ("Explained variance", "Features firing per token", "Odd metric")]
+    order = [
+        html.index(f">{name}</h2>")
+        for name in ("Explained variance", "Features firing per token", "Odd metric")
+    ]
     assert order == sorted(order)
     assert html.count('class="spark"') == 4
     assert "A line &amp; its &lt;b&gt;text&lt;/b&gt;." in html
@@ -108,14 +135,19 @@ def test_time_left_is_estimated_only_once_there_is_something_to_measure(client, 
     running(training)
     assert "estimating the time left" in page(client, training)
     Job.objects.filter(pk=training.pk).update(
-        paced_from=0, paced_at=timezone.now() - timezone.timedelta(seconds=10), told=timezone.now(), done=250_000
+        paced_from=0,
+        paced_at=timezone.now() - timezone.timedelta(seconds=10),
+        told=timezone.now(),
+        done=250_000,
     )
     html = page(client, training)
     assert "about <b>30 s</b> left" in html
     assert "25,000 tokens/s" in html
 
 
-def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_does_neither(client, training):
+def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_does_neither(
+    client, training
+):
     claimed = running(training)
     html = page(client, training)
     assert f'sse-connect="/jobs/{training.pk}/events/"' in html
@@ -131,18 +163,27 @@ def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, trainin
     running(training)
     last = training.events.order_by("-id").first().pk
     lifecycle.log(training, "News.")
-    html = client.get(f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}).content.decode()
+    html = client.get(
+        f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}
+    ).content.decode()
     assert "<html" not in html
     assert "News." in html
     assert "A line &amp;" not in html
-    assert client.get(f"/jobs/{training.pk}/?since=x'y", headers={"HX-Request": "true"}).status_code == 200
+    assert (
+        client.get(f"/jobs/{training.pk}/?since=x'y", headers={"HX-Request": "true"}).status_code
+        == 200
+    )
 
 
-def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_their_definitions(client, training):
+def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_their_definitions(
+    client, training
+):
     result = {"kl_score": 0.9, "explained_variance": 0.812, "strange": 7, "sae": "tiny/2-res"}
     lifecycle.finish(running(training), result)
     html = page(client, training).split("<h2>Result</h2>")[1].split("</section>")[0]
-    names = [escape(DEFINITIONS[term].name) for term in ("eval_explained_variance", "eval_kl_score")]
+    names = [
+        escape(DEFINITIONS[term].name) for term in ("eval_explained_variance", "eval_kl_score")
+    ]
     places = [html.index(text) for text in ('href="/tiny/2-res/"', *names, "Strange")]
     assert places == sorted(places)
     assert "0.812" in html
@@ -151,14 +192,18 @@ def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_th
 
 def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training):
     claimed = running(training)
-    lifecycle.fail(claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate")
+    lifecycle.fail(
+        claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate"
+    )
     html = page(client, training)
     assert "Learning rate:" in html
     assert "use a learning rate below 0.1" in html
     assert "#id_learning_rate" in html
 
 
-def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(client, training, django_assert_max_num_queries):
+def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(
+    client, training, django_assert_max_num_queries
+):
     first, shown, _mapped, evaluated, _labelled = Job.objects.order_by("id")
     assert page(client, first).count("then: ") == 4
     html = page(client, evaluated)
@@ -214,7 +259,11 @@ def test_running_it_again_opens_the_start_page_filled_in_as_it_was_under_a_free_
     html = page(client, job)
     again = html.split('class="button" href="')[1].split('"')[0].replace("&amp;", "&")
     form = client.get(again).context["form"]
-    assert (form["width"].value(), form["seed"].value(), form["hook"].value()) == ("777", "5", SETTINGS["hook"])
+    assert (form["width"].value(), form["seed"].value(), form["hook"].value()) == (
+        "777",
+        "5",
+        SETTINGS["hook"],
+    )
     assert form["slug"].value() == "2-res-topk-2"
 
 
@@ -235,7 +284,10 @@ def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
 def divided():
     """A job that makes dashboards in three parts: one read, one at work, one queued."""
     builders.planted()
-    whole = start("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 3000, "shards": 3})
+    whole = start(
+        "compute_dashboards",
+        {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 3000, "shards": 3},
+    )
     first, second, _ = whole.parts.order_by("id")
     for part, done in ((first, 1000), (second, 500)):
         claimed = lifecycle.claim(part.pk, "worker:7")
@@ -283,7 +335,10 @@ def test_nobody_starts_a_part_by_itself(client, ada, divided):
 def test_cancelling_a_part_from_its_page_cancels_all_of_the_job(client, ada, divided):
     part = divided.parts.order_by("id").last()
     client.post(f"/jobs/{part.pk}/cancel/")
-    assert [Job.objects.get(pk=pk).state for pk in (divided.pk, part.pk)] == ["cancelled", "cancelled"]
+    assert [Job.objects.get(pk=pk).state for pk in (divided.pk, part.pk)] == [
+        "cancelled",
+        "cancelled",
+    ]
 
 
 def test_a_page_of_many_parts_costs_as_many_queries_as_one_of_few(client, divided):
@@ -305,7 +360,12 @@ def test_several_saes_are_chosen_on_the_start_page_and_linked_on_the_jobs(client
     assert '<option value="tiny/2-res" selected>' in html
     assert '<option value="tiny/1-res" selected>' in html
     assert '<select name="sae"' in html
-    sent = {"sae": ["tiny/2-res", "tiny/1-res"], "corpus": "tiny-stories", "tokens": "5000", "shards": "1"}
+    sent = {
+        "sae": ["tiny/2-res", "tiny/1-res"],
+        "corpus": "tiny-stories",
+        "tokens": "5000",
+        "shards": "1",
+    }
     there = client.post("/jobs/new/compute_dashboards/", sent)
     job = Job.objects.get(kind="compute_dashboards")
     assert (there.status_code, job.params["sae"]) == (302, "tiny/2-res tiny/1-res")

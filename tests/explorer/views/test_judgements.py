@@ -40,12 +40,22 @@ def sweep(planted, people) -> SteeringRun:
 
 def judged(run: SteeringRun, judge="wise-1", **changes) -> SweepJudgement:
     job = Job.objects.create(
-        kind="judge_sweep", queue="jobs", params={"run": run.pk}, state="finished", ended=timezone.now()
+        kind="judge_sweep",
+        queue="jobs",
+        params={"run": run.pk},
+        state="finished",
+        ended=timezone.now(),
     )
     said = {
-        "label": "the word <day>", "concept": [0, 1, 2, None], "fluency": [2, 1, 0, 2], "unread": 1, "unasked": 0,
-        "prompt_tokens": 1500, "completion_tokens": 90, "cost": 0.0125,
-    }  # fmt: skip
+        "label": "the word <day>",
+        "concept": [0, 1, 2, None],
+        "fluency": [2, 1, 0, 2],
+        "unread": 1,
+        "unasked": 0,
+        "prompt_tokens": 1500,
+        "completion_tokens": 90,
+        "cost": 0.0125,
+    }
     return SweepJudgement.objects.create(run=run, job=job, judge=judge, **(said | changes))
 
 
@@ -105,7 +115,9 @@ def test_the_number_of_queries_does_not_grow_with_judgements(client, sweep):
     assert queries() == few
 
 
-def test_only_who_may_start_jobs_is_offered_the_form_and_only_endpoints_that_are_theirs(client, sweep, people):
+def test_only_who_may_start_jobs_is_offered_the_form_and_only_endpoints_that_are_theirs(
+    client, sweep, people
+):
     ada, ben = people
     for slug, owner in (("shared", None), ("mine", ada), ("theirs", ben)):
         Endpoint.objects.create(slug=slug, base_url="http://127.0.0.1:9/v1", model="m", owner=owner)
@@ -125,7 +137,11 @@ def test_the_form_starts_the_job_which_the_page_then_tells_of(client, sweep, peo
     response = client.post(f"/steer/{sweep.pk}/judge/", {"endpoint": "shared"})
     job = Job.objects.get(kind="judge_sweep")
     assert response.url == f"/jobs/{job.pk}/"
-    assert (job.params["run"], job.params["endpoint"], job.params["most_tokens"]) == (sweep.pk, "shared", 200_000)
+    assert (job.params["run"], job.params["endpoint"], job.params["most_tokens"]) == (
+        sweep.pk,
+        "shared",
+        200_000,
+    )
     page = page_of(client, sweep)
     assert f">Job {job.pk}</a> is having these texts judged" in page
     assert "Have these texts judged" not in page
@@ -139,11 +155,15 @@ def test_the_form_starts_the_job_which_the_page_then_tells_of(client, sweep, peo
 
 @pytest.mark.parametrize("endpoint", ["", "nobody", "theirs", "a\0b"])
 def test_an_endpoint_that_is_not_ones_own_is_refused_on_the_page(client, sweep, people, endpoint):
-    Endpoint.objects.create(slug="theirs", base_url="http://127.0.0.1:9/v1", model="m", owner=people[1])
+    Endpoint.objects.create(
+        slug="theirs", base_url="http://127.0.0.1:9/v1", model="m", owner=people[1]
+    )
     client.force_login(people[0])
     response = client.post(f"/steer/{sweep.pk}/judge/", {"endpoint": endpoint})
     assert response.status_code == 422
-    assert "endpoint" in re.search(r'role="alert">(.*?)</p>', response.content.decode(), re.DOTALL)[1]
+    assert (
+        "endpoint" in re.search(r'role="alert">(.*?)</p>', response.content.decode(), re.DOTALL)[1]
+    )
     assert not Job.objects.filter(kind="judge_sweep").exists()
 
 
@@ -176,7 +196,9 @@ def test_what_cannot_be_judged_says_so_and_names_the_remedy(client, planted, swe
     SteeringRun.objects.filter(pk=bare.pk).update(state="stopped")
     assert "is stopped: only a sweep that has finished" in refused(bare)
     SteeringDelta.objects.filter(run=bare).delete()
-    SteeringRun.objects.filter(pk=bare.pk).update(params={**bare.params, "strengths": []}, state="finished")
+    SteeringRun.objects.filter(pk=bare.pk).update(
+        params={**bare.params, "strengths": []}, state="finished"
+    )
     assert "is no sweep" in refused(bare)
     for gone in (424242, 10**30):
         assert client.post(f"/steer/{gone}/judge/", {"endpoint": "shared"}).status_code == 404
@@ -190,9 +212,16 @@ def test_the_api_starts_the_job_and_refuses_by_field(client, sweep, people):
         body = {"kind": "judge_sweep", "params": {"run": sweep.pk, "endpoint": "shared", **params}}
         return client.post("/api/v1/jobs/", body, content_type="application/json")
 
-    for changes, field in (({"run": 424242}, "run"), ({"run": 10**30}, "run"), ({"endpoint": "none"}, "endpoint")):
+    for changes, field in (
+        ({"run": 424242}, "run"),
+        ({"run": 10**30}, "run"),
+        ({"endpoint": "none"}, "endpoint"),
+    ):
         response = start(**changes)
-        assert (response.status_code, list(response.json()["error"]["fields"])) == (400, [f"params.{field}"])
+        assert (response.status_code, list(response.json()["error"]["fields"])) == (
+            400,
+            [f"params.{field}"],
+        )
     assert start().status_code == 201
 
 

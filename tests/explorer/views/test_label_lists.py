@@ -1,4 +1,6 @@
-"""The feed, what is disputed, the queue and people's pages: what they list, in which order, at what cost."""
+"""The feed, what is disputed, the queue and people's pages: what they list, in which order, at what
+cost.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -41,7 +43,10 @@ def html(client, address, **data):
 
 
 def lines(page):
-    return [re.sub(r"<[^>]+>|\s+", " ", li).split() for li in re.findall(r"<li [^>]*class=.*?</li>", page, re.DOTALL)]
+    return [
+        re.sub(r"<[^>]+>|\s+", " ", li).split()
+        for li in re.findall(r"<li [^>]*class=.*?</li>", page, re.DOTALL)
+    ]
 
 
 def test_the_feed_tells_who_did_what_newest_first(client, planted, people):
@@ -51,14 +56,25 @@ def test_the_feed_tells_who_did_what_newest_first(client, planted, people):
     label_services.vote(label, -1, by=ada, weight=3)
     comment_services.comment(planted.feature(1), "what is this", by=ada)
     told = [" ".join(line[:3]) for line in lines(html(client, "/labels/"))]
-    assert told == ["ada commented on", "ada voted against", "ada edited the", "ben labelled tiny/2-res/0"]
+    assert told == [
+        "ada commented on",
+        "ada voted against",
+        "ada edited the",
+        "ben labelled tiny/2-res/0",
+    ]
 
 
 @pytest.mark.parametrize(
     ("asked", "count"),
-    [({}, 3), ({"user": "ben"}, 2), ({"user": "ada"}, 1), ({"model": "tiny"}, 2), ({"sae": "other/2-res"}, 1),
-     ({"sae": "tiny/2-res", "user": "ada"}, 1)],
-)  # fmt: skip
+    [
+        ({}, 3),
+        ({"user": "ben"}, 2),
+        ({"user": "ada"}, 1),
+        ({"model": "tiny"}, 2),
+        ({"sae": "other/2-res"}, 1),
+        ({"sae": "tiny/2-res", "user": "ada"}, 1),
+    ],
+)
 def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, asked, count):
     ada, ben = people
     elsewhere = builders.planted(slug="other")
@@ -92,7 +108,9 @@ def test_the_feed_goes_on_where_it_ended(client, planted, people):
     page = html(client, "/labels/")
     assert len(lines(page)) == 41, "40 and the button"
     after = re.search(r'href="\?after=([^"]+)"', page)[1]
-    rest = client.get(f"/labels/?after={after}", headers={"HX-Request": "true", "HX-Target": "more"}).content.decode()
+    rest = client.get(
+        f"/labels/?after={after}", headers={"HX-Request": "true", "HX-Target": "more"}
+    ).content.decode()
     assert "<html" not in rest
     assert len(lines(rest)) == 10
 
@@ -125,7 +143,14 @@ def test_disputed_features_with_what_people_stand_for(client, planted, people):
 
 
 @pytest.mark.parametrize(
-    "address", ["/labels/", "/labels/disputed/", "/labels/by/ben/", "/labels/moderation/", "/tiny/2-res/?alive=all"]
+    "address",
+    [
+        "/labels/",
+        "/labels/disputed/",
+        "/labels/by/ben/",
+        "/labels/moderation/",
+        "/tiny/2-res/?alive=all",
+    ],
 )
 def test_lists_cost_the_same_for_ten_rows_and_for_twenty(address, django_assert_max_num_queries):
     planted = builders.planted(width=24)
@@ -172,7 +197,9 @@ def test_the_queue_is_worked_one_after_the_other(planted, people):
     page = html(me, "/labels/queue/")
     while (index := queue_feature(page)) is not None:
         seen.append(index)
-        response = me.post("/labels/queue/?sae=tiny/2-res", {"index": index, "text": f"label {index}"})
+        response = me.post(
+            "/labels/queue/?sae=tiny/2-res", {"index": index, "text": f"label {index}"}
+        )
         assert response.status_code == 302
         page = html(me, response["Location"])
     assert seen == [1, 0, 5, 6, 7], "densest first; 3 is dead, 2 too dense and 4 too rare"
@@ -188,7 +215,9 @@ def test_the_queue_skips_and_begins_again(planted, people):
     while (index := queue_feature(page)) is not None:
         seen.append(index)
         after = re.search(r'name="next" value="([^"]*)"', page)[1]
-        response = me.post("/labels/queue/?sae=tiny/2-res", {"index": index, "text": " ", "next": after})
+        response = me.post(
+            "/labels/queue/?sae=tiny/2-res", {"index": index, "text": " ", "next": after}
+        )
         if not after:
             break
         page = html(me, response["Location"])
@@ -205,7 +234,11 @@ def test_after_a_label_the_queue_stays_where_it_was(planted, people):
     page = html(me, "/labels/queue/", sae="tiny/2-res", after=after)
     assert queue_feature(page) == 1
     headers = {"HX-Request": "true", "HX-Target": "queue"}
-    fragment = me.post("/labels/queue/?sae=tiny/2-res", {"index": 1, "text": "self", "here": after}, headers=headers)
+    fragment = me.post(
+        "/labels/queue/?sae=tiny/2-res",
+        {"index": 1, "text": "self", "here": after},
+        headers=headers,
+    )
     assert queue_feature(fragment.content.decode()) == 2
     assert "<html" not in fragment.content.decode()
 
@@ -256,4 +289,7 @@ def test_the_saes_page_shows_labels_and_filters_by_them(client, planted, people)
     assert "the word day" not in html(client, "/tiny/2-res/", has_label="no")
     rows = client.get("/api/v1/features/tiny/2-res/", {"has_label": "true"}).json()["results"]
     assert [row["index"] for row in rows] == [0]
-    assert len(client.get("/api/v1/features/tiny/2-res/", {"has_label": "false"}).json()["results"]) == 7
+    assert (
+        len(client.get("/api/v1/features/tiny/2-res/", {"has_label": "false"}).json()["results"])
+        == 7
+    )

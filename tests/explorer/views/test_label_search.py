@@ -1,4 +1,6 @@
-"""The search by labels, on its page and in the API: words, prefixes, typos, signs, filters, and whatever people type."""
+"""The search by labels, on its page and in the API: words, prefixes, typos, signs, filters, and
+whatever people type.
+"""
 
 import html as markup
 import re
@@ -43,7 +45,10 @@ def get(client: Any, q: str, **query: Any) -> str:
 
 def found(page: str) -> list[int]:
     """Indices of the features that the table lists."""
-    return [int(i) for i in re.findall(r'<td class="pick">.*?href="/tiny/2-res/(\d+)/"', page, re.DOTALL)]
+    return [
+        int(i)
+        for i in re.findall(r'<td class="pick">.*?href="/tiny/2-res/(\d+)/"', page, re.DOTALL)
+    ]
 
 
 def marked(page: str) -> list[str]:
@@ -89,16 +94,22 @@ def test_a_word_that_labels_have_is_no_typo(client: Any, planted: Any) -> None:
     assert found(get(client, "selves")) == [1], "edited words are learnt"
 
 
-def test_where_no_label_has_every_word_some_are_found_and_it_is_said(client: Any, planted: Any) -> None:
+def test_where_no_label_has_every_word_some_are_found_and_it_is_said(
+    client: Any, planted: Any
+) -> None:
     page = get(client, "closing files brackets")
     assert found(page) == [0, 4], "words themselves before other forms of them"
     assert "no label has every word, these have some" in page
 
 
-def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monkeypatch: Any) -> None:
+def test_common_words_only_rank_labels_that_have_a_rarer_one(
+    planted: Any, monkeypatch: Any
+) -> None:
     author = User.objects.get(username="ben")
     for n in range(40):
-        label_services.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"word {n} of zebraic texts", by=author, weight=1)
+        label_services.propose(
+            planted.feature((0, 1, 2, 4)[n % 4]), f"word {n} of zebraic texts", by=author, weight=1
+        )
     label_services.propose(planted.feature(5), "plain quaggas", by=author, weight=1)
     label_services.propose(planted.feature(6), "word for quaggas", by=author, weight=1)
     with connection.cursor() as cursor:
@@ -120,7 +131,9 @@ def test_common_words_only_rank_labels_that_have_a_rarer_one(planted: Any, monke
     assert len(alone.hits) == 40, "where no label has a rarer one, common words find"
 
 
-def test_one_row_a_feature_with_all_its_labels_that_match_and_the_words_marked(client: Any, planted: Any) -> None:
+def test_one_row_a_feature_with_all_its_labels_that_match_and_the_words_marked(
+    client: Any, planted: Any
+) -> None:
     ben = User.objects.get(username="ben")
     label_services.propose(planted.feature(0), "a bracket that closes", by=ben, weight=1)
     page = get(client, "closing bracket")
@@ -141,10 +154,14 @@ def test_the_names_of_saes_among_the_words_are_no_words(client: Any, planted: An
 
 
 @pytest.mark.parametrize("words", [label_query.MOST_BEGINNINGS, label_query.MOST_BEGINNINGS + 1])
-def test_a_beginning_finds_every_word_that_begins_so_however_many(client: Any, planted: Any, words: int) -> None:
+def test_a_beginning_finds_every_word_that_begins_so_however_many(
+    client: Any, planted: Any, words: int
+) -> None:
     author = User.objects.get(username="ben")
     for n in range(words):
-        label_services.propose(planted.feature((0, 1, 2, 4)[n % 4]), f"zebra{n:03}", by=author, weight=1)
+        label_services.propose(
+            planted.feature((0, 1, 2, 4)[n % 4]), f"zebra{n:03}", by=author, weight=1
+        )
     hits = label_search.search_words("zeb", None, {}).hits
     assert len({hit.label for hit in hits}) == words
     (word,) = label_query.read("zeb").words
@@ -176,7 +193,9 @@ def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
         ({"order": "-score"}, [4, 0]),
     ],
 )
-def test_filters_and_orders(client: Any, planted: Any, filters: dict[str, str], expected: list[int]) -> None:
+def test_filters_and_orders(
+    client: Any, planted: Any, filters: dict[str, str], expected: list[int]
+) -> None:
     Feature.objects.filter(index=0).update(density=0.2)
     Feature.objects.filter(index=4).update(density=0.01, causal_effect=1.5)
     Label.objects.filter(feature__index=4).update(score=0.8)
@@ -197,15 +216,45 @@ def test_filters_and_orders(client: Any, planted: Any, filters: dict[str, str], 
         ({"author": "\0"}, "Null characters are not allowed"),
     ],
 )
-def test_a_wrong_filter_is_told_beside_its_name(client: Any, planted: Any, filters: dict[str, str], told: str) -> None:
+def test_a_wrong_filter_is_told_beside_its_name(
+    client: Any, planted: Any, filters: dict[str, str], told: str
+) -> None:
     assert told in get(client, "close", **filters)
 
 
 ANYTHING = [
-    "&", "|", "!", ":*", "a:*b", "((", "'", "''", "\\", "'; DROP TABLE features_label; --", "<->", "a <-> b", "%", "_", "%s",
-    "{{ x }}", "<script>alert(1)</script>", "🙂", "שלום עולם", "日本", "\u202eabc", "\u200b", " ", "\r\n", "sae:1", "x" * 500,
-    "e\u0301", "ǆ", "İ", "½", "a" * 41,
-]  # fmt: skip
+    "&",
+    "|",
+    "!",
+    ":*",
+    "a:*b",
+    "((",
+    "'",
+    "''",
+    "\\",
+    "'; DROP TABLE features_label; --",
+    "<->",
+    "a <-> b",
+    "%",
+    "_",
+    "%s",
+    "{{ x }}",
+    "<script>alert(1)</script>",
+    "🙂",
+    "שלום עולם",
+    "日本",
+    "\u202eabc",
+    "\u200b",
+    " ",
+    "\r\n",
+    "sae:1",
+    "x" * 500,
+    "e\u0301",
+    "ǆ",
+    "İ",
+    "½",
+    "a" * 41,
+]
 
 
 @pytest.mark.parametrize("query", ANYTHING)
@@ -220,8 +269,12 @@ def test_any_query_is_taken_as_it_is(client: Any, planted: Any, query: str) -> N
     assert found(get(client, label.text[:500])) == [7], "a label is found by its own words"
 
 
-@pytest.mark.parametrize(("query", "told"), [("x" * 100_000, "At most 500 characters"), ("a\0b", "Null characters")])
-def test_what_cannot_be_searched_is_refused_with_the_way_on(client: Any, planted: Any, query: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "told"), [("x" * 100_000, "At most 500 characters"), ("a\0b", "Null characters")]
+)
+def test_what_cannot_be_searched_is_refused_with_the_way_on(
+    client: Any, planted: Any, query: str, told: str
+) -> None:
     assert told in get(client, query)
 
 
@@ -256,11 +309,15 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     beyond = client.get(f"/search/?q=kind&start=900&order={order}").content.decode()
     assert "There are no further ones" in beyond
     assert 'href="?q=kind' in beyond
-    answer = client.get("/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}).json()
+    answer = client.get(
+        "/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}
+    ).json()
     assert (answer["features"], len(answer["results"])) == (5, 1)
 
 
-def test_more_labels_cost_no_more_queries(client: Any, planted: Any, django_assert_num_queries: Any) -> None:
+def test_more_labels_cost_no_more_queries(
+    client: Any, planted: Any, django_assert_num_queries: Any
+) -> None:
     with django_assert_num_queries(8):
         get(client, "closing")
     ben = User.objects.get(username="ben")
@@ -274,10 +331,18 @@ def test_more_labels_cost_no_more_queries(client: Any, planted: Any, django_asse
 @pytest.mark.parametrize(
     ("first", "second", "near"),
     [
-        ("abcd", "abd", True), ("abcd", "abcde", True), ("abcd", "abxd", True), ("abcd", "acbd", True), ("abcd", "abcd", False),
-        ("abcd", "badc", False), ("abcd", "abxy", False), ("abcd", "ab", False), ("abcd", "bcd", True), ("abcd", "bacd", True),
+        ("abcd", "abd", True),
+        ("abcd", "abcde", True),
+        ("abcd", "abxd", True),
+        ("abcd", "acbd", True),
+        ("abcd", "abcd", False),
+        ("abcd", "badc", False),
+        ("abcd", "abxy", False),
+        ("abcd", "ab", False),
+        ("abcd", "bcd", True),
+        ("abcd", "bacd", True),
     ],
-)  # fmt: skip
+)
 def test_one_typo(first: str, second: str, near: bool) -> None:
     assert label_query.one_typo(first, second) is near
     assert label_query.one_typo(second, first) is near
@@ -287,7 +352,12 @@ def test_the_api_gives_the_same(client: Any, planted: Any) -> None:
     answer = client.get("/api/v1/search/labels/", {"q": "closing braket", "mode": "text"}).json()
     assert answer["corrections"] == [{"word": "braket", "instead": ["bracket"]}]
     (row,) = answer["results"]
-    assert (row["model"], row["sae"], row["index"], row["url"]) == ("tiny", "2-res", 0, "/tiny/2-res/0/")
+    assert (row["model"], row["sae"], row["index"], row["url"]) == (
+        "tiny",
+        "2-res",
+        0,
+        "/tiny/2-res/0/",
+    )
     assert (row["by_words"], row["by_meaning"]) == (1, None)
     (label,) = row["labels"]
     assert (label["text"], label["method"], label["author"], label["score"]) == (
@@ -323,7 +393,9 @@ def test_the_api_gives_the_same(client: Any, planted: Any) -> None:
         ("q=a&model=tiny&sae=nope", 404, None),
     ],
 )
-def test_the_api_refuses_what_is_wrong(client: Any, planted: Any, query: str, status: int, field: str | None) -> None:
+def test_the_api_refuses_what_is_wrong(
+    client: Any, planted: Any, query: str, status: int, field: str | None
+) -> None:
     response = client.get(f"/api/v1/search/labels/?{query}")
     assert response.status_code == status, response.content
     assert field is None or field in response.json()["error"]["fields"]
@@ -336,41 +408,59 @@ def meaning(monkeypatch: Any, planted: Any) -> list[Any]:
 
     def search_meaning(said: str, saes: Any, filters: Any) -> list[label_search.Hit]:
         asked.append((said, filters))
-        of = {label.feature.index: label for label in Label.objects.select_related("feature").order_by("id")}
-        return [label_search.Hit(of[5].feature_id, of[5].pk, 0.9), label_search.Hit(of[0].feature_id, of[0].pk, 0.5)]
+        of = {
+            label.feature.index: label
+            for label in Label.objects.select_related("feature").order_by("id")
+        }
+        return [
+            label_search.Hit(of[5].feature_id, of[5].pk, 0.9),
+            label_search.Hit(of[0].feature_id, of[0].pk, 0.5),
+        ]
 
     monkeypatch.setattr(label_search, "search_meaning", search_meaning)
     return asked
 
 
-def test_words_come_at_once_and_meaning_a_moment_later(client: Any, planted: Any, meaning: Any) -> None:
+def test_words_come_at_once_and_meaning_a_moment_later(
+    client: Any, planted: Any, meaning: Any
+) -> None:
     page = get(client, "close")
     assert found(page) == [0, 4]
     assert meaning == []
     later = re.search(r'role="status" hx-get="(.+?)" hx-trigger="load"', page)
     assert later
     assert '<noscript> <a href="?q=close&amp;mode=hybrid">' in page
-    page = client.get(markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}).content.decode()
+    page = client.get(
+        markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}
+    ).content.decode()
     assert page.strip().startswith('<div id="found"')
     assert found(page) == [0, 5, 4]
     assert "hx-get" not in page[page.index('role="status"') : page.index("</p>")]
     assert meaning == [("close", {})]
-    assert '<noscript><input type="hidden" name="mode" value="hybrid"></noscript>' in get(client, "close")
+    assert '<noscript><input type="hidden" name="mode" value="hybrid"></noscript>' in get(
+        client, "close"
+    )
 
 
 def test_ranks_are_merged_by_their_reciprocals(planted: Any, meaning: Any) -> None:
     words = label_search.search_words("close", None, {})
-    merged = label_search.merge(words.query, words.hits, label_search.search_meaning("close", None, {}), limit=50)
+    merged = label_search.merge(
+        words.query, words.hits, label_search.search_meaning("close", None, {}), limit=50
+    )
     assert [(row.feature.index, row.by_words, row.by_meaning) for row in merged.rows] == [
         (0, 1, 2),
         (5, None, 1),
         (4, 2, None),
     ]
     assert [row.merged for row in merged.rows] == pytest.approx([1 / 61 + 1 / 62, 1 / 61, 1 / 62])
-    assert [said.cosine for said in merged.rows[0].labels] == [None, 0.5], "both of its labels that were found"
+    assert [said.cosine for said in merged.rows[0].labels] == [None, 0.5], (
+        "both of its labels that were found"
+    )
 
 
-def test_labels_with_some_of_the_words_go_where_meaning_finds_any(client: Any, planted: Any, meaning: Any) -> None:
+def test_labels_with_some_of_the_words_go_where_meaning_finds_any(
+    client: Any, planted: Any, meaning: Any
+) -> None:
     assert found(get(client, "creatures of names")) == [4, 6]
     page = get(client, "creatures of names", mode="hybrid")
     assert found(page) == [5, 0]
@@ -403,7 +493,9 @@ def test_where_nobody_can_tell_the_meaning_words_still_find(client: Any, planted
     assert "No worker" in refused.json()["error"]["message"]
 
 
-def test_without_an_embedder_nothing_is_asked_later(client: Any, planted: Any, settings: Any) -> None:
+def test_without_an_embedder_nothing_is_asked_later(
+    client: Any, planted: Any, settings: Any
+) -> None:
     settings.EMBEDDER = "off"
     page = get(client, "close")
     assert found(page) == [0, 4]

@@ -1,4 +1,6 @@
-"""Labels on pages: proposing, voting, editing and talking, with and without script, by whom and what is refused."""
+"""Labels on pages: proposing, voting, editing and talking, with and without script, by whom and
+what is refused.
+"""
 
 import re
 
@@ -70,7 +72,9 @@ def test_htmx_gets_the_labels_and_the_heading_and_no_page(planted, people):
     assert "<html" not in text
     assert text.lstrip().startswith("<section")
     assert 'id="heading" hx-swap-oob="true"' in text
-    elsewhere = propose(ben, "night", **headers | {"HTTP_HX_CURRENT_URL": "http://testserver/labels/queue/"})
+    elsewhere = propose(
+        ben, "night", **headers | {"HTTP_HX_CURRENT_URL": "http://testserver/labels/queue/"}
+    )
     assert "hx-swap-oob" not in elsewhere.content.decode()
 
 
@@ -104,7 +108,11 @@ def test_nobody_votes_on_their_own_label(planted, people):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "at least one word"), ("\u200b\x00\n", "at least one word"), ("a" * 10_000, "At most 500 characters")],
+    [
+        ("", "at least one word"),
+        ("\u200b\x00\n", "at least one word"),
+        ("a" * 10_000, "At most 500 characters"),
+    ],
 )
 def test_words_that_cannot_be_a_label_are_refused_and_stay_in_the_form(planted, people, text, said):
     _, ben, _ = people
@@ -122,11 +130,20 @@ def test_html_in_labels_comments_notes_and_reports_is_text(client, planted, peop
     script = "<script>alert(1)</script><b onclick=x>"
     propose(ben, script)
     label = Label.objects.get()
-    as_(ben).post(f"/labels/{label.pk}/edit/", {"text": script + "2", "note": script, "version": "1"})
+    as_(ben).post(
+        f"/labels/{label.pk}/edit/", {"text": script + "2", "note": script, "version": "1"}
+    )
     as_(ben).post(f"{PAGE}comments/", {"text": script})
     as_(cleo).post(f"/labels/{label.pk}/flag/", {"text": script})
     assert (Comment.objects.get().text, Flag.objects.get().reason) == (script, script)
-    for address in (PAGE, f"/labels/{label.pk}/", "/labels/", "/labels/by/ben/", "/labels/moderation/", "/tiny/2-res/"):
+    for address in (
+        PAGE,
+        f"/labels/{label.pk}/",
+        "/labels/",
+        "/labels/by/ben/",
+        "/labels/moderation/",
+        "/tiny/2-res/",
+    ):
         page = html(as_(ada), address)
         assert "<script>alert" not in page
         assert "<b onclick" not in page
@@ -145,14 +162,18 @@ def test_the_slower_of_two_editors_sees_the_newer_words_beside_their_own(planted
     ada, ben, _ = people
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     as_(ada).post(f"/labels/{label.pk}/edit/", {"text": "the word day", "version": "1"})
-    late = as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "1", "note": "why"})
+    late = as_(ben).post(
+        f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "1", "note": "why"}
+    )
     page = late.content.decode()
     assert late.status_code == 409
     assert "<q>the word day</q>" in page
     assert 'value="day, as in One day"' in page
     assert 'name="version" value="2"' in page, "so that a second Save goes through"
     assert Label.objects.get().text == "the word day"
-    again = as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "2"})
+    again = as_(ben).post(
+        f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "2"}
+    )
     assert again.status_code == 302
     assert [r.text for r in label.revisions.all()] == ["day", "the word day", "day, as in One day"]
 
@@ -173,7 +194,12 @@ def test_only_the_author_and_curators_edit(planted, people):
 def test_an_edit_without_the_version_it_saw_writes_nothing(planted, people, version):
     _, ben, _ = people
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
-    assert as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "night", "version": version}).status_code == 409
+    assert (
+        as_(ben)
+        .post(f"/labels/{label.pk}/edit/", {"text": "night", "version": version})
+        .status_code
+        == 409
+    )
     assert Label.objects.get().text == "day"
 
 
@@ -209,7 +235,9 @@ def test_a_feature_or_label_that_is_gone_meanwhile_is_said(planted, people, monk
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(ada).post("/labels/99999/vote/", {"value": "1"}).status_code == 404
     assert as_(ada).post("/tiny/2-res/99/labels/", {"text": "x"}).status_code == 404
-    assert as_(ada).post("/tiny/2-res/99999999999999999999/labels/", {"text": "x"}).status_code == 404
+    assert (
+        as_(ada).post("/tiny/2-res/99999999999999999999/labels/", {"text": "x"}).status_code == 404
+    )
     feature = planted.feature(0)
     Feature.objects.filter(pk=feature.pk).delete()
     for act in (
@@ -230,7 +258,9 @@ def test_a_thread_with_answers_and_comments_about_a_label(client, planted, peopl
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     as_(ada).post(f"{PAGE}comments/", {"text": "Only after “One”?", "label": str(label.pk)})
     first = Comment.objects.get()
-    as_(ben).post(f"{PAGE}comments/", {"text": "No, see example 3.\n\nAnd 4.", "parent": str(first.pk)})
+    as_(ben).post(
+        f"{PAGE}comments/", {"text": "No, see example 3.\n\nAnd 4.", "parent": str(first.pk)}
+    )
     page = html(client)
     assert "about “day”" in page
     assert re.search(r'<div class="replies">.*No, see example 3\.</p>\s*<p>And 4', page, re.DOTALL)
@@ -276,7 +306,9 @@ def test_a_report_is_one_per_person_and_opens_for_curators(planted, people):
     assert not Moderation.objects.exists()
 
 
-def test_the_feature_page_costs_the_same_with_many_labels_and_comments(planted, people, django_assert_max_num_queries):
+def test_the_feature_page_costs_the_same_with_many_labels_and_comments(
+    planted, people, django_assert_max_num_queries
+):
     ada, ben, cleo = people
     costs = []
     for round_ in range(2):
@@ -298,7 +330,9 @@ def test_a_hundred_answers_each_to_the_one_before_are_a_page_that_can_be_read(pl
     _, ben, _ = people
     feature, parent = planted.feature(0), None
     for number in range(100):
-        parent = Comment.objects.create(feature=feature, parent=parent, author=ben, text=f"answer number {number}")
+        parent = Comment.objects.create(
+            feature=feature, parent=parent, author=ben, text=f"answer number {number}"
+        )
     page = html(as_(ben), PAGE)
     assert page.count("answer number") >= 100
     assert page.count('class="replies"') == 5

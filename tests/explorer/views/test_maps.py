@@ -1,4 +1,6 @@
-"""The map on the SAE's page and in the API: the same features, coloured alike, kept by the browser until it changes."""
+"""The map on the SAE's page and in the API: the same features, coloured alike, kept by the browser
+until it changes.
+"""
 
 import json
 import re
@@ -59,9 +61,14 @@ def test_each_shade_of_density_is_an_eighth_of_the_features():
 def test_dots_lie_within_the_picture_whatever_the_units(planted):
     from explorer.templatetags.maps import map_plot
 
-    for places in ((), (Place(0, 5e6, -3.0, None, 0.1),), tuple(Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5))):
+    for places in (
+        (),
+        (Place(0, 5e6, -3.0, None, 0.1),),
+        tuple(Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)),
+    ):
         left, top, wide, high = map(
-            int, re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups()
+            int,
+            re.search(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', map_plot(places, "cluster")).groups(),
         )
         for x, y in re.findall(r"M(\S+) (\S+)h0", map_plot(places, "cluster")):
             assert left <= float(x) <= left + wide
@@ -80,10 +87,17 @@ def test_a_browser_that_has_the_map_gets_nothing_until_it_changes(client, plante
     tag = first["ETag"]
     assert first["Cache-Control"] == "no-cache"
     again = client.get(API, headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
-    assert (again.status_code, again.content, again["ETag"].removeprefix("W/")) == (304, b"", tag.removeprefix("W/"))
+    assert (again.status_code, again.content, again["ETag"].removeprefix("W/")) == (
+        304,
+        b"",
+        tag.removeprefix("W/"),
+    )
     contexts = builders.sequences()
     builders.dashboards(
-        planted.sae, planted.corpus, [builders.firing(i, " day", contexts) for i in range(20)], contexts
+        planted.sae,
+        planted.corpus,
+        [builders.firing(i, " day", contexts) for i in range(20)],
+        contexts,
     )
     builders.mapped(planted.sae)
     assert client.get(API, headers={"If-None-Match": tag}).status_code == 200
@@ -106,12 +120,16 @@ def test_without_a_map_the_page_offers_it_to_staff(client, planted):
 
 
 def test_too_few_live_features_are_told(client, planted):
-    dashboard_ingest.write_map(planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None)
+    dashboard_ingest.write_map(
+        planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None
+    )
     assert "too few for a map" in section(client)
     assert json.loads(client.get(API).content)["indices"] == []
 
 
-def test_a_fragment_of_the_features_does_not_read_the_map(client, planted, django_assert_max_num_queries):
+def test_a_fragment_of_the_features_does_not_read_the_map(
+    client, planted, django_assert_max_num_queries
+):
     headers = {"HX-Request": "true", "HX-Target": "features"}
     with django_assert_max_num_queries(9) as seen:
         client.get("/tiny/2-res/", headers=headers)

@@ -1,4 +1,6 @@
-"""Moderation: who may do what, what it changes, what is taken back, and the trail that it leaves."""
+"""Moderation: who may do what, what it changes, what is taken back, and the trail that
+it leaves.
+"""
 
 import pytest
 from django.test import Client
@@ -42,7 +44,13 @@ def test_what_each_role_weighs_and_may(people):
     gone = User.objects.create_user("gone", is_active=False)
     visitor = builders.AnonymousUser()
     assert [access.weight(user) for user in (ada, ben, cleo, gone, visitor)] == [3, 1, 3, 0, 0]
-    assert [access.may_curate(user) for user in (ada, ben, cleo, gone, visitor)] == [True, False, True, False, False]
+    assert [access.may_curate(user) for user in (ada, ben, cleo, gone, visitor)] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
     assert access.may_suspend(cleo, ben)
     assert not access.may_suspend(cleo, ada)
     assert not access.may_suspend(cleo, cleo)
@@ -90,7 +98,9 @@ def test_a_curator_suspends_no_curator_and_nobody_suspends_staff(people):
     assert as_(ben).post("/labels/by/dan/suspend/", {"suspend": "1"}).status_code == 403
     assert as_(ada).post("/labels/by/dan/suspend/", {"suspend": "1"}).status_code == 302
     assert as_(cleo).post("/labels/by/nobody/suspend/", {"suspend": "1"}).status_code == 404
-    assert list(User.objects.filter(suspended__isnull=False).values_list("username", flat=True)) == ["dan"]
+    assert list(
+        User.objects.filter(suspended__isnull=False).values_list("username", flat=True)
+    ) == ["dan"]
 
 
 def test_a_role_changed_by_staff_or_on_the_admin_page_counts_at_once(planted, people):
@@ -103,10 +113,15 @@ def test_a_role_changed_by_staff_or_on_the_admin_page_counts_at_once(planted, pe
     root = User.objects.create_superuser("root", password="root-password-1")
     page = as_(root).get(f"/admin/explorer/user/{ben.pk}/change/")
     form = {
-        k: v for k, v in page.context["adminform"].form.initial.items() if v is not None and not isinstance(v, list)
+        k: v
+        for k, v in page.context["adminform"].form.initial.items()
+        if v is not None and not isinstance(v, list)
     }
     joined = ben.date_joined
-    form |= {"date_joined_0": joined.strftime("%Y-%m-%d"), "date_joined_1": joined.strftime("%H:%M:%S")}
+    form |= {
+        "date_joined_0": joined.strftime("%Y-%m-%d"),
+        "date_joined_1": joined.strftime("%H:%M:%S"),
+    }
     form = {k: v for k, v in form.items() if v not in (False, "")} | {"username": "ben"}
     form.pop("curator")
     assert as_(root).post(f"/admin/explorer/user/{ben.pk}/change/", form).status_code == 302
@@ -159,7 +174,9 @@ def test_a_merger_takes_supporters_along_and_restoring_gives_them_back(planted, 
     first.refresh_from_db()
     second.refresh_from_db()
     assert (second.state, second.merged_into) == ("merged", first)
-    assert (first.up, first.down) == (4, 0), "Ada's 3 and Dan's 1; votes against were of other words"
+    assert (first.up, first.down) == (4, 0), (
+        "Ada's 3 and Dan's 1; votes against were of other words"
+    )
     assert planted.feature(0).label == first
     as_(ada).post(f"/labels/{first.pk}/vote/", {"value": "-1"})
     as_(cleo).post(f"/labels/{second.pk}/restore/")
@@ -167,7 +184,10 @@ def test_a_merger_takes_supporters_along_and_restoring_gives_them_back(planted, 
     second.refresh_from_db()
     assert second.state == "shown"
     assert (first.up, first.down) == (0, 3), "Dan's vote went back; Ada has voted herself since"
-    assert set(Vote.objects.filter(label=second).values_list("user__username", "value")) == {("dan", 1), ("cleo", -1)}
+    assert set(Vote.objects.filter(label=second).values_list("user__username", "value")) == {
+        ("dan", 1),
+        ("cleo", -1),
+    }
 
 
 @pytest.mark.parametrize("into", ["", "x", "999999", "self", "other feature"])
@@ -197,7 +217,9 @@ def test_what_is_hidden_takes_no_edit_and_the_text_is_not_lost(planted, people):
     _, ben, cleo = people
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     moderation_services.hide(label, by=cleo)
-    response = as_(ben).post(f"/labels/{label.pk}/edit/", {"text": "my long thought", "version": "1"})
+    response = as_(ben).post(
+        f"/labels/{label.pk}/edit/", {"text": "my long thought", "version": "1"}
+    )
     assert response.status_code == 422
     assert "my long thought" in response.content.decode()
 
@@ -238,8 +260,13 @@ def test_any_reason_can_be_kept(planted, people, reason):
     _, ben, cleo = people
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     assert as_(cleo).post(f"/labels/{label.pk}/withdraw/", {"note": reason}).status_code == 302
-    assert as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "1", "reason": reason}).status_code == 302
-    assert set(Moderation.objects.values_list("reason", flat=True)) == {label_services.one_line(reason)[:500]}
+    assert (
+        as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "1", "reason": reason}).status_code
+        == 302
+    )
+    assert set(Moderation.objects.values_list("reason", flat=True)) == {
+        label_services.one_line(reason)[:500]
+    }
     assert "<script>alert" not in as_(cleo).get("/labels/moderation/").content.decode()
 
 

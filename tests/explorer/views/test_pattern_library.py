@@ -32,7 +32,9 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", [*PARTS, "state running", "state queued", "state finished", "state failed"])
+@pytest.mark.parametrize(
+    "part", [*PARTS, "state running", "state queued", "state finished", "state failed"]
+)
 def test_the_pattern_page_shows(page, part):
     assert re.search(rf'class="{part}[" ]', page)
 

@@ -1,4 +1,6 @@
-"""The page of published SAEs, the start page it leads to, the same in the API, and an imported SAE's page."""
+"""The page of published SAEs, the start page it leads to, the same in the API, and an imported
+SAE's page.
+"""
 
 import pytest
 
@@ -9,14 +11,22 @@ from tests import builders
 
 pytestmark = pytest.mark.django_db
 SOURCE = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
-RIGHT = {"model": "gpt2-small", "slug": "theirs", "source": SOURCE, "corpus": "stories", "then": "on"}
+RIGHT = {
+    "model": "gpt2-small",
+    "slug": "theirs",
+    "source": SOURCE,
+    "corpus": "stories",
+    "then": "on",
+}
 NEW = "/jobs/new/add_sae/"
 
 
 @pytest.fixture
 def gpt2():
     builders.corpus()
-    return builders.model("gpt2-small", hooks=[f"blocks.{n}.hook_resid_pre" for n in range(12)], layers=12)
+    return builders.model(
+        "gpt2-small", hooks=[f"blocks.{n}.hook_resid_pre" for n in range(12)], layers=12
+    )
 
 
 @pytest.fixture
@@ -29,14 +39,32 @@ def ada(client):
 def imported(model, **origin):
     """An imported SAE whose test went badly."""
     record = TrainedSae(
-        "", "ab" * 32, "standard", 64, 8, "blocks.2.hook_resid_post", 128, {"d_in": 64, "metadata": {"x": 1}}, {}
+        "",
+        "ab" * 32,
+        "standard",
+        64,
+        8,
+        "blocks.2.hook_resid_post",
+        128,
+        {"d_in": 64, "metadata": {"x": 1}},
+        {},
     )
     told = {
-        "kind": "folder", "source": "/home/ada/secret/their-sae", "model_name": "gpt2-small", "dtype": "bfloat16",
-        "hook_name": "blocks.2.hook_resid_pre", "decoder_norms": [0.5, 1.0, 2.0], "notes": ["Taken for gpt2."],
+        "kind": "folder",
+        "source": "/home/ada/secret/their-sae",
+        "model_name": "gpt2-small",
+        "dtype": "bfloat16",
+        "hook_name": "blocks.2.hook_resid_pre",
+        "decoder_norms": [0.5, 1.0, 2.0],
+        "notes": ["Taken for gpt2."],
         "warnings": ["It explains -12% of the variance."],
-        "test": {"tokens": 4096, "corpus": "stories", "values": {"explained_variance": -0.12, "l0": 31.4}}, **origin,
-    }  # fmt: skip
+        "test": {
+            "tokens": 4096,
+            "corpus": "stories",
+            "values": {"explained_variance": -0.12, "l0": 31.4},
+        },
+        **origin,
+    }
     return catalog_services.add_sae(model, "theirs", record, "saes/x", None, None, told)
 
 
@@ -56,7 +84,9 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
     assert 'href="/gpt2-small/"' in html
     url = html.split(f'href="{NEW}')[1].split('"')[0].replace("&amp;", "&")
     form = client.get(NEW + url).context["form"]
-    values = {name: form[name].value() for name in ("model", "slug", "source", "corpus", "hook", "anyway")}
+    values = {
+        name: form[name].value() for name in ("model", "slug", "source", "corpus", "hook", "anyway")
+    }
     slug = "gpt2-small-res-jb.blocks.6.hook_resid_pre"
     assert values == {
         "model": "gpt2-small",
@@ -75,14 +105,17 @@ def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
     assert "No published SAE is like that" in client.get("/registry/?q=zzzz").content.decode()
     for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
         response = client.get(f"/registry/?{query}")
-        assert (response.status_code, "errorlist" in response.content.decode()) == (200, True), query
+        assert (response.status_code, "errorlist" in response.content.decode()) == (200, True), (
+            query
+        )
 
 
 def test_pages_follow_one_another_and_htmx_gets_rows_only(client):
     first = client.get("/registry/?release=gemma-scope-2b-pt-res")
     assert first.content.decode().count("<tr>") == 51  # 50 and the heading
     more = client.get(
-        "/registry/?release=gemma-scope-2b-pt-res&start=50", headers={"HX-Request": "true", "HX-Target": "more"}
+        "/registry/?release=gemma-scope-2b-pt-res&start=50",
+        headers={"HX-Request": "true", "HX-Target": "more"},
     )
     assert "<html" not in more.content.decode()
     assert more.content.decode().count("<tr>") == 50
@@ -109,7 +142,11 @@ def test_start_queues_the_import_with_what_follows_it(client, ada, gpt2):
     response = client.post(NEW, RIGHT)
     assert response.status_code == 302, response.context["form"].errors
     first, *rest = Job.objects.order_by("id")
-    assert (first.kind, first.params["source"], first.params["anyway"]) == ("add_sae", SOURCE, False)
+    assert (first.kind, first.params["source"], first.params["anyway"]) == (
+        "add_sae",
+        SOURCE,
+        False,
+    )
     assert {"compute_dashboards", "evaluate_sae"} <= {job.kind for job in rest}
     again = client.post(NEW, RIGHT).context["form"].errors
     assert "or a job is making it" in str(again["slug"])
@@ -119,7 +156,11 @@ def test_start_queues_the_import_with_what_follows_it(client, ada, gpt2):
     ("field", "value", "said"),
     [
         ("source", "gpt2-small-res-jp:blocks.6.hook_resid_pre", "Did you mean “gpt2-small-res-jb”"),
-        ("source", "gpt2-small-res-jb:blocks.66.hook_resid_pre", "Did you mean “blocks.6.hook_resid_pre”"),
+        (
+            "source",
+            "gpt2-small-res-jb:blocks.66.hook_resid_pre",
+            "Did you mean “blocks.6.hook_resid_pre”",
+        ),
         ("source", "goodfire-llama-3.1-8b-instruct:layer_19", "its weights are a pickle"),
         ("source", "nonsense", "Write the path of a folder"),
         ("source", "", "required"),
@@ -130,7 +171,9 @@ def test_start_queues_the_import_with_what_follows_it(client, ada, gpt2):
         ("slug", "No Good", "small letters"),
     ],
 )
-def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(client, ada, gpt2, field, value, said):
+def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
+    client, ada, gpt2, field, value, said
+):
     response = client.post(NEW, RIGHT | {field: value})
     errors = response.context["form"].errors
     assert (response.status_code, list(errors)) == (422, [field])
@@ -143,7 +186,9 @@ def test_an_empty_corpus_is_the_only_one_and_several_must_be_chosen_from(client,
     assert Job.objects.get().params["corpus"] == "stories"
     builders.corpus("other")
     refused = client.post(NEW, RIGHT | {"corpus": "", "slug": "second"})
-    assert "Choose one of the corpora: other, stories" in str(refused.context["form"].errors["corpus"])
+    assert "Choose one of the corpora: other, stories" in str(
+        refused.context["form"].errors["corpus"]
+    )
     builders.corpus("python-stdlib")
     client.post(NEW, RIGHT | {"corpus": "", "slug": "third", "then": ""})
     assert Job.objects.latest("id").params["corpus"] == "python-stdlib"
@@ -163,11 +208,21 @@ def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gp
 
 
 def test_a_finished_imports_page_shows_its_warnings(client, gpt2):
-    result = {"sae": "gpt2-small/theirs", "explained_variance": -0.12, "l0": 31.4, "warnings": ["It explains -12%."]}
+    result = {
+        "sae": "gpt2-small/theirs",
+        "explained_variance": -0.12,
+        "l0": 31.4,
+        "warnings": ["It explains -12%."],
+    }
     from django.utils import timezone
 
     job = Job.objects.create(
-        kind="add_sae", params=RIGHT, queue="jobs", state="finished", ended=timezone.now(), result=result
+        kind="add_sae",
+        params=RIGHT,
+        queue="jobs",
+        state="finished",
+        ended=timezone.now(),
+        result=result,
     )
     html = client.get(f"/jobs/{job.pk}/").content.decode()
     assert "<b>Doubtful.</b> It explains -12%." in html

@@ -1,4 +1,6 @@
-"""The search page and its API: by a text, by two, and by a token, with a worker that is played by the test."""
+"""The search page and its API: by a text, by two, and by a token, with a worker that is played by
+the test.
+"""
 
 import re
 from itertools import product
@@ -22,7 +24,9 @@ def planted():
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Answers as the planted SAE: feature 0 fires with 2 on " day", 5 with 3 on " fox", 6 with 1 on every token but " day"."""
+    """Answers as the planted SAE: feature 0 fires with 2 on " day", 5 with 3 on " fox", 6 with 1 on
+    every token but " day".
+    """
     asked = []
 
     def on(token_id):
@@ -48,7 +52,9 @@ def get(client, htmx=False, **query):
 
 def ranked(html):
     """What the table of features lists: name and value."""
-    return re.findall(r'name="feature".*?>(\S+)</a></td>\s*<td class="n">(?:<span[^>]*>)?([\d.−+]+)', html)
+    return re.findall(
+        r'name="feature".*?>(\S+)</a></td>\s*<td class="n">(?:<span[^>]*>)?([\d.−+]+)', html
+    )
 
 
 def test_it_is_in_the_navigation_and_says_where_nothing_is(client):
@@ -79,7 +85,12 @@ def test_dense_features_are_hidden_until_they_are_asked_for(client, planted, wor
 
 
 @pytest.mark.parametrize(
-    ("by", "first"), [("sum", ("2-res/0", "2.00")), ("max", ("2-res/0", "2.00")), ("difference", ("2-res/0", "2.00"))]
+    ("by", "first"),
+    [
+        ("sum", ("2-res/0", "2.00")),
+        ("max", ("2-res/0", "2.00")),
+        ("difference", ("2-res/0", "2.00")),
+    ],
 )
 def test_tokens_are_chosen_in_the_query_string(client, planted, worker, by, first):
     html = get(client, text=TEXT, density_max="100%", tokens="1", by=by)
@@ -91,24 +102,39 @@ def test_tokens_are_chosen_in_the_query_string(client, planted, worker, by, firs
 def test_tokens_may_be_listed_or_given_one_by_one(client, planted, worker):
     one = client.get(f"/search/?text={TEXT}&density_max=1&tokens=1,3").content.decode()
     several = client.get(f"/search/?text={TEXT}&density_max=1&tokens=3&tokens=1").content.decode()
-    assert ranked(one) == ranked(several) == [("2-res/5", "3.00"), ("2-res/6", "2.50"), ("2-res/0", "2.00")]
+    assert (
+        ranked(one)
+        == ranked(several)
+        == [("2-res/5", "3.00"), ("2-res/6", "2.50"), ("2-res/0", "2.00")]
+    )
 
 
 def test_every_token_names_its_strongest_features(client, planted, worker):
     html = get(client, text=TEXT, density_max="100%")
     assert '<label title="2-res/0 2.00 · 2-res/6 1.50">' in html
     table = html[html.index("The strongest features of every token") :]
-    rows = re.findall(r'<tr><td class="n">(\d+)</td><td class="tokens">([^<]+)</td>(.*?)</tr>', table, re.DOTALL)
-    assert [(int(place), text) for place, text, _ in rows] == list(enumerate(["␣One", "␣day", "␣a", "␣fox", "␣ran"]))
-    assert re.findall(r">(2-res/\d)</a> <small>([\d.]+)", rows[3][2]) == [("2-res/5", "3.00"), ("2-res/6", "1.00")]
+    rows = re.findall(
+        r'<tr><td class="n">(\d+)</td><td class="tokens">([^<]+)</td>(.*?)</tr>', table, re.DOTALL
+    )
+    assert [(int(place), text) for place, text, _ in rows] == list(
+        enumerate(["␣One", "␣day", "␣a", "␣fox", "␣ran"])
+    )
+    assert re.findall(r">(2-res/\d)</a> <small>([\d.]+)", rows[3][2]) == [
+        ("2-res/5", "3.00"),
+        ("2-res/6", "1.00"),
+    ]
 
 
 def test_the_text_is_lit_by_the_feature_that_is_shown(client, planted, worker):
     html = get(client, text=TEXT, density_max="100%", feature="2-res/0")
     shown = html[html.index('class="tokens choose"') : html.index('aria-label="Features"')]
-    assert re.findall(r'data-v="([\d.]+)" style="--a:([\d.]+)"> (\w+)<', shown) == [("2.00", "1.00", "day")]
+    assert re.findall(r'data-v="([\d.]+)" style="--a:([\d.]+)"> (\w+)<', shown) == [
+        ("2.00", "1.00", "day")
+    ]
     assert 'href="/tiny/2-res/0/?text=%20One%20day%20a%20fox%20ran"' in html
-    assert "2-res/6</a> on the text" in get(client, text=TEXT, density_max="100%", feature="2-res/77")
+    assert "2-res/6</a> on the text" in get(
+        client, text=TEXT, density_max="100%", feature="2-res/77"
+    )
 
 
 def test_shares_of_the_own_maximum_compare_across_scales(client, planted, worker):
@@ -123,9 +149,13 @@ def test_two_texts_are_told_apart(client, planted, worker):
     html = get(client, text=" day a", text2=" fox a", density_max="100%")
     assert ranked(html) == [("2-res/5", "−1.50"), ("2-res/0", "+1.00"), ("2-res/6", "+0.250")]
     assert [question["text"] for question in worker] == [" day a", " fox a"]
-    html = get(client, text=" day a", text2=" fox a", density_max="100%", by="max", feature="2-res/0")
+    html = get(
+        client, text=" day a", text2=" fox a", density_max="100%", by="max", feature="2-res/0"
+    )
     assert ranked(html) == [("2-res/5", "−3.00"), ("2-res/0", "+2.00"), ("2-res/6", "+0.500")]
-    both = html[html.index('class="sides"', html.index('id="found"')) : html.index('aria-label="Features"')]
+    both = html[
+        html.index('class="sides"', html.index('id="found"')) : html.index('aria-label="Features"')
+    ]
     assert both.count('class="tokens"') == 2
     assert both.count("data-v") == 1
     assert 'name="tokens"' not in html
@@ -149,7 +179,9 @@ def test_tokens_that_are_not_there_choose_nothing(client, planted, worker):
 
 def test_a_box_of_several_tokens_is_chosen_whole(client, planted, worker):
     html = get(client, text=" day é", density_max="100%", tokens="3")
-    assert re.findall(r'name="tokens" id="t(\d+)" value="([\d,]+)"[^>]* checked', html) == [("2", "2,3")]
+    assert re.findall(r'name="tokens" id="t(\d+)" value="([\d,]+)"[^>]* checked', html) == [
+        ("2", "2,3")
+    ]
 
 
 def test_special_tokens_are_no_choice_and_count_for_nothing(client, planted, worker):
@@ -162,7 +194,16 @@ def test_special_tokens_are_no_choice_and_count_for_nothing(client, planted, wor
 
 
 @pytest.mark.parametrize(
-    "text", ["🙂 日本", "ש" * 300, "'; DROP TABLE x; --", "<script>alert(1)</script>", " ", "\r\n\t", "%s {{ x }} \\"]
+    "text",
+    [
+        "🙂 日本",
+        "ש" * 300,
+        "'; DROP TABLE x; --",
+        "<script>alert(1)</script>",
+        " ",
+        "\r\n\t",
+        "%s {{ x }} \\",
+    ],
 )
 def test_any_text_and_token_is_taken_as_it_is(client, planted, worker, text):
     html = get(client, text=text, density_max="100%")
@@ -263,7 +304,10 @@ def test_more_features_cost_no_more_queries(client, worker, django_assert_num_qu
 
 def test_a_token_finds_what_peaks_on_it_and_what_promotes_it(client, planted):
     html = get(client, token=" day")
-    fire, promote = html[html.index("Fire on it") : html.index("Promote it")], html[html.index("Promote it") :]
+    fire, promote = (
+        html[html.index("Fire on it") : html.index("Promote it")],
+        html[html.index("Promote it") :],
+    )
     assert re.findall(r'href="/tiny/2-res/(\d)/"', fire) == ["0"]
     assert re.findall(r'<td class="n">(\d+)</td>', fire) == ["3"]
     assert len(re.findall(r'href="/tiny/2-res/(\d)/"', promote)) == 8
@@ -289,7 +333,12 @@ def test_the_api_gives_the_same(client, planted):
     assert answer["model"] == "tiny"
     assert answer["tokens"] == [{"token_id": 258, "text": " day"}]
     (row,) = answer["peaks"]
-    assert (row["sae"], row["index"], row["examples"], row["url"]) == ("2-res", 0, 3, "/tiny/2-res/0/")
+    assert (row["sae"], row["index"], row["examples"], row["url"]) == (
+        "2-res",
+        0,
+        3,
+        "/tiny/2-res/0/",
+    )
     assert "day" in "".join(span["text"] for span in row["snippet"])
     assert [row["index"] for row in answer["promotes"]] == [0, 1, 2]
     assert answer["promotes"][0]["logit"] == pytest.approx(0.99)
@@ -327,7 +376,9 @@ def test_the_api_wants_a_model_where_there_are_several(client, planted):
 
 def test_what_is_chosen_can_be_sent_as_a_link(client, planted, worker):
     link = QueryDict(mutable=True)
-    link.update({"text": TEXT, "tokens": "1", "by": "max", "density_max": "100%", "feature": "2-res/6"})
+    link.update(
+        {"text": TEXT, "tokens": "1", "by": "max", "density_max": "100%", "feature": "2-res/6"}
+    )
     first = client.get(f"/search/?{link.urlencode()}").content.decode()
     assert "2-res/6</a> on the text" in first
     assert '<option value="max" selected>' in first

@@ -1,4 +1,6 @@
-"""Steering on its page and through the API: what is asked, what is shown, what streams, and what is refused."""
+"""Steering on its page and through the API: what is asked, what is shown, what streams, and what is
+refused.
+"""
 
 import asyncio
 import json
@@ -20,8 +22,19 @@ from features.steering import runs as steering_runs
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-FORM = {"model": "tiny", "prompt": "One day", "feature": "2-res/0", "method": "add", "strength": "2", "unit": "maximum"}
-BODY = {"model": "tiny", "prompt": "One day", "features": [{"sae": "2-res", "index": 0, "strength": 2}]}
+FORM = {
+    "model": "tiny",
+    "prompt": "One day",
+    "feature": "2-res/0",
+    "method": "add",
+    "strength": "2",
+    "unit": "maximum",
+}
+BODY = {
+    "model": "tiny",
+    "prompt": "One day",
+    "features": [{"sae": "2-res", "index": 0, "strength": 2}],
+}
 DAY, FOX = 258, 260
 
 
@@ -44,11 +57,17 @@ def worked(run):
     took = steering_runs.take("w")
     assert took == run
     steering_runs.write(
-        took, [{"prompt": [0, 257, DAY], "activations": [[0, 0, 1.5]]}, {"ids": [DAY, DAY], "logprobs": [-0.5, -0.5]}]
+        took,
+        [
+            {"prompt": [0, 257, DAY], "activations": [[0, 0, 1.5]]},
+            {"ids": [DAY, DAY], "logprobs": [-0.5, -0.5]},
+        ],
     )
     measured = {"kl": [[0, 0], [0, 0.75]], "surprise": [[0.5, 1.5], [0.5, 3.5]]}
     values = {"activations": [[[1.0, 0], [1.0, 2.0]]], "mass": [[[0.1, 0.1], [0.1, 0.2]]]}
-    steering_runs.write(took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}])
+    steering_runs.write(
+        took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}]
+    )
     steering_runs.finish(took)
 
 
@@ -68,12 +87,19 @@ def test_the_key_on_a_features_page_opens_it_with_the_feature(client):
 def test_features_are_found_added_and_taken_away_without_javascript(client):
     found = client.get("/steer/", {"model": "tiny", "q": "2-res/1"}).content.decode()
     assert 'name="add" value="2-res/1"' in found
-    assert "No live feature" in client.get("/steer/", {"model": "tiny", "q": "2-res/3"}).content.decode()
+    assert (
+        "No live feature"
+        in client.get("/steer/", {"model": "tiny", "q": "2-res/3"}).content.decode()
+    )
     two = client.get("/steer/", FORM | {"add": "2-res/1"}).content.decode()
     assert re.findall(r'name="feature" value="([^"]+)"', two) == ["2-res/0", "2-res/1"]
-    one = client.get("/steer/", FORM | {"feature": ["2-res/0", "2-res/1"], "remove": "2-res/0"}).content.decode()
+    one = client.get(
+        "/steer/", FORM | {"feature": ["2-res/0", "2-res/1"], "remove": "2-res/0"}
+    ).content.decode()
     assert re.findall(r'name="feature" value="([^"]+)"', one) == ["2-res/1"]
-    fragment = client.get("/steer/", {"model": "tiny", "q": "1"}, headers={"HX-Request": "true", "HX-Target": "found"})
+    fragment = client.get(
+        "/steer/", {"model": "tiny", "q": "1"}, headers={"HX-Request": "true", "HX-Target": "found"}
+    )
     assert "<html" not in fragment.content.decode()
 
 
@@ -167,14 +193,19 @@ def test_runs_are_ones_history_and_with_a_name_ones_preset(client):
     page = client.get("/steer/").content.decode()
     assert f'<a href="/steer/{run.pk}/">Days</a>' in page
     client.force_login(builders.cast()[1])
-    assert "Days" not in client.get("/steer/").content.decode(), "another person has another history"
+    assert "Days" not in client.get("/steer/").content.decode(), (
+        "another person has another history"
+    )
 
 
 def test_visitors_behind_one_address_share_its_turns_and_not_their_history(client):
     other = Client()
     mine, theirs = run_of(client), run_of(other, seed=2)
     page = client.get("/steer/").content.decode()
-    assert (f'href="/steer/{mine.pk}/"' in page, f'href="/steer/{theirs.pk}/"' in page) == (True, False)
+    assert (f'href="/steer/{mine.pk}/"' in page, f'href="/steer/{theirs.pk}/"' in page) == (
+        True,
+        False,
+    )
     client.post(f"/steer/{theirs.pk}/stop/")
     theirs.refresh_from_db()
     assert theirs.state == "queued", "another visitor asked for it"
@@ -191,13 +222,17 @@ def test_a_knob_begins_with_the_dose_that_a_sweep_marked(client, planted):
     run = SteeringRun(model=planted.model, params={"features": [SWEPT_KNOB]})
     steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
     assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
-    assert "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
+    assert (
+        "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
+    )
     assert "Best dose" in client.get("/tiny/2-res/0/").content.decode()
     steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": None})
     assert strength() == "0.5"
     steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 0})
     contexts = builders.sequences()
-    builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts, 9.0)], contexts)
+    builders.dashboards(
+        planted.sae, planted.corpus, [builders.firing(0, " day", contexts, 9.0)], contexts
+    )
     assert strength() == "0.5", "its maximum is another one now"
 
 
@@ -241,7 +276,10 @@ def test_the_number_of_queries_does_not_grow_with_features_or_tokens(client):
 DOSE = {
     "strengths": [1.0, 2.0],
     "feature": {name: [0.1, 0.5] for name in ("concept", "mass", "surprise", "distinct", "damage")},
-    "control": {name: [[0.1, 0.2], [0.0, 0.1]] for name in ("concept", "mass", "surprise", "distinct", "damage")},
+    "control": {
+        name: [[0.1, 0.2], [0.0, 0.1]]
+        for name in ("concept", "mass", "surprise", "distinct", "damage")
+    },
     "default": dict.fromkeys(("concept", "mass", "surprise", "distinct", "damage"), 0.05),
     "best": 1,
     "breaks": None,
@@ -267,13 +305,18 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
 
 
 def test_the_api_waits_for_a_run_and_shows_what_the_page_shows(client, monkeypatch):
-    monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: worked(SteeringRun.objects.get(pk=pk)) is None)
+    monkeypatch.setattr(
+        steering_runs, "wait", lambda pk, patience: worked(SteeringRun.objects.get(pk=pk)) is None
+    )
     response = client.post("/api/v1/steer/", BODY, content_type="application/json")
     assert response.status_code == 200, response.content
     told = response.json()
     assert (told["default"]["text"], told["steered"]["text"]) == (" day fox", " day One")
     assert told["steered"]["kl"] == [0, 0.75]
-    assert told["features"][0] | {"steered": [1.0, 2.0], "maximum": 2.0, "unit": "maximum"} == told["features"][0]
+    assert (
+        told["features"][0] | {"steered": [1.0, 2.0], "maximum": 2.0, "unit": "maximum"}
+        == told["features"][0]
+    )
     assert client.get(told["url"]).status_code == 200
     monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: True)
     assert client.post("/api/v1/steer/", BODY, content_type="application/json").json() == told
@@ -305,7 +348,10 @@ def test_the_api_tells_why_a_run_failed(client, monkeypatch):
 
     monkeypatch.setattr(steering_runs, "wait", broken)
     response = client.post("/api/v1/steer/", BODY, content_type="application/json")
-    assert (response.status_code, response.json()["error"]["fields"]) == (400, {"length": ["So at most 3 new."]})
+    assert (response.status_code, response.json()["error"]["fields"]) == (
+        400,
+        {"length": ["So at most 3 new."]},
+    )
     monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: False)
     other = client.post("/api/v1/steer/", BODY | {"seed": 3}, content_type="application/json")
     assert (other.status_code, other.json()["error"]["code"]) == (503, "unanswered")
@@ -322,15 +368,22 @@ async def listening():
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_stream_tells_deltas_only_and_goes_on_where_it_was_left(async_client, client, listening):
+async def test_the_stream_tells_deltas_only_and_goes_on_where_it_was_left(
+    async_client, client, listening
+):
     run = await sync_to_async(run_of)(client)
     await sync_to_async(worked)(run)
 
     async def events(after):
-        response = await async_client.get(f"/steer/{run.pk}/events/", headers={"Last-Event-ID": after})
+        response = await async_client.get(
+            f"/steer/{run.pk}/events/", headers={"Last-Event-ID": after}
+        )
         assert response["Content-Type"] == "text/event-stream"
         body = "".join([part.decode() async for part in response.streaming_content])
-        return [dict(line.split(": ", 1) for line in event.split("\n") if line) for event in body.strip().split("\n\n")]
+        return [
+            dict(line.split(": ", 1) for line in event.split("\n") if line)
+            for event in body.strip().split("\n\n")
+        ]
 
     whole = await events("0")
     assert [event["event"] for event in whole] == ["delta", "delta", "over"]
@@ -358,7 +411,9 @@ async def test_a_stream_that_is_left_lets_the_run_go(async_client, client, liste
 async def test_the_api_streams_the_same_events(async_client, client, listening):
     run = await sync_to_async(run_of)(client)
     await sync_to_async(worked)(run)
-    response = await async_client.post("/api/v1/steer/", BODY | {"stream": True}, content_type="application/json")
+    response = await async_client.post(
+        "/api/v1/steer/", BODY | {"stream": True}, content_type="application/json"
+    )
     body = "".join([part.decode() async for part in response.streaming_content])
     assert body.startswith(f'event: run\ndata: {{"id": {run.pk}, "url": "/steer/{run.pk}/"}}')
     assert body.count("event: delta") == 2

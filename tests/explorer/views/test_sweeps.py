@@ -1,4 +1,6 @@
-"""Sweeps and resumed runs as people see them: the start page, charts with a line per SAE, runs laid over each other."""
+"""Sweeps and resumed runs as people see them: the start page, charts with a line per SAE, runs laid
+over each other.
+"""
 
 import pytest
 
@@ -13,7 +15,13 @@ from tests import builders
 from tests.explorer.views.test_job_start import RIGHT, TRAIN
 
 pytestmark = pytest.mark.django_db
-SETTINGS = {"model": "tiny", "corpus": "tiny-stories", "slug": "new", "hook": "blocks.2.hook_resid_post", "width": 512}
+SETTINGS = {
+    "model": "tiny",
+    "corpus": "tiny-stories",
+    "slug": "new",
+    "hook": "blocks.2.hook_resid_post",
+    "width": 512,
+}
 
 
 @pytest.fixture
@@ -29,7 +37,9 @@ def told(job: Job, series: tuple[str, ...] = ("",), points: int = 5) -> Job:
     claimed = lifecycle.claim(job.pk, "worker:1")
     for n in range(1, points + 1):
         for place, name in enumerate(series):
-            lifecycle.metrics(claimed, Metrics(n * 1000, {"l0": 8.0 + place, "explained_variance": n / 10}, name))
+            lifecycle.metrics(
+                claimed, Metrics(n * 1000, {"l0": 8.0 + place, "explained_variance": n / 10}, name)
+            )
     lifecycle.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "…"))
     return claimed
 
@@ -67,7 +77,13 @@ def test_a_refused_sweep_keeps_what_was_chosen(client, ada):
 
 def test_running_a_sweep_again_opens_the_page_with_all_its_values(client, ada):
     job = sweep(hook="blocks.1.hook_resid_post,blocks.2.hook_resid_post", seed="3,4")
-    again = page(client, job).content.decode().split('class="button" href="')[1].split('"')[0].replace("&amp;", "&")
+    again = (
+        page(client, job)
+        .content.decode()
+        .split('class="button" href="')[1]
+        .split('"')[0]
+        .replace("&amp;", "&")
+    )
     form = client.get(again).context["form"]
     assert (form["k"].value(), form["seed"].value()) == ("8,16", "3,4")
     html = client.get(again).content.decode()
@@ -85,9 +101,17 @@ def test_a_sweeps_charts_have_a_line_and_a_colour_per_sae(client, ada):
     job = told(sweep(), ("new-k8", "new-k16"))
     response = page(client, job)
     html = response.content.decode()
-    assert [(key.look, key.text) for key in response.context["keys"]] == [("s0", "new-k8"), ("s1", "new-k16")]
-    first = next(card for card in response.context["cards"] if card.name == "Features firing per token")
-    assert [(line.look, line.points[-1]) for line in first.lines] == [("s0", (5000, 8.0)), ("s1", (5000, 9.0))]
+    assert [(key.look, key.text) for key in response.context["keys"]] == [
+        ("s0", "new-k8"),
+        ("s1", "new-k16"),
+    ]
+    first = next(
+        card for card in response.context["cards"] if card.name == "Features firing per token"
+    )
+    assert [(line.look, line.points[-1]) for line in first.lines] == [
+        ("s0", (5000, 8.0)),
+        ("s1", (5000, 9.0)),
+    ]
     assert first.value == "8.00 to 9.00"
     assert "dashed line" not in html
     assert 'aria-label="Explained variance against L0. new-k8: L0 8.00' in html
@@ -134,7 +158,10 @@ def test_each_series_is_thinned_by_itself_and_keeps_its_ends(ada):
 
 
 def test_another_run_can_be_laid_over_the_curves(client, ada):
-    first, second = told(start("train_sae", SETTINGS | {"then": False})), told(sweep(slug="x"), ("x-k8", "x-k16"))
+    first, second = (
+        told(start("train_sae", SETTINGS | {"then": False})),
+        told(sweep(slug="x"), ("x-k8", "x-k16")),
+    )
     response = page(client, first, f"?with={second.pk}")
     html = response.content.decode()
     assert [(key.text, key.url) for key in response.context["keys"]] == [
@@ -157,7 +184,9 @@ def test_a_run_that_cannot_be_laid_over_is_said_and_is_no_error(client, ada, ask
     assert response.context["other"] is None
 
 
-def test_a_jobs_page_costs_the_same_for_two_series_and_for_eight(client, ada, django_assert_max_num_queries):
+def test_a_jobs_page_costs_the_same_for_two_series_and_for_eight(
+    client, ada, django_assert_max_num_queries
+):
     counts = []
     for slug, names in (("a", ("a-k8", "a-k16")), ("b", tuple(f"b-{n}" for n in range(8)))):
         job = told(sweep(slug=slug), names)
@@ -180,10 +209,17 @@ def test_cancelled_training_offers_to_go_on_and_the_new_job_says_from_where(clie
     response = client.post(f"/jobs/{cancelled.pk}/resume/")
     new = Job.objects.get(kind="train_sae", state="queued")
     assert response.headers["Location"] == f"/jobs/{new.pk}/"
-    assert (new.checkpoint, new.params) == (f"jobs/{cancelled.pk}/checkpoints/5000", cancelled.params)
-    assert Job.objects.filter(after=new, kind="compute_dashboards").exists(), "what followed follows again"
+    assert (new.checkpoint, new.params) == (
+        f"jobs/{cancelled.pk}/checkpoints/5000",
+        cancelled.params,
+    )
+    assert Job.objects.filter(after=new, kind="compute_dashboards").exists(), (
+        "what followed follows again"
+    )
     html = page(client, new).content.decode()
-    assert f"Goes on from job {cancelled.pk}, which was cancelled after 5,000 tokens, by ada." in html
+    assert (
+        f"Goes on from job {cancelled.pk}, which was cancelled after 5,000 tokens, by ada." in html
+    )
     html = page(client, cancelled).content.decode()
     assert f"Job {new.pk} goes on from here, by ada." in html
     assert "/resume/" not in html
@@ -228,12 +264,19 @@ def test_the_api_takes_lists_and_says_which_settings_do(client, ada):
     response = client.post("/api/v1/jobs/", body, content_type="application/json", **key)
     assert response.status_code == 201
     assert response.json()["params"]["k"] == [8, 16]
-    (kind,) = (k for k in client.get("/api/v1/kinds/").json()["results"] if k["kind"] == "train_sae")
+    (kind,) = (
+        k for k in client.get("/api/v1/kinds/").json()["results"] if k["kind"] == "train_sae"
+    )
     several = {s["name"]: s["type"] for s in kind["settings"] if s["several"]}
     assert several == {
-        "hook": "text", "architecture": "choice", "width": "integer", "k": "integer", "sparsity": "number",
-        "learning_rate": "number", "seed": "integer",
-    }  # fmt: skip
+        "hook": "text",
+        "architecture": "choice",
+        "width": "integer",
+        "k": "integer",
+        "sparsity": "number",
+        "learning_rate": "number",
+        "seed": "integer",
+    }
 
 
 def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
@@ -245,6 +288,11 @@ def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
         row.save()
     lifecycle.finish(earlier, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
     response = page(client, told(start("train_sae", SETTINGS | {"slug": "later", "then": False})))
-    card = next(card for card in response.context["cards"] if card.name == "Features firing per token")
+    card = next(
+        card for card in response.context["cards"] if card.name == "Features firing per token"
+    )
     assert [(line.look, line.points[-1][1]) for line in card.lines] == [("", 8.0), ("ghost", 9.0)]
-    assert f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run' in response.content.decode()
+    assert (
+        f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run'
+        in response.content.decode()
+    )

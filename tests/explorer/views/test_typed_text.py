@@ -1,4 +1,6 @@
-"""A feature on a typed text: on its page, and through the API, with a worker that is played by the test."""
+"""A feature on a typed text: on its page, and through the API, with a worker that is played by the
+test.
+"""
 
 import json
 
@@ -18,7 +20,9 @@ def planted():
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Answers every question as a feature that fires with 2 on " day" and with 1 on ">"; the questions it got."""
+    """Answers every question as a feature that fires with 2 on " day" and with 1 on ">"; the
+    questions it got.
+    """
     asked = []
 
     def ask(question, patience=0):
@@ -77,7 +81,9 @@ def test_a_text_that_cannot_be_read_is_refused_beside_its_field(client, worker, 
     assert read(client, text=text, index=0).status_code == 400
 
 
-@pytest.mark.parametrize("text", ["🙂", "ש" * 500, "'; DROP TABLE x; --", "<script>alert(1)</script>", " "])
+@pytest.mark.parametrize(
+    "text", ["🙂", "ש" * 500, "'; DROP TABLE x; --", "<script>alert(1)</script>", " "]
+)
 def test_any_other_text_is_read_as_it_is(client, worker, text):
     assert client.get("/tiny/2-res/0/", {"text": text}).status_code == 200
     answer = read(client, text=text, index=0).json()["results"][0]
@@ -86,7 +92,11 @@ def test_any_other_text_is_read_as_it_is(client, worker, text):
 
 
 @pytest.mark.parametrize(
-    "error", [inference_requests.Refused("text", "Too <long>."), inference_requests.NoAnswer("Nobody is there.")]
+    "error",
+    [
+        inference_requests.Refused("text", "Too <long>."),
+        inference_requests.NoAnswer("Nobody is there."),
+    ],
 )
 def test_what_the_worker_says_is_told(client, monkeypatch, error):
     refuses(monkeypatch, error)

@@ -22,7 +22,11 @@ def ben(client):
 
 
 def test_a_list_is_kept_shown_and_deleted(ben):
-    kept = ben.post(PAGE, {"slug": "animals", "words": "cat\n# a comment\n\nguinea pig\ncat\n<b>dog</b>"}, follow=True)
+    kept = ben.post(
+        PAGE,
+        {"slug": "animals", "words": "cat\n# a comment\n\nguinea pig\ncat\n<b>dog</b>"},
+        follow=True,
+    )
     assert kept.redirect_chain == [("/labels/lists/animals/", 302)]
     page = kept.content.decode()
     assert "&lt;b&gt;dog" in page
@@ -86,7 +90,9 @@ def test_lists_cost_the_same_for_10_and_20(ben, django_assert_max_num_queries):
     costs = []
     for start in (0, 10):
         for i in range(start, start + 10):
-            WordList.objects.create(slug=f"list-{i}", entries=["x"] * 3, owner=User.objects.get(username="ben"))
+            WordList.objects.create(
+                slug=f"list-{i}", entries=["x"] * 3, owner=User.objects.get(username="ben")
+            )
         with django_assert_max_num_queries(9) as queries:
             ben.get(PAGE)
         costs.append(len(queries))
@@ -100,7 +106,10 @@ def test_a_job_names_lists_that_are_kept(ben):
     job = {"sae": "tiny/2-res", "corpus": "tiny-stories"}
     assert check(LabelSae, job)["kept_lists"] == []
     assert check(LabelSae, {**job, "kept_lists": "animals"})["kept_lists"] == ["animals"]
-    assert check(LabelSae, {**job, "kept_lists": "units, animals"})["kept_lists"] == ["units", "animals"]
+    assert check(LabelSae, {**job, "kept_lists": "units, animals"})["kept_lists"] == [
+        "units",
+        "animals",
+    ]
     with pytest.raises(InvalidParams) as refused:
         check(LabelSae, {**job, "kept_lists": "animals,birds"})
     assert "Known: animals, units" in refused.value.errors["kept_lists"][0]
@@ -114,15 +123,25 @@ def test_the_api_keeps_tells_and_deletes_lists_by_the_same_rules(ben, client):
 
     def call(method, address, data=None, who="ben"):
         headers = {"Authorization": f"Bearer {keys[who]}"} if who else None
-        return getattr(client, method)(f"/api/v1/word-lists/{address}", data, "application/json", headers=headers)
+        return getattr(client, method)(
+            f"/api/v1/word-lists/{address}", data, "application/json", headers=headers
+        )
 
     made = call("post", "", {"slug": "animals", "words": "cat\nguinea pig"})
     check_answer(schema, schema["paths"]["/api/v1/word-lists/"]["post"], 201, made.json())
-    assert (made.json()["entries"], made.json()["size"], made.json()["owner"]) == (["cat", "guinea pig"], 2, "ben")
+    assert (made.json()["entries"], made.json()["size"], made.json()["owner"]) == (
+        ["cat", "guinea pig"],
+        2,
+        "ben",
+    )
     assert client.get(made["Location"]).json() == made.json()
     assert "entries" not in client.get("/api/v1/word-lists/").json()["results"][0]
-    assert call("post", "", {"slug": "animals", "words": "x"}).json()["error"]["fields"].keys() == {"slug"}
-    assert call("post", "", {"slug": "b", "words": "[x]"}).json()["error"]["fields"].keys() == {"words"}
+    assert call("post", "", {"slug": "animals", "words": "x"}).json()["error"]["fields"].keys() == {
+        "slug"
+    }
+    assert call("post", "", {"slug": "b", "words": "[x]"}).json()["error"]["fields"].keys() == {
+        "words"
+    }
     assert call("post", "", {"slug": "b", "words": "x"}, who="").status_code == 401
     assert call("delete", "animals/", who="cleo").status_code == 403
     assert call("delete", "animals/").status_code == 204

@@ -80,7 +80,9 @@ def test_a_queue_that_nobody_serves_is_told(client):
 
 
 def test_the_page_shows_device_memory_and_what_each_is_doing(client):
-    gpu = STATE._replace(device="NVIDIA H200", device_memory=140 << 30, device_memory_free=100 << 30)
+    gpu = STATE._replace(
+        device="NVIDIA H200", device_memory=140 << 30, device_memory_free=100 << 30
+    )
     worker_services.here("a:1", ["jobs"], gpu)
     job = lifecycle.claim(queued("named").pk, "a:1")
     lifecycle.progress(job, Progress(5, 10, "tokens", "Reading <it>"))

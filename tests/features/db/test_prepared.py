@@ -1,4 +1,6 @@
-"""Querysets that are compiled once answer as they would anew, for every value, on every connection."""
+"""Querysets that are compiled once answer as they would anew, for every value, on every
+connection.
+"""
 
 import threading
 from functools import partial
@@ -19,12 +21,18 @@ def planted(db: Any) -> builders.Planted:
 
 
 def test_rows_are_those_of_the_queryset(planted: Any, django_assert_num_queries: Any) -> None:
-    rows = Feature.objects.filter(sae__slug=Param("sae"), index__lt=Param("below")).select_related("sae__model")
-    rows = rows.annotate(seen=Exists(Example.objects.filter(feature=OuterRef("pk"), band=Param("band"))))
+    rows = Feature.objects.filter(sae__slug=Param("sae"), index__lt=Param("below")).select_related(
+        "sae__model"
+    )
+    rows = rows.annotate(
+        seen=Exists(Example.objects.filter(feature=OuterRef("pk"), band=Param("band")))
+    )
     compiled = Compiled(rows.order_by("-index"))
     for sae, below, band in (("2-res", 4, 0), ("2-res", 2, 7), ("other", 4, 0)):
         plain = Feature.objects.filter(sae__slug=sae, index__lt=below).order_by("-index")
-        band_of = plain.annotate(seen=Exists(Example.objects.filter(feature=OuterRef("pk"), band=band)))
+        band_of = plain.annotate(
+            seen=Exists(Example.objects.filter(feature=OuterRef("pk"), band=band))
+        )
         with django_assert_num_queries(1):
             found = compiled(sae=sae, below=below, band=band)
             told = [(row.pk, row.histogram, row.sae.model.slug, row.seen) for row in found]  # type: ignore[attr-defined]
@@ -35,11 +43,15 @@ def test_what_is_prefetched_comes_along_and_rows_are_new_each_time(planted: Any)
     compiled = Compiled(Feature.objects.filter(index=Param("index")).prefetch_related("examples"))
     (first,), (again,) = compiled(index=0), compiled(index=0)
     assert first is not again
-    assert [e.rank for e in first.examples.all()] == [e.rank for e in Example.objects.filter(feature=first)]
+    assert [e.rank for e in first.examples.all()] == [
+        e.rank for e in Example.objects.filter(feature=first)
+    ]
 
 
 def test_tuples_and_deferred_fields(planted: Any, django_assert_num_queries: Any) -> None:
-    pairs = Compiled(Feature.objects.filter(index=Param("index")).values_list("index", F("sae__slug")))
+    pairs = Compiled(
+        Feature.objects.filter(index=Param("index")).values_list("index", F("sae__slug"))
+    )
     assert pairs(index=2) == [(2, "2-res")]
     (row,) = Compiled(Feature.objects.only("index").filter(index=Param("index")))(index=2)
     fires = Feature.objects.get(index=2).fires
@@ -48,10 +60,13 @@ def test_tuples_and_deferred_fields(planted: Any, django_assert_num_queries: Any
 
 
 def prepared() -> list[tuple[str, int]]:
-    """Statements about features that this connection keeps, and how often their kept plans were used."""
+    """Statements about features that this connection keeps, and how often their kept plans were
+    used.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement ~ 'features_feature'"
+            "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement ~ "
+            "'features_feature'"
         )
         return cursor.fetchall()
 
@@ -68,7 +83,9 @@ def test_a_connection_keeps_the_plan_and_the_plan_knows_its_constants(planted: A
     assert "$2" not in statement
 
 
-def test_nothing_else_is_prepared_and_behind_some_poolers_nothing_at_all(planted: Any, settings: Any) -> None:
+def test_nothing_else_is_prepared_and_behind_some_poolers_nothing_at_all(
+    planted: Any, settings: Any
+) -> None:
     settings.PREPARE = False
     assert Compiled(Feature.objects.filter(index=Param("index")))(index=0)
     assert Feature.objects.filter(index=0)
@@ -82,7 +99,9 @@ def test_a_value_that_is_missing_is_named(planted: Any) -> None:
 
 
 def test_values_are_values_and_no_sql(planted: Any) -> None:
-    compiled = Compiled(Label.objects.filter(text=Param("text")).exclude(text="50% of {param text} '%s'"))
+    compiled = Compiled(
+        Label.objects.filter(text=Param("text")).exclude(text="50% of {param text} '%s'")
+    )
     assert compiled(text="'; DROP TABLE features_label; --") == []
     assert Label.objects.count() == 0
 

@@ -1,4 +1,6 @@
-"""Questions and answers between website and workers: equal ones are computed once, and nobody waits for ever."""
+"""Questions and answers between website and workers: equal ones are computed once, and nobody waits
+for ever.
+"""
 
 import threading
 from datetime import timedelta
@@ -23,7 +25,9 @@ def listening():
 
 @pytest.fixture
 def worker(monkeypatch):
-    """A worker that answers every message in a thread of its own, as `answer` says; the keys it got."""
+    """A worker that answers every message in a thread of its own, as `answer` says; the keys it
+    got.
+    """
     keys, threads = [], []
 
     def at_work(answer=lambda key: inference_requests.give(key, {"n": 7})):

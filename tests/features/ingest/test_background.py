@@ -1,4 +1,6 @@
-"""Writing in the background keeps order, stops at the first error, and leaves nothing behind that waits."""
+"""Writing in the background keeps order, stops at the first error, and leaves nothing behind that
+waits.
+"""
 
 import threading
 import time
@@ -52,7 +54,11 @@ def test_an_error_while_making_the_next_lets_the_one_at_work_end():
         raise LookupError("nothing more")
 
     with pytest.raises(LookupError):
-        list(background.in_background(lambda record: (time.sleep(0.05), written.append(record)), records()))
+        list(
+            background.in_background(
+                lambda record: (time.sleep(0.05), written.append(record)), records()
+            )
+        )
     assert written in ([0], [])  # whole, or not begun
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("writer")]
 

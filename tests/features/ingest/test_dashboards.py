@@ -1,4 +1,6 @@
-"""Records into rows: what is written, what a second run changes, and that half a range is never there."""
+"""Records into rows: what is written, what a second run changes, and that half a range is never
+there.
+"""
 
 import threading
 
@@ -20,8 +22,12 @@ def planted():
 
 
 def write(planted, records, contexts=(), stop=None):
-    batch = FeatureRange(records[0].index, stop or records[-1].index + 1, 100, list(records), list(contexts))
-    return dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
+    batch = FeatureRange(
+        records[0].index, stop or records[-1].index + 1, 100, list(records), list(contexts)
+    )
+    return dashboard_ingest.write_range(
+        planted.sae, planted.corpus, planted.sae.context_size, batch
+    )
 
 
 def test_what_was_planted_is_what_is_stored(planted):
@@ -31,9 +37,12 @@ def test_what_was_planted_is_what_is_stored(planted):
     for name in dashboard_ingest.COLUMNS:
         assert getattr(row, name) == pytest.approx(getattr(wanted, name)), name
     stored = [
-        (e.band, e.rank, e.sequence.position, e.peak, e.positions) for e in row.examples.select_related("sequence")
+        (e.band, e.rank, e.sequence.position, e.peak, e.positions)
+        for e in row.examples.select_related("sequence")
     ]
-    assert stored == sorted((e.band, e.rank, e.sequence, e.peak, e.positions) for e in wanted.examples)
+    assert stored == sorted(
+        (e.band, e.rank, e.sequence, e.peak, e.positions) for e in wanted.examples
+    )
     first = row.examples.get(band=0, rank=0)
     assert first.sequence.token_ids == contexts[first.sequence.position].token_ids
 
@@ -60,7 +69,10 @@ def test_other_features_are_left_alone(planted):
     before = list(Example.objects.filter(feature=planted.feature(1)).values_list("pk", flat=True))
     contexts = builders.sequences()
     write(planted, [builders.firing(0, " fox", contexts)], contexts)
-    assert list(Example.objects.filter(feature=planted.feature(1)).values_list("pk", flat=True)) == before
+    assert (
+        list(Example.objects.filter(feature=planted.feature(1)).values_list("pk", flat=True))
+        == before
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -70,18 +82,28 @@ def test_a_range_that_fails_leaves_everything_as_it_was(planted):
     bad = builders.dead(1)._replace(density=2.0)
     with pytest.raises(DatabaseError, match="density_is_a_share"):
         write(planted, [good, bad], builders.sequences([*builders.TEXTS, " one more"]))
-    assert (planted.feature(0).max_activation, Sequence.objects.count(), Example.objects.count()) == before
+    assert (
+        planted.feature(0).max_activation,
+        Sequence.objects.count(),
+        Example.objects.count(),
+    ) == before
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", [Sae, Corpus])
 def test_who_deletes_waits_for_the_range_being_written_and_takes_it_along(planted, what):
-    """PostgreSQL checks neither side of an example, so nothing but this keeps rows from outliving what they are of."""
+    """PostgreSQL checks neither side of an example, so nothing but this keeps rows from outliving
+    what they are of.
+    """
     owner = {Sae: planted.sae, Corpus: planted.corpus}[what]
     contexts = builders.sequences()
     deleting = threading.Thread(target=_delete, args=[what, owner.pk])
     with transaction.atomic():
-        write(planted, [builders.firing(0, " day", contexts), builders.firing(3, " fox", contexts)], contexts)
+        write(
+            planted,
+            [builders.firing(0, " day", contexts), builders.firing(3, " fox", contexts)],
+            contexts,
+        )
         deleting.start()
         while not _somebody_waits():
             deleting.join(0.02)
@@ -155,7 +177,12 @@ def test_densities_fall_into_half_decades_from_1e_minus_7_to_1(planted):
     Feature.objects.filter(sae=planted.sae).delete()
     write(planted, [builders.dead(i)._replace(density=d, fires=1) for i, d in enumerate(densities)])
     made = dashboard_ingest.finish(planted.sae, planted.corpus, 100, None, "0.1")
-    assert {bin: n for bin, n in enumerate(made.density_histogram) if n} == {0: 2, 2: 1, 12: 1, 13: 2}
+    assert {bin: n for bin, n in enumerate(made.density_histogram) if n} == {
+        0: 2,
+        2: 1,
+        12: 1,
+        13: 2,
+    }
 
 
 def test_finishing_again_replaces_the_dashboard(planted):

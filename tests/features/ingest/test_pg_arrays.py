@@ -1,4 +1,6 @@
-"""Flat arrays packed for COPY: the bytes are those of psycopg's own dumper, and PostgreSQL reads the same numbers back."""
+"""Flat arrays packed for COPY: the bytes are those of psycopg's own dumper, and PostgreSQL reads
+the same numbers back.
+"""
 
 import struct
 
@@ -52,7 +54,9 @@ def test_an_empty_array_has_no_dimensions_but_a_type(element):
 def test_copy_and_read_back(element):
     rows = [([],), (EXTREMES[element],), (EXTREMES[element] * 30,), (None,)]
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE copied (place serial, numbers {element}[]) ON COMMIT DROP")
+        cursor.execute(
+            f"CREATE TEMP TABLE copied (place serial, numbers {element}[]) ON COMMIT DROP"
+        )
         pg_arrays.register(cursor.adapters)
         with cursor.copy("COPY copied (numbers) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types([f"{element}[]"])

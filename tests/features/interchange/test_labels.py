@@ -1,4 +1,6 @@
-"""Files of labels: what goes out comes in again, a wrong row writes nothing, and an upload can be taken back."""
+"""Files of labels: what goes out comes in again, a wrong row writes nothing, and an upload can be
+taken back.
+"""
 
 import io
 import json
@@ -17,7 +19,14 @@ from features.services import uploads as upload_services
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-SCORE = {"kind": "detection", "value": 0.9, "low": 0.8, "high": 0.95, "n": 100, "balanced_accuracy": 0.9}
+SCORE = {
+    "kind": "detection",
+    "value": 0.9,
+    "low": 0.8,
+    "high": 0.95,
+    "n": 100,
+    "balanced_accuracy": 0.9,
+}
 
 
 @pytest.fixture
@@ -32,7 +41,9 @@ def people(planted):
 
 
 def send(planted, rows, by, trusted=False, name="labels.csv"):
-    return upload_services.upload(planted.sae, name, rows, by=by, weight=3 if trusted else 1, trusted=trusted)
+    return upload_services.upload(
+        planted.sae, name, rows, by=by, weight=3 if trusted else 1, trusted=trusted
+    )
 
 
 @pytest.mark.parametrize("kind", tables.FORMATS)
@@ -40,8 +51,12 @@ def test_what_goes_out_comes_in_again(planted, people, kind):
     ada, ben = people
     words = ['a "quoted", text', "=1+1", "<b>日本</b>", "-x", "it's"]
     for place, text in enumerate(words):
-        label_services.propose(planted.feature(place if place < 3 else place + 1), text, by=ben, weight=1)
-    score = ScoreRecord("concept", 0.8, 0.7, 0.9, 50, balanced_accuracy=0.9, auroc=0.91, details={"precision": 0.75})
+        label_services.propose(
+            planted.feature(place if place < 3 else place + 1), text, by=ben, weight=1
+        )
+    score = ScoreRecord(
+        "concept", 0.8, 0.7, 0.9, 50, balanced_accuracy=0.9, auroc=0.91, details={"precision": 0.75}
+    )
     label_services.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {}, [score])], None)
     data = tables.write(label_files.rows_of(planted.sae), label_files.COLUMNS, kind)
     other = builders.planted(slug="other")
@@ -83,15 +98,30 @@ def test_a_spreadsheet_runs_nothing_of_it(planted, people):
         ({"index": "0", "text": "GOOD"}, "Row 2, text: row 1 says the same"),
         ({"index": "1", "text": "x", "lable": "y"}, "Row 2, lable: There is no such column"),
         ({"index": "1", "text": "x", "sae": "other/2-res"}, "Row 2, sae"),
-        ({"index": "1", "text": "x", "method": "m" * 60}, "Row 2, method: method is a text of at most"),
+        (
+            {"index": "1", "text": "x", "method": "m" * 60},
+            "Row 2, method: method is a text of at most",
+        ),
         ({"index": "1", "text": "x", "method": 5}, "Row 2, method"),
         ({"index": "1", "text": "x", "scores": "{"}, "Row 2, scores"),
-        ({"index": "1", "text": "x", "scores": [SCORE | {"kind": "luck"}]}, "Row 2, scores: kind is one of"),
-        ({"index": "1", "text": "x", "scores": [SCORE | {"value": float("nan")}]}, "Row 2, scores: value"),
-        ({"index": "1", "text": "x", "scores": [SCORE | {"auroc": 1.5}]}, "Row 2, scores: balanced_accuracy and auroc"),
+        (
+            {"index": "1", "text": "x", "scores": [SCORE | {"kind": "luck"}]},
+            "Row 2, scores: kind is one of",
+        ),
+        (
+            {"index": "1", "text": "x", "scores": [SCORE | {"value": float("nan")}]},
+            "Row 2, scores: value",
+        ),
+        (
+            {"index": "1", "text": "x", "scores": [SCORE | {"auroc": 1.5}]},
+            "Row 2, scores: balanced_accuracy and auroc",
+        ),
         ({"index": "1", "text": "x", "scores": [SCORE | {"n": -1}]}, "Row 2, scores"),
         ({"index": "1", "text": "x", "scores": [SCORE, SCORE]}, "Row 2, scores: Two of the kind"),
-        ({"index": "1", "text": "x", "scores": [SCORE | {"scorer": "a\0b"}]}, "Row 2, scores: scorer is"),
+        (
+            {"index": "1", "text": "x", "scores": [SCORE | {"scorer": "a\0b"}]},
+            "Row 2, scores: scorer is",
+        ),
         ({"index": "1", "text": "x", "scores": "[" * 100_000}, "Row 2, scores"),
     ],
 )
@@ -113,21 +143,35 @@ def test_every_wrong_row_is_named_up_to_twenty(planted, people):
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"", "csv"), (b"index,text\n", "csv"), (b"index,text\n1\n", "csv"), (b"index,text\n1,x,y\n", "csv"),
-        (b"index,index\n1,2\n", "csv"), (b"\xff\xfe", "csv"), (b'index,text\n1,"x', "csv"), (b"{", "jsonl"),
+        (b"", "csv"),
+        (b"index,text\n", "csv"),
+        (b"index,text\n1\n", "csv"),
+        (b"index,text\n1,x,y\n", "csv"),
+        (b"index,index\n1,2\n", "csv"),
+        (b"\xff\xfe", "csv"),
+        (b'index,text\n1,"x', "csv"),
+        (b"{", "jsonl"),
         (b"[1]\n", "jsonl"),
-        (b'{"index": NaN}', "jsonl"), (b"[" * 200_000, "jsonl"), (b"", "jsonl"), (b"nonsense", "parquet"),
+        (b'{"index": NaN}', "jsonl"),
+        (b"[" * 200_000, "jsonl"),
+        (b"", "jsonl"),
+        (b"nonsense", "parquet"),
         (b"PAR1PAR1", "parquet"),
-        (b"PAR1" + b"\0" * 100 + b"PAR1", "parquet"), (b"x" * (20 * 2**20 + 1), "csv"),
+        (b"PAR1" + b"\0" * 100 + b"PAR1", "parquet"),
+        (b"x" * (20 * 2**20 + 1), "csv"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_table_is_said(data, kind):
     with pytest.raises(tables.Unreadable):
         tables.read(data, kind)
 
 
 def test_a_file_says_by_its_name_what_it_is():
-    assert [tables.format_of(name) for name in ("a.CSV", "b.ndjson", "c.d.parquet")] == ["csv", "jsonl", "parquet"]
+    assert [tables.format_of(name) for name in ("a.CSV", "b.ndjson", "c.d.parquet")] == [
+        "csv",
+        "jsonl",
+        "parquet",
+    ]
     for name in ("labels", "labels.xlsx", ""):
         with pytest.raises(tables.Unreadable):
             tables.format_of(name)
@@ -162,7 +206,10 @@ def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     there = label_services.propose(planted.feature(7), "é", by=ada, weight=3)
     rows = [{"index": i, "text": f"label {i}"} for i in range(7)] + [{"index": 7, "text": "É"}]
     made = send(planted, rows, ben)
-    by_index = {label.feature.index: label for label in Label.objects.filter(upload=made).select_related("feature")}
+    by_index = {
+        label.feature.index: label
+        for label in Label.objects.filter(upload=made).select_related("feature")
+    }
     label_services.vote(by_index[0], 1, by=ada, weight=3)
     label_services.edit(by_index[1], "better", seen=1, by=ada)
     comment_services.comment(planted.feature(2), "hm", by=ada, label=by_index[2])
@@ -172,7 +219,12 @@ def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     assert upload_services.undo(made, by=ben) == upload_services.Undone(3, 4)
     there.refresh_from_db()
     assert there.up == 0
-    assert sorted(Label.objects.filter(upload=made).values_list("feature__index", flat=True)) == [0, 1, 2, 3]
+    assert sorted(Label.objects.filter(upload=made).values_list("feature__index", flat=True)) == [
+        0,
+        1,
+        2,
+        3,
+    ]
     assert planted.feature(4).label is None
     assert planted.feature(0).label == by_index[0]
     assert not Moderation.objects.exists()
@@ -197,10 +249,14 @@ def test_a_vote_given_again_since_is_the_persons_own(planted, people):
     assert Vote.objects.count() == 1
 
 
-def test_ten_thousand_labels_take_a_constant_number_of_statements(planted, people, django_assert_max_num_queries):
+def test_ten_thousand_labels_take_a_constant_number_of_statements(
+    planted, people, django_assert_max_num_queries
+):
     costs = []
     for count in (10, 500):
-        rows = [{"index": i % 8, "text": f"label {count} {i}", "scores": [SCORE]} for i in range(count)]
+        rows = [
+            {"index": i % 8, "text": f"label {count} {i}", "scores": [SCORE]} for i in range(count)
+        ]
         with django_assert_max_num_queries(40) as queries:
             send(planted, rows, people[0], trusted=True)
         costs.append(len(queries))
@@ -280,7 +336,9 @@ def test_a_small_file_of_a_very_large_table_is_refused_before_it_is_unpacked():
     import pyarrow
     from pyarrow import parquet
 
-    long = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 2000, pyarrow.int32()), pyarrow.array(["x" * 2**20]))
+    long = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 2000, pyarrow.int32()), pyarrow.array(["x" * 2**20])
+    )
     out = io.BytesIO()
     parquet.write_table(pyarrow.table({"index": [0] * 2000, "text": long}), out)
     assert len(out.getvalue()) < tables.MOST_BYTES

@@ -80,7 +80,10 @@ def test_of_two_clicks_at_once_one_starts_a_job():
             ["nope/x", "--corpus", "c", "--hook", "h", "--width", "0"],
             "width: Ensure this value is greater than or equal to 1",
         ),
-        (["nope/x", "--corpus", "c", "--hook", "h", "--tokens", "many"], "tokens: Enter a whole number"),
+        (
+            ["nope/x", "--corpus", "c", "--hook", "h", "--tokens", "many"],
+            "tokens: Enter a whole number",
+        ),
         (["nope", "--corpus", "c", "--hook", "h"], "Write MODEL/SLUG"),
         (["nope/UP per", "--corpus", "c", "--hook", "h"], "slug: Use 1 to 63 small letters"),
         (["nope/x", "--corpus", "c", "--hook", "h", "--k", "9999", "--width", "64"], "k: "),
@@ -99,7 +102,8 @@ def test_a_corpus_that_is_not_there_is_named_with_those_that_are():
 
 
 @pytest.mark.parametrize(
-    "command", ["add_model", "add_corpus", "add_sae", "train_sae", "evaluate_sae", "compute_dashboards"]
+    "command",
+    ["add_model", "add_corpus", "add_sae", "train_sae", "evaluate_sae", "compute_dashboards"],
 )
 def test_every_command_explains_its_options(command, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -111,7 +115,15 @@ def test_every_command_explains_its_options(command, capsys):
 def test_dashboards_of_several_saes_are_one_job_and_shards_are_its_parts():
     planted = builders.planted()
     builders.sae(planted.model, "1-res")
-    command = ["compute_dashboards", "tiny/2-res", "tiny/1-res", "--corpus", "tiny-stories", "--shards", "2"]
+    command = [
+        "compute_dashboards",
+        "tiny/2-res",
+        "tiny/1-res",
+        "--corpus",
+        "tiny-stories",
+        "--shards",
+        "2",
+    ]
     call_command(*command, stdout=StringIO())
     job, *parts = Job.objects.filter(kind__in=["compute_dashboards", "scan_shard"]).order_by("id")
     assert (job.params["sae"], job.state) == ("tiny/2-res tiny/1-res", "waiting")
@@ -120,7 +132,9 @@ def test_dashboards_of_several_saes_are_one_job_and_shards_are_its_parts():
         ("scan_shard", job, 2),
     ]
     with pytest.raises(CommandError, match="dashboards of tiny/2-res already"):
-        call_command("compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", stdout=StringIO())
+        call_command(
+            "compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", stdout=StringIO()
+        )
 
 
 @pytest.mark.parametrize("shards", [0, 65, "many"])
@@ -128,7 +142,13 @@ def test_as_many_shards_as_make_no_sense_are_refused(shards):
     builders.planted()
     with pytest.raises(CommandError, match="shards"):
         call_command(
-            "compute_dashboards", "tiny/2-res", "--corpus", "tiny-stories", "--shards", str(shards), stdout=StringIO()
+            "compute_dashboards",
+            "tiny/2-res",
+            "--corpus",
+            "tiny-stories",
+            "--shards",
+            str(shards),
+            stdout=StringIO(),
         )
     assert not Job.objects.exists()
 
@@ -136,9 +156,17 @@ def test_as_many_shards_as_make_no_sense_are_refused(shards):
 def test_add_sae_takes_target_and_source_and_boxes_that_are_not_ticked():
     catalog_services.add_corpus("tales", "/t.txt", "text", "", "r", "")
     builders.model("tiny")
-    call_command("add_sae", "tiny/theirs", "owner/name", "--subfolder", "a/b", "--no-then", stdout=StringIO())
+    call_command(
+        "add_sae", "tiny/theirs", "owner/name", "--subfolder", "a/b", "--no-then", stdout=StringIO()
+    )
     params = Job.objects.get().params
-    wanted = {"model": "tiny", "slug": "theirs", "source": "owner/name", "subfolder": "a/b", "corpus": "tales"}
+    wanted = {
+        "model": "tiny",
+        "slug": "theirs",
+        "source": "owner/name",
+        "subfolder": "a/b",
+        "corpus": "tales",
+    }
     assert wanted.items() <= params.items()
     assert (params["anyway"], params["then"]) == (False, False)
     call_command("add_sae", "tiny/again", "owner/name", "--anyway", "--no-then", stdout=StringIO())

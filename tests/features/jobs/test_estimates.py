@@ -1,4 +1,6 @@
-"""Estimates: the arithmetic of each kind by hand, speeds measured on planted jobs, and honesty where there are none."""
+"""Estimates: the arithmetic of each kind by hand, speeds measured on planted jobs, and honesty
+where there are none.
+"""
 
 from datetime import timedelta
 
@@ -27,12 +29,21 @@ def _planted():
 def finished(kind, params, seconds, **changes):
     """A job of that kind that took so long."""
     now = timezone.now()
-    usual = {"state": "finished", "attempts": 1, "started": now - timedelta(seconds=seconds), "ended": now}
+    usual = {
+        "state": "finished",
+        "attempts": 1,
+        "started": now - timedelta(seconds=seconds),
+        "ended": now,
+    }
     return Job.objects.create(kind=kind, params=params, queue="jobs", **(usual | changes))
 
 
 def params_of(kind):
-    return TRAIN if kind == "train_sae" else {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 400_000}
+    return (
+        TRAIN
+        if kind == "train_sae"
+        else {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": 400_000}
+    )
 
 
 @pytest.mark.parametrize("kind", list(ASSUMED_SPEED))
@@ -75,12 +86,17 @@ def test_jobs_that_failed_resumed_or_read_a_forgotten_model_do_not_count():
 
 def test_a_corpus_that_ended_early_counts_with_the_tokens_it_had():
     finished("compute_dashboards", params_of("compute_dashboards"), 10, done=100_000, unit="tokens")
-    assert estimate("compute_dashboards", params_of("compute_dashboards")).seconds == pytest.approx(40, rel=1e-3)
+    assert estimate("compute_dashboards", params_of("compute_dashboards")).seconds == pytest.approx(
+        40, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("missing", ["model", "hook", "width", "tokens"])
 def test_incomplete_settings_have_no_estimate(missing):
-    assert estimate("train_sae", {name: value for name, value in TRAIN.items() if name != missing}) is None
+    assert (
+        estimate("train_sae", {name: value for name, value in TRAIN.items() if name != missing})
+        is None
+    )
 
 
 def test_kinds_that_read_no_tokens_take_as_long_as_they_took_before():

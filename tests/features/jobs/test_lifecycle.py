@@ -1,4 +1,6 @@
-"""The life of a job: one winner at every change of state, leases that pass, followers that wait, and a pace that is true."""
+"""The life of a job: one winner at every change of state, leases that pass, followers that wait,
+and a pace that is true.
+"""
 
 import threading
 from datetime import timedelta
@@ -37,7 +39,10 @@ def lease_passes(job):
 
 
 def said(job):
-    return [(e.data.get("state") or e.data.get("text"), e.data.get("note", "")) for e in job.events.order_by("id")]
+    return [
+        (e.data.get("state") or e.data.get("text"), e.data.get("note", ""))
+        for e in job.events.order_by("id")
+    ]
 
 
 def test_a_job_is_claimed_once():
@@ -250,7 +255,11 @@ def test_metrics_and_log_lines_of_a_job_stay_in_order():
         lifecycle.metrics(job, Metrics(step, {"loss": float(step)}))
         lifecycle.log(job, f"step {step}")
     assert [e.data["step"] for e in job.events.filter(kind="metrics")] == [0, 1, 2]
-    assert [text for text, _ in said(job) if text and text.startswith("step")] == ["step 0", "step 1", "step 2"]
+    assert [text for text, _ in said(job) if text and text.startswith("step")] == [
+        "step 0",
+        "step 1",
+        "step 2",
+    ]
 
 
 def due(job):
@@ -329,7 +338,10 @@ def test_who_did_what_is_kept():
 
 def in_parts(n=3, after=None):
     whole = lifecycle.create("compute_dashboards", {"sae": "a/b"}, after=after, in_parts=True)
-    return whole, [lifecycle.create("scan_shard", {"shard": i + 1}, after=after, part_of=whole) for i in range(n)]
+    return whole, [
+        lifecycle.create("scan_shard", {"shard": i + 1}, after=after, part_of=whole)
+        for i in range(n)
+    ]
 
 
 def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
@@ -339,7 +351,9 @@ def test_a_job_in_parts_is_queued_by_the_last_of_them_and_by_no_other():
         assert states(whole) == ["waiting"]
         lifecycle.finish(lifecycle.claim(part.pk, "one"), {})
     assert states(whole, *parts) == ["queued", "finished", "finished", "finished"]
-    assert [note for state, note in said(whole) if state == "queued"] == ["all of its parts finished"]
+    assert [note for state, note in said(whole) if state == "queued"] == [
+        "all of its parts finished"
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -362,7 +376,10 @@ def test_of_two_last_parts_that_finish_at_once_one_queues_the_whole():
         for thread in threads:
             thread.join()
         assert states(whole) == ["queued"]
-        assert [state for state, _ in said(whole) if state in Job.State.values] == ["waiting", "queued"]
+        assert [state for state, _ in said(whole) if state in Job.State.values] == [
+            "waiting",
+            "queued",
+        ]
 
 
 def test_a_part_that_fails_fails_the_whole_with_its_reason_and_ends_the_others():
@@ -370,9 +387,18 @@ def test_a_part_that_fails_fails_the_whole_with_its_reason_and_ends_the_others()
     follower = queued(after=whole)
     running = lifecycle.claim(second.pk, "two")
     lifecycle.fail(lifecycle.claim(first.pk, "one"), "no such text", "corpus")
-    assert states(whole, follower, first, second, third) == ["failed", "cancelled", "failed", "running", "cancelled"]
+    assert states(whole, follower, first, second, third) == [
+        "failed",
+        "cancelled",
+        "failed",
+        "running",
+        "cancelled",
+    ]
     whole.refresh_from_db()
-    assert (whole.error_field, whole.error) == ("corpus", f"Its part, job {first.pk}, failed: no such text")
+    assert (whole.error_field, whole.error) == (
+        "corpus",
+        f"Its part, job {first.pk}, failed: no such text",
+    )
     assert lifecycle.heartbeat(running) is True
     lifecycle.stop(running)
     assert states(whole, second) == ["failed", "cancelled"]

@@ -1,4 +1,6 @@
-"""Sweeps: which SAEs a job's settings make, what they are called, what is refused, and what they take."""
+"""Sweeps: which SAEs a job's settings make, what they are called, what is refused, and what they
+take.
+"""
 
 from datetime import timedelta
 
@@ -18,7 +20,15 @@ from features.services.jobs import start
 from tests import builders
 
 HOOKS = ["blocks.1.hook_resid_post", "blocks.2.hook_resid_post"]
-TRAIN = {"model": "tiny", "slug": "s", "corpus": "tiny-stories", "hook": HOOKS[1], "width": 512, "k": 24, "then": False}
+TRAIN = {
+    "model": "tiny",
+    "slug": "s",
+    "corpus": "tiny-stories",
+    "hook": HOOKS[1],
+    "width": 512,
+    "k": 24,
+    "then": False,
+}
 GIB = 2**30
 
 
@@ -59,7 +69,9 @@ def test_a_wrong_value_of_several_is_named():
 
 
 def test_every_combination_is_one_sae_named_after_what_it_differs_in():
-    made = sweeps.members(TRAIN | {"hook": HOOKS, "k": [8, 16], "learning_rate": [1e-3, 4e-5], "architecture": "topk"})
+    made = sweeps.members(
+        TRAIN | {"hook": HOOKS, "k": [8, 16], "learning_rate": [1e-3, 4e-5], "architecture": "topk"}
+    )
     assert list(made)[:3] == ["s-1-res-k8-lr0.001", "s-1-res-k8-lr4e-05", "s-1-res-k16-lr0.001"]
     assert len(made) == 8
     one = made["s-2-res-k16-lr4e-05"]
@@ -69,13 +81,19 @@ def test_every_combination_is_one_sae_named_after_what_it_differs_in():
 
 def test_a_job_for_one_sae_is_a_sweep_of_one_under_its_own_name():
     assert sweeps.members(TRAIN | {"architecture": "gated"}) == {
-        "s": {name: value for name, value in TRAIN.items() if name != "k"} | {"architecture": "gated"}
+        "s": {name: value for name, value in TRAIN.items() if name != "k"}
+        | {"architecture": "gated"}
     }
 
 
 def test_what_an_architecture_does_not_read_makes_no_further_sae():
     mixed = TRAIN | {"architecture": ["topk", "standard"], "k": [8, 16], "sparsity": [0.1, 1.0]}
-    assert list(sweeps.members(mixed)) == ["s-topk-k8", "s-topk-k16", "s-standard-s0.1", "s-standard-s1"]
+    assert list(sweeps.members(mixed)) == [
+        "s-topk-k8",
+        "s-topk-k16",
+        "s-standard-s0.1",
+        "s-standard-s1",
+    ]
 
 
 @pytest.mark.django_db
@@ -93,7 +111,8 @@ def test_a_sweep_is_queued_as_one_job_with_what_follows_for_each(planted):
 def test_more_than_sixteen_are_refused_with_the_count(planted):
     (text,) = refused(k="1,2,3,4,5", width="64,128", seed="0,1")["__all__"]
     assert text.startswith(
-        "These settings make 20 SAEs (2 widths × 5 values of k × 2 seeds); one sweep trains at most 16."
+        "These settings make 20 SAEs (2 widths × 5 values of k × 2 seeds); one sweep trains at "
+        "most 16."
     )
     many = ",".join(map(str, range(64, 164)))
     (text,) = refused(k=many, width=",".join(map(str, range(200, 300))), seed=many)["__all__"]
@@ -101,13 +120,21 @@ def test_more_than_sixteen_are_refused_with_the_count(planted):
 
 
 @pytest.mark.django_db
-def test_a_wide_sweep_is_shown_by_several_jobs_of_four_saes_each_as_all_are_in_memory_at_once(planted):
-    start("train_sae", TRAIN | {"hook": HOOKS[0], "k": "1,2,3,4,5", "architecture": "topk", "then": True})
+def test_a_wide_sweep_is_shown_by_several_jobs_of_four_saes_each_as_all_are_in_memory_at_once(
+    planted,
+):
+    start(
+        "train_sae",
+        TRAIN | {"hook": HOOKS[0], "k": "1,2,3,4,5", "architecture": "topk", "then": True},
+    )
     shown = Job.objects.filter(kind="compute_dashboards").order_by("id")
     assert [len(job.params["sae"].split()) for job in shown] == [4, 1]
     assert Job.objects.filter(kind="evaluate_sae").count() == 5
     with pytest.raises(InvalidParams, match="at most 4"):
-        start("compute_dashboards", {"sae": " ".join(f"tiny/s{n}" for n in range(5)), "corpus": "tiny-stories"})
+        start(
+            "compute_dashboards",
+            {"sae": " ".join(f"tiny/s{n}" for n in range(5)), "corpus": "tiny-stories"},
+        )
 
 
 @pytest.mark.django_db
@@ -142,7 +169,9 @@ def test_a_proposed_name_says_what_the_saes_have_in_common(planted):
     both = {"hook": ",".join(HOOKS), "model": "tiny"}
     assert defaults("train_sae", both)["slug"] == "topk"
     assert defaults("train_sae", both | {"architecture": "topk,gated"})["slug"] == "sweep"
-    assert defaults("train_sae", {"architecture": "topk,gated", "model": "tiny"})["slug"] == "2-res-2"
+    assert (
+        defaults("train_sae", {"architecture": "topk,gated", "model": "tiny"})["slug"] == "2-res-2"
+    )
     assert defaults("train_sae", both)["hook"] == ",".join(HOOKS)
 
 
@@ -168,9 +197,16 @@ def test_memory_by_hand(planted):
 def worker(gigabytes: float, **changes) -> Worker:
     now = timezone.now()
     usual = {
-        "name": "machine:7", "queues": ["jobs"], "device": "cpu", "version": "1", "memory": int(gigabytes * GIB),
-        "memory_free": 0, "memory_own": 0, "started": now, "seen": now,
-    }  # fmt: skip
+        "name": "machine:7",
+        "queues": ["jobs"],
+        "device": "cpu",
+        "version": "1",
+        "memory": int(gigabytes * GIB),
+        "memory_free": 0,
+        "memory_own": 0,
+        "started": now,
+        "seen": now,
+    }
     return Worker.objects.create(**(usual | changes))
 
 
@@ -182,7 +218,10 @@ WIDE = {"width": "1048576", "seed": ",".join(map(str, range(16)))}
 def test_what_does_not_fit_the_largest_worker_is_refused_with_the_estimate(planted):
     worker(24)
     (text,) = refused(**WIDE)["width"]
-    assert "would take about 97.7 GiB (SAEs with gradients and optimizer 33.0 GiB, activations 64.0 GiB" in text
+    assert (
+        "would take about 97.7 GiB (SAEs with gradients and optimizer 33.0 GiB, activations 64.0 "
+        "GiB" in text
+    )
     assert "the largest worker of “jobs”, machine:7, has 24.0 GiB" in text
     worker(100, name="larger:8")
     assert start("train_sae", TRAIN | WIDE)
@@ -191,7 +230,11 @@ def test_what_does_not_fit_the_largest_worker_is_refused_with_the_estimate(plant
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "changes",
-    [{"left": timezone.now()}, {"seen": timezone.now() - timedelta(minutes=5)}, {"queues": ["inference"]}],
+    [
+        {"left": timezone.now()},
+        {"seen": timezone.now() - timedelta(minutes=5)},
+        {"queues": ["inference"]},
+    ],
 )
 def test_a_worker_that_is_gone_silent_or_elsewhere_refuses_nothing(planted, changes):
     worker(1, **changes)

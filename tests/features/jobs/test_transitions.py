@@ -40,7 +40,10 @@ def test_a_state_follows_another_only_where_that_is_legal(before: str, then: str
     if (before, then) in LEGAL:
         assert change() == 1
     else:
-        with pytest.raises(IntegrityError, match=f"a job that is {before} cannot become {then}"), transaction.atomic():
+        with (
+            pytest.raises(IntegrityError, match=f"a job that is {before} cannot become {then}"),
+            transaction.atomic(),
+        ):
             change()
     job.refresh_from_db()
     assert job.state == (then if (before, then) in LEGAL else before)

@@ -1,4 +1,6 @@
-"""Alpha as the package `krippendorff` has it, and the report of an SAE's labels against counting by hand."""
+"""Alpha as the package `krippendorff` has it, and the report of an SAE's labels against counting by
+hand.
+"""
 
 import random
 import statistics
@@ -27,7 +29,9 @@ def planted():
 
 
 def scored(index, text, accuracy, kind="concept"):
-    return LabelRecord(index, text, {}, [ScoreRecord(kind, accuracy, None, None, 100, balanced_accuracy=accuracy)])
+    return LabelRecord(
+        index, text, {}, [ScoreRecord(kind, accuracy, None, None, 100, balanced_accuracy=accuracy)]
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -53,11 +57,17 @@ def test_alpha_of_people_is_that_of_the_package(planted, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_alpha_of_methods_is_that_of_the_package(planted, seed):
-    draw, methods, words = random.Random(seed), ["concept", "logits", "explained"], ["day", "Fox", "self"]
+    draw, methods, words = (
+        random.Random(seed),
+        ["concept", "logits", "explained"],
+        ["day", "Fox", "self"],
+    )
     table = np.full((3, 8), np.nan)
     for row, method in enumerate(methods):
         chosen = [(i, draw.choice(words)) for i in range(8) if draw.random() < 0.7]
-        label_services.write_found(planted.sae, method, [scored(i, text, 0.8) for i, text in chosen], None)
+        label_services.write_found(
+            planted.sae, method, [scored(i, text, 0.8) for i, text in chosen], None
+        )
         for i, text in chosen:
             table[row, i] = words.index(text)
     expected = krippendorff.alpha(table, level_of_measurement="nominal")
@@ -68,7 +78,9 @@ def test_what_cannot_be_told_is_none(planted):
     ada, ben, _ = builders.cast()
     assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 0, 0)
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
-    assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 0, 0), "one rating is no agreement"
+    assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 0, 0), (
+        "one rating is no agreement"
+    )
     label_services.vote(label, 1, by=ada, weight=3)
     assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 1, 2), "all alike"
 
@@ -92,15 +104,21 @@ def test_votes_of_the_suspended_of_old_words_and_on_hidden_labels_are_left_out(p
 
 def test_methods_head_to_head(planted):
     ours, theirs = [0.9, 0.8, 0.7, 0.6], [0.7, 0.8, 0.75, 0.5]
-    label_services.write_found(planted.sae, "concept", [scored(i, f"a{i}", s) for i, s in enumerate(ours)], None)
-    label_services.write_found(planted.sae, "logits", [scored(i, f"b{i}", s) for i, s in enumerate(theirs)], None)
+    label_services.write_found(
+        planted.sae, "concept", [scored(i, f"a{i}", s) for i, s in enumerate(ours)], None
+    )
+    label_services.write_found(
+        planted.sae, "logits", [scored(i, f"b{i}", s) for i, s in enumerate(theirs)], None
+    )
     label_services.write_found(
         planted.sae, "explained", [scored(i, f"c{i}", 0.99, "detection") for i in range(4)], None
     )
     (duel,) = agreement.duels(planted.sae.pk)
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     half = 1.96 * statistics.stdev(differences) / 2
-    assert duel[:6] == ("concept", "logits", "concept", 4, 2, 1), "a test of another kind is no comparison"
+    assert duel[:6] == ("concept", "logits", "concept", 4, 2, 1), (
+        "a test of another kind is no comparison"
+    )
     assert duel.difference == pytest.approx(statistics.mean(differences))
     assert (duel.low, duel.high) == pytest.approx((duel.difference - half, duel.difference + half))
 
@@ -108,16 +126,28 @@ def test_methods_head_to_head(planted):
 def test_the_report_counts_what_there_is(planted):
     ada, ben, _ = builders.cast()
     accuracies = [0.9, 0.62, 1.0, 0.5]
-    label_services.write_found(planted.sae, "concept", [scored(i, f"c{i}", s) for i, s in enumerate(accuracies)], None)
+    label_services.write_found(
+        planted.sae, "concept", [scored(i, f"c{i}", s) for i, s in enumerate(accuracies)], None
+    )
     label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     label_services.propose(planted.feature(0), "night", by=ada, weight=1)
     report = label_report.report(planted.sae)
     assert report.coverage == label_report.Coverage(alive=7, labelled=3, by_people=1, disputed=1)
     assert report.coverage.share == pytest.approx(3 / 7)
     concept, person = report.methods
-    assert (concept.method, concept.labels, concept.kind, concept.scored) == ("concept", 4, "concept", 4)
+    assert (concept.method, concept.labels, concept.kind, concept.scored) == (
+        "concept",
+        4,
+        "concept",
+        4,
+    )
     assert concept.median == pytest.approx(statistics.median(accuracies))
-    assert (concept.histogram[10], concept.histogram[12], concept.histogram[18], concept.histogram[19]) == (1, 1, 1, 1)
+    assert (
+        concept.histogram[10],
+        concept.histogram[12],
+        concept.histogram[18],
+        concept.histogram[19],
+    ) == (1, 1, 1, 1)
     assert sum(concept.histogram) == 4
     assert (person.method, person.labels, person.chosen, person.histogram) == ("person", 2, 1, [])
 
@@ -128,15 +158,31 @@ def test_the_report_says_what_the_labels_of_each_method_and_their_scores_cost(cl
     def job(seconds, **result):
         long = timedelta(seconds=seconds)
         return Job.objects.create(
-            kind="any", params={}, state="finished", started=start, ended=start + long, result=result
+            kind="any",
+            params={},
+            state="finished",
+            started=start,
+            ended=start + long,
+            result=result,
         )
 
-    free, half, rest, scoring = job(90), job(10, **asked(700, 300, 0.02)), job(20, **asked(70, 30, 0.01)), job(5)
-    label_services.write_found(planted.sae, "concept", [scored(i, f"c{i}", 0.9) for i in range(3)], free)
-    label_services.write_found(planted.sae, "explained", [LabelRecord(i, f"e{i}", {}, []) for i in (0, 1)], half)
+    free, half, rest, scoring = (
+        job(90),
+        job(10, **asked(700, 300, 0.02)),
+        job(20, **asked(70, 30, 0.01)),
+        job(5),
+    )
+    label_services.write_found(
+        planted.sae, "concept", [scored(i, f"c{i}", 0.9) for i in range(3)], free
+    )
+    label_services.write_found(
+        planted.sae, "explained", [LabelRecord(i, f"e{i}", {}, []) for i in (0, 1)], half
+    )
     found = Label.objects.filter(method="explained").order_by("pk")
     label_services.write_scores({label: scored(0, "", 0.7).scores for label in found}, scoring)
-    label_services.write_found(planted.sae, "explained", [LabelRecord(2, "e2", {}, [])], rest, only=[2])
+    label_services.write_found(
+        planted.sae, "explained", [LabelRecord(2, "e2", {}, [])], rest, only=[2]
+    )
     label_services.propose(planted.feature(0), "day", by=builders.cast()[0], weight=1)
     rows = [
         ("concept", False, 3, 1, None, None, 90.0),
@@ -154,7 +200,9 @@ def asked(prompt, completion, cost):
     return {"prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
 
 
-def test_the_report_page_costs_the_same_for_ten_labels_and_for_twenty(client, planted, django_assert_max_num_queries):
+def test_the_report_page_costs_the_same_for_ten_labels_and_for_twenty(
+    client, planted, django_assert_max_num_queries
+):
     ada, ben, _ = builders.cast()
     costs = []
     for start in (0, 10):
@@ -162,7 +210,9 @@ def test_the_report_page_costs_the_same_for_ten_labels_and_for_twenty(client, pl
             label = label_services.propose(planted.feature(i % 8), f"label {i}", by=ben, weight=1)
             label_services.propose(planted.feature(i % 8), f"other {i}", by=ada, weight=1)
             label_services.vote(label, -1, by=ada, weight=3)
-        label_services.write_found(planted.sae, f"m{start}", [scored(i, f"w{i}", 0.8) for i in range(8)], None)
+        label_services.write_found(
+            planted.sae, f"m{start}", [scored(i, f"w{i}", 0.8) for i in range(8)], None
+        )
         with django_assert_max_num_queries(12) as queries:
             response = client.get("/tiny/2-res/labels/")
         assert response.status_code == 200

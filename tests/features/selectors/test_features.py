@@ -39,7 +39,10 @@ def test_saes_come_with_all_that_a_row_shows_in_one_query(planted, django_assert
     builders.sae(planted.model, "3-res")
     with django_assert_num_queries(1):
         rows = list(catalog_selectors.saes("tiny"))
-        shown = [(str(sae), sae.corpus and sae.corpus.slug, getattr(sae, "dashboard", None)) for sae in rows]
+        shown = [
+            (str(sae), sae.corpus and sae.corpus.slug, getattr(sae, "dashboard", None))
+            for sae in rows
+        ]
     assert [name for name, _, _ in shown] == ["tiny/2-res", "tiny/3-res"]
     with pytest.raises(Sae.DoesNotExist):
         catalog_selectors.sae("nobody", "2-res")
@@ -67,7 +70,9 @@ def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queri
         assert view.sae.dashboard.corpus.slug == "tiny-stories"
     assert (view.previous, view.next) == (None, 1)
     assert view.bands[0].number == 0
-    assert [e.value for e in view.bands[0].examples] == sorted((e.value for e in view.bands[0].examples), reverse=True)
+    assert [e.value for e in view.bands[0].examples] == sorted(
+        (e.value for e in view.bands[0].examples), reverse=True
+    )
     assert [(t.text, t.plain) for t in view.top_logits[:2]] == [("␣One", " One"), ("␣day", " day")]
     assert view.nearest[0] == (1, pytest.approx(0.62), 2)
     assert view.cofiring == [(1, 0.5, 2), (2, 0.125, 1), (4, 0.0625, 1)]
@@ -75,7 +80,10 @@ def test_a_feature_comes_whole_in_three_queries(planted, django_assert_num_queri
 
 def test_previous_and_next_skip_dead_features_and_stop_at_the_ends(planted):
     assert [
-        (feature_selectors.feature("tiny", "2-res", i).previous, feature_selectors.feature("tiny", "2-res", i).next)
+        (
+            feature_selectors.feature("tiny", "2-res", i).previous,
+            feature_selectors.feature("tiny", "2-res", i).next,
+        )
         for i in (2, 3, 7)
     ] == [
         (1, 4),
@@ -94,10 +102,16 @@ def test_what_a_feature_reads_is_where_its_top_examples_peak(planted):
 def test_shares_of_the_bands_add_up_to_all_firings(planted):
     contexts = builders.sequences()
     record = builders.firing(0, " day", contexts)._replace(
-        fires=100, max_activation=1.9, histogram=[2] * 40 + [1] * 20 + [0] * 4, histogram_width=2 / 64,
+        fires=100,
+        max_activation=1.9,
+        histogram=[2] * 40 + [1] * 20 + [0] * 4,
+        histogram_width=2 / 64,
         band_edges=[60 / 32, 48 / 32, 36 / 32, 24 / 32, 12 / 32, 0],
-    )  # fmt: skip
-    examples = [e._replace(band=band, rank=9) for band, e in zip(range(1, 6), record.examples * 5, strict=False)]
+    )
+    examples = [
+        e._replace(band=band, rank=9)
+        for band, e in zip(range(1, 6), record.examples * 5, strict=False)
+    ]
     builders.dashboards(planted.sae, planted.corpus, [record._replace(examples=examples)], contexts)
     bands = feature_selectors.feature("tiny", "2-res", 0).bands
     assert [band.number for band in bands] == [1, 2, 3, 4, 5]
@@ -120,7 +134,9 @@ def test_pages_filter_and_go_on_after_ties(planted):
     Feature.objects.filter(sae=planted.sae, index__in=[4, 5, 6]).update(density=0.5)
     seen, cursor = [], ""
     while True:
-        page = feature_selectors.page(planted.sae, order="-density", cursor=cursor, size=2, alive=True)
+        page = feature_selectors.page(
+            planted.sae, order="-density", cursor=cursor, size=2, alive=True
+        )
         seen += [row.index for row in page.features]
         cursor = page.next
         if not cursor:
@@ -157,30 +173,48 @@ def test_filtered_pages_are_those_of_a_plain_list_however_they_are_found(planted
         alive = index % 5 > 0
         fires = alive * dice.randrange(1, 5)  # of one number of tokens: density has the same order
         template.pk, template.sae, template.index = None, sae, index
-        template.fires, template.density, template.mean_activation = fires, fires / 100, alive * dice.randrange(1, 4)
-        template.max_activation, template.cluster = alive * dice.randrange(1, 9), dice.choice([None, 0, 1])
+        template.fires, template.density, template.mean_activation = (
+            fires,
+            fires / 100,
+            alive * dice.randrange(1, 4),
+        )
+        template.max_activation, template.cluster = (
+            alive * dice.randrange(1, 9),
+            dice.choice([None, 0, 1]),
+        )
         template.causal_effect, template.decoder_norm = dice.choice([-0.5, 0.0, 0.5]), dice.random()
         template.save(force_insert=True)
     for name, value in WAYS[way].items():
         monkeypatch.setattr(keyset, name, value)
     rows = list(Feature.objects.filter(sae=sae))
-    for filters, order, alive in dice.sample(list(product(NARROWED, ORDERS, (None, True, False))), 60):
-        expected = sorted(filter(partial(_passes, filters, alive), rows), key=partial(_place, order))
+    for filters, order, alive in dice.sample(
+        list(product(NARROWED, ORDERS, (None, True, False))), 60
+    ):
+        expected = sorted(
+            filter(partial(_passes, filters, alive), rows), key=partial(_place, order)
+        )
         seen, cursor = [], None
         while cursor != "":
-            found = feature_selectors.page(sae, order=order, cursor=cursor or "", size=7, alive=alive, **filters)
+            found = feature_selectors.page(
+                sae, order=order, cursor=cursor or "", size=7, alive=alive, **filters
+            )
             seen, cursor = [*seen, *(row.index for row in found.features)], found.next
         assert seen == [row.index for row in expected], (filters, order, alive)
 
 
 def _passes(filters, alive, row):
-    ends = [(name.rpartition("_"), end) for name, end in filters.items() if name not in ("cluster", "has_label")]
+    ends = [
+        (name.rpartition("_"), end)
+        for name, end in filters.items()
+        if name not in ("cluster", "has_label")
+    ]
     return (
         alive in (None, row.fires > 0)
         and filters.get("cluster", row.cluster) == row.cluster
         and filters.get("has_label", False) == (row.label_id is not None)
         and all(
-            getattr(row, name) >= end if which == "min" else getattr(row, name) <= end for (name, _, which), end in ends
+            getattr(row, name) >= end if which == "min" else getattr(row, name) <= end
+            for (name, _, which), end in ends
         )
     )
 
@@ -231,10 +265,14 @@ def test_a_page_costs_three_queries_whatever_its_size(planted, django_assert_num
 
 def test_a_snippet_is_the_part_of_its_example_around_the_peak_and_says_the_same(planted):
     contexts = [
-        SequenceRecord(100, "long.txt", builders.encode("日本 é 🙂" * 60 + " day" + " 日本é🙂 a fox" * 60)),
+        SequenceRecord(
+            100, "long.txt", builders.encode("日本 é 🙂" * 60 + " day" + " 日本é🙂 a fox" * 60)
+        ),
         SequenceRecord(101, "first.txt", builders.encode(" day" + "日本" * 30, bos=False)),
     ]
-    builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+    builders.dashboards(
+        planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts
+    )
     row = planted.feature(0)
     for chosen in (0, 1):
         Example.objects.filter(feature=row, band=0).update(rank=F("rank") + 10)

@@ -1,4 +1,6 @@
-"""The map in the database: written whole or not at all, gone with what it was made of, read as columns or as a sample."""
+"""The map in the database: written whole or not at all, gone with what it was made of, read as
+columns or as a sample.
+"""
 
 import math
 
@@ -26,7 +28,9 @@ def record(indices, **changes):
 
 
 def places(sae):
-    return dict(Feature.objects.filter(sae=sae, map_x__isnull=False).values_list("index", "cluster"))
+    return dict(
+        Feature.objects.filter(sae=sae, map_x__isnull=False).values_list("index", "cluster")
+    )
 
 
 def test_places_and_clusters_are_those_of_the_record(planted):
@@ -36,8 +40,12 @@ def test_places_and_clusters_are_those_of_the_record(planted):
     dead = planted.feature(3)
     assert (dead.map_x, dead.map_y, dead.cluster) == (None, None, None)
     assert Dashboard.objects.get().map == {
-        "features": 17, "clusters": 2, "neighbours": 15, "seed": 0, "made_with": "umap-learn 0.5, scikit-learn 1.9"
-    }  # fmt: skip
+        "features": 17,
+        "clusters": 2,
+        "neighbours": 15,
+        "seed": 0,
+        "made_with": "umap-learn 0.5, scikit-learn 1.9",
+    }
 
 
 def test_a_second_map_replaces_the_first(planted):
@@ -64,7 +72,9 @@ def test_new_dashboards_take_the_map_away(planted):
 def test_a_map_of_dashboards_that_were_made_anew_is_refused(planted):
     old = planted.sae.dashboard
     contexts = builders.sequences()
-    builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+    builders.dashboards(
+        planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts
+    )
     with pytest.raises(Dashboard.DoesNotExist):
         dashboard_ingest.write_map(old, record([0]), None)
     assert 0 not in places(planted.sae)
@@ -108,5 +118,7 @@ def test_a_sample_is_even_and_no_larger_than_asked(planted, most, found):
 def test_the_version_changes_with_map_and_dashboards(planted):
     before = map_selectors.version(planted.sae.dashboard)
     contexts = builders.sequences()
-    again = builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+    again = builders.dashboards(
+        planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts
+    )
     assert map_selectors.version(again) != before

@@ -1,4 +1,6 @@
-"""The ranking of features on a text, against the plainest possible reference: dense matrices of activations."""
+"""The ranking of features on a text, against the plainest possible reference: dense matrices of
+activations.
+"""
 
 import random
 
@@ -11,12 +13,20 @@ WIDTH = 12
 
 
 def drawn(seed, tokens):
-    """What fires at each position of a random text, and the same as rows of activations by feature."""
+    """What fires at each position of a random text, and the same as rows of activations
+    by feature.
+    """
     dice = random.Random(seed)
-    dense = {(sae, i): [dice.choice([0.0, 0.0, round(dice.uniform(0.1, 5), 3)]) for _ in range(tokens)]
-             for sae in SAES for i in range(WIDTH)}  # fmt: skip
+    dense = {
+        (sae, i): [dice.choice([0.0, 0.0, round(dice.uniform(0.1, 5), 3)]) for _ in range(tokens)]
+        for sae in SAES
+        for i in range(WIDTH)
+    }
     fired = {
-        sae: [[(i, dense[sae, i][place]) for i in range(WIDTH) if dense[sae, i][place]] for place in range(tokens)]
+        sae: [
+            [(i, dense[sae, i][place]) for i in range(WIDTH) if dense[sae, i][place]]
+            for place in range(tokens)
+        ]
         for sae in SAES
     }
     return fired, dense
@@ -27,7 +37,10 @@ def mean(values):
 
 
 def best_first(values):
-    return sorted(((key, value) for key, value in values.items() if value), key=lambda row: (-abs(row[1]), row[0]))
+    return sorted(
+        ((key, value) for key, value in values.items() if value),
+        key=lambda row: (-abs(row[1]), row[0]),
+    )
 
 
 def same(found, expected):
@@ -47,7 +60,11 @@ def test_features_are_ranked_on_the_chosen_tokens(seed, chosen, by):
         "max": lambda row: max([row[p] for p in chosen], default=0.0),
         "difference": lambda row: mean([row[p] for p in chosen]) - mean([row[p] for p in rest]),
     }[by]
-    expected = [(key, value) for key, value in best_first({k: reference(row) for k, row in dense.items()}) if value > 0]
+    expected = [
+        (key, value)
+        for key, value in best_first({k: reference(row) for k, row in dense.items()})
+        if value > 0
+    ]
     same(rank(by_feature(fired), chosen, counted, by), expected)
 
 
@@ -59,7 +76,9 @@ def test_two_texts_are_told_apart(seed, by):
     expected = best_first({key: size(first[key]) - size(second[key]) for key in first})
     same(tell_apart(by_feature(one), 7, by_feature(two), 4, by), expected)
     turned = tell_apart(by_feature(two), 4, by_feature(one), 7, by)
-    assert [(row.key, -row.value) for row in turned] == [(key, pytest.approx(value)) for key, value in expected]
+    assert [(row.key, -row.value) for row in turned] == [
+        (key, pytest.approx(value)) for key, value in expected
+    ]
 
 
 def test_positions_that_do_not_count_change_nothing():

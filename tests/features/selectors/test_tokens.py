@@ -22,16 +22,25 @@ def planted():
 
 
 def kept():
-    return sorted(Peak.objects.values_list("feature_id", "sae_id", "token_id", "examples", "maximum"))
+    return sorted(
+        Peak.objects.values_list("feature_id", "sae_id", "token_id", "examples", "maximum")
+    )
 
 
 def reference():
     """Peaks counted one by one, from the examples that are stored."""
     counts = Counter()
     for e in Example.objects.filter(band=0).select_related("sequence", "feature"):
-        row = (e.feature_id, e.feature.sae_id, e.sequence.token_ids[e.peak], e.feature.max_activation)
+        row = (
+            e.feature_id,
+            e.feature.sae_id,
+            e.sequence.token_ids[e.peak],
+            e.feature.max_activation,
+        )
         counts[row] += 1
-    return sorted((feature, sae, token, times, top) for (feature, sae, token, top), times in counts.items())
+    return sorted(
+        (feature, sae, token, times, top) for (feature, sae, token, top), times in counts.items()
+    )
 
 
 def test_ingest_keeps_the_tokens_under_the_peaks_of_top_examples(planted):
@@ -41,7 +50,9 @@ def test_ingest_keeps_the_tokens_under_the_peaks_of_top_examples(planted):
     batch = FeatureRange(0, 1, 100, [builders.firing(0, " fox", contexts, 5.0)], contexts)
     dashboard_ingest.write_range(planted.sae, planted.corpus, planted.sae.context_size, batch)
     assert kept() == reference()
-    assert set(Peak.objects.filter(feature=planted.feature(0)).values_list("token_id", "maximum")) == {(260, 5.0)}
+    assert set(
+        Peak.objects.filter(feature=planted.feature(0)).values_list("token_id", "maximum")
+    ) == {(260, 5.0)}
 
 
 def test_a_feature_that_stopped_firing_peaks_nowhere(planted):
@@ -111,16 +122,29 @@ def test_what_peaks_goes_by_examples_then_by_maximum(planted):
     assert any("day" in span.text for span in found.peaks[0].snippet)
     rows = {index: planted.feature(index).pk for index in (1, 2, 4)}
     for index, times, maximum in ((1, 1, 9.0), (2, 3, 1.0), (4, 3, 8.0)):
-        Peak.objects.create(feature_id=rows[index], sae=planted.sae, token_id=258, examples=times, maximum=maximum)
+        Peak.objects.create(
+            feature_id=rows[index], sae=planted.sae, token_id=258, examples=times, maximum=maximum
+        )
     found = token_selectors.search([planted.sae], " day")
-    assert [(row.feature.index, row.examples) for row in found.peaks] == [(4, 3), (0, 3), (2, 3), (1, 1)]
-    assert [row.feature.index for row in token_selectors.search([planted.sae], " day", 2).peaks] == [4, 0]
+    assert [(row.feature.index, row.examples) for row in found.peaks] == [
+        (4, 3),
+        (0, 3),
+        (2, 3),
+        (1, 1),
+    ]
+    assert [
+        row.feature.index for row in token_selectors.search([planted.sae], " day", 2).peaks
+    ] == [4, 0]
 
 
 def test_several_tokens_are_counted_together(planted):
     both = Token.objects.create(model=planted.model, token_id=900, text=b"day")
-    Peak.objects.create(feature=planted.feature(0), sae=planted.sae, token_id=both.token_id, examples=4, maximum=2.0)
-    Peak.objects.create(feature=planted.feature(1), sae=planted.sae, token_id=both.token_id, examples=5, maximum=2.0)
+    Peak.objects.create(
+        feature=planted.feature(0), sae=planted.sae, token_id=both.token_id, examples=4, maximum=2.0
+    )
+    Peak.objects.create(
+        feature=planted.feature(1), sae=planted.sae, token_id=both.token_id, examples=5, maximum=2.0
+    )
     found = token_selectors.search([planted.sae], "day")
     assert [(token.token_id, token.text) for token in found.tokens] == [(900, "day"), (258, "␣day")]
     assert [(row.feature.index, row.examples) for row in found.peaks] == [(0, 7), (1, 5)]
@@ -128,7 +152,9 @@ def test_several_tokens_are_counted_together(planted):
 
 def test_what_promotes_goes_by_logit_and_must_raise_it(planted):
     found = token_selectors.search([planted.sae], " fox")
-    assert [(row.feature.index, row.logit) for row in found.promotes] == [(i, pytest.approx(0.89)) for i in range(8)]
+    assert [(row.feature.index, row.logit) for row in found.promotes] == [
+        (i, pytest.approx(0.89)) for i in range(8)
+    ]
     Feature.objects.filter(index=5).update(top_logits=[2 - 0.1 * i for i in range(10)])
     Feature.objects.filter(index=6).update(top_logits=[-1.0] * 10)
     found = token_selectors.search([planted.sae], " fox")
@@ -138,7 +164,9 @@ def test_what_promotes_goes_by_logit_and_must_raise_it(planted):
 
 def test_other_saes_and_models_are_left_out(planted):
     other = builders.planted(slug="other")
-    assert {row.feature.sae.model.slug for row in token_selectors.search([other.sae], " day").peaks} == {"other"}
+    assert {
+        row.feature.sae.model.slug for row in token_selectors.search([other.sae], " day").peaks
+    } == {"other"}
     second = builders.sae(planted.model, "3-res")
     assert token_selectors.search([second], " day").peaks == []
     assert len(token_selectors.search([second, planted.sae], " day").peaks) == 1

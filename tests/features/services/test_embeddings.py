@@ -1,4 +1,6 @@
-"""Embeddings of labels: what is missing, that writing starts a job, another embedder, and what the nearest are."""
+"""Embeddings of labels: what is missing, that writing starts a job, another embedder, and what the
+nearest are.
+"""
 
 from typing import Any
 
@@ -14,7 +16,12 @@ from features.services import embeddings
 from features.services import labels as label_services
 from tests import builders
 
-WAYS = {"brackets": [1.0, 0, 0], "parentheses": [0.9, 0.435, 0], "weekday": [0, 0, 1.0], "day": [0.0, 0.5, 0.866]}
+WAYS = {
+    "brackets": [1.0, 0, 0],
+    "parentheses": [0.9, 0.435, 0],
+    "weekday": [0, 0, 1.0],
+    "day": [0.0, 0.5, 0.866],
+}
 
 
 @pytest.fixture
@@ -51,7 +58,9 @@ def near(said: str, saes: list[Sae] | None = None, **filters: Any) -> list[str]:
     return [texts[hit.label] for hit in hits]
 
 
-def test_nearest_labels_come_first_and_those_of_another_meaning_not_at_all(planted: Any, worker: Any) -> None:
+def test_nearest_labels_come_first_and_those_of_another_meaning_not_at_all(
+    planted: Any, worker: Any
+) -> None:
     embed()
     assert near("brackets") == ["brackets", "parentheses"]
     assert near("weekday") == ["weekday"]
@@ -61,7 +70,9 @@ def test_nearest_labels_come_first_and_those_of_another_meaning_not_at_all(plant
 
 
 @pytest.mark.parametrize("few", [-1, label_search.FEW])
-def test_filters_reach_through_to_label_and_feature(planted: Any, worker: Any, monkeypatch: Any, few: int) -> None:
+def test_filters_reach_through_to_label_and_feature(
+    planted: Any, worker: Any, monkeypatch: Any, few: int
+) -> None:
     monkeypatch.setattr(label_search, "FEW", few)
     embed()
     Label.objects.filter(text="brackets").update(score=0.9)
@@ -82,7 +93,11 @@ def test_few_that_pass_are_read_whole_and_many_are_sought_in_the_index(
     author = Label.objects.get(text="brackets").author
     for n in range(150):
         Label.objects.create(
-            feature=planted.feature(n % 8), sae=planted.sae, text=f"b{n}", method=Label.PERSON, author=author
+            feature=planted.feature(n % 8),
+            sae=planted.sae,
+            text=f"b{n}",
+            method=Label.PERSON,
+            author=author,
         )
     embeddings.keep("a", embeddings.due(after=0, limit=150), [WAYS["brackets"]] * 150)
     with connection.cursor() as cursor:
@@ -98,7 +113,9 @@ def test_few_that_pass_are_read_whole_and_many_are_sought_in_the_index(
     assert len(found[Label.PERSON]) == label_search.MOST_NEAR
 
 
-def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(planted: Any, worker: Any) -> None:
+def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(
+    planted: Any, worker: Any
+) -> None:
     embed()
     assert embeddings.missing() == 0
     label = Label.objects.get(text="weekday")
@@ -116,7 +133,8 @@ def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(plant
 def test_another_embedder_begins_anew_with_an_index_of_its_own_length(planted: Any) -> None:
     embed()
     assert not embeddings.prepare("a", 3)
-    connection.check_constraints()  # a test is one transaction, and what was written in it waits to be checked
+    # a test is one transaction, and what was written in it waits to be checked
+    connection.check_constraints()
     assert embeddings.prepare("b", 5)
     assert embeddings.missing() == 3
     assert _index().count("halfvec(5)") == 1
@@ -126,16 +144,21 @@ def test_another_embedder_begins_anew_with_an_index_of_its_own_length(planted: A
         assert cursor.fetchall() == [(5,)]
 
 
-def test_the_index_is_what_finds_them(planted: Any, worker: Any, django_assert_num_queries: Any) -> None:
+def test_the_index_is_what_finds_them(
+    planted: Any, worker: Any, django_assert_num_queries: Any
+) -> None:
     embed()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute(
-            "EXPLAIN SELECT label_id FROM features_labelembedding ORDER BY vector::halfvec(3) <=> '[1,0,0]' LIMIT 5"
+            "EXPLAIN SELECT label_id FROM features_labelembedding ORDER BY vector::halfvec(3) "
+            "<=> '[1,0,0]' LIMIT 5"
         )
         assert "label_by_meaning" in str(cursor.fetchall())
-    with django_assert_num_queries(6):  # itself, two settings, the savepoint of this test, and reading the texts
+    with django_assert_num_queries(
+        6
+    ):  # itself, two settings, the savepoint of this test, and reading the texts
         near("brackets")
 
 
@@ -155,7 +178,9 @@ def test_whoever_writes_labels_starts_one_job_once_it_commits(
 ) -> None:
     def write(text: str) -> None:
         with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-            label_services.propose(planted.feature(4), text, by=planted.feature(0).labels.get().author, weight=1)
+            label_services.propose(
+                planted.feature(4), text, by=planted.feature(0).labels.get().author, weight=1
+            )
 
     settings.EMBEDDER = "off"
     write("one")
@@ -169,11 +194,15 @@ def test_whoever_writes_labels_starts_one_job_once_it_commits(
     assert Job.objects.filter(kind="embed_labels").count() == 2, "one that runs may have passed it"
 
 
-def test_a_vote_starts_nothing_where_all_is_embedded(planted: Any, django_capture_on_commit_callbacks: Any) -> None:
+def test_a_vote_starts_nothing_where_all_is_embedded(
+    planted: Any, django_capture_on_commit_callbacks: Any
+) -> None:
     embed()
     label = planted.feature(0).labels.get()
     with django_capture_on_commit_callbacks(execute=True):
-        label_services.vote(label, 1, by=builders.get_user_model().objects.get(username="ada"), weight=3)
+        label_services.vote(
+            label, 1, by=builders.get_user_model().objects.get(username="ada"), weight=3
+        )
     assert not Job.objects.filter(kind="embed_labels").exists()
 
 

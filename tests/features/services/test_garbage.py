@@ -69,7 +69,9 @@ def test_checkpoints_stay_while_a_job_may_go_on_from_them(keep, store):
     running, kept, over = (lifecycle.create("train_sae", {}) for _ in range(3))
     lifecycle.claim(running.pk, "one")
     for job, checkpoint in ((kept, "jobs/x/checkpoints/1"), (over, "")):
-        Job.objects.filter(pk=job.pk).update(state="cancelled", ended=timezone.now(), checkpoint=checkpoint)
+        Job.objects.filter(pk=job.pk).update(
+            state="cancelled", ended=timezone.now(), checkpoint=checkpoint
+        )
     for pk in (running.pk, kept.pk, over.pk, 99999):
         keep(f"jobs/{pk}/checkpoints/1")
     garbage.collect()

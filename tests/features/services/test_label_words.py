@@ -1,4 +1,6 @@
-"""Words that no label has any more are forgotten; what a label that is shown or hidden has stays."""
+"""Words that no label has any more are forgotten; what a label that is shown or hidden
+has stays.
+"""
 
 import pytest
 
@@ -18,7 +20,9 @@ def words():
 
 def test_words_of_deleted_and_edited_labels_go_and_those_of_the_others_stay():
     planted, (ada, ben, _) = builders.planted(), builders.cast()
-    shown = label_services.propose(planted.feature(0), "opening brackets, 3 of them", by=ben, weight=1)
+    shown = label_services.propose(
+        planted.feature(0), "opening brackets, 3 of them", by=ben, weight=1
+    )
     hidden = label_services.propose(planted.feature(1), "weekdays", by=ben, weight=1)
     gone = label_services.propose(planted.feature(2), "elephants o'clock", by=ben, weight=1)
     label_services.edit(shown, "opening quotes", seen=1, by=ben)

@@ -17,7 +17,14 @@ pytestmark = pytest.mark.django_db
 
 def found(index: int, text: str, accuracy: float = 0.9) -> LabelRecord:
     score = ScoreRecord(
-        "concept", 0.8, 0.7, 0.85, 200, balanced_accuracy=accuracy, auroc=accuracy, details={"precision": 0.75}
+        "concept",
+        0.8,
+        0.7,
+        0.85,
+        200,
+        balanced_accuracy=accuracy,
+        auroc=accuracy,
+        details={"precision": 0.75},
     )
     return LabelRecord(index, text, {"concept": text}, [score])
 
@@ -79,7 +86,9 @@ def test_an_edit_names_the_words_it_saw_and_keeps_the_old_ones() -> None:
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
     label_services.vote(label, 1, by=ada, weight=CURATOR)
     edited = label_services.edit(label, "the word day", seen=1, by=ada, note="clearer")
-    assert (edited.version, edited.up, edited.support) == (2, 0, 1.0), "the vote was for other words"
+    assert (edited.version, edited.up, edited.support) == (2, 0, 1.0), (
+        "the vote was for other words"
+    )
     with pytest.raises(label_services.Changed) as late:
         label_services.edit(label, "my own words", seen=1, by=ben)
     assert late.value.label.text == "the word day"
@@ -129,7 +138,12 @@ def test_a_vote_that_crossed_an_edit_stays_with_the_words_that_were_seen() -> No
 
 def test_a_machines_label_counts_by_its_evidence_and_a_persons_wins_over_it() -> None:
     planted, (_, ben, _) = builders.planted(), builders.cast()
-    assert label_services.write_found(planted.sae, "concept", [found(0, "“day”"), found(1, "always", 0.5)], None) == 2
+    assert (
+        label_services.write_found(
+            planted.sae, "concept", [found(0, "“day”"), found(1, "always", 0.5)], None
+        )
+        == 2
+    )
     machine = planted.feature(0).label
     assert machine is not None
     assert (machine.text, machine.score, machine.score_kind) == ("“day”", 0.9, "concept")
@@ -152,12 +166,17 @@ def test_people_who_stand_for_two_labels_dispute_the_feature() -> None:
 
 def test_a_method_replaces_its_own_labels_but_not_what_people_touched() -> None:
     planted, (ada, ben, _) = builders.planted(), builders.cast()
-    label_services.write_found(planted.sae, "concept", [found(0, "old"), found(1, "voted"), found(2, "edited")], None)
+    label_services.write_found(
+        planted.sae, "concept", [found(0, "old"), found(1, "voted"), found(2, "edited")], None
+    )
     by_index = {label.feature.index: label for label in Label.objects.select_related("feature")}
     label_services.vote(by_index[1], 1, by=ben, weight=MEMBER)
     label_services.edit(by_index[2], "edited by hand", seen=1, by=ada)
     label_services.write_found(
-        planted.sae, "concept", [found(0, "new"), found(1, "voted", 0.7), found(99, "nowhere")], None
+        planted.sae,
+        "concept",
+        [found(0, "new"), found(1, "voted", 0.7), found(99, "nowhere")],
+        None,
     )
     assert sorted(Label.objects.values_list("feature__index", "text")) == [
         (0, "new"),
@@ -172,7 +191,10 @@ def test_a_method_replaces_its_own_labels_but_not_what_people_touched() -> None:
 def test_of_several_scores_the_first_kind_is_the_evidence_and_a_correlation_is_none() -> None:
     planted = builders.planted()
     kinds = [("concept", 0.9), ("detection", 0.6), ("simulation", None)]
-    scores = [ScoreRecord(kind, 0.9, None, None, 50, balanced_accuracy=accuracy) for kind, accuracy in kinds]
+    scores = [
+        ScoreRecord(kind, 0.9, None, None, 50, balanced_accuracy=accuracy)
+        for kind, accuracy in kinds
+    ]
     label_services.write_found(planted.sae, "concept", [LabelRecord(0, "day", {}, scores)], None)
     label = planted.feature(0).label
     assert label is not None
@@ -200,7 +222,10 @@ def test_settling_twice_changes_nothing() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_three_at_once_label_vote_and_edit_and_nothing_is_lost() -> None:
     planted, (ada, ben, _) = builders.planted(), builders.cast()
-    feature, label = planted.feature(0), label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
+    feature, label = (
+        planted.feature(0),
+        label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER),
+    )
     start, failed = threading.Barrier(3), []
 
     def at_once(act: Any) -> None:
@@ -216,7 +241,9 @@ def test_three_at_once_label_vote_and_edit_and_nothing_is_lost() -> None:
     def edits(number: int) -> None:
         while True:
             try:
-                label_services.edit(label, f"day {number}", seen=Label.objects.get(pk=label.pk).version, by=ben)
+                label_services.edit(
+                    label, f"day {number}", seen=Label.objects.get(pk=label.pk).version, by=ben
+                )
                 return
             except label_services.Changed:
                 continue

@@ -1,4 +1,6 @@
-"""The life of a steering run: shared, fair, limited, watched, and begun anew where its worker died."""
+"""The life of a steering run: shared, fair, limited, watched, and begun anew where its
+worker died.
+"""
 
 from datetime import timedelta
 
@@ -28,7 +30,9 @@ def tiny():
 def sent(monkeypatch, django_capture_on_commit_callbacks):
     """The messages that went out."""
     messages = []
-    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: messages.append(args))
+    monkeypatch.setattr(
+        steering_runs.current_app, "send_task", lambda *args, **kwargs: messages.append(args)
+    )
     return messages
 
 
@@ -52,7 +56,10 @@ def test_equal_requests_share_a_run_whoever_asks():
     first = steering_runs.ask(asked(), "ada")
     assert steering_runs.ask(asked(length=48), "ben").pk == first.pk, "48 is the default"
     assert steering_runs.ask(asked(seed=3), "ben").pk != first.pk
-    assert set(SteeringAsk.objects.filter(run=first).values_list("who", flat=True)) == {"ada", "ben"}
+    assert set(SteeringAsk.objects.filter(run=first).values_list("who", flat=True)) == {
+        "ada",
+        "ben",
+    }
     took = steering_runs.take("w")
     steering_runs.write(took, [{"ids": [1, 2], "logprobs": [0, 0]}])
     steering_runs.finish(took)
@@ -77,7 +84,9 @@ def test_one_person_has_so_many_at_once_and_no_more():
         run = steering_runs.ask(asked(seed=n), "ada")
     with pytest.raises(steering_runs.TooMany, match="stop it"):
         steering_runs.ask(asked(seed=99), "ada")
-    assert steering_runs.ask(asked(seed=0), "ada").state == "queued", "what is under way already takes no new place"
+    assert steering_runs.ask(asked(seed=0), "ada").state == "queued", (
+        "what is under way already takes no new place"
+    )
     assert steering_runs.ask(asked(seed=99), "ben")
     steering_runs.stop(run.pk)
     assert steering_runs.ask(asked(seed=98), "ada")
@@ -99,7 +108,12 @@ def test_a_stopped_run_keeps_what_came_and_is_run_again_where_somebody_asks():
     steering_runs.stopped(took, "Stopped.")
     assert steering_selectors.view(run.pk).result.texts[1].token_ids == [2]
     again = steering_runs.ask(asked(), "ben")
-    assert (again.pk, again.state, again.asked_by, again.stop_requested) == (run.pk, "queued", "ben", False)
+    assert (again.pk, again.state, again.asked_by, again.stop_requested) == (
+        run.pk,
+        "queued",
+        "ben",
+        False,
+    )
     assert steering_selectors.view(run.pk).result.texts[1].token_ids == []
 
 
@@ -145,7 +159,10 @@ def test_a_run_that_kills_every_worker_is_given_up():
 
 
 def test_a_closed_tab_gives_the_place_away():
-    waits, runs_now = steering_runs.ask(asked(seed=0), "ada"), steering_runs.ask(asked(seed=1), "ben")
+    waits, runs_now = (
+        steering_runs.ask(asked(seed=0), "ada"),
+        steering_runs.ask(asked(seed=1), "ben"),
+    )
     took = steering_runs.take("w")
     assert steering_runs.beat(took) == ""
     steering_runs.leave(waits.pk)
@@ -196,7 +213,11 @@ def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_ca
         ({"top_p": 0}, "top_p", "greater than or equal"),
         ({"temperature": float("inf")}, "temperature", "number"),
         ({"seed": -1}, "seed", "greater than or equal"),
-        ({"strengths": [1, 2], "features": [KNOB | {"method": "ablate"}]}, "strengths", "one feature that is added"),
+        (
+            {"strengths": [1, 2], "features": [KNOB | {"method": "ablate"}]},
+            "strengths",
+            "one feature that is added",
+        ),
         ({"tempo": 1}, "tempo", "no such setting"),
     ],
 )

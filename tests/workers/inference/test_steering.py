@@ -1,4 +1,6 @@
-"""A run on a worker: its texts are the pipeline's, and whatever goes wrong is told and leaves the worker free."""
+"""A run on a worker: its texts are the pipeline's, and whatever goes wrong is told and leaves the
+worker free.
+"""
 
 import time
 from datetime import timedelta
@@ -53,10 +55,20 @@ def test_the_text_is_the_one_of_a_plain_hook_and_every_number_is_there(llama, we
     push = Push(Lens(weights, "blocks.2.hook_resid_post", True), 0, "add", 2.0, "maximum", 2.0)
     prompt = [0, *llama.tokenizer("def cat(self)", add_special_tokens=False)["input_ids"]]
     assert view.result.prompt == prompt
-    assert view.result.texts[1].token_ids == steering_model.greedy(llama, push, prompt, length=10)[0]
+    assert (
+        view.result.texts[1].token_ids == steering_model.greedy(llama, push, prompt, length=10)[0]
+    )
     for text in view.result.texts:
         assert (
-            len({len(text.token_ids), len(text.logprobs), len(text.kl), len(text.activations[0]), len(text.mass[0])})
+            len(
+                {
+                    len(text.token_ids),
+                    len(text.logprobs),
+                    len(text.kl),
+                    len(text.activations[0]),
+                    len(text.mass[0]),
+                }
+            )
             == 1
         )
     assert sum(view.result.texts[0].kl) == 0
@@ -65,10 +77,18 @@ def test_the_text_is_the_one_of_a_plain_hook_and_every_number_is_there(llama, we
 
 def test_the_same_run_of_another_worker_gives_the_same_rows():
     run = done(asked(temperature=1.0, length=20))
-    first = [piece for data in SteeringDelta.objects.filter(run=run).values_list("data", flat=True) for piece in data]
+    first = [
+        piece
+        for data in SteeringDelta.objects.filter(run=run).values_list("data", flat=True)
+        for piece in data
+    ]
     SteeringRun.objects.all().delete()
     other = done(asked(temperature=1.0, length=20))
-    again = [piece for data in SteeringDelta.objects.filter(run=other).values_list("data", flat=True) for piece in data]
+    again = [
+        piece
+        for data in SteeringDelta.objects.filter(run=other).values_list("data", flat=True)
+        for piece in data
+    ]
     assert [p for p in first if "ids" in p] == [p for p in again if "ids" in p]
 
 
@@ -92,7 +112,12 @@ def test_what_only_the_model_can_refuse_is_told_at_its_field(changes, field, wor
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
 )
 def test_out_of_memory_is_told_and_the_next_run_is_run(monkeypatch, error):
     def broken(*args):
@@ -115,7 +140,11 @@ def test_what_we_did_not_think_of_is_told_without_its_text(monkeypatch):
     run = asked()
     monkeypatch.setattr(steering_worker, "decode", broken)
     done(run)
-    assert (run.state, "RuntimeError" in run.error["message"], "secret" in run.error["message"]) == (
+    assert (
+        run.state,
+        "RuntimeError" in run.error["message"],
+        "secret" in run.error["message"],
+    ) == (
         "failed",
         True,
         False,

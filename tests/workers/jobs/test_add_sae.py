@@ -48,21 +48,29 @@ def activations(language: Language, hook: str, tokens: int = 4000) -> torch.Tens
     found: list[torch.Tensor] = []
     ids = torch.randint(1, 400, (tokens // 31, 32), generator=torch.Generator().manual_seed(3))
     ids[:, 0] = 0
-    with torch.no_grad(), reading(resolve(language.model, hook), lambda x: found.append(x[:, 1:].flatten(0, 1))):
+    with (
+        torch.no_grad(),
+        reading(resolve(language.model, hook), lambda x: found.append(x[:, 1:].flatten(0, 1))),
+    ):
         language.model(ids)
     return found[0].float()
 
 
 def write_sae(folder: Path, language: Language, hook: str = HOOK, **changes) -> Path:
-    """An SAE in SAELens's format that rebuilds the activations at `hook` almost exactly: both signs of their principal axes."""
+    """An SAE in SAELens's format that rebuilds the activations at `hook` almost exactly: both signs
+    of their principal axes.
+    """
     x = activations(language, hook)
     mean = x.mean(0)
     _, _, axes = torch.linalg.svd(x - mean, full_matrices=False)
     kept = axes[:24]
     directions = torch.cat([kept, -kept])
     weights = {
-        "W_enc": directions.T.contiguous(), "W_dec": directions.contiguous(), "b_enc": torch.zeros(48), "b_dec": mean,
-    }  # fmt: skip
+        "W_enc": directions.T.contiguous(),
+        "W_dec": directions.contiguous(),
+        "b_enc": torch.zeros(48),
+        "b_dec": mean,
+    }
     metadata = {
         "model_name": "tiny",
         "hook_name": hook,
@@ -71,10 +79,16 @@ def write_sae(folder: Path, language: Language, hook: str = HOOK, **changes) -> 
         "sae_lens_version": "6.54.12",
     }
     config = {
-        "architecture": "standard", "d_in": 32, "d_sae": 48, "dtype": "float32", "device": "cpu",
-        "apply_b_dec_to_input": True, "normalize_activations": "none", "reshape_activations": "none",
+        "architecture": "standard",
+        "d_in": 32,
+        "d_sae": 48,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
         "metadata": metadata,
-    }  # fmt: skip
+    }
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text(json.dumps(config))
     save_file(weights, folder / WEIGHTS)
@@ -90,7 +104,10 @@ def edit(folder: Path, config=None, metadata=None, weights=None) -> None:
             where.pop(name, None) if value is None else where.update({name: value})
     (folder / CONFIG).write_text(json.dumps(told))
     if weights:
-        save_file({name: t.contiguous() for name, t in weights(load_file(folder / WEIGHTS)).items()}, folder / WEIGHTS)
+        save_file(
+            {name: t.contiguous() for name, t in weights(load_file(folder / WEIGHTS)).items()},
+            folder / WEIGHTS,
+        )
 
 
 @pytest.fixture
@@ -105,14 +122,26 @@ def add(folder: Path, **params) -> Added:
 
 
 def said(job: Job) -> str:
-    return " ".join(JobEvent.objects.filter(job=job, kind="log").order_by("id").values_list("data__text", flat=True))
+    return " ".join(
+        JobEvent.objects.filter(job=job, kind="log")
+        .order_by("id")
+        .values_list("data__text", flat=True)
+    )
 
 
-def test_an_sae_comes_in_with_its_files_its_origin_and_a_test_that_it_passes(ready, folder, settings):
+def test_an_sae_comes_in_with_its_files_its_origin_and_a_test_that_it_passes(
+    ready, folder, settings
+):
     save_file({"sparsity": torch.zeros(48)}, folder / SPARSITY)
     job, sae = add(folder)
     assert (job.state, job.error) == ("finished", "")
-    assert (sae.hook, sae.width, sae.d_in, sae.context_size, sae.architecture) == (HOOK, 48, 32, 32, "standard")
+    assert (sae.hook, sae.width, sae.d_in, sae.context_size, sae.architecture) == (
+        HOOK,
+        48,
+        32,
+        32,
+        "standard",
+    )
     assert sae.made_by == job
     ours = Path(settings.ARTIFACTS_URL) / sae.artifact
     for name in (CONFIG, WEIGHTS, SPARSITY):
@@ -160,14 +189,23 @@ def test_at_the_wrong_hook_it_is_kept_with_a_warning_that_names_the_right_one(re
 
 
 def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
-    """An SAE that was trained on inputs of mean norm √d, and says nothing of it, where the model's are a fifth of that."""
+    """An SAE that was trained on inputs of mean norm √d, and says nothing of it, where the model's
+    are a fifth of that.
+    """
     embedded = "blocks.0.hook_resid_pre"
     x = activations(llama, embedded)
     scale = 32**0.5 / x.norm(dim=-1).mean()
     _, _, axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     directions = torch.cat([axes, -axes])
-    weights = {"W_enc": directions.T, "W_dec": directions, "b_enc": torch.full((64,), -0.5), "b_dec": x.mean(0) * scale}
-    given = write_sae(tmp_path / "given", llama, embedded, config={"d_sae": 64}, weights=lambda _: weights)
+    weights = {
+        "W_enc": directions.T,
+        "W_dec": directions,
+        "b_enc": torch.full((64,), -0.5),
+        "b_dec": x.mean(0) * scale,
+    }
+    given = write_sae(
+        tmp_path / "given", llama, embedded, config={"d_sae": 64}, weights=lambda _: weights
+    )
     _, sae = add(given)
     (warning,) = [w for w in sae.origin["warnings"] if "Usual causes" in w]
     assert embedded in warning
@@ -175,15 +213,23 @@ def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
     scaled = diagnosis._tried(llama, load_sae(str(given)), embedded, contexts)[diagnosis.SCALED]
     assert scaled > 0.6
     told = diagnosis._implausible(0.03, 4096, embedded, {diagnosis.SCALED: scaled, HOOK: 0.2})
-    assert f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
+    assert (
+        f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
+    )
     edit(given, config={"normalize_activations": "expected_average_only_in"})
     refused = done(
-        job_services.start("add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False})
+        job_services.start(
+            "add_sae", {"model": "tiny", "slug": "other", "source": str(given), "then": False}
+        )
     )
     assert (refused.state, refused.error_field) == ("failed", "source")
     assert "its input scale is unknown" in refused.error
     (given / SCALER).write_text(json.dumps({"scaling_factor": scale.item()}))
-    done(job_services.start("add_sae", {"model": "tiny", "slug": "folded", "source": str(given), "then": False}))
+    done(
+        job_services.start(
+            "add_sae", {"model": "tiny", "slug": "folded", "source": str(given), "then": False}
+        )
+    )
     folded = Sae.objects.get(slug="folded")
     assert folded.origin["test"]["values"]["explained_variance"] > 0.6
     assert not [w for w in folded.origin["warnings"] if "Usual causes" in w]
@@ -193,18 +239,45 @@ def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
 @pytest.mark.parametrize(
     ("changes", "params", "field", "said"),
     [
-        ({"config": {"d_in": 16}}, {}, "source", "b_dec is [32] in sae_weights.safetensors, but cfg.json makes it [16]"),
+        (
+            {"config": {"d_in": 16}},
+            {},
+            "source",
+            "b_dec is [32] in sae_weights.safetensors, but cfg.json makes it [16]",
+        ),
         ({"config": {"d_sae": 64}}, {}, "source", "cfg.json makes it [64, 32]"),
-        ({"weights": lambda w: {n: t for n, t in w.items() if n != "b_dec"}}, {}, "source", "lacks b_dec"),
-        ({"weights": lambda w: {n.replace("W_enc", "enc"): t for n, t in w.items()}}, {}, "source", "lacks W_enc and has enc"),
+        (
+            {"weights": lambda w: {n: t for n, t in w.items() if n != "b_dec"}},
+            {},
+            "source",
+            "lacks b_dec",
+        ),
+        (
+            {"weights": lambda w: {n.replace("W_enc", "enc"): t for n, t in w.items()}},
+            {},
+            "source",
+            "lacks W_enc and has enc",
+        ),
         ({"weights": lambda w: {**w, "W_dec": w["W_dec"] * torch.nan}}, {}, "source", "W_dec in"),
-        ({"metadata": {"model_name": "gpt2-small"}}, {}, "anyway", "made for 'gpt2-small', but this model is llama or tiny"),
-        ({"metadata": {"hook_name": "blocks.7.hook_mlp_out"}}, {}, "hook", "'blocks.7.hook_mlp_out', which this model of 3"),
+        (
+            {"metadata": {"model_name": "gpt2-small"}},
+            {},
+            "anyway",
+            "made for 'gpt2-small', but this model is llama or tiny",
+        ),
+        (
+            {"metadata": {"hook_name": "blocks.7.hook_mlp_out"}},
+            {},
+            "hook",
+            "'blocks.7.hook_mlp_out', which this model of 3",
+        ),
         ({"metadata": {"hook_name": None}}, {}, "hook", "does not say: choose where the SAE reads"),
         ({"config": {"architecture": "magic"}}, {}, "source", "names the architecture 'magic'"),
     ],
-)  # fmt: skip
-def test_what_disagrees_is_named_and_leaves_no_row(ready, folder, settings, changes, params, field, said):
+)
+def test_what_disagrees_is_named_and_leaves_no_row(
+    ready, folder, settings, changes, params, field, said
+):
     edit(folder, **changes)
     job, sae = add(folder, **params)
     assert (job.state, job.error_field, sae) == ("failed", field, None)
@@ -215,9 +288,16 @@ def test_what_disagrees_is_named_and_leaves_no_row(ready, folder, settings, chan
 
 def test_an_sae_of_another_width_is_refused_with_both_widths(ready, tmp_path, llama):
     narrow = write_sae(tmp_path / "narrow", llama)
-    edit(narrow, config={"d_in": 16}, weights=lambda w: {
-        "W_enc": w["W_enc"][:16], "W_dec": w["W_dec"][:, :16], "b_enc": w["b_enc"], "b_dec": w["b_dec"][:16]
-    })  # fmt: skip
+    edit(
+        narrow,
+        config={"d_in": 16},
+        weights=lambda w: {
+            "W_enc": w["W_enc"][:16],
+            "W_dec": w["W_dec"][:, :16],
+            "b_enc": w["b_enc"],
+            "b_dec": w["b_dec"][:16],
+        },
+    )
     job, sae = add(narrow)
     assert (job.state, job.error_field, sae) == ("failed", "hook", None)
     assert job.error == f"The SAE reads 16 dimensions, but {HOOK} has 32."

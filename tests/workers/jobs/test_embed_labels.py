@@ -1,4 +1,6 @@
-"""What labels mean: the model that comes with the wheel, and the job that reads every label with it."""
+"""What labels mean: the model that comes with the wheel, and the job that reads every label with
+it.
+"""
 
 from typing import Any
 
@@ -19,7 +21,12 @@ from workers.lifecycle import runner
 from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
 
-TEXTS = ["closing brackets", "exceptions that are raised", "days of the week", "digits inside strings"]
+TEXTS = [
+    "closing brackets",
+    "exceptions that are raised",
+    "days of the week",
+    "digits inside strings",
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +35,9 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture
-def planted(transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embedder, monkeypatch: Any) -> Any:
+def planted(
+    transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embedder, monkeypatch: Any
+) -> Any:
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
     monkeypatch.setattr(model_cache, "embedder", lambda: embedder)
     made = builders.planted()
@@ -47,7 +56,10 @@ def run() -> Job:
 
 
 def test_vectors_have_length_one_and_like_meanings_are_near(embedder: Embedder) -> None:
-    known, asked = embedder.embed(TEXTS), embedder.embed(["right parenthesis", "error handling", "weekday", "numbers"])
+    known, asked = (
+        embedder.embed(TEXTS),
+        embedder.embed(["right parenthesis", "error handling", "weekday", "numbers"]),
+    )
     assert known.shape == (4, embedder.dimensions) == (4, 384)
     assert np.linalg.norm(known, axis=1) == pytest.approx(1, abs=1e-5)
     assert (asked @ known.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
@@ -59,7 +71,10 @@ def test_it_is_the_mean_of_the_last_layer_as_the_plain_model_gives_it(embedder: 
 
     from workers.pipeline.embedder import _bundled
 
-    tokenizer, model = AutoTokenizer.from_pretrained(_bundled()), AutoModel.from_pretrained(_bundled())
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(_bundled()),
+        AutoModel.from_pretrained(_bundled()),
+    )
     read = tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model(**read).last_hidden_state
@@ -87,11 +102,15 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     Job.objects.filter(state="queued").delete()
     assert run().result["embedded"] == 1
     monkeypatch.setattr(
-        inference_requests, "ask", lambda question, patience=0: questions.KINDS[question["kind"]](question)
+        inference_requests,
+        "ask",
+        lambda question, patience=0: questions.KINDS[question["kind"]](question),
     )
     (hit,) = label_search.search_meaning("numbers", None, {})
     assert hit.label == label.pk
-    assert hit.cosine == pytest.approx(float(np.dot(*embedder.embed(["numbers", "digits inside strings"]))), abs=2e-3)
+    assert hit.cosine == pytest.approx(
+        float(np.dot(*embedder.embed(["numbers", "digits inside strings"]))), abs=2e-3
+    )
 
 
 def test_another_embedder_reads_everything_again(planted: Any) -> None:
@@ -99,7 +118,9 @@ def test_another_embedder_reads_everything_again(planted: Any) -> None:
     LabelEmbedding.objects.update(embedder="an older one")
     job = run()
     assert job.result["embedded"] == 3
-    assert "is another embedder" in " ".join(job.events.filter(kind="log").values_list("data__text", flat=True))
+    assert "is another embedder" in " ".join(
+        job.events.filter(kind="log").values_list("data__text", flat=True)
+    )
     assert embeddings.missing() == 0
 
 

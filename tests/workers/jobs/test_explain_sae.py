@@ -1,4 +1,6 @@
-"""Jobs that ask a language model, against a stand-in on loopback: labels from one half of the contexts, scores from the other."""
+"""Jobs that ask a language model, against a stand-in on loopback: labels from one half of the
+contexts, scores from the other.
+"""
 
 import json
 import random
@@ -10,7 +12,18 @@ import pytest
 
 from features import encryption
 from features.jobs.forms import InvalidParams
-from features.models import Dashboard, Endpoint, Example, Exchange, Feature, Job, Label, LabelScore, Sae, Sequence
+from features.models import (
+    Dashboard,
+    Endpoint,
+    Example,
+    Exchange,
+    Feature,
+    Job,
+    Label,
+    LabelScore,
+    Sae,
+    Sequence,
+)
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from features.services.consensus import MEMBER
@@ -29,7 +42,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def brain(messages: list[dict[str, str]]) -> str:
-    """A model that labels by the token that is marked most, and finds texts that hold the word of the label."""
+    """A model that labels by the token that is marked most, and finds texts that hold the word of
+    the label.
+    """
     system, user = messages[0]["content"], messages[1]["content"]
     if "LABEL:" in system:
         marked = Counter(re.findall("<<(.+?)>>", user, re.DOTALL) or ["?"]).most_common(1)[0][0]
@@ -53,14 +68,18 @@ def _places(settings, tmp_path, monkeypatch):
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with stand_in(brain) as running_:
-        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY))
+        Endpoint.objects.create(
+            slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY)
+        )
         yield running_
 
 
 @pytest.fixture
 def ready(model_folders, kept, settings, texts) -> Sae:
     """A model, a corpus and an SAE of 32 features with dashboards."""
-    kept.again(settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", model_folders, texts))
+    kept.again(
+        settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", model_folders, texts)
+    )
     return Sae.objects.get()
 
 
@@ -68,7 +87,14 @@ def _make(place, model_folders, texts) -> None:
     words, draw = sorted({word for _, text in texts for word in text.split(" ")}), random.Random(0)
     rows = [{"text": " ".join(draw.choices(words, k=60))} for _ in range(300)]
     place.write_text("\n".join(map(json.dumps, rows)))
-    wanted = {"model": "tiny", "slug": "a", "corpus": "texts", "hook": "blocks.1.hook_resid_post", "width": 32, "k": 2}
+    wanted = {
+        "model": "tiny",
+        "slug": "a",
+        "corpus": "texts",
+        "hook": "blocks.1.hook_resid_post",
+        "width": 32,
+        "k": 2,
+    }
     for kind, params in (
         ("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}),
         ("add_corpus", {"slug": "texts", "source": str(place)}),
@@ -90,18 +116,26 @@ def start(kind: str, by: object = None, **params: object) -> Job:
 
 
 def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: Sae) -> None:
-    indices = list(Feature.objects.filter(fires__gte=20).order_by("-fires").values_list("index", flat=True)[:8])
+    indices = list(
+        Feature.objects.filter(fires__gte=20).order_by("-fires").values_list("index", flat=True)[:8]
+    )
     found = list(materials(ready, indices, 10, seed=0))
     assert [material.index for material in found] == indices
     sides = {s.pk: held_out(0, s.position) for s in Sequence.objects.all()}
     for material in found:
         examples = Example.objects.filter(feature__index=material.index)
-        strongest = max((e for e in examples if not sides[e.sequence_id]), key=lambda e: max(e.values), default=None)
+        strongest = max(
+            (e for e in examples if not sides[e.sequence_id]),
+            key=lambda e: max(e.values),
+            default=None,
+        )
         if strongest:
             assert max(material.learn[0].values) == max(strongest.values)
         assert all(max(text.values) >= STRONG * material.maximum for text in material.firing)
         assert all(max(text.values) == 0 for text in [*material.random, *material.hard])
-        held_out_texts = {text.plain for text in [*material.firing, *material.random, *material.hard]}
+        held_out_texts = {
+            text.plain for text in [*material.firing, *material.random, *material.hard]
+        }
         assert not held_out_texts & {text.plain for text in [*material.learn, *material.alike]}
     assert sum(len(material.random) for material in found) > 20
     assert sum(len(material.hard) for material in found) > 8
@@ -111,7 +145,10 @@ def test_what_is_read_is_what_the_dashboards_kept(ready: Sae) -> None:
     target = Target(model_cache.sae(ready), ready.hook)
     some = list(Example.objects.select_related("sequence", "feature").order_by("pk")[:12])
     fired = read(
-        model_cache.language(ready.model), target, [e.sequence.token_ids for e in some], {e.feature.index for e in some}
+        model_cache.language(ready.model),
+        target,
+        [e.sequence.token_ids for e in some],
+        {e.feature.index for e in some},
     )
     for example, found in zip(some, fired, strict=True):
         there = found[example.feature.index]
@@ -119,7 +156,9 @@ def test_what_is_read_is_what_the_dashboards_kept(ready: Sae) -> None:
         assert [there[at] for at in example.positions] == pytest.approx(example.values, rel=1e-4)
 
 
-def test_labels_are_written_with_their_prompt_and_a_second_run_replaces_them(ready: Sae, server: StandIn) -> None:
+def test_labels_are_written_with_their_prompt_and_a_second_run_replaces_them(
+    ready: Sae, server: StandIn
+) -> None:
     job = done(start("explain_sae", most=6))
     assert job.state == "finished", job.error
     assert job.result["labels"] == 6
@@ -135,13 +174,24 @@ def test_labels_are_written_with_their_prompt_and_a_second_run_replaces_them(rea
     assert Label.objects.count() == 6
 
 
-def test_what_an_explainer_saw_is_never_what_a_label_is_scored_on(ready: Sae, server: StandIn) -> None:
+def test_what_an_explainer_saw_is_never_what_a_label_is_scored_on(
+    ready: Sae, server: StandIn
+) -> None:
     explained = done(start("explain_sae", most=8, explainer="contrastive"))
     scored = done(
-        start("score_labels", most=8, method="explainer:contrastive", scores="detection,fuzzing", negatives="hard")
+        start(
+            "score_labels",
+            most=8,
+            method="explainer:contrastive",
+            scores="detection,fuzzing",
+            negatives="hard",
+        )
     )
     assert scored.state == "finished", scored.error
-    shown = {exchange.feature: plain(exchange.messages) for exchange in Exchange.objects.filter(job=explained)}
+    shown = {
+        exchange.feature: plain(exchange.messages)
+        for exchange in Exchange.objects.filter(job=explained)
+    }
     asked = Exchange.objects.filter(job=scored)
     assert {exchange.feature for exchange in asked} <= set(shown)
     assert asked.count() > 8
@@ -154,9 +204,19 @@ def plain(messages: list[dict[str, str]]) -> str:
     return messages[1]["content"].replace("<<", "").replace(">>", "")
 
 
-def test_scores_have_an_interval_an_n_and_a_scorer_and_become_the_evidence(ready: Sae, server: StandIn) -> None:
+def test_scores_have_an_interval_an_n_and_a_scorer_and_become_the_evidence(
+    ready: Sae, server: StandIn
+) -> None:
     done(start("explain_sae", most=8))
-    job = done(start("score_labels", most=8, scores="detection,fuzzing", negatives="hard", method="explainer:examples"))
+    job = done(
+        start(
+            "score_labels",
+            most=8,
+            scores="detection,fuzzing",
+            negatives="hard",
+            method="explainer:examples",
+        )
+    )
     assert job.state == "finished", job.error
     assert job.result["scores"] == LabelScore.objects.count() > 8
     for score in LabelScore.objects.all():
@@ -168,10 +228,15 @@ def test_scores_have_an_interval_an_n_and_a_scorer_and_become_the_evidence(ready
         assert score.negatives == ("hard" if score.kind == "detection" else "")
     label = Label.objects.filter(scores__kind="detection").first()
     assert label is not None
-    assert (label.score_kind, label.score) == ("detection", label.scores.get(kind="detection").value)
+    assert (label.score_kind, label.score) == (
+        "detection",
+        label.scores.get(kind="detection").value,
+    )
 
 
-def test_a_label_is_not_scored_on_contexts_that_were_dealt_otherwise(ready: Sae, server: StandIn) -> None:
+def test_a_label_is_not_scored_on_contexts_that_were_dealt_otherwise(
+    ready: Sae, server: StandIn
+) -> None:
     done(start("explain_sae", most=4))
     job = done(start("score_labels", method="explainer:examples", seed=1))
     assert (job.state, job.error_field) == ("failed", "seed")
@@ -195,7 +260,9 @@ def test_a_planted_label_that_is_always_true_scores_one_half(ready: Sae, server:
         assert score.details["recall"] == 1.0
 
 
-def test_a_job_that_goes_on_asks_nothing_twice(ready: Sae, server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_goes_on_asks_nothing_twice(
+    ready: Sae, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = start("explain_sae", most=6)
     die_after_three(job, monkeypatch)
     asked = {row.sha256 for row in Exchange.objects.filter(job=job)}
@@ -224,7 +291,9 @@ def test_answers_that_cannot_be_read_are_counted(ready: Sae, server: StandIn) ->
     assert Exchange.objects.filter(job=job).count() == 5
 
 
-def test_a_key_that_is_refused_fails_the_job_and_names_the_endpoint(ready: Sae, server: StandIn) -> None:
+def test_a_key_that_is_refused_fails_the_job_and_names_the_endpoint(
+    ready: Sae, server: StandIn
+) -> None:
     Endpoint.objects.update(key=encryption.encrypt("wrong"))
     job = done(start("explain_sae", most=5))
     assert (job.state, job.error_field) == ("failed", "endpoint")
@@ -242,7 +311,9 @@ def test_anothers_endpoint_is_not_to_be_used(ready: Sae, server: StandIn) -> Non
     assert done(start("explain_sae", most=5, by=ben)).state == "finished"
 
 
-def test_a_private_address_is_refused_where_the_instance_forbids_it(ready: Sae, server: StandIn, settings) -> None:
+def test_a_private_address_is_refused_where_the_instance_forbids_it(
+    ready: Sae, server: StandIn, settings
+) -> None:
     settings.PRIVATE_ENDPOINTS = False
     job = done(start("explain_sae", most=5))
     assert (job.state, job.error_field) == ("failed", "endpoint")
@@ -264,7 +335,9 @@ def test_a_private_address_is_refused_where_the_instance_forbids_it(ready: Sae, 
         ("score_labels", {"sae": "tiny/none"}, "sae"),
     ],
 )
-def test_what_cannot_be_is_refused_beside_its_field(kind: str, params: dict[str, object], field: str) -> None:
+def test_what_cannot_be_is_refused_beside_its_field(
+    kind: str, params: dict[str, object], field: str
+) -> None:
     builders.planted()
     Endpoint.objects.create(slug="local", base_url="http://127.0.0.1:9/v1", model=MODEL)
     with pytest.raises(InvalidParams) as refused:

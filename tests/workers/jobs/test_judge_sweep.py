@@ -1,4 +1,6 @@
-"""The job that has a sweep judged, against a stand-in on loopback: what it asks, keeps and refuses."""
+"""The job that has a sweep judged, against a stand-in on loopback: what it asks, keeps
+and refuses.
+"""
 
 from collections.abc import Iterator
 
@@ -7,7 +9,15 @@ from django.contrib.auth import get_user_model
 
 from features import encryption
 from features.jobs.forms import InvalidParams
-from features.models import Endpoint, Exchange, Feature, Job, SteeringDelta, SteeringRun, SweepJudgement
+from features.models import (
+    Endpoint,
+    Exchange,
+    Feature,
+    Job,
+    SteeringDelta,
+    SteeringRun,
+    SweepJudgement,
+)
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from features.services.consensus import MEMBER
@@ -39,7 +49,9 @@ def _places(settings, tmp_path, monkeypatch):
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with stand_in(brain) as running_:
-        Endpoint.objects.create(slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY))
+        Endpoint.objects.create(
+            slug="local", base_url=running_.url, model=MODEL, key=encryption.encrypt(KEY)
+        )
         yield running_
 
 
@@ -52,7 +64,9 @@ def sweep() -> SteeringRun:
 
 
 def start(sweep: SteeringRun, by: object = None, **params: object) -> Job:
-    return job_services.start("judge_sweep", {"run": sweep.pk, "endpoint": "local", **params}, by=by)
+    return job_services.start(
+        "judge_sweep", {"run": sweep.pk, "endpoint": "local", **params}, by=by
+    )
 
 
 def done(job: Job) -> Job:
@@ -60,7 +74,9 @@ def done(job: Job) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def test_every_text_is_judged_twice_and_equal_texts_share_an_answer(sweep: SteeringRun, server: StandIn) -> None:
+def test_every_text_is_judged_twice_and_equal_texts_share_an_answer(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     job = done(start(sweep))
     assert job.state == "finished", job.error
     row = SweepJudgement.objects.get()
@@ -70,9 +86,18 @@ def test_every_text_is_judged_twice_and_equal_texts_share_an_answer(sweep: Steer
     assert (row.unread, row.unasked, len(server.requests)) == (0, 0, 8)
     assert (row.prompt_tokens, row.completion_tokens, row.cost) == (800, 80, 0)
     assert job.result == {
-        "run": sweep.pk, "judged": 5, "unread": 0, "unasked": 0, "prompt_tokens": 800, "completion_tokens": 80, "cost": 0
-    }  # fmt: skip
-    assert set(Exchange.objects.values_list("purpose", "feature")) == {("judge concept", 0), ("judge fluency", 0)}
+        "run": sweep.pk,
+        "judged": 5,
+        "unread": 0,
+        "unasked": 0,
+        "prompt_tokens": 800,
+        "completion_tokens": 80,
+        "cost": 0,
+    }
+    assert set(Exchange.objects.values_list("purpose", "feature")) == {
+        ("judge concept", 0),
+        ("judge fluency", 0),
+    }
 
 
 def test_a_judge_is_told_neither_strength_nor_prompt_and_the_order_says_nothing(
@@ -85,17 +110,25 @@ def test_a_judge_is_told_neither_strength_nor_prompt_and_the_order_says_nothing(
     assert sorted(set(texts)) == sorted(set(TEXTS))
     assert list(dict.fromkeys(texts)) != list(dict.fromkeys(TEXTS))
     assert sum("the word day" in system["content"] for system, _ in asked) == 4
-    assert not any("×" in system["content"] or "strength" in system["content"] for system, _ in asked)
+    assert not any(
+        "×" in system["content"] or "strength" in system["content"] for system, _ in asked
+    )
 
 
 def test_the_cost_follows_from_the_prices(sweep: SteeringRun, server: StandIn) -> None:
     Endpoint.objects.update(price_in=2, price_out=10)
     job = done(start(sweep))
-    assert job.result["cost"] == SweepJudgement.objects.get().cost == pytest.approx((800 * 2 + 80 * 10) / 1e6)
+    assert (
+        job.result["cost"]
+        == SweepJudgement.objects.get().cost
+        == pytest.approx((800 * 2 + 80 * 10) / 1e6)
+    )
 
 
 def test_what_cannot_be_read_is_not_judged_and_counted(sweep: SteeringRun, server: StandIn) -> None:
-    server.brain = lambda messages: "I cannot say." if messages[1]["content"].endswith(" a fox") else brain(messages)
+    server.brain = lambda messages: (
+        "I cannot say." if messages[1]["content"].endswith(" a fox") else brain(messages)
+    )
     done(start(sweep))
     row = SweepJudgement.objects.get()
     assert (row.concept, row.fluency, row.unread) == ([1, 2, 2, None, 2], [2, 2, 0, None, 2], 2)
@@ -110,7 +143,9 @@ def test_an_answer_that_is_none_counts_likewise(sweep: SteeringRun, server: Stan
     assert any("gave no answer" in str(event.data) for event in job.events.all())
 
 
-def test_a_judge_that_says_nothing_that_can_be_read_leaves_no_row(sweep: SteeringRun, server: StandIn) -> None:
+def test_a_judge_that_says_nothing_that_can_be_read_leaves_no_row(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     server.brain = lambda messages: "I would rather not."
     job = done(start(sweep))
     assert (job.state, job.error_field) == ("failed", "endpoint")
@@ -119,7 +154,9 @@ def test_a_judge_that_says_nothing_that_can_be_read_leaves_no_row(sweep: Steerin
     assert Exchange.objects.count() == 8, "what was paid for can be looked at"
 
 
-def test_a_budget_that_ends_early_says_what_was_not_asked(sweep: SteeringRun, server: StandIn) -> None:
+def test_a_budget_that_ends_early_says_what_was_not_asked(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     Endpoint.objects.update(concurrency=1)
     job = done(start(sweep, most_tokens=1200))
     assert job.state == "finished", job.error
@@ -131,7 +168,9 @@ def test_a_budget_that_ends_early_says_what_was_not_asked(sweep: SteeringRun, se
     assert None in row.both
 
 
-def test_a_budget_for_no_answer_at_all_is_told_beside_it(sweep: SteeringRun, server: StandIn) -> None:
+def test_a_budget_for_no_answer_at_all_is_told_beside_it(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     Endpoint.objects.update(price_in=1000, price_out=1000)
     job = done(start(sweep, most_cost=0.01))
     assert (job.state, job.error_field) == ("failed", "most_tokens")
@@ -199,7 +238,9 @@ def test_an_endpoint_that_is_too_slow_puts_the_job_off(
     assert not SweepJudgement.objects.exists()
 
 
-def test_a_sweep_that_went_while_it_was_judged_leaves_a_clear_error(sweep: SteeringRun, server: StandIn) -> None:
+def test_a_sweep_that_went_while_it_was_judged_leaves_a_clear_error(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     def brain_that_deletes(messages: list[dict[str, str]]) -> str:
         SteeringRun.objects.all().delete()
         return "RATING: 1"
@@ -222,7 +263,9 @@ def test_empty_texts_are_not_asked_about(server: StandIn) -> None:
     assert "nothing to judge" in nothing.error
 
 
-def test_what_cannot_be_judged_is_refused_before_anything_is_queued(sweep: SteeringRun, server: StandIn) -> None:
+def test_what_cannot_be_judged_is_refused_before_anything_is_queued(
+    sweep: SteeringRun, server: StandIn
+) -> None:
     SteeringRun.objects.filter(pk=sweep.pk).update(state="running")
     refused(sweep.pk, "is running: only a sweep that has finished")
     SteeringRun.objects.filter(pk=sweep.pk).update(state="finished")
@@ -238,7 +281,9 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_queued(sweep: Steer
 
 def test_a_feature_without_a_label_is_refused_with_the_remedy(server: StandIn) -> None:
     planted = builders.planted()
-    refused(builders.swept(planted).pk, "has no label, so a judge has nothing to look for: write one")
+    refused(
+        builders.swept(planted).pk, "has no label, so a judge has nothing to look for: write one"
+    )
     swept = builders.swept(planted)
     Feature.objects.all().delete()
     refused(swept.pk, "no feature tiny/2-res/0 any more")
@@ -253,7 +298,11 @@ def refused(run: object, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("params", "field"),
-    [({"endpoint": ""}, "endpoint"), ({"endpoint": "nobody"}, "endpoint"), ({"most_tokens": 1}, "most_tokens")],
+    [
+        ({"endpoint": ""}, "endpoint"),
+        ({"endpoint": "nobody"}, "endpoint"),
+        ({"most_tokens": 1}, "most_tokens"),
+    ],
 )
 def test_other_settings_are_refused_beside_their_fields(
     sweep: SteeringRun, server: StandIn, params: dict[str, object], field: str

@@ -1,4 +1,6 @@
-"""The job that labels an SAE without a key: from dashboards to labels with scores, and what it leaves alone."""
+"""The job that labels an SAE without a key: from dashboards to labels with scores, and what it
+leaves alone.
+"""
 
 import json
 
@@ -15,7 +17,14 @@ from workers.pipeline.concepts import lists
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.0.hook_resid_post"
-SETTINGS = {"sae": "tiny/s", "corpus": "texts", "tokens": 12_000, "every": 1, "strong": 0.2, "minimum": 0.1}
+SETTINGS = {
+    "sae": "tiny/s",
+    "corpus": "texts",
+    "tokens": 12_000,
+    "every": 1,
+    "strong": 0.2,
+    "minimum": 0.1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +40,19 @@ def done(job: Job) -> Job:
 
 
 def log(job: Job) -> str:
-    return " ".join(JobEvent.objects.filter(job=job, kind="log").order_by("id").values_list("data__text", flat=True))
+    return " ".join(
+        JobEvent.objects.filter(job=job, kind="log")
+        .order_by("id")
+        .values_list("data__text", flat=True)
+    )
 
 
 @pytest.fixture
 def ready(kept, settings, texts, model_folders):
     """A trained SAE of 64 features with its dashboards."""
-    kept.again(settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", texts, model_folders))
+    kept.again(
+        settings.ARTIFACTS_URL, lambda: _make(kept.folder / "texts.jsonl", texts, model_folders)
+    )
 
 
 def _make(place, texts, model_folders):
@@ -45,7 +60,15 @@ def _make(place, texts, model_folders):
     place.write_text("\n".join(map(json.dumps, rows)))
     done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
     done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)}))
-    settings = {"model": "tiny", "slug": "s", "corpus": "texts", "hook": HOOK, "width": 64, "k": 4, "tokens": 20_000}
+    settings = {
+        "model": "tiny",
+        "slug": "s",
+        "corpus": "texts",
+        "hook": HOOK,
+        "width": 64,
+        "k": 4,
+        "tokens": 20_000,
+    }
     done(job_services.start("train_sae", {**settings, "context_size": 32, "then": False}))
     shown = {"sae": "tiny/s", "corpus": "texts", "tokens": 10_000}
     job = job_services.start("compute_dashboards", shown, labelled=False)
@@ -68,13 +91,17 @@ def test_every_label_has_its_score_on_held_out_contexts(ready):
         assert label.provenance["strong"] == 0.2
         assert label.provenance["rule"]
     scores = LabelScore.objects.filter(kind="concept")
-    assert max(score.value for score in scores) > 0.7  # a model of random weights still knows its tokens apart
+    assert (
+        max(score.value for score in scores) > 0.7
+    )  # a model of random weights still knows its tokens apart
     assert Feature.objects.filter(label__isnull=False).exists()
 
 
 def test_run_again_it_replaces_its_own_labels_but_none_that_people_touched(ready):
     done(job_services.start("label_sae", SETTINGS))
-    before = list(Label.objects.order_by("feature", "method").values_list("feature", "method", "text"))
+    before = list(
+        Label.objects.order_by("feature", "method").values_list("feature", "method", "text")
+    )
     cam = User.objects.create_user("cam", password="far from here 12")
     voted, edited, mine = Label.objects.filter(method="concept")[:3]
     label_services.vote(voted, 1, by=cam, weight=1)
@@ -83,7 +110,9 @@ def test_run_again_it_replaces_its_own_labels_but_none_that_people_touched(ready
     again = done(job_services.start("label_sae", SETTINGS))
     assert again.state == "finished", again.error
     after = set(Label.objects.values_list("feature", "method", "text"))
-    assert {label.pk for label in (voted, edited, own)} <= set(Label.objects.values_list("pk", flat=True))
+    assert {label.pk for label in (voted, edited, own)} <= set(
+        Label.objects.values_list("pk", flat=True)
+    )
     assert after == {
         *before,
         (edited.feature_id, "concept", "what I call it"),
@@ -124,7 +153,9 @@ def test_lists_that_people_give_are_concepts(ready):
 def test_lists_that_are_kept_are_concepts_and_one_that_is_gone_is_told(ready):
     for slug in ("animals", "signs"):
         WordList.objects.create(slug=slug, entries=["cat", "dog"])
-    job = job_services.start("label_sae", {**SETTINGS, "kept_lists": "animals, signs", "lists": "[animals]\nhorse"})
+    job = job_services.start(
+        "label_sae", {**SETTINGS, "kept_lists": "animals, signs", "lists": "[animals]\nhorse"}
+    )
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "concepts", lambda given: found.update(given) or [])

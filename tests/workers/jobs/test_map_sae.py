@@ -1,4 +1,6 @@
-"""The job that makes a map: from the dashboards' live features to their places, or a reason why not."""
+"""The job that makes a map: from the dashboards' live features to their places, or a reason why
+not.
+"""
 
 from types import SimpleNamespace
 
@@ -22,7 +24,9 @@ def _places(settings, tmp_path):
 
 @pytest.fixture
 def planted(monkeypatch):
-    """Forty features, five of them dead, on a decoder of random rows; their planted map is taken away."""
+    """Forty features, five of them dead, on a decoder of random rows; their planted map is taken
+    away.
+    """
     made = builders.planted(width=40)
     torch.manual_seed(0)
     weights = SimpleNamespace(W_dec=torch.randn(40, 16))
@@ -44,7 +48,9 @@ def test_every_live_feature_gets_its_place(planted):
     assert not Feature.objects.filter(fires__gt=0, map_x__isnull=True).exists()
     shown = Dashboard.objects.get()
     assert (shown.mapped_by, shown.map["seed"], shown.map["neighbours"]) == (job, 3, 15)
-    assert shown.map["clusters"] == len(set(Feature.objects.exclude(cluster=None).values_list("cluster", flat=True)))
+    assert shown.map["clusters"] == len(
+        set(Feature.objects.exclude(cluster=None).values_list("cluster", flat=True))
+    )
 
 
 def test_too_few_live_features_finish_with_an_empty_map_that_says_so(planted):
@@ -52,7 +58,9 @@ def test_too_few_live_features_finish_with_an_empty_map_that_says_so(planted):
     job = done(job_services.start("map_sae", {"sae": "tiny/2-res"}))
     assert (job.state, job.result["features"]) == ("finished", 0)
     assert Dashboard.objects.get().map["features"] == 0
-    said = " ".join(JobEvent.objects.filter(job=job, kind="log").values_list("data__text", flat=True))
+    said = " ".join(
+        JobEvent.objects.filter(job=job, kind="log").values_list("data__text", flat=True)
+    )
     assert "Only 9 features are alive" in said
 
 
@@ -62,7 +70,9 @@ def test_dashboards_that_are_made_anew_meanwhile_fail_it_without_a_trace(planted
 
     def anew(*args, **kwargs):
         made = real(*args, **kwargs)
-        builders.dashboards(planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
+        builders.dashboards(
+            planted.sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts
+        )
         return made
 
     real = map_sae.feature_map
@@ -87,7 +97,9 @@ def test_one_map_is_made_at_a_time(planted):
         job_services.start("map_sae", {"sae": "tiny/2-res"})
 
 
-@pytest.mark.parametrize(("name", "value"), [("neighbours", 1), ("neighbours", 201), ("seed", -1), ("corpus", "x")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("neighbours", 1), ("neighbours", 201), ("seed", -1), ("corpus", "x")]
+)
 def test_settings_out_of_range_are_refused_by_name(planted, name, value):
     with pytest.raises(InvalidParams) as refused:
         job_services.start("map_sae", {"sae": "tiny/2-res", name: value})

@@ -43,12 +43,21 @@ def done(job: Job) -> Job:
 def test_both_ways_are_written_with_the_share_that_has_a_match(weights):
     job = done(job_services.start("match_saes", PAIR))
     assert job.state == "finished", job.error
-    assert job.result == {"sae": "tiny/2-res", "other": "tiny/3-res", "matched": 0.625, "matched_back": 0.625}
+    assert job.result == {
+        "sae": "tiny/2-res",
+        "other": "tiny/3-res",
+        "matched": 0.625,
+        "matched_back": 0.625,
+    }
     there, back = Matching.objects.order_by("sae__slug")
     assert (str(there), there.job, there.matched) == ("tiny/2-res in tiny/3-res", job, 0.625)
-    found = dict(Match.objects.filter(sae=there.sae, cosine__gte=0.7).values_list("index", "other_index"))
+    found = dict(
+        Match.objects.filter(sae=there.sae, cosine__gte=0.7).values_list("index", "other_index")
+    )
     assert found == {0: 7, 1: 6, 2: 5, 3: 4, 4: 3}
-    found = dict(Match.objects.filter(sae=back.sae, cosine__gte=0.7).values_list("index", "other_index"))
+    found = dict(
+        Match.objects.filter(sae=back.sae, cosine__gte=0.7).values_list("index", "other_index")
+    )
     assert found == {7: 0, 6: 1, 5: 2, 4: 3, 3: 4}
     assert sum(there.histogram) == Match.objects.filter(sae=there.sae).count() == 8
 

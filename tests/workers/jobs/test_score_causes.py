@@ -22,7 +22,9 @@ def _places(settings, tmp_path):
 def tiny(monkeypatch, llama):
     made = builders.planted()
     monkeypatch.setattr(score_causes.resident, "language", lambda row: llama)
-    monkeypatch.setattr(score_causes.resident, "sae", lambda row: planted_sae.sae("standard", features=8))
+    monkeypatch.setattr(
+        score_causes.resident, "sae", lambda row: planted_sae.sae("standard", features=8)
+    )
     return made
 
 
@@ -44,7 +46,9 @@ def test_live_features_get_their_roles_and_lists_go_by_them(tiny, client):
     page = client.get(row.feature.get_absolute_url()).content.decode()
     assert "Input role" in page
     assert f"/jobs/{job.pk}/" in page
-    first = client.get("/api/v1/features/tiny/2-res/", {"order": "-causal_effect"}).json()["results"][0]
+    first = client.get("/api/v1/features/tiny/2-res/", {"order": "-causal_effect"}).json()[
+        "results"
+    ][0]
     assert first["index"] == Feature.objects.order_by("-causal_effect", "index").first().index
 
 
@@ -64,7 +68,9 @@ def test_an_attempt_after_one_that_died_goes_on_where_that_was(tiny, monkeypatch
     FeatureEffect.objects.filter(feature__index__in=known).update(job=job)
     asked = []
     monkeypatch.setattr(
-        score_causes, "_cases", lambda sae, live, contexts: asked.extend(live) or CASES(sae, live, contexts)
+        score_causes,
+        "_cases",
+        lambda sae, live, contexts: asked.extend(live) or CASES(sae, live, contexts),
     )
     runner.run(job.pk)
     job.refresh_from_db()

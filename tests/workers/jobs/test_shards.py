@@ -1,4 +1,6 @@
-"""One worker and four, an undisturbed run and a cut one, one SAE and several at once: the same rows to the bit."""
+"""One worker and four, an undisturbed run and a cut one, one SAE and several at once: the same rows
+to the bit.
+"""
 
 import json
 import math
@@ -35,18 +37,33 @@ def _places(settings, tmp_path):
 
 @pytest.fixture
 def ready(model_folders, tmp_path, texts, monkeypatch):
-    """A model, a corpus, and an SAE on each of two layers; their features are written in four ranges."""
+    """A model, a corpus, and an SAE on each of two layers; their features are written in four
+    ranges.
+    """
     monkeypatch.setattr(DashboardSettings, "features_per_range", 16)
     place = tmp_path / "texts.jsonl"
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))
     assert (
-        done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])})).state
+        done(
+            job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])})
+        ).state
         == "finished"
     )
-    assert done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)})).state == "finished"
+    assert (
+        done(job_services.start("add_corpus", {"slug": "texts", "source": str(place)})).state
+        == "finished"
+    )
     for slug, hook in zip("ab", HOOKS, strict=True):
-        wanted = {"model": "tiny", "slug": slug, "corpus": "texts", "hook": hook, "width": 64, "k": 4, "tokens": 10_000}
+        wanted = {
+            "model": "tiny",
+            "slug": slug,
+            "corpus": "texts",
+            "hook": hook,
+            "width": 64,
+            "k": 4,
+            "tokens": 10_000,
+        }
         job = done(job_services.start("train_sae", {**wanted, "context_size": 32, "then": False}))
         assert job.state == "finished", job.error
 
@@ -57,7 +74,9 @@ def done(job: Job) -> Job:
 
 
 def start(sae: str = "tiny/a", **more) -> Job:
-    return job_services.start("compute_dashboards", {"sae": sae, "corpus": "texts", "tokens": 9001, **more})
+    return job_services.start(
+        "compute_dashboards", {"sae": sae, "corpus": "texts", "tokens": 9001, **more}
+    )
 
 
 def parts_of(job: Job) -> list[Job]:
@@ -65,7 +84,11 @@ def parts_of(job: Job) -> list[Job]:
 
 
 def said(job: Job) -> str:
-    return " ".join(JobEvent.objects.filter(job=job, kind="log").order_by("id").values_list("data__text", flat=True))
+    return " ".join(
+        JobEvent.objects.filter(job=job, kind="log")
+        .order_by("id")
+        .values_list("data__text", flat=True)
+    )
 
 
 def rows(slug: str = "a") -> list:
@@ -76,7 +99,15 @@ def rows(slug: str = "a") -> list:
     for feature in features.prefetch_related("examples"):
         numbers = [getattr(feature, name) for name in dashboard_ingest.COLUMNS]
         kept = sorted(feature.examples.all(), key=lambda e: (e.band, e.rank))
-        found.append((numbers, [(e.band, e.rank, places[e.sequence_id], e.peak, e.positions, e.values) for e in kept]))
+        found.append(
+            (
+                numbers,
+                [
+                    (e.band, e.rank, places[e.sequence_id], e.peak, e.positions, e.values)
+                    for e in kept
+                ],
+            )
+        )
     shown = Dashboard.objects.get(sae__slug=slug)
     return [found, shown.tokens, shown.alive, shown.density_histogram]
 
@@ -102,7 +133,10 @@ def test_one_worker_and_several_make_the_same_rows_to_the_bit(alone, shards, set
     for place, part in enumerate(order):
         assert Job.objects.get(pk=job.pk).state == "waiting"
         read = done(part)
-        assert (read.state, read.done < 9001 * 1.5 / shards) == ("finished", True), (place, read.error)
+        assert (read.state, read.done < 9001 * 1.5 / shards) == ("finished", True), (
+            place,
+            read.error,
+        )
     assert Job.objects.get(pk=job.pk).state == "queued"
     job = done(job)
     assert (job.state, job.result["tokens"]) == ("finished", 9001), job.error
@@ -135,7 +169,11 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     monkeypatch.setattr(dashboards_run, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
-    keep, write, harvest = runner.Work._keep, dashboard_ingest.write_range, scan.__globals__["harvest"]
+    keep, write, harvest = (
+        runner.Work._keep,
+        dashboard_ingest.write_range,
+        scan.__globals__["harvest"],
+    )
 
     class Killed(BaseException):
         """As if by signal 9: nothing that the job has for its own end is run."""
@@ -230,7 +268,9 @@ def test_several_saes_are_read_in_one_pass_and_each_gets_its_own_dashboards(alon
     Feature.objects.all().delete()
     passes = []
     harvest = scan.__globals__["harvest"]
-    monkeypatch.setitem(scan.__globals__, "harvest", lambda *args: passes.append(args[1]) or harvest(*args))
+    monkeypatch.setitem(
+        scan.__globals__, "harvest", lambda *args: passes.append(args[1]) or harvest(*args)
+    )
     job = done(start("tiny/a,  tiny/b"))
     assert (job.state, job.params["sae"]) == ("finished", "tiny/a tiny/b"), job.error
     assert passes == [HOOKS]
@@ -248,7 +288,9 @@ def test_what_cannot_be_read_together_is_refused_with_both_names(ready):
     from features.models import Sae
 
     Sae.objects.filter(slug="b").update(context_size=16)
-    with pytest.raises(InvalidParams, match=r"tiny/a reads contexts of 32 tokens.*tiny/b contexts of 16 tokens"):
+    with pytest.raises(
+        InvalidParams, match=r"tiny/a reads contexts of 32 tokens.*tiny/b contexts of 16 tokens"
+    ):
         start("tiny/a tiny/b")
     with pytest.raises(InvalidParams, match="no SAE “tiny/c”"):
         start("tiny/a tiny/c")
@@ -265,7 +307,9 @@ def test_a_checkpoint_of_other_weights_is_not_gone_on_from(ready, monkeypatch):
 
     job = start()
     write = dashboard_ingest.write_range
-    monkeypatch.setattr(dashboard_ingest, "write_range", lambda *args: (_ for _ in ()).throw(TimeoutError("gone")))
+    monkeypatch.setattr(
+        dashboard_ingest, "write_range", lambda *args: (_ for _ in ()).throw(TimeoutError("gone"))
+    )
     assert done(job).state == "queued"
     monkeypatch.setattr(dashboard_ingest, "write_range", write)
     one, other = Sae.objects.get(slug="a"), Sae.objects.get(slug="b")
@@ -284,7 +328,11 @@ def test_a_tally_comes_back_from_its_file_as_it_was(tmp_path):
     assert (again.batches, again.complete, again.tokens) == (whole.batches, True, whole.tokens)
     one, other = whole.tallies[0].tensors(), again.tallies[0].tensors()
     assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one if not name.endswith((".keys", ".payloads")))
+    assert all(
+        torch.equal(one[name], other[name])
+        for name in one
+        if not name.endswith((".keys", ".payloads"))
+    )
     assert again.tallies[0].sequences.keys() == whole.tallies[0].sequences.keys()
     with pytest.raises(BadInput, match="changed since"):
         scan_checkpoint.load(place, settings, "cpu", "that")
@@ -294,7 +342,11 @@ def test_what_is_mostly_empty_takes_little_room(tmp_path):
     sae = planted_sae.sae("topk", 1024)
     empty = begin([Target(sae, planted_sae.HOOK)], DashboardSettings())
     place = scan_checkpoint.save(empty, tmp_path / "kept", "")
-    assert sum(path.stat().st_size for path in place.iterdir()) < 20_000 < empty.tallies[0].nbytes() / 100
+    assert (
+        sum(path.stat().st_size for path in place.iterdir())
+        < 20_000
+        < empty.tallies[0].nbytes() / 100
+    )
 
 
 def test_a_file_that_is_no_tally_is_refused(tmp_path):
@@ -307,14 +359,19 @@ def test_a_file_that_is_no_tally_is_refused(tmp_path):
 
 def test_shards_have_every_batch_once_and_count_every_token_once():
     language, sequences = planted_sae.language(), planted_sae.texts(50, 20)
-    targets, settings = [Target(planted_sae.sae("topk"), planted_sae.HOOK)], DashboardSettings(batch_sequences=4)
+    targets, settings = (
+        [Target(planted_sae.sae("topk"), planted_sae.HOOK)],
+        DashboardSettings(batch_sequences=4),
+    )
     counted = []
     for number in range(3):
         *_, found = scan(language, targets, sequences, 601, settings, Shard(number, 3))
         counted.append(found.tokens)
     assert sum(counted) == 601
     fed = list(batches(sequences, 4, language.special_ids, 601))
-    assert counted == [sum(int(batch.counted.sum()) for batch in fed[number::3]) for number in range(3)]
+    assert counted == [
+        sum(int(batch.counted.sum()) for batch in fed[number::3]) for number in range(3)
+    ]
 
 
 def test_a_scan_that_is_taken_up_ends_as_one_that_was_never_put_down(tmp_path):
@@ -324,8 +381,12 @@ def test_a_scan_that_is_taken_up_ends_as_one_that_was_never_put_down(tmp_path):
         DashboardSettings(batch_sequences=8),
     )
     *_, whole = scan(language, targets, sequences, 900, settings)
-    some = next(done for done in scan(language, targets, sequences, 900, settings) if done.batches == 3)
-    begun = scan_checkpoint.load(scan_checkpoint.save(some, tmp_path / "kept", ""), settings, "cpu", "")
+    some = next(
+        done for done in scan(language, targets, sequences, 900, settings) if done.batches == 3
+    )
+    begun = scan_checkpoint.load(
+        scan_checkpoint.save(some, tmp_path / "kept", ""), settings, "cpu", ""
+    )
     *_, again = scan(language, targets, sequences, 900, settings, begun=begun)
     assert (again.tokens, again.batches) == (whole.tokens, whole.batches)
     assert same(again.tallies[0], whole.tallies[0])
@@ -333,4 +394,8 @@ def test_a_scan_that_is_taken_up_ends_as_one_that_was_never_put_down(tmp_path):
 
 def same(one: Tally, other: Tally) -> bool:
     first, second = one.tensors(), other.tensors()
-    return all(torch.equal(first[name], second[name]) for name in first if not name.endswith((".keys", ".payloads")))
+    return all(
+        torch.equal(first[name], second[name])
+        for name in first
+        if not name.endswith((".keys", ".payloads"))
+    )

@@ -1,4 +1,6 @@
-"""Training jobs: sweeps from form to pages' rows, SAEs that come to nothing, and going on after a cancel."""
+"""Training jobs: sweeps from form to pages' rows, SAEs that come to nothing, and going on after a
+cancel.
+"""
 
 import json
 import threading
@@ -32,7 +34,9 @@ def ready(model_folders, tmp_path, texts):
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done(job_services.start("add_model", {"slug": "tiny", "source": str(model_folders["llama"])}))
-    done(job_services.start("add_corpus", {"slug": "texts", "source": str(tmp_path / "texts.jsonl")}))
+    done(
+        job_services.start("add_corpus", {"slug": "texts", "source": str(tmp_path / "texts.jsonl")})
+    )
 
 
 def done(job: Job) -> Job:
@@ -50,11 +54,17 @@ def start(**changes) -> Job:
         "k": 4,
         "tokens": 12_000,
     }
-    return job_services.start("train_sae", {**settings, "context_size": 32, "then": False, **changes})
+    return job_services.start(
+        "train_sae", {**settings, "context_size": 32, "then": False, **changes}
+    )
 
 
 def log(job: Job) -> str:
-    return " ".join(JobEvent.objects.filter(job=job, kind="log").order_by("id").values_list("data__text", flat=True))
+    return " ".join(
+        JobEvent.objects.filter(job=job, kind="log")
+        .order_by("id")
+        .values_list("data__text", flat=True)
+    )
 
 
 def test_a_sweep_ends_in_a_row_an_evaluation_and_dashboards_for_every_sae(ready):
@@ -75,7 +85,9 @@ def test_a_sweep_ends_in_a_row_an_evaluation_and_dashboards_for_every_sae(ready)
     assert all(sae.evaluation and sae.made_by == job for sae in made.values())
     assert Dashboard.objects.count() == 4
     assert sorted(done(job).result["saes"]) == sorted(f"tiny/{name}" for name in names)
-    series = set(JobEvent.objects.filter(job=job, kind="metrics").values_list("data__series", flat=True))
+    series = set(
+        JobEvent.objects.filter(job=job, kind="metrics").values_list("data__series", flat=True)
+    )
     assert series == names
     assert not artifact_store._store()[0].exists(f"{artifact_store._store()[1]}/jobs/{job.pk}")
 
@@ -100,7 +112,9 @@ def test_what_follows_goes_on_without_an_sae_that_came_to_nothing(ready, monkeyp
     assert done(job).state == "finished"
     assert "s-k2 is left out of the sweep" in log(job)
     assert done(job).result == {"saes": ["tiny/s-k4"]}
-    shown, lost, kept = Job.objects.filter(pk__gt=job.pk).exclude(kind__in=["map_sae", "label_sae"]).order_by("pk")
+    shown, lost, kept = (
+        Job.objects.filter(pk__gt=job.pk).exclude(kind__in=["map_sae", "label_sae"]).order_by("pk")
+    )
     assert shown.params["sae"] == "tiny/s-k4"
     assert "Left out" in log(shown)
     assert (lost.state, lost.params["sae"]) == ("cancelled", "tiny/s-k2")
@@ -140,7 +154,11 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
     assert f"Job {new.pk} goes on from here, by ada." in log(old)
     finished = done(new)
     assert finished.state == "finished", finished.error
-    steps = JobEvent.objects.filter(job=new, kind="metrics").order_by("id").values_list("data__step", flat=True)
+    steps = (
+        JobEvent.objects.filter(job=new, kind="metrics")
+        .order_by("id")
+        .values_list("data__step", flat=True)
+    )
     assert steps[0] > int(old.checkpoint.rpartition("/")[2])
     reference = done(start(slug="t", tokens=200_000, **changes))
     theirs = [sae.sha256 for sae in Sae.objects.filter(made_by=reference).order_by("id")]

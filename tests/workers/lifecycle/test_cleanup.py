@@ -22,7 +22,9 @@ def _store(settings, tmp_path):
 
 @pytest.fixture
 def ended(tmp_path):
-    """A training job with a checkpoint (of its own, or another's) that failed because of a field, or was cancelled."""
+    """A training job with a checkpoint (of its own, or another's) that failed because of a field,
+    or was cancelled.
+    """
 
     def end(field=None, checkpoint=""):
         job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "one")
@@ -44,8 +46,12 @@ def kept(job):
     return bool(name and artifact_store.folders("jobs", 3) and artifact_store.files(name))
 
 
-@pytest.mark.parametrize(("field", "stays"), [("learning_rate", False), ("", True), ("corpus", True), ("model", True)])
-def test_a_corpus_or_a_model_that_is_away_for_a_while_does_not_cost_the_checkpoint(ended, field, stays):
+@pytest.mark.parametrize(
+    ("field", "stays"), [("learning_rate", False), ("", True), ("corpus", True), ("model", True)]
+)
+def test_a_corpus_or_a_model_that_is_away_for_a_while_does_not_cost_the_checkpoint(
+    ended, field, stays
+):
     assert kept(ended(field)) is stays
 
 
@@ -80,7 +86,8 @@ def test_the_checkpoint_of_a_job_that_finished_goes_also_where_its_worker_died_j
     first = ended()
     job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "two")
     artifact_store.put(
-        artifact_store.get(first.checkpoint, Path(settings.VAR) / "got"), f"jobs/{job.pk}/checkpoints/7000"
+        artifact_store.get(first.checkpoint, Path(settings.VAR) / "got"),
+        f"jobs/{job.pk}/checkpoints/7000",
     )
     lifecycle.remember(job, f"jobs/{job.pk}/checkpoints/7000")
     assert kept(job)

@@ -67,7 +67,11 @@ def test_bad_input_fails_the_job_beside_its_field(run):
         raise BadInput("hook", "the model has no such hook")
 
     job = run(work)
-    assert (job.state, job.error_field, job.error) == ("failed", "hook", "the model has no such hook")
+    assert (job.state, job.error_field, job.error) == (
+        "failed",
+        "hook",
+        "the model has no such hook",
+    )
 
 
 def test_a_bug_fails_the_job_in_words_and_keeps_the_place_in_the_log(run):
@@ -152,7 +156,9 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
         ("compute_dashboards", "failed", False),
     ],
 )
-def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(run, monkeypatch, settings, kind, end, stays):
+def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(
+    run, monkeypatch, settings, kind, end, stays
+):
     def work(w: running.Work) -> None:
         place = w.folder / "checkpoints" / "10"
         place.mkdir(parents=True)
@@ -197,7 +203,12 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("source", "The hub does not answer."), ConnectionResetError("gone"), OperationalError("gone")]
+    "error",
+    [
+        Unavailable("source", "The hub does not answer."),
+        ConnectionResetError("gone"),
+        OperationalError("gone"),
+    ],
 )
 def test_what_may_pass_is_tried_again_and_keeps_its_checkpoints(run, error):
     def work(work):

@@ -1,4 +1,6 @@
-"""Whatever SAELens saves goes through `load_sae`, `dashboards` and `evaluate`, and shows what its own definition says."""
+"""Whatever SAELens saves goes through `load_sae`, `dashboards` and `evaluate`, and shows what its
+own definition says.
+"""
 
 from contextlib import ExitStack
 
@@ -23,7 +25,10 @@ from workers.pipeline.sae.io import load_sae
 RESID, Z, MLP_IN = "blocks.1.hook_resid_post", "blocks.1.attn.hook_z", "blocks.1.mlp.hook_in"
 ATTN_OUT, MLP_OUT = "blocks.1.hook_attn_out", "blocks.1.hook_mlp_out"
 SPECIFIC = {"topk": {"k": 4, "rescale_acts_by_decoder_norm": True}, "abstopk": {"k": 4}}
-TRAINED = {"batchtopk": {"k": 4.0}, "matryoshka_batchtopk": {"k": 4.0, "matryoshka_widths": [16, 48]}}
+TRAINED = {
+    "batchtopk": {"k": 4.0},
+    "matryoshka_batchtopk": {"k": 4.0, "matryoshka_widths": [16, 48]},
+}
 SAES = ["standard", "gated", "jumprelu", "topk"]
 TRANSCODERS = ["transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"]
 SEQUENCES = planted_sae.texts(24, 20)
@@ -35,14 +40,25 @@ COUNTED = ~torch.isin(IDS, torch.tensor([planted_sae.BOS, planted_sae.EOS]))
 def language() -> Language:
     """A three-layer Llama whose attention is 48 wide inside and 32 outside."""
     torch.manual_seed(0)
-    size = {"vocab_size": planted_sae.VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3}
+    size = {
+        "vocab_size": planted_sae.VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+    }
     config = LlamaConfig(**size, num_attention_heads=4, head_dim=12, initializer_range=0.3)
     return with_tokens(LlamaForCausalLM(config))
 
 
 def with_tokens(model) -> Language:
     plain = planted_sae.language()
-    return Language(model.eval().requires_grad_(False), plain.tokenizer, plain.device, plain.special_ids, "planted")
+    return Language(
+        model.eval().requires_grad_(False),
+        plain.tokenizer,
+        plain.device,
+        plain.special_ids,
+        "planted",
+    )
 
 
 def randomise(sae: SAE) -> SAE:
@@ -76,21 +92,27 @@ def activation(language: Language, *hooks: str) -> list[Tensor]:
     with ExitStack() as stack:
         for hook in hooks:
             point = resolve(language.model, hook)
-            stack.enter_context(reading(point, lambda x, hook=hook: found.update({hook: x[COUNTED]})))
+            stack.enter_context(
+                reading(point, lambda x, hook=hook: found.update({hook: x[COUNTED]}))
+            )
         language.model(IDS)
     return [found[hook] for hook in hooks]
 
 
 def shown(language: Language, sae: SAE, hook: str) -> list[FeatureRecord]:
     parts = dashboards(language, sae, hook, SEQUENCES, 10**6)
-    return [feature for part in parts if isinstance(part, FeatureRange) for feature in part.features]
+    return [
+        feature for part in parts if isinstance(part, FeatureRange) for feature in part.features
+    ]
 
 
 def measured(language: Language, sae: SAE, hook: str) -> Evaluation:
     return list(evaluate(language, sae, hook, SEQUENCES, 10**6))[-1]
 
 
-def agree(language: Language, sae: SAE, hook: str, codes: Tensor, target: Tensor, rebuilt: Tensor) -> None:
+def agree(
+    language: Language, sae: SAE, hook: str, codes: Tensor, target: Tensor, rebuilt: Tensor
+) -> None:
     """Dashboards show `codes`, and the evaluation measures `rebuilt` against `target`."""
     assert (codes > 0).sum() > 200
     features, values = shown(language, sae, hook), measured(language, sae, hook).values
@@ -98,9 +120,14 @@ def agree(language: Language, sae: SAE, hook: str, codes: Tensor, target: Tensor
     torch.testing.assert_close(
         torch.tensor([feature.max_activation for feature in features]), most, atol=1e-3, rtol=1e-3
     )
-    assert sum(feature.fires for feature in features) == pytest.approx(int((codes > 0).sum()), abs=2)
+    assert sum(feature.fires for feature in features) == pytest.approx(
+        int((codes > 0).sum()), abs=2
+    )
     assert values["l0"] == pytest.approx((codes != 0).double().sum().item() / len(codes), abs=0.01)
-    error, total = (target - rebuilt).pow(2).sum().item(), (target - target.mean(0)).pow(2).sum().item()
+    error, total = (
+        (target - rebuilt).pow(2).sum().item(),
+        (target - target.mean(0)).pow(2).sum().item(),
+    )
     assert values["explained_variance"] == pytest.approx(1 - error / total, rel=1e-3)
 
 
@@ -114,7 +141,9 @@ def as_defined(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("b_dec_to_input", [True, False])
 @pytest.mark.parametrize("mode", ["none", "layer_norm", "constant_norm_rescale"])
 @pytest.mark.parametrize("architecture", SAES)
-def test_every_architecture_and_norm_shows_what_it_means(architecture, mode, b_dec_to_input, language, tmp_path):
+def test_every_architecture_and_norm_shows_what_it_means(
+    architecture, mode, b_dec_to_input, language, tmp_path
+):
     sae = made(architecture, RESID, normalize_activations=mode, apply_b_dec_to_input=b_dec_to_input)
     (x,) = activation(language, RESID)
     codes, rebuilt = as_defined(sae, x)
@@ -140,12 +169,18 @@ def test_matching_pursuit_is_read_as_it_is(language, tmp_path):
     agree(language, saved(sae, tmp_path), RESID, sae.encode(x), x, sae(x))
 
 
-def test_features_that_fire_in_both_directions_are_shown_in_one_and_the_log_says_so(language, tmp_path):
+def test_features_that_fire_in_both_directions_are_shown_in_one_and_the_log_says_so(
+    language, tmp_path
+):
     sae = made("abstopk", RESID, rescale_acts_by_decoder_norm=True)
     (x,) = activation(language, RESID)
     loaded = saved(sae, tmp_path)
     agree(language, loaded, RESID, sae.encode(x), x, sae(x))
-    lines = [line.text for line in dashboards(language, loaded, RESID, SEQUENCES, 9) if isinstance(line, LogLine)]
+    lines = [
+        line.text
+        for line in dashboards(language, loaded, RESID, SEQUENCES, 9)
+        if isinstance(line, LogLine)
+    ]
     assert "both directions" in lines[0]
 
 
@@ -158,7 +193,9 @@ def test_hook_z_with_reshaping_is_read_flat(language, tmp_path):
 
 @pytest.mark.parametrize(("read", "written", "d_in"), [(MLP_IN, MLP_OUT, 32), (Z, ATTN_OUT, 48)])
 @pytest.mark.parametrize("architecture", TRANSCODERS)
-def test_a_transcoder_reads_one_hook_and_is_measured_at_another(architecture, read, written, d_in, language, tmp_path):
+def test_a_transcoder_reads_one_hook_and_is_measured_at_another(
+    architecture, read, written, d_in, language, tmp_path
+):
     sae = made(architecture, read, d_in=d_in, d_out=32, apply_b_dec_to_input=False)
     sae.cfg.metadata.hook_name_out = written
     x, target = activation(language, read, written)
@@ -190,7 +227,9 @@ def test_a_transcoder_that_is_the_part_it_replaces_costs_the_model_nothing(langu
         ("blocks.1.hook_resid_post", MLP_OUT, 32, "comes before"),
     ],
 )
-def test_a_transcoder_whose_hooks_do_not_fit_is_refused(read, written, d_out, says, language, tmp_path):
+def test_a_transcoder_whose_hooks_do_not_fit_is_refused(
+    read, written, d_out, says, language, tmp_path
+):
     sae = made("transcoder", read, d_out=d_out, apply_b_dec_to_input=False)
     if written:
         sae.cfg.metadata.hook_name_out = written
@@ -212,7 +251,9 @@ def test_every_family_is_read_from_its_own_weights(family, languages, tmp_path):
     torch.manual_seed(0)
     size = SIZE | {"vocab_size": planted_sae.VOCABULARY}
     model = (
-        languages[family].model if family in languages else AutoModelForCausalLM.from_config(CONFIGS[family](**size))
+        languages[family].model
+        if family in languages
+        else AutoModelForCausalLM.from_config(CONFIGS[family](**size))
     )
     language, sae = with_tokens(model), made("topk", RESID)
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Prompts show what they say they show, answers are read strictly, and scores are those of a plain reference."""
+"""Prompts show what they say they show, answers are read strictly, and scores are those of a plain
+reference.
+"""
 
 import random
 
@@ -7,7 +9,15 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from workers.pipeline.autointerp import explainers, results, scorers
-from workers.pipeline.autointerp.examples import Material, Text, around, held_out, mark, marked, steps
+from workers.pipeline.autointerp.examples import (
+    Material,
+    Text,
+    around,
+    held_out,
+    mark,
+    marked,
+    steps,
+)
 
 
 def text(*words: str, fires: str = "cat") -> Text:
@@ -28,7 +38,15 @@ def test_marks_are_around_runs_of_strong_tokens() -> None:
 
 
 def test_steps_are_tenths_of_the_maximum_and_what_fires_is_at_least_one() -> None:
-    assert [steps(value, 2.0) for value in (0.0, -1.0, 0.01, 0.5, 1.99, 2.0, 3.0)] == [0, 0, 1, 2, 9, 10, 10]
+    assert [steps(value, 2.0) for value in (0.0, -1.0, 0.01, 0.5, 1.99, 2.0, 3.0)] == [
+        0,
+        0,
+        1,
+        2,
+        9,
+        10,
+        10,
+    ]
     assert steps(1.0, 0.0) == 0
 
 
@@ -116,7 +134,9 @@ def test_an_intruder_is_the_one_in_which_it_is_silent() -> None:
         ("intruder", [3.0], "[4]", [4.0]),
     ],
 )
-def test_answers_are_read_strictly(kind: str, truth: list[float], answer: str, said: list[float | None]) -> None:
+def test_answers_are_read_strictly(
+    kind: str, truth: list[float], answer: str, said: list[float | None]
+) -> None:
     assert scorers.read(scorers.Quiz(0, kind, [], truth), answer) == said
 
 
@@ -149,7 +169,9 @@ def test_unparsed_answers_are_counted_and_never_right_or_wrong() -> None:
     score = results.of_answers("detection", [1, 1, 0, 0], [1.0, None, 0.0, None], 0)
     assert score is not None
     assert (score.value, score.n, score.details["unparsed"]) == (1.0, 2, 2)
-    assert results.of_answers("detection", [1, 0], [None, 0.0], 0) is None, "no firing text was answered"
+    assert results.of_answers("detection", [1, 0], [None, 0.0], 0) is None, (
+        "no firing text was answered"
+    )
     assert results.of_answers("detection", [], [], 0) is None
 
 
@@ -161,7 +183,9 @@ def test_a_simulation_is_pearsons_correlation_over_all_tokens() -> None:
     assert score is not None
     assert score.value == pytest.approx(1.0)
     noisy: list[list[float | None]] = [[draw.random() * 10 for _ in one] for one in truth]
-    plain = np.corrcoef(np.concatenate(truth), np.concatenate([np.array(one, float) for one in noisy]))[0, 1]
+    plain = np.corrcoef(
+        np.concatenate(truth), np.concatenate([np.array(one, float) for one in noisy])
+    )[0, 1]
     score = results.of_simulation(truth, noisy, 0)
     assert score is not None
     assert score.value == pytest.approx(plain)

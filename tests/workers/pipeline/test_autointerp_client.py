@@ -1,4 +1,6 @@
-"""An endpoint that misbehaves in every way that endpoints do: answers come all the same, or a clear error."""
+"""An endpoint that misbehaves in every way that endpoints do: answers come all the same, or a clear
+error.
+"""
 
 import time
 from collections.abc import Iterator
@@ -25,19 +27,28 @@ def server() -> Iterator[StandIn]:
 
 
 def request(name: int = 0, text: str = "hello") -> Request:
-    return Request(name, [{"role": "system", "content": "Repeat."}, {"role": "user", "content": text}], 20)
+    return Request(
+        name, [{"role": "system", "content": "Repeat."}, {"role": "user", "content": text}], 20
+    )
 
 
-def ask(server: StandIn, count: int = 1, budget: Budget | None = None, **changes: object) -> dict[int, Answer]:
+def ask(
+    server: StandIn, count: int = 1, budget: Budget | None = None, **changes: object
+) -> dict[int, Answer]:
     endpoint = Endpoint(server.url, MODEL, KEY)._replace(**changes)  # type: ignore[arg-type]
     with Client(endpoint, budget or Budget()) as asking:
-        return {asked.name: answer for asked, answer in asking.ask(request(n, f"text {n}") for n in range(count))}
+        return {
+            asked.name: answer
+            for asked, answer in asking.ask(request(n, f"text {n}") for n in range(count))
+        }
 
 
 def test_every_request_gets_its_own_answer_however_many_run_at_once(server: StandIn) -> None:
     server.slow = 0.05
     answers = ask(server, 20, concurrency=4)
-    assert {name: answer.text for name, answer in answers.items()} == {n: f"TEXT {n}" for n in range(20)}
+    assert {name: answer.text for name, answer in answers.items()} == {
+        n: f"TEXT {n}" for n in range(20)
+    }
     assert 1 < server.most_at_once <= 4
 
 
@@ -54,7 +65,9 @@ def test_a_minute_of_429s_is_waited_for(server: StandIn) -> None:
     assert not any(answer.error for answer in answers.values())
 
 
-def test_patience_ends_and_the_job_is_put_off(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_ends_and_the_job_is_put_off(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.1)
     server.mishaps = ["500"] * 1000
     with pytest.raises(Unavailable, match="answers 500: The server had an error"):
@@ -69,9 +82,12 @@ def test_an_answer_that_is_late_is_asked_for_again(server: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mishap", "why"), [("html", "no chat completion"), ("big", "more than 1 MB"), ("empty", "empty")]
+    ("mishap", "why"),
+    [("html", "no chat completion"), ("big", "more than 1 MB"), ("empty", "empty")],
 )
-def test_what_is_no_answer_three_times_is_missing_and_the_others_go_on(server: StandIn, mishap: str, why: str) -> None:
+def test_what_is_no_answer_three_times_is_missing_and_the_others_go_on(
+    server: StandIn, mishap: str, why: str
+) -> None:
     server.mishaps = [mishap] * 3
     answers = ask(server, 3, concurrency=1)
     assert why in answers[0].error
@@ -124,14 +140,17 @@ def test_a_budget_of_dollars_too(server: StandIn) -> None:
 def test_a_job_that_must_stop_asks_nothing_more(server: StandIn) -> None:
     server.slow = 0.05
     answered: list[int] = []
-    with Client(Endpoint(server.url, MODEL, KEY, concurrency=2), Budget(), lambda: len(answered) >= 3) as asking:
+    with Client(
+        Endpoint(server.url, MODEL, KEY, concurrency=2), Budget(), lambda: len(answered) >= 3
+    ) as asking:
         for asked, _ in asking.ask(request(n) for n in range(100)):
             answered.append(asked.name)
     assert 3 <= len(answered) <= 5
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.7", "192.168.1.1", "169.254.169.254", "[::1]", "localhost", "0.0.0.0"]
+    "host",
+    ["127.0.0.1", "10.0.0.7", "192.168.1.1", "169.254.169.254", "[::1]", "localhost", "0.0.0.0"],
 )
 def test_private_addresses_are_refused_where_the_instance_forbids_them(host: str) -> None:
     with pytest.raises(BadInput, match="private address"):
@@ -139,7 +158,9 @@ def test_private_addresses_are_refused_where_the_instance_forbids_them(host: str
     assert resolve(f"http://{host}:8080/v1", private_allowed=True) is None
 
 
-def test_a_public_name_that_leads_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_name_that_leads_to_a_private_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = [(0, 0, 0, "", ("93.184.216.34", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     with pytest.raises(BadInput, match="private address") as error:

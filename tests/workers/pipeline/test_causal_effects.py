@@ -1,4 +1,6 @@
-"""What features do: every number is that of two plain passes, a planted cause is found, and the job keeps what it measured."""
+"""What features do: every number is that of two plain passes, a planted cause is found, and the job
+keeps what it measured.
+"""
 
 import math
 import statistics
@@ -55,7 +57,9 @@ def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
     d = lens.sae.W_dec[7]
 
     def change(y):
-        return y + 3.0 * d if method == "add" else y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d
+        return (
+            y + 3.0 * d if method == "add" else y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d
+        )
 
     for row, (ids, places) in enumerate(TEXTS):
         kl, ce, logit = plain(llama, ids, places, change)
@@ -72,7 +76,9 @@ def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llam
     gone = plain(llama, ids, fires, lambda y: y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d)
     come = plain(llama, ids, [1, 4], lambda y: y + 3.0 * d)
     for role, wanted in ((reads, gone), (writes, come)):
-        assert [role.kl.value, role.ce.value, role.logit.value] == pytest.approx(wanted, rel=1e-3, abs=1e-5)
+        assert [role.kl.value, role.ce.value, role.logit.value] == pytest.approx(
+            wanted, rel=1e-3, abs=1e-5
+        )
         assert statistics.mean(role.kl_at) == pytest.approx(role.kl.value)
         assert 0 < role.kl.control < role.kl.most, "sixteen directions are not one"
     assert causal_effects.on_text(llama, lens, Case(7, 3.0, TOKENS, [(ids, [])]))[0] is None
@@ -107,7 +113,9 @@ def test_the_interval_is_students():
 
 
 def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
-    """The residual stream is the embedding: feature 0 writes the unembedding of token 9, feature 1 what no token reads."""
+    """The residual stream is the embedding: feature 0 writes the unembedding of token 9, feature 1
+    what no token reads.
+    """
     language = planted_sae.language(exact=True)
     language.model.lm_head.weight[:, 31] = 0
     sae = planted_sae.sae("standard", features=2)
@@ -117,14 +125,22 @@ def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
     lens = Lens(sae, "blocks.0.hook_resid_post", True)
     neutral = [[0, *range(start, start + 40)] for start in range(4, 12)]
     cases = [Case(index, 30.0, [9], TEXTS_OF_PLANTED) for index in (0, 1)]
-    found = [new for new in causal_effects.causes(language, lens, cases, 2, neutral) if isinstance(new, CauseRecord)]
+    found = [
+        new
+        for new in causal_effects.causes(language, lens, cases, 2, neutral)
+        if isinstance(new, CauseRecord)
+    ]
     cause, none = found
     assert cause.promoted[0] == 9
     assert cause.writes.low > 0
     assert cause.writes.logit > 3 * abs(cause.writes.control_logit)
     assert abs(none.writes.logit) < 0.5
     assert none.writes.n == cause.writes.n == 8
-    again = [new for new in causal_effects.causes(language, lens, cases, 2, neutral) if isinstance(new, CauseRecord)]
+    again = [
+        new
+        for new in causal_effects.causes(language, lens, cases, 2, neutral)
+        if isinstance(new, CauseRecord)
+    ]
     assert again == found
 
 
@@ -134,5 +150,11 @@ TEXTS_OF_PLANTED = [([0, 8, 9, 10], [1, 2]), ([0, 30, 31, 32], [2])]
 def test_it_stops_and_features_with_too_few_texts_are_left_out(llama, lens):
     case = Case(7, 3.0, TOKENS, TEXTS[:1])
     neutral = [[0, *range(40, 60)]] * 2
-    assert not [new for new in causal_effects.causes(llama, lens, [case], 1, neutral) if isinstance(new, CauseRecord)]
-    assert list(causal_effects.causes(llama, lens, [case], 1, neutral, should_stop=lambda: True)) == []
+    assert not [
+        new
+        for new in causal_effects.causes(llama, lens, [case], 1, neutral)
+        if isinstance(new, CauseRecord)
+    ]
+    assert (
+        list(causal_effects.causes(llama, lens, [case], 1, neutral, should_stop=lambda: True)) == []
+    )

@@ -1,4 +1,6 @@
-"""Chat corpora: every shape that conversations are stored in, read through the model's own template, id by id."""
+"""Chat corpora: every shape that conversations are stored in, read through the model's own
+template, id by id.
+"""
 
 import copy
 import json
@@ -13,11 +15,15 @@ from workers.pipeline.data.corpora import describe_corpus, documents
 from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary
 from workers.pipeline.errors import BadInput
 
-TALK = [{"role": "user", "content": "Où est le café?"}, {"role": "assistant", "content": "日本 🧠 там."}]
+TALK = [
+    {"role": "user", "content": "Où est le café?"},
+    {"role": "assistant", "content": "日本 🧠 там."},
+]
 SHAREGPT = [{"from": "human", "value": "Où est le café?"}, {"from": "gpt", "value": "日本 🧠 там."}]
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
-    "{% if m.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('Unknown role ' + m.role) }}{% endif %}"
+    "{% if m.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('Unknown role ' + "
+    "m.role) }}{% endif %}"
     "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 )
 
@@ -45,7 +51,10 @@ def written(talk) -> str:
         TALK,
         SHAREGPT,
         {"role": ["user", "assistant"], "content": [turn["content"] for turn in TALK]},
-        [{"role": t["role"], "content": [{"type": "text", "text": t["content"]}], "weight": 1} for t in TALK],
+        [
+            {"role": t["role"], "content": [{"type": "text", "text": t["content"]}], "weight": 1}
+            for t in TALK
+        ],
     ],
 )
 def test_every_shape_of_a_conversation_is_the_same_conversation(cell):
@@ -66,7 +75,10 @@ def test_a_turn_that_only_calls_a_tool_says_nothing():
         (["hello"], "turn 1 without role and content"),
         ([*TALK, {"speaker": "x", "line": "y"}], "turn 3 without role"),
         ([{"role": "user", "content": 3}], "turn 1 whose content is no text"),
-        ([{"role": "user", "content": [{"type": "image", "url": "x"}]}], "turn 1 whose content is no text"),
+        (
+            [{"role": "user", "content": [{"type": "image", "url": "x"}]}],
+            "turn 1 whose content is no text",
+        ),
     ],
 )
 def test_what_is_no_conversation_is_said_turn_by_turn(cell, says):
@@ -96,7 +108,9 @@ def test_a_chat_corpus_is_found_by_what_its_column_holds(tmp_path, suffix):
 
 def test_a_row_that_holds_neither_is_named_with_its_place(tmp_path):
     (tmp_path / "c.jsonl").write_text(json.dumps({"messages": [{"who": "me"}]}) + "\n")
-    with pytest.raises(BadInput, match=r"'messages' of c\.jsonl, line 1 has a turn 1 without role") as caught:
+    with pytest.raises(
+        BadInput, match=r"'messages' of c\.jsonl, line 1 has a turn 1 without role"
+    ) as caught:
         describe_corpus(str(tmp_path / "c.jsonl"), "messages")
     assert caught.value.field == "text_column"
 
@@ -127,7 +141,10 @@ def test_the_marks_of_a_chat_are_special_and_its_letters_are_shown_whole(chatty)
         f"{turn['role']}\n{turn['content']}\n" for turn in TALK
     )
     assert not any("\ufffd" in box.text for box in boxes)
-    assert [box.text for box in boxes if box.special] == ["<|endoftext|>"] + ["<|im_start|>", "<|im_end|>"] * 2
+    assert [box.text for box in boxes if box.special] == ["<|endoftext|>"] + [
+        "<|im_start|>",
+        "<|im_end|>",
+    ] * 2
 
 
 def test_a_tokenizer_without_a_template_is_named(tokenizer):

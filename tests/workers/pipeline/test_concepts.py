@@ -1,4 +1,6 @@
-"""Token-level ground truth: what each concept holds on, for Python that parses, that does not, and any other text."""
+"""Token-level ground truth: what each concept holds on, for Python that parses, that does not, and
+any other text.
+"""
 
 import pytest
 
@@ -125,7 +127,8 @@ def test_a_text_that_stops_being_python_is_read_as_far_as_it_goes():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", "A cat sat, and (so) it goes.", "\0", "((((" * 500, "x = '''", "a\rb\x0cc"]
+    "text",
+    ["", "hello", "A cat sat, and (so) it goes.", "\0", "((((" * 500, "x = '''", "a\rb\x0cc"],
 )
 def test_what_is_no_python_has_none_of_its_concepts(text):
     document = Document("any", text, [(i, i + 1) for i in range(len(text))])
@@ -172,7 +175,9 @@ def test_a_token_lies_where_its_text_without_leading_blanks_does():
     document = Document("a.py", text, [(0, 1), (1, 3), (3, 5), (5, 7), (7, 9)])
     assert BY_NAME["python.comment"].find(document).tolist() == [True, True, False, False, False]
     assert BY_NAME["python.name"].find(document).tolist() == [False, False, True, False, False]
-    assert BY_NAME["character.line-end"].find(document).tolist() == [False] * 5  # its token has more than blanks
+    assert (
+        BY_NAME["character.line-end"].find(document).tolist() == [False] * 5
+    )  # its token has more than blanks
 
 
 @pytest.mark.parametrize("text", ["plain", "naïve 日本 🧠 ok", "", "é"])
@@ -189,7 +194,11 @@ def test_tokens_lie_where_their_bytes_do(text):
 
 
 def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenizer):
-    documents = [("one", "def purr(cat):\n    return cat  # soft\n"), ("two", "A cat, and no code."), ("three", CODE)]
+    documents = [
+        ("one", "def purr(cat):\n    return cat  # soft\n"),
+        ("two", "A cat, and no code."),
+        ("three", CODE),
+    ]
     texts = [record.text for record in vocabulary(tokenizer)]
     truth = Truth(CONCEPTS, texts)
     column = truth.names.index("python.comment")
@@ -198,7 +207,9 @@ def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenize
         flags = truth.of(record)
         assert flags.shape == (16, len(truth.names)) == (16, len(truth.words))
         assert not flags[0, : len(CONCEPTS)].any()  # BOS
-        marked += b"".join(texts[i] for i, flag in zip(record.token_ids, flags[:, column], strict=True) if flag)
+        marked += b"".join(
+            texts[i] for i, flag in zip(record.token_ids, flags[:, column], strict=True) if flag
+        )
     assert b" ".join(marked.split()) == b"# soft# bytes"
     assert truth.unplaced == 0
 
@@ -227,6 +238,8 @@ def test_an_entry_of_a_list_is_found_as_whole_words_in_any_case():
     concept = lists.listed("animals", ["cat", "guinea pig", "C++"])
     text = "A Cat, a category, guinea\n pigs, Guinea  pig and C++"
     document = Document("any", text, [(i, i + 1) for i in range(len(text))])
-    marked = "".join(c if flag else " " for c, flag in zip(text, concept.find(document), strict=True)).split()
+    marked = "".join(
+        c if flag else " " for c, flag in zip(text, concept.find(document), strict=True)
+    ).split()
     assert marked == ["Cat", "Guinea", "pig", "C++"]
     assert with_lists([concept])[-1].name == "list.animals"

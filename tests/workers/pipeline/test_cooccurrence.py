@@ -1,4 +1,6 @@
-"""Tokens on which two features fire together are counted exactly, and ranked the same way every time."""
+"""Tokens on which two features fire together are counted exactly, and ranked the same way every
+time.
+"""
 
 import random
 
@@ -11,7 +13,9 @@ from workers.pipeline.dashboards.cooccurrence import CoFiring, Partners
 
 def counted(tokens: list[list[int]], features: int, first: int = 0) -> CoFiring:
     """Count tokens given by the features that fire on each, as the firings of one batch."""
-    firings = sorted((feature, first + token) for token, fired in enumerate(tokens) for feature in fired)
+    firings = sorted(
+        (feature, first + token) for token, fired in enumerate(tokens) for feature in fired
+    )
     made = CoFiring(features)
     made.add(*torch.tensor(firings, dtype=torch.int64).view(-1, 2).unbind(1))
     return made
@@ -20,7 +24,10 @@ def counted(tokens: list[list[int]], features: int, first: int = 0) -> CoFiring:
 def drawn(tokens: int, features: int) -> list[list[int]]:
     """Tokens on which none to most of the features fire."""
     pick = random.Random(0)
-    return [pick.sample(range(features), pick.choice([0, 1, 1, 2, 3, features - 2])) for _ in range(tokens)]
+    return [
+        pick.sample(range(features), pick.choice([0, 1, 1, 2, 3, features - 2]))
+        for _ in range(tokens)
+    ]
 
 
 def plain(tokens: list[list[int]], one: int, other: int) -> int:
@@ -45,7 +52,8 @@ def test_the_way_of_a_gpu_counts_the_same(monkeypatch: pytest.MonkeyPatch, at_on
     tokens = [sorted(fired) for fired in drawn(100, 9) if fired]
     made = CoFiring(9)
     made._count_columns(
-        torch.tensor([feature for fired in tokens for feature in fired]), torch.tensor([len(fired) for fired in tokens])
+        torch.tensor([feature for fired in tokens for feature in fired]),
+        torch.tensor([len(fired) for fired in tokens]),
     )
     assert torch.equal(made.counts, counted(tokens, 9).counts)
 
@@ -64,7 +72,13 @@ def test_the_score_is_tokens_of_both_out_of_tokens_of_either() -> None:
     thirds, third, quarter = (torch.tensor(x).item() for x in (2 / 3, 1 / 3, 1 / 4))
     assert found.indices == [[1, 2], [0, 2], [1, 3, 0], [2], []]
     assert found.both == [[2, 1], [2, 1], [1, 1, 1], [1], []]
-    assert found.jaccards == [[thirds, quarter], [thirds, third], [third, third, quarter], [third], []]
+    assert found.jaccards == [
+        [thirds, quarter],
+        [thirds, third],
+        [third, third, quarter],
+        [third],
+        [],
+    ]
 
 
 def test_ties_go_by_index_and_neither_the_cut_nor_the_block_changes_that() -> None:
@@ -79,7 +93,9 @@ def test_an_sae_that_is_too_wide_keeps_no_counts_and_has_no_partners() -> None:
     made = CoFiring(9, widest=8)
     made.add(torch.tensor([0, 8]), torch.tensor([0, 0]))
     assert (made.counted, made.counts.numel()) == (False, 0)
-    assert made.partners(torch.ones(9, dtype=torch.int64), 10, 3, 5) == Partners([[], []], [[], []], [[], []])
+    assert made.partners(torch.ones(9, dtype=torch.int64), 10, 3, 5) == Partners(
+        [[], []], [[], []], [[], []]
+    )
 
 
 def test_the_memory_at_the_limit_is_two_gibibytes() -> None:
@@ -88,4 +104,6 @@ def test_the_memory_at_the_limit_is_two_gibibytes() -> None:
 
 
 def test_one_feature_alone_has_no_partner() -> None:
-    assert counted([[0], [0]], 1).partners(torch.tensor([2]), 10, 0, 1) == Partners([[]], [[]], [[]])
+    assert counted([[0], [0]], 1).partners(torch.tensor([2]), 10, 0, 1) == Partners(
+        [[]], [[]], [[]]
+    )

@@ -1,4 +1,6 @@
-"""Every kind of corpus gives the same documents in the same order, its two parts share none, and bad files are named."""
+"""Every kind of corpus gives the same documents in the same order, its two parts share none, and
+bad files are named.
+"""
 
 import gzip
 import json
@@ -30,7 +32,9 @@ def corpus(request, tmp_path) -> Path:
         (tmp_path / "readme.md").write_text("not part of the corpus")
         return tmp_path
     path = tmp_path / f"c.{request.param}"
-    path.write_bytes(gzip.compress(lines.encode()) if request.param.endswith("gz") else lines.encode())
+    path.write_bytes(
+        gzip.compress(lines.encode()) if request.param.endswith("gz") else lines.encode()
+    )
     return path
 
 
@@ -64,7 +68,9 @@ def test_names_are_different(corpus):
 
 def test_a_corpus_larger_than_the_shuffle_buffer_loses_and_repeats_nothing(tmp_path):
     count = BUFFER + 500
-    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": f"t {n}"}) + "\n" for n in range(count)))
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"text": f"t {n}"}) + "\n" for n in range(count))
+    )
     everything = texts(tmp_path / "c.jsonl") + texts(tmp_path / "c.jsonl", held_out=True)
     assert sorted(everything) == sorted(f"t {n}" for n in range(count))
 
@@ -136,7 +142,10 @@ def test_a_corpus_too_small_to_hold_anything_out_says_so(tmp_path):
     (tmp_path / "c.txt").write_text("just one document")
     parts = [held_out for held_out in (True, False) if not _has(tmp_path / "c.txt", held_out)]
     assert len(parts) == 1
-    assert " is empty; give a corpus of more documents" in refusal(tmp_path / "c.txt", held_out=parts[0]).message
+    assert (
+        " is empty; give a corpus of more documents"
+        in refusal(tmp_path / "c.txt", held_out=parts[0]).message
+    )
 
 
 def _has(path: Path, held_out: bool) -> bool:

@@ -1,4 +1,6 @@
-"""How a corpus is cut reaches every job on it, and contexts cut by different rules are different rows."""
+"""How a corpus is cut reaches every job on it, and contexts cut by different rules are different
+rows.
+"""
 
 import copy
 import json
@@ -53,7 +55,15 @@ def finished(kind: str, **params) -> Job:
 
 
 def train(corpus: str, slug: str, **changes) -> Job:
-    settings = {"model": "tiny", "slug": slug, "corpus": corpus, "hook": HOOK, "width": 32, "k": 4, "tokens": 10_000}
+    settings = {
+        "model": "tiny",
+        "slug": slug,
+        "corpus": corpus,
+        "hook": HOOK,
+        "width": 32,
+        "k": 4,
+        "tokens": 10_000,
+    }
     return done("train_sae", **{**settings, "context_size": 32, "then": False, **changes})
 
 
@@ -79,14 +89,18 @@ def test_separate_documents_are_never_in_one_context(tiny, lines):
     assert kept
     assert all(context.token_ids[0] == 0 and 0 not in context.token_ids[1:] for context in kept)
     assert len({len(context.token_ids) for context in kept}) > 1
-    best = Example.objects.order_by("-feature__fires").values_list("feature__index", flat=True).first()
+    best = (
+        Example.objects.order_by("-feature__fires").values_list("feature__index", flat=True).first()
+    )
     for band in feature("tiny", "s", best).bands:
         for example in band.examples:
             assert "".join(span.text for span in example.tokens if not span.special) in set(SHORT)
 
 
 def test_contexts_with_and_without_bos_are_different_rows_of_one_corpus(tiny, lines):
-    """Two SAEs ask for different rules: what the second keeps must not be what the first wrote at the same place."""
+    """Two SAEs ask for different rules: what the second keeps must not be what the first wrote at
+    the same place.
+    """
     finished("add_corpus", slug="texts", source=lines)
     for slug in ("with", "without"):
         assert train("texts", slug).state == "finished"
@@ -110,9 +124,12 @@ def test_a_corpus_without_bos_trains_an_sae_that_asks_for_none(tiny, lines):
     assert not any(row.token_ids[0] == 0 for row in Sequence.objects.all())
 
 
-def test_conversations_are_read_by_the_chat_model_and_refused_for_another(tiny, chat_model, tmp_path):
+def test_conversations_are_read_by_the_chat_model_and_refused_for_another(
+    tiny, chat_model, tmp_path
+):
     rows = [
-        {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": text[::-1]}]} for text in SHORT
+        {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": text[::-1]}]}
+        for text in SHORT
     ]
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     job = done("add_corpus", slug="chats", source=str(tmp_path / "chats.jsonl"))
@@ -133,7 +150,11 @@ def test_conversations_are_read_by_the_chat_model_and_refused_for_another(tiny, 
     finished("add_model", slug="chatty", source=chat_model)
     assert train("chats", "s", model="chatty", context_size=64).state == "finished"
     finished("compute_dashboards", sae="chatty/s", corpus="chats", tokens=3000)
-    marks = set(LanguageModel.objects.get(slug="chatty").tokens.filter(special=True).values_list("token_id", flat=True))
+    marks = set(
+        LanguageModel.objects.get(slug="chatty")
+        .tokens.filter(special=True)
+        .values_list("token_id", flat=True)
+    )
     for example in Example.objects.select_related("sequence")[:200]:
         assert not {example.sequence.token_ids[place] for place in example.positions} & marks
     assert any(len(marks & set(row.token_ids)) == 3 for row in Sequence.objects.all())

@@ -1,4 +1,6 @@
-"""Sweeps over strengths: what is measured is what plain passes say, and the marks are where the rule puts them."""
+"""Sweeps over strengths: what is measured is what plain passes say, and the marks are where the
+rule puts them.
+"""
 
 import math
 from itertools import pairwise
@@ -26,13 +28,18 @@ def push():
 
 @pytest.fixture
 def neutral(llama):
-    return [[0, *llama.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in ("def cat", "return self.x")]
+    return [
+        [0, *llama.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        for text in ("def cat", "return self.x")
+    ]
 
 
 def swept(llama, push, neutral, **changes):
     settings = {"controls": 2, "samples": 2} | changes
     news = list(
-        dose_response.sweep(llama, push, STRENGTHS, [0, 20, 30], Where(), Sampling(8), [5, 9], neutral, **settings)
+        dose_response.sweep(
+            llama, push, STRENGTHS, [0, 20, 30], Where(), Sampling(8), [5, 9], neutral, **settings
+        )
     )
     assert [new.done for new in news[:-1]] == sorted(new.done for new in news[:-1])
     return news[-1]
@@ -45,16 +52,22 @@ def test_every_measure_is_what_plain_passes_say(llama, push, neutral):
         ids, logits = steering_model.greedy(llama, one, [0, 20, 30], length=8)
         assert found.texts[place + 1] == ids
         with torch.no_grad():
-            out = llama.model(input_ids=torch.tensor([[0, 20, 30, *ids]]), output_hidden_states=True)
+            out = llama.model(
+                input_ids=torch.tensor([[0, 20, 30, *ids]]), output_hidden_states=True
+            )
         codes = push.lens.sae.encode(out.hidden_states[2][0])[3:, 7].clamp(min=0)
-        assert found.feature["concept"][place] == pytest.approx(codes.mean().item() / 3, rel=1e-3, abs=1e-4)
+        assert found.feature["concept"][place] == pytest.approx(
+            codes.mean().item() / 3, rel=1e-3, abs=1e-4
+        )
         q = out.logits[0, 2:-1].log_softmax(-1).gather(1, torch.tensor(ids)[:, None])
         assert found.feature["surprise"][place] == pytest.approx(-q.mean().item(), rel=1e-3)
         mass = torch.stack(logits).softmax(-1)[:, [5, 9]].sum(-1).mean().item()
         assert found.feature["mass"][place] == pytest.approx(mass, rel=1e-3, abs=1e-6)
         pairs = list(pairwise(ids))
         assert found.feature["distinct"][place] == pytest.approx(len(set(pairs)) / len(pairs))
-        assert found.feature["damage"][place] == pytest.approx(damage(llama, one, neutral), rel=1e-3, abs=1e-4)
+        assert found.feature["damage"][place] == pytest.approx(
+            damage(llama, one, neutral), rel=1e-3, abs=1e-4
+        )
 
 
 def damage(language, push, texts):
@@ -63,7 +76,11 @@ def damage(language, push, texts):
     for text in texts:
         for on in losses:
             edit = (
-                (lambda x: torch.cat([x[:, :1], x[:, 1:] + push.strength * 3 * push.lens.sae.W_dec[7]], 1))
+                (
+                    lambda x: torch.cat(
+                        [x[:, :1], x[:, 1:] + push.strength * 3 * push.lens.sae.W_dec[7]], 1
+                    )
+                )
                 if on
                 else None
             )
@@ -100,7 +117,11 @@ DEFAULT = {"concept": 0.05, "mass": 0.05, "surprise": 2.0, "damage": 0.0, "disti
         ([(0.1, 2.0, 0.1, 0.9), (0.5, 2.9, 0.5, 0.8), (0.9, 3.1, 0.9, 0.8)], [0, 0, 0], (1, 2)),
         ([(0.1, 2.0, 0.1, 0.9), (0.5, 2.9, 1.5, 0.8), (0.9, 2.1, 0.9, 0.8)], [0, 0, 0], (2, None)),
         ([(0.1, 2.0, 0.1, 0.9), (0.5, 2.0, 0.1, 0.4), (0.9, 1.0, 0.9, 0.1)], [0, 0, 0], (0, 1)),
-        ([(0.1, 2.0, 0.1, 0.9), (0.5, 2.0, 0.1, 0.9), (0.4, 2.0, 0.1, 0.9)], [0.2, 0.6, 0.3], (2, None)),
+        (
+            [(0.1, 2.0, 0.1, 0.9), (0.5, 2.0, 0.1, 0.9), (0.4, 2.0, 0.1, 0.9)],
+            [0.2, 0.6, 0.3],
+            (2, None),
+        ),
         ([(0.04, 2.0, 0.1, 0.9)], [0.0], (None, None)),
         ([(0.9, 5.0, 0.1, 0.9)], [0.0], (None, 0)),
     ],
@@ -112,7 +133,15 @@ def test_the_marks_are_where_the_rule_puts_them(rows, control, expected):
 def test_it_stops_when_it_is_told(llama, push, neutral):
     news = list(
         dose_response.sweep(
-            llama, push, STRENGTHS, [0, 20], Where(), Sampling(8), [5], neutral, should_stop=lambda: True
+            llama,
+            push,
+            STRENGTHS,
+            [0, 20],
+            Where(),
+            Sampling(8),
+            [5],
+            neutral,
+            should_stop=lambda: True,
         )
     )
     assert all(isinstance(new, Progress) for new in news)

@@ -21,11 +21,23 @@ def test_tiles_change_no_record(monkeypatch: pytest.MonkeyPatch, architecture: s
 
     def made():
         seen: list[int] = []
-        handle = sae.hook_sae_acts_post.register_forward_hook(lambda module, args, output: seen.append(output.shape[1]))
-        records = dashboards(
-            language, sae, planted_sae.HOOK, planted_sae.texts(40, 24), ALL, DashboardSettings(batch_sequences=8)
+        handle = sae.hook_sae_acts_post.register_forward_hook(
+            lambda module, args, output: seen.append(output.shape[1])
         )
-        features = [feature for part in records if isinstance(part, FeatureRange) for feature in part.features]
+        records = dashboards(
+            language,
+            sae,
+            planted_sae.HOOK,
+            planted_sae.texts(40, 24),
+            ALL,
+            DashboardSettings(batch_sequences=8),
+        )
+        features = [
+            feature
+            for part in records
+            if isinstance(part, FeatureRange)
+            for feature in part.features
+        ]
         handle.remove()
         return features, set(seen)
 

@@ -1,4 +1,6 @@
-"""Every number of an evaluation against a slow reference of a few lines, and against SAEs whose answer is known."""
+"""Every number of an evaluation against a slow reference of a few lines, and against SAEs whose
+answer is known.
+"""
 
 import math
 from functools import partial
@@ -22,7 +24,9 @@ HOOK = "blocks.1.hook_resid_post"
 @pytest.fixture(scope="module")
 def contexts(llama, texts):
     """Forty contexts of 24 tokens, some with a separator in the middle."""
-    found = [sequence for sequence, _ in zip(pack(texts, llama.tokenizer, 24), range(40), strict=False)]
+    found = [
+        sequence for sequence, _ in zip(pack(texts, llama.tokenizer, 24), range(40), strict=False)
+    ]
     assert any(0 in sequence.token_ids[1:] for sequence in found)
     return found
 
@@ -37,7 +41,9 @@ def sae():
 
 
 def identity() -> StandardSAE:
-    """Feature i is the positive part of dimension i, feature 32 + i the negative: reconstruction is exact."""
+    """Feature i is the positive part of dimension i, feature 32 + i the negative: reconstruction is
+    exact.
+    """
     made = StandardSAE(StandardSAEConfig(d_in=32, d_sae=64)).requires_grad_(False)
     made.W_dec.copy_(torch.cat([torch.eye(32), -torch.eye(32)]))
     made.W_enc.copy_(made.W_dec.T)
@@ -138,17 +144,27 @@ def test_duplicates_are_counted_by_pair_and_by_feature(block):
 
 def test_weights_that_cannot_be_compared_give_no_number():
     assert weight_quality(StandardSAE(StandardSAEConfig(d_in=4, d_sae=1))).keys() == {
-        "encoder_decoder_cosine", "encoder_decoder_cosine_q05", "encoder_decoder_cosine_median", "encoder_decoder_cosine_q95"
-    }  # fmt: skip
+        "encoder_decoder_cosine",
+        "encoder_decoder_cosine_q05",
+        "encoder_decoder_cosine_median",
+        "encoder_decoder_cosine_q95",
+    }
     narrow = SimpleNamespace(W_enc=torch.randn(8, 20), W_dec=torch.randn(20, 6))
-    assert weight_quality(narrow).keys() == {"max_decoder_cosine", "duplicate_share", "duplicate_pairs"}
+    assert weight_quality(narrow).keys() == {
+        "max_decoder_cosine",
+        "duplicate_share",
+        "duplicate_pairs",
+    }
 
 
 def test_shrinkage_is_seen_where_every_reconstruction_is_half_as_long(llama, contexts):
     made = identity()
     made.W_dec.mul_(0.5)
     values = result(llama, made, HOOK, contexts[:8], 10**6).values
-    assert (values["l2_ratio"], values["reconstruction_bias"]) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (values["l2_ratio"], values["reconstruction_bias"]) == (
+        pytest.approx(0.5),
+        pytest.approx(0.5),
+    )
 
 
 def test_the_explained_variance_of_saebench_is_the_mean_of_its_tokens(llama, sae, contexts):
@@ -159,22 +175,30 @@ def test_the_explained_variance_of_saebench_is_the_mean_of_its_tokens(llama, sae
     y = sae.decode(sae.encode(x))
     expected = (1 - (x - y).pow(2).sum(-1) / (x - x.mean(dim=0)).pow(2).sum(-1)).mean().item()
     assert values["explained_variance_per_token"] == pytest.approx(expected, rel=1e-4)
-    assert values["explained_variance_per_token"] != pytest.approx(values["explained_variance"], rel=1e-3)
+    assert values["explained_variance_per_token"] != pytest.approx(
+        values["explained_variance"], rel=1e-3
+    )
 
 
 def test_every_number_equals_the_reference(llama, sae, contexts):
     measured = result(llama, sae, HOOK, contexts, 10**6)
-    assert measured.values.pop("explained_variance_per_token") < 1  # depends on batches: it has a test of its own
+    assert (
+        measured.values.pop("explained_variance_per_token") < 1
+    )  # depends on batches: it has a test of its own
     expected = reference(llama, sae, contexts)
     assert measured.values.keys() == expected.keys()
     for name, value in expected.items():
         assert measured.values[name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
-    assert measured.tokens == sum(index != 0 for sequence in contexts for index in sequence.token_ids)
+    assert measured.tokens == sum(
+        index != 0 for sequence in contexts for index in sequence.token_ids
+    )
     assert expected["dead_share"] >= 0.1
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
-@pytest.mark.parametrize("hook", [HOOK, "blocks.1.hook_mlp_out", "blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"])
+@pytest.mark.parametrize(
+    "hook", [HOOK, "blocks.1.hook_mlp_out", "blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"]
+)
 def test_a_perfect_sae_costs_the_model_nothing(languages, family, hook, contexts):
     values = result(languages[family], identity(), hook, contexts[:8], 10**6).values
     assert values["explained_variance"] == pytest.approx(1)
@@ -190,7 +214,9 @@ def test_an_sae_that_only_knows_the_mean_explains_nothing(llama, contexts):
     ids = torch.tensor([sequence.token_ids for sequence in contexts])
     made.b_dec.copy_(next(harvest(llama, [HOOK], [ids]))[HOOK][ids != 0].mean(0))
     made.cfg.apply_b_dec_to_input = False
-    assert result(llama, made, HOOK, contexts, 10**6).values["explained_variance"] == pytest.approx(0, abs=1e-5)
+    assert result(llama, made, HOOK, contexts, 10**6).values["explained_variance"] == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 def test_the_batch_size_changes_nothing(llama, sae, contexts, monkeypatch):
@@ -254,7 +280,9 @@ def test_a_model_with_nothing_to_predict_gives_no_number_rather_than_nonsense(ll
 
 
 def test_a_request_to_stop_is_heard_while_features_are_compared(llama, sae, contexts, monkeypatch):
-    """A wide SAE takes an hour for it: a job that asked nobody meanwhile would be taken for one that hangs."""
+    """A wide SAE takes an hour for it: a job that asked nobody meanwhile would be taken for one
+    that hangs.
+    """
     one_row_at_once = partial(weight_quality, block=len(sae.W_dec))
     monkeypatch.setattr("workers.pipeline.sae.evaluate.weight_quality", one_row_at_once)
     asked = []

@@ -1,4 +1,6 @@
-"""Steered texts from one batch with a cache: the same as with one plain hook and no cache, and measured as defined."""
+"""Steered texts from one batch with a cache: the same as with one plain hook and no cache, and
+measured as defined.
+"""
 
 import itertools
 
@@ -22,7 +24,13 @@ METHODS = [
     ("ablate", "maximum", 0.0),
     ("project", "maximum", 0.0),
 ]
-PLACES = [Where("all"), Where("prompt"), Where("generated"), Where("chosen", (1, 3)), Where("all", (), True)]
+PLACES = [
+    Where("all"),
+    Where("prompt"),
+    Where("generated"),
+    Where("chosen", (1, 3)),
+    Where("all", (), True),
+]
 
 
 @pytest.fixture
@@ -41,7 +49,9 @@ def prompt(llama):
 def busiest(language, lens, prompt):
     """A feature that fires on many tokens of the prompt."""
     with torch.no_grad():
-        states = language.model(input_ids=torch.tensor([prompt]), output_hidden_states=True).hidden_states
+        states = language.model(
+            input_ids=torch.tensor([prompt]), output_hidden_states=True
+        ).hidden_states
         codes = lens.sae.encode(states[2][0, 1:])
     return int((codes > 0).sum(0).argmax())
 
@@ -54,13 +64,21 @@ def texts(news, row):
 def measured(news, name, row):
     """A measured list of one text, whole."""
     return list(
-        itertools.chain(*(getattr(new, name)[row] for new in news if isinstance(new, Measured) and new.start >= 0))
+        itertools.chain(
+            *(
+                getattr(new, name)[row]
+                for new in news
+                if isinstance(new, Measured) and new.start >= 0
+            )
+        )
     )
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
 @pytest.mark.parametrize(("method", "unit", "strength"), METHODS)
-def test_greedy_text_is_that_of_a_plain_hook_without_a_cache(languages, family, method, unit, strength):
+def test_greedy_text_is_that_of_a_plain_hook_without_a_cache(
+    languages, family, method, unit, strength
+):
     language = languages[family]
     ids = language.tokenizer("def cat(self): return", add_special_tokens=False)["input_ids"]
     prompt = [language.tokenizer.bos_token_id, *ids]
@@ -70,7 +88,9 @@ def test_greedy_text_is_that_of_a_plain_hook_without_a_cache(languages, family, 
         news = list(decode(language, [[push]], prompt, where, Sampling(12)))
         expected, _ = steering_model.greedy(language, push, prompt, where)
         assert texts(news, 1) == expected, where
-        plain, _ = steering_model.greedy(language, push._replace(method="scale", strength=1.0), prompt)
+        plain, _ = steering_model.greedy(
+            language, push._replace(method="scale", strength=1.0), prompt
+        )
         assert texts(news, 0) == plain, "the default is not steered"
 
 
@@ -89,15 +109,25 @@ def test_measured_numbers_are_those_of_two_whole_passes(llama, lens, prompt):
     assert measured(news, "kl", 1) == pytest.approx((p.exp() * (p - q)).sum(-1).tolist(), **close)
     surprise = -q.gather(1, torch.tensor(ids)[:, None])[:, 0]
     assert measured(news, "surprise", 1) == pytest.approx(surprise.tolist(), **close)
-    told = list(itertools.chain(*(n.activations[0][1] for n in news if isinstance(n, Measured) and n.start >= 0)))
+    told = list(
+        itertools.chain(
+            *(n.activations[0][1] for n in news if isinstance(n, Measured) and n.start >= 0)
+        )
+    )
     assert told == pytest.approx(codes[len(prompt) :].tolist(), rel=1e-3, abs=1e-3)
-    mass = list(itertools.chain(*(n.mass[0][1] for n in news if isinstance(n, Measured) and n.start >= 0)))
+    mass = list(
+        itertools.chain(*(n.mass[0][1] for n in news if isinstance(n, Measured) and n.start >= 0))
+    )
     assert mass == pytest.approx(p.exp()[:, [5, 9]].sum(-1).tolist(), **close)
     first = next(new for new in news if isinstance(new, Measured))
     assert first.start == -1
-    assert first.activations[0][0] == pytest.approx(codes[: len(prompt)].tolist(), rel=1e-3, abs=1e-3)
+    assert first.activations[0][0] == pytest.approx(
+        codes[: len(prompt)].tolist(), rel=1e-3, abs=1e-3
+    )
     logprobs = [new.logprobs[1] for new in news if isinstance(new, Step)]
-    assert logprobs == pytest.approx(p.gather(1, torch.tensor(ids)[:, None])[:, 0].tolist(), **close)
+    assert logprobs == pytest.approx(
+        p.gather(1, torch.tensor(ids)[:, None])[:, 0].tolist(), **close
+    )
 
 
 def test_eight_strengths_in_one_batch_are_the_eight_alone(llama, lens, prompt):
@@ -109,7 +139,9 @@ def test_eight_strengths_in_one_batch_are_the_eight_alone(llama, lens, prompt):
     assert texts(together, 4) == texts(together, 0)
 
 
-def test_the_same_seed_gives_the_same_text_and_the_default_does_not_feel_the_steering(llama, lens, prompt):
+def test_the_same_seed_gives_the_same_text_and_the_default_does_not_feel_the_steering(
+    llama, lens, prompt
+):
     push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
     sampling = Sampling(30, 1.0, 0.9, seed=4)
     runs = [list(decode(llama, [[push]], prompt, sampling=sampling)) for _ in range(2)]
@@ -141,7 +173,9 @@ def test_a_text_that_ends_stays_ended(llama, lens, prompt, monkeypatch):
 def test_it_stops_between_two_tokens(llama, lens, prompt):
     asked = iter([False, False, True])
     push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
-    news = list(decode(llama, [[push]], prompt, sampling=Sampling(30), should_stop=lambda: next(asked)))
+    news = list(
+        decode(llama, [[push]], prompt, sampling=Sampling(30), should_stop=lambda: next(asked))
+    )
     assert len(texts(news, 1)) == len(measured(news, "kl", 1)) == 2
 
 

@@ -7,14 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers.pipeline.dashboards.histograms import BINS, Histograms, band_edges, exponents_of, power_of_two
+from workers.pipeline.dashboards.histograms import (
+    BINS,
+    Histograms,
+    band_edges,
+    exponents_of,
+    power_of_two,
+)
 
 
 def counted(batches: list[tuple[list[int], list[float]]], features: int = 3) -> Histograms:
     histograms = Histograms(features)
     for feature, value in batches:
         order = sorted(range(len(feature)), key=feature.__getitem__)
-        at, values = torch.tensor([feature[i] for i in order]), torch.tensor([value[i] for i in order])
+        at, values = (
+            torch.tensor([feature[i] for i in order]),
+            torch.tensor([value[i] for i in order]),
+        )
         histograms.grow(at, values)
         histograms.add(at, values)
     return histograms
@@ -42,7 +51,9 @@ def test_bins_are_half_open_so_a_power_of_two_opens_the_upper_half() -> None:
 
 
 def test_the_range_doubles_for_a_larger_value_and_every_count_stays_exact() -> None:
-    values = (torch.rand(500, generator=torch.Generator().manual_seed(0)) ** 6 * 100).add(1e-4).tolist()
+    values = (
+        (torch.rand(500, generator=torch.Generator().manual_seed(0)) ** 6 * 100).add(1e-4).tolist()
+    )
     values.sort()  # the range has to double many times
     histograms = counted([([1] * 10, values[i : i + 10]) for i in range(0, 500, 10)])
     bound = float(power_of_two(histograms.exponents)[1])
@@ -63,7 +74,10 @@ def test_a_range_of_any_size_holds(tiny: float) -> None:
 def test_the_order_of_batches_and_the_cut_into_shards_do_not_matter() -> None:
     generator = torch.Generator().manual_seed(1)
     feature = torch.randint(0, 2, (300,), generator=generator).tolist()
-    value = (torch.rand(300, generator=generator) * 2.0 ** torch.randint(-8, 8, (300,), generator=generator)).tolist()
+    value = (
+        torch.rand(300, generator=generator)
+        * 2.0 ** torch.randint(-8, 8, (300,), generator=generator)
+    ).tolist()
     batches = [(feature[i : i + 20], value[i : i + 20]) for i in range(0, 300, 20)]
     whole = counted(batches)
     assert same(counted(batches[::-1]), whole)

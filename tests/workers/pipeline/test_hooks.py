@@ -1,4 +1,6 @@
-"""Hook names mean the same place in every family: checked by adding the parts of the residual stream up again."""
+"""Hook names mean the same place in every family: checked by adding the parts of the residual
+stream up again.
+"""
 
 from contextlib import ExitStack
 
@@ -55,7 +57,9 @@ def activations(model: PreTrainedModel, hooks: list[str]) -> dict[str, torch.Ten
     found: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
         for hook in hooks:
-            stack.enter_context(reading(resolve(model, hook), lambda x, hook=hook: found.update({hook: x.clone()})))
+            stack.enter_context(
+                reading(resolve(model, hook), lambda x, hook=hook: found.update({hook: x.clone()}))
+            )
         model(IDS)
     return found
 
@@ -77,7 +81,9 @@ def test_resid_post_is_the_hidden_state_between_the_blocks(family):
     states = family(IDS, output_hidden_states=True).hidden_states
     for layer in range(2):
         torch.testing.assert_close(found[f"blocks.{layer}.hook_resid_post"], states[layer + 1])
-        assert torch.equal(found[f"blocks.{layer}.hook_resid_post"], found[f"blocks.{layer + 1}.hook_resid_pre"])
+        assert torch.equal(
+            found[f"blocks.{layer}.hook_resid_post"], found[f"blocks.{layer + 1}.hook_resid_pre"]
+        )
 
 
 @every_family
@@ -85,7 +91,9 @@ def test_hook_z_times_the_output_projection_is_what_attention_gives(family):
     point = resolve(family, "blocks.1.attn.hook_z")
     seen = {}
     with reading(point, lambda z: seen.update(z=z.clone())):
-        handle = point.module.register_forward_hook(lambda _, __, output: seen.update(out=output.clone()))
+        handle = point.module.register_forward_hook(
+            lambda _, __, output: seen.update(out=output.clone())
+        )
         family(IDS)
         handle.remove()
     assert seen["z"].shape == (2, 9, point.d_in)
@@ -97,10 +105,14 @@ def test_hook_z_times_the_output_projection_is_what_attention_gives(family):
 
 @every_family
 def test_the_mlp_makes_its_output_of_what_is_read_before_it(family):
-    """`mlp.hook_in` comes after the norm: of the families that normalise no more after the MLP, the rest is `hook_mlp_out`."""
+    """`mlp.hook_in` comes after the norm: of the families that normalise no more after the MLP, the
+    rest is `hook_mlp_out`.
+    """
     point, seen = resolve(family, "blocks.1.mlp.hook_in"), {}
     found = activations(family, ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"])
-    handle = point.module.register_forward_hook(lambda _, __, output: seen.update(out=output.clone()))
+    handle = point.module.register_forward_hook(
+        lambda _, __, output: seen.update(out=output.clone())
+    )
     family(IDS)
     handle.remove()
     torch.testing.assert_close(point.module(found["blocks.1.mlp.hook_in"]), seen["out"])
@@ -142,7 +154,8 @@ def test_hooks_are_gone_even_after_an_error(llama):
 
 
 @pytest.mark.parametrize(
-    "hook", ["blocks.3.hook_resid_post", "blocks.1.hook_resid_mid", "model.layers.1", "", "blocks.x"]
+    "hook",
+    ["blocks.3.hook_resid_post", "blocks.1.hook_resid_mid", "model.layers.1", "", "blocks.x"],
 )
 def test_a_hook_that_the_model_lacks_is_refused_with_those_it_has(llama, hook):
     with pytest.raises(BadInput) as caught:

@@ -48,14 +48,18 @@ def fake(repositories, tmp_path, monkeypatch):
     with FakeHub(dict(repositories)) as site:
         monkeypatch.setattr(constants, "ENDPOINT", site.url)
         monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", site.url + "/{repo_id}/resolve/{revision}/{filename}"
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            site.url + "/{repo_id}/resolve/{revision}/{filename}",
         )
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         yield site
 
 
-def fetched(into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never):
+def fetched(
+    into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never
+):
     """(what was brought, everything that was told on the way)."""
     told, running = [], converters.from_hub(name, subfolder, revision, into, should_stop)
     while True:
@@ -76,24 +80,35 @@ def test_an_sae_comes_whole_with_its_commit_and_progress_in_bytes(fake, reposito
     brought, told = fetched(tmp_path / "sae")
     for name in (CONFIG, WEIGHTS):
         assert (tmp_path / "sae" / name).read_bytes() == (repositories[SAE] / name).read_bytes()
-    assert brought.provenance == {"kind": "hub", "source": SAE, "subfolder": "", "revision": fake.commit("models", SAE)}
+    assert brought.provenance == {
+        "kind": "hub",
+        "source": SAE,
+        "subfolder": "",
+        "revision": fake.commit("models", SAE),
+    }
     size = sum((repositories[SAE] / name).stat().st_size for name in (CONFIG, WEIGHTS))
     assert (told[-1].done, told[-1].total, told[-1].unit) == (size, size, "bytes")
     assert load_sae(str(tmp_path / "sae")).cfg.d_sae == 4096
 
 
-def test_what_is_in_the_cache_is_not_asked_for_again_and_serves_without_a_connection(fake, tmp_path, monkeypatch):
+def test_what_is_in_the_cache_is_not_asked_for_again_and_serves_without_a_connection(
+    fake, tmp_path, monkeypatch
+):
     fetched(tmp_path / "first")
     fake.asked.clear()
     fetched(tmp_path / "second")
     assert not [path for _, path, _ in fake.asked if "resolve" in path or "cdn" in path]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     brought, _ = fetched(tmp_path / "third")
-    assert (tmp_path / "third" / WEIGHTS).read_bytes() == (tmp_path / "first" / WEIGHTS).read_bytes()
+    assert (tmp_path / "third" / WEIGHTS).read_bytes() == (
+        tmp_path / "first" / WEIGHTS
+    ).read_bytes()
     assert brought.provenance["revision"] == fake.commit("models", SAE)
 
 
-def test_a_connection_that_drops_in_the_middle_goes_on_from_there(fake, repositories, tmp_path, monkeypatch):
+def test_a_connection_that_drops_in_the_middle_goes_on_from_there(
+    fake, repositories, tmp_path, monkeypatch
+):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
     fake.breaks[WEIGHTS] = 1 << 18
@@ -129,27 +144,33 @@ def half(fake, tmp_path, monkeypatch):
     return left
 
 
-def test_a_download_that_was_cut_off_goes_on_in_the_next_attempt(fake, half, repositories, tmp_path):
+def test_a_download_that_was_cut_off_goes_on_in_the_next_attempt(
+    fake, half, repositories, tmp_path
+):
     there = half.stat().st_size
     assert 0 < there < (repositories[SAE] / WEIGHTS).stat().st_size
     _, told = fetched(tmp_path / "sae")
     assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
-    assert [asked for method, path, asked in fake.asked if path.startswith("/cdn/") and method == "GET"] == [
-        f"bytes={there}-"
-    ]
+    assert [
+        asked for method, path, asked in fake.asked if path.startswith("/cdn/") and method == "GET"
+    ] == [f"bytes={there}-"]
     done = [record.done for record in told if isinstance(record, Progress)]
     assert done == sorted(done)
     assert not half.exists()
 
 
-def test_what_came_of_another_content_is_thrown_away_and_not_gone_on_from(fake, half, repositories, tmp_path):
+def test_what_came_of_another_content_is_thrown_away_and_not_gone_on_from(
+    fake, half, repositories, tmp_path
+):
     half.write_bytes(bytes(half.stat().st_size))
     assert "is not what was to come" in refusal(tmp_path / "sae").message
     fetched(tmp_path / "again")
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
 
 
-def test_of_two_workers_that_bring_one_file_none_waits_or_writes_into_the_others(fake, half, repositories, tmp_path):
+def test_of_two_workers_that_bring_one_file_none_waits_or_writes_into_the_others(
+    fake, half, repositories, tmp_path
+):
     with half.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         there = half.stat().st_size
@@ -172,7 +193,9 @@ def test_what_is_not_there_is_said_at_its_field(fake, tmp_path, name, options, f
     error = refusal(tmp_path / "sae", name, **options)
     assert error.field == field
     assert said in error.message
-    assert not [path for _, path, _ in fake.asked if path.startswith("/cdn/")], "nothing was downloaded"
+    assert not [path for _, path, _ in fake.asked if path.startswith("/cdn/")], (
+        "nothing was downloaded"
+    )
 
 
 def test_an_sae_in_a_folder_and_at_a_tag(fake, tmp_path):
@@ -204,14 +227,18 @@ def test_without_a_connection_the_error_names_the_mirror_and_the_folder(tmp_path
 
 
 def test_a_disk_that_has_no_room_is_seen_before_anything_is_downloaded(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(
+        hub.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    )
     error = refusal(tmp_path / "sae")
     assert (error.field, "HF_HOME" in error.message) == ("source", True)
     assert not [path for _, path, _ in fake.asked if path.startswith("/cdn/")]
 
 
 def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub._Transfer, "run", lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(
+        hub._Transfer, "run", lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full"))
+    )
     with pytest.raises(OSError, match="full"):
         fetched(tmp_path / "sae")
 
@@ -219,8 +246,8 @@ def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path
 def test_hf_endpoint_is_honoured(fake, tmp_path):
     """In a process of its own, as the variable is read when huggingface_hub is imported."""
     script = (
-        "import sys; from pathlib import Path; from workers.pipeline import foreign\n"
-        "running = foreign.from_hub(sys.argv[1], '', '', Path(sys.argv[2]), lambda: False)\n"
+        "import sys; from pathlib import Path; from workers.pipeline.sae import converters\n"
+        "running = converters.from_hub(sys.argv[1], '', '', Path(sys.argv[2]), lambda: False)\n"
         "print([type(record).__name__ for record in running][-1])\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
@@ -248,7 +275,9 @@ def test_a_model_comes_from_the_hub_at_its_commit(fake, model_folders):
 
 @pytest.fixture
 def entry(fake, tmp_path, monkeypatch):
-    """An entry of SAELens's registry, served by the fake hub: `entry(form, files)` gives what was brought."""
+    """An entry of SAELens's registry, served by the fake hub: `entry(form, files)` gives what was
+    brought.
+    """
 
     def bring(release: str, sae_id: str, folder: Path):
         known = converters.get_pretrained_saes_directory()[release]
@@ -280,8 +309,14 @@ def test_an_entry_of_the_registry_takes_what_the_registry_says_of_it(entry, tmp_
     brought, into = entry("gpt2-small-res-jb", "blocks.2.hook_resid_pre", tmp_path / "repo")
     sae = load_sae(str(into))
     assert sae.cfg.metadata.model_from_pretrained_kwargs == {"center_writing_weights": True}
-    assert (sae.cfg.metadata.hook_name, sae.cfg.metadata.context_size) == ("blocks.2.hook_resid_pre", 128)
-    assert (brought.provenance["release"], brought.provenance["id"]) == ("gpt2-small-res-jb", "blocks.2.hook_resid_pre")
+    assert (sae.cfg.metadata.hook_name, sae.cfg.metadata.context_size) == (
+        "blocks.2.hook_resid_pre",
+        128,
+    )
+    assert (brought.provenance["release"], brought.provenance["id"]) == (
+        "gpt2-small-res-jb",
+        "blocks.2.hook_resid_pre",
+    )
     x = torch.randn(20, 16)
     torch.testing.assert_close(sae.decode(sae.encode(x)), made.decode(made.encode(x)))
 
@@ -292,7 +327,13 @@ def test_gemma_scopes_arrays_are_read_as_saelens_reads_them(entry, tmp_path):
     place = tmp_path / "repo" / "layer_0" / "width_16k" / "average_l0_105"
     place.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    size = {"w_enc": (2304, 16384), "w_dec": (16384, 2304), "b_enc": (16384,), "b_dec": (2304,), "threshold": (16384,)}
+    size = {
+        "w_enc": (2304, 16384),
+        "w_dec": (16384, 2304),
+        "b_enc": (16384,),
+        "b_dec": (2304,),
+        "threshold": (16384,),
+    }
     arrays = {name: rng.random(shape, dtype=np.float32) * 0.01 for name, shape in size.items()}
     np.savez(place / "params.npz", **arrays)
     _, into = entry("gemma-scope-2b-pt-res", "layer_0/width_16k/average_l0_105", tmp_path / "repo")
@@ -300,7 +341,10 @@ def test_gemma_scopes_arrays_are_read_as_saelens_reads_them(entry, tmp_path):
     norms = torch.from_numpy(arrays["w_dec"]).norm(dim=-1)
     torch.testing.assert_close(sae.W_enc, torch.from_numpy(arrays["w_enc"]) * norms)
     torch.testing.assert_close(sae.threshold, torch.from_numpy(arrays["threshold"]) * norms)
-    assert (sae.cfg.architecture(), sae.cfg.metadata.hook_name) == ("jumprelu", "blocks.0.hook_resid_post")
+    assert (sae.cfg.architecture(), sae.cfg.metadata.hook_name) == (
+        "jumprelu",
+        "blocks.0.hook_resid_post",
+    )
 
 
 def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
@@ -312,8 +356,15 @@ def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
         "encoder.bias": torch.randn(48), "decoder.bias": torch.randn(16),
     }  # fmt: skip
     save_file(weights, place / "checkpoints" / "final.safetensors")
-    told = {"d_model": 16, "d_sae": 48, "jump_relu_threshold": 0.5, "hook_point_in": "blocks.3.hook_resid_post"}
-    (place / "hyperparams.json").write_text(json.dumps({**told, "dataset_average_activation_norm": {"in": 8.0}}))
+    told = {
+        "d_model": 16,
+        "d_sae": 48,
+        "jump_relu_threshold": 0.5,
+        "hook_point_in": "blocks.3.hook_resid_post",
+    }
+    (place / "hyperparams.json").write_text(
+        json.dumps({**told, "dataset_average_activation_norm": {"in": 8.0}})
+    )
     _, into = entry("llama_scope_lxr_8x", "l3r_8x", tmp_path / "repo")
     scale = converters.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
     sae, x = load_sae(str(into)), torch.randn(50, 16)
@@ -328,14 +379,26 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
     place.mkdir(parents=True)
     torch.manual_seed(0)
     weights = {
-        "w_enc": torch.randn(16, 48), "w_dec": torch.randn(48, 16), "b_enc": torch.randn(48), "b_dec": torch.randn(16),
-        "threshold": torch.rand(48), "affine_skip_connection": torch.randn(16, 16),
-    }  # fmt: skip
+        "w_enc": torch.randn(16, 48),
+        "w_dec": torch.randn(48, 16),
+        "b_enc": torch.randn(48),
+        "b_dec": torch.randn(16),
+        "threshold": torch.rand(48),
+        "affine_skip_connection": torch.randn(16, 16),
+    }
     save_file(weights, place / "params.safetensors")
-    told = {"architecture": "jump_relu", "model_name": "gemma-v3-270m-pt", "affine_connection": True}
+    told = {
+        "architecture": "jump_relu",
+        "model_name": "gemma-v3-270m-pt",
+        "affine_connection": True,
+    }
     where = {"hf_hook_point_in": "model.layers.1.pre_feedforward_layernorm.output"}
     (place / "config.json").write_text(json.dumps({**told, **where}))
-    _, into = entry("gemma-scope-2-270m-pt-transcoders-all", "layer_1_width_16k_l0_big_affine", tmp_path / "repo")
+    _, into = entry(
+        "gemma-scope-2-270m-pt-transcoders-all",
+        "layer_1_width_16k_l0_big_affine",
+        tmp_path / "repo",
+    )
     sae, x = load_sae(str(into)), torch.randn(50, 16)
     assert sae.cfg.metadata.hook_name_out == "blocks.1.hook_mlp_out"
     before = x @ weights["w_enc"] + weights["b_enc"]
@@ -346,5 +409,9 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
 
 def test_an_entry_whose_repository_holds_a_pickle_is_refused(fake, tmp_path):
     with pytest.raises(BadInput, match="A pickle may run code"):
-        list(converters.from_registry("goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never))
+        list(
+            converters.from_registry(
+                "goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never
+            )
+        )
     assert not fake.asked

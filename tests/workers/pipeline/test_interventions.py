@@ -1,4 +1,6 @@
-"""Each method on a model made by hand, whose residual stream is its embedding: what comes out is the formula, to the bit."""
+"""Each method on a model made by hand, whose residual stream is its embedding: what comes out is
+the formula, to the bit.
+"""
 
 import math
 
@@ -23,7 +25,9 @@ def language():
 
 
 def made(weights=None, d_in=planted_sae.HIDDEN, **config):
-    """An SAE of two features: 0 reads dimension 0 and writes dimension 1, 1 reads 2 and writes 0 and 3 (length 1 together)."""
+    """An SAE of two features: 0 reads dimension 0 and writes dimension 1, 1 reads 2 and writes 0
+    and 3 (length 1 together).
+    """
     sae = StandardSAE(StandardSAEConfig(d_in=d_in, d_sae=2, **config)).requires_grad_(False)
     for parameter in sae.parameters():
         parameter.zero_()
@@ -107,10 +111,16 @@ def test_features_read_what_arrives_before_any_of_them_changes_it(language, lens
 
 
 def test_directions_are_projected_out_last_and_together(language, lens):
-    pushes = [Push(lens, 0, "project"), Push(lens, 1, "project"), Push(lens, 0, "add", 5.0, maximum=2.0)]
+    pushes = [
+        Push(lens, 0, "project"),
+        Push(lens, 1, "project"),
+        Push(lens, 0, "add", 5.0, maximum=2.0),
+    ]
     after, before = stream(language, [pushes, [*pushes, Push(lens, 0, "project")], []])
     for row in (0, 1):
-        torch.testing.assert_close(after[row] @ lens.sae.W_dec.T, torch.zeros(4, 2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            after[row] @ lens.sae.W_dec.T, torch.zeros(4, 2), atol=1e-5, rtol=0
+        )
         torch.testing.assert_close(after[row][:, 4:], before[row][:, 4:])
 
 
@@ -118,7 +128,9 @@ def test_directions_are_projected_out_last_and_together(language, lens):
 def test_an_sae_that_normalises_tokens_is_steered_in_their_own_units(language, mode):
     sae = made(normalize_activations=mode)
     lens = Lens(sae, HOOK, True)
-    after, before = stream(language, [[Push(lens, 0, "ablate")], [Push(lens, 0, "add", 2.0, maximum=1.5)], []])
+    after, before = stream(
+        language, [[Push(lens, 0, "ablate")], [Push(lens, 0, "add", 2.0, maximum=1.5)], []]
+    )
     codes = sae.encode(before[0])
     full = sae.decode(codes)
     sae.encode(before[0])

@@ -47,7 +47,9 @@ def test_both_is_the_harmonic_mean_and_missing_where_one_is() -> None:
 
 
 def test_the_two_scores_are_asked_apart_and_only_one_is_told_the_label() -> None:
-    concept, fluency = (judge.messages(score, "x = {1}", "braces {label} {0}") for score in ("concept", "fluency"))
+    concept, fluency = (
+        judge.messages(score, "x = {1}", "braces {label} {0}") for score in ("concept", "fluency")
+    )
     assert "braces {label} {0}" in concept[0]["content"]
     assert "braces" not in fluency[0]["content"]
     for prompt in (concept, fluency):

@@ -10,7 +10,14 @@ from workers.pipeline.concepts.concept import Concept as Row
 from workers.pipeline.dashboards.logit_lens import Readout
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import NOTHING, Evidence, Sides
-from workers.pipeline.labelling.rules import Clause, Concept, Index, describe, provenance, token_text
+from workers.pipeline.labelling.rules import (
+    Clause,
+    Concept,
+    Index,
+    describe,
+    provenance,
+    token_text,
+)
 from workers.pipeline.labelling.scores import Scored, ranked
 from workers.pipeline.labelling.search import Limits, Search
 
@@ -21,7 +28,10 @@ LENGTH = 25
 
 
 def evidence(
-    fired: dict[int, np.ndarray] | None = None, contexts: int = 120, seed: int = 0, features: int = 4
+    fired: dict[int, np.ndarray] | None = None,
+    contexts: int = 120,
+    seed: int = 0,
+    features: int = 4,
 ) -> Evidence:
     """Random tokens with random concepts; `fired` marks where each feature fires strongly."""
     chance = np.random.default_rng(seed)
@@ -58,7 +68,9 @@ def evidence(
 def dense(found: Evidence) -> np.ndarray:
     """Concepts of this token, then of the one before, one column each."""
     here = np.unpackbits(found.flags, axis=1, count=len(NAMES)).astype(bool)
-    there = np.array([here[row] if row != NOTHING else np.zeros(len(NAMES), bool) for row in found.before])
+    there = np.array(
+        [here[row] if row != NOTHING else np.zeros(len(NAMES), bool) for row in found.before]
+    )
     return np.concatenate([here, there], axis=1)
 
 
@@ -72,7 +84,11 @@ def holds(clause: Clause, found: Evidence) -> np.ndarray:
             and (not clause.earlier or (at >= 0 and found.previous[at] in clause.earlier))
             and all(row[one.column + len(NAMES) * one.before] for one in clause.concepts)
             for token, before, at, row in zip(
-                found.ids.tolist(), found.previous.tolist(), found.before.tolist(), columns, strict=True
+                found.ids.tolist(),
+                found.previous.tolist(),
+                found.before.tolist(),
+                columns,
+                strict=True,
             )
         ]
     )
@@ -157,17 +173,26 @@ def test_the_first_set_is_the_best_there_is():
     """Against every set of the tokens: F1 is highest for a beginning of the order by precision."""
     chance = np.random.default_rng(1)
     blank = evidence(contexts=60)
-    small = blank._replace(ids=(blank.ids % 8).astype(np.int32), previous=np.full_like(blank.previous, NOTHING))
-    where = chance.random(len(small.ids)) < np.array([0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.0])[small.ids]
+    small = blank._replace(
+        ids=(blank.ids % 8).astype(np.int32), previous=np.full_like(blank.previous, NOTHING)
+    )
+    where = (
+        chance.random(len(small.ids))
+        < np.array([0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.0])[small.ids]
+    )
     rows = np.flatnonzero(where).astype(np.int32)
-    found = small._replace(rows=rows, values=np.ones(len(rows), np.float32), begin=np.array([0, len(rows)]))
+    found = small._replace(
+        rows=rows, values=np.ones(len(rows), np.float32), begin=np.array([0, len(rows)])
+    )
     train = ~found.held
     best = max(
         f1(np.isin(found.ids[train], tokens), where[train])
         for size in range(1, 9)
         for tokens in itertools.combinations(range(8), size)
     )
-    search = Search(Index(found), Limits(clauses=1, smooth=0.0, fewest=1, part_gain=10, documents=1, doubt=0.0))
+    search = Search(
+        Index(found), Limits(clauses=1, smooth=0.0, fewest=1, part_gain=10, documents=1, doubt=0.0)
+    )
     rule, value = search.rule(0)
     assert value == pytest.approx(best)
     assert f1(holds(rule[0], found)[train], where[train]) == pytest.approx(best)
@@ -188,9 +213,15 @@ def test_the_f1_of_a_rule_is_that_of_its_clauses_on_the_training_half():
 
 def test_rows_that_are_not_scored_do_not_count():
     chance = np.random.default_rng(6)
-    level, true, context = chance.integers(0, 3, 200), chance.random(200) < 0.3, np.repeat(np.arange(20), 10)
+    level, true, context = (
+        chance.integers(0, 3, 200),
+        chance.random(200) < 0.3,
+        np.repeat(np.arange(20), 10),
+    )
     some = np.flatnonzero(context % 3 == 0)
-    found = Scored(some, context, 0).measure(np.flatnonzero(level), level[level > 0], np.flatnonzero(true))
+    found = Scored(some, context, 0).measure(
+        np.flatnonzero(level), level[level > 0], np.flatnonzero(true)
+    )
     alone = Scored(np.arange(len(some)), context[some], 0)
     said = level[some]
     assert found == alone.measure(np.flatnonzero(said), said[said > 0], np.flatnonzero(true[some]))
@@ -203,7 +234,9 @@ def test_a_token_that_one_document_alone_has_is_in_no_set():
     found = evidence({0: np.isin(ids, (3, 5))}, contexts=400)._replace(ids=ids)
     rule, _ = Search(Index(found)).rule(0)
     assert [set(c.tokens) for c in rule] == [{3}]
-    rule, _ = Search(Index(found), Limits(documents=1, doubt=0.0, clause_gain=0, part_gain=0)).rule(0)
+    rule, _ = Search(Index(found), Limits(documents=1, doubt=0.0, clause_gain=0, part_gain=0)).rule(
+        0
+    )
     assert any(5 in c.tokens for c in rule)
 
 
@@ -231,7 +264,9 @@ def test_scores_are_those_of_a_plain_reference():
         rows = np.concatenate([np.flatnonzero(context == one) for one in chosen])
         drawn.append(_plain(level[rows], true[rows]))
     for name, ends in found.intervals.items():
-        assert ends == pytest.approx(tuple(np.percentile([one[name] for one in drawn], (2.5, 97.5))), abs=1e-5)
+        assert ends == pytest.approx(
+            tuple(np.percentile([one[name] for one in drawn], (2.5, 97.5))), abs=1e-5
+        )
         assert ends[0] <= plain[name] <= ends[1]
 
 
@@ -255,7 +290,9 @@ def test_a_label_that_says_always_or_never_scores_a_half(said):
     true = chance.random(600) < 0.2
     context = np.repeat(np.arange(30), 20)
     rows = np.flatnonzero(np.full(600, said))
-    found = Scored(np.arange(600), context, 0).measure(rows, np.ones_like(rows), np.flatnonzero(true))
+    found = Scored(np.arange(600), context, 0).measure(
+        rows, np.ones_like(rows), np.flatnonzero(true)
+    )
     assert (found.balanced_accuracy, found.auroc) == (0.5, 0.5)
     assert found.intervals["balanced_accuracy"] == found.intervals["auroc"] == (0.5, 0.5)
 
@@ -287,7 +324,11 @@ def test_labels_say_the_rule_and_carry_its_score():
     blank = evidence(contexts=400)
     where = holds(Clause(tokens=(4, 9), concepts=(Concept(0, False),)), blank)
     found = evidence({2: where}, contexts=400)
-    records = [r for r in concept.label(found, [0, 2], VOCABULARY, about={"corpus": "c"}) if hasattr(r, "provenance")]
+    records = [
+        r
+        for r in concept.label(found, [0, 2], VOCABULARY, about={"corpus": "c"})
+        if hasattr(r, "provenance")
+    ]
     (record,) = records
     assert (record.index, record.text) == (2, "`t4` or `t9` in the brackets of a call")
     assert record.provenance["rule"][0]["concepts"] == ["in-call"]
@@ -300,7 +341,9 @@ def test_labels_say_the_rule_and_carry_its_score():
 def test_a_rule_below_the_minimum_makes_no_label():
     chance = np.random.default_rng(5)
     found = evidence({0: chance.random(120 * LENGTH) < 0.02})
-    assert not [r for r in concept.label(found, [0], VOCABULARY, minimum=0.9) if hasattr(r, "provenance")]
+    assert not [
+        r for r in concept.label(found, [0], VOCABULARY, minimum=0.9) if hasattr(r, "provenance")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -311,12 +354,18 @@ def test_a_rule_below_the_minimum_makes_no_label():
         ((Clause(tokens=tuple(range(9))),), "`t0`, `t1`, `t2`, `t3`, `t4`, `t5` or 3 more"),
         ((Clause(concepts=(Concept(2, False),)),), "a digit"),
         ((Clause(concepts=(Concept(1, False),)),), "any token in a string"),
-        ((Clause(tokens=(1,), concepts=(Concept(2, False), Concept(1, False))),), "`t1` as a digit in a string"),
+        (
+            (Clause(tokens=(1,), concepts=(Concept(2, False), Concept(1, False))),),
+            "`t1` as a digit in a string",
+        ),
         ((Clause(previous=(1,)),), "any token after `t1`"),
         ((Clause(tokens=(2,), concepts=(Concept(1, True),)),), "`t2` after a token in a string"),
         ((Clause(tokens=(2,), earlier=(1,)),), "`t2` two tokens after `t1`"),
         ((Clause(tokens=(2,), previous=(3,), earlier=(1,)),), "`t2` after `t3` after `t1`"),
-        ((Clause(tokens=(2,)), Clause(concepts=(Concept(2, True),))), "`t2`; or any token after a digit"),
+        (
+            (Clause(tokens=(2,)), Clause(concepts=(Concept(2, True),))),
+            "`t2`; or any token after a digit",
+        ),
         ((Clause(),), "any token"),
     ],
 )
@@ -342,9 +391,14 @@ def test_tokens_inside_a_sentence(token, shown):
 
 def test_no_text_is_on_both_sides_and_the_seed_decides():
     sides = Sides(0.5, seed=1)
-    contexts = [[f"text {i // 3}", f"text {i // 3 + 1}"] if i % 3 == 2 else [f"text {i // 3}"] for i in range(600)]
+    contexts = [
+        [f"text {i // 3}", f"text {i // 3 + 1}"] if i % 3 == 2 else [f"text {i // 3}"]
+        for i in range(600)
+    ]
     dealt = [(texts, sides.of(texts)) for texts in contexts]
-    by_side = {side: {t for texts, s in dealt if s is side for t in texts} for side in (True, False)}
+    by_side = {
+        side: {t for texts, s in dealt if s is side for t in texts} for side in (True, False)
+    }
     assert not by_side[True] & by_side[False]
     assert min(map(len, by_side.values())) > 50
     assert None in {side for _, side in dealt}
@@ -384,7 +438,9 @@ def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_to
     classes = promotes.Classes([closing], vocabulary)
     directions = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1.0, 0]])
     records = [
-        r for r in promotes.label(found, [0, 1], lens, directions, classes, vocabulary) if hasattr(r, "provenance")
+        r
+        for r in promotes.label(found, [0, 1], lens, directions, classes, vocabulary)
+        if hasattr(r, "provenance")
     ]
     assert records[0].text == "promotes a closing bracket: `)`, `]`, `}`, `))`, `)]`, `),`"
     assert records[0].provenance["class"] == "character.closing"

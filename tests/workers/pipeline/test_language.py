@@ -31,7 +31,9 @@ def test_the_weights_are_those_of_transformers_untouched(model_folders, llama):
     assert not any(p.requires_grad for p in llama.model.parameters())
 
 
-def test_bfloat16_weights_run_in_float32_on_a_cpu_and_are_described_as_stored(model_folders, tokenizer, tmp_path):
+def test_bfloat16_weights_run_in_float32_on_a_cpu_and_are_described_as_stored(
+    model_folders, tokenizer, tmp_path
+):
     half = AutoModelForCausalLM.from_pretrained(model_folders["llama"], dtype=torch.bfloat16)
     half.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -43,8 +45,15 @@ def test_bfloat16_weights_run_in_float32_on_a_cpu_and_are_described_as_stored(mo
 
 def test_the_description_says_shape_hooks_and_vocabulary(llama):
     record = describe(llama)
-    assert (record.architecture, record.layers, record.d_model, record.context_size) == ("LlamaForCausalLM", 3, 32, 64)
-    assert record.vocabulary_size == 400  # as padded models have: more rows than the tokenizer has tokens
+    assert (record.architecture, record.layers, record.d_model, record.context_size) == (
+        "LlamaForCausalLM",
+        3,
+        32,
+        64,
+    )
+    assert (
+        record.vocabulary_size == 400
+    )  # as padded models have: more rows than the tokenizer has tokens
     assert len(record.tokens) == len(llama.tokenizer) < 400
     assert record.parameters == sum(p.numel() for p in llama.model.parameters())
     assert record.bos_token_id == 0

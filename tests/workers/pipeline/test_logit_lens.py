@@ -12,7 +12,12 @@ from transformers import (
 
 from tests.workers import planted_sae
 from workers.pipeline.dashboards import logit_lens
-from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, readout_record, to_residual
+from workers.pipeline.dashboards.logit_lens import (
+    masked_tokens,
+    readout,
+    readout_record,
+    to_residual,
+)
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
@@ -29,7 +34,13 @@ NOTHING = torch.zeros(30, dtype=torch.bool)
 
 def model_of(family: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    sizes = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, **SHAPES[family]}
+    sizes = {
+        "vocab_size": 30,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        **SHAPES[family],
+    }
     config = AutoConfig.for_model(
         family, **sizes, max_position_embeddings=32, pad_token_id=0, bos_token_id=0, eos_token_id=0
     )
@@ -46,7 +57,8 @@ def model_of(family: str) -> PreTrainedModel:
 def test_the_effect_is_the_change_of_the_logits_on_a_residual_of_unit_scale(family: str) -> None:
     model = model_of(family)
     direction = torch.randn(3, 16)
-    # the norm's divisor must not change: take a residual so large that the direction barely turns it
+    # the norm's divisor must not change: take a residual so large that the direction barely turns
+    # it
     residual = torch.ones(16)
     residual[::2] = -1.0
     seen: list[torch.Tensor] = []
@@ -58,7 +70,9 @@ def test_the_effect_is_the_change_of_the_logits_on_a_residual_of_unit_scale(fami
         seen.append(head(norm(residual + sign * small)))
     expected = (seen[0] - seen[1]) / 2e-3
     along = torch.stack([_without(residual, d, family) for d in direction])
-    torch.testing.assert_close(readout(model, NOTHING).logits(along), expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(
+        readout(model, NOTHING).logits(along), expected, atol=2e-3, rtol=2e-3
+    )
 
 
 def _without(residual: torch.Tensor, direction: torch.Tensor, family: str) -> torch.Tensor:
@@ -71,16 +85,24 @@ def test_gains_are_read_as_each_family_means_them() -> None:
     torch.testing.assert_close(readout(llama, NOTHING).gain, llama.model.norm.weight)
     torch.testing.assert_close(readout(gemma, NOTHING).gain, 1 + gemma.model.norm.weight)
     torch.testing.assert_close(readout(gpt2, NOTHING).gain, gpt2.transformer.ln_f.weight)
-    assert [readout(model, NOTHING).centred for model in (llama, gemma, gpt2)] == [False, False, True]
+    assert [readout(model, NOTHING).centred for model in (llama, gemma, gpt2)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_centring_is_part_of_the_effect_where_the_norm_centres() -> None:
     out = readout(model_of("gpt2"), NOTHING)
-    torch.testing.assert_close(out.logits(torch.full((1, 16), 7.0)), torch.zeros(1, 30), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        out.logits(torch.full((1, 16), 7.0)), torch.zeros(1, 30), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("block", [1, 64, 10**6])
-def test_tables_show_both_ends_and_count_the_whole_vocabulary(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_show_both_ends_and_count_the_whole_vocabulary(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logit_lens, "BLOCK", block)
     masked = NOTHING.clone()
     masked[[3, 8, 29]] = True
@@ -88,7 +110,9 @@ def test_tables_show_both_ends_and_count_the_whole_vocabulary(block: int, monkey
     effects = (directions * out.gain) @ out.unembedding.T
     table = out.table(directions, 5)
     for i in range(7):
-        ranked = sorted((float(effects[i, token]), token) for token in range(30) if not masked[token])
+        ranked = sorted(
+            (float(effects[i, token]), token) for token in range(30) if not masked[token]
+        )
         assert table.bottom_ids[i].tolist() == [token for _, token in ranked[:5]]
         assert table.top_ids[i].tolist() == [token for _, token in ranked[:-6:-1]]
         low, high = ranked[0][0], ranked[-1][0]
@@ -117,25 +141,43 @@ def test_the_record_counts_masked_rows_by_reason_and_names_the_norm() -> None:
     assert record.rows - len(lens.kept) == record.special + record.unused + record.fallback
     assert (record.norm, record.centred, record.through) == ("LlamaRMSNorm", False, "")
     assert (record.gain_low, record.gain_high) == (float(lens.gain.min()), float(lens.gain.max()))
-    assert readout_record(language, "blocks.0.attn.hook_z").through == "attention's output projection"
+    assert (
+        readout_record(language, "blocks.0.attn.hook_z").through == "attention's output projection"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "hidden"),
-    [("<0xE2>", True), ("<unused12>", True), ("[unused3]", True), ("<|reserved_special_token_9|>", True),
-     ("<extra_id_1>", True), ("unused", False), ("<div>", False), ("[0]", False), (" pad", False), ("<0x>", False)],
-)  # fmt: skip
+    [
+        ("<0xE2>", True),
+        ("<unused12>", True),
+        ("[unused3]", True),
+        ("<|reserved_special_token_9|>", True),
+        ("<extra_id_1>", True),
+        ("unused", False),
+        ("<div>", False),
+        ("[0]", False),
+        (" pad", False),
+        ("<0x>", False),
+    ],
+)
 def test_placeholders_are_told_from_text(text: str, hidden: bool) -> None:
     vocabulary = Tokenizer(models.WordLevel({"a": 0, text: 1}, unk_token="a"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary)
-    language = Language(model_of("llama"), tokenizer, torch.device("cpu"), torch.tensor([], dtype=torch.int64), "")
+    language = Language(
+        model_of("llama"), tokenizer, torch.device("cpu"), torch.tensor([], dtype=torch.int64), ""
+    )
     assert masked_tokens(language)[:2].tolist() == [False, hidden]
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_direction_at_hook_z_goes_through_the_output_projection(family: str) -> None:
     model, decoder = model_of(family), torch.randn(4, 16)
-    attention = model.model.layers[1].self_attn.o_proj if family == "llama" else model.transformer.h[1].attn.c_proj
+    attention = (
+        model.model.layers[1].self_attn.o_proj
+        if family == "llama"
+        else model.transformer.h[1].attn.c_proj
+    )
     expected = attention(decoder) - attention(torch.zeros(1, 16))
     torch.testing.assert_close(to_residual(model, decoder, "blocks.1.attn.hook_z"), expected)
     assert torch.equal(to_residual(model, decoder, "blocks.1.hook_resid_post"), decoder)

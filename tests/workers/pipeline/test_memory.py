@@ -13,7 +13,9 @@ from workers.pipeline.memory import give_back
 def test_room_between_things_that_stay_is_given_back():
     own, kept = psutil.Process(), []
     for _ in range(400):  # as a pass does: much that goes, and a little of each batch that stays
-        big = torch.ones(1 << 16)  # 256 KB, below what glibc takes from the system apart once such a piece was freed
+        big = torch.ones(
+            1 << 16
+        )  # 256 KB, below what glibc takes from the system apart once such a piece was freed
         kept.append((big, torch.ones(64)))
     before = own.memory_info().rss
     kept = [small for _, small in kept]

@@ -8,8 +8,13 @@ from workers.pipeline.dashboards.neighbors import encoder_decoder_cosine, neares
 
 @pytest.mark.parametrize("block", [1, 120, 10**6])
 def test_blocks_find_what_the_whole_matrix_of_cosines_shows(block: int) -> None:
-    decoder = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 51)[:, None]
-    cosines = torch.nn.functional.cosine_similarity(decoder[:, None], decoder[None], dim=2).fill_diagonal_(-2)
+    decoder = (
+        torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+        * torch.arange(1, 51)[:, None]
+    )
+    cosines = torch.nn.functional.cosine_similarity(
+        decoder[:, None], decoder[None], dim=2
+    ).fill_diagonal_(-2)
     expected = cosines.topk(6)
     indices, values = nearest(decoder, 6, 10, 37, block)
     assert torch.equal(indices, expected.indices[10:37])
@@ -38,7 +43,9 @@ def test_encoder_and_decoder_agree_by_their_angle_not_their_length() -> None:
         torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0]]),
         torch.tensor([[5.0, 0.0], [1.0, 0.0], [-2.0, -2.0]]),
     )
-    torch.testing.assert_close(encoder_decoder_cosine(encoder, decoder), torch.tensor([1.0, 0.0, -1.0]))
+    torch.testing.assert_close(
+        encoder_decoder_cosine(encoder, decoder), torch.tensor([1.0, 0.0, -1.0])
+    )
 
 
 def test_spaces_of_different_width_have_no_angle() -> None:

@@ -1,4 +1,6 @@
-"""An SAE is loaded on one scale, whatever way it was trained and saved, or refused with what is wrong."""
+"""An SAE is loaded on one scale, whatever way it was trained and saved, or refused with what is
+wrong.
+"""
 
 import hashlib
 import json
@@ -14,7 +16,14 @@ from safetensors.torch import load_file, save_file
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import resolve
 from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
-from workers.pipeline.sae.io import content_hash, inference_form, load_sae, own_norms, require_fit, save_sae
+from workers.pipeline.sae.io import (
+    content_hash,
+    inference_form,
+    load_sae,
+    own_norms,
+    require_fit,
+    save_sae,
+)
 
 SPECIFIC = {
     "topk": {"k": 4},
@@ -29,7 +38,9 @@ X = torch.randn(200, 16, generator=torch.Generator().manual_seed(0)) * 8
 
 
 def training_sae(architecture: str):
-    """Random weights with decoder norms from 0.2 to 3, trained (it says) on inputs multiplied by a scale."""
+    """Random weights with decoder norms from 0.2 to 3, trained (it says) on inputs multiplied by a
+    scale.
+    """
     torch.manual_seed(1)
     cls, config = get_sae_training_class(architecture)
     mode = "expected_average_only_in"
@@ -47,14 +58,22 @@ def training_sae(architecture: str):
 
 
 def reference(sae, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(activation times decoder norm, reconstruction) in the units of x, straight from the training SAE's definition."""
+    """(activation times decoder norm, reconstruction) in the units of x, straight from the training
+    SAE's definition.
+    """
     scaled = x * SCALE
     if hasattr(sae, "topk_threshold"):
         pre = ((scaled - sae.b_dec) @ sae.W_enc + sae.b_enc).relu() * sae.W_dec.norm(dim=-1)
         codes = pre * (pre > sae.topk_threshold)
-        return codes / SCALE, (codes @ (sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True)) + sae.b_dec) / SCALE
+        return codes / SCALE, (
+            codes @ (sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True)) + sae.b_dec
+        ) / SCALE
     codes = sae.encode(scaled)
-    by_norm = codes if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False) else codes * sae.W_dec.norm(dim=-1)
+    by_norm = (
+        codes
+        if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False)
+        else codes * sae.W_dec.norm(dim=-1)
+    )
     return by_norm / SCALE, sae.decode(codes) / SCALE
 
 
@@ -114,7 +133,9 @@ def test_the_norms_that_are_folded_away_are_kept(tmp_path):
 
 def test_a_topk_that_chose_without_decoder_norms_keeps_its_choice(tmp_path):
     cls, config = get_sae_training_class("topk")
-    sae = cls(config(d_in=16, d_sae=48, k=4, rescale_acts_by_decoder_norm=False, decoder_init_norm=0.5))
+    sae = cls(
+        config(d_in=16, d_sae=48, k=4, rescale_acts_by_decoder_norm=False, decoder_init_norm=0.5)
+    )
     sae.save_model(tmp_path)
     torch.testing.assert_close(load_sae(str(tmp_path)).encode(X), sae.encode(X).detach())
 

@@ -1,4 +1,6 @@
-"""Nearest features between two SAEs: what a plain matrix of all cosines says, however it is cut into blocks."""
+"""Nearest features between two SAEs: what a plain matrix of all cosines says, however it is cut
+into blocks.
+"""
 
 import pytest
 import torch
@@ -30,7 +32,10 @@ def test_every_feature_finds_what_a_plain_comparison_finds_both_ways(monkeypatch
     first, second = torch.randn(40, 12) * torch.rand(40, 1) * 9, torch.randn(23, 12)
     second[5] = first[17] * 3
     record = found(first, second)
-    for side, expected in ((record.there, plain(first, second)), (record.back, plain(second, first))):
+    for side, expected in (
+        (record.there, plain(first, second)),
+        (record.back, plain(second, first)),
+    ):
         assert side.indices == expected[0]
         assert side.cosines == pytest.approx(expected[1], abs=1e-6)
     assert record.there.indices[17] == 5

@@ -1,4 +1,6 @@
-"""Drawing tokens: the shares come out right, the nucleus holds, the penalty counts, and a seed is a text."""
+"""Drawing tokens: the shares come out right, the nucleus holds, the penalty counts, and a seed is a
+text.
+"""
 
 import pytest
 import torch
@@ -22,7 +24,9 @@ def test_shares_are_those_of_the_softmax():
 def test_the_nucleus_is_the_fewest_that_reach_top_p():
     shares = LOGITS[0].softmax(-1)
     for top_p, kept in ((0.01, 1), (float(shares[0]) + 0.01, 2), (0.99, 4)):
-        assert set(drawn(Sampling(temperature=1.0, top_p=top_p), 3000)[:, 0].tolist()) == set(range(kept))
+        assert set(drawn(Sampling(temperature=1.0, top_p=top_p), 3000)[:, 0].tolist()) == set(
+            range(kept)
+        )
 
 
 def test_rows_share_their_chance():

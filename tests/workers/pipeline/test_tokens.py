@@ -8,7 +8,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from features.records import SequenceRecord
-from workers.pipeline.data.tokens import BYTES, in_batches, pack, separate, special_ids, take, vocabulary
+from workers.pipeline.data.tokens import (
+    BYTES,
+    in_batches,
+    pack,
+    separate,
+    special_ids,
+    take,
+    vocabulary,
+)
 from workers.pipeline.errors import BadInput
 
 TEXTS = ["def f(self):\n\treturn 'naïve œuvre'", "日本 🧠  two  spaces\r\n", "\x00\x7f\xad€ end "]
@@ -17,18 +25,29 @@ WORDS = ["<s>", "</s>", "<pad>", "a", "b", "c", "d", "e", "<mark>"]
 
 def words(**roles: str) -> PreTrainedTokenizerFast:
     """One token per word: a = 3 to e = 7."""
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<pad>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<pad>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
 
 
 def sentencepiece_like() -> PreTrainedTokenizerFast:
     """A BPE with U+2581 for spaces and byte fallback, as Llama 2 and Gemma have."""
-    pieces = {"<s>": 0, **{f"<0x{byte:02X}>": byte + 1 for byte in range(256)}, "▁": 257, "a": 258, "b": 259, "▁a": 260}
+    pieces = {
+        "<s>": 0,
+        **{f"<0x{byte:02X}>": byte + 1 for byte in range(256)},
+        "▁": 257,
+        "a": 258,
+        "b": 259,
+        "▁a": 260,
+    }
     model = models.BPE(vocab=pieces, merges=[("▁", "a")], byte_fallback=True, unk_token=None)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
 
 
@@ -75,7 +94,11 @@ def test_documents_follow_each_other_with_a_separator_and_each_context_starts_wi
 
 
 def test_a_context_never_starts_with_bos_and_a_separator():
-    assert ids_of(words(bos_token="<s>"), ["a b c", "d e a", "b c d"], 4) == [[0, 3, 4, 5], [0, 6, 7, 3], [0, 4, 5, 6]]
+    assert ids_of(words(bos_token="<s>"), ["a b c", "d e a", "b c d"], 4) == [
+        [0, 3, 4, 5],
+        [0, 6, 7, 3],
+        [0, 4, 5, 6],
+    ]
 
 
 def test_a_tokenizer_without_bos_separates_with_eos_and_starts_contexts_with_text():
@@ -87,7 +110,10 @@ def test_a_tokenizer_without_either_just_joins():
 
 
 def test_bos_can_be_left_out():
-    assert ids_of(words(bos_token="<s>"), ["a b", "c d e"], 3, prepend_bos=False) == [[3, 4, 0], [5, 6, 7]]
+    assert ids_of(words(bos_token="<s>"), ["a b", "c d e"], 3, prepend_bos=False) == [
+        [3, 4, 0],
+        [5, 6, 7],
+    ]
 
 
 def test_a_long_document_fills_many_contexts_and_the_last_partial_one_is_dropped():
@@ -98,13 +124,22 @@ def test_separate_documents_share_no_context_and_the_last_one_is_shorter():
     documents = [("one", "a b c d e a"), ("empty", ""), ("two", "b"), ("three", "c d e")]
     contexts = list(separate(documents, words(bos_token="<s>"), 4))
     assert [c.token_ids for c in contexts] == [[0, 3, 4, 5], [0, 6, 7, 3], [0, 4], [0, 5, 6, 7]]
-    assert [(c.position, c.document) for c in contexts] == [(0, "one"), (1, "one"), (2, "two"), (3, "three")]
+    assert [(c.position, c.document) for c in contexts] == [
+        (0, "one"),
+        (1, "one"),
+        (2, "two"),
+        (3, "three"),
+    ]
 
 
 def test_separate_documents_without_bos_fill_their_contexts_with_text():
     documents = [("one", "a b c"), ("two", "d")]
     for tokenizer, options in ((words(bos_token="<s>"), {"prepend_bos": False}), (words(), {})):
-        assert [c.token_ids for c in separate(documents, tokenizer, 2, **options)] == [[3, 4], [5], [6]]
+        assert [c.token_ids for c in separate(documents, tokenizer, 2, **options)] == [
+            [3, 4],
+            [5],
+            [6],
+        ]
 
 
 @pytest.mark.parametrize("texts", [[""], []])
@@ -123,11 +158,17 @@ def test_each_context_names_its_place_and_the_document_of_its_first_token():
 def test_the_stream_is_the_tokens_of_the_texts(tokenizer, texts):
     packed = list(pack(texts, tokenizer, 16))
     stream = [index for sequence in packed for index in sequence.token_ids[1:] if index]
-    plain = [index for _, text in texts for index in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    plain = [
+        index
+        for _, text in texts
+        for index in tokenizer(text, add_special_tokens=False)["input_ids"]
+    ]
     assert stream == plain[: len(stream)]
     assert len(plain) - len(stream) < 16
     assert all(len(sequence.token_ids) == 16 and sequence.token_ids[0] == 0 for sequence in packed)
-    assert not any(a == b == 0 for s in packed for a, b in zip(s.token_ids, s.token_ids[1:], strict=False))
+    assert not any(
+        a == b == 0 for s in packed for a, b in zip(s.token_ids, s.token_ids[1:], strict=False)
+    )
 
 
 @pytest.mark.parametrize("texts", [["a b"], [""], []])

@@ -1,4 +1,6 @@
-"""Choosing examples batch by batch is the same as choosing among all at once, and samples are even."""
+"""Choosing examples batch by batch is the same as choosing among all at once, and
+samples are even.
+"""
 
 import random
 from collections import Counter
@@ -47,7 +49,10 @@ def content(best: Best) -> list[list[Entry]]:
 def entries(count: int, seed: int) -> list[Entry]:
     draw = random.Random(seed)
     priorities = draw.sample(range(10 * count), count)
-    return [(draw.randrange(4), priority, draw.randrange(12), draw.randrange(99)) for priority in priorities]
+    return [
+        (draw.randrange(4), priority, draw.randrange(12), draw.randrange(99))
+        for priority in priorities
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 13, 400])
@@ -67,7 +72,9 @@ def test_two_shards_merge_to_the_best_of_all() -> None:
 
 
 @pytest.mark.parametrize("many", [0, 1000])
-def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(monkeypatch, many: int) -> None:
+def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(
+    monkeypatch, many: int
+) -> None:
     monkeypatch.setattr(top_examples, "MANY", many)
     offers = entries(300, 2)
     names = torch.tensor([0, 0, 1, 1, 2])
@@ -75,7 +82,9 @@ def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not
     best.offer(Entries(*torch.tensor(offers[:200]).unbind(1)))
     best.rename(lambda group: names[group])
     best.offer(Entries(*torch.tensor(offers[200:]).unbind(1)))
-    assert content(best) == plain([(int(names[group]), *rest) for group, *rest in offers[:200]] + offers[200:])
+    assert content(best) == plain(
+        [(int(names[group]), *rest) for group, *rest in offers[:200]] + offers[200:]
+    )
 
 
 def test_peaks_rank_by_activation_then_by_the_earlier_sequence() -> None:
@@ -97,15 +106,25 @@ def test_every_firing_has_the_same_chance_to_be_sampled() -> None:
     feature = torch.arange(features).repeat_interleave(firings)
     sequence = torch.arange(firings).repeat(features)
     best = Best(features, kept)
-    best.offer(Entries(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence))
+    best.offer(
+        Entries(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence)
+    )
     drawn = Counter(best.entries.payload.tolist())
     expected = features * kept / firings
-    assert sum((drawn[i] - expected) ** 2 / expected for i in range(firings)) < 80  # chi squared of 39: 1 in 10,000
+    assert (
+        sum((drawn[i] - expected) ** 2 / expected for i in range(firings)) < 80
+    )  # chi squared of 39: 1 in 10,000
 
 
 def test_priorities_depend_on_each_of_seed_feature_sequence_and_position() -> None:
     one, two = torch.tensor([1]), torch.tensor([2])
-    numbers = [(0, one, one, one), (1, one, one, one), (0, two, one, one), (0, one, two, one), (0, one, one, two)]
+    numbers = [
+        (0, one, one, one),
+        (1, one, one, one),
+        (0, two, one, one),
+        (0, one, two, one),
+        (0, one, one, two),
+    ]
     priorities = [int(sample_priority(*number)) for number in numbers]
     assert len(set(priorities)) == 5
     assert all(0 <= priority < NONE for priority in priorities)

@@ -1,4 +1,6 @@
-"""Training: it learns, it says how, it stops and goes on exactly, and its checkpoints survive a kill."""
+"""Training: it learns, it says how, it stops and goes on exactly, and its checkpoints survive a
+kill.
+"""
 
 import os
 import shutil
@@ -19,13 +21,26 @@ from workers.pipeline.errors import BadInput
 from workers.pipeline.model.activations import harvest
 from workers.pipeline.sae.io import content_hash, load_sae
 from workers.pipeline.training.activation_stream import ActivationStream, counted
-from workers.pipeline.training.train import ARCHITECTURES, TrainSettings, latest_checkpoint, train, validate
+from workers.pipeline.training.train import (
+    ARCHITECTURES,
+    TrainSettings,
+    latest_checkpoint,
+    train,
+    validate,
+)
 
 HOOK = "blocks.1.hook_resid_post"
 SMALL = TrainSettings(
-    hook=HOOK, width=64, k=8, tokens=12_000, context_size=32, batch_tokens=256, log_tokens=1000, checkpoint_tokens=3000,
+    hook=HOOK,
+    width=64,
+    k=8,
+    tokens=12_000,
+    context_size=32,
+    batch_tokens=256,
+    log_tokens=1000,
+    checkpoint_tokens=3000,
     dead_tokens=2000,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +80,9 @@ def test_the_finished_sae_explains_activations_on_their_own_scale(finished, llam
     for sae in (load_sae(last.path), SAE.load_from_disk(last.path)):
         assert explained(sae, x) > 0.4
         assert ((sae.encode(x) != 0).sum(-1) <= SMALL.k).all()
-    assert explained(load_sae(last.path), x) == pytest.approx(last.metrics["explained_variance"], abs=0.08)
+    assert explained(load_sae(last.path), x) == pytest.approx(
+        last.metrics["explained_variance"], abs=0.08
+    )
     assert last.sha256 == content_hash(last.path)
     assert (last.architecture, last.d_in, last.width, last.hook) == ("topk", 32, 64, HOOK)
 
@@ -78,7 +95,11 @@ def test_metrics_progress_and_one_result_come_in_order(finished):
     assert 10 <= len(metrics) <= 16
     assert [m.step for m in metrics] == sorted({m.step for m in metrics})
     assert metrics[-1].step >= SMALL.tokens
-    assert (progress[0].done, progress[-1].done, progress[-1].total) == (0, SMALL.tokens, SMALL.tokens)
+    assert (progress[0].done, progress[-1].done, progress[-1].total) == (
+        0,
+        SMALL.tokens,
+        SMALL.tokens,
+    )
     assert metrics[-1].values["explained_variance"] > metrics[0].values["explained_variance"] + 0.3
     assert metrics[-1].values["mse"] < metrics[0].values["mse"]
     assert all(m.values["l0"] <= SMALL.k and 0 <= m.values["dead_share"] <= 1 for m in metrics)
@@ -104,9 +125,19 @@ def test_two_runs_with_one_seed_are_the_same(finished, llama, sequences, tmp_pat
 
 
 @pytest.mark.parametrize("after", [6, 24, 37])
-def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(finished, llama, sequences, tmp_path, after):
+def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(
+    finished, llama, sequences, tmp_path, after
+):
     left = iter(range(after))
-    first = list(train(llama, sequences, SMALL, str(tmp_path / "a"), should_stop=lambda: next(left, None) is None))
+    first = list(
+        train(
+            llama,
+            sequences,
+            SMALL,
+            str(tmp_path / "a"),
+            should_stop=lambda: next(left, None) is None,
+        )
+    )
     assert not of(TrainedSae, first)
     point = of(Checkpoint, first)[-1]
     assert 0 < point.step < SMALL.tokens
@@ -137,7 +168,9 @@ def test_resuming_from_nothing_is_refused(llama, sequences, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "topk"])
-def test_every_architecture_learns_and_is_saved_on_the_common_scale(architecture, llama, sequences, tmp_path):
+def test_every_architecture_learns_and_is_saved_on_the_common_scale(
+    architecture, llama, sequences, tmp_path
+):
     settings = SMALL._replace(architecture=architecture, tokens=8000, learning_rate=0.01)
     records = list(train(llama, sequences, settings, str(tmp_path)))
     first, last = of(Metrics, records)[0].values, of(Metrics, records)[-1].values
@@ -145,11 +178,15 @@ def test_every_architecture_learns_and_is_saved_on_the_common_scale(architecture
     assert last["explained_variance"] > first["explained_variance"] + 0.2
     assert 0 < last["l0"] < 40
     assert explained(sae, x) == pytest.approx(last["explained_variance"], abs=0.15)
-    torch.testing.assert_close(SAE.load_from_disk(records[-1].path).W_dec.norm(dim=-1), torch.ones(64))
+    torch.testing.assert_close(
+        SAE.load_from_disk(records[-1].path).W_dec.norm(dim=-1), torch.ones(64)
+    )
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "matryoshka"])
-def test_a_short_batchtopk_run_has_the_sparsity_it_was_asked_for(architecture, llama, sequences, tmp_path):
+def test_a_short_batchtopk_run_has_the_sparsity_it_was_asked_for(
+    architecture, llama, sequences, tmp_path
+):
     settings = SMALL._replace(architecture=architecture, tokens=6000)
     sae = load_sae(list(train(llama, sequences, settings, str(tmp_path)))[-1].path)
     firing = (sae.encode(held_activations(llama, sequences)) != 0).sum(-1).float().mean().item()
@@ -223,7 +260,9 @@ def test_special_and_sink_tokens_do_not_count():
     x = torch.ones(1, 7, 4)
     x[0, 0] *= 1000
     x[0, 3] *= 50
-    assert counted(ids, x, torch.tensor([0])).tolist() == [[False, True, True, False, True, False, True]]
+    assert counted(ids, x, torch.tensor([0])).tolist() == [
+        [False, True, True, False, True, False, True]
+    ]
 
 
 def test_an_empty_stream_is_refused(llama, tmp_path):
@@ -241,14 +280,14 @@ def test_a_stream_of_special_tokens_alone_is_refused(llama, tmp_path):
 
 KILLED = """
 import sys, torch
-from workers.pipeline.language import load_language
-from workers.pipeline.tokens import pack
-from workers.pipeline.train import train, TrainSettings
+from workers.pipeline.model.language import load_language
+from workers.pipeline.data.tokens import pack
+from workers.pipeline.training.train import train, TrainSettings
 torch.set_num_threads(1)
 language = load_language(sys.argv[1])
 texts = [(str(n), f"def cat{n}(self): return {n} " * 20) for n in range(50)]
-settings = TrainSettings(hook="blocks.1.hook_resid_post", width=64, k=8, tokens=10**8, context_size=32,
-                         batch_tokens=128, checkpoint_tokens=128, log_tokens=10**6)
+settings = TrainSettings(hook="blocks.1.hook_resid_post", width=64, k=8, tokens=10**8,
+                         context_size=32, batch_tokens=128, checkpoint_tokens=128, log_tokens=10**6)
 for record in train(language, lambda: pack(texts, language.tokenizer, 32), settings, sys.argv[2]):
     print(type(record).__name__, flush=True)
 """
@@ -256,9 +295,13 @@ for record in train(language, lambda: pack(texts, language.tokenizer, 32), setti
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_checkpoint_that_can_be_read(model_folders, tmp_path):
-    """The child writes a checkpoint at every step, so that SIGKILL falls into a write more often than not."""
+    """The child writes a checkpoint at every step, so that SIGKILL falls into a write more often
+    than not.
+    """
     command = [sys.executable, "-c", KILLED, str(model_folders["llama"]), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."}) as child:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."}
+    ) as child:
         written = 0
         for line in child.stdout:
             written += line.startswith("Checkpoint")
@@ -276,10 +319,14 @@ def test_a_kill_at_any_moment_leaves_a_checkpoint_that_can_be_read(model_folders
 
 
 def _readable(folder: Path) -> str:
-    """A copy of the newest checkpoint, taken while the run goes on (it may delete what it replaces meanwhile)."""
+    """A copy of the newest checkpoint, taken while the run goes on (it may delete what it replaces
+    meanwhile).
+    """
     for attempt in range(20):
         try:
-            return shutil.copytree(latest_checkpoint(str(folder)), folder / f"copy-{time.monotonic_ns()}-{attempt}")
+            return shutil.copytree(
+                latest_checkpoint(str(folder)), folder / f"copy-{time.monotonic_ns()}-{attempt}"
+            )
         except (OSError, shutil.Error):
             continue
     raise AssertionError("no checkpoint could be copied")

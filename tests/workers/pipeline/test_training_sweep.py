@@ -1,4 +1,6 @@
-"""A sweep: several SAEs from one forward pass, each the same as if it were alone, and none the ruin of the others."""
+"""A sweep: several SAEs from one forward pass, each the same as if it were alone, and none the ruin
+of the others.
+"""
 
 import pytest
 import torch
@@ -11,9 +13,16 @@ from workers.pipeline.training import activation_stream
 from workers.pipeline.training.train import TrainSettings, train, train_sweep
 
 SMALL = TrainSettings(
-    hook="blocks.1.hook_resid_post", width=64, k=8, tokens=8_000, context_size=32, batch_tokens=256, log_tokens=1000,
-    checkpoint_tokens=3000, dead_tokens=2000,
-)  # fmt: skip
+    hook="blocks.1.hook_resid_post",
+    width=64,
+    k=8,
+    tokens=8_000,
+    context_size=32,
+    batch_tokens=256,
+    log_tokens=1000,
+    checkpoint_tokens=3000,
+    dead_tokens=2000,
+)
 SWEEP = {
     "base": SMALL,
     "wide": SMALL._replace(width=96, k=4),
@@ -42,7 +51,9 @@ def digests(records) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", SWEEP)
-def test_an_sae_of_a_sweep_is_the_one_that_is_trained_alone(name, swept, llama, sequences, tmp_path):
+def test_an_sae_of_a_sweep_is_the_one_that_is_trained_alone(
+    name, swept, llama, sequences, tmp_path
+):
     alone = list(train(llama, sequences, SWEEP[name], str(tmp_path)))
     assert digests(swept)[name] == digests(alone)[""]
 
@@ -81,22 +92,37 @@ def test_each_sae_has_its_own_series_and_folder(swept):
 
 
 @pytest.mark.parametrize("after", [6, 18, 31])
-def test_a_sweep_that_is_stopped_and_resumed_ends_with_the_same_weights(swept, llama, sequences, tmp_path, after):
+def test_a_sweep_that_is_stopped_and_resumed_ends_with_the_same_weights(
+    swept, llama, sequences, tmp_path, after
+):
     left = iter(range(after))
     first = list(
-        train_sweep(llama, sequences, SWEEP, str(tmp_path / "a"), should_stop=lambda: next(left, None) is None)
+        train_sweep(
+            llama,
+            sequences,
+            SWEEP,
+            str(tmp_path / "a"),
+            should_stop=lambda: next(left, None) is None,
+        )
     )
     assert not of(TrainedSae, first)
     point = of(Checkpoint, first)[-1].path
     second = list(train_sweep(llama, sequences, SWEEP, str(tmp_path / "b"), resume_from=point))
-    ours, theirs = ({r.name: load_sae(r.path).W_dec for r in of(TrainedSae, run)} for run in (second, swept))
+    ours, theirs = (
+        {r.name: load_sae(r.path).W_dec for r in of(TrainedSae, run)} for run in (second, swept)
+    )
     assert list(ours) == list(SWEEP)
     for name, weights in ours.items():
         torch.testing.assert_close(weights, theirs[name])
 
 
-def test_an_sae_whose_loss_is_no_number_is_left_out_and_the_others_are_as_they_were(swept, llama, sequences, tmp_path):
-    with_a_bad_one = {"bad": SMALL._replace(learning_rate=1e30), **{n: SWEEP[n] for n in ("base", "batch")}}
+def test_an_sae_whose_loss_is_no_number_is_left_out_and_the_others_are_as_they_were(
+    swept, llama, sequences, tmp_path
+):
+    with_a_bad_one = {
+        "bad": SMALL._replace(learning_rate=1e30),
+        **{n: SWEEP[n] for n in ("base", "batch")},
+    }
     records = list(train_sweep(llama, sequences, with_a_bad_one, str(tmp_path)))
     assert digests(records) == {name: digests(swept)[name] for name in ("base", "batch")}
     said = [line.text for line in of(LogLine, records) if line.text.startswith("bad is left out")]
@@ -104,7 +130,9 @@ def test_an_sae_whose_loss_is_no_number_is_left_out_and_the_others_are_as_they_w
     assert "use a learning rate below 1e+30" in said[0]
     assert all(m.values["loss"] == m.values["loss"] for m in of(Metrics, records))
     point = of(Checkpoint, records)[-1].path
-    again = list(train_sweep(llama, sequences, with_a_bad_one, str(tmp_path / "again"), resume_from=point))
+    again = list(
+        train_sweep(llama, sequences, with_a_bad_one, str(tmp_path / "again"), resume_from=point)
+    )
     assert list(digests(again)) == ["base", "batch"]
 
 
@@ -118,7 +146,11 @@ def test_a_sweep_of_which_nothing_is_left_fails_at_the_learning_rate(llama, sequ
 def test_a_checkpoint_is_of_the_saes_it_was_made_with(llama, sequences, tmp_path):
     left = iter(range(3))
     two = {"a": SMALL, "b": SMALL._replace(seed=1)}
-    first = list(train_sweep(llama, sequences, two, str(tmp_path), should_stop=lambda: next(left, None) is None))
+    first = list(
+        train_sweep(
+            llama, sequences, two, str(tmp_path), should_stop=lambda: next(left, None) is None
+        )
+    )
     point = of(Checkpoint, first)[-1].path
     with pytest.raises(BadInput, match="other SAEs: a, b"):
         list(train_sweep(llama, sequences, {"a": SMALL}, str(tmp_path), resume_from=point))
@@ -129,7 +161,11 @@ def test_a_checkpoint_is_of_the_saes_it_was_made_with(llama, sequences, tmp_path
 
 def test_saes_that_cannot_share_a_stream_are_refused(llama, sequences, tmp_path):
     with pytest.raises(BadInput, match="share context_size") as caught:
-        list(train_sweep(llama, sequences, {"a": SMALL, "b": SMALL._replace(context_size=16)}, str(tmp_path)))
+        list(
+            train_sweep(
+                llama, sequences, {"a": SMALL, "b": SMALL._replace(context_size=16)}, str(tmp_path)
+            )
+        )
     assert caught.value.field == "context_size"
 
 
@@ -137,6 +173,8 @@ def test_a_request_to_stop_is_heard_while_a_block_is_read(llama, sequences, tmp_
     """A block of a large model takes minutes; the request must not wait for its end."""
     asked = iter([False] * 2)
     long = SMALL._replace(batch_tokens=2048, tokens=10**6)
-    records = list(train(llama, sequences, long, str(tmp_path), should_stop=lambda: next(asked, True)))
+    records = list(
+        train(llama, sequences, long, str(tmp_path), should_stop=lambda: next(asked, True))
+    )
     assert [type(record) for record in records] == [Progress, LogLine]
     assert "before the first step" in records[-1].text

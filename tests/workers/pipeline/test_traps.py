@@ -1,4 +1,6 @@
-"""Mistakes that cost others months and that no other test stands beside: none of them happens here."""
+"""Mistakes that cost others months and that no other test stands beside: none of them
+happens here.
+"""
 
 import json
 
@@ -27,7 +29,9 @@ IDS = torch.tensor([record.token_ids for record in SEQUENCES])
 
 def shown(language: Language, sae, hook: str = HOOK) -> list[FeatureRecord]:
     parts = dashboards(language, sae, hook, SEQUENCES, 10**6)
-    return [feature for part in parts if isinstance(part, FeatureRange) for feature in part.features]
+    return [
+        feature for part in parts if isinstance(part, FeatureRange) for feature in part.features
+    ]
 
 
 def maxima(features: list[FeatureRecord]) -> torch.Tensor:
@@ -65,7 +69,9 @@ def test_topk_chooses_among_all_features_however_few_tokens_are_encoded_at_once(
 
 
 def cat_at_its_threshold(folder, threshold: float):
-    """A folder with an SAE whose only feature is exactly 2 on " cat" and fires above `threshold`."""
+    """A folder with an SAE whose only feature is exactly 2 on " cat" and fires above
+    `threshold`.
+    """
     language = planted_sae.language(exact=True)
     embedding = language.model.get_input_embeddings().weight
     embedding[:, 0] = 0.0
@@ -125,7 +131,9 @@ def test_an_inference_sae_that_was_never_folded_is_folded_too(architecture, tmp_
 
 
 def centred_sae(folder):
-    """Trained, it says, on weights whose mean TransformerLens had taken out; feature 0 reads just that mean."""
+    """Trained, it says, on weights whose mean TransformerLens had taken out; feature 0 reads just
+    that mean.
+    """
     torch.manual_seed(4)
     sae = StandardSAE(StandardSAEConfig(d_in=32, d_sae=40)).requires_grad_(False)
     sae.W_enc.normal_()
@@ -136,7 +144,9 @@ def centred_sae(folder):
 
 
 # C12
-@pytest.mark.parametrize(("family", "centres"), [("gpt2", True), ("gpt_neox", True), ("llama", False)])
+@pytest.mark.parametrize(
+    ("family", "centres"), [("gpt2", True), ("gpt_neox", True), ("llama", False)]
+)
 def test_an_sae_of_a_centred_residual_stream_reads_one_where_the_model_has_layer_norm(
     family, centres, languages, tmp_path
 ):
@@ -149,7 +159,9 @@ def test_an_sae_of_a_centred_residual_stream_reads_one_where_the_model_has_layer
     codes = sae.encode(read)
     torch.testing.assert_close(maxima(shown(language, sae)), codes.amax(0), atol=1e-3, rtol=1e-3)
     assert (codes[:, 0].max() < 1e-3) == centres
-    (result,) = [r for r in evaluate(language, sae, HOOK, SEQUENCES, 10**6) if isinstance(r, Evaluation)]
+    (result,) = [
+        r for r in evaluate(language, sae, HOOK, SEQUENCES, 10**6) if isinstance(r, Evaluation)
+    ]
     rebuilt = sae.decode(codes) + (x - read)
     error, total = (x - rebuilt).pow(2).sum().item(), (x - x.mean(0)).pow(2).sum().item()
     assert result.values["explained_variance"] == pytest.approx(1 - error / total, rel=1e-3)
@@ -157,10 +169,18 @@ def test_an_sae_of_a_centred_residual_stream_reads_one_where_the_model_has_layer
 
 # C12, for hooks that do not write to the residual stream
 def test_an_sae_of_hook_z_reads_no_centred_stream(languages, tmp_path):
-    language, sae, hook = on_planted_text(languages["gpt2"]), centred_sae(tmp_path), "blocks.1.attn.hook_z"
+    language, sae, hook = (
+        on_planted_text(languages["gpt2"]),
+        centred_sae(tmp_path),
+        "blocks.1.attn.hook_z",
+    )
     seen = []
-    handle = language.model.transformer.h[1].attn.c_proj.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    handle = language.model.transformer.h[1].attn.c_proj.register_forward_hook(
+        lambda _, args, __: seen.append(args[0])
+    )
     language.model(IDS)
     handle.remove()
     codes = sae.encode(seen[0][~torch.isin(IDS, language.special_ids)])
-    torch.testing.assert_close(maxima(shown(language, sae, hook)), codes.amax(0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        maxima(shown(language, sae, hook)), codes.amax(0), atol=1e-3, rtol=1e-3
+    )

@@ -1,4 +1,6 @@
-"""A typed text through model and SAEs: what Hugging Face's own hidden states and the SAE's own encoder say."""
+"""A typed text through model and SAEs: what Hugging Face's own hidden states and the SAE's own
+encoder say.
+"""
 
 import pytest
 import torch
@@ -13,9 +15,13 @@ KINDS = ["topk", "standard", "jumprelu", "gated", "batchtopk"]
 
 
 def plain(language, sae, ids, layer):
-    """Hidden states of the whole model, then the SAE's encoder on the tokens that are not special."""
+    """Hidden states of the whole model, then the SAE's encoder on the tokens that are
+    not special.
+    """
     with torch.no_grad():
-        states = language.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+        states = language.model(
+            input_ids=torch.tensor([ids]), output_hidden_states=True
+        ).hidden_states
         codes = sae.encode(states[layer + 1][0]).clamp(min=0)
     codes[torch.isin(torch.tensor(ids), language.special_ids)] = 0
     return codes
@@ -36,7 +42,9 @@ def test_every_value_is_that_of_a_plain_forward_pass(llama, kind, bos):
     codes = plain(llama, sae, ids, 0)
     for place, token in enumerate(tokens):
         fires = {i: v for i, v in enumerate(codes[place].tolist()) if v > 0}
-        assert dict(zip(token.features, token.values, strict=True)) == pytest.approx(fires, rel=1e-5, abs=1e-5)
+        assert dict(zip(token.features, token.values, strict=True)) == pytest.approx(
+            fires, rel=1e-5, abs=1e-5
+        )
         assert token.values == sorted(token.values, reverse=True)
     for index in range(sae.cfg.d_sae):
         found, values = reader.feature(lens, index, TEXT)
@@ -49,19 +57,25 @@ def test_a_stored_context_is_read_as_it_is(llama, bos):
     sae = planted_sae.sae("topk")
     end = llama.tokenizer.eos_token_id
     ids = [end, *llama.tokenizer("cat saw", add_special_tokens=False)["input_ids"], end, 70, 71]
-    found, tokens = Reader(llama).context({"a": Lens(sae, "blocks.0.hook_resid_post", bos)}, ids)["a"]
+    found, tokens = Reader(llama).context({"a": Lens(sae, "blocks.0.hook_resid_post", bos)}, ids)[
+        "a"
+    ]
     assert found == ids, "whatever the SAE asks for, no BOS is added"
     codes = plain(llama, sae, ids, 0)
     for place, token in enumerate(tokens):
         fires = {i: v for i, v in enumerate(codes[place].tolist()) if v > 0}
-        assert dict(zip(token.features, token.values, strict=True)) == pytest.approx(fires, rel=1e-5, abs=1e-5)
+        assert dict(zip(token.features, token.values, strict=True)) == pytest.approx(
+            fires, rel=1e-5, abs=1e-5
+        )
     assert tokens[0].features == tokens[-3].features == []
 
 
 @pytest.mark.parametrize("ids", [[], [5] * 65])
 def test_a_context_that_does_not_fit_is_refused(llama, ids):
     with pytest.raises(BadInput, match="reads 1 to 64") as refused:
-        Reader(llama).context({"a": Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)}, ids)
+        Reader(llama).context(
+            {"a": Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)}, ids
+        )
     assert refused.value.field == "context"
 
 
@@ -70,7 +84,9 @@ def test_a_wide_sae_in_tiles_gives_the_same(llama, monkeypatch):
     lens = {"a": Lens(sae, "blocks.0.hook_resid_post", True)}
     whole = Reader(llama).tokens(lens, TEXT)
     monkeypatch.setattr("workers.pipeline.dashboards.encode.TILE", 5)
-    assert [t.features for t in Reader(llama).tokens(lens, TEXT)["a"][1]] == [t.features for t in whole["a"][1]]
+    assert [t.features for t in Reader(llama).tokens(lens, TEXT)["a"][1]] == [
+        t.features for t in whole["a"][1]
+    ]
 
 
 def test_only_the_strongest_are_kept(llama, monkeypatch):
@@ -86,7 +102,10 @@ def test_the_model_runs_once_for_a_text_however_many_features_are_asked_for(llam
     runs = []
     llama.model.model.layers[0].register_forward_hook(lambda *_: runs.append(1))
     sae = planted_sae.sae("topk")
-    first, second = Lens(sae, "blocks.0.hook_resid_post", True), Lens(sae, "blocks.1.hook_resid_post", True)
+    first, second = (
+        Lens(sae, "blocks.0.hook_resid_post", True),
+        Lens(sae, "blocks.1.hook_resid_post", True),
+    )
     reader = Reader(llama)
     reader.tokens({"a": first, "b": second}, TEXT)
     for index in range(4):
@@ -107,7 +126,11 @@ def test_the_texts_kept_are_the_last_ones(llama):
 
 @pytest.mark.parametrize(
     ("text", "index", "field", "said"),
-    [("", 0, "text", "no token"), (" cat" * 500, 0, "text", "at most 63"), (" cat", 10_000, "index", "features 0 to")],
+    [
+        ("", 0, "text", "no token"),
+        (" cat" * 500, 0, "text", "at most 63"),
+        (" cat", 10_000, "index", "features 0 to"),
+    ],
 )
 def test_what_cannot_be_read_says_why(llama, text, index, field, said):
     lens = Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)

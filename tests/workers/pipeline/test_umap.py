@@ -1,4 +1,6 @@
-"""The map: near in decoder space is near on it, groups are found, the same seed gives the same bits, and it can be stopped."""
+"""The map: near in decoder space is near on it, groups are found, the same seed gives the same
+bits, and it can be stopped.
+"""
 
 import hashlib
 import time
@@ -18,7 +20,9 @@ GROUPS, EACH = 4, 30
 
 @pytest.fixture(scope="module")
 def decoder():
-    """Four bundles of thirty directions that hardly meet, of any length, and one row without a direction."""
+    """Four bundles of thirty directions that hardly meet, of any length, and one row without a
+    direction.
+    """
     torch.manual_seed(0)
     centres = torch.linalg.qr(torch.randn(32, GROUPS))[0].T
     rows = centres.repeat_interleave(EACH, 0) + 0.06 * torch.randn(GROUPS * EACH, 32)
@@ -60,12 +64,18 @@ def test_a_row_of_zeros_has_no_place(decoder, found):
 
 
 def test_progress_comes_in_epochs_to_the_last_one(records_and_map):
-    told = [r for r in records_and_map[0] if isinstance(r, Progress) and r.unit == "epochs" and r.total > 1]
+    told = [
+        r
+        for r in records_and_map[0]
+        if isinstance(r, Progress) and r.unit == "epochs" and r.total > 1
+    ]
     assert [r.done for r in told] == sorted({r.done for r in told})
     assert (told[-1].done, told[-1].total) == (layout_process.EPOCHS, layout_process.EPOCHS)
 
 
-def test_the_same_seed_gives_the_same_bits_in_another_process(decoder, found, tmp_path, monkeypatch):
+def test_the_same_seed_gives_the_same_bits_in_another_process(
+    decoder, found, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")  # whatever the worker's own environment says
     again = made(decoder, tmp_path / "again")[1]
     assert digest(again) == digest(found)
@@ -128,11 +138,19 @@ def test_the_layout_ends_where_its_parent_does(tmp_path):
     import sys
 
     child = subprocess.Popen(
-        [sys.executable, "-c", "import time; from pathlib import Path; from workers.pipeline import layout;"
-         "layout.place = lambda *a: time.sleep(60); layout.np.load = lambda p: __import__('contextlib').nullcontext("
-         "dict(vectors=0, near=0, distances=0, seed=0)); layout.main(Path('.'))"],
-        stdin=subprocess.PIPE, cwd=tmp_path, env={"PYTHONPATH": str(layout_process.Path(layout_process.__file__).parents[3])},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import time; from pathlib import Path; from workers.pipeline "
+            "import layout;"
+            "layout.place = lambda *a: time.sleep(60); layout.np.load = lambda p: "
+            "__import__('contextlib').nullcontext("
+            "dict(vectors=0, near=0, distances=0, seed=0)); layout.main(Path('.'))",
+        ],
+        stdin=subprocess.PIPE,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(layout_process.Path(layout_process.__file__).parents[3])},
+    )
     assert child.stdin is not None
     child.stdin.close()
     assert child.wait(timeout=20) == 1
@@ -141,12 +159,18 @@ def test_the_layout_ends_where_its_parent_does(tmp_path):
 def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monkeypatch):
     rng = np.random.default_rng(0)
     sizes = [400, 100, 200]
-    points = np.concatenate([rng.normal(50 * i, 1, (n, 2)) for i, n in enumerate(sizes)]).astype(np.float32)
+    points = np.concatenate([rng.normal(50 * i, 1, (n, 2)) for i, n in enumerate(sizes)]).astype(
+        np.float32
+    )
     whole = layout_process.group(points, 20)
     monkeypatch.setattr(layout_process, "GROUPED_AT_ONCE", 350)
     sampled = layout_process.group(points, 20)
     for found in (whole, sampled):
-        assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [0, 2, 1]
+        assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [
+            0,
+            2,
+            1,
+        ]
 
 
 def test_a_map_lies_on_its_long_side_however_it_was_turned():

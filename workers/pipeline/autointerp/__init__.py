@@ -1,1 +1,3 @@
-"""Labels written and scored by a language model behind an OpenAI-compatible endpoint: plain data in, plain data out."""
+"""Labels written and scored by a language model behind an OpenAI-compatible endpoint: plain data
+in, plain data out.
+"""

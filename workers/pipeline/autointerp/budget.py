@@ -1,11 +1,15 @@
-"""What a job may spend: tokens, and dollars where an endpoint has prices. Reserved before a request, settled after it."""
+"""What a job may spend: tokens, and dollars where an endpoint has prices. Reserved before a
+request, settled after it.
+"""
 
 import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 CHARACTERS_PER_TOKEN = 3.5
-"""A low guess for English and code, so that estimates are rather too high; what servers count replaces it."""
+"""A low guess for English and code, so that estimates are rather too high; what servers count
+replaces it.
+"""
 OVERHEAD = 8
 """Tokens that a message costs beside its words."""
 
@@ -20,14 +24,20 @@ class Spent(NamedTuple):
 
 def guess(messages: Iterable[Mapping[str, str]]) -> int:
     """About how many tokens a prompt has."""
-    return sum(int(len(message["content"]) / CHARACTERS_PER_TOKEN) + 1 + OVERHEAD for message in messages)
+    return sum(
+        int(len(message["content"]) / CHARACTERS_PER_TOKEN) + 1 + OVERHEAD for message in messages
+    )
 
 
 class Budget:
     """Limits of one job; 0 is no limit. Threads share it."""
 
     def __init__(
-        self, most_tokens: int = 0, most_cost: float = 0.0, price_in: float = 0.0, price_out: float = 0.0
+        self,
+        most_tokens: int = 0,
+        most_cost: float = 0.0,
+        price_in: float = 0.0,
+        price_out: float = 0.0,
     ) -> None:
         self.most_tokens, self.most_cost = most_tokens, most_cost
         self.prices = (price_in / 1e6, price_out / 1e6)
@@ -41,7 +51,9 @@ class Budget:
         return Spent(self._prompt, self._completion, self._cost(self._prompt, self._completion))
 
     def admits(self, messages: Iterable[Mapping[str, str]], most: int) -> bool:
-        """Reserve a request with an answer of at most `most` tokens; False, for good, where it would not fit."""
+        """Reserve a request with an answer of at most `most` tokens; False, for good, where it
+        would not fit.
+        """
         asked = guess(messages)
         with self._lock:
             factor = max(
@@ -59,7 +71,11 @@ class Budget:
             return True
 
     def settle(
-        self, messages: Iterable[Mapping[str, str]], most: int, prompt_tokens: int, completion_tokens: int
+        self,
+        messages: Iterable[Mapping[str, str]],
+        most: int,
+        prompt_tokens: int,
+        completion_tokens: int,
     ) -> None:
         """Put what a request cost in the place of what was reserved for it."""
         with self._lock:

@@ -1,10 +1,13 @@
-"""Asking a language model behind an OpenAI-compatible endpoint: many requests at once, paced, patient, and within a budget.
+"""Asking a language model behind an OpenAI-compatible endpoint: many requests at once, paced,
+patient, and within a budget.
 
-    POST {base_url}/chat/completions   {model, messages, temperature: 0, max_tokens}   Authorization: Bearer KEY
+    POST {base_url}/chat/completions   {model, messages, temperature: 0, max_tokens}
+    Authorization: Bearer KEY
 
-What may pass (429, 5xx, a time-out, a connection that breaks) is tried again after a pause that doubles, or that the server
-asks for. What cannot pass (a refused key, an unknown model) ends the job at once. An answer that is no answer (HTML, other
-JSON, more than a megabyte) is asked for again twice, and then counted as missing.
+What may pass (429, 5xx, a time-out, a connection that breaks) is tried again after a pause that
+doubles, or that the server asks for. What cannot pass (a refused key, an unknown model) ends the
+job at once. An answer that is no answer (HTML, other JSON, more than a megabyte) is asked for again
+twice, and then counted as missing.
 """
 
 import json
@@ -27,7 +30,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_ANSWER = 1 << 20
 PATIENCE_SECONDS = 300.0
-"""How long one request is tried again before the job is put off: longer than the minute that rate limits last."""
+"""How long one request is tried again before the job is put off: longer than the minute that rate
+limits last.
+"""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 BAD_ANSWERS = 3
 """Times that one request may be answered with what is no answer."""
@@ -35,9 +40,11 @@ Message = dict[str, str]
 
 
 class Endpoint(NamedTuple):
-    """Where to ask. `per_minute` 0: as fast as it answers. Prices are in US dollars for a million tokens; 0 costs nothing.
+    """Where to ask. `per_minute` 0: as fast as it answers. Prices are in US dollars for a million
+    tokens; 0 costs nothing.
 
-    `name` is what errors call it: everybody may read them, and its address may be of a network of one's own.
+    `name` is what errors call it: everybody may read them, and its address may be of a network of
+    one's own.
     """
 
     base_url: str
@@ -58,7 +65,9 @@ class Endpoint(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One question: `name` is whatever the caller knows it by, `most` the tokens that the answer may have."""
+    """One question: `name` is whatever the caller knows it by, `most` the tokens that the answer
+    may have.
+    """
 
     name: Any
     messages: list[Message]
@@ -66,7 +75,9 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a request. `error` is empty where `text` is an answer; tokens as the server counts them."""
+    """What came of a request. `error` is empty where `text` is an answer; tokens as the server
+    counts them.
+    """
 
     text: str
     prompt_tokens: int
@@ -90,10 +101,14 @@ class _NoAnswer(Exception):
 class Client:
     """An endpoint with its connections. Use it in a `with`."""
 
-    def __init__(self, endpoint: Endpoint, budget: Budget, should_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, endpoint: Endpoint, budget: Budget, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
         self.endpoint, self.budget, self.should_stop = endpoint, budget, should_stop
         limits = httpx.Limits(max_connections=endpoint.concurrency)
-        self._http = httpx.Client(timeout=endpoint.timeout, limits=limits, follow_redirects=False, trust_env=False)
+        self._http = httpx.Client(
+            timeout=endpoint.timeout, limits=limits, follow_redirects=False, trust_env=False
+        )
         self._turn, self._next = threading.Lock(), 0.0
 
     def __enter__(self) -> "Client":
@@ -103,7 +118,8 @@ class Client:
         self._http.close()
 
     def ask(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Yield each request with its answer, as they come; ends early where the budget is spent or the job must stop.
+        """Yield each request with its answer, as they come; ends early where the budget is spent or
+        the job must stop.
 
         `BadInput("endpoint")` for what cannot pass, `Unavailable` where patience ran out.
         """
@@ -113,7 +129,9 @@ class Client:
                 while True:
                     while len(running) < self.endpoint.concurrency and not self.should_stop():
                         request = next(stream, None)
-                        if request is None or not self.budget.admits(request.messages, request.most):
+                        if request is None or not self.budget.admits(
+                            request.messages, request.most
+                        ):
                             break
                         running.add(pool.submit(self._patiently, request))
                     if not running:
@@ -131,7 +149,9 @@ class Client:
             asked = time.monotonic()
             try:
                 answer = self._once(request)
-                self.budget.settle(request.messages, request.most, answer.prompt_tokens, answer.completion_tokens)
+                self.budget.settle(
+                    request.messages, request.most, answer.prompt_tokens, answer.completion_tokens
+                )
                 return request, answer._replace(seconds=time.monotonic() - asked)
             except _NoAnswer as error:
                 bad += 1
@@ -140,7 +160,9 @@ class Client:
                     return request, Answer("", 0, 0, time.monotonic() - asked, str(error))
             except _Again as again:
                 if time.monotonic() - begun > PATIENCE_SECONDS:
-                    raise Unavailable("endpoint", f"{again} It did so for {PATIENCE_SECONDS:.0f} s.") from None
+                    raise Unavailable(
+                        "endpoint", f"{again} It did so for {PATIENCE_SECONDS:.0f} s."
+                    ) from None
                 self._rest(min(again.seconds or pause * random.uniform(0.5, 1.0), LONGEST_PAUSE))
                 pause *= 2
                 if self.should_stop():
@@ -163,24 +185,34 @@ class Client:
     def _once(self, request: Request) -> Answer:
         url = f"{self.endpoint.base_url.rstrip('/')}/chat/completions"
         body = {
-            "model": self.endpoint.model, "messages": request.messages, "temperature": 0, "max_tokens": request.most,
-        }  # fmt: skip
+            "model": self.endpoint.model,
+            "messages": request.messages,
+            "temperature": 0,
+            "max_tokens": request.most,
+        }
         headers = {"Authorization": f"Bearer {self.endpoint.key}"} if self.endpoint.key else {}
         try:
             status, told, text = self._post(url, headers, body)
         except httpx.TimeoutException:
-            raise _Again(f"{self.endpoint.called} did not answer within {self.endpoint.timeout:.0f} s.") from None
+            raise _Again(
+                f"{self.endpoint.called} did not answer within {self.endpoint.timeout:.0f} s."
+            ) from None
         except httpx.TransportError as error:
             log.warning("%s cannot be reached: %s", url, error)
-            raise _Again(f"{self.endpoint.called} cannot be reached: {self._without_address(str(error))}.") from None
+            raise _Again(
+                f"{self.endpoint.called} cannot be reached: {self._without_address(str(error))}."
+            ) from None
         self._refuse(status, told, text)
         answer = read(text)
         return answer._replace(
-            prompt_tokens=answer.prompt_tokens or guess(request.messages),  # some servers do not count
+            prompt_tokens=answer.prompt_tokens
+            or guess(request.messages),  # some servers do not count
             completion_tokens=answer.completion_tokens or guess([{"content": answer.text}]),
         )
 
-    def _post(self, url: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, httpx.Headers, str]:
+    def _post(
+        self, url: str, headers: dict[str, str], body: dict[str, Any]
+    ) -> tuple[int, httpx.Headers, str]:
         extensions = {}
         if address := resolve(url, self.endpoint.private_allowed):
             parts = urlsplit(url)
@@ -188,7 +220,9 @@ class Client:
             headers = {**headers, "Host": parts.netloc}
             extensions = {"sni_hostname": parts.hostname}
             url = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
-        with self._http.stream("POST", url, json=body, headers=headers, extensions=extensions) as response:
+        with self._http.stream(
+            "POST", url, json=body, headers=headers, extensions=extensions
+        ) as response:
             read_ = bytearray()
             for piece in response.iter_bytes():
                 read_ += piece
@@ -206,21 +240,27 @@ class Client:
     def _refuse(self, status: int, headers: httpx.Headers, text: str) -> None:
         """Raise what a status other than 200 means."""
         where, said = self.endpoint.called, self._without_address(_message(text))
-        if self.endpoint.key:  # some servers repeat the key that they refuse, and everybody may read a job's log
+        if (
+            self.endpoint.key
+        ):  # some servers repeat the key that they refuse, and everybody may read a job's log
             said = said.replace(self.endpoint.key, "…")
         if status == 429 or status >= 500:
             asked = headers.get("retry-after", "")
-            raise _Again(f"{where} answers {status}{said}.", float(asked) if asked.isdigit() else 0.0)
+            raise _Again(
+                f"{where} answers {status}{said}.", float(asked) if asked.isdigit() else 0.0
+            )
         if status == 402:
             raise BadInput("endpoint", f"{where} wants to be paid first (402{said}).")
         if status in (401, 403):
             raise BadInput(
-                "endpoint", f"{where} refuses the key ({status}{said}). Store another one for this endpoint."
+                "endpoint",
+                f"{where} refuses the key ({status}{said}). Store another one for this endpoint.",
             )
         if status == 404:
             raise BadInput(
                 "endpoint",
-                f"{where} knows no model “{self.endpoint.model}”, or is no base URL: it mostly ends in /v1 (404{said}).",
+                f"{where} knows no model “{self.endpoint.model}”, or is no base URL: it mostly "
+                f"ends in /v1 (404{said}).",
             )
         if status != 200:
             raise _NoAnswer(f"status {status}{said}")

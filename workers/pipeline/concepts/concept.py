@@ -12,7 +12,8 @@ from workers.pipeline.concepts.python import Python, Word
 class Concept(NamedTuple):
     """Something that is true of some tokens of a document.
 
-    `name` is its address in provenance; `words` stand in labels, as what a token is (“a comma”) or where it lies (“in a string”).
+    `name` is its address in provenance; `words` stand in labels, as what a token is (“a comma”) or
+    where it lies (“in a string”).
     """
 
     name: str
@@ -25,7 +26,9 @@ def pattern(name: str, words: str, expression: str, group: int = 0, flags: int =
     compiled = re.compile(expression, flags | re.MULTILINE)
 
     def find(document: Document) -> Flags:
-        return document.marked(match.span(group) for match in compiled.finditer(document.text) if match.group(group))
+        return document.marked(
+            match.span(group) for match in compiled.finditer(document.text) if match.group(group)
+        )
 
     return Concept(name, words, find)
 
@@ -40,13 +43,18 @@ def lexeme(name: str, words: str, wanted: Callable[[Word], bool]) -> Concept:
 
 
 def syntax(
-    name: str, words: str, kinds: type | tuple[type, ...], spans: Callable[[Python, object], Iterable[Span]]
+    name: str,
+    words: str,
+    kinds: type | tuple[type, ...],
+    spans: Callable[[Python, object], Iterable[Span]],
 ) -> Concept:
     """Tokens that hold a character of what `spans` finds in each node of `kinds`."""
     every = kinds if isinstance(kinds, tuple) else (kinds,)
 
     def find(document: Document) -> Flags:
         python = document.python
-        return document.marked(span for kind in every for node in python.nodes[kind] for span in spans(python, node))
+        return document.marked(
+            span for kind in every for node in python.nodes[kind] for span in spans(python, node)
+        )
 
     return Concept(name, words, find)

@@ -1,4 +1,6 @@
-"""Concepts of a token's place among those that the model read with it, told by the token ids of its context alone."""
+"""Concepts of a token's place among those that the model read with it, told by the token ids of its
+context alone.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

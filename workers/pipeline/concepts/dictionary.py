@@ -1,7 +1,8 @@
 """Concepts of words, by what a dictionary says they can be, and by lists that people give.
 
-The dictionary is LemmInflect's, made from the SPECIALIST Lexicon; it comes with the package. A word that can be several
-things is all of them. A word is a run of letters, so the parts of `snake_case` names are words of their own.
+The dictionary is LemmInflect's, made from the SPECIALIST Lexicon; it comes with the package. A word
+that can be several things is all of them. A word is a run of letters, so the parts of `snake_case`
+names are words of their own.
 """
 
 import calendar
@@ -18,13 +19,15 @@ CLASSES = (
     (
         "preposition",
         "a preposition",
-        "about above after against at before below between by during for from in into of off on onto over through to under "
+        "about above after against at before below between by during for from in into of off on "
+        "onto over through to under "
         "until upon with within without",
     ),
     (
         "pronoun",
         "a pronoun",
-        "i you he she it we they me him her us them my your his its our their mine yours hers ours theirs this that these "
+        "i you he she it we they me him her us them my your his its our their mine yours hers "
+        "ours theirs this that these "
         "those who whom whose which",
     ),
     (
@@ -38,7 +41,11 @@ CLASSES = (
         "be am is are was were been being have has had having do does did doing done",
     ),
     ("modal", "a modal verb", "can could may might must shall should will would cannot"),
-    ("negation", "a negation", "no not never none nothing neither nor cannot isn doesn don didn won without"),
+    (
+        "negation",
+        "a negation",
+        "no not never none nothing neither nor cannot isn doesn don didn won without",
+    ),
     ("question", "a question word", "what when where which who why how"),
     (
         "quantity",
@@ -48,11 +55,14 @@ CLASSES = (
     (
         "number-word",
         "a number in words",
-        "zero one two three four five six seven eight nine ten eleven twelve hundred thousand million first second third "
+        "zero one two three four five six seven eight nine ten eleven twelve hundred thousand "
+        "million first second third "
         "fourth fifth last",
     ),
 )
-MONTHS = frozenset(name.lower() for name in (*calendar.month_name[1:], *calendar.month_abbr[1:])) - {"may", "mar"}
+MONTHS = frozenset(
+    name.lower() for name in (*calendar.month_name[1:], *calendar.month_abbr[1:])
+) - {"may", "mar"}
 DAYS = frozenset(name.lower() for name in (*calendar.day_name, *calendar.day_abbr)) - {"sun", "sat"}
 
 
@@ -84,7 +94,9 @@ def _only(part: str) -> Callable[[str], bool]:
 
 def _inflected(part: str, ending: str) -> Callable[[str], bool]:
     """Whether a word is that part of speech in another form than its lemma, with that ending."""
-    return lambda word: word.endswith(ending) and any(lemma != word for lemma in _lemmas(word).get(part, ()))
+    return lambda word: (
+        word.endswith(ending) and any(lemma != word for lemma in _lemmas(word).get(part, ()))
+    )
 
 
 DICTIONARY: tuple[Concept, ...] = (
@@ -96,12 +108,23 @@ DICTIONARY: tuple[Concept, ...] = (
     _where("english.verb", "a word that can only be a verb", _only("VERB")),
     _where("english.adjective", "a word that can only be an adjective", _only("ADJ")),
     _where("english.adverb", "an adverb", _can_be("ADV")),
-    _where("english.noun-or-verb", "a word that can be noun and verb", lambda w: _can_be("NOUN")(w) and _can_be("VERB")(w)),
+    _where(
+        "english.noun-or-verb",
+        "a word that can be noun and verb",
+        lambda w: _can_be("NOUN")(w) and _can_be("VERB")(w),
+    ),
     _where("english.plural", "a noun in the plural", _inflected("NOUN", "s")),
     _where("english.past", "a verb that ends in -ed", _inflected("VERB", "ed")),
     _where("english.gerund", "a verb that ends in -ing", _inflected("VERB", "ing")),
     _where("english.third-person", "a verb that ends in -s", _inflected("VERB", "s")),
-    _where("english.comparative", "an adjective that ends in -er or -est",
-           lambda word: _inflected("ADJ", "er")(word) or _inflected("ADJ", "est")(word)),
-    _where("english.unknown", "a word that no dictionary has", lambda word: len(word) > 2 and not _lemmas(word)),
-)  # fmt: skip
+    _where(
+        "english.comparative",
+        "an adjective that ends in -er or -est",
+        lambda word: _inflected("ADJ", "er")(word) or _inflected("ADJ", "est")(word),
+    ),
+    _where(
+        "english.unknown",
+        "a word that no dictionary has",
+        lambda word: len(word) > 2 and not _lemmas(word),
+    ),
+)

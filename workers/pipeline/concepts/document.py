@@ -1,4 +1,6 @@
-"""A document with the place of each of its tokens in its text, which is what every concept is found in."""
+"""A document with the place of each of its tokens in its text, which is what every concept is found
+in.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,8 +21,9 @@ Flags = Bool[np.ndarray, " tokens"]
 class Document:
     """`text`, and its tokens by the characters that they hold.
 
-    Token i is the characters from `starts[i]` to before `ends[i]`. Where a character is split between tokens, each of them
-    holds it. `cores` are the starts without leading white space, unless a token is nothing else: " self" lies where "self" is.
+    Token i is the characters from `starts[i]` to before `ends[i]`. Where a character is split
+    between tokens, each of them holds it. `cores` are the starts without leading white space,
+    unless a token is nothing else: " self" lies where "self" is.
     """
 
     def __init__(self, name: str, text: str, spans: Sequence[Span]) -> None:
@@ -44,12 +47,16 @@ class Document:
         return self.between(np.fromiter(chain.from_iterable(spans), dtype=np.int64).reshape(-1, 2))
 
     def between(self, spans: Spans) -> Flags:
-        """Which tokens have a character in one of the spans; their leading white space does not count."""
+        """Which tokens have a character in one of the spans; their leading white space does not
+        count.
+        """
         starts, ends = spans[spans[:, 0] < spans[:, 1]].T
         first = np.searchsorted(self.ends, starts, side="right")
         last = np.searchsorted(self.cores, ends, side="left")
         size = len(self.ends) + 1
-        open_spans = np.cumsum(np.bincount(first, minlength=size) - np.bincount(last, minlength=size))[:-1]
+        open_spans = np.cumsum(
+            np.bincount(first, minlength=size) - np.bincount(last, minlength=size)
+        )[:-1]
         return (open_spans > 0) & (self.cores < self.ends)
 
     def begun(self, places: Iterable[int]) -> Flags:
@@ -64,7 +71,8 @@ class Document:
 
 
 def spans_of(text: str, pieces: Sequence[bytes]) -> list[Span] | None:
-    """The characters of `text` that each of its tokens holds, by their exact bytes; None where these are not the text's.
+    """The characters of `text` that each of its tokens holds, by their exact bytes; None where
+    these are not the text's.
 
     One leading space that the tokenizer put before the text is forgiven.
     """

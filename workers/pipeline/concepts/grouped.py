@@ -1,4 +1,6 @@
-"""What stands at many places of a text, looked at once for each thing instead of once for each place."""
+"""What stands at many places of a text, looked at once for each thing instead of once for each
+place.
+"""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar

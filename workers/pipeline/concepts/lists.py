@@ -10,7 +10,8 @@ WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def listed(name: str, entries: Iterable[str]) -> Concept:
-    """Tokens that hold a character of an entry, where it is no part of a longer word; small and capital letters are alike.
+    """Tokens that hold a character of an entry, where it is no part of a longer word; small and
+    capital letters are alike.
 
     An entry is found by its words, so that blanks and line ends between them do not matter.
     """

@@ -13,14 +13,18 @@ FIRST = re.compile(r"(?:^|\n)\s*?(\S)")
 
 
 def _pieces(document: Document) -> list[str]:
-    return [document.text[start:end] for start, end in zip(document.starts, document.ends, strict=True)]
+    return [
+        document.text[start:end] for start, end in zip(document.starts, document.ends, strict=True)
+    ]
 
 
 def _letter_before(document: Document) -> Flags:
     """Whether the character before the token, and its own first, are of one word."""
     text = document.text
     starts = document.starts.tolist()
-    return np.array([s > 0 and text[s - 1].isalnum() and text[s : s + 1].isalnum() for s in starts], dtype=bool)
+    return np.array(
+        [s > 0 and text[s - 1].isalnum() and text[s : s + 1].isalnum() for s in starts], dtype=bool
+    )
 
 
 def _sized(least: int, most: int) -> Callable[[Document], Flags]:
@@ -32,7 +36,9 @@ def _sized(least: int, most: int) -> Callable[[Document], Flags]:
 
 
 def _space_first(document: Document) -> Flags:
-    return np.array([piece[:1] == " " and not piece.isspace() for piece in _pieces(document)], dtype=bool)
+    return np.array(
+        [piece[:1] == " " and not piece.isspace() for piece in _pieces(document)], dtype=bool
+    )
 
 
 def _blank(document: Document) -> Flags:
@@ -40,7 +46,9 @@ def _blank(document: Document) -> Flags:
 
 
 def _early(document: Document) -> Flags:
-    ends = [place for place, character in enumerate(document.text) if character == "\n"][:EARLY_LINES]
+    ends = [place for place, character in enumerate(document.text) if character == "\n"][
+        :EARLY_LINES
+    ]
     return document.starts < (ends[-1] if len(ends) == EARLY_LINES else len(document.text))
 
 

@@ -1,7 +1,9 @@
-"""A text as Python: the tokens of `tokenize`, the nodes of `ast`, and where each of them stands in the text.
+"""A text as Python: the tokens of `tokenize`, the nodes of `ast`, and where each of them stands in
+the text.
 
-A text that does not parse as a whole is read up to where it stops being Python. Prose that happens to parse (a word or two)
-is not taken for Python: something must be defined, imported, assigned or called.
+A text that does not parse as a whole is read up to where it stops being Python. Prose that happens
+to parse (a word or two) is not taken for Python: something must be defined, imported, assigned or
+called.
 """
 
 import ast
@@ -18,7 +20,15 @@ from workers.pipeline.concepts.grouped import Grouped, Span
 TRIES = 4
 """So often a text is cut before the line where it stops being Python."""
 
-CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.Call)
+CODE = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Assign,
+    ast.Call,
+)
 
 
 class Word(NamedTuple):
@@ -45,7 +55,10 @@ class Python:
     def span(self, node: ast.AST) -> Span:
         """The characters of a node."""
         if not hasattr(node, "span"):  # asked for by several concepts
-            node.span = self.place(node.lineno, node.col_offset), self.place(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+            node.span = (
+                self.place(node.lineno, node.col_offset),
+                self.place(node.end_lineno, node.end_col_offset),
+            )  # type: ignore[attr-defined]
         return node.span  # type: ignore[attr-defined]
 
     def place(self, line: int, column: int) -> int:
@@ -64,10 +77,16 @@ class Python:
                     tree = ast.parse(part)
             except SyntaxError as error:
                 part = self._before(part, error.lineno or 1)
-            except (ValueError, RecursionError, MemoryError):  # null characters; thousands of brackets
+            except (
+                ValueError,
+                RecursionError,
+                MemoryError,
+            ):  # null characters; thousands of brackets
                 return None
             else:
-                return (tree, part) if any(isinstance(node, CODE) for node in ast.walk(tree)) else None
+                return (
+                    (tree, part) if any(isinstance(node, CODE) for node in ast.walk(tree)) else None
+                )
         return None
 
     @staticmethod
@@ -93,7 +112,10 @@ class Python:
             for token in tokenize.generate_tokens(io.StringIO(part).readline):
                 start = self._starts[token.start[0] - 1] + token.start[1]
                 end = self._starts[min(token.end[0], len(self._starts)) - 1] + token.end[1]
-                yield Word(tokenize.tok_name[token.exact_type], token.string), (start, min(end, len(self.text)))
+                yield (
+                    Word(tokenize.tok_name[token.exact_type], token.string),
+                    (start, min(end, len(self.text))),
+                )
         except (tokenize.TokenError, IndentationError, SyntaxError):
             return
 

@@ -1,7 +1,8 @@
 """Concepts of Python text by its syntax tree.
 
-Each row says which nodes, and what of each of them. The truth comes from the whole document: that a name is called is only
-seen after it, so such a concept may be something that a causal model has to guess.
+Each row says which nodes, and what of each of them. The truth comes from the whole document: that a
+name is called is only seen after it, so such a concept may be something that a causal model has to
+guess.
 """
 
 import ast
@@ -183,9 +184,12 @@ def _nested(node: Any) -> bool:
 
 def _tests(node: Any) -> bool:
     names = [
-        base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in getattr(node, "bases", [])
+        base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
+        for base in getattr(node, "bases", [])
     ]
-    return node.name.startswith(("test_", "Test")) or any(name.endswith("TestCase") for name in names)
+    return node.name.startswith(("test_", "Test")) or any(
+        name.endswith("TestCase") for name in names
+    )
 
 
 def _on_self(node: Any) -> bool:
@@ -197,7 +201,11 @@ def _is_main(node: Any) -> bool:
 
 
 def _formats(node: Any) -> bool:
-    return isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+    return (
+        isinstance(node.op, ast.Mod)
+        and isinstance(node.left, ast.Constant)
+        and isinstance(node.left.value, str)
+    )
 
 
 def _negates(node: Any) -> bool:
@@ -210,7 +218,12 @@ def _asserts(node: Any) -> bool:
 
 SYNTAX: tuple[Concept, ...] = (
     row("python.docstring", "in a docstring", (*DEFINED, ast.Module), docstring()),
-    row("python.docstring-first", "in the first line of a docstring", (*DEFINED, ast.Module), docstring(first=True)),
+    row(
+        "python.docstring-first",
+        "in the first line of a docstring",
+        (*DEFINED, ast.Module),
+        docstring(first=True),
+    ),
     row("python.docstring-module", "in a module's docstring", ast.Module, docstring()),
     row("python.docstring-function", "in a function's docstring", DEF, docstring()),
     row("python.import", "in an import statement", (ast.Import, ast.ImportFrom), whole),
@@ -253,9 +266,24 @@ SYNTAX: tuple[Concept, ...] = (
     row("python.if-body", "in the block of an `if`", ast.If, body("body")),
     row("python.else", "in the block of an `else` or `elif`", (ast.If, *LOOPS), body("orelse")),
     row("python.loop", "in the block of a loop", LOOPS, body("body")),
-    row("python.loop-variable", "the variable of a loop", (ast.For, ast.AsyncFor, ast.comprehension), of("target")),
-    row("python.iterated", "in what a loop goes through", (ast.For, ast.AsyncFor, ast.comprehension), of("iter")),
-    row("python.with-item", "in the head of a `with`", ast.withitem, of("context_expr", "optional_vars")),
+    row(
+        "python.loop-variable",
+        "the variable of a loop",
+        (ast.For, ast.AsyncFor, ast.comprehension),
+        of("target"),
+    ),
+    row(
+        "python.iterated",
+        "in what a loop goes through",
+        (ast.For, ast.AsyncFor, ast.comprehension),
+        of("iter"),
+    ),
+    row(
+        "python.with-item",
+        "in the head of a `with`",
+        ast.withitem,
+        of("context_expr", "optional_vars"),
+    ),
     row("python.with", "in the block of a `with`", (ast.With, ast.AsyncWith), body("body")),
     row("python.try", "in the block of a `try`", ast.Try, body("body")),
     row("python.except-type", "in what an `except` catches", ast.ExceptHandler, of("type")),
@@ -269,7 +297,9 @@ SYNTAX: tuple[Concept, ...] = (
     row("python.await", "in an `await`", ast.Await, whole),
     row("python.assert", "in an `assert` statement", ast.Assert, whole),
     row("python.delete", "in a `del` statement", ast.Delete, whole),
-    row("python.global", "in a `global` or `nonlocal` statement", (ast.Global, ast.Nonlocal), whole),
+    row(
+        "python.global", "in a `global` or `nonlocal` statement", (ast.Global, ast.Nonlocal), whole
+    ),
     row("python.target", "the target of an assignment", ast.Assign, of("targets")),
     row("python.assigned", "in what is assigned", (ast.Assign, ast.AnnAssign), of("value")),
     row("python.augmented", "in an augmented assignment", ast.AugAssign, whole),
@@ -292,4 +322,4 @@ SYNTAX: tuple[Concept, ...] = (
     row("python.test", "in test code", DEFINED, within(_tests)),
     row("python.main", "in the `__main__` part of a script", ast.If, within(_is_main)),
     row("python.code", "in code that parses", ast.Module, body("body")),
-)  # fmt: skip
+)

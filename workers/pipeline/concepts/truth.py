@@ -1,4 +1,6 @@
-"""What the concepts say of every token of a context, found in the whole documents that it is cut from."""
+"""What the concepts say of every token of a context, found in the whole documents that it is cut
+from.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -15,10 +17,12 @@ from workers.pipeline.data.tokens import Tokenized
 
 
 class Truth:
-    """Concepts of the contexts of a corpus in their order. `see` is told each document before contexts are cut from it.
+    """Concepts of the contexts of a corpus in their order. `see` is told each document before
+    contexts are cut from it.
 
-    `vocabulary` holds the bytes of each token; `offsets` gives the characters of a text's tokens where those are not the
-    text's own. A document of which neither can be had has no concepts but those of contexts: `unplaced` counts them.
+    `vocabulary` holds the bytes of each token; `offsets` gives the characters of a text's tokens
+    where those are not the text's own. A document of which neither can be had has no concepts but
+    those of contexts: `unplaced` counts them.
     """
 
     def __init__(
@@ -35,12 +39,18 @@ class Truth:
     @property
     def names(self) -> list[str]:
         """The names of the columns of `of`."""
-        return [*(concept.name for concept in self.concepts), *(concept.name for concept in CONTEXTS)]
+        return [
+            *(concept.name for concept in self.concepts),
+            *(concept.name for concept in CONTEXTS),
+        ]
 
     @property
     def words(self) -> list[str]:
         """The words of the columns of `of`."""
-        return [*(concept.words for concept in self.concepts), *(concept.words for concept in CONTEXTS)]
+        return [
+            *(concept.words for concept in self.concepts),
+            *(concept.words for concept in CONTEXTS),
+        ]
 
     def see(self, document: Tokenized) -> None:
         """Keep a document until the contexts are past it."""
@@ -51,14 +61,18 @@ class Truth:
         return [self._seen[piece.document].text for piece in record.pieces]
 
     def of(self, record: SequenceRecord) -> Bool[np.ndarray, "pos concepts"]:
-        """Which concepts hold of each token of a context; none of BOS and of what separates documents."""
+        """Which concepts hold of each token of a context; none of BOS and of what separates
+        documents.
+        """
         self._forget_before(record.pieces[0].document)
         ids = record.token_ids
         flags = np.zeros((len(ids), len(self.concepts) + len(CONTEXTS)), dtype=bool)
         for piece in record.pieces:
             truth = self._document(piece.document)
             count = min(len(ids) - piece.at, len(truth) - piece.token)
-            flags[piece.at : piece.at + count, : len(self.concepts)] = truth[piece.token : piece.token + count]
+            flags[piece.at : piece.at + count, : len(self.concepts)] = truth[
+                piece.token : piece.token + count
+            ]
         flags[:, len(self.concepts) :] = contexts.flags(ids)
         return flags
 

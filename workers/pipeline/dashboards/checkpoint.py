@@ -1,6 +1,8 @@
-"""A scan put down on disk and taken up again: one safetensors file per SAE, and nothing that is executed when it is read.
+"""A scan put down on disk and taken up again: one safetensors file per SAE, and nothing that is
+executed when it is read.
 
-A tensor that is mostly zeros (pairs that never fire together) is stored as the others' places and values where that is smaller.
+A tensor that is mostly zeros (pairs that never fire together) is stored as the others' places and
+values where that is smaller.
 """
 
 import json
@@ -20,7 +22,9 @@ PLACES, VALUES = "|places", "|values"
 
 
 def save(scan: Scan, folder: Path, made_from: str) -> Path:
-    """Write a scan into `folder`, which is made; returns it. `made_from` names all that the tallies depend on."""
+    """Write a scan into `folder`, which is made; returns it. `made_from` names all that the tallies
+    depend on.
+    """
     folder.mkdir(parents=True)
     facts = {
         "format": FORMAT,
@@ -34,8 +38,12 @@ def save(scan: Scan, folder: Path, made_from: str) -> Path:
     return folder
 
 
-def load(folder: Path, settings: DashboardSettings, device: torch.device | str, made_from: str) -> Scan:
-    """Return the scan that was saved in `folder`. `BadInput("sae")` where it was made from something else, or is no scan."""
+def load(
+    folder: Path, settings: DashboardSettings, device: torch.device | str, made_from: str
+) -> Scan:
+    """Return the scan that was saved in `folder`. `BadInput("sae")` where it was made from
+    something else, or is no scan.
+    """
     tallies: list[Tally] = []
     facts: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem)):
@@ -46,8 +54,13 @@ def load(folder: Path, settings: DashboardSettings, device: torch.device | str, 
         except (OSError, SafetensorError) as error:
             raise BadInput("sae", f"{path.name} is not a tally: {error}") from error
         if (facts.get("format"), facts.get("made_from")) != (FORMAT, made_from):
-            raise BadInput("sae", "The SAE, the model, the corpus or the program changed since the reading began.")
-        tallies.append(Tally.from_tensors(_unpacked(tensors, json.loads(facts["shapes"])), settings, device))
+            raise BadInput(
+                "sae",
+                "The SAE, the model, the corpus or the program changed since the reading began.",
+            )
+        tallies.append(
+            Tally.from_tensors(_unpacked(tensors, json.loads(facts["shapes"])), settings, device)
+        )
     if not tallies:
         raise BadInput("sae", "There is no tally where one was kept; was it deleted?")
     return Scan(tallies, int(facts["batches"]), facts["complete"] == "1")
@@ -70,7 +83,9 @@ def _packed(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, li
 
 
 def _unpacked(packed: dict[str, Tensor], shapes: dict[str, list[int]]) -> dict[str, Tensor]:
-    tensors = {name: tensor for name, tensor in packed.items() if not name.endswith((PLACES, VALUES))}
+    tensors = {
+        name: tensor for name, tensor in packed.items() if not name.endswith((PLACES, VALUES))
+    }
     for name, shape in shapes.items():
         values = packed[name + VALUES]
         tensor = torch.zeros(torch.Size(shape).numel(), dtype=values.dtype)

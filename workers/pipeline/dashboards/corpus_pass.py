@@ -1,10 +1,13 @@
-"""Reading a corpus once, whole or a shard of it, for any number of SAEs of one model at any of its hooks.
+"""Reading a corpus once, whole or a shard of it, for any number of SAEs of one model at any of its
+hooks.
 
-Contexts are grouped into batches by their place in the corpus. A shard runs the model on every n-th batch and only counts
-the tokens of the others, so each batch is computed exactly as in a pass that is not sharded, tallies merge to the same bits,
-and together the shards count exactly the tokens that were asked for. Tokenizing is what every shard does for all of it.
+Contexts are grouped into batches by their place in the corpus. A shard runs the model on every n-th
+batch and only counts the tokens of the others, so each batch is computed exactly as in a pass that
+is not sharded, tallies merge to the same bits, and together the shards count exactly the tokens
+that were asked for. Tokenizing is what every shard does for all of it.
 
-A scan can be put down between two batches (`tally_file`) and taken up again: it goes on with the batch that is next.
+A scan can be put down between two batches (`tally_file`) and taken up again: it goes on with the
+batch that is next.
 """
 
 from collections import deque
@@ -33,7 +36,9 @@ class Target(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """Every `of`-th batch of a corpus, from the one at `number` on; batches and shards count from 0."""
+    """Every `of`-th batch of a corpus, from the one at `number` on; batches and shards count from
+    0.
+    """
 
     number: int = 0
     of: int = 1
@@ -47,7 +52,9 @@ WHOLE = Shard()
 
 
 class Scan(NamedTuple):
-    """How far a scan is: a tally for each target, how many `batches` of the corpus went by, and whether it was all."""
+    """How far a scan is: a tally for each target, how many `batches` of the corpus went by, and
+    whether it was all.
+    """
 
     tallies: list[Tally]
     batches: int = 0
@@ -60,7 +67,9 @@ class Scan(NamedTuple):
 
 
 GIVE_BACK_EVERY = 32
-"""Batches between two times that freed memory is given back: often enough that it stays flat, too seldom to cost time."""
+"""Batches between two times that freed memory is given back: often enough that it stays flat, too
+seldom to cost time.
+"""
 
 
 def begin(targets: Sequence[Target], settings: DashboardSettings) -> Scan:
@@ -78,10 +87,12 @@ def scan(
     begun: Scan | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Scan]:
-    """Run what is left of a shard of the first `tokens` tokens that are not special; yield after each batch, and at the end.
+    """Run what is left of a shard of the first `tokens` tokens that are not special; yield after
+    each batch, and at the end.
 
-    The tallies of `begun`, which must be of the same targets, tokens, settings and shard, go on growing in place. One forward
-    pass serves all targets. Where `should_stop` turns true the generator ends without a scan that is complete.
+    The tallies of `begun`, which must be of the same targets, tokens, settings and shard, go on
+    growing in place. One forward pass serves all targets. Where `should_stop` turns true the
+    generator ends without a scan that is complete.
     """
     done = begun or begin(targets, settings)
     waiting: deque[tuple[int, Batch]] = deque()
@@ -113,8 +124,11 @@ def scan(
         yield Scan(done.tallies, seen, complete=True)
 
 
-def batches(sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor, tokens: int) -> Iterator[Batch]:
-    """Group sequences until exactly `tokens` are counted, so that the size of a group does not matter.
+def batches(
+    sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor, tokens: int
+) -> Iterator[Batch]:
+    """Group sequences until exactly `tokens` are counted, so that the size of a group does not
+    matter.
 
     Shorter sequences are padded on the right, which a causal model does not see.
     """
@@ -123,16 +137,22 @@ def batches(sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor,
         lengths = torch.tensor([len(record.token_ids) for record in group])
         real = torch.arange(int(lengths.max())) < lengths[:, None]
         token_ids = torch.zeros(real.shape, dtype=torch.int64)
-        token_ids[real] = torch.tensor([token_id for record in group for token_id in record.token_ids])
+        token_ids[real] = torch.tensor(
+            [token_id for record in group for token_id in record.token_ids]
+        )
         counted = real & ~torch.isin(token_ids, special_ids)
         counted &= counted.flatten().cumsum(0).view(counted.shape) <= tokens
-        wanted = len(group) if int(counted.sum()) < tokens else int(counted.any(1).nonzero()[-1]) + 1
+        wanted = (
+            len(group) if int(counted.sum()) < tokens else int(counted.any(1).nonzero()[-1]) + 1
+        )
         tokens -= int(counted.sum())
         yield Batch(group[:wanted], token_ids[:wanted], real[:wanted], counted[:wanted])
 
 
 def encode(language: Language, target: Target, activations: Tensor, batch: Batch) -> Firings:
-    """The firings of an SAE on a batch, given the activations at its hook; both on the SAE's device."""
+    """The firings of an SAE on a batch, given the activations at its hook; both on the SAE's
+    device.
+    """
     sae, hook = target
     read = activations
     if centred(sae, language.model, hook):
@@ -140,7 +160,9 @@ def encode(language: Language, target: Target, activations: Tensor, batch: Batch
     return firings(sae, read, batch)
 
 
-def _add(language: Language, target: Target, tally: Tally, activations: Tensor, batch: Batch) -> None:
+def _add(
+    language: Language, target: Target, tally: Tally, activations: Tensor, batch: Batch
+) -> None:
     device = target.sae.W_dec.device
     batch = batch.to(device)
     tally.add(batch, encode(language, target, activations.to(device), batch))

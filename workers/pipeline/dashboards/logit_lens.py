@@ -1,16 +1,19 @@
-"""What a feature's decoder direction does to the next-token logits, through the model's own final norm and unembedding.
+"""What a feature's decoder direction does to the next-token logits, through the model's own final
+norm and unembedding.
 
 For a feature with decoder row d (as the SAE was loaded, every scale folded in), the effect is
 
     logits = U (g * c(d))
 
-where U is the unembedding, g the gain of the final norm, and c subtracts the mean over the residual stream if that norm does
-(LayerNorm) and nothing if not (RMSNorm). It is the change of the logits per unit of activation while the norm's divisor, the
-size of a real residual, is left out: that is a positive factor common to all tokens of a position, so ranks and signs stand
-and the scale is comparable between features of one SAE. Biases and a soft cap on the logits are left out too.
+where U is the unembedding, g the gain of the final norm, and c subtracts the mean over the residual
+stream if that norm does (LayerNorm) and nothing if not (RMSNorm). It is the change of the logits
+per unit of activation while the norm's divisor, the size of a real residual, is left out: that is a
+positive factor common to all tokens of a position, so ranks and signs stand and the scale is
+comparable between features of one SAE. Biases and a soft cap on the logits are left out too.
 
-A direction at `attn.hook_z` reaches the residual stream through attention's output projection. Vocabulary rows that are
-special, unused or single-byte fallbacks are masked by default: they are rarely trained and would fill the tables.
+A direction at `attn.hook_z` reaches the residual stream through attention's output projection.
+Vocabulary rows that are special, unused or single-byte fallbacks are masked by default: they are
+rarely trained and would fill the tables.
 """
 
 import copy
@@ -32,16 +35,19 @@ BLOCK = 1 << 23
 """Logits computed at once: 32 MB of float32, however many features there are."""
 
 PLACEHOLDER = re.compile(
-    r"[<\[|]+(unused|reserved|extra_id|extra_token|pad|dummy|special_token)[\w|]*[>\]|]+", re.IGNORECASE
+    r"[<\[|]+(unused|reserved|extra_id|extra_token|pad|dummy|special_token)[\w|]*[>\]|]+",
+    re.IGNORECASE,
 )
 FALLBACK = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 KEPT, SPECIAL, UNUSED, BYTE = range(4)
 
 
 class LogitTable(NamedTuple):
-    """Logit effects of a block of features: the ends of the ranking, and a histogram of the whole unmasked vocabulary.
+    """Logit effects of a block of features: the ends of the ranking, and a histogram of the whole
+    unmasked vocabulary.
 
-    `top` falls and `bottom` rises; `histogram` has `BINS` equal bins from `low` to `high`, the last one closed.
+    `top` falls and `bottom` rises; `histogram` has `BINS` equal bins from `low` to `high`, the last
+    one closed.
     """
 
     top_ids: Int64[Tensor, "features k"]
@@ -56,7 +62,8 @@ class LogitTable(NamedTuple):
 class Readout(NamedTuple):
     """A model's way from the residual stream to its vocabulary, as defined at the top of this file.
 
-    `gain` and `centred` say what the final norm does to a direction; `kept` are the ids of the unmasked rows of `unembedding`.
+    `gain` and `centred` say what the final norm does to a direction; `kept` are the ids of the
+    unmasked rows of `unembedding`.
     """
 
     gain: Float[Tensor, " d_model"]
@@ -64,7 +71,9 @@ class Readout(NamedTuple):
     unembedding: Float[Tensor, "vocabulary d_model"]
     kept: Int64[Tensor, " kept"]
 
-    def logits(self, directions: Float[Tensor, "features d_model"]) -> Float[Tensor, "features kept"]:
+    def logits(
+        self, directions: Float[Tensor, "features d_model"]
+    ) -> Float[Tensor, "features kept"]:
         """The logit effect of directions of the residual stream on each unmasked token."""
         if self.centred:
             directions = directions - directions.mean(1, keepdim=True)
@@ -73,9 +82,14 @@ class Readout(NamedTuple):
 
     @torch.no_grad()
     def table(self, directions: Float[Tensor, "features d_model"], count: int) -> LogitTable:
-        """The `count` highest and lowest effects (fewer in a smaller vocabulary) and a histogram of all, block by block."""
+        """The `count` highest and lowest effects (fewer in a smaller vocabulary) and a histogram of
+        all, block by block.
+        """
         count = min(count, len(self.kept))
-        blocks = [self._table(block, count) for block in directions.split(max(1, BLOCK // len(self.unembedding)))]
+        blocks = [
+            self._table(block, count)
+            for block in directions.split(max(1, BLOCK // len(self.unembedding)))
+        ]
         return LogitTable(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
 
     def _table(self, directions: Float[Tensor, "block d_model"], count: int) -> LogitTable:
@@ -92,15 +106,21 @@ class Readout(NamedTuple):
 
 @torch.no_grad()
 def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Readout:
-    """Find a model's readout. What its final norm does is measured on two vectors, as families store gains differently."""
+    """Find a model's readout. What its final norm does is measured on two vectors, as families
+    store gains differently.
+    """
     head = model.get_output_embeddings()
     if head is None:
-        raise BadInput("model", f"{type(model).__name__} has no unembedding, so its features have no logits.")
+        raise BadInput(
+            "model", f"{type(model).__name__} has no unembedding, so its features have no logits."
+        )
     unembedding = head.weight.detach().float()
     kept = (~masked.to(unembedding.device)).nonzero()[:, 0]
     if not len(kept):
         raise BadInput(
-            "model", "Every token of the vocabulary is special, unused or a byte fallback: no logits to show."
+            "model",
+            "Every token of the vocabulary is special, unused or a byte fallback: no logits to "
+            "show.",
         )
     width = unembedding.shape[1]
     norm = _final_norm(model, width)
@@ -118,15 +138,22 @@ def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Read
 def to_residual(
     model: PreTrainedModel, decoder: Float[Tensor, "features d_in"], hook: str
 ) -> Float[Tensor, "features d_model"]:
-    """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits nothing there."""
+    """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits
+    nothing there.
+    """
     point = resolve(model, hook)
     if hook.endswith(MLP_IN):
-        raise BadInput("sae", f"The SAE writes to {hook}, but only the MLP reads that: its features have no logits.")
+        raise BadInput(
+            "sae",
+            f"The SAE writes to {hook}, but only the MLP reads that: its features have no logits.",
+        )
     width = int(model.config.get_text_config().hidden_size)
     head = model.get_output_embeddings()
     if head is not None and head.weight.shape[1] != width:
         raise BadInput(
-            "model", f"The unembedding reads {head.weight.shape[1]} dimensions, the residual stream has {width}."
+            "model",
+            f"The unembedding reads {head.weight.shape[1]} dimensions, the residual stream has "
+            f"{width}.",
         )
     if hook.endswith("attn.hook_z") and decoder.shape[1] == point.d_in:
         weight = point.module.weight
@@ -134,12 +161,18 @@ def to_residual(
         stored_out_first = isinstance(point.module, nn.Linear)  # GPT-2's Conv1D stores [in, out]
         return decoder.float() @ (weight.T if stored_out_first else weight).float()
     if decoder.shape[1] != width:
-        raise BadInput("sae", f"The SAE writes {decoder.shape[1]} dimensions; the model's residual stream has {width}.")
+        raise BadInput(
+            "sae",
+            f"The SAE writes {decoder.shape[1]} dimensions; the model's residual stream has "
+            f"{width}.",
+        )
     return decoder.float()
 
 
 def masked_tokens(language: Language) -> Bool[Tensor, " vocabulary"]:
-    """Which rows of the unembedding are special, unused (placeholders, rows without a token) or byte fallbacks."""
+    """Which rows of the unembedding are special, unused (placeholders, rows without a token) or
+    byte fallbacks.
+    """
     return _reasons(language) != KEPT
 
 
@@ -162,12 +195,20 @@ def readout_record(language: Language, hook: str) -> ReadoutRecord:
 
 
 def _reasons(language: Language) -> Int64[Tensor, " vocabulary"]:
-    """For each row of the unembedding why it is masked: `KEPT`, `SPECIAL`, `UNUSED` or `BYTE`; special goes before others."""
+    """For each row of the unembedding why it is masked: `KEPT`, `SPECIAL`, `UNUSED` or `BYTE`;
+    special goes before others.
+    """
     rows = language.model.get_output_embeddings().weight.shape[0]
     reasons = torch.full((rows,), UNUSED)
     for text, token_id in language.tokenizer.get_vocab().items():
         if token_id < rows:
-            reasons[token_id] = UNUSED if PLACEHOLDER.fullmatch(text) else BYTE if FALLBACK.fullmatch(text) else KEPT
+            reasons[token_id] = (
+                UNUSED
+                if PLACEHOLDER.fullmatch(text)
+                else BYTE
+                if FALLBACK.fullmatch(text)
+                else KEPT
+            )
     reasons[language.special_ids.cpu()] = SPECIAL
     return reasons
 
@@ -178,6 +219,11 @@ def _final_norm(model: PreTrainedModel, width: int) -> nn.Module | None:
     for name, module in model.named_modules():
         in_a_list = any(part.isdigit() for part in name.split("."))
         weight = getattr(module, "weight", None)
-        if not in_a_list and "Norm" in type(module).__name__ and weight is not None and weight.shape == (width,):
+        if (
+            not in_a_list
+            and "Norm" in type(module).__name__
+            and weight is not None
+            and weight.shape == (width,)
+        ):
             found = module
     return found

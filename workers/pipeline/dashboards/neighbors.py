@@ -1,4 +1,6 @@
-"""Geometry of an SAE's weights that needs no corpus: nearest features, norms, and how encoder and decoder agree."""
+"""Geometry of an SAE's weights that needs no corpus: nearest features, norms, and how encoder and
+decoder agree.
+"""
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,9 +15,11 @@ TINY = 1e-12
 def nearest(
     decoder: Float[Tensor, "features d_out"], count: int, start: int, stop: int, block: int = BLOCK
 ) -> tuple[Int64[Tensor, "stop-start near"], Float[Tensor, "stop-start near"]]:
-    """For features [start, stop): the `count` others with the highest cosine of decoder directions, and these cosines.
+    """For features [start, stop): the `count` others with the highest cosine of decoder directions,
+    and these cosines.
 
-    Fewer than `count` come back where the SAE has no more features. A decoder row of zeros has cosine 0 with all.
+    Fewer than `count` come back where the SAE has no more features. A decoder row of zeros has
+    cosine 0 with all.
     """
     norms = decoder.norm(dim=1, dtype=torch.float32).clamp(min=TINY)
     count, height = min(count, len(decoder) - 1), min(ROWS, block)
@@ -27,8 +31,12 @@ def nearest(
     return indices, cosines.clamp(-1, 1)
 
 
-def _nearest(decoder: Tensor, norms: Tensor, rows: Tensor, count: int, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and indices [rows, count], from blocks of `width` columns of which the best are kept."""
+def _nearest(
+    decoder: Tensor, norms: Tensor, rows: Tensor, count: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Cosines and indices [rows, count], from blocks of `width` columns of which the
+    best are kept.
+    """
     unit = decoder[rows].float() / norms[rows, None]
     best, indices = unit.new_zeros(len(rows), 0), rows.new_zeros(len(rows), 0)
     for columns in torch.arange(len(decoder), device=rows.device).split(width):
@@ -36,7 +44,10 @@ def _nearest(decoder: Tensor, norms: Tensor, rows: Tensor, count: int, width: in
         similar = (unit @ decoder[block].float().T) / norms[block]
         similar.masked_fill_(columns == rows[:, None], -torch.inf)
         top = similar.topk(min(count, len(columns)))
-        best, indices = torch.cat([best, top.values], 1), torch.cat([indices, columns[top.indices]], 1)
+        best, indices = (
+            torch.cat([best, top.values], 1),
+            torch.cat([indices, columns[top.indices]], 1),
+        )
         best, order = best.topk(min(count, best.shape[1]))
         indices = indices.gather(1, order)
     return best, indices
@@ -47,7 +58,8 @@ def encoder_decoder_cosine(
 ) -> Float[Tensor, " features"]:
     """Cosine between each feature's encoder and decoder directions.
 
-    Zero where they live in spaces of different width (some transcoders), in which the angle means nothing.
+    Zero where they live in spaces of different width (some transcoders), in which the angle means
+    nothing.
     """
     if encoder.shape[0] != decoder.shape[1]:
         return torch.zeros(len(decoder), device=decoder.device)

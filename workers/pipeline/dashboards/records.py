@@ -1,4 +1,6 @@
-"""From what a pass kept to the records that ingest writes: one `FeatureRange` at a time, so that little is in memory."""
+"""From what a pass kept to the records that ingest writes: one `FeatureRange` at a time, so that
+little is in memory.
+"""
 
 import gc
 from collections.abc import Iterator
@@ -22,7 +24,9 @@ from workers.pipeline.sae.io import own_norms
 
 
 class Chosen(NamedTuple):
-    """Examples of some features as columns [n] on the CPU, ordered by (feature, band, falling peak, sequence)."""
+    """Examples of some features as columns [n] on the CPU, ordered by (feature, band, falling peak,
+    sequence).
+    """
 
     feature: np.ndarray
     band: np.ndarray
@@ -31,8 +35,12 @@ class Chosen(NamedTuple):
     value: np.ndarray
 
 
-def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first: int = 0) -> Iterator[FeatureRange]:
-    """Yield every feature of `sae` from `first` on, in order, in ranges with the sequences that their examples need."""
+def feature_ranges(
+    language: Language, sae: SAE, hook: str, tally: Tally, first: int = 0
+) -> Iterator[FeatureRange]:
+    """Yield every feature of `sae` from `first` on, in order, in ranges with the sequences that
+    their examples need.
+    """
     lens = readout(language.model, masked_tokens(language))
     decoder, settings = sae.W_dec.detach(), tally.settings
     stored = [column.cpu().numpy() for column in tally.stored()]
@@ -50,16 +58,25 @@ def feature_ranges(language: Language, sae: SAE, hook: str, tally: Tally, first:
                 "examples": _examples(chosen, stored, start, stop),
             }
             records = [
-                FeatureRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+                FeatureRecord(**dict(zip(columns, row, strict=True)))
+                for row in zip(*columns.values(), strict=True)
             ]
-            needed = [(position, tally.sequences[position]) for position in np.unique(chosen.sequence).tolist()]
-            sequences = [SequenceRecord(position, document, ids.tolist()) for position, (document, ids) in needed]
+            needed = [
+                (position, tally.sequences[position])
+                for position in np.unique(chosen.sequence).tolist()
+            ]
+            sequences = [
+                SequenceRecord(position, document, ids.tolist())
+                for position, (document, ids) in needed
+            ]
             yield FeatureRange(start, stop, tally.tokens, records, sequences)
 
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Have the garbage collector leave alone what is there: looking through all of torch took half of the time here."""
+    """Have the garbage collector leave alone what is there: looking through all of torch took half
+    of the time here.
+    """
     gc.freeze()
     try:
         yield
@@ -68,7 +85,9 @@ def _frozen() -> Iterator[None]:
 
 
 def choose(tally: Tally, start: int, stop: int) -> Chosen:
-    """Pick the examples of features [start, stop) among a tally's candidates: the top ones, and a sample of each band."""
+    """Pick the examples of features [start, stop) among a tally's candidates: the top ones, and a
+    sample of each band.
+    """
     top = tally.top.between(start, stop)
     bands = tally.settings.bands
     samples = _band_samples(tally, start, stop)
@@ -83,7 +102,9 @@ def choose(tally: Tally, start: int, stop: int) -> Chosen:
 
 
 def _band_samples(tally: Tally, start: int, stop: int) -> Best:
-    """Join the samples of the grid's bins to samples of bands: still the smallest priorities, one per sequence."""
+    """Join the samples of the grid's bins to samples of bands: still the smallest priorities, one
+    per sequence.
+    """
     sums, bands = tally.histograms, tally.settings.bands
     edges = band_edges(sums.maxima[start:stop], sums.exponents[start:stop], GRID, bands)
     group, priority, sequence, payload = tally.samples.between(start * GRID, stop * GRID)
@@ -94,16 +115,25 @@ def _band_samples(tally: Tally, start: int, stop: int) -> Best:
     return joined
 
 
-def _examples(chosen: Chosen, stored: list[np.ndarray], start: int, stop: int) -> list[list[ExampleRecord]]:
-    """Records of each of features [start, stop), each with every firing of the feature in the sequence."""
+def _examples(
+    chosen: Chosen, stored: list[np.ndarray], start: int, stop: int
+) -> list[list[ExampleRecord]]:
+    """Records of each of features [start, stop), each with every firing of the feature in the
+    sequence.
+    """
     pairs, positions, values = stored
     wanted = pair(torch.from_numpy(chosen.feature), torch.from_numpy(chosen.sequence)).numpy()
     begins, ends = np.searchsorted(pairs, wanted, "left"), np.searchsorted(pairs, wanted, "right")
     stops = (ends - begins).cumsum()
     firings = np.arange(stops[-1] if len(stops) else 0) + np.repeat(ends - stops, ends - begins)
-    columns = (column.tolist() for column in (chosen.band, _ranks(chosen), chosen.sequence, chosen.peak))
+    columns = (
+        column.tolist() for column in (chosen.band, _ranks(chosen), chosen.sequence, chosen.peak)
+    )
     cuts = [slice(*cut) for cut in pairwise([0, *stops.tolist()])]
-    lists = ([column[cut] for cut in cuts] for column in (positions[firings].tolist(), values[firings].tolist()))
+    lists = (
+        [column[cut] for cut in cuts]
+        for column in (positions[firings].tolist(), values[firings].tolist())
+    )
     records = list(map(ExampleRecord, *columns, *lists))
     bounds = np.searchsorted(chosen.feature, np.arange(start, stop + 1)).tolist()
     return [records[begin:end] for begin, end in pairwise(bounds)]
@@ -163,4 +193,8 @@ def _geometry(sae: SAE, tally: Tally, start: int, stop: int) -> dict[str, list[A
 
 def _together(tally: Tally, start: int, stop: int) -> dict[str, list[Any]]:
     found = tally.cofiring.partners(tally.histograms.fires, tally.settings.cofiring, start, stop)
-    return {"cofiring": found.indices, "cofiring_both": found.both, "cofiring_jaccards": found.jaccards}
+    return {
+        "cofiring": found.indices,
+        "cofiring_both": found.both,
+        "cofiring_jaccards": found.jaccards,
+    }

@@ -1,19 +1,28 @@
 """Dashboards of every feature of an SAE from one streaming pass over a corpus.
 
-    sequences -> batches -> harvest (forward, no further than the hook) -> encode -> sparse firings -> Tally -> records
+    sequences -> batches -> harvest (forward, no further than the hook) -> encode -> sparse firings
+    -> Tally -> records
 
-The SAE is encoded whole (TopK needs that), in blocks of tokens so that the dense activations stay small, and everything
-after it works on the positive ones alone. Definitions, per feature, over the tokens that are not special:
+The SAE is encoded whole (TopK needs that), in blocks of tokens so that the dense activations stay
+small, and everything after it works on the positive ones alone. Definitions, per feature, over the
+tokens that are not special:
 
-- density: firings / tokens counted; mean: over firings; maximum, histogram: exact. An activation of 0 is no firing.
-- special tokens are left out by id before encoding: they count nowhere, never are a peak, and carry no value in an example,
-  but they are part of its sequence. Tokens of extreme norm that are not special (attention sinks) are counted as any other.
-- top examples (band 0): the highest peaks, one per sequence; of several peaks with the same 16 tokens to either side, one.
-- bands 1 (highest) to 5: the activation range [0, maximum] in nearly equal parts (`FeatureRecord.band_edges`, falling), each
+- density: firings / tokens counted; mean: over firings; maximum, histogram: exact. An activation of
+  0 is no firing.
+- special tokens are left out by id before encoding: they count nowhere, never are a peak, and carry
+  no value in an example,
+  but they are part of its sequence. Tokens of extreme norm that are not special (attention sinks)
+  are counted as any other.
+- top examples (band 0): the highest peaks, one per sequence; of several peaks with the same 16
+  tokens to either side, one.
+- bands 1 (highest) to 5: the activation range [0, maximum] in nearly equal parts
+  (`FeatureRecord.band_edges`, falling), each
   with an even sample of its firing tokens, at most one per sequence, ranked by activation.
-- co-firing: tokens on which two features both fire, exact; partners by Jaccard index (`cofiring`, which has a widest SAE).
+- co-firing: tokens on which two features both fire, exact; partners by Jaccard index (`cofiring`,
+  which has a widest SAE).
 
-The pass depends on the corpus, the SAE and `seed`, not on the order or size of batches; two runs give the same records.
+The pass depends on the corpus, the SAE and `seed`, not on the order or size of batches; two runs
+give the same records.
 """
 
 import shutil
@@ -38,7 +47,9 @@ from workers.pipeline.sae.io import written_hook
 DEFAULTS = DashboardSettings()
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.02
-"""A scan is put down no more often than so many seconds, and so seldom that it takes no more than this share of the time."""
+"""A scan is put down no more often than so many seconds, and so seldom that it takes no more than
+this share of the time.
+"""
 
 
 def dashboards(
@@ -52,12 +63,15 @@ def dashboards(
 ) -> Iterator[Progress | LogLine | FeatureRange]:
     """Yield the dashboards of all features over the first `tokens` tokens that are not special.
 
-    The pass counts exactly `tokens`, or fewer where the corpus ends before. Progress counts tokens, then features.
-    Where `should_stop` turns true, the generator ends early. Raises `BadInput` for what does not fit together.
+    The pass counts exactly `tokens`, or fewer where the corpus ends before. Progress counts tokens,
+    then features. Where `should_stop` turns true, the generator ends early. Raises `BadInput` for
+    what does not fit together.
     """
     target = Target(sae, hook)
     check(language, target, tokens, settings)
-    for record in read_corpus(language, [target], sequences, tokens, settings, should_stop=should_stop):
+    for record in read_corpus(
+        language, [target], sequences, tokens, settings, should_stop=should_stop
+    ):
         if isinstance(record, Progress):
             yield record
         elif isinstance(record, Scan):
@@ -80,10 +94,11 @@ def read_corpus(
     keep: tuple[Path, str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | Checkpoint | Scan]:
-    """Run a scan (see `scan.scan`) with its progress; the last record is the complete `Scan`, unless it was stopped.
+    """Run a scan (see `scan.scan`) with its progress; the last record is the complete `Scan`,
+    unless it was stopped.
 
-    With `keep`, a folder and what the scan is made from, it is put down there now and then and at the end. Each checkpoint is
-    removed once the next record is asked for.
+    With `keep`, a folder and what the scan is made from, it is put down there now and then and at
+    the end. Each checkpoint is removed once the next record is asked for.
     """
     last, gap = time.monotonic(), CHECKPOINT_SECONDS
     for state in scan(language, targets, sequences, tokens, settings, shard, begun, should_stop):
@@ -103,17 +118,29 @@ def read_corpus(
 
 
 def about(target: Target, tally: Tally, tokens: int) -> Iterator[LogLine]:
-    """What is to be said of a scan of `tokens` tokens. `BadInput("corpus")` where there is nothing to show."""
+    """What is to be said of a scan of `tokens` tokens. `BadInput("corpus")` where there is nothing
+    to show.
+    """
     if not tally.tokens:
-        raise BadInput("corpus", "The corpus has no token that is not special, so there is nothing to show.")
+        raise BadInput(
+            "corpus", "The corpus has no token that is not special, so there is nothing to show."
+        )
     if isinstance(target.sae, AbsTopKSAE):
-        yield LogLine("Features of this SAE fire in both directions; only their positive activations are shown.")
+        yield LogLine(
+            "Features of this SAE fire in both directions; only their positive activations are "
+            "shown."
+        )
     yield LogLine(_summary(tally, tokens))
     if not tally.cofiring.counted:
-        yield LogLine(f"What features fire together is counted in SAEs of up to {WIDEST:,} features; this is wider.")
+        yield LogLine(
+            f"What features fire together is counted in SAEs of up to {WIDEST:,} features; this "
+            "is wider."
+        )
 
 
-def check(language: Language, target: Target, tokens: int, settings: DashboardSettings = DEFAULTS) -> None:
+def check(
+    language: Language, target: Target, tokens: int, settings: DashboardSettings = DEFAULTS
+) -> None:
     """Raise `BadInput` where the settings make no sense, or the SAE does not fit the hook."""
     sae, hook = target
     if tokens < 1:
@@ -125,7 +152,9 @@ def check(language: Language, target: Target, tokens: int, settings: DashboardSe
         raise BadInput("bands", f"bands must be 1 to {GRID // 2}.")
     width = resolve(language.model, hook).d_in
     if sae.cfg.d_in != width:
-        raise BadInput("sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}.")
+        raise BadInput(
+            "sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}."
+        )
     to_residual(language.model, sae.W_dec[:1], written_hook(sae, hook))
 
 
@@ -134,4 +163,7 @@ def _summary(tally: Tally, tokens: int) -> str:
     short = "" if tally.tokens >= tokens else f" (the corpus ended before {tokens:,})"
     dead = int((fires == 0).sum())
     rate = float(fires.sum()) / tally.tokens
-    return f"{tally.tokens:,} tokens read{short}: {rate:.1f} features fire per token, {dead:,} of {len(fires):,} never fired."
+    return (
+        f"{tally.tokens:,} tokens read{short}: {rate:.1f} features fire per token, {dead:,} "
+        f"of {len(fires):,} never fired."
+    )

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 SEQUENCE_BITS = 32
-"""Corpus positions of sequences fit in so many bits; features take the bits above them in a pair."""
+"""Corpus positions of sequences fit in so many bits; features take the bits above them in a pair.
+"""
 
 LOW = (1 << SEQUENCE_BITS) - 1
 
@@ -13,9 +14,9 @@ LOW = (1 << SEQUENCE_BITS) - 1
 def stable_argsort(keys: Tensor) -> Tensor:
     """Return the indices that sort int64 `keys` [n] upwards, equal keys in their old order.
 
-    On a CPU this is numpy's, whose sort of plain numbers is a vectorised one: keys of few bits are sorted with their places
-    in the bits below (1.3 ms for 100,000; the stable sort takes 7, torch's 3 to 185), and others are only sorted again where
-    the quick sort met equal ones.
+    On a CPU this is numpy's, whose sort of plain numbers is a vectorised one: keys of few bits are
+    sorted with their places in the bits below (1.3 ms for 100,000; the stable sort takes 7, torch's
+    3 to 185), and others are only sorted again where the quick sort met equal ones.
     """
     if keys.device.type != "cpu":
         return torch.argsort(keys, stable=True)
@@ -46,7 +47,9 @@ def first_of_each(keys: Tensor) -> Tensor:
 
 
 def positive(dense: Tensor) -> Tensor:
-    """Return the flat places [n] of what is above 0 in `dense`, rising. On a CPU numpy's comparison is four times as fast."""
+    """Return the flat places [n] of what is above 0 in `dense`, rising. On a CPU numpy's comparison
+    is four times as fast.
+    """
     if dense.device.type == "cpu" and dense.dtype == torch.float32:
         return torch.from_numpy(np.flatnonzero(dense.detach().numpy() > 0))
     return (dense > 0).flatten().nonzero()[:, 0]
@@ -72,14 +75,18 @@ def run_lengths(first: Tensor) -> Tensor:
 
 
 def mix(keys: Tensor) -> Tensor:
-    """Scramble int64 `keys` so that each output bit depends on every input bit; a bijection, so nothing collides."""
+    """Scramble int64 `keys` so that each output bit depends on every input bit; a bijection, so
+    nothing collides.
+    """
     keys = (keys ^ _shift(keys, 30)) * -0x40A7B892E31B1A47
     keys = (keys ^ _shift(keys, 27)) * -0x6B2FB644ECCEEE15
     return keys ^ _shift(keys, 31)
 
 
 def pair(feature: Tensor, sequence: Tensor) -> Tensor:
-    """Pack a feature and a sequence position into one int64 that sorts by feature, then sequence."""
+    """Pack a feature and a sequence position into one int64 that sorts by feature, then
+    sequence.
+    """
     return (feature << SEQUENCE_BITS) | sequence
 
 

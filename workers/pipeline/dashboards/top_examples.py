@@ -1,13 +1,19 @@
-"""Choosing examples in one pass, in memory that depends on features x kept examples and never on tokens.
+"""Choosing examples in one pass, in memory that depends on features x kept examples and never on
+tokens.
 
-Both choices are "the `keep` best entries of a group, at most one per key", where an entry's priority is a function of
-what it is and not of when it came. Such a choice can be made batch by batch and merged shard by shard without losing
-anything: an entry that `keep` better keys push out could never come back.
+Both choices are "the `keep` best entries of a group, at most one per key", where an entry's
+priority is a function of what it is and not of when it came. Such a choice can be made batch by
+batch and merged shard by shard without losing anything: an entry that `keep` better keys push out
+could never come back.
 
-- Top examples: the group is the feature, the priority its peak in the sequence (then the earlier sequence), the key a hash of
-  the tokens around that peak. Two sequences with the same text there share a key, so duplicates drop out exactly.
-- Bands: the group is (feature, bin of the activation), the priority a seeded hash of (feature, sequence, position), the
-  key the sequence. The smallest of random priorities are a uniform sample, and they do not depend on batch order.
+- Top examples: the group is the feature, the priority its peak in the sequence (then the earlier
+  sequence), the key a hash of
+  the tokens around that peak. Two sequences with the same text there share a key, so duplicates
+  drop out exactly.
+- Bands: the group is (feature, bin of the activation), the priority a seeded hash of (feature,
+  sequence, position), the
+  key the sequence. The smallest of random priorities are a uniform sample, and they do not depend
+  on batch order.
 """
 
 from collections.abc import Callable
@@ -46,10 +52,11 @@ class Entries(NamedTuple):
 
 
 class Best:
-    """The `keep` entries of lowest priority in each of `groups` groups, at most one per key; 32 bytes an entry.
+    """The `keep` entries of lowest priority in each of `groups` groups, at most one per key; 32
+    bytes an entry.
 
-    Entries that are offered wait until there are many, as sorting them in costs as much as what is held. Groups that hold
-    nothing take 8 bytes, so that an SAE of a million features can be read.
+    Entries that are offered wait until there are many, as sorting them in costs as much as what is
+    held. Groups that hold nothing take 8 bytes, so that an SAE of a million features can be read.
     """
 
     def __init__(self, groups: int, keep: int, device: torch.device | str = "cpu") -> None:
@@ -72,7 +79,9 @@ class Best:
         return Entries(*(column[begin:end] for column in held))
 
     def admits(self, group: Tensor, priority: Tensor) -> Tensor:
-        """Whether each entry [n] would find a place among those that do not wait, were its key new."""
+        """Whether each entry [n] would find a place among those that do not wait, were
+        its key new.
+        """
         return priority < self.worst[group]
 
     def offer(self, entries: Entries) -> None:
@@ -99,7 +108,9 @@ class Best:
         """Sort in what waits."""
         if not self._waiting:
             return
-        every = Entries(*(torch.cat(column) for column in zip(self._held, *self._waiting, strict=True)))
+        every = Entries(
+            *(torch.cat(column) for column in zip(self._held, *self._waiting, strict=True))
+        )
         self._waiting = []
         group, priority, key, payload = every.take(stable_argsort(every.priority))
         chosen = first_of_each(mix(group) + key)
@@ -114,12 +125,16 @@ class Best:
 
 
 def peak_priority(value: Tensor, sequence: Tensor) -> Tensor:
-    """Return priorities that rank by falling activation (positive float32 [n]), then by the earlier sequence."""
+    """Return priorities that rank by falling activation (positive float32 [n]), then by the earlier
+    sequence.
+    """
     return ((LARGEST_BITS - value.view(torch.int32).long()) << SEQUENCE_BITS) | sequence
 
 
 def sample_priority(seed: int, feature: Tensor, sequence: Tensor, position: Tensor) -> Tensor:
-    """Return a pseudo-random non-negative priority for each firing [n], a function of these four numbers alone."""
+    """Return a pseudo-random non-negative priority for each firing [n], a function of these four
+    numbers alone.
+    """
     firing = mix((sequence << 24) + position + mix(feature.new_full((1,), seed)))
     return mix(firing + mix(feature)) & NONE - 1
 
@@ -135,9 +150,11 @@ def unpack_payload(payload: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def window_keys(token_ids: Tensor, real: Tensor, reach: int) -> Tensor:
-    """Hash the tokens within `reach` of every position; equal texts around two positions give equal keys.
+    """Hash the tokens within `reach` of every position; equal texts around two positions give equal
+    keys.
 
-    `token_ids` int64 [batch, pos]; `real` is false for padding, which counts like the sequence's end. Returns [batch, pos].
+    `token_ids` int64 [batch, pos]; `real` is false for padding, which counts like the sequence's
+    end. Returns [batch, pos].
     """
     width = 2 * reach + 1
     weights = mix(torch.arange(1, width + 1, device=token_ids.device)) | 1

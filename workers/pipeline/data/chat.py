@@ -1,7 +1,9 @@
-"""Conversations of chat corpora: the shapes they are stored in, and their text by a model's own chat template.
+"""Conversations of chat corpora: the shapes they are stored in, and their text by a model's own
+chat template.
 
-A document is a conversation where its column holds a list of turns instead of a text, as {role, content} (`messages`) or as
-ShareGPT's {from, value}. Roles keep their names but for ShareGPT's, which become those that templates know.
+A document is a conversation where its column holds a list of turns instead of a text, as {role,
+content} (`messages`) or as ShareGPT's {from, value}. Roles keep their names but for ShareGPT's,
+which become those that templates know.
 """
 
 import json
@@ -16,12 +18,20 @@ Conversation = list[dict[str, str]]
 Content = str | Conversation
 """What a document holds: its text, or its turns as [{role, content}]."""
 
-SHAREGPT = {"human": "user", "gpt": "assistant", "bing": "assistant", "chatgpt": "assistant", "bard": "assistant"}
+SHAREGPT = {
+    "human": "user",
+    "gpt": "assistant",
+    "bing": "assistant",
+    "chatgpt": "assistant",
+    "bard": "assistant",
+}
 KEYS = (("role", "content"), ("from", "value"))
 
 
 def as_content(value: Any) -> Content:
-    """The text or the conversation in a cell of a corpus; None is an empty text. Raises `ValueError` in words."""
+    """The text or the conversation in a cell of a corpus; None is an empty text. Raises
+    `ValueError` in words.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
@@ -39,7 +49,8 @@ def key(content: Content) -> str:
 
 
 def text_of(content: Content, name: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of document `name` as the model reads it: a conversation through the tokenizer's chat template.
+    """The text of document `name` as the model reads it: a conversation through the tokenizer's
+    chat template.
 
     Raises `BadInput("corpus")` where there is no template, or where it refuses the conversation.
     """
@@ -47,18 +58,25 @@ def text_of(content: Content, name: str, tokenizer: PreTrainedTokenizerBase) -> 
         return content
     if not tokenizer.chat_template:
         model = tokenizer.name_or_path or "the model"
-        raise BadInput("corpus", f"{name} is a conversation, but the tokenizer of {model} has no chat template.")
+        raise BadInput(
+            "corpus",
+            f"{name} is a conversation, but the tokenizer of {model} has no chat template.",
+        )
     try:
         return str(tokenizer.apply_chat_template(content, tokenize=False))
     except (TemplateError, TypeError, ValueError) as error:
         roles = ", ".join(turn["role"] for turn in content[:8])
-        raise BadInput("corpus", f"The model's chat template refuses {name} ({roles}): {error}") from error
+        raise BadInput(
+            "corpus", f"The model's chat template refuses {name} ({roles}): {error}"
+        ) from error
 
 
 def _by_turn(columns: dict[str, Any]) -> list[dict[str, Any]]:
     lists = {name: values for name, values in columns.items() if isinstance(values, list)}
     if not lists or len({len(values) for values in lists.values()}) != 1:
-        raise ValueError(f"holds an object ({', '.join(map(str, columns))}), neither text nor a conversation")
+        raise ValueError(
+            f"holds an object ({', '.join(map(str, columns))}), neither text nor a conversation"
+        )
     return [dict(zip(lists, turn, strict=True)) for turn in zip(*lists.values(), strict=True)]
 
 
@@ -68,11 +86,15 @@ def _turn(turn: Any, number: int) -> dict[str, str]:
             name = str(turn[role])
             return {"role": SHAREGPT.get(name, name), "content": _words(turn.get(content), number)}
     there = ", ".join(map(str, turn)) if isinstance(turn, dict) else f"a {type(turn).__name__}"
-    raise ValueError(f"has a turn {number} without role and content (or from and value); it has {there}")
+    raise ValueError(
+        f"has a turn {number} without role and content (or from and value); it has {there}"
+    )
 
 
 def _words(content: Any, number: int) -> str:
-    """A turn's text; of a list of parts, those that are text. A turn that only calls a tool has none."""
+    """A turn's text; of a list of parts, those that are text. A turn that only calls a tool has
+    none.
+    """
     if content is None:
         return ""
     if isinstance(content, str):
@@ -83,4 +105,6 @@ def _words(content: Any, number: int) -> str:
 
 
 def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    return (
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+    )

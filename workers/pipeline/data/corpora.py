@@ -1,10 +1,13 @@
-"""Documents of a corpus, as (name, content): text files, JSON lines, Parquet, folders of them, hub datasets, `python-stdlib`.
+"""Documents of a corpus, as (name, content): text files, JSON lines, Parquet, folders of them, hub
+datasets, `python-stdlib`.
 
-The content is a text, or the turns of a conversation (`conversations`) where that is what the column holds.
+The content is a text, or the turns of a conversation (`conversations`) where that is what the
+column holds.
 
-The order is a seeded shuffle through a buffer of `BUFFER` documents, the same on every run: a corpus of fewer documents
-is shuffled whole. `python-stdlib` holds out the modules listed in `stdlib.HELD_OUT`; every other corpus holds out the
-documents whose crc32 is divisible by 20 (5%), so that the two parts never share a text.
+The order is a seeded shuffle through a buffer of `BUFFER` documents, the same on every run: a
+corpus of fewer documents is shuffled whole. `python-stdlib` holds out the modules listed in
+`stdlib.HELD_OUT`; every other corpus holds out the documents whose crc32 is divisible by 20 (5%),
+so that the two parts never share a text.
 """
 
 import gzip
@@ -36,14 +39,18 @@ Document = tuple[str, Content]
 
 
 class Description(NamedTuple):
-    """What a corpus is: `revision` follows its content, `note` is for people; `chat` where it holds conversations."""
+    """What a corpus is: `revision` follows its content, `note` is for people; `chat` where it holds
+    conversations.
+    """
 
     revision: str
     note: str
     chat: bool
 
 
-def documents(source: str, *, text_column: str = "text", held_out: bool = False, seed: int = 0) -> Iterator[Document]:
+def documents(
+    source: str, *, text_column: str = "text", held_out: bool = False, seed: int = 0
+) -> Iterator[Document]:
     """Yield (name, content) of every document of the training part, or of the held-out part.
 
     Raises `BadInput` (field `source` or `text_column`) saying what is there instead.
@@ -58,11 +65,15 @@ def documents(source: str, *, text_column: str = "text", held_out: bool = False,
             yield name, content
     if not found:
         part = "held-out part (one document in 20)" if held_out else "training part"
-        raise BadInput("source", f"The {part} of {source} is empty; give a corpus of more documents.")
+        raise BadInput(
+            "source", f"The {part} of {source} is empty; give a corpus of more documents."
+        )
 
 
 def describe_corpus(source: str, text_column: str = "text") -> Description:
-    """What a corpus is that can be read: its first document is. Raises `BadInput` where it cannot."""
+    """What a corpus is that can be read: its first document is. Raises `BadInput` where
+    it cannot.
+    """
     if source == STDLIB:
         return Description(*_stdlib_revision(), chat=False)
     first = next((content for _, content in _every(source, text_column, 0) if content), "")
@@ -72,7 +83,11 @@ def describe_corpus(source: str, text_column: str = "text") -> Description:
         size = sum(path.stat().st_size for path in files)
         note = f"{len(files)} file{'s' if len(files) > 1 else ''}, {size / 1e6:,.1f} MB"
         return Description(_files_revision(files), note, chat)
-    return Description(_hub_revision(source), f"dataset {source} of the Hugging Face hub, split train, streamed", chat)
+    return Description(
+        _hub_revision(source),
+        f"dataset {source} of the Hugging Face hub, split train, streamed",
+        chat,
+    )
 
 
 def _every(source: str, text_column: str, seed: int) -> Iterator[Document]:
@@ -91,7 +106,11 @@ def _every(source: str, text_column: str, seed: int) -> Iterator[Document]:
 
 def _files(path: Path) -> list[Path]:
     """The readable files of a folder (or the file itself), sorted."""
-    files = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES)) if path.is_dir() else [path]
+    files = (
+        sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES))
+        if path.is_dir()
+        else [path]
+    )
     if not files or not files[0].name.endswith(SUFFIXES):
         raise BadInput("source", f"{path} holds none of {', '.join(SUFFIXES)}.")
     return files
@@ -128,8 +147,14 @@ def _json_lines(file: Path, name: str, text_column: str) -> Iterator[Document]:
             raise BadInput("source", f"{name}, line {number} is not JSON: {error.msg}.") from error
         if not isinstance(row, dict) or row.get(text_column) is None:
             there = ", ".join(map(str, row)) if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise BadInput("text_column", f"{name}, line {number} has no text in {text_column!r}; it has {there}.")
-        yield f"{name}:{number}", _content(row[text_column], f"{text_column!r} of {name}, line {number}")
+            raise BadInput(
+                "text_column",
+                f"{name}, line {number} has no text in {text_column!r}; it has {there}.",
+            )
+        yield (
+            f"{name}:{number}",
+            _content(row[text_column], f"{text_column!r} of {name}, line {number}"),
+        )
 
 
 def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
@@ -139,12 +164,16 @@ def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
         raise BadInput("source", f"{name} is not a Parquet file: {error}") from error
     if text_column not in table.schema_arrow.names:
         raise BadInput(
-            "text_column", f"{name} has no column {text_column!r}; it has {', '.join(table.schema_arrow.names)}."
+            "text_column",
+            f"{name} has no column {text_column!r}; it has {', '.join(table.schema_arrow.names)}.",
         )
     number = 0
     for rows in table.iter_batches(batch_size=256, columns=[text_column]):
         for value in rows.column(0).to_pylist():
-            yield f"{name}:{number}", _content(value, f"Column {text_column!r} of {name}, row {number},")
+            yield (
+                f"{name}:{number}",
+                _content(value, f"Column {text_column!r} of {name}, row {number},"),
+            )
             number += 1
 
 
@@ -157,7 +186,11 @@ def _content(value: Any, where: str) -> Content:
 
 def _lines(file: Path, name: str) -> Iterator[str]:
     try:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        with (
+            gzip.open(file, "rt", encoding="utf-8")
+            if file.suffix == ".gz"
+            else file.open(encoding="utf-8") as lines
+        ):
             yield from lines
     except UnicodeDecodeError as error:
         raise BadInput("source", f"{name} is not UTF-8 text (byte {error.start}).") from error
@@ -169,23 +202,32 @@ def _hub(source: str, text_column: str, seed: int) -> Iterator[Document]:
     from datasets import load_dataset  # takes a second to import, and only hub datasets need it
 
     try:
-        rows = iter(load_dataset(source, split="train", streaming=True).shuffle(seed=seed, buffer_size=1))
+        rows = iter(
+            load_dataset(source, split="train", streaming=True).shuffle(seed=seed, buffer_size=1)
+        )
         first = next(rows, None)
     except Exception as error:  # datasets raises its own kinds, the hub's, fsspec's and requests'
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadInput(
-            "source", f"Cannot stream dataset {source} from the hub (a local folder works offline): {why}"
+            "source",
+            f"Cannot stream dataset {source} from the hub (a local folder works offline): {why}",
         ) from error
     if first is None or text_column not in first:
         raise BadInput(
-            "text_column", f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}."
+            "text_column",
+            f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}.",
         )
     for number, row in enumerate(itertools.chain([first], rows)):
-        yield f"train:{number}", _content(row[text_column], f"{text_column!r} of {source}, row {number},")
+        yield (
+            f"train:{number}",
+            _content(row[text_column], f"{text_column!r} of {source}, row {number},"),
+        )
 
 
 def _shuffled(items: Iterator[Document], seed: int) -> Iterator[Document]:
-    """Every item once: each new one takes a random place of a full buffer and sends out what stood there."""
+    """Every item once: each new one takes a random place of a full buffer and sends out what stood
+    there.
+    """
     chance = random.Random(seed)
     buffer: list[Document] = []
     for item in items:
@@ -202,7 +244,9 @@ def _shuffled(items: Iterator[Document], seed: int) -> Iterator[Document]:
 def _stdlib_revision() -> tuple[str, str]:
     library = stdlib.library()
     files = sorted(
-        path for path in library.rglob("*.py") if not stdlib.THIRD_PARTY & set(path.relative_to(library).parts)
+        path
+        for path in library.rglob("*.py")
+        if not stdlib.THIRD_PARTY & set(path.relative_to(library).parts)
     )
     if not files:
         next(stdlib.documents())  # says what to install
@@ -214,7 +258,9 @@ def _stdlib_revision() -> tuple[str, str]:
 
 
 def _files_revision(files: list[Path]) -> str:
-    """`sha256:` and 12 hex digits over the names, the sizes and the first 64 KiB of the files: cheap, for any corpus."""
+    """`sha256:` and 12 hex digits over the names, the sizes and the first 64 KiB of the files:
+    cheap, for any corpus.
+    """
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())

@@ -1,8 +1,9 @@
-"""Files of a Hugging Face hub repository, with progress: looked up by name, then downloaded to the worker's cache.
+"""Files of a Hugging Face hub repository, with progress: looked up by name, then downloaded to the
+worker's cache.
 
-`HF_ENDPOINT` names a mirror, `HF_TOKEN` a token for gated repositories, `HF_HOME` the place of the cache; a file that is in
-the cache is not asked for again, and one that breaks off goes on from where it was, in another process too (`partial`). Without a
-connection the cache is read.
+`HF_ENDPOINT` names a mirror, `HF_TOKEN` a token for gated repositories, `HF_HOME` the place of the
+cache; a file that is in the cache is not asked for again, and one that breaks off goes on from
+where it was, in another process too (`partial`). Without a connection the cache is read.
 """
 
 import shutil
@@ -32,13 +33,16 @@ POLL_SECONDS = 0.2
 ROOM = 1.05
 """Asked for on the disk, as a multiple of what is to be downloaded."""
 UNREACHABLE = (
-    "Cannot reach the hub at {at}: {why} Set HF_ENDPOINT to a mirror that this worker can reach, or give a folder on this"
+    "Cannot reach the hub at {at}: {why} Set HF_ENDPOINT to a mirror that this worker can reach, "
+    "or give a folder on this"
     " machine, which works offline."
 )
 
 
 class Repository(NamedTuple):
-    """A repository at one commit. `unreachable` says why only the cache is read, where the hub could not be asked."""
+    """A repository at one commit. `unreachable` says why only the cache is read, where the hub
+    could not be asked.
+    """
 
     name: str
     commit: str
@@ -50,9 +54,11 @@ class Stop(Exception):
 
 
 def look(name: str, revision: str = "") -> Repository:
-    """The repository at the commit that `revision` (branch, tag or commit; empty for the newest) names now.
+    """The repository at the commit that `revision` (branch, tag or commit; empty for the newest)
+    names now.
 
-    Where it cannot be reached, what the cache holds. `BadInput` (field `source` or `revision`) says what the hub answered.
+    Where it cannot be reached, what the cache holds. `BadInput` (field `source` or `revision`) says
+    what the hub answered.
     """
     try:
         info = HfApi().model_info(name, revision=revision or None)
@@ -77,11 +83,15 @@ def sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
 
 
 def names(repository: Repository, folder: str = "") -> list[str]:
-    """Every file below `folder`; none where it has no such folder. Raises `BadInput` where the hub cannot be asked."""
+    """Every file below `folder`; none where it has no such folder. Raises `BadInput` where the hub
+    cannot be asked.
+    """
     if repository.unreachable:
         raise repository.unreachable
     try:
-        tree = HfApi().list_repo_tree(repository.name, folder or None, recursive=True, revision=repository.commit)
+        tree = HfApi().list_repo_tree(
+            repository.name, folder or None, recursive=True, revision=repository.commit
+        )
         return [item.path for item in tree if isinstance(item, RepoFile)]
     except EntryNotFoundError:
         return []
@@ -92,9 +102,11 @@ def names(repository: Repository, folder: str = "") -> list[str]:
 def download(
     repository: Repository, files: dict[str, int], should_stop: Callable[[], bool]
 ) -> Generator[Progress, None, dict[str, Path] | None]:
-    """Bring `files` (path to bytes) into the cache; yields progress in bytes and returns their places, None where stopped.
+    """Bring `files` (path to bytes) into the cache; yields progress in bytes and returns their
+    places, None where stopped.
 
-    Raises `BadInput("source")` where the disk has no room for them or the connection is lost for good.
+    Raises `BadInput("source")` where the disk has no room for them or the connection is lost for
+    good.
     """
     if repository.unreachable:
         return {path: place for path in files if (place := _place(repository, path))}
@@ -107,7 +119,9 @@ def download(
     while transfer.is_alive():
         transfer.join(POLL_SECONDS)
         transfer.stop = transfer.stop or should_stop()
-        yield Progress(min(had + transfer.received, total), total, "bytes", f"Downloading {transfer.now}")
+        yield Progress(
+            min(had + transfer.received, total), total, "bytes", f"Downloading {transfer.now}"
+        )
     if transfer.stop:
         return None
     if transfer.error is not None:
@@ -118,7 +132,9 @@ def download(
 
 
 class _Transfer(threading.Thread):
-    """Downloads in a thread of its own, so that whoever waits can tell how far it is; `received` counts bytes."""
+    """Downloads in a thread of its own, so that whoever waits can tell how far it is; `received`
+    counts bytes.
+    """
 
     def __init__(self, repository: Repository, files: dict[str, int]) -> None:
         super().__init__(daemon=True, name=f"download of {repository.name}")
@@ -133,7 +149,9 @@ class _Transfer(threading.Thread):
             for path, size in self.files.items():
                 self.now, bar = path, _counting(self, before)
                 resumable_download.bring(self.repository.name, path, self.repository.commit, bar)
-                hf_hub_download(self.repository.name, path, revision=self.repository.commit, tqdm_class=bar)
+                hf_hub_download(
+                    self.repository.name, path, revision=self.repository.commit, tqdm_class=bar
+                )
                 before += size
                 self.received = before
         except Stop:
@@ -143,7 +161,9 @@ class _Transfer(threading.Thread):
 
 
 def _counting(transfer: _Transfer, before: int) -> type[tqdm]:
-    """A progress bar that shows nothing: it tells `transfer` how many bytes are there, and stops it when asked to."""
+    """A progress bar that shows nothing: it tells `transfer` how many bytes are there, and stops it
+    when asked to.
+    """
 
     class Counting(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -170,7 +190,8 @@ def _require_room(repository: Repository, needed: int) -> None:
     if needed * ROOM > free:
         raise BadInput(
             "source",
-            f"{repository.name} needs {needed / 1e9:,.2f} GB, but the disk of the hub's cache has {free / 1e9:,.2f} GB"
+            f"{repository.name} needs {needed / 1e9:,.2f} GB, but the disk of the hub's cache "
+            f"has {free / 1e9:,.2f} GB"
             " free. Make room, or set HF_HOME to a folder on a larger disk.",
         )
 
@@ -178,19 +199,27 @@ def _require_room(repository: Repository, needed: int) -> None:
 def _place(repository: Repository, path: str) -> Path | None:
     """Where a file of that commit lies in the cache, if it does."""
     try:
-        return Path(hf_hub_download(repository.name, path, revision=repository.commit, local_files_only=True))
+        return Path(
+            hf_hub_download(
+                repository.name, path, revision=repository.commit, local_files_only=True
+            )
+        )
     except EntryNotFoundError:
         return None
 
 
 def _cached_commit(name: str, revision: str) -> str:
-    """The commit that the cache knows by that name, or holds last; the name itself where it knows none."""
+    """The commit that the cache knows by that name, or holds last; the name itself where it knows
+    none.
+    """
     kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     known = kept / "refs" / (revision or constants.DEFAULT_REVISION)
     if known.is_file():
         return known.read_text().strip()
     snapshots = sorted((kept / "snapshots").glob("*"), key=lambda place: place.stat().st_mtime)
-    return snapshots[-1].name if snapshots and not revision else revision or constants.DEFAULT_REVISION
+    return (
+        snapshots[-1].name if snapshots and not revision else revision or constants.DEFAULT_REVISION
+    )
 
 
 def _refusal(name: str, revision: str, error: Exception) -> BadInput:
@@ -199,14 +228,16 @@ def _refusal(name: str, revision: str, error: Exception) -> BadInput:
     if isinstance(error, GatedRepoError) or status == 403:
         return BadInput(
             "source",
-            f"{name} is gated: accept its terms at the hub, then set HF_TOKEN on the worker to a token of that account.",
+            f"{name} is gated: accept its terms at the hub, then set HF_TOKEN on the worker to a "
+            "token of that account.",
         )
     if isinstance(error, RevisionNotFoundError):
         return BadInput("revision", f"{name} has no revision {revision!r}.")
     if isinstance(error, RepositoryNotFoundError) or status == 401:
         return BadInput(
             "source",
-            f"The hub has no model repository {name}, or it is private: check the spelling, or set HF_TOKEN on the worker.",
+            f"The hub has no model repository {name}, or it is private: check the spelling, or "
+            "set HF_TOKEN on the worker.",
         )
     if isinstance(error, HFValidationError):
         return BadInput("source", f"{name} is no name of a repository: write owner/name.")

@@ -1,8 +1,10 @@
-"""A large file of the hub, brought into its cache in as many attempts as it takes: each goes on where the last one stopped.
+"""A large file of the hub, brought into its cache in as many attempts as it takes: each goes on
+where the last one stopped.
 
-huggingface_hub writes every download to a file of a new name and removes it where the download breaks off, so that a worker
-that dies at 90% of 20 GB begins again. Here the bytes stay beside the cache's blobs, named by the file's ETag, which for a
-large file is the SHA-256 of its content: a file that changed at the hub has another name, and what is whole is checked.
+huggingface_hub writes every download to a file of a new name and removes it where the download
+breaks off, so that a worker that dies at 90% of 20 GB begins again. Here the bytes stay beside the
+cache's blobs, named by the file's ETag, which for a large file is the SHA-256 of its content: a
+file that changed at the hub has another name, and what is whole is checked.
 """
 
 import fcntl
@@ -18,16 +20,23 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def bring(name: str, path: str, commit: str, bar: type[tqdm]) -> None:
-    """Download the file where it is a large one, and let huggingface_hub find it in its cache; else do nothing.
+    """Download the file where it is a large one, and let huggingface_hub find it in its cache; else
+    do nothing.
 
-    `bar` is told how far it is, with what was there from before as its start. Where another process brings the same file, it
-    is left to huggingface_hub. Raises what `http_get` raises, and OSError where the content is not what its name says.
+    `bar` is told how far it is, with what was there from before as its start. Where another process
+    brings the same file, it is left to huggingface_hub. Raises what `http_get` raises, and OSError
+    where the content is not what its name says.
     """
     url = hf_hub_url(name, path, revision=commit)
     told = get_hf_file_metadata(url)
     if not (told.etag and told.size and SHA256.fullmatch(told.etag)):
         return
-    blob = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "blobs" / told.etag
+    blob = (
+        Path(constants.HF_HUB_CACHE)
+        / repo_folder_name(repo_id=name, repo_type="model")
+        / "blobs"
+        / told.etag
+    )
     blob.parent.mkdir(parents=True, exist_ok=True)
     partial = blob.with_name(f"{told.etag}.incomplete")
     with partial.open("ab") as file:
@@ -41,8 +50,13 @@ def bring(name: str, path: str, commit: str, bar: type[tqdm]) -> None:
         if file.tell() > told.size:
             file.truncate(0)
         http_get(
-            url, file, resume_size=file.tell(), headers=build_hf_headers(), expected_size=told.size, tqdm_class=bar
-        )  # fmt: skip
+            url,
+            file,
+            resume_size=file.tell(),
+            headers=build_hf_headers(),
+            expected_size=told.size,
+            tqdm_class=bar,
+        )
         file.flush()
         _keep(partial, blob)
 
@@ -53,5 +67,8 @@ def _keep(partial: Path, blob: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != blob.name:
         partial.unlink()
-        raise OSError(f"what came is not what was to come: its SHA-256 is {found[:12]}…, not {blob.name[:12]}…")
+        raise OSError(
+            f"what came is not what was to come: its SHA-256 is {found[:12]}…, not "
+            f"{blob.name[:12]}…"
+        )
     partial.rename(blob)

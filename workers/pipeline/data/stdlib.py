@@ -1,9 +1,11 @@
 """The `python-stdlib` corpus: the running interpreter's own library, as text.
 
-It is real text that is on every machine that can run this program. Three kinds of file are left out:
+It is real text that is on every machine that can run this program. Three kinds of file are left
+out:
 
 - modules on the held-out list (`HELD_OUT`), which the demo model is evaluated on;
-- generated tables, where more than a tenth of the characters are numbers or escapes, and whole packages of them;
+- generated tables, where more than a tenth of the characters are numbers or escapes, and whole
+  packages of them;
 - near-duplicates, where most of the long lines stood in a file that was read before.
 """
 
@@ -16,11 +18,24 @@ from workers.pipeline.errors import BadInput
 
 HELD_OUT = frozenset(
     (
-        *("argparse", "bisect", "calendar", "colorsys", "csv", "difflib", "fractions", "gzip", "heapq", "json"),
+        *(
+            "argparse",
+            "bisect",
+            "calendar",
+            "colorsys",
+            "csv",
+            "difflib",
+            "fractions",
+            "gzip",
+            "heapq",
+            "json",
+        ),
         *("sched", "shelve", "statistics", "textwrap", "wave", "zipapp"),
     )
 )
-"""Modules and packages never trained on; their own tests (`test_argparse`, …) are held out with them."""
+"""Modules and packages never trained on; their own tests (`test_argparse`, …) are held out with
+them.
+"""
 
 GENERATED = frozenset({"encodings", "pydoc_data"})
 THIRD_PARTY = frozenset({"site-packages", "dist-packages", "__pycache__"})
@@ -31,9 +46,11 @@ LONG_LINE = 25
 
 
 def documents(held_out: bool = False, root: Path | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (path inside the library, text) in sorted order: the training part, or only the held-out modules.
+    """Yield (path inside the library, text) in sorted order: the training part, or only the
+    held-out modules.
 
-    Raises `BadInput` (field `source`) where the interpreter came without its sources, as some trimmed images do.
+    Raises `BadInput` (field `source`) where the interpreter came without its sources, as some
+    trimmed images do.
     """
     library_root = root or library()
     seen: set[int] = set()
@@ -65,7 +82,9 @@ def is_held_out(name: Path) -> bool:
 
 
 def is_table(text: str) -> bool:
-    """Whether more than a tenth of the characters are numbers or escapes: a table some program wrote."""
+    """Whether more than a tenth of the characters are numbers or escapes: a table some program
+    wrote.
+    """
     return sum(len(match) for match in NUMERALS.findall(text)) > TABLE_SHARE * len(text)
 
 

@@ -1,1 +1,3 @@
-"""Labels that no model writes: rules over concepts, and what a feature promotes, each scored on documents held out."""
+"""Labels that no model writes: rules over concepts, and what a feature promotes, each scored on
+documents held out.
+"""

@@ -1,4 +1,6 @@
-"""The concept labeller: for each feature the rule that tells best where it fires strongly, and how well on held-out documents."""
+"""The concept labeller: for each feature the rule that tells best where it fires strongly, and how
+well on held-out documents.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -36,10 +38,12 @@ def label(
     about: dict[str, object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | LabelRecord]:
-    """Yield the label of each of `features` whose rule reaches an F1 of `minimum` on training tokens, with its held-out score.
+    """Yield the label of each of `features` whose rule reaches an F1 of `minimum` on training
+    tokens, with its held-out score.
 
-    What is shown is chosen on training tokens alone, so held-out scores are those of all labels that are made. `about` goes
-    into the provenance. Where `should_stop` turns true the generator ends early.
+    What is shown is chosen on training tokens alone, so held-out scores are those of all labels
+    that are made. `about` goes into the provenance. Where `should_stop` turns true the generator
+    ends early.
     """
     yield Progress(0, len(features), "features", "Counting what concepts hold where")
     index = Index(evidence)
@@ -59,30 +63,39 @@ def label(
                 {
                     **(about or {}),
                     "rule": provenance(rule, evidence.names),
-                    "words": describe(rule, evidence.words, lambda token: token_text(vocabulary[token]), told=1000),
+                    "words": describe(
+                        rule, evidence.words, lambda token: token_text(vocabulary[token]), told=1000
+                    ),
                     "train_f1": round(train, 4),
                 },
                 [score(found, scorer.contexts)],
             )
         yield Progress(number, len(features), "features", "Searching rules over concepts")
     yield LogLine(
-        f"Concepts: {made:,} of {len(features):,} live features have a label, {good:,} with a held-out F1 of 0.5 or more; "
+        f"Concepts: {made:,} of {len(features):,} live features have a label, {good:,} with a "
+        "held-out F1 of 0.5 or more; "
         f"{silent:,} fire too seldom on the training documents to learn one."
     )
 
 
 def score(found: Measured, contexts: int) -> ScoreRecord:
-    """The score of kind `concept`: F1, with the other numbers as details; n counts held-out contexts."""
+    """The score of kind `concept`: F1, with the other numbers as details; n counts held-out
+    contexts.
+    """
     details: dict[str, object] = {
         "precision": round(found.precision, 4),
         "recall": round(found.recall, 4),
         "predicted": found.predicted,
         "fires": found.true,
         "right": found.right,
-        "intervals": {name: [round(end, 4) for end in ends] for name, ends in found.intervals.items()},
+        "intervals": {
+            name: [round(end, 4) for end in ends] for name, ends in found.intervals.items()
+        },
     }
     low, high = found.intervals["f1"]
-    return ScoreRecord("concept", found.f1, low, high, contexts, found.balanced_accuracy, found.auroc, details)
+    return ScoreRecord(
+        "concept", found.f1, low, high, contexts, found.balanced_accuracy, found.auroc, details
+    )
 
 
 def _text(rule: Rule, evidence: Evidence, vocabulary: Sequence[bytes]) -> str:

@@ -1,7 +1,7 @@
 """Counting the concepts of chosen tokens.
 
-A column is something that can be said of a token: column 0 of every one, then the concepts of the token itself, then those of
-the token before it.
+A column is something that can be said of a token: column 0 of every one, then the concepts of the
+token itself, then those of the token before it.
 """
 
 import numba
@@ -35,20 +35,29 @@ class Columns:
         """How many of the rows have each column."""
         return self.counts(rows, np.zeros(len(rows), dtype=np.int64), 1)[:, 0]
 
-    def counts(self, rows: Rows, place: Int64[np.ndarray, " rows"], size: int) -> Float32[np.ndarray, "columns size"]:
+    def counts(
+        self, rows: Rows, place: Int64[np.ndarray, " rows"], size: int
+    ) -> Float32[np.ndarray, "columns size"]:
         """How many of the rows of each `place`, from 0 to before `size`, have each column."""
         found = np.zeros((self.size, size), dtype=np.float32)
         _count(rows, place, self._before, self._begin, self._concept, self.concepts, found)
         return found
 
     def by_key(self, rows: Rows, key: Int64[np.ndarray, " tokens"], size: int) -> sp.csr_matrix:
-        """How many of the rows with each key, from 0 to before `size`, have each column; sparse, as most have none."""
+        """How many of the rows with each key, from 0 to before `size`, have each column; sparse, as
+        most have none.
+        """
         one = np.ones(len(self._concept), dtype=np.float32)
-        here = sp.csr_matrix((one, self._concept, self._begin), shape=(len(self._begin) - 1, self.concepts))
-        chosen = sp.csr_matrix((np.ones(len(rows), np.float32), (key[rows], rows)), shape=(size, here.shape[0]))
+        here = sp.csr_matrix(
+            (one, self._concept, self._begin), shape=(len(self._begin) - 1, self.concepts)
+        )
+        chosen = sp.csr_matrix(
+            (np.ones(len(rows), np.float32), (key[rows], rows)), shape=(size, here.shape[0])
+        )
         inside = rows[self._before[rows] != NOTHING]
         earlier = sp.csr_matrix(
-            (np.ones(len(inside), np.float32), (key[inside], self._before[inside])), shape=(size, here.shape[0])
+            (np.ones(len(inside), np.float32), (key[inside], self._before[inside])),
+            shape=(size, here.shape[0]),
         )
         every = sp.csr_matrix(np.bincount(key[rows], minlength=size).astype(np.float32)[:, None])
         return sp.hstack([every, chosen @ here, earlier @ here], format="csr")

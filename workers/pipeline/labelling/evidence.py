@@ -1,11 +1,13 @@
-"""One pass over a corpus for all features of an SAE: which tokens each fires on strongly, and what is true of these tokens.
+"""One pass over a corpus for all features of an SAE: which tokens each fires on strongly, and what
+is true of these tokens.
 
-A feature fires strongly where its activation is above a share of its maximum: the same threshold for training and scoring.
-Documents are dealt to the two sides by their text, with a seed, so that no text is on both (`Sides`). Of the corpus, every n-th
-context is read, so that the same number of tokens comes from more documents.
+A feature fires strongly where its activation is above a share of its maximum: the same threshold
+for training and scoring. Documents are dealt to the two sides by their text, with a seed, so that
+no text is on both (`Sides`). Of the corpus, every n-th context is read, so that the same number of
+tokens comes from more documents.
 
-Memory on the processor, for T tokens and C concepts: T (C / 8 + 21) bytes, and 8 bytes for each strong firing. Nothing is
-tokens x features.
+Memory on the processor, for T tokens and C concepts: T (C / 8 + 21) bytes, and 8 bytes for each
+strong firing. Nothing is tokens x features.
 """
 
 import hashlib
@@ -34,7 +36,9 @@ NOTHING = -1
 
 
 class Settings(NamedTuple):
-    """How much is read and what counts: `strong` is the share of its maximum above which a feature fires strongly."""
+    """How much is read and what counts: `strong` is the share of its maximum above which a feature
+    fires strongly.
+    """
 
     tokens: int = 600_000
     every: int = 4
@@ -46,10 +50,12 @@ class Settings(NamedTuple):
 class Evidence(NamedTuple):
     """What the pass found, by token in the order of the corpus; special tokens are left out.
 
-    `previous` and `following` are the ids of the neighbours in the context, special ones and the outside as -1; `before` is the
-    row of the previous token, -1 likewise. `context` numbers the contexts that were read, and `document` numbers for each of
-    them the document in which it begins; `held` says which tokens are held out. `flags` are the concepts of each token, eight to
-    a byte. The strong firings of feature f are `rows[begin[f]:begin[f+1]]` with `values`, in order of tokens.
+    `previous` and `following` are the ids of the neighbours in the context, special ones and the
+    outside as -1; `before` is the row of the previous token, -1 likewise. `context` numbers the
+    contexts that were read, and `document` numbers for each of them the document in which it
+    begins; `held` says which tokens are held out. `flags` are the concepts of each token, eight to
+    a byte. The strong firings of feature f are `rows[begin[f]:begin[f+1]]` with `values`, in order
+    of tokens.
     """
 
     ids: Int32[np.ndarray, " tokens"]
@@ -78,8 +84,8 @@ class Evidence(NamedTuple):
 class Sides:
     """Deals contexts to training (False) and held out (True) so that no text is on both.
 
-    The first text of a context that was on no side yet decides by chance, with a seed. A context that would bring a text to
-    its other side is left out; what else it holds is not decided by it.
+    The first text of a context that was on no side yet decides by chance, with a seed. A context
+    that would bring a text to its other side is left out; what else it holds is not decided by it.
     """
 
     def __init__(self, share: float, seed: int) -> None:
@@ -100,7 +106,9 @@ class Sides:
         return side
 
     def _hash(self, text: str) -> int:
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key)
+        digest = hashlib.blake2b(
+            text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key
+        )
         return int.from_bytes(digest.digest(), "little")
 
 
@@ -113,19 +121,26 @@ def gather(
     settings: Settings,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | Evidence]:
-    """Read `settings.tokens` tokens that are not special; yield progress, and the evidence last unless it was stopped.
+    """Read `settings.tokens` tokens that are not special; yield progress, and the evidence last
+    unless it was stopped.
 
-    `maxima` are the largest activations; features of maximum 0 are never looked at. `truth` must be told the documents of
-    `sequences` as these are cut. Where a side has too few contexts, a line of the log says so, and there is no evidence.
+    `maxima` are the largest activations; features of maximum 0 are never looked at. `truth` must be
+    told the documents of `sequences` as these are cut. Where a side has too few contexts, a line of
+    the log says so, and there is no evidence.
     """
-    limits = torch.where(maxima > 0, maxima * settings.strong, torch.inf).to(target.sae.W_dec.device)
+    limits = torch.where(maxima > 0, maxima * settings.strong, torch.inf).to(
+        target.sae.W_dec.device
+    )
     sides = Sides(settings.held_out, settings.seed)
     reading = _Reading(truth)
     waiting: deque[Batch] = deque()
 
     def chosen() -> Iterator[SequenceRecord]:
         for record in sequences:
-            if record.position % settings.every == 0 and (side := sides.of(truth.texts(record))) is not None:
+            if (
+                record.position % settings.every == 0
+                and (side := sides.of(truth.texts(record))) is not None
+            ):
                 reading.held.append(side)
                 yield record
 
@@ -136,7 +151,9 @@ def gather(
             waiting.append(batch)
             yield batch.token_ids
 
-    with ThreadPoolExecutor(1) as beside:  # what is true is Python's work, while the model is torch's
+    with ThreadPoolExecutor(
+        1
+    ) as beside:  # what is true is Python's work, while the model is torch's
         adding: Future[None] | None = None
         for activations in harvest(language, [target.hook], feed()):
             batch = waiting.popleft()
@@ -152,11 +169,15 @@ def gather(
     if reading.tokens < settings.tokens:
         yield LogLine(f"The corpus ended after {reading.tokens:,} of {settings.tokens:,} tokens.")
     if truth.unplaced:
-        yield LogLine(f"{truth.unplaced:,} documents have tokens that are not their text; they have no concepts.")
+        yield LogLine(
+            f"{truth.unplaced:,} documents have tokens that are not their text; they have no "
+            "concepts."
+        )
     learning, scoring = reading.sides()
     if min(learning, scoring) < FEWEST:
         yield LogLine(
-            f"No labels are made: they are learned on some documents and scored on others, and each needs {FEWEST} contexts. "
+            "No labels are made: they are learned on some documents and scored on others, and "
+            f"each needs {FEWEST} contexts. "
             f"There were {learning} and {scoring}. Read more tokens, or every context."
         )
         return
@@ -164,7 +185,11 @@ def gather(
 
 
 def _strong(
-    language: Language, target: Target, activations: Tensor, batch: Batch, limits: Float32[Tensor, " features"]
+    language: Language,
+    target: Target,
+    activations: Tensor,
+    batch: Batch,
+    limits: Float32[Tensor, " features"],
 ) -> Firings:
     """The firings of a batch above the limits of their features, on the processor."""
     device = target.sae.W_dec.device
@@ -226,9 +251,13 @@ class _Reading:
             columns[name] = columns[name][order]
         _, document = np.unique(self._documents, return_inverse=True)
         return Evidence(
-            **columns, document=document.astype(np.int32), held=held[columns["context"]], begin=begin,
-            names=self._truth.names, words=self._truth.words,
-        )  # fmt: skip
+            **columns,
+            document=document.astype(np.int32),
+            held=held[columns["context"]],
+            begin=begin,
+            names=self._truth.names,
+            words=self._truth.words,
+        )
 
 
 COLUMNS = ("ids", "previous", "following", "before", "context", "flags", "rows", "values")

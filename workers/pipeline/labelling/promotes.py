@@ -1,7 +1,9 @@
-"""The labeller of what a feature promotes: the tokens whose logits it raises most, and the one class that covers them.
+"""The labeller of what a feature promotes: the tokens whose logits it raises most, and the one
+class that covers them.
 
-Its score asks whether the claim is true where it matters: on held-out tokens, does the feature fire more strongly before one of
-these tokens than before others (AUROC of the activation, weak firings as 0)?
+Its score asks whether the claim is true where it matters: on held-out tokens, does the feature fire
+more strongly before one of these tokens than before others (AUROC of the activation, weak firings
+as 0)?
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +38,9 @@ class Classes:
         self.concepts = [concept for concept in concepts if concept.name.startswith(OF_TOKENS)]
         texts = [text.decode("utf-8", "replace") for text in vocabulary]
         ends = np.cumsum([len(text) + 1 for text in texts])
-        spans = [(int(end) - len(text) - 1, int(end) - 1) for text, end in zip(texts, ends, strict=True)]
+        spans = [
+            (int(end) - len(text) - 1, int(end) - 1) for text, end in zip(texts, ends, strict=True)
+        ]
         document = Document("vocabulary", "\n".join(texts), spans)
         self.flags = np.stack([concept.find(document) for concept in self.concepts], axis=1)
         self._share = self.flags.mean(0)
@@ -62,7 +66,9 @@ def label(
     about: dict[str, object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | LabelRecord]:
-    """Yield the label of each of `features`; `directions` are their decoder rows in the residual stream, in the same order."""
+    """Yield the label of each of `features`; `directions` are their decoder rows in the residual
+    stream, in the same order.
+    """
     rows = np.flatnonzero(evidence.held & (evidence.following != NOTHING))
     scored_on = Scored(rows, evidence.context, seed)
     rows = rows[np.argsort(evidence.following[rows], kind="stable")]
@@ -83,23 +89,36 @@ def label(
             scores,
         )
         yield Progress(number, len(features), "features", "Looking at what features promote")
-    yield LogLine(f"Logits: {len(features):,} features have a label; {scored:,} could be scored on held-out documents.")
+    yield LogLine(
+        f"Logits: {len(features):,} features have a label; {scored:,} could be scored on "
+        "held-out documents."
+    )
 
 
 def _before(
     tokens: Sequence[int], rows: Int64[np.ndarray, " rows"], following: Int32[np.ndarray, " rows"]
 ) -> Int64[np.ndarray, " before"]:
-    """The rows that come before one of the tokens; they are sorted by the token that is `following`."""
+    """The rows that come before one of the tokens; they are sorted by the token that is
+    `following`.
+    """
     wanted = np.unique(tokens).astype(following.dtype)
-    begin, end = np.searchsorted(following, wanted, "left"), np.searchsorted(following, wanted, "right")
+    begin, end = (
+        np.searchsorted(following, wanted, "left"),
+        np.searchsorted(following, wanted, "right"),
+    )
     return np.concatenate([rows[:0], *(rows[i:j] for i, j in zip(begin, end, strict=True))])
 
 
-def _scores(evidence: Evidence, feature: int, true: Int64[np.ndarray, " true"], scored_on: Scored) -> list[ScoreRecord]:
+def _scores(
+    evidence: Evidence, feature: int, true: Int64[np.ndarray, " true"], scored_on: Scored
+) -> list[ScoreRecord]:
     """The score of kind `promotes`; none where no held-out token comes before one of the tokens."""
     if not len(true):
         return []
-    rows, value = evidence.fired(feature), evidence.values[evidence.begin[feature] : evidence.begin[feature + 1]]
+    rows, value = (
+        evidence.fired(feature),
+        evidence.values[evidence.begin[feature] : evidence.begin[feature + 1]],
+    )
     chosen = scored_on.among(rows)
     found = scored_on.measure(rows[chosen], ranked(value[chosen]), true)
     low, high = found.intervals["auroc"]
@@ -108,10 +127,19 @@ def _scores(evidence: Evidence, feature: int, true: Int64[np.ndarray, " true"], 
         "recall": round(found.recall, 4),
         "base_rate": round(len(true) / scored_on.size, 4),
         "fires": found.predicted,
-        "intervals": {name: [round(end, 4) for end in ends] for name, ends in found.intervals.items()},
+        "intervals": {
+            name: [round(end, 4) for end in ends] for name, ends in found.intervals.items()
+        },
     }
     return [
         ScoreRecord(
-            "promotes", found.auroc, low, high, scored_on.contexts, found.balanced_accuracy, found.auroc, details
+            "promotes",
+            found.auroc,
+            low,
+            high,
+            scored_on.contexts,
+            found.balanced_accuracy,
+            found.auroc,
+            details,
         )
     ]

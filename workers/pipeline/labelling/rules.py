@@ -1,8 +1,9 @@
 """Rules over concepts: what a label claims, token by token, and its words.
 
-A rule is a few clauses, any of which may hold. A clause holds on a token that is one of `tokens` (any, where there are none),
-comes after one of `previous`, and this after one of `earlier`, and has all of `concepts`, some of them of the token before.
-What follows a token is in no clause, since a causal model has not read it.
+A rule is a few clauses, any of which may hold. A clause holds on a token that is one of `tokens`
+(any, where there are none), comes after one of `previous`, and this after one of `earlier`, and has
+all of `concepts`, some of them of the token before. What follows a token is in no clause, since a
+causal model has not read it.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,9 @@ class Concept(NamedTuple):
 
 
 class Clause(NamedTuple):
-    """See the top of this file; `precision` is that on training tokens which no clause before this one holds on."""
+    """See the top of this file; `precision` is that on training tokens which no clause before this
+    one holds on.
+    """
 
     tokens: tuple[int, ...] = ()
     previous: tuple[int, ...] = ()
@@ -39,18 +42,24 @@ class Clause(NamedTuple):
 Rule = tuple[Clause, ...]
 
 KEYS = ("tokens", "previous", "earlier")
-"""The sets of a clause, its first fields: of the token itself, the one before, and the one before that."""
+"""The sets of a clause, its first fields: of the token itself, the one before, and the one before
+that.
+"""
 
 
 class Index:
-    """Finds the tokens of the evidence on which a clause holds, without looking at all of them where it names some."""
+    """Finds the tokens of the evidence on which a clause holds, without looking at all of them
+    where it names some.
+    """
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         earlier = np.where(evidence.before == NOTHING, NOTHING, evidence.previous[evidence.before])
         self.keys = (evidence.ids, evidence.previous, earlier)
         self._order = [np.argsort(key, kind="stable") for key in self.keys]
-        self._begin = [np.concatenate([[0], np.cumsum(np.bincount(key - NOTHING))]) for key in self.keys]
+        self._begin = [
+            np.concatenate([[0], np.cumsum(np.bincount(key - NOTHING))]) for key in self.keys
+        ]
 
     def where(self, clause: Clause) -> Int64[np.ndarray, " rows"]:
         """The rows of the tokens, rising."""
@@ -65,8 +74,12 @@ class Index:
         return np.arange(len(self.evidence.ids)) if rows is None else rows
 
     def levels(self, rule: Rule) -> tuple[Int64[np.ndarray, " rows"], Int64[np.ndarray, " rows"]]:
-        """The rows on which a clause holds, rising, and how sure the rule is there: from 1, most for the highest precision."""
-        found = [self.where(clause) for clause in sorted(rule, key=lambda clause: -clause.precision)]
+        """The rows on which a clause holds, rising, and how sure the rule is there: from 1, most
+        for the highest precision.
+        """
+        found = [
+            self.where(clause) for clause in sorted(rule, key=lambda clause: -clause.precision)
+        ]
         level = np.repeat(np.arange(len(found), 0, -1), [len(rows) for rows in found])
         rows, first = np.unique(np.concatenate(found), return_index=True)
         return rows, level[first]
@@ -74,9 +87,15 @@ class Index:
     def _of_tokens(self, key: int, wanted: Sequence[int]) -> Int64[np.ndarray, " rows"]:
         order, begin = self._order[key], self._begin[key]
         places = [token - NOTHING for token in wanted if token - NOTHING + 1 < len(begin)]
-        return np.sort(np.concatenate([order[:0], *(order[begin[place] : begin[place + 1]] for place in places)]))
+        return np.sort(
+            np.concatenate(
+                [order[:0], *(order[begin[place] : begin[place + 1]] for place in places)]
+            )
+        )
 
-    def _having(self, concept: Concept, rows: Int64[np.ndarray, " rows"] | None) -> Int64[np.ndarray, " rows"]:
+    def _having(
+        self, concept: Concept, rows: Int64[np.ndarray, " rows"] | None
+    ) -> Int64[np.ndarray, " rows"]:
         """Those of the rows, or of all, that have a concept."""
         evidence, byte, bit = self.evidence, concept.column // 8, 7 - concept.column % 8
         if rows is None:
@@ -85,7 +104,9 @@ class Index:
         return rows[(evidence.flags[asked, byte] >> bit & 1 == 1) & (asked != NOTHING)]
 
 
-def describe(rule: Rule, words: Sequence[str], shown: Callable[[int], str], told: int = TOLD) -> str:
+def describe(
+    rule: Rule, words: Sequence[str], shown: Callable[[int], str], told: int = TOLD
+) -> str:
     """The rule in words, the clause of the most firings first; `shown` gives a token's text."""
     return "; or ".join(_clause(clause, words, shown, told) for clause in rule)
 
@@ -117,7 +138,9 @@ def _clause(clause: Clause, words: Sequence[str], shown: Callable[[int], str], t
 
 
 def _said(tokens: str, words: Sequence[str], anything: str) -> str:
-    """A set of tokens and concepts as one phrase, such as: `self` as a parameter of a function in a docstring."""
+    """A set of tokens and concepts as one phrase, such as: `self` as a parameter of a function in a
+    docstring.
+    """
     kinds = [one for one in words if not one.startswith(PLACES)]
     places = [one for one in words if one.startswith(PLACES)]
     what = " and ".join(kinds)
@@ -137,7 +160,9 @@ def _set(tokens: Sequence[int], shown: Callable[[int], str], told: int) -> str:
 
 
 def token_text(text: bytes) -> str:
-    """A token inside a sentence, between backticks: blanks around a word are left out, other blanks are signs."""
+    """A token inside a sentence, between backticks: blanks around a word are left out, other blanks
+    are signs.
+    """
     plain = text.decode("utf-8", "replace")
     kept = plain.strip() or _blanks(plain)
     return f"`{kept}`"

@@ -3,9 +3,11 @@
 Each token has a level, 0 to L - 1, and is true or not. At level 1 or more it counts as predicted:
 
     precision = right / predicted      recall = right / true      F1 = 2 right / (predicted + true)
-    balanced accuracy = (recall + specificity) / 2                AUROC: a true token has a higher level than another, ties half
+    balanced accuracy = (recall + specificity) / 2                AUROC: a true token has a higher
+    level than another, ties half
 
-Tokens of one context are alike, so the 95% interval comes from contexts drawn again with replacement (bootstrap, percentiles).
+Tokens of one context are alike, so the 95% interval comes from contexts drawn again with
+replacement (bootstrap, percentiles).
 """
 
 from typing import NamedTuple
@@ -18,7 +20,9 @@ INTERVAL = (2.5, 97.5)
 
 
 class Measured(NamedTuple):
-    """The numbers of the top of this file; each of `intervals` is [low, high] by the name of its number. Counts are of tokens."""
+    """The numbers of the top of this file; each of `intervals` is [low, high] by the name of its
+    number. Counts are of tokens.
+    """
 
     f1: float
     precision: float
@@ -32,19 +36,25 @@ class Measured(NamedTuple):
 
 
 class Scored:
-    """The tokens at `rows` of all, rising, on which levels are measured; `context` is that of every token, scored or not.
+    """The tokens at `rows` of all, rising, on which levels are measured; `context` is that of every
+    token, scored or not.
 
-    `weights` is how often each of the `contexts` is in each of `DRAWS` samples: the same samples for all that is compared.
+    `weights` is how often each of the `contexts` is in each of `DRAWS` samples: the same samples
+    for all that is compared.
     """
 
-    def __init__(self, rows: Int64[np.ndarray, " rows"], context: Int[np.ndarray, " tokens"], seed: int) -> None:
+    def __init__(
+        self, rows: Int64[np.ndarray, " rows"], context: Int[np.ndarray, " tokens"], seed: int
+    ) -> None:
         found, self._context = np.unique(context[rows], return_inverse=True)
         self.contexts, self.size = len(found), len(rows)
         self._place = np.full(len(context), -1)
         self._place[rows] = np.arange(len(rows))
         self._level = np.zeros(len(rows), dtype=np.int64)
         self._sizes = np.bincount(self._context, minlength=self.contexts)
-        drawn = np.random.default_rng(seed).multinomial(self.contexts, np.full(self.contexts, 1 / self.contexts), DRAWS)
+        drawn = np.random.default_rng(seed).multinomial(
+            self.contexts, np.full(self.contexts, 1 / self.contexts), DRAWS
+        )
         self.weights: Float32[np.ndarray, "draws contexts"] = drawn.astype(np.float32)
 
     def among(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
@@ -52,11 +62,20 @@ class Scored:
         return self._place[rows] >= 0
 
     def measure(
-        self, rows: Int[np.ndarray, " said"], level: Int[np.ndarray, " said"], true: Int[np.ndarray, " true"]
+        self,
+        rows: Int[np.ndarray, " said"],
+        level: Int[np.ndarray, " said"],
+        true: Int[np.ndarray, " true"],
     ) -> Measured:
-        """Levels from 1 at some rows, 0 elsewhere, against the rows that are true; rows that are not scored do not count."""
+        """Levels from 1 at some rows, 0 elsewhere, against the rows that are true; rows that are
+        not scored do not count.
+        """
         chosen = self.among(rows)
-        said, level, fact = self._place[rows[chosen]], level[chosen], self._place[true[self.among(true)]]
+        said, level, fact = (
+            self._place[rows[chosen]],
+            level[chosen],
+            self._place[true[self.among(true)]],
+        )
         tops = int(level.max(initial=0)) + 1
         self._level[said] = level
         positive = self._counted(fact, self._level[fact], tops)
@@ -70,7 +89,9 @@ class Scored:
         intervals = {name: _interval(drawn[name]) for name in whole}
         values = {name: float(number[0]) for name, number in whole.items()}
         right = int(positive[:, 1:].sum())
-        return Measured(**values, intervals=intervals, predicted=len(said), true=len(fact), right=right)
+        return Measured(
+            **values, intervals=intervals, predicted=len(said), true=len(fact), right=right
+        )
 
     def _counted(
         self, places: Int64[np.ndarray, " places"], level: Int[np.ndarray, " places"], tops: int
@@ -79,8 +100,12 @@ class Scored:
         return flat.reshape(self.contexts, tops)
 
 
-def _numbers(counts: Float32[np.ndarray, "2 draws levels"]) -> dict[str, Float32[np.ndarray, " draws"]]:
-    """All numbers of histograms of levels: [0] of false tokens, [1] of true ones. 0.5 where a side is empty, F1 0."""
+def _numbers(
+    counts: Float32[np.ndarray, "2 draws levels"],
+) -> dict[str, Float32[np.ndarray, " draws"]]:
+    """All numbers of histograms of levels: [0] of false tokens, [1] of true ones. 0.5 where a side
+    is empty, F1 0.
+    """
     false, true = counts.astype(np.float64)
     right, wrong = true[:, 1:].sum(1), false[:, 1:].sum(1)
     every, none = true.sum(1), false.sum(1)
@@ -103,7 +128,9 @@ def _interval(values: Float32[np.ndarray, " draws"]) -> tuple[float, float]:
 
 
 def ranked(values: Float32[np.ndarray, " tokens"], most: int = 15) -> Int64[np.ndarray, " tokens"]:
-    """Levels of activations that are 0 or more: 0 for 0, the others in at most `most` groups of one size by rank."""
+    """Levels of activations that are 0 or more: 0 for 0, the others in at most `most` groups of one
+    size by rank.
+    """
     level = np.zeros(len(values), dtype=np.int64)
     positive = np.flatnonzero(values > 0)
     if len(positive):

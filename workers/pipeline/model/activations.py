@@ -1,10 +1,11 @@
 """Activations at some hooks of a model, in one forward pass that ends at the deepest of them.
 
     for activations in harvest(language, ["blocks.1.hook_resid_post"], batches):
-        activations["blocks.1.hook_resid_post"]      # float32 [batch, pos, d_in], on the model's device
+        activations["blocks.1.hook_resid_post"]      # float32 [batch, pos, d_in], on the model's
+        device
 
-The pass is cut short by an exception raised from the hook that completes the set, so that the later blocks and the
-unembedding (more than half the work for a middle layer) never run.
+The pass is cut short by an exception raised from the hook that completes the set, so that the later
+blocks and the unembedding (more than half the work for a middle layer) never run.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,8 @@ def harvest(
 ) -> Iterator[dict[str, Float[Tensor, "batch pos d_in"]]]:
     """Yield, for each batch of token ids, the activations at `hooks` by name.
 
-    `BadInput("hook")` for an unknown one, `BadInput("context_size")` for contexts that are too long for the model.
+    `BadInput("hook")` for an unknown one, `BadInput("context_size")` for contexts that are too long
+    for the model.
     """
     points = [resolve(language.model, hook) for hook in dict.fromkeys(hooks)]
     found: dict[str, Tensor] = {}
@@ -47,7 +49,9 @@ def harvest(
             for point in points:
                 stack.enter_context(reading(point, keep(point.name)))
             try:
-                language.model(input_ids=batch.to(language.device, non_blocking=True), use_cache=False)
+                language.model(
+                    input_ids=batch.to(language.device, non_blocking=True), use_cache=False
+                )
             except _Complete:
                 pass
         yield dict(found)

@@ -1,17 +1,18 @@
 """Hook points: the names people use, and the plain Hugging Face modules they stand for.
 
-Names are TransformerLens names, as SAELens and Neuronpedia store them; values are those of the raw weights. With `blocks`
-as the list of decoder blocks, found by its length:
+Names are TransformerLens names, as SAELens and Neuronpedia store them; values are those of the raw
+weights. With `blocks` as the list of decoder blocks, found by its length:
 
-    blocks.{L}.hook_resid_pre    input of block L                        (== hook_resid_post of block L - 1)
-    blocks.{L}.hook_resid_post   output of block L, before any final norm
-    blocks.{L}.hook_attn_out     what attention adds to the residual stream
-    blocks.{L}.hook_mlp_out      what the MLP adds to it
-    blocks.{L}.attn.hook_z       input of attention's output projection, heads flattened
+    blocks.{L}.hook_resid_pre    input of block L                        (== hook_resid_post of
+    block L - 1) blocks.{L}.hook_resid_post   output of block L, before any final norm
+    blocks.{L}.hook_attn_out     what attention adds to the residual stream blocks.{L}.hook_mlp_out
+    what the MLP adds to it blocks.{L}.attn.hook_z       input of attention's output projection,
+    heads flattened
 
-so that resid_post == resid_pre + attn_out + mlp_out in every family. Gemma 2 and 3 and OLMo 2 normalise after attention
-and MLP too; there the last two are read after that norm. One more is understood but not offered, as only a transcoder can
-use it: it reads there what nothing writes to the residual stream.
+so that resid_post == resid_pre + attn_out + mlp_out in every family. Gemma 2 and 3 and OLMo 2
+normalise after attention and MLP too; there the last two are read after that norm. One more is
+understood but not offered, as only a transcoder can use it: it reads there what nothing writes to
+the residual stream.
 
     blocks.{L}.mlp.hook_in       what the MLP reads, after its norm
 """
@@ -30,7 +31,9 @@ from workers.pipeline.errors import BadInput
 
 SITES = ("hook_resid_pre", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 MLP_IN = "mlp.hook_in"
-NAME = re.compile(r"blocks\.(\d+)\.(" + "|".join(re.escape(site) for site in (*SITES, MLP_IN)) + ")")
+NAME = re.compile(
+    r"blocks\.(\d+)\.(" + "|".join(re.escape(site) for site in (*SITES, MLP_IN)) + ")"
+)
 NORMED_AFTER = {"post_attention_layernorm", "post_feedforward_layernorm"}
 NORM = re.compile(r"norm|^ln_?\d|layernorm", re.IGNORECASE)
 
@@ -49,17 +52,26 @@ class HookPoint:
 
 
 def hook_names(model: PreTrainedModel) -> list[str]:
-    """Every hook that an SAE can stand at, block by block; `BadInput("source")` where the model's blocks cannot be told."""
-    return [f"blocks.{layer}.{site}" for layer in range(len(decoder_blocks(model))) for site in SITES]
+    """Every hook that an SAE can stand at, block by block; `BadInput("source")` where the model's
+    blocks cannot be told.
+    """
+    return [
+        f"blocks.{layer}.{site}" for layer in range(len(decoder_blocks(model))) for site in SITES
+    ]
 
 
 def resolve(model: PreTrainedModel, hook: str) -> HookPoint:
-    """The module behind a hook name, such as `blocks.2.hook_resid_post`; `BadInput("hook")` where the model has no such hook."""
+    """The module behind a hook name, such as `blocks.2.hook_resid_post`; `BadInput("hook")` where
+    the model has no such hook.
+    """
     match = NAME.fullmatch(hook)
     blocks = decoder_blocks(model)
     if match is None or int(match[1]) >= len(blocks):
         names = hook_names(model)
-        raise BadInput("hook", f"{model.config.model_type} has no hook {hook!r}; it has {names[0]} to {names[-1]}.")
+        raise BadInput(
+            "hook",
+            f"{model.config.model_type} has no hook {hook!r}; it has {names[0]} to {names[-1]}.",
+        )
     block, d_model = blocks[int(match[1])], int(model.config.get_text_config().hidden_size)
     module, side = _site(block, match[2], d_model)
     width = _weight(module).numel() // d_model if match[2] == "attn.hook_z" else d_model
@@ -70,9 +82,15 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     """The outermost module list that has one entry per layer, each with attention inside."""
     layers = model.config.get_text_config().num_hidden_layers
     for _, module in model.named_modules():  # outermost first
-        if isinstance(module, nn.ModuleList) and len(module) == layers and _child(module[0], "attn", "attention"):
+        if (
+            isinstance(module, nn.ModuleList)
+            and len(module) == layers
+            and _child(module[0], "attn", "attention")
+        ):
             return module
-    raise BadInput("source", f"{type(model).__name__} has no list of {layers} attention blocks to hook into.")
+    raise BadInput(
+        "source", f"{type(model).__name__} has no list of {layers} attention blocks to hook into."
+    )
 
 
 @contextmanager
@@ -84,9 +102,13 @@ def reading(point: HookPoint, read: Callable[[Activation], None]) -> Iterator[No
 
 @contextmanager
 def editing(point: HookPoint, edit: Callable[[Activation], Activation | None]) -> Iterator[None]:
-    """Inside the block, the model goes on with `edit(activation)` at `point` (None keeps the activation)."""
+    """Inside the block, the model goes on with `edit(activation)` at `point` (None keeps the
+    activation).
+    """
 
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+    def before(
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any] | None:
         if args:
             changed = edit(args[0])
             return None if changed is None else ((changed, *args[1:]), kwargs)
@@ -96,7 +118,9 @@ def editing(point: HookPoint, edit: Callable[[Activation], Activation | None]) -
     def after(_: nn.Module, __: Any, output: Any) -> Any:
         if isinstance(output, Tensor):
             return edit(output)
-        changed = edit(output[0])  # blocks and attention of some families return (activation, weights, …)
+        changed = edit(
+            output[0]
+        )  # blocks and attention of some families return (activation, weights, …)
         return None if changed is None else (changed, *output[1:])
 
     if point.side == "input":
@@ -109,7 +133,9 @@ def editing(point: HookPoint, edit: Callable[[Activation], Activation | None]) -
         handle.remove()
 
 
-def _site(block: nn.Module, site: str, d_model: int) -> tuple[nn.Module, Literal["input", "output"]]:
+def _site(
+    block: nn.Module, site: str, d_model: int
+) -> tuple[nn.Module, Literal["input", "output"]]:
     if site == "hook_resid_pre":
         return block, "input"
     if site == "hook_resid_post":
@@ -127,10 +153,18 @@ def _site(block: nn.Module, site: str, d_model: int) -> tuple[nn.Module, Literal
 
 
 def _output_projection(attention: nn.Module, d_model: int) -> nn.Module:
-    """The last linear map inside attention: every family registers it after those of query, key and value."""
-    linear = [module for module in attention.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 2]
+    """The last linear map inside attention: every family registers it after those of query, key and
+    value.
+    """
+    linear = [
+        module
+        for module in attention.modules()
+        if getattr(getattr(module, "weight", None), "ndim", 0) == 2
+    ]
     if not linear or d_model not in _weight(linear[-1]).shape:
-        raise BadInput("hook", f"{type(attention).__name__} has no output projection to read hook_z from.")
+        raise BadInput(
+            "hook", f"{type(attention).__name__} has no output projection to read hook_z from."
+        )
     return linear[-1]
 
 

@@ -1,4 +1,6 @@
-"""Load a causal language model and its tokenizer as they are: raw weights, plain Hugging Face modules, no folding."""
+"""Load a causal language model and its tokenizer as they are: raw weights, plain Hugging Face
+modules, no folding.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +11,13 @@ import torch
 from jaxtyping import Int64
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from features.records import ModelRecord
 from workers.pipeline.data import hub
@@ -22,8 +30,8 @@ from workers.pipeline.model.hooks import hook_names
 class Language:
     """A model ready to run: in eval mode, without gradients, on `device`.
 
-    `special_ids` are the tokens that no statistic counts (BOS, EOS, padding, …); `revision` says which weights these are,
-    `stored_dtype` their type on disk (the model may run in another).
+    `special_ids` are the tokens that no statistic counts (BOS, EOS, padding, …); `revision` says
+    which weights these are, `stored_dtype` their type on disk (the model may run in another).
     """
 
     model: PreTrainedModel
@@ -36,14 +44,19 @@ class Language:
     @property
     def context_size(self) -> int:
         """The most positions the model takes."""
-        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0)) or 2048
+        return (
+            int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0)) or 2048
+        )
 
 
-def load_language(source: str, revision: str = "", device: str = "cpu", dtype: str = "auto") -> Language:
+def load_language(
+    source: str, revision: str = "", device: str = "cpu", dtype: str = "auto"
+) -> Language:
     """Load a Hugging Face hub id or a local folder (config, safetensors weights, tokenizer).
 
-    `dtype` "auto" is the type of the weights; half precision runs as float32 on a CPU. Nothing of the source is executed
-    (no remote code, no pickles). Raises `BadInput` (field `source`, or `revision`) with what is missing.
+    `dtype` "auto" is the type of the weights; half precision runs as float32 on a CPU. Nothing of
+    the source is executed (no remote code, no pickles). Raises `BadInput` (field `source`, or
+    `revision`) with what is missing.
     """
     folder = Path(source).expanduser()
     local = folder.is_dir()
@@ -52,33 +65,43 @@ def load_language(source: str, revision: str = "", device: str = "cpu", dtype: s
         _check_folder(folder)
     elif source.startswith(("/", ".", "~")) or source.count("/") > 1:
         raise BadInput(
-            "source", f"There is no folder {source}. Give a hub id (owner/name) or a folder with config.json."
+            "source",
+            f"There is no folder {source}. Give a hub id (owner/name) or a folder with "
+            "config.json.",
         )
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     repository = None if local else hub.look(source, revision)
     if repository:
         if repository.unreachable and not hub.sizes(repository, ["config.json"]):
             raise repository.unreachable
-        options["revision"] = repository.commit  # every file of one commit, whatever is pushed meanwhile
+        options["revision"] = (
+            repository.commit
+        )  # every file of one commit, whatever is pushed meanwhile
     config = _ask(source, AutoConfig.from_pretrained, **options)
     tokenizer = _tokenizer(source, options)
     model = _model(source, config, device, dtype, options)
     rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
     if (largest := max(tokenizer.get_vocab().values())) >= rows:
         raise BadInput(
-            "source", f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do not match."
+            "source",
+            f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do "
+            "not match.",
         )
     at = torch.device(device)
     ids = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=at)
     known = repository.commit if repository else folder_revision(folder)
-    return Language(model, tokenizer, at, ids, known, str(_stored_dtype(config)).removeprefix("torch."))
+    return Language(
+        model, tokenizer, at, ids, known, str(_stored_dtype(config)).removeprefix("torch.")
+    )
 
 
 def require_room(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
     """`BadInput("context_size")` where contexts are longer than the model was made for."""
     if ids.shape[1] > language.context_size:
         raise BadInput(
-            "context_size", f"Contexts have {ids.shape[1]} tokens, but the model takes {language.context_size} at most."
+            "context_size",
+            f"Contexts have {ids.shape[1]} tokens, but the model takes {language.context_size} "
+            "at most.",
         )
 
 
@@ -113,17 +136,23 @@ def folder_revision(folder: Path) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise BadInput("source", f"{folder} has no config.json, so it is not a Hugging Face model folder.")
+        raise BadInput(
+            "source", f"{folder} has no config.json, so it is not a Hugging Face model folder."
+        )
     if not any(folder.glob("*.safetensors")):
         raise BadInput(
-            "source", f"{folder} has no *.safetensors weights (pickles are refused): save it with save_pretrained."
+            "source",
+            f"{folder} has no *.safetensors weights (pickles are refused): save it with "
+            "save_pretrained.",
         )
     if not any(
         (folder / name).is_file()
         for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
     ):
         raise BadInput(
-            "source", f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in it."
+            "source",
+            f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in "
+            "it.",
         )
 
 
@@ -134,7 +163,9 @@ def _ask(source: str, load: Any, **options: Any) -> Any:
     except (OSError, SafetensorError) as error:
         raise BadInput("source", f"Cannot load {source}: {_first_line(error)}") from error
     except (ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise BadInput("source", f"Cannot load {source} as a causal language model: {_first_line(error)}") from error
+        raise BadInput(
+            "source", f"Cannot load {source} as a causal language model: {_first_line(error)}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -148,17 +179,27 @@ def _tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _model(source: str, config: Any, device: str, dtype: str, options: dict[str, Any]) -> PreTrainedModel:
+def _model(
+    source: str, config: Any, device: str, dtype: str, options: dict[str, Any]
+) -> PreTrainedModel:
     """The weights, complete or refused, in the type that the device runs well."""
     on_cpu = torch.device(device).type == "cpu"
     wanted = _stored_dtype(config) if dtype == "auto" else getattr(torch, dtype, None)
     if not isinstance(wanted, torch.dtype):
-        raise BadInput("dtype", f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or float16.")
+        raise BadInput(
+            "dtype", f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or float16."
+        )
     if dtype == "auto" and on_cpu:
         wanted = torch.float32
     load = AutoModelForCausalLM.from_pretrained
     model, report = _ask(
-        source, load, config=config, dtype=wanted, use_safetensors=True, output_loading_info=True, **options
+        source,
+        load,
+        config=config,
+        dtype=wanted,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
     )
     if missing := sorted(report["missing_keys"]):
         raise BadInput(
@@ -171,4 +212,8 @@ def _model(source: str, config: Any, device: str, dtype: str, options: dict[str,
 
 
 def _stored_dtype(config: Any) -> torch.dtype:
-    return getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None) or torch.float32
+    return (
+        getattr(config, "dtype", None)
+        or getattr(config.get_text_config(), "dtype", None)
+        or torch.float32
+    )

@@ -5,9 +5,11 @@ from workers.pipeline.model.language import Language
 
 
 def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[int]:
-    """The ids that the model goes on from; `bos` says whether a typed text begins with that token, where there is one.
+    """The ids that the model goes on from; `bos` says whether a typed text begins with that token,
+    where there is one.
 
-    A chat template writes its own beginning, so that none is written twice. `BadInput`, by field, for what cannot be read.
+    A chat template writes its own beginning, so that none is written twice. `BadInput`, by field,
+    for what cannot be read.
     """
     tokenizer = language.tokenizer
     if chat:
@@ -24,6 +26,7 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
     if len(ids) >= language.context_size:
         most = language.context_size - 1
         raise BadInput(
-            "prompt", f"This prompt has {len(ids):,} tokens; the model reads at most {most:,} to go on from."
+            "prompt",
+            f"This prompt has {len(ids):,} tokens; the model reads at most {most:,} to go on from.",
         )
     return ids

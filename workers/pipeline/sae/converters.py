@@ -1,8 +1,10 @@
-"""Bring an SAE from elsewhere into a folder in SAELens's format: from a folder, a hub repository, or SAELens's registry.
+"""Bring an SAE from elsewhere into a folder in SAELens's format: from a folder, a hub repository,
+or SAELens's registry.
 
-A folder in that format, here or on a hub, is copied as it is. Other published forms are turned into it by SAELens's own
-loaders, which ask the hub for files by name; here they are given files that were downloaded before, with progress, at one
-commit. Nothing of a source is executed: weights are safetensors, or arrays of numbers in an .npz; pickles are refused.
+A folder in that format, here or on a hub, is copied as it is. Other published forms are turned into
+it by SAELens's own loaders, which ask the hub for files by name; here they are given files that
+were downloaded before, with progress, at one commit. Nothing of a source is executed: weights are
+safetensors, or arrays of numbers in an .npz; pickles are refused.
 """
 
 import json
@@ -40,9 +42,12 @@ ASKED_FOR: dict[str, tuple[str, ...]] = {
     "mwhanna_transcoder": ("wandb-config.yaml", "wanb-config.yaml", "config.yaml", "{0}"),
     "mntss_clt_layer_transcoder": ("config.yaml", "W_enc_{0}.safetensors", "W_dec_{0}.safetensors"),
 }
-"""What SAELens's loader of each form asks the hub for, some of it only if it is there; {0} is the registry's path."""
+"""What SAELens's loader of each form asks the hub for, some of it only if it is there; {0} is the
+registry's path.
+"""
 REMEDY = (
-    "A pickle may run code, so it is refused. Where you trust it, convert it in a place of its own: load it with SAELens,"
+    "A pickle may run code, so it is refused. Where you trust it, convert it in a place of its "
+    "own: load it with SAELens,"
     " write it with save_model, which makes safetensors, and import that folder."
 )
 MOST_FOLDERS = 12
@@ -59,14 +64,18 @@ Bringing = Generator[Progress | LogLine, None, Brought | None]
 
 
 def from_folder(source: str, into: Path) -> Brought:
-    """Copy a folder in SAELens's format. `BadInput("source")` where it is none, or holds only pickles."""
+    """Copy a folder in SAELens's format. `BadInput("source")` where it is none, or holds only
+    pickles.
+    """
     folder = Path(source).expanduser()
     config = read_config(folder)
     _copy({name: folder / name for name in AS_IT_IS if (folder / name).is_file()}, into)
     return Brought(config, {"kind": "folder", "source": str(folder)})
 
 
-def from_hub(name: str, subfolder: str, revision: str, into: Path, should_stop: Callable[[], bool]) -> Bringing:
+def from_hub(
+    name: str, subfolder: str, revision: str, into: Path, should_stop: Callable[[], bool]
+) -> Bringing:
     """Download a folder in SAELens's format from a hub repository; None where stopped.
 
     `BadInput` (field `source`, `subfolder` or `revision`) says what the repository has instead.
@@ -85,7 +94,9 @@ def from_hub(name: str, subfolder: str, revision: str, into: Path, should_stop: 
     return Brought(read_config(into), _provenance("hub", repository, source=name, subfolder=base))
 
 
-def from_registry(source: str, revision: str, into: Path, should_stop: Callable[[], bool]) -> Bringing:
+def from_registry(
+    source: str, revision: str, into: Path, should_stop: Callable[[], bool]
+) -> Bringing:
     """Download the entry `release:id` and turn it into SAELens's format; None where stopped.
 
     `BadInput("source")` for an unknown entry, a pickle, and whatever SAELens cannot read.
@@ -101,20 +112,36 @@ def from_registry(source: str, revision: str, into: Path, should_stop: Callable[
     found = hub.sizes(repository, [pattern.format(path) for pattern in ASKED_FOR[form]])
     if not any(name.endswith((".safetensors", ".npz")) for name in found):
         raise repository.unreachable or _not_one(repository, path)
-    yield LogLine(f"{known.repo_id} at {repository.commit[:12]}: {sum(found.values()) / 1e6:,.1f} MB.")
+    yield LogLine(
+        f"{known.repo_id} at {repository.commit[:12]}: {sum(found.values()) / 1e6:,.1f} MB."
+    )
     places = yield from hub.download(repository, found, should_stop)
     if places is None:
         return None
-    provenance = _provenance("registry", repository, source=known.repo_id, subfolder=path, release=release, id=sae_id)
+    provenance = _provenance(
+        "registry", repository, source=known.repo_id, subfolder=path, release=release, id=sae_id
+    )
     scale = get_norm_scaling_factor(release, sae_id)
     return Brought(_converted(form, release, sae_id, path, places, scale, into), provenance)
 
 
 def _converted(
-    form: str, release: str, sae_id: str, path: str, places: dict[str, Path], scale: float | None, into: Path
+    form: str,
+    release: str,
+    sae_id: str,
+    path: str,
+    places: dict[str, Path],
+    scale: float | None,
+    into: Path,
 ) -> dict[str, Any]:
-    """Let SAELens's loader read the files, and write what it made of them; returns the configuration."""
-    overrides = {name: value for name, value in get_config_overrides(release, sae_id).items() if value is not None}
+    """Let SAELens's loader read the files, and write what it made of them; returns the
+    configuration.
+    """
+    overrides = {
+        name: value
+        for name, value in get_config_overrides(release, sae_id).items()
+        if value is not None
+    }
     if form == "sae_lens":
         _copy({Path(name).name: place for name, place in places.items()}, into)
         config = _with(read_config(into), overrides)
@@ -127,25 +154,39 @@ def _converted(
 
 
 def _loaded(
-    form: str, release: str, path: str, overrides: dict[str, Any], places: dict[str, Path], into: Path
+    form: str,
+    release: str,
+    path: str,
+    overrides: dict[str, Any],
+    places: dict[str, Path],
+    into: Path,
 ) -> dict[str, Any]:
-    repo, load = get_pretrained_saes_directory()[release].repo_id, theirs.NAMED_PRETRAINED_SAE_LOADERS[form]
+    repo, load = (
+        get_pretrained_saes_directory()[release].repo_id,
+        theirs.NAMED_PRETRAINED_SAE_LOADERS[form],
+    )
     try:
         with _hub_of(places):
-            config, weights, _ = load(repo, path, "cpu", False, {**overrides, "device": "cpu", "dtype": "float32"})
+            config, weights, _ = load(
+                repo, path, "cpu", False, {**overrides, "device": "cpu", "dtype": "float32"}
+            )
         config = theirs.handle_config_defaulting(config)
         sae: SAE[Any] = SAE.from_dict(config)
         sae.process_state_dict_for_loading(weights)
         sae.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()})
         sae.save_model(into)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput("source", f"SAELens cannot read {repo}/{path} ({form}): {error}"[:500]) from error
+        raise BadInput(
+            "source", f"SAELens cannot read {repo}/{path} ({form}): {error}"[:500]
+        ) from error
     return dict(config)
 
 
 @contextmanager
 def _hub_of(places: dict[str, Path]) -> Iterator[None]:
-    """Inside the block SAELens's loaders get `places` where they ask the hub: they can name neither commit nor progress."""
+    """Inside the block SAELens's loaders get `places` where they ask the hub: they can name neither
+    commit nor progress.
+    """
 
     def given(repo_id: str, filename: str, subfolder: str = "", **_: Any) -> str:
         path = f"{subfolder}/{filename}" if subfolder else filename
@@ -162,10 +203,14 @@ def _hub_of(places: dict[str, Path]) -> Iterator[None]:
 
 
 def _with(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with what the registry says otherwise, in the place where its version keeps that."""
+    """The configuration with what the registry says otherwise, in the place where its version keeps
+    that.
+    """
     if not isinstance(config.get("metadata"), dict):
         return config | overrides
-    of_model = {name: value for name, value in overrides.items() if name in theirs.LLM_METADATA_KEYS}
+    of_model = {
+        name: value for name, value in overrides.items() if name in theirs.LLM_METADATA_KEYS
+    }
     rest = {name: value for name, value in overrides.items() if name not in of_model}
     return config | rest | {"metadata": config["metadata"] | of_model}
 
@@ -181,16 +226,27 @@ def _provenance(kind: str, repository: hub.Repository, **where: str) -> dict[str
 
 
 def _not_one(repository: hub.Repository, base: str) -> BadInput:
-    """Why there is no SAE at `base`: it is a pickle, it lies in one of the folders below, or nothing is there."""
+    """Why there is no SAE at `base`: it is a pickle, it lies in one of the folders below, or
+    nothing is there.
+    """
     there = hub.names(repository, base)
     where = f"{repository.name}/{base}" if base else repository.name
-    folders = sorted(path.removesuffix(f"/{CONFIG}") for path in there if path.endswith(f"/{CONFIG}"))
+    folders = sorted(
+        path.removesuffix(f"/{CONFIG}") for path in there if path.endswith(f"/{CONFIG}")
+    )
     if folders:
         some = ", ".join(folders[:MOST_FOLDERS]) + (" …" if len(folders) > MOST_FOLDERS else "")
         return BadInput("subfolder", f"{where} holds {len(folders)} SAEs; say which: {some}")
     pickles = [path for path in there if path.endswith(PICKLES)]
     if pickles:
-        return BadInput("source", f"{where} has no {WEIGHTS}, only {', '.join(pickles[:3])}. {REMEDY}")
+        return BadInput(
+            "source", f"{where} has no {WEIGHTS}, only {', '.join(pickles[:3])}. {REMEDY}"
+        )
     if not there:
-        return BadInput("subfolder" if base else "source", f"There is nothing at {where} ({repository.commit[:12]}).")
-    return BadInput("source", f"{where} has no {CONFIG} and {WEIGHTS}, which an SAE in SAELens's format has.")
+        return BadInput(
+            "subfolder" if base else "source",
+            f"There is nothing at {where} ({repository.commit[:12]}).",
+        )
+    return BadInput(
+        "source", f"{where} has no {CONFIG} and {WEIGHTS}, which an SAE in SAELens's format has."
+    )

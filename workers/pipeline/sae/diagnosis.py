@@ -1,7 +1,8 @@
-"""What an implausible reconstruction comes from: the SAE is tried at the model's other hooks, and with its input scaled.
+"""What an implausible reconstruction comes from: the SAE is tried at the model's other hooks, and
+with its input scaled.
 
-A good SAE explains most of the variance of the activations that it was trained on, and next to nothing (or less than
-nothing) of others; so where it works tells what is wrong.
+A good SAE explains most of the variance of the activations that it was trained on, and next to
+nothing (or less than nothing) of others; so where it works tells what is wrong.
 """
 
 import math
@@ -23,7 +24,9 @@ from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import centred, reconstruct
 
 PLAUSIBLE = 0.3
-"""Explained variance below this is no result of a training that worked, or not of this model and hook."""
+"""Explained variance below this is no result of a training that worked, or not of this model and
+hook.
+"""
 TRIED = 2048
 """Tokens on which other hooks and scales are tried."""
 SCALED = "scaled"
@@ -37,14 +40,22 @@ class Suspicion(NamedTuple):
 
 @torch.no_grad()
 def suspicions(
-    language: Language, sae: SAE[Any], hook: str, contexts: Iterable[SequenceRecord], measured: Evaluation
+    language: Language,
+    sae: SAE[Any],
+    hook: str,
+    contexts: Iterable[SequenceRecord],
+    measured: Evaluation,
 ) -> list[Suspicion]:
-    """What `measured` gives reason to doubt, each with its likely cause. `contexts` are some that it was measured on."""
+    """What `measured` gives reason to doubt, each with its likely cause. `contexts` are some that
+    it was measured on.
+    """
     values = measured.values
     found = []
     explained = values.get("explained_variance", math.nan)
     if not explained >= PLAUSIBLE:
-        tried = _tried(language, sae, hook, list(contexts)) if not isinstance(sae, Transcoder) else {}
+        tried = (
+            _tried(language, sae, hook, list(contexts)) if not isinstance(sae, Transcoder) else {}
+        )
         found.append(Suspicion(_implausible(explained, measured.tokens, hook, tried)))
     if values["l0"] == 0:
         found.append(Suspicion("No feature fires on any token of the test."))
@@ -52,7 +63,8 @@ def suspicions(
     if values.get("ce_original", 0.0) > chance:
         found.append(
             Suspicion(
-                f"The model itself predicts the text worse than by chance ({values['ce_original']:.1f} nats per token; its"
+                "The model itself predicts the text worse than by chance "
+                f"({values['ce_original']:.1f} nats per token; its"
                 f" vocabulary at random gives {chance:.1f}): is this tokenizer the model's own?"
             )
         )
@@ -69,25 +81,43 @@ def _implausible(explained: float, tokens: int, hook: str, tried: dict[str, floa
     told = f"It explains {explained:.0%} of the variance of {tokens:,} tokens at {hook}"
     if not explained >= 0:
         told = (
-            f"At {hook} it rebuilds {tokens:,} tokens worse than their mean would (explained variance {explained:.3g})"
+            f"At {hook} it rebuilds {tokens:,} tokens worse than their mean would (explained "
+            f"variance {explained:.3g})"
         )
     text = (
-        f"{told}; below {PLAUSIBLE:.0%} something is wrong. Usual causes: another hook or layer than it was trained at, another"
-        " model or revision, an input scale that was not folded, or contexts with BOS where it was trained without (or the"
+        f"{told}; below {PLAUSIBLE:.0%} something is wrong. Usual causes: another hook or layer "
+        "than it was trained at, another"
+        " model or revision, an input scale that was not folded, or contexts with BOS where it "
+        "was trained without (or the"
         " other way round)."
     )
     best = max(tried, key=tried.__getitem__, default=None)
     if best is None or tried[best] < PLAUSIBLE:
         return text
     if best == SCALED:
-        return f"{text} With its inputs scaled to a mean norm of √d it explains {tried[best]:.0%}: their scale was not folded."
+        return (
+            f"{text} With its inputs scaled to a mean norm of √d it explains "
+            f"{tried[best]:.0%}: their scale was not folded."
+        )
     return f"{text} At {best} it explains {tried[best]:.0%}: that is probably where it belongs."
 
 
-def _tried(language: Language, sae: SAE[Any], hook: str, contexts: list[SequenceRecord]) -> dict[str, float]:
-    """Explained variance elsewhere, at every other hook of its width, and at its own with `SCALED` input."""
-    few = list(islice(contexts, max(1, TRIED // max(1, len(contexts[0].token_ids))))) if contexts else []
-    hooks = [name for name in hook_names(language.model) if resolve(language.model, name).d_in == sae.cfg.d_in]
+def _tried(
+    language: Language, sae: SAE[Any], hook: str, contexts: list[SequenceRecord]
+) -> dict[str, float]:
+    """Explained variance elsewhere, at every other hook of its width, and at its own with `SCALED`
+    input.
+    """
+    few = (
+        list(islice(contexts, max(1, TRIED // max(1, len(contexts[0].token_ids)))))
+        if contexts
+        else []
+    )
+    hooks = [
+        name
+        for name in hook_names(language.model)
+        if resolve(language.model, name).d_in == sae.cfg.d_in
+    ]
     found: dict[str, float] = {}
     for name, x in _activations(language, hooks, few):
         _, y = reconstruct(sae, x, centred(sae, language.model, name))

@@ -1,21 +1,24 @@
-"""Measure an SAE on held-out text: what it reconstructs, how sparsely, and what the model loses with it in its place.
+"""Measure an SAE on held-out text: what it reconstructs, how sparsely, and what the model loses
+with it in its place.
 
-Three forward passes per batch: the model as it is, with the SAE's reconstruction at the hook, and with zero there. Special
-tokens keep their own activation in all three, and count nowhere. With x an activation, y its reconstruction, over all
-counted tokens (float64):
+Three forward passes per batch: the model as it is, with the SAE's reconstruction at the hook, and
+with zero there. Special tokens keep their own activation in all three, and count nowhere. With x an
+activation, y its reconstruction, over all counted tokens (float64):
 
-    explained_variance = 1 - E|x - y|^2 / (E|x|^2 - |E x|^2)        mse = E|x - y|^2, summed over dimensions
-    cosine = E cos(x, y)        l2_ratio = E |y| / |x|        l0 = mean number of features that fire
-    ce_*  = cross-entropy of the next token in nats; kl_* = KL(model as it is || changed model) of the next token
-    ce_loss_score = (ce_zero - ce_sae) / (ce_zero - ce_original)    kl_score = (kl_zero - kl_sae) / kl_zero
-    dead_share, dense_share = features that never fired; that fired on more than 10% of the tokens
-    reconstruction_bias = E |y|^2 / E x.y (shrinkage: below 1, scaling all y up would bring them nearer)
-    explained_variance_per_token = E (1 - |x - y|^2 / |x - m|^2), m the mean of the token's batch: what SAEBench reports
+    explained_variance = 1 - E|x - y|^2 / (E|x|^2 - |E x|^2)        mse = E|x - y|^2, summed over
+    dimensions cosine = E cos(x, y)        l2_ratio = E |y| / |x|        l0 = mean number of
+    features that fire ce_*  = cross-entropy of the next token in nats; kl_* = KL(model as it is ||
+    changed model) of the next token ce_loss_score = (ce_zero - ce_sae) / (ce_zero - ce_original)
+    kl_score = (kl_zero - kl_sae) / kl_zero dead_share, dense_share = features that never fired;
+    that fired on more than 10% of the tokens reconstruction_bias = E |y|^2 / E x.y (shrinkage:
+    below 1, scaling all y up would bring them nearer) explained_variance_per_token = E (1 - |x -
+    y|^2 / |x - m|^2), m the mean of the token's batch: what SAEBench reports
 
 and what the weights alone say (`quality`).
 
-A transcoder is measured where it writes: x and zero are the activation there, y what it makes of the one that it reads.
-Next-token numbers count positions where neither the token nor the next one is special.
+A transcoder is measured where it writes: x and zero are the activation there, y what it makes of
+the one that it reads. Next-token numbers count positions where neither the token nor the next one
+is special.
 """
 
 import math
@@ -38,9 +41,11 @@ from workers.pipeline.sae.io import centred, reconstruct, require_fit, written_h
 from workers.pipeline.sae.weight_quality import weight_quality
 
 DENSITY_EDGES = [-7 + bin / 4 for bin in range(29)]
-"""Edges of `Evaluation.density_histogram`: log10 of the share of tokens a feature fires on, 28 bins from 1e-7 to 1.
+"""Edges of `Evaluation.density_histogram`: log10 of the share of tokens a feature fires on, 28 bins
+from 1e-7 to 1.
 
-A bin holds its lower edge, the last one its upper edge too; features that never fired are in no bin (see `dead_share`).
+A bin holds its lower edge, the last one its upper edge too; features that never fired are in no bin
+(see `dead_share`).
 """
 DENSE = 0.1
 LOGITS_AT_ONCE = 1 << 25
@@ -56,10 +61,11 @@ def evaluate(
     tokens: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | Evaluation]:
-    """Measure `sae` at `hook` on `sequences` until `tokens` tokens that are not special are counted.
+    """Measure `sae` at `hook` on `sequences` until `tokens` tokens that are not special are
+    counted.
 
-    Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true. `BadInput` where the SAE does
-    not fit the hook, or the sequences hold no token to count.
+    Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true.
+    `BadInput` where the SAE does not fit the hook, or the sequences hold no token to count.
     """
     points = _points(language, sae, hook)
     sums = _Sums(sae, language.device)
@@ -94,7 +100,9 @@ def density_histogram(fires: Int64[Tensor, " d_sae"], tokens: int) -> list[int]:
 
 
 class _Points(NamedTuple):
-    """Where an SAE reads and writes (one place, but for a transcoder), and whether it reads without the mean."""
+    """Where an SAE reads and writes (one place, but for a transcoder), and whether it reads without
+    the mean.
+    """
 
     read: HookPoint
     written: HookPoint
@@ -105,7 +113,11 @@ def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
     read, written = (resolve(language.model, name) for name in (hook, written_hook(sae, hook)))
     require_fit(sae, read)
     if sae.W_dec.shape[1] != written.d_in:
-        raise BadInput("sae", f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has {written.d_in}.")
+        raise BadInput(
+            "sae",
+            f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has "
+            f"{written.d_in}.",
+        )
     return _Points(read, written, centred(sae, language.model, hook))
 
 
@@ -123,7 +135,9 @@ class _Sums:
             self.total[name] = self.total.get(name, 0.0) + value.sum(dtype=torch.float64).item()
 
     def reconstruction(self, x: Tensor, y: Tensor, codes: Tensor) -> None:
-        """One batch of counted tokens: activations and reconstructions [tokens, d_out], features [tokens, d_sae]."""
+        """One batch of counted tokens: activations and reconstructions [tokens, d_out], features
+        [tokens, d_sae].
+        """
         x, y = x.double(), y.double()
         norm, length = x.norm(dim=-1), y.norm(dim=-1)
         self.tokens += len(x)
@@ -133,7 +147,9 @@ class _Sums:
         error, spread = (x - y).pow(2).sum(-1), (x - x.mean(0)).pow(2).sum(-1)
         self.add(error=error, power=x.pow(2), rebuilt=y.pow(2), dot=dot)
         self.add(per_token=1 - error / spread.clamp(min=1e-12))
-        self.add(cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12))
+        self.add(
+            cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12)
+        )
 
     def values(self) -> dict[str, float]:
         total, count = self.total, self.tokens
@@ -141,13 +157,17 @@ class _Sums:
         density = self.fires.double() / count
         values = {
             "l0": self.fires.sum().item() / count,
-            "explained_variance": 1 - total["error"] / count / variance if variance > 0 else float("nan"),
+            "explained_variance": 1 - total["error"] / count / variance
+            if variance > 0
+            else float("nan"),
             "mse": total["error"] / count,
             "cosine": total["cosine"] / count,
             "l2_ratio": total["ratio"] / count,
             "dead_share": (self.fires == 0).double().mean().item(),
             "dense_share": (density > DENSE).double().mean().item(),
-            "reconstruction_bias": total["rebuilt"] / total["dot"] if total["dot"] else float("nan"),
+            "reconstruction_bias": total["rebuilt"] / total["dot"]
+            if total["dot"]
+            else float("nan"),
             "explained_variance_per_token": total["per_token"] / count,
         }
         return values | self._next_token()
@@ -158,15 +178,23 @@ class _Sums:
         names = ("ce_original", "ce_sae", "ce_zero", "kl_sae", "kl_zero")
         values = {name: self.total[name] / self.predictions for name in names}
         lost = values["ce_zero"] - values["ce_original"]
-        values["ce_loss_score"] = (values["ce_zero"] - values["ce_sae"]) / lost if lost else float("nan")
+        values["ce_loss_score"] = (
+            (values["ce_zero"] - values["ce_sae"]) / lost if lost else float("nan")
+        )
         values["kl_score"] = (
-            (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"] if values["kl_zero"] else float("nan")
+            (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"]
+            if values["kl_zero"]
+            else float("nan")
         )
         return values
 
 
-def _measure(language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tensor, "batch pos"], sums: _Sums) -> None:
-    """Add one batch: reconstruction at the hook, and next-token numbers of the three forward passes."""
+def _measure(
+    language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tensor, "batch pos"], sums: _Sums
+) -> None:
+    """Add one batch: reconstruction at the hook, and next-token numbers of the three forward
+    passes.
+    """
     ordinary = ~torch.isin(ids, language.special_ids)
     if not ordinary.any():
         return
@@ -177,7 +205,10 @@ def _measure(language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tens
 
     def replace(x: Tensor) -> Tensor:
         if not seen:
-            places = f"The SAE writes to {points.written.name}, which comes before {points.read.name}, where it reads"
+            places = (
+                f"The SAE writes to {points.written.name}, which comes before "
+                f"{points.read.name}, where it reads"
+            )
             raise BadInput("sae", f"{places}: one of the two is wrong.")
         seen["x"] = x[ordinary].float()
         return _with(x, ordinary, seen["y"])
@@ -188,13 +219,17 @@ def _measure(language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tens
     predicted = ordinary[:, :-1] & ordinary[:, 1:]
     targets = ids[:, 1:][predicted]
     original = _log_probabilities(language, ids, predicted)
-    changed = _log_probabilities(language, ids, predicted, reading(points.read, read), editing(points.written, replace))
+    changed = _log_probabilities(
+        language, ids, predicted, reading(points.read, read), editing(points.written, replace)
+    )
     zero = _log_probabilities(language, ids, predicted, editing(points.written, remove))
     sums.reconstruction(seen["x"], seen["y"], seen["codes"])
     sums.predictions += len(targets)
     picked = targets[:, None]
     sums.add(
-        ce_original=-original.gather(1, picked), ce_sae=-changed.gather(1, picked), ce_zero=-zero.gather(1, picked)
+        ce_original=-original.gather(1, picked),
+        ce_sae=-changed.gather(1, picked),
+        ce_zero=-zero.gather(1, picked),
     )
     sums.add(kl_sae=_divergence(original, changed), kl_zero=_divergence(original, zero))
 
@@ -222,7 +257,9 @@ def _log_probabilities(
     return logits[:, :-1][predicted].float().log_softmax(dim=-1)
 
 
-def _batches(language: Language, sequences: Iterable[SequenceRecord]) -> Iterator[Int64[Tensor, "batch pos"]]:
+def _batches(
+    language: Language, sequences: Iterable[SequenceRecord]
+) -> Iterator[Int64[Tensor, "batch pos"]]:
     """Batches as large as `LOGITS_AT_ONCE` allows, at most 32 contexts, on the model's device."""
     vocabulary = int(language.model.config.get_text_config().vocab_size)
     iterator = iter(sequences)

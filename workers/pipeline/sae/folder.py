@@ -25,9 +25,11 @@ TOPK = ("topk", "abstopk", "batchtopk", "matryoshka_batchtopk")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of the SAE in `path`, with an architecture that can be read and sizes that make sense.
+    """The configuration of the SAE in `path`, with an architecture that can be read and sizes that
+    make sense.
 
-    `BadInput("source")` for a folder that is not one of an SAE, for pickles, and for what the configuration gets wrong.
+    `BadInput("source")` for a folder that is not one of an SAE, for pickles, and for what the
+    configuration gets wrong.
     """
     if not path.is_dir():
         raise BadInput("source", f"There is no folder {path}.")
@@ -35,20 +37,31 @@ def read_config(path: Path) -> dict[str, Any]:
     missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
     if missing:
         pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
-        refused = f" {pickles[0]} is a pickle, which may run code: convert it to safetensors." if pickles else ""
-        raise BadInput("source", f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}")
+        refused = (
+            f" {pickles[0]} is a pickle, which may run code: convert it to safetensors."
+            if pickles
+            else ""
+        )
+        raise BadInput(
+            "source",
+            f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}",
+        )
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput("source", f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
-        raise BadInput("source", f"{CONFIG} is no JSON object of settings, with an object of metadata.")
+        raise BadInput(
+            "source", f"{CONFIG} is no JSON object of settings, with an object of metadata."
+        )
     _check(config)
     return config
 
 
 def disagreement(path: Path, config: dict[str, Any], error: Exception) -> str:
-    """Why SAELens could not read the SAE in `path`: the tensors that disagree with the configuration, or else `error`."""
+    """Why SAELens could not read the SAE in `path`: the tensors that disagree with the
+    configuration, or else `error`.
+    """
     try:
         with safe_open(path / WEIGHTS, "pt") as file:
             found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -57,9 +70,12 @@ def disagreement(path: Path, config: dict[str, Any], error: Exception) -> str:
     wanted = _shapes(config)
     lacking, extra = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
     if wanted and (lacking or extra):
-        parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [f"has {', '.join(extra)} too much"] * bool(extra)
+        parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
+            f"has {', '.join(extra)} too much"
+        ] * bool(extra)
         return (
-            f"{WEIGHTS} {' and '.join(parts)}: {CONFIG} says {config['architecture']!r}, made of {', '.join(wanted)}."
+            f"{WEIGHTS} {' and '.join(parts)}: {CONFIG} says {config['architecture']!r}, made "
+            f"of {', '.join(wanted)}."
         )
     for name, shape in wanted.items():
         if found[name] != shape:
@@ -70,18 +86,28 @@ def disagreement(path: Path, config: dict[str, Any], error: Exception) -> str:
 
 def _check(config: dict[str, Any]) -> None:
     architecture = config.setdefault("architecture", "standard")  # the first SAEs did not say
-    known = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {"temporal"}  # reads contexts, not tokens
+    known = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {
+        "temporal"
+    }  # reads contexts, not tokens
     if not isinstance(architecture, str) or architecture not in known:
         raise BadInput(
-            "source", f"{CONFIG} names the architecture {architecture!r}; known are {', '.join(sorted(known))}."
+            "source",
+            f"{CONFIG} names the architecture {architecture!r}; known are "
+            f"{', '.join(sorted(known))}.",
         )
     for name in ("d_in", "d_sae"):
         if not isinstance(config.get(name), int) or config[name] < 1:
-            raise BadInput("source", f"{name} is {config.get(name)!r} in {CONFIG}; it must be a whole number above 0.")
+            raise BadInput(
+                "source",
+                f"{name} is {config.get(name)!r} in {CONFIG}; it must be a whole number above 0.",
+            )
     if architecture in TOPK:
         k = config.get("k", (config.get("activation_fn_kwargs") or {}).get("k"))
         if not isinstance(k, int | float) or not 0 < k <= config["d_sae"]:
-            raise BadInput("source", f"k is {k!r} in {CONFIG}, but d_sae is {config['d_sae']}: it must be in between.")
+            raise BadInput(
+                "source",
+                f"k is {k!r} in {CONFIG}, but d_sae is {config['d_sae']}: it must be in between.",
+            )
 
 
 def _shapes(config: dict[str, Any]) -> dict[str, list[int]]:

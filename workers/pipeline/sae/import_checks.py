@@ -1,7 +1,8 @@
 """Check an SAE from elsewhere against the model it is to explain, and test it on real tokens.
 
-`foreign` put its files into a folder; here they are loaded and folded, every claim of its configuration is compared with the
-model, and its reconstruction is measured as `evaluate` does. What cannot work is refused; what looks wrong is said.
+`foreign` put its files into a folder; here they are loaded and folded, every claim of its
+configuration is compared with the model, and its reconstruction is measured as `evaluate` does.
+What cannot work is refused; what looks wrong is said.
 """
 
 import re
@@ -30,7 +31,9 @@ Sequences = Callable[[int, bool], Iterator[SequenceRecord]]
 
 
 class Claims(NamedTuple):
-    """What the SAE's configuration says of where it belongs, as it says it; empty or None where it does not."""
+    """What the SAE's configuration says of where it belongs, as it says it; empty or None where it
+    does not.
+    """
 
     model: str
     revision: str
@@ -51,11 +54,12 @@ def import_sae(
     anyway: bool,
     should_stop: Callable[[], bool],
 ) -> Iterator[Progress | LogLine | ImportedSae]:
-    """Check and test the SAE in `folder` at `hook` (empty: where its configuration says), and describe it at the end.
+    """Check and test the SAE in `folder` at `hook` (empty: where its configuration says), and
+    describe it at the end.
 
-    `known_as` are names of the model; `sequences(context_size, prepend_bos)` are contexts of `corpus`. Nothing comes after
-    `should_stop()` turned true. `BadInput`: `source` (files), `hook`, `corpus`, or `anyway` where it was made for another
-    model and that is not to be overlooked.
+    `known_as` are names of the model; `sequences(context_size, prepend_bos)` are contexts of
+    `corpus`. Nothing comes after `should_stop()` turned true. `BadInput`: `source` (files), `hook`,
+    `corpus`, or `anyway` where it was made for another model and that is not to be overlooked.
     """
     sae = load_sae(str(folder), device=str(language.device))
     claims = read_claims(sae)
@@ -104,7 +108,9 @@ def read_claims(sae: SAE[Any]) -> Claims:
 
 
 def our_hook(model: PreTrainedModel, name: str, in_modules: str = "") -> str | None:
-    """Our name for a hook that SAELens names its way, or by a Hugging Face module; None for one that we do not have."""
+    """Our name for a hook that SAELens names its way, or by a Hugging Face module; None for one
+    that we do not have.
+    """
     spelt = re.sub(r"^(blocks\.\d+\.)hook_z$", r"\1attn.hook_z", name)
     for candidate in (spelt, *(_of_module(model, path) for path in (name, in_modules))):
         try:
@@ -125,7 +131,9 @@ def _of_module(model: PreTrainedModel, path: str) -> str | None:
     modules = {id(module): name for name, module in model.named_modules()}
     for name in hook_names(model):
         point = resolve(model, name)
-        if (modules[id(point.module)], point.side) == (place, side) and not name.endswith("hook_resid_pre"):
+        if (modules[id(point.module)], point.side) == (place, side) and not name.endswith(
+            "hook_resid_pre"
+        ):
             return name
     return None
 
@@ -138,20 +146,33 @@ def _hook(language: Language, claims: Claims, asked: str) -> str:
     if found:
         return found
     names, layers = hook_names(model), len(decoder_blocks(model))
-    said = f"says {claims.hook!r}, which this model of {layers} layers does not have" if claims.hook else "does not say"
-    raise BadInput("hook", f"{CONFIG} {said}: choose where the SAE reads, {names[0]} to {names[-1]}.")
+    said = (
+        f"says {claims.hook!r}, which this model of {layers} layers does not have"
+        if claims.hook
+        else "does not say"
+    )
+    raise BadInput(
+        "hook", f"{CONFIG} {said}: choose where the SAE reads, {names[0]} to {names[-1]}."
+    )
 
 
-def _model_notes(language: Language, known_as: Collection[str], claims: Claims, anyway: bool) -> Iterator[str]:
+def _model_notes(
+    language: Language, known_as: Collection[str], claims: Claims, anyway: bool
+) -> Iterator[str]:
     here = " or ".join(sorted({name for name in known_as if name}))
     if claims.revision and claims.revision == language.revision:
         return
     if not claims.model:
-        yield f"{CONFIG} does not say which model the SAE was made for; it is taken for one of {here}."
+        yield (
+            f"{CONFIG} does not say which model the SAE was made for; it is taken for one of "
+            f"{here}."
+        )
     elif not same_model(claims.model, known_as):
         told = f"The SAE was made for {_last(claims.model)!r}, but this model is {here}."
         if not anyway:
-            raise BadInput("anyway", f"{told} Where they are the same by another name, tick “Use it anyway”.")
+            raise BadInput(
+                "anyway", f"{told} Where they are the same by another name, tick “Use it anyway”."
+            )
         yield f"{told} It is used anyway."
 
 
@@ -159,14 +180,19 @@ def _context_notes(language: Language, claims: Claims, context_size: int) -> Ite
     if claims.context_size is None:
         yield f"{CONFIG} does not say how long its contexts were; {context_size} tokens are used."
     elif claims.context_size > context_size:
-        yield f"It was trained on contexts of {claims.context_size} tokens, but the model takes {context_size}."
+        yield (
+            f"It was trained on contexts of {claims.context_size} tokens, but the model takes "
+            f"{context_size}."
+        )
     if not claims.prepend_bos:
         yield "It was trained on contexts that do not begin with BOS, and is run on such."
     elif language.tokenizer.bos_token_id is None:
         yield "It was trained on contexts that begin with BOS, but this model's tokenizer has none."
 
 
-def _made(sae: SAE[Any], brought: Brought, folder: Path, hook: str, context_size: int, claims: Claims) -> TrainedSae:
+def _made(
+    sae: SAE[Any], brought: Brought, folder: Path, hook: str, context_size: int, claims: Claims
+) -> TrainedSae:
     return TrainedSae(
         path=str(folder),
         sha256=content_hash(str(folder)),

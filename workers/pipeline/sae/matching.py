@@ -1,7 +1,8 @@
-"""For every feature of two SAEs, the nearest feature of the other by cosine of decoder directions; in blocks, never all pairs.
+"""For every feature of two SAEs, the nearest feature of the other by cosine of decoder directions;
+in blocks, never all pairs.
 
-One pass over the blocks serves both directions. Of equal cosines the lowest index wins. A decoder row of zeros has cosine 0
-with all, so its match means nothing, and says so by that number.
+One pass over the blocks serves both directions. Of equal cosines the lowest index wins. A decoder
+row of zeros has cosine 0 with all, so its match means nothing, and says so by that number.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,17 +41,21 @@ def matches(
     other: Float[Tensor, "others d_out"],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | SaeMatches]:
-    """Yield progress in features and, last, the matches both ways. `BadInput("other")` where the directions have other lengths.
+    """Yield progress in features and, last, the matches both ways. `BadInput("other")` where the
+    directions have other lengths.
 
     Where `should_stop` turns true, the generator ends early.
     """
     if decoder.shape[1] != other.shape[1]:
         raise BadInput(
             "other",
-            f"Its features write {other.shape[1]} dimensions, those of the first {decoder.shape[1]}: no cosine compares them.",
+            f"Its features write {other.shape[1]} dimensions, those of the first "
+            f"{decoder.shape[1]}: no cosine compares them.",
         )
     there, back = _Best(len(decoder), decoder.device), _Best(len(other), decoder.device)
-    columns = [slice(first, min(first + COLUMNS, len(other))) for first in range(0, len(other), COLUMNS)]
+    columns = [
+        slice(first, min(first + COLUMNS, len(other))) for first in range(0, len(other), COLUMNS)
+    ]
     for first in range(0, len(decoder), ROWS):
         yield Progress(first, len(decoder), "features", "Comparing each with each")
         rows = slice(first, min(first + ROWS, len(decoder)))

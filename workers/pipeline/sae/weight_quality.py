@@ -1,11 +1,14 @@
-"""What an SAE's weights alone say of its quality: do features read what they write, and are any two of them the same?
+"""What an SAE's weights alone say of its quality: do features read what they write, and are any two
+of them the same?
 
-    encoder_decoder_cosine = mean over features of cos(W_enc[:, i], W_dec[i]); _q05, _median, _q95 its quantiles
-    max_decoder_cosine = mean over features of the largest cosine of W_dec[i] with another row
-    duplicate_share = features for which that is above `DUPLICATE`; duplicate_pairs = pairs of rows above it
+    encoder_decoder_cosine = mean over features of cos(W_enc[:, i], W_dec[i]); _q05, _median, _q95
+    its quantiles max_decoder_cosine = mean over features of the largest cosine of W_dec[i] with
+    another row duplicate_share = features for which that is above `DUPLICATE`; duplicate_pairs =
+    pairs of rows above it
 
-Decoder rows of zeros have cosine 0 with all. Where encoder and decoder live in spaces of different width, their angle means
-nothing and is left out; so are cosines with others where there is only one feature.
+Decoder rows of zeros have cosine 0 with all. Where encoder and decoder live in spaces of different
+width, their angle means nothing and is left out; so are cosines with others where there is only one
+feature.
 """
 
 from collections.abc import Callable
@@ -28,18 +31,28 @@ def weight_quality(
 ) -> dict[str, float]:
     """The numbers above, by name; those that mean nothing for this SAE are not there.
 
-    `should_stop` is asked before each block, as a wide SAE takes long; where it turns true, numbers are missing.
+    `should_stop` is asked before each block, as a wide SAE takes long; where it turns true, numbers
+    are missing.
     """
     encoder, decoder = sae.W_enc.detach().T, sae.W_dec.detach()
     return _agreement(encoder, decoder) | _duplicates(decoder, block, should_stop)
 
 
-def _agreement(encoder: Float[Tensor, "features d_in"], decoder: Float[Tensor, "features d_out"]) -> dict[str, float]:
+def _agreement(
+    encoder: Float[Tensor, "features d_in"], decoder: Float[Tensor, "features d_out"]
+) -> dict[str, float]:
     if encoder.shape != decoder.shape:
         return {}
-    cosines = torch.nn.functional.cosine_similarity(encoder.double(), decoder.double(), dim=-1).cpu()
-    at = torch.quantile(cosines[:: -(-len(cosines) // (1 << 20))], torch.tensor([*QUANTILES.values()]).double())
-    named = {f"encoder_decoder_cosine_{name}": value for name, value in zip(QUANTILES, at.tolist(), strict=True)}
+    cosines = torch.nn.functional.cosine_similarity(
+        encoder.double(), decoder.double(), dim=-1
+    ).cpu()
+    at = torch.quantile(
+        cosines[:: -(-len(cosines) // (1 << 20))], torch.tensor([*QUANTILES.values()]).double()
+    )
+    named = {
+        f"encoder_decoder_cosine_{name}": value
+        for name, value in zip(QUANTILES, at.tolist(), strict=True)
+    }
     return {"encoder_decoder_cosine": cosines.mean().item(), **named}
 
 

@@ -1,19 +1,23 @@
-"""How much of a feature is enough, and how much is too much: one that is added at several strengths, with random directions.
+"""How much of a feature is enough, and how much is too much: one that is added at several
+strengths, with random directions.
 
 For each strength, over all texts that were generated with it:
 
-    concept    the feature's activation while the unsteered model reads the text, averaged over its tokens, as a share of the
+    concept    the feature's activation while the unsteered model reads the text, averaged over its
+    tokens, as a share of the
                feature's maximum
-    mass       the steered model's probability of the tokens that the feature promotes, averaged over the tokens
-    surprise   -log Q(token) of the unsteered model, averaged: fluency lost, in nats per token
-    distinct   pairs of neighbouring tokens that are different ones, as a share of all pairs: repetition makes it small
-    damage     cross-entropy of the next token of texts that have nothing to do with the feature, all of whose positions are
+    mass       the steered model's probability of the tokens that the feature promotes, averaged
+    over the tokens surprise   -log Q(token) of the unsteered model, averaged: fluency lost, in nats
+    per token distinct   pairs of neighbouring tokens that are different ones, as a share of all
+    pairs: repetition makes it small damage     cross-entropy of the next token of texts that have
+    nothing to do with the feature, all of whose positions are
                steered, less that of the unsteered model
 
-The controls are the same with random directions of the decoder row's length: what any push of that size does. A strength is
-sound where the texts cost at most `LOST` nats per token more than the default, the neutral texts too, and at least `KEPT` of
-the default's distinct pairs are left. The model breaks at the smallest strength from which on none is sound. The best dose is
-the sound one that expresses most, (concept + mass) / 2, if that is more than by default and with every control.
+The controls are the same with random directions of the decoder row's length: what any push of that
+size does. A strength is sound where the texts cost at most `LOST` nats per token more than the
+default, the neutral texts too, and at least `KEPT` of the default's distinct pairs are left. The
+model breaks at the smallest strength from which on none is sound. The best dose is the sound one
+that expresses most, (concept + mass) / 2, if that is more than by default and with every control.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,9 +39,11 @@ MEASURES = ("concept", "mass", "surprise", "distinct", "damage")
 
 
 class Dose(NamedTuple):
-    """What came of each strength. `feature` has a number of every measure for each, `control` one for each random direction.
+    """What came of each strength. `feature` has a number of every measure for each, `control` one
+    for each random direction.
 
-    `default` is without steering; `best` and `breaks` are places in `strengths`; `texts` are the first sample's token ids.
+    `default` is without steering; `best` and `breaks` are places in `strengths`; `texts` are the
+    first sample's token ids.
     """
 
     strengths: list[float]
@@ -86,12 +92,19 @@ def sweep(
     controls: int = CONTROLS,
     samples: int = SAMPLES,
 ) -> Iterator[Progress | Dose]:
-    """Yield progress and, unless it is stopped, the `Dose`. All strengths and controls decode in one batch a sample.
+    """Yield progress and, unless it is stopped, the `Dose`. All strengths and controls decode in
+    one batch a sample.
 
-    `tokens` are those that the feature promotes, `neutral` token ids of texts in which it does not fire. The seeds of texts and
-    controls follow from that of `sampling`.
+    `tokens` are those that the feature promotes, `neutral` token ids of texts in which it does not
+    fire. The seeds of texts and controls follow from that of `sampling`.
     """
-    pushes = [push, *(push._replace(direction=drawn) for drawn in random_directions(push, controls, sampling.seed))]
+    pushes = [
+        push,
+        *(
+            push._replace(direction=drawn)
+            for drawn in random_directions(push, controls, sampling.seed)
+        ),
+    ]
     rows = [[one._replace(strength=strength)] for one in pushes for strength in strengths]
     sums = [_Sums() for _ in range(len(rows) + 1)]
     total, first = samples + len(rows) + 1, list[list[int]]()
@@ -99,7 +112,9 @@ def sweep(
         yield Progress(sample, total, "steps", "writing")
         drawn = sampling._replace(seed=sampling.seed + sample)
         watched = [Watched(push.lens, push.index, tokens)]
-        texts = _texts(decode(language, rows, prompt, where, drawn, watched, should_stop), sums, push.maximum)
+        texts = _texts(
+            decode(language, rows, prompt, where, drawn, watched, should_stop), sums, push.maximum
+        )
         first = first or texts[: len(strengths) + 1]
         for one, ids in zip(sums, texts, strict=True):
             one.text(ids)
@@ -109,7 +124,10 @@ def sweep(
             return
         yield Progress(samples + done, total, "steps", "reading neutral text")
         damages.append(loss(language, neutral, row))
-    values = [one.values() | {"damage": damage - damages[0]} for one, damage in zip(sums, damages, strict=True)]
+    values = [
+        one.values() | {"damage": damage - damages[0]}
+        for one, damage in zip(sums, damages, strict=True)
+    ]
     yield _dose(list(strengths), values, first, controls)
 
 
@@ -121,7 +139,9 @@ def random_directions(push: Push, count: int, seed: int) -> list[Tensor]:
 
 
 def loss(language: Language, texts: Sequence[Sequence[int]], pushes: Sequence[Push]) -> float:
-    """Mean cross-entropy of the next token, in nats, with every position that is no special token steered."""
+    """Mean cross-entropy of the next token, in nats, with every position that is no special token
+    steered.
+    """
     losses, counted = 0.0, 0
     for text in texts:
         ids = torch.tensor([list(text)], device=language.device)
@@ -142,7 +162,9 @@ def loss(language: Language, texts: Sequence[Sequence[int]], pushes: Sequence[Pu
 def marks(
     values: Sequence[dict[str, float]], control: Sequence[float], default: dict[str, float]
 ) -> tuple[int | None, int | None]:
-    """The best strength and where the model breaks, by the rule above; `control` is the most that any control expresses."""
+    """The best strength and where the model breaks, by the rule above; `control` is the most that
+    any control expresses.
+    """
     sound = [
         one["surprise"] <= default["surprise"] + LOST
         and one["damage"] <= LOST
@@ -150,7 +172,9 @@ def marks(
         for one in values
     ]
     candidates = [
-        i for i, one in enumerate(values) if sound[i] and expressed(one) > max(control[i], expressed(default))
+        i
+        for i, one in enumerate(values)
+        if sound[i] and expressed(one) > max(control[i], expressed(default))
     ]
     best = max(candidates, key=lambda i: expressed(values[i]), default=None)
     broken = len(sound)
@@ -164,7 +188,9 @@ def expressed(values: dict[str, float]) -> float:
     return (values["concept"] + values["mass"]) / 2
 
 
-def _dose(strengths: list[float], values: list[dict[str, float]], texts: list[list[int]], controls: int) -> Dose:
+def _dose(
+    strengths: list[float], values: list[dict[str, float]], texts: list[list[int]], controls: int
+) -> Dose:
     count = len(strengths)
     default, feature = values[0], values[1 : count + 1]
     others = [values[1 + count * n : 1 + count * (n + 1)] for n in range(1, controls + 1)]

@@ -1,19 +1,24 @@
-"""Texts of one prompt side by side: the first as the model writes it, the others steered, in one batch with a KV cache.
+"""Texts of one prompt side by side: the first as the model writes it, the others steered, in one
+batch with a KV cache.
 
     for news in decode(language, [[push], [other]], prompt, where, sampling, watched):
-        ...                                             # Step: a token of every text; Measured: what they are like
+        ...                                             # Step: a token of every text; Measured:
+        what they are like
 
-A position is steered by what its token is: a token of the prompt, or one that was generated. The first new token follows from
-the prompt's last position, so where only generated tokens are steered it is never changed. Where the prompt is not steered,
-it is read once for all texts.
+A position is steered by what its token is: a token of the prompt, or one that was generated. The
+first new token follows from the prompt's last position, so where only generated tokens are steered
+it is never changed. Where the prompt is not steered, it is read once for all texts.
 
-What the unsteered model makes of each steered text is measured by reading the text with it, a few tokens in one pass with a
-cache of its own; of its own text it is known from the writing. With P the steered model's next-token distribution after a
-prefix (temperature 1, no penalty) and Q the unsteered one's after the same prefix:
+What the unsteered model makes of each steered text is measured by reading the text with it, a few
+tokens in one pass with a cache of its own; of its own text it is known from the writing. With P the
+steered model's next-token distribution after a prefix (temperature 1, no penalty) and Q the
+unsteered one's after the same prefix:
 
-    logprob = log P(token)       surprise = -log Q(token)       kl = KL(P || Q) = sum P (log P - log Q)
+    logprob = log P(token)       surprise = -log Q(token)       kl = KL(P || Q) = sum P (log P - log
+    Q)
 
-and `activations` are those of the unsteered model that reads the text: how much of the feature the text itself holds.
+and `activations` are those of the unsteered model that reads the text: how much of the feature the
+text itself holds.
 """
 
 import copy
@@ -40,7 +45,9 @@ LOGITS_AT_ONCE = 1 << 24
 
 
 class Where(NamedTuple):
-    """Which positions are steered; `tokens` are positions of the prompt, and special tokens are spared unless `special`."""
+    """Which positions are steered; `tokens` are positions of the prompt, and special tokens are
+    spared unless `special`.
+    """
 
     mode: Literal["all", "prompt", "generated", "chosen"] = "all"
     tokens: tuple[int, ...] = ()
@@ -59,9 +66,11 @@ class Step(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What was measured of the tokens from the `start`-th on, a list for each text; of the prompt where `start` is negative.
+    """What was measured of the tokens from the `start`-th on, a list for each text; of the prompt
+    where `start` is negative.
 
-    `activations` and `mass` are by watched feature, then by text: `mass` is P of the feature's own top tokens together.
+    `activations` and `mass` are by watched feature, then by text: `mass` is P of the feature's own
+    top tokens together.
     """
 
     start: int
@@ -79,28 +88,45 @@ class Watched(NamedTuple):
     tokens: Sequence[int] = ()
 
 
-def steered_of(where: Where, prompt: Sequence[int], special: Int64[Tensor, " special"]) -> Bool[Tensor, "1 pos"]:
+def steered_of(
+    where: Where, prompt: Sequence[int], special: Int64[Tensor, " special"]
+) -> Bool[Tensor, "1 pos"]:
     """Which positions of the prompt are steered."""
     spared = where.spared(special)
-    chosen = where.tokens if where.mode == "chosen" else range(len(prompt) if where.mode in ("all", "prompt") else 0)
+    chosen = (
+        where.tokens
+        if where.mode == "chosen"
+        else range(len(prompt) if where.mode in ("all", "prompt") else 0)
+    )
     steered = torch.zeros(1, len(prompt), dtype=torch.bool)
     steered[0, [place for place in chosen if prompt[place] not in spared]] = True
     return steered
 
 
-def require_room(language: Language, prompt: Sequence[int], where: Where, sampling: Sampling) -> None:
-    """`BadInput`, by field, where nothing could be steered or the text does not fit into the model."""
+def require_room(
+    language: Language, prompt: Sequence[int], where: Where, sampling: Sampling
+) -> None:
+    """`BadInput`, by field, where nothing could be steered or the text does not fit
+    into the model.
+    """
     if len(prompt) + sampling.length > language.context_size:
         most = language.context_size - len(prompt)
         asked = f"The prompt has {len(prompt):,} tokens and {sampling.length:,} new ones are wanted"
         raise BadInput(
-            "length", f"{asked}; this model holds {language.context_size:,}, so at most {max(most, 0):,} new."
+            "length",
+            f"{asked}; this model holds {language.context_size:,}, so at most {max(most, 0):,} "
+            "new.",
         )
     if where.mode == "chosen" and not all(0 <= token < len(prompt) for token in where.tokens):
-        raise BadInput("tokens", f"The prompt has the tokens 0 to {len(prompt) - 1:,}; choose among those.")
+        raise BadInput(
+            "tokens", f"The prompt has the tokens 0 to {len(prompt) - 1:,}; choose among those."
+        )
     steers_prompt = steered_of(where, prompt, language.special_ids).any()
     if not steers_prompt and not (where.mode in ("all", "generated") and sampling.length > 1):
-        raise BadInput("where", "No position would be steered: choose others, or let special tokens be steered too.")
+        raise BadInput(
+            "where",
+            "No position would be steered: choose others, or let special tokens be steered too.",
+        )
 
 
 @torch.no_grad()
@@ -114,19 +140,29 @@ def decode(
     should_stop: Callable[[], bool] = lambda: False,
     measure: bool = True,
 ) -> Iterator[Step | Measured]:
-    """Yield the tokens of the default text and of one text for each of `rows`, and what was measured of them.
+    """Yield the tokens of the default text and of one text for each of `rows`, and what was
+    measured of them.
 
-    Ends where all texts have ended, after `sampling.length` tokens, or where `should_stop` turns true. `BadInput` names what
-    cannot be done.
+    Ends where all texts have ended, after `sampling.length` tokens, or where `should_stop` turns
+    true. `BadInput` names what cannot be done.
     """
     require_room(language, prompt, where, sampling)
     texts, device = 1 + len(rows), language.device
-    steering, reader = Steering(language, [[], *rows]), _Reader(language, watched, texts) if measure else None
-    now, cache = _read_prompt(language, steering, prompt, steered_of(where, prompt, language.special_ids), reader)
+    steering, reader = (
+        Steering(language, [[], *rows]),
+        _Reader(language, watched, texts) if measure else None,
+    )
+    now, cache = _read_prompt(
+        language, steering, prompt, steered_of(where, prompt, language.special_ids), reader
+    )
     if reader:
         yield reader.begin(cache, now[:1])
     sampler, ends = Sampler(sampling, texts, now.shape[1], device), set(end_ids(language))
-    spared, steers, live = where.spared(language.special_ids), where.mode in ("all", "generated"), [True] * texts
+    spared, steers, live = (
+        where.spared(language.special_ids),
+        where.mode in ("all", "generated"),
+        [True] * texts,
+    )
     for step in range(sampling.length):
         if should_stop():
             break
@@ -156,11 +192,15 @@ def _read_prompt(
     steered: Bool[Tensor, "1 pos"],
     reader: "_Reader | None",
 ) -> tuple[Float[Tensor, "texts vocabulary"], Any]:
-    """Logits of the first token of each text, and the cache; read once for all texts where nothing of the prompt is steered."""
+    """Logits of the first token of each text, and the cache; read once for all texts where nothing
+    of the prompt is steered.
+    """
     rows = steering.rows if steered.any() else 1
     ids = torch.tensor([list(prompt)], device=language.device).expand(rows, -1)
     with _watched(reader), _maybe(steering, steered.to(language.device).expand(rows, -1)):
-        logits, cache = _forward(language, ids, DynamicCache(config=language.model.config), last=True)
+        logits, cache = _forward(
+            language, ids, DynamicCache(config=language.model.config), last=True
+        )
     if rows < steering.rows:
         cache.batch_repeat_interleave(steering.rows)
     return logits[:, -1].expand(steering.rows, -1).float(), cache
@@ -174,11 +214,15 @@ def end_ids(language: Language) -> list[int]:
 
 
 class _Reader:
-    """The unsteered model reading the steered texts, some tokens at a time; the default text is read as it is written."""
+    """The unsteered model reading the steered texts, some tokens at a time; the default text is
+    read as it is written.
+    """
 
     def __init__(self, language: Language, watched: Sequence[Watched], texts: int) -> None:
         self.language, self.watched, self.steered = language, watched, texts - 1
-        self._points = [resolve(language.model, hook) for hook in {feature.lens.hook for feature in watched}]
+        self._points = [
+            resolve(language.model, hook) for hook in {feature.lens.hook for feature in watched}
+        ]
         self._seen: dict[str, Tensor] = {}
         self._default: dict[str, list[Tensor]] = {point.name: [] for point in self._points}
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -191,20 +235,33 @@ class _Reader:
         """Keep what the hooks of the watched features hold."""
         stack = ExitStack()
         for point in self._points:
-            stack.enter_context(reading(point, lambda x, point=point: self._seen.update({point.name: x})))  # type: ignore[misc]
+            stack.enter_context(
+                reading(point, lambda x, point=point: self._seen.update({point.name: x}))
+            )  # type: ignore[misc]
         return stack
 
     def begin(self, cache: Any, logits: Float[Tensor, "1 vocabulary"]) -> Measured:
-        """Take over what the unsteered model made of the prompt, the first row of the pass that read it."""
+        """Take over what the unsteered model made of the prompt, the first row of the pass that
+        read it.
+        """
         self._cache = copy.deepcopy(cache)
-        self._cache.batch_select_indices(torch.zeros(self.steered, dtype=torch.int64, device=logits.device))
+        self._cache.batch_select_indices(
+            torch.zeros(self.steered, dtype=torch.int64, device=logits.device)
+        )
         self._next = logits.float().log_softmax(-1).expand(self.steered, -1)
-        self._every = max(1, min(READ_EVERY, LOGITS_AT_ONCE // ((self.steered + 1) * logits.shape[1])))
-        prompt = [self._activations(feature, self._seen[feature.lens.hook][:1]) for feature in self.watched]
+        self._every = max(
+            1, min(READ_EVERY, LOGITS_AT_ONCE // ((self.steered + 1) * logits.shape[1]))
+        )
+        prompt = [
+            self._activations(feature, self._seen[feature.lens.hook][:1])
+            for feature in self.watched
+        ]
         return Measured(-1, [], [], prompt, [])
 
     def add(self, chosen: Tensor, told: Tensor, counted: Tensor) -> Iterator[Measured]:
-        """One more token of each text, which the pass that was watched has taken in; measured when enough of them wait."""
+        """One more token of each text, which the pass that was watched has taken in; measured when
+        enough of them wait.
+        """
         self._waiting.append((chosen, told, counted))
         for hook, seen in self._default.items():
             seen.append(self._seen[hook][:1])
@@ -239,7 +296,9 @@ class _Reader:
             [_cut(rows, lengths) for rows in mass],
         )
 
-    def _activations(self, feature: Watched, x: Float[Tensor, "texts pos d_in"]) -> list[list[float]]:
+    def _activations(
+        self, feature: Watched, x: Float[Tensor, "texts pos d_in"]
+    ) -> list[list[float]]:
         codes, _ = encode(feature.lens, [feature.index], x.flatten(0, 1), self.language)
         return codes.view(x.shape[:2]).tolist()
 
@@ -267,7 +326,9 @@ def _maybe(steering: Steering, where: Bool[Tensor, "rows pos"]) -> Any:
     return steering.at(where) if len(where) == steering.rows and where.any() else nullcontext()
 
 
-def _forward(language: Language, ids: Int64[Tensor, "rows pos"], cache: Any, last: bool = False) -> tuple[Tensor, Any]:
+def _forward(
+    language: Language, ids: Int64[Tensor, "rows pos"], cache: Any, last: bool = False
+) -> tuple[Tensor, Any]:
     keep = {"logits_to_keep": 1} if last and "logits_to_keep" in _takes(language.model) else {}
     out = language.model(input_ids=ids, past_key_values=cache, use_cache=True, **keep)
     return out.logits, out.past_key_values

@@ -1,11 +1,14 @@
-"""The next token of each row of a batch. Rows share their chance, so that texts differ only where their models do.
+"""The next token of each row of a batch. Rows share their chance, so that texts differ only where
+their models do.
 
-With z the logits, c how often each token was generated before in the row, f the frequency penalty and t the temperature:
+With z the logits, c how often each token was generated before in the row, f the frequency penalty
+and t the temperature:
 
-    z' = (z - f c) / t        of their softmax, the most probable tokens that together reach top_p are kept, at least one
+    z' = (z - f c) / t        of their softmax, the most probable tokens that together reach top_p
+    are kept, at least one
 
-and the token is argmax(z' + g), g Gumbel noise that follows from the seed and the step alone: a draw from that softmax, and
-the same draw in every row. At temperature 0 it is argmax(z - f c).
+and the token is argmax(z' + g), g Gumbel noise that follows from the seed and the step alone: a
+draw from that softmax, and the same draw in every row. At temperature 0 it is argmax(z - f c).
 """
 
 from typing import NamedTuple
@@ -30,16 +33,25 @@ class Sampling(NamedTuple):
 class Sampler:
     """Draws the tokens of `rows` texts, step after step."""
 
-    def __init__(self, sampling: Sampling, rows: int, vocabulary: int, device: torch.device) -> None:
+    def __init__(
+        self, sampling: Sampling, rows: int, vocabulary: int, device: torch.device
+    ) -> None:
         self.sampling = sampling
-        self._chance = torch.Generator().manual_seed(sampling.seed)  # on the CPU: the same numbers on every device
+        self._chance = torch.Generator().manual_seed(
+            sampling.seed
+        )  # on the CPU: the same numbers on every device
         counting = sampling.frequency_penalty != 0
         self._counts = torch.zeros(rows, vocabulary, device=device) if counting else None
 
     def draw(self, logits: Float[Tensor, "rows vocabulary"]) -> Int64[Tensor, " rows"]:
-        """The next token of every row. `BadInput("strength")` where the model broke down and gives no numbers."""
+        """The next token of every row. `BadInput("strength")` where the model broke down and gives
+        no numbers.
+        """
         if not logits.sum().isfinite():  # each by itself takes ten times as long
-            raise BadInput("strength", "The steered model gives no finite numbers any more: choose a smaller strength.")
+            raise BadInput(
+                "strength",
+                "The steered model gives no finite numbers any more: choose a smaller strength.",
+            )
         wanted, of = logits, self.sampling
         if self._counts is not None:
             wanted = wanted - of.frequency_penalty * self._counts
@@ -55,7 +67,9 @@ class Sampler:
         return -torch.empty(vocabulary).exponential_(generator=self._chance).log()
 
 
-def _nucleus(logits: Float[Tensor, "rows vocabulary"], top_p: float) -> Float[Tensor, "rows vocabulary"]:
+def _nucleus(
+    logits: Float[Tensor, "rows vocabulary"], top_p: float
+) -> Float[Tensor, "rows vocabulary"]:
     if top_p >= 1:
         return logits
     ordered, place = logits.sort(descending=True, dim=-1)

@@ -1,9 +1,11 @@
-"""The stream of activations that SAEs train on: harvested block by block, shuffled inside the block, served in batches.
+"""The stream of activations that SAEs train on: harvested block by block, shuffled inside the
+block, served in batches.
 
-A block is consecutive contexts that hold about `BLOCK_BATCHES` batches of tokens, and its shuffle is seeded by its place, so
-the whole stream follows from `Place` (which block, how many batches of it were served): a run that resumes sees exactly the
-batches it would have seen. Special tokens are left out by id, and sink tokens by their norm (over `SINK` times the median:
-attention sinks that would dominate every average). A corpus that ends begins again.
+A block is consecutive contexts that hold about `BLOCK_BATCHES` batches of tokens, and its shuffle
+is seeded by its place, so the whole stream follows from `Place` (which block, how many batches of
+it were served): a run that resumes sees exactly the batches it would have seen. Special tokens are
+left out by id, and sink tokens by their norm (over `SINK` times the median: attention sinks that
+would dominate every average). A corpus that ends begins again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +29,9 @@ BLOCK_BATCHES = 16
 
 
 class Place(NamedTuple):
-    """Where a stream stands: `contexts` of pass `epoch` lie before the block, of which `served` batches are used up."""
+    """Where a stream stands: `contexts` of pass `epoch` lie before the block, of which `served`
+    batches are used up.
+    """
 
     epoch: int = 0
     contexts: int = 0
@@ -38,9 +42,13 @@ START = Place()
 
 
 def counted(
-    ids: Int64[Tensor, "batch pos"], activations: Float[Tensor, "batch pos d_in"], special: Int64[Tensor, " special"]
+    ids: Int64[Tensor, "batch pos"],
+    activations: Float[Tensor, "batch pos d_in"],
+    special: Int64[Tensor, " special"],
 ) -> Bool[Tensor, "batch pos"]:
-    """Which positions count: no special token, and no norm over `SINK` times the median of those that are not special."""
+    """Which positions count: no special token, and no norm over `SINK` times the median of those
+    that are not special.
+    """
     ordinary = ~torch.isin(ids, special)
     norms = activations.norm(dim=-1)
     return ordinary & (norms <= SINK * norms[ordinary].median()) if ordinary.any() else ordinary
@@ -51,14 +59,16 @@ class Interrupted(Exception):
 
 
 class ActivationStream:
-    """Rounds of batches, the same for every SAE that reads a hook with a seed, alone or beside others.
+    """Rounds of batches, the same for every SAE that reads a hook with a seed, alone or beside
+    others.
 
-        stream.advance()
-        x = stream.batch(hook, seed)        # float32 [batch, d_in] on the model's device; None where its block has ended
+        stream.advance() x = stream.batch(hook, seed)        # float32 [batch, d_in] on the model's
+        device; None where its block has ended
 
-    All hooks are read in one forward pass. Their batches are about `batch_tokens` long: a block is cut into equal parts, so
-    that none is left over. Sinks differ between hooks, and so may, by one, their batches in a block. `place` says where the
-    stream stands; `should_stop` is asked while a block is read, which may take long: `Interrupted`.
+    All hooks are read in one forward pass. Their batches are about `batch_tokens` long: a block is
+    cut into equal parts, so that none is left over. Sinks differ between hooks, and so may, by one,
+    their batches in a block. `place` says where the stream stands; `should_stop` is asked while a
+    block is read, which may take long: `Interrupted`.
     """
 
     def __init__(
@@ -106,9 +116,13 @@ class ActivationStream:
 
     def _order(self, hook: str, seed: int) -> Int64[Tensor, " tokens"]:
         if (hook, seed) not in self._orders:
-            chance = torch.Generator().manual_seed(hash((seed, self.place.epoch, self.place.contexts)) % 2**63)
+            chance = torch.Generator().manual_seed(
+                hash((seed, self.place.epoch, self.place.contexts)) % 2**63
+            )
             tokens = self._tokens[hook]
-            self._orders[hook, seed] = torch.randperm(len(tokens), generator=chance).to(tokens.device)
+            self._orders[hook, seed] = torch.randperm(len(tokens), generator=chance).to(
+                tokens.device
+            )
         return self._orders[hook, seed]
 
     def _load(self) -> None:
@@ -131,10 +145,14 @@ class ActivationStream:
         self._tokens = {hook: torch.cat(parts) for hook, parts in kept.items()}
         self._orders, self._size = {}, len(contexts)
         if not all(len(tokens) for tokens in self._tokens.values()):
-            raise BadInput("corpus", f"{len(contexts)} contexts of the corpus hold special tokens only.")
+            raise BadInput(
+                "corpus", f"{len(contexts)} contexts of the corpus hold special tokens only."
+            )
 
     def _next_contexts(self) -> list[SequenceRecord]:
-        """Contexts until they hold a block's tokens, or the pass ends: short ones, of separate documents, are more."""
+        """Contexts until they hold a block's tokens, or the pass ends: short ones, of separate
+        documents, are more.
+        """
         contexts, left = [], BLOCK_BATCHES * self.batch_tokens
         while left > 0 and (context := next(self._contexts, None)) is not None:
             contexts.append(context)

@@ -1,4 +1,6 @@
-"""What can be trained: the settings a person gives, and how each architecture turns them into SAELens's configuration."""
+"""What can be trained: the settings a person gives, and how each architecture turns them into
+SAELens's configuration.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,12 +25,14 @@ WITHOUT_K = frozenset({"standard", "gated"})
 
 
 class TrainSettings(NamedTuple):
-    """How to train an SAE. Token counts leave out special and sink tokens; None takes the architecture's own default.
+    """How to train an SAE. Token counts leave out special and sink tokens; None takes the
+    architecture's own default.
 
-    `k` is the number of features active per token (TopK), its mean (BatchTopK, Matryoshka) or its target (JumpReLU);
-    `l1_coefficient` weighs sparsity for standard and gated, `l0_coefficient` for JumpReLU. `dead_tokens` is the window in
-    which a feature that never fired counts as dead (and, in the TopK family, is trained to explain what the rest miss).
-    `prepend_bos` says how the contexts were cut; training does not read it, the SAE remembers it.
+    `k` is the number of features active per token (TopK), its mean (BatchTopK, Matryoshka) or its
+    target (JumpReLU); `l1_coefficient` weighs sparsity for standard and gated, `l0_coefficient` for
+    JumpReLU. `dead_tokens` is the window in which a feature that never fired counts as dead (and,
+    in the TopK family, is trained to explain what the rest miss). `prepend_bos` says how the
+    contexts were cut; training does not read it, the SAE remembers it.
     """
 
     hook: str
@@ -49,7 +53,9 @@ class TrainSettings(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """One entry of `ARCHITECTURES`: its learning rate, and SAELens's configuration for settings and common arguments."""
+    """One entry of `ARCHITECTURES`: its learning rate, and SAELens's configuration for settings and
+    common arguments.
+    """
 
     learning_rate: float
     configure: Callable[[TrainSettings, dict[str, Any]], TrainingSAEConfig]
@@ -65,26 +71,40 @@ def _batchtopk(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAECo
 
 def _matryoshka(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
     widths = sorted({max(1, settings.width // 16), max(1, settings.width // 4), settings.width})
-    return MatryoshkaBatchTopKTrainingSAEConfig(k=float(settings.k), matryoshka_widths=widths, **common)
+    return MatryoshkaBatchTopKTrainingSAEConfig(
+        k=float(settings.k), matryoshka_widths=widths, **common
+    )
 
 
 def _standard(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
     weight = _l1(settings, common)
-    return StandardTrainingSAEConfig(l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common)
+    return StandardTrainingSAEConfig(
+        l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common
+    )
 
 
 def _gated(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
     weight = _l1(settings, common)
-    return GatedTrainingSAEConfig(l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common)
+    return GatedTrainingSAEConfig(
+        l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common
+    )
 
 
 def _l1(settings: TrainSettings, common: dict[str, Any]) -> float:
-    """Activations grow with the norm of the inputs, sqrt(d_in), and squared errors with its square: so must the weight."""
-    return L1_PER_ROOT * math.sqrt(common["d_in"]) if settings.l1_coefficient is None else settings.l1_coefficient
+    """Activations grow with the norm of the inputs, sqrt(d_in), and squared errors with its square:
+    so must the weight.
+    """
+    return (
+        L1_PER_ROOT * math.sqrt(common["d_in"])
+        if settings.l1_coefficient is None
+        else settings.l1_coefficient
+    )
 
 
 def _jumprelu(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    """Gemma Scope 2's quadratic penalty around a target L0, which needs no tuning of a coefficient per layer."""
+    """Gemma Scope 2's quadratic penalty around a target L0, which needs no tuning of a coefficient
+    per layer.
+    """
     weight = 1.0 if settings.l0_coefficient is None else settings.l0_coefficient
     return JumpReLUTrainingSAEConfig(
         jumprelu_sparsity_loss_mode="quadratic",
@@ -107,8 +127,9 @@ ARCHITECTURES = {
 }
 """Learning rates are for batches of 2,048 tokens and runs of about a million.
 
-TopK's was measured on the demo model (4 layers x 256) at blocks.2.hook_resid_post, width 2,048, k 24, after only 400,000
-tokens; explained variance on held-out text, and features that never fired on 40,000 held-out tokens:
+TopK's was measured on the demo model (4 layers x 256) at blocks.2.hook_resid_post, width 2,048, k
+24, after only 400,000 tokens; explained variance on held-out text, and features that never fired on
+40,000 held-out tokens:
 
     learning rate   0.001 (batch 1,024)   0.002    0.004    0.006
     held out        0.814                 0.824    0.841    0.826
@@ -130,10 +151,13 @@ def learning_rate(settings: TrainSettings) -> float:
 
 
 def validate(settings: TrainSettings, language: Language) -> int:
-    """The hook's width in `language`. Raises `BadInput`, naming the field, for settings that cannot work."""
+    """The hook's width in `language`. Raises `BadInput`, naming the field, for settings that cannot
+    work.
+    """
     if settings.architecture not in ARCHITECTURES:
         raise BadInput(
-            "architecture", f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}."
+            "architecture",
+            f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}.",
         )
     d_in = resolve(language.model, settings.hook).d_in
     for name in (
@@ -152,10 +176,14 @@ def validate(settings: TrainSettings, language: Language) -> int:
         raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
     if settings.tokens < settings.batch_tokens:
         raise BadInput(
-            "tokens", f"Give at least one batch of tokens ({settings.batch_tokens:,}), not {settings.tokens:,}."
+            "tokens",
+            f"Give at least one batch of tokens ({settings.batch_tokens:,}), not "
+            f"{settings.tokens:,}.",
         )
     if not 2 <= settings.context_size <= language.context_size:
-        raise BadInput("context_size", f"The model takes contexts of 2 to {language.context_size} tokens.")
+        raise BadInput(
+            "context_size", f"The model takes contexts of 2 to {language.context_size} tokens."
+        )
     for name in ("learning_rate", "l1_coefficient", "l0_coefficient"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
@@ -164,7 +192,9 @@ def validate(settings: TrainSettings, language: Language) -> int:
 
 
 def sae_config(settings: TrainSettings, d_in: int, metadata: dict[str, Any]) -> TrainingSAEConfig:
-    """SAELens's training configuration; inputs are scaled to a mean norm of sqrt(d_in), which the end of the run folds."""
+    """SAELens's training configuration; inputs are scaled to a mean norm of sqrt(d_in), which the
+    end of the run folds.
+    """
     common = {
         "d_in": d_in,
         "d_sae": settings.width,

@@ -1,4 +1,6 @@
-"""One SAE in training: SAELens's trainer (weights, optimizer, schedules), its metrics, its part of a checkpoint, its end."""
+"""One SAE in training: SAELens's trainer (weights, optimizer, schedules), its metrics, its part of
+a checkpoint, its end.
+"""
 
 import math
 import time
@@ -25,7 +27,8 @@ WARM_UP, DECAY = 0.05, 0.3
 class Lane:
     """One SAE beside the others of its sweep: `name` is empty where it is alone.
 
-    `lost` says why it went no further: its loss is no longer a number. It is over when it has seen its tokens, or is lost.
+    `lost` says why it went no further: its loss is no longer a number. It is over when it has seen
+    its tokens, or is lost.
     """
 
     def __init__(self, name: str, language: Language, settings: TrainSettings, d_in: int) -> None:
@@ -72,12 +75,18 @@ class Lane:
         """One optimizer step; its metrics where they are due."""
         trainer = self.trainer
         output = trainer.step(batch)
-        trainer.n_frac_active_samples += len(output.sae_in) - self.settings.batch_tokens  # it counts full batches only
+        trainer.n_frac_active_samples += (
+            len(output.sae_in) - self.settings.batch_tokens
+        )  # it counts full batches only
         trainer.n_training_steps += 1
         trainer.maybe_reset_sparsity()
         self._loss = output.loss.detach()
         done = self.tokens >= self.settings.tokens
-        if self.tokens - self.logged < self.settings.log_tokens and trainer.n_training_steps > 1 and not done:
+        if (
+            self.tokens - self.logged < self.settings.log_tokens
+            and trainer.n_training_steps > 1
+            and not done
+        ):
             return None
         self.logged = self.tokens
         if self.sound():
@@ -95,14 +104,18 @@ class Lane:
 
     @torch.no_grad()
     def settle(self, block: Float[Tensor, "tokens d_in"]) -> None:
-        """After the last batch: choose what can only be chosen with the final weights, on the last block."""
+        """After the last batch: choose what can only be chosen with the final weights, on the last
+        block.
+        """
         sae = self.trainer.sae
         if hasattr(sae, "topk_threshold"):
             self.threshold = _batch_threshold(sae, block * self.scale, self.settings.k)
 
     @torch.no_grad()
     def finish(self, folder: Path, seconds: float) -> TrainedSae:
-        """Fold every scale, save the SAE to `folder`, and say what was measured in `seconds` of training."""
+        """Fold every scale, save the SAE to `folder`, and say what was measured in `seconds` of
+        training.
+        """
         trainer, settings = self.trainer, self.settings
         sae = trainer.sae
         if self.threshold is not None:
@@ -127,7 +140,9 @@ class Lane:
 
     @torch.no_grad()
     def _measure(self, output: TrainStepOutput) -> dict[str, float]:
-        """Metrics of one batch, in the units of the model's activations; `loss` is what the optimizer sees."""
+        """Metrics of one batch, in the units of the model's activations; `loss` is what the
+        optimizer sees.
+        """
         x, y = output.sae_in, output.sae_out
         error = (x - y).pow(2).sum(-1).mean().item()
         variance = (x - x.mean(0)).pow(2).sum(-1).mean().item()
@@ -173,13 +188,16 @@ def _trainer(language: Language, settings: TrainSettings, d_in: int) -> SAETrain
 
 
 def _batch_threshold(sae: TrainingSAE[Any], block: Tensor, k: int, batch: int = 2048) -> float:
-    """The activation that on average k features per token exceed: what BatchTopK's inference form uses as its threshold.
+    """The activation that on average k features per token exceed: what BatchTopK's inference form
+    uses as its threshold.
 
-    Measured with the final weights on the last block. SAELens's own running mean starts from 0 and lags the weights, which
-    leaves far too many features active after a short run.
+    Measured with the final weights on the last block. SAELens's own running mean starts from 0 and
+    lags the weights, which leaves far too many features active after a short run.
     """
     thresholds = []
     for part in block.split(batch):
         _, before = sae.encode_with_hidden_pre(part)
-        thresholds.append(before.flatten().topk(k * len(part), sorted=False).values.min().clamp(min=0).item())
+        thresholds.append(
+            before.flatten().topk(k * len(part), sorted=False).values.min().clamp(min=0).item()
+        )
     return sum(thresholds) / len(thresholds)

@@ -1,11 +1,14 @@
-"""Train SAEs: our own loop around SAELens's trainer, with live metrics, checkpoints, and an exact resume.
+"""Train SAEs: our own loop around SAELens's trainer, with live metrics, checkpoints, and an exact
+resume.
 
     x = activation * scale                      scale = sqrt(d_in) / mean norm, from the first block
-    loss = |x - decode(encode(x))|^2 + what the architecture adds;   Adam, warm-up, linear decay at the end
-    at the end: fold the scale (and decoder norms) into the weights, save in SAELens's format
+    loss = |x - decode(encode(x))|^2 + what the architecture adds;   Adam, warm-up, linear decay at
+    the end at the end: fold the scale (and decoder norms) into the weights, save in SAELens's
+    format
 
-Several SAEs of one sweep share the forward pass of the model and nothing else: each ends as it would alone, with the same
-weights. SAELens's own runner is not used: it shows no metrics without W&B, loses a run on SIGTERM, and resumes inexactly.
+Several SAEs of one sweep share the forward pass of the model and nothing else: each ends as it
+would alone, with the same weights. SAELens's own runner is not used: it shows no metrics without
+W&B, loses a run on SIGTERM, and resumes inexactly.
 """
 
 import json
@@ -21,14 +24,33 @@ from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import replace_folder
 from workers.pipeline.training.activation_stream import ActivationStream, Interrupted, Place
-from workers.pipeline.training.architectures import ARCHITECTURES, TrainSettings, learning_rate, validate
+from workers.pipeline.training.architectures import (
+    ARCHITECTURES,
+    TrainSettings,
+    learning_rate,
+    validate,
+)
 from workers.pipeline.training.sae_trainer import Lane
 
-__all__ = ["ARCHITECTURES", "TrainSettings", "latest_checkpoint", "train", "train_sweep", "validate"]
+__all__ = [
+    "ARCHITECTURES",
+    "TrainSettings",
+    "latest_checkpoint",
+    "train",
+    "train_sweep",
+    "validate",
+]
 
 RUN = "run.json"
 CHECKPOINTS_KEPT = 2
-SHARED = ("tokens", "context_size", "prepend_bos", "batch_tokens", "checkpoint_tokens", "log_tokens")
+SHARED = (
+    "tokens",
+    "context_size",
+    "prepend_bos",
+    "batch_tokens",
+    "checkpoint_tokens",
+    "log_tokens",
+)
 """Settings that all SAEs of a sweep have in common: those of the stream that they share."""
 
 Record = Progress | Metrics | LogLine | Checkpoint | TrainedSae
@@ -44,7 +66,14 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Record]:
     """Train one SAE: a sweep of one without a name (see `train_sweep`)."""
-    return train_sweep(language, sequences, {"": settings}, folder, resume_from=resume_from, should_stop=should_stop)
+    return train_sweep(
+        language,
+        sequences,
+        {"": settings},
+        folder,
+        resume_from=resume_from,
+        should_stop=should_stop,
+    )
 
 
 def train_sweep(
@@ -56,12 +85,14 @@ def train_sweep(
     resume_from: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Record]:
-    """Train SAEs by name on the contexts of `sequences()` (a fresh iterator per call) and yield what happens.
+    """Train SAEs by name on the contexts of `sequences()` (a fresh iterator per call) and yield
+    what happens.
 
-    One `TrainedSae` each comes last; their folders are `folder`/sae/<name>, checkpoints `folder`/checkpoints/<tokens>. When
-    `should_stop()` turns true a checkpoint is written and the generator ends without them; `resume_from` such a folder goes
-    on exactly there. An SAE whose loss is no longer a number is left out, which the log says; `BadInput("learning_rate")`
-    where none is left. Raises `BadInput` for settings that cannot work.
+    One `TrainedSae` each comes last; their folders are `folder`/sae/<name>, checkpoints
+    `folder`/checkpoints/<tokens>. When `should_stop()` turns true a checkpoint is written and the
+    generator ends without them; `resume_from` such a folder goes on exactly there. An SAE whose
+    loss is no longer a number is left out, which the log says; `BadInput("learning_rate")` where
+    none is left. Raises `BadInput` for settings that cannot work.
     """
     widths = {name: validate(one, language) for name, one in settings.items()}
     shared = _shared(settings)
@@ -136,7 +167,9 @@ class _Run:
     @property
     def tokens(self) -> int:
         """Tokens that the SAE which is furthest behind has seen; a lost one counts for nothing."""
-        return min((lane.tokens for lane in self.lanes if not lane.lost), default=self.shared.tokens)
+        return min(
+            (lane.tokens for lane in self.lanes if not lane.lost), default=self.shared.tokens
+        )
 
     def opening(self) -> str:
         s, first = self.shared, self.lanes[0]
@@ -145,11 +178,13 @@ class _Run:
         if len(self.lanes) > 1:
             hooks = ", ".join(self.stream.hooks)
             return (
-                f"{start}: {len(self.lanes)} SAEs from one forward pass that reads {hooks}; {s.tokens:,} tokens in batches "
+                f"{start}: {len(self.lanes)} SAEs from one forward pass that reads {hooks}; "
+                f"{s.tokens:,} tokens in batches "
                 f"of {s.batch_tokens:,}. {dead}"
             )
         return (
-            f"{start}: {s.architecture}, {s.width:,} features on {s.hook}, {s.tokens:,} tokens in batches of {s.batch_tokens:,}, "
+            f"{start}: {s.architecture}, {s.width:,} features on {s.hook}, {s.tokens:,} tokens "
+            f"in batches of {s.batch_tokens:,}, "
             f"learning rate {learning_rate(s):g}, input scale {first.scale:.4g}. {dead}"
         )
 
@@ -175,7 +210,9 @@ class _Run:
             yield self._progress()
 
     def checkpoint(self) -> Iterator[Record]:
-        """Write a checkpoint whole or not at all, and drop all but the last two. What is lost by now is not kept."""
+        """Write a checkpoint whole or not at all, and drop all but the last two. What is lost by
+        now is not kept.
+        """
         for lane in self.lanes:
             if not lane.lost and not lane.sound():
                 yield from self._give_up(lane)
@@ -220,7 +257,9 @@ class _Run:
             "place": list(self.stream.place),
             "seconds": self._elapsed(),
             "lost": {lane.name: lane.lost for lane in self.lanes if lane.lost},
-            "thresholds": {lane.name: lane.threshold for lane in self.lanes if lane.threshold is not None},
+            "thresholds": {
+                lane.name: lane.threshold for lane in self.lanes if lane.threshold is not None
+            },
         }
 
     def _elapsed(self) -> float:
@@ -228,28 +267,40 @@ class _Run:
 
 
 def _shared(settings: Mapping[str, TrainSettings]) -> TrainSettings:
-    """The settings of any of them, once they agree on what they share. Raises `BadInput` naming what differs."""
+    """The settings of any of them, once they agree on what they share. Raises `BadInput` naming
+    what differs.
+    """
     first, *others = settings.values()
     for field in SHARED:
         if any(getattr(other, field) != getattr(first, field) for other in others):
-            raise BadInput(field, f"The SAEs of a sweep share one forward pass, so they share {field}.")
+            raise BadInput(
+                field, f"The SAEs of a sweep share one forward pass, so they share {field}."
+            )
     return first
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     parent = folder / "checkpoints"
-    return sorted(path for path in parent.iterdir() if path.name.isdigit()) if parent.is_dir() else []
+    return (
+        sorted(path for path in parent.iterdir() if path.name.isdigit()) if parent.is_dir() else []
+    )
 
 
 def _resumed(checkpoint: str, settings: Mapping[str, TrainSettings]) -> dict[str, Any]:
     """What a checkpoint stored; refused where it was made with other settings."""
     try:
         state: dict[str, Any] = json.loads((Path(checkpoint) / RUN).read_text())
-        made = {name: TrainSettings._field_defaults | one for name, one in state["settings"].items()}
+        made = {
+            name: TrainSettings._field_defaults | one for name, one in state["settings"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput("resume_from", f"{checkpoint} is not a checkpoint of a training run.") from error
+        raise BadInput(
+            "resume_from", f"{checkpoint} is not a checkpoint of a training run."
+        ) from error
     if set(made) != set(settings):
-        raise BadInput("resume_from", f"{checkpoint} was made with other SAEs: {', '.join(sorted(made))}.")
+        raise BadInput(
+            "resume_from", f"{checkpoint} was made with other SAEs: {', '.join(sorted(made))}."
+        )
     free = {"checkpoint_tokens", "log_tokens"}
     differing = sorted(
         {

@@ -1,10 +1,12 @@
-"""Lay neighbouring points out in the plane (UMAP) and find groups among them (HDBSCAN), in a process of its own.
+"""Lay neighbouring points out in the plane (UMAP) and find groups among them (HDBSCAN), in a
+process of its own.
 
     python -m workers.pipeline.umap.layout_process FOLDER
 
-reads `FOLDER/input.npz` and writes `FOLDER/output.npz`. Each line that it prints is an epoch done and how many there are. It
-is a process because what the libraries compile and compute cannot be stopped and holds Python's lock for minutes: killed,
-it is gone within a moment. It ends by itself where its standard input does, so that no one has to outlive its parent.
+reads `FOLDER/input.npz` and writes `FOLDER/output.npz`. Each line that it prints is an epoch done
+and how many there are. It is a process because what the libraries compile and compute cannot be
+stopped and holds Python's lock for minutes: killed, it is gone within a moment. It ends by itself
+where its standard input does, so that no one has to outlive its parent.
 
 One thread and one seed: the same input gives the same output, to the bit, on any number of cores.
 """
@@ -20,14 +22,18 @@ from typing import Any
 import numpy as np
 
 INPUT, OUTPUT = "input.npz", "output.npz"
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+THREADS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 """The environment that this module needs: sums of several threads differ in their last digits."""
 EPOCHS = 500
 EPOCHS_WIDE = 200
 WIDE = 10_000
 """UMAP's own numbers: more points need fewer epochs."""
 GROUPED_AT_ONCE = 30_000
-"""HDBSCAN's time grows with the square: of more points an even sample is grouped, and each other joins its nearest one."""
+"""HDBSCAN's time grows with the square: of more points an even sample is grouped, and each other
+joins its nearest one.
+"""
 
 
 class _Told:
@@ -42,12 +48,19 @@ class _Told:
 
 
 def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: int) -> np.ndarray:
-    """Coordinates [points, 2] from unit vectors [points, d] and the neighbours of each [points, k], itself first."""
+    """Coordinates [points, 2] from unit vectors [points, d] and the neighbours of each [points, k],
+    itself first.
+    """
     import umap
 
     _keep_compiled(umap.umap_)
     warnings.filterwarnings("ignore", module="umap")  # of what a map does not use
-    bar: dict[str, Any] = {"file": _Told(), "bar_format": "{n_fmt}/{total_fmt}\n", "mininterval": 0.5, "disable": False}
+    bar: dict[str, Any] = {
+        "file": _Told(),
+        "bar_format": "{n_fmt}/{total_fmt}\n",
+        "mininterval": 0.5,
+        "disable": False,
+    }
     reducer = umap.UMAP(
         n_neighbors=near.shape[1],
         metric="cosine",
@@ -60,13 +73,17 @@ def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: in
 
 
 def _keep_compiled(module: ModuleType) -> None:
-    """Have numba keep on disk what takes it longest to compile: a process for each map would compile it for each map."""
+    """Have numba keep on disk what takes it longest to compile: a process for each map would
+    compile it for each map.
+    """
     for function in (module.smooth_knn_dist, module.compute_membership_strengths):
         function.enable_caching()
 
 
 def level(points: np.ndarray) -> np.ndarray:
-    """The points about their middle, turned so that they reach farthest from left to right: pages are wide."""
+    """The points about their middle, turned so that they reach farthest from left to right: pages
+    are wide.
+    """
     centred = points - points.mean(0)
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # either sign is an axis
@@ -74,10 +91,14 @@ def level(points: np.ndarray) -> np.ndarray:
 
 
 def group(points: np.ndarray, smallest: int) -> np.ndarray:
-    """Number of each point's cluster, from 0 for the largest on; -1 where it is in none. Ties go by the first point."""
+    """Number of each point's cluster, from 0 for the largest on; -1 where it is in none. Ties go by
+    the first point.
+    """
     from sklearn.cluster import HDBSCAN
 
-    taken = np.linspace(0, len(points) - 1, min(len(points), GROUPED_AT_ONCE)).round().astype(np.int64)
+    taken = (
+        np.linspace(0, len(points) - 1, min(len(points), GROUPED_AT_ONCE)).round().astype(np.int64)
+    )
     size = max(2, round(smallest * len(taken) / len(points)))
     found = HDBSCAN(min_cluster_size=size, copy=True).fit_predict(points[taken].astype(np.float64))
     if len(taken) < len(points):

@@ -1,8 +1,10 @@
-"""A map of an SAE: its live features in the plane, near where their decoder directions are, and clusters of them.
+"""A map of an SAE: its live features in the plane, near where their decoder directions are, and
+clusters of them.
 
-The exact nearest neighbours by cosine (`neighbors`) make the graph; UMAP lays it out and HDBSCAN finds the groups on the map
-(`layout`). What is near on the map is near in decoder space as a rule; distances between far groups mean little. Two runs
-with the same weights, features and seed give the same map. A decoder row of zeros has no direction and is left out.
+The exact nearest neighbours by cosine (`neighbors`) make the graph; UMAP lays it out and HDBSCAN
+finds the groups on the map (`layout`). What is near on the map is near in decoder space as a rule;
+distances between far groups mean little. Two runs with the same weights, features and seed give the
+same map. A decoder row of zeros has no direction and is left out.
 """
 
 import os
@@ -39,21 +41,27 @@ def feature_map(
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | FeatureMap]:
-    """Yield progress in epochs and, last, the map of the features `alive`; `folder` takes what is in between.
+    """Yield progress in epochs and, last, the map of the features `alive`; `folder` takes what is
+    in between.
 
-    Where there are fewer than `FEWEST` features, the map is empty and a line of the log says so. Where `should_stop` turns
-    true, the generator ends early.
+    Where there are fewer than `FEWEST` features, the map is empty and a line of the log says so.
+    Where `should_stop` turns true, the generator ends early.
     """
     rows = torch.tensor(sorted(alive), dtype=torch.int64, device=decoder.device)
     rows = rows[decoder[rows].norm(dim=1) > 0]
     made_with = f"umap-learn {version('umap-learn')}, scikit-learn {version('scikit-learn')}"
     if len(rows) < FEWEST:
-        yield LogLine(f"Only {len(rows)} features are alive; a map needs {FEWEST}, so there is none.")
+        yield LogLine(
+            f"Only {len(rows)} features are alive; a map needs {FEWEST}, so there is none."
+        )
         yield FeatureMap([], [], [], [], neighbours, seed, made_with)
         return
     neighbours = min(neighbours, len(rows))
     smallest = smallest_cluster(len(rows))
-    yield LogLine(f"{len(rows):,} features by their {neighbours - 1} nearest others; clusters have {smallest} or more.")
+    yield LogLine(
+        f"{len(rows):,} features by their {neighbours - 1} nearest others; clusters have "
+        f"{smallest} or more."
+    )
     unit = torch.nn.functional.normalize(decoder[rows].float(), dim=1)
     found = []
     for start in range(0, len(rows), 4096):
@@ -65,7 +73,9 @@ def feature_map(
     near, cosines = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
     _write(Path(folder), unit.cpu().numpy(), near, cosines, seed, smallest)
     for done, total in _run(Path(folder), should_stop):
-        yield Progress(done, total, "epochs", "Laying out the map" if done < total else "Finding clusters")
+        yield Progress(
+            done, total, "epochs", "Laying out the map" if done < total else "Finding clusters"
+        )
     if should_stop():
         return
     with np.load(Path(folder) / layout_process.OUTPUT) as output:
@@ -82,16 +92,31 @@ def smallest_cluster(features: int) -> int:
     return min(max(5, features // 200), 50)
 
 
-def _write(folder: Path, unit: np.ndarray, near: np.ndarray, cosines: np.ndarray, seed: int, smallest: int) -> None:
-    """UMAP wants each point as its own first neighbour, at distance 0; the distance is 1 - cosine."""
+def _write(
+    folder: Path, unit: np.ndarray, near: np.ndarray, cosines: np.ndarray, seed: int, smallest: int
+) -> None:
+    """UMAP wants each point as its own first neighbour, at distance 0; the distance is
+    1 - cosine.
+    """
     itself = np.arange(len(unit))[:, None]
     near = np.concatenate([itself, near], axis=1).astype(np.int32)
-    distances = np.concatenate([np.zeros_like(itself), np.clip(1 - cosines, 0, 2)], axis=1).astype(np.float32)
-    np.savez(folder / layout_process.INPUT, vectors=unit, near=near, distances=distances, seed=seed, smallest=smallest)
+    distances = np.concatenate([np.zeros_like(itself), np.clip(1 - cosines, 0, 2)], axis=1).astype(
+        np.float32
+    )
+    np.savez(
+        folder / layout_process.INPUT,
+        vectors=unit,
+        near=near,
+        distances=distances,
+        seed=seed,
+        smallest=smallest,
+    )
 
 
 def _run(folder: Path, should_stop: Callable[[], bool]) -> Iterator[tuple[int, int]]:
-    """Yield (epochs done, all epochs) while the layout is made; kill it where `should_stop` turns true."""
+    """Yield (epochs done, all epochs) while the layout is made; kill it where `should_stop` turns
+    true.
+    """
     (folder / layout_process.OUTPUT).unlink(missing_ok=True)
     command = [sys.executable, "-m", layout_process.__name__, str(folder.resolve())]
     with (folder / "layout.log").open("w+") as log:
@@ -109,12 +134,16 @@ def _run(folder: Path, should_stop: Callable[[], bool]) -> Iterator[tuple[int, i
             child.wait()
         if not should_stop() and not (folder / layout_process.OUTPUT).exists():
             log.seek(0)
-            last = (log.read().strip().splitlines() or ["it was killed; is there enough memory?"])[-1]
+            last = (log.read().strip().splitlines() or ["it was killed; is there enough memory?"])[
+                -1
+            ]
             raise BadInput("sae", f"The map could not be made: {last}")
 
 
 def _lines(child: "subprocess.Popen[str]", should_stop: Callable[[], bool]) -> Iterator[str]:
-    """What `child` prints, until it closes its output or `should_stop` turns true, which is asked twice a second."""
+    """What `child` prints, until it closes its output or `should_stop` turns true, which is asked
+    twice a second.
+    """
     told: Queue[str | None] = Queue()
 
     def read() -> None:

@@ -1,1 +1,3 @@
-"""The shapes of what goes in and out, by noun: each states its schema, and nothing else decides it."""
+"""The shapes of what goes in and out, by noun: each states its schema, and nothing else
+decides it.
+"""

@@ -7,10 +7,17 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import BIGGEST_INDEX, about
 from explorer.api.v1.serializers.features import SpanSerializer
-from features.inference.text_activations import MOST_CHARACTERS, MOST_SAES, FeatureReading, TextReading
+from features.inference.text_activations import (
+    MOST_CHARACTERS,
+    MOST_SAES,
+    FeatureReading,
+    TextReading,
+)
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
 class OneOrMoreField(serializers.ListField):
     """A list, or one of its items alone."""
 
@@ -30,13 +37,21 @@ class ActivationsRequestSerializer(serializers.Serializer[Any]):
         help_text=f"Slug of an SAE of the model, or a list of 1 to {MOST_SAES}; with `index`, one.",
     )
     index = serializers.IntegerField(
-        min_value=0, max_value=BIGGEST_INDEX, required=False, help_text="One feature; without it, all that fire."
+        min_value=0,
+        max_value=BIGGEST_INDEX,
+        required=False,
+        help_text="One feature; without it, all that fire.",
     )
     text = serializers.CharField(
-        trim_whitespace=False, max_length=MOST_CHARACTERS, help_text="As it is: blanks at its ends are read too."
+        trim_whitespace=False,
+        max_length=MOST_CHARACTERS,
+        help_text="As it is: blanks at its ends are read too.",
     )
     top = serializers.IntegerField(
-        min_value=1, max_value=64, default=10, help_text="Without `index`: strongest features of each token, 1 to 64."
+        min_value=1,
+        max_value=64,
+        default=10,
+        help_text="Without `index`: strongest features of each token, 1 to 64.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +72,9 @@ class SaeReadingSerializer(serializers.Serializer[Any]):
     """The text through one SAE."""
 
     sae = serializers.CharField()
-    token_ids = serializers.ListField(child=serializers.IntegerField(), help_text="What the SAE reads, BOS too.")
+    token_ids = serializers.ListField(
+        child=serializers.IntegerField(), help_text="What the SAE reads, BOS too."
+    )
     tokens = SpanSerializer(many=True)
     values = serializers.ListField(
         child=serializers.FloatField(),
@@ -86,7 +103,11 @@ def of_feature(sae: str, reading: FeatureReading) -> dict[str, Any]:
 def of_text(reading: TextReading, top: int) -> dict[str, Any]:
     """A text's reading in that shape."""
     fired = [[feature._asdict() for feature in token[:top]] for token in reading.fired]
-    read = {"sae": reading.sae.slug, "token_ids": reading.token_ids, "tokens": _spans(reading.tokens)}
+    read = {
+        "sae": reading.sae.slug,
+        "token_ids": reading.token_ids,
+        "tokens": _spans(reading.tokens),
+    }
     return read | {"values": None, "fired": fired}
 
 

@@ -57,7 +57,9 @@ class ItemSerializer(serializers.Serializer[Any]):
         source="feature.label", allow_null=True, help_text="The feature's label; null without one."
     )
     density = serializers.FloatField(source="feature.density", help_text=about("density"))
-    max_activation = serializers.FloatField(source="feature.max_activation", help_text=about("max_activation"))
+    max_activation = serializers.FloatField(
+        source="feature.max_activation", help_text=about("max_activation")
+    )
     note = serializers.CharField(source="item.note", allow_blank=True)
 
 
@@ -71,13 +73,20 @@ class ItemsRequestSerializer(serializers.Serializer[Any]):
     """Features to put in."""
 
     features = serializers.ListField(
-        child=serializers.CharField(max_length=20_000), min_length=1, max_length=MOST_ITEMS, help_text=NAMES
+        child=serializers.CharField(max_length=20_000),
+        min_length=1,
+        max_length=MOST_ITEMS,
+        help_text=NAMES,
     )
-    note = serializers.CharField(max_length=LONGEST_NOTE, required=False, allow_blank=True, default="")
+    note = serializers.CharField(
+        max_length=LONGEST_NOTE, required=False, allow_blank=True, default=""
+    )
 
 
 class ItemRequestSerializer(serializers.Serializer[Any]):
     """What to change of an item; what is left out stays."""
 
-    place = serializers.IntegerField(required=False, min_value=1, help_text="Where to move it, from 1 to the end.")
+    place = serializers.IntegerField(
+        required=False, min_value=1, help_text="Where to move it, from 1 to the end."
+    )
     note = serializers.CharField(max_length=LONGEST_NOTE, required=False, allow_blank=True)

@@ -26,10 +26,13 @@ class ErrorBodySerializer(serializers.Serializer[Any]):
     """What went wrong."""
 
     code = serializers.CharField(help_text="A word for programs: invalid, not_found, throttled, …")
-    message = serializers.CharField(help_text="A sentence for people, with the remedy where there is one.")
+    message = serializers.CharField(
+        help_text="A sentence for people, with the remedy where there is one."
+    )
     fields = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(child=serializers.CharField()),
-        help_text="By the name of the parameter or setting, what is wrong with it; empty where it is not about one.",
+        help_text="By the name of the parameter or setting, what is wrong with it; empty where "
+        "it is not about one.",
     )
 
 
@@ -42,10 +45,16 @@ class ErrorSerializer(serializers.Serializer[Any]):
 def operation(
     name: str, answers: Any, *errors: int, success: int = 200, example: Any = None, **kwargs: Any
 ) -> Callable[[F], F]:
-    """Describe an operation: what it answers, and with which errors besides those that every one may give."""
+    """Describe an operation: what it answers, and with which errors besides those that every one
+    may give.
+    """
     responses: dict[int, Any] = {success: answers}
     for code in sorted({400, 401, 406, 429, *errors}):
         responses[code] = OpenApiResponse(ErrorSerializer, MEANINGS[code])
     if example:
-        kwargs["examples"] = [OpenApiExample("Example", value=example, response_only=True, status_codes=[str(success)])]
+        kwargs["examples"] = [
+            OpenApiExample(
+                "Example", value=example, response_only=True, status_codes=[str(success)]
+            )
+        ]
     return extend_schema(operation_id=name, responses=responses, **kwargs)

@@ -23,23 +23,42 @@ class FeatureQuery(PageQuery):
     """Which features, in which order."""
 
     order = serializers.ChoiceField(
-        choices=list(ORDERS), default="index", help_text="A minus sends the largest first; ties go by index."
+        choices=list(ORDERS),
+        default="index",
+        help_text="A minus sends the largest first; ties go by index.",
     )
-    density_min = FiniteField(required=False, min_value=0, max_value=1, help_text="At least this share of tokens.")
-    density_max = FiniteField(required=False, min_value=0, max_value=1, help_text="At most this share of tokens.")
-    max_activation_min = FiniteField(required=False, min_value=0, help_text="Of the features' maxima, at least this.")
+    density_min = FiniteField(
+        required=False, min_value=0, max_value=1, help_text="At least this share of tokens."
+    )
+    density_max = FiniteField(
+        required=False, min_value=0, max_value=1, help_text="At most this share of tokens."
+    )
+    max_activation_min = FiniteField(
+        required=False, min_value=0, help_text="Of the features' maxima, at least this."
+    )
     max_activation_max = FiniteField(required=False, min_value=0, help_text="At most this.")
-    causal_effect_min = FiniteField(required=False, help_text="Of the effect sizes of adding them, at least this.")
+    causal_effect_min = FiniteField(
+        required=False, help_text="Of the effect sizes of adding them, at least this."
+    )
     causal_effect_max = FiniteField(required=False, help_text="At most this.")
     cluster = serializers.IntegerField(
-        required=False, min_value=0, max_value=2**31 - 1, help_text="Those of one cluster of the SAE's map."
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        help_text="Those of one cluster of the SAE's map.",
     )
     alive = serializers.BooleanField(
-        required=False, allow_null=True, default=None, help_text="true: only those that fire; false: only dead ones."
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="true: only those that fire; false: only dead ones.",
     )
 
     has_label = serializers.BooleanField(
-        required=False, allow_null=True, default=None, help_text="true: only those with a label; false: those without."
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="true: only those with a label; false: those without.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -59,8 +78,12 @@ class SpanSerializer(serializers.Serializer[Any]):
     value = serializers.FloatField(
         allow_null=True, help_text="Largest activation of its tokens; null where none fires."
     )
-    peak = serializers.BooleanField(help_text="Whether the firing that put the example here is in it.")
-    special = serializers.BooleanField(help_text="Whether it is a special token: those are never counted.")
+    peak = serializers.BooleanField(
+        help_text="Whether the firing that put the example here is in it."
+    )
+    special = serializers.BooleanField(
+        help_text="Whether it is a special token: those are never counted."
+    )
 
 
 class FeatureSerializer(serializers.Serializer[Any]):
@@ -68,12 +91,16 @@ class FeatureSerializer(serializers.Serializer[Any]):
 
     index = serializers.IntegerField()
     url = serializers.CharField(source="get_absolute_url", help_text=PAGE)
-    alive = serializers.BooleanField(help_text="Whether it fired at least once on the tokens counted.")
+    alive = serializers.BooleanField(
+        help_text="Whether it fired at least once on the tokens counted."
+    )
     fires = serializers.IntegerField(help_text=about("fires"))
     density = serializers.FloatField(help_text=about("density"))
     max_activation = serializers.FloatField(help_text=about("max_activation"))
     mean_activation = serializers.FloatField(help_text=about("mean_activation"))
-    label = serializers.SerializerMethodField(help_text="Its label's words; null where it has none.")  # type: ignore[assignment]
+    label = serializers.SerializerMethodField(
+        help_text="Its label's words; null where it has none."
+    )  # type: ignore[assignment]
     disputed = serializers.BooleanField(help_text=about("label_disputed"))
     snippet = serializers.SerializerMethodField(
         help_text="The words around its best example's peak; empty where it is dead."
@@ -110,7 +137,9 @@ class NeighbourSerializer(serializers.Serializer[Any]):
 
     index = serializers.IntegerField()
     cosine = serializers.FloatField(help_text=about("nearest_cosine"))
-    both = serializers.IntegerField(allow_null=True, help_text=about("cofiring_both") + " Null where they were not.")
+    both = serializers.IntegerField(
+        allow_null=True, help_text=about("cofiring_both") + " Null where they were not."
+    )
 
 
 class PartnerSerializer(serializers.Serializer[Any]):
@@ -140,7 +169,9 @@ class ExampleSerializer(serializers.Serializer[Any]):
     )
     token_ids = serializers.SerializerMethodField()
     positions = serializers.ListField(child=serializers.IntegerField(), help_text="Where it fires.")
-    values = serializers.ListField(child=serializers.FloatField(), help_text="How strongly, for every position.")
+    values = serializers.ListField(
+        child=serializers.FloatField(), help_text="How strongly, for every position."
+    )
     tokens = SpanSerializer(many=True)
 
     def get_token_ids(self, example: Any) -> list[int]:
@@ -151,7 +182,9 @@ class ExampleSerializer(serializers.Serializer[Any]):
 class BandSerializer(serializers.Serializer[Any]):
     """Examples of one part of the activation range."""
 
-    number = serializers.IntegerField(help_text="0: the top examples; 1 (highest) to 5 (lowest): drawn evenly.")
+    number = serializers.IntegerField(
+        help_text="0: the top examples; 1 (highest) to 5 (lowest): drawn evenly."
+    )
     low = serializers.FloatField(help_text="Lower edge of its activations.")
     high = serializers.FloatField(help_text="Upper edge of its activations.")
     share = serializers.FloatField(help_text="The band's part of all firings.")
@@ -165,7 +198,9 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     sae = serializers.CharField()
     index = serializers.IntegerField()
     url = serializers.CharField(help_text=PAGE)
-    alive = serializers.BooleanField(help_text="Whether it fired at least once on the tokens counted.")
+    alive = serializers.BooleanField(
+        help_text="Whether it fired at least once on the tokens counted."
+    )
     fires = serializers.IntegerField(help_text=about("fires"))
     density = serializers.FloatField(help_text=about("density"))
     max_activation = serializers.FloatField(help_text=about("max_activation"))
@@ -179,21 +214,31 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     nearest = NeighbourSerializer(many=True)
     cofiring = PartnerSerializer(many=True)
     elsewhere = ElsewhereSerializer(many=True)
-    previous = serializers.IntegerField(allow_null=True, help_text="Index of the live feature before it.")
-    next = serializers.IntegerField(allow_null=True, help_text="Index of the live feature after it.")
+    previous = serializers.IntegerField(
+        allow_null=True, help_text="Index of the live feature before it."
+    )
+    next = serializers.IntegerField(
+        allow_null=True, help_text="Index of the live feature after it."
+    )
     label = LabelSerializer(  # type: ignore[assignment]  # as above
         allow_null=True, help_text="Its label; null where it has none. " + about("label_support")
     )
     labels = LabelSerializer(many=True, help_text="All that are shown, most support first.")
     disputed = serializers.BooleanField(help_text=about("label_disputed"))
     reads = serializers.ListField(
-        child=serializers.CharField(), help_text="Tokens on which the top examples peak, most frequent first."
+        child=serializers.CharField(),
+        help_text="Tokens on which the top examples peak, most frequent first.",
     )
-    writes = serializers.ListField(child=serializers.CharField(), help_text="Tokens that it promotes most.")
-    effect = StoredEffectSerializer(allow_null=True, help_text="What changing it does; null until it was measured.")
+    writes = serializers.ListField(
+        child=serializers.CharField(), help_text="Tokens that it promotes most."
+    )
+    effect = StoredEffectSerializer(
+        allow_null=True, help_text="What changing it does; null until it was measured."
+    )
     causal_effect = serializers.FloatField(help_text=about("causal_effect"))
     best_dose = serializers.FloatField(
-        allow_null=True, help_text=about("dose_best") + " Of the latest sweep, as a share of the maximum."
+        allow_null=True,
+        help_text=about("dose_best") + " Of the latest sweep, as a share of the maximum.",
     )
     bands = BandSerializer(many=True)
     provenance = ProvenanceSerializer(allow_null=True)
@@ -209,8 +254,16 @@ def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
         "model": sae.model.slug,
         "sae": sae.slug,
         "url": row.get_absolute_url(),
-        "histogram": {"counts": row.histogram, "low": 0.0, "high": row.histogram_width * len(row.histogram)},
-        "logit_histogram": {"counts": row.logit_histogram, "low": row.logit_low, "high": row.logit_high},
+        "histogram": {
+            "counts": row.histogram,
+            "low": 0.0,
+            "high": row.histogram_width * len(row.histogram),
+        },
+        "logit_histogram": {
+            "counts": row.logit_histogram,
+            "low": row.logit_low,
+            "high": row.logit_high,
+        },
         "top_logits": view.top_logits,
         "bottom_logits": view.bottom_logits,
         "nearest": view.nearest,

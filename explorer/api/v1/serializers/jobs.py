@@ -27,10 +27,15 @@ class EventQuery(serializers.Serializer[Any]):
     """Which events."""
 
     after = serializers.IntegerField(
-        min_value=0, max_value=BIGGEST_ID, default=0, help_text="Only events after the one of this id."
+        min_value=0,
+        max_value=BIGGEST_ID,
+        default=0,
+        help_text="Only events after the one of this id.",
     )
     kind = serializers.ChoiceField(choices=JobEvent.Kind.choices, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=1000, default=200, help_text="Rows per page, 1 to 1000.")
+    limit = serializers.IntegerField(
+        min_value=1, max_value=1000, default=200, help_text="Rows per page, 1 to 1000."
+    )
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
@@ -49,7 +54,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         help_text="Null where a command or the first run started it.",
     )
     after = serializers.IntegerField(
-        source="after_id", read_only=True, allow_null=True, help_text="Id of the job that it waits for."
+        source="after_id",
+        read_only=True,
+        allow_null=True,
+        help_text="Id of the job that it waits for.",
     )
     part_of = serializers.IntegerField(
         source="part_of_id",
@@ -58,38 +66,77 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         help_text="Id of the job that it is a part of; lists leave parts out.",
     )
     priority = serializers.ChoiceField(
-        choices=Job.Priority.choices, read_only=True, help_text="1 goes before 0, and that before -1."
+        choices=Job.Priority.choices,
+        read_only=True,
+        help_text="1 goes before 0, and that before -1.",
     )
     not_before = serializers.DateTimeField(
-        read_only=True, allow_null=True, help_text="When it is tried again, where it failed for a reason that may pass."
+        read_only=True,
+        allow_null=True,
+        help_text="When it is tried again, where it failed for a reason that may pass.",
     )
     share = serializers.FloatField(read_only=True, help_text="How much is done, 0 to 1.")
-    result = serializers.DictField(read_only=True, help_text="What it made; empty until it finished.")
-    environment = serializers.DictField(read_only=True, help_text="Versions and device of the worker that ran it last.")
-    error_field = TextField(read_only=True, help_text="The setting that caused the error, where one did.")
+    result = serializers.DictField(
+        read_only=True, help_text="What it made; empty until it finished."
+    )
+    environment = serializers.DictField(
+        read_only=True, help_text="Versions and device of the worker that ran it last."
+    )
+    error_field = TextField(
+        read_only=True, help_text="The setting that caused the error, where one did."
+    )
 
     class Meta:
         model = Job
         fields = [
-            "id", "url", "kind", "params", "state", "queue", "priority", "not_before",
-            "created_by", "after", "part_of", "created", "started", "ended", "attempts",
-            "cancel_requested", "share", "done", "total", "unit", "doing", "result", "error", "error_field", "environment",
-        ]  # fmt: skip
+            "id",
+            "url",
+            "kind",
+            "params",
+            "state",
+            "queue",
+            "priority",
+            "not_before",
+            "created_by",
+            "after",
+            "part_of",
+            "created",
+            "started",
+            "ended",
+            "attempts",
+            "cancel_requested",
+            "share",
+            "done",
+            "total",
+            "unit",
+            "doing",
+            "result",
+            "error",
+            "error_field",
+            "environment",
+        ]
         read_only_fields = fields
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):
     """A job to start."""
 
-    kind = serializers.ChoiceField(choices=list(KINDS), help_text="`/api/v1/kinds/` lists them with their settings.")
+    kind = serializers.ChoiceField(
+        choices=list(KINDS), help_text="`/api/v1/kinds/` lists them with their settings."
+    )
     params = serializers.DictField(
-        help_text="The settings of that kind, by name; what is left out takes its default.", default=dict
+        help_text="The settings of that kind, by name; what is left out takes its default.",
+        default=dict,
     )
     priority = serializers.ChoiceField(
-        choices=OPTIONS["priority"], default="normal", help_text="Which of the jobs that wait in a queue goes first."
+        choices=OPTIONS["priority"],
+        default="normal",
+        help_text="Which of the jobs that wait in a queue goes first.",
     )
     device = serializers.ChoiceField(
-        choices=OPTIONS["device"], default="any", help_text="Only a worker with such a device takes the job."
+        choices=OPTIONS["device"],
+        default="any",
+        help_text="Only a worker with such a device takes the job.",
     )
 
 
@@ -98,7 +145,8 @@ class JobEventSerializer(serializers.ModelSerializer[JobEvent]):
 
     data = serializers.DictField(  # type: ignore[assignment]
         help_text=(
-            "state: {state, note}. metrics: {step, values: {name: number}, and in a sweep series: the SAE's slug}. log: {text}."
+            "state: {state, note}. metrics: {step, values: {name: number}, and in a sweep "
+            "series: the SAE's slug}. log: {text}."
         ),
         read_only=True,
     )
@@ -116,7 +164,9 @@ class ChoiceSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
+)
 class ValueField(serializers.JSONField):
     """A text, a number, true, false or null."""
 
@@ -154,7 +204,9 @@ def kind(form: type[JobForm]) -> dict[str, Any]:
 
 
 def wrong_types(form: type[JobForm], params: dict[str, Any]) -> dict[str, list[str]]:
-    """What a form would take for something else, as its data comes from HTML: a list for its text, "no" for true."""
+    """What a form would take for something else, as its data comes from HTML: a list for its text,
+    "no" for true.
+    """
     found = {}
     for name, value in params.items():
         if isinstance(form.base_fields.get(name), forms.BooleanField):
@@ -177,7 +229,9 @@ def _setting(name: str, field: forms.Field) -> dict[str, Any]:
         "default": field.initial,
         "minimum": getattr(field, "min_value", None),
         "maximum": getattr(field, "max_value", None),
-        "choices": [{"value": value, "label": label} for value, label in getattr(field, "choices", [])],
+        "choices": [
+            {"value": value, "label": label} for value, label in getattr(field, "choices", [])
+        ],
         "several": isinstance(field, Several),
         "help": str(field.help_text),
     }

@@ -11,7 +11,9 @@ from features.models import Comment, Label, LabelRevision, LabelScore, Vote
 from features.slugs import is_slug
 
 LONGEST_SENT = 20_000
-"""What is longer is no label and no comment either; those have limits of their own, with a sentence."""
+"""What is longer is no label and no comment either; those have limits of their own, with a
+sentence.
+"""
 
 NAME = "Name of the person; null where they left"
 
@@ -19,10 +21,17 @@ NAME = "Name of the person; null where they left"
 class OfFeature(PageQuery):
     """Of which features."""
 
-    model = serializers.CharField(required=False, validators=[is_slug], help_text="Only of this model.")
-    sae = serializers.CharField(required=False, validators=[is_slug], help_text="Only of this SAE, by slug.")
+    model = serializers.CharField(
+        required=False, validators=[is_slug], help_text="Only of this model."
+    )
+    sae = serializers.CharField(
+        required=False, validators=[is_slug], help_text="Only of this SAE, by slug."
+    )
     index = serializers.IntegerField(
-        required=False, min_value=0, max_value=BIGGEST_INDEX, help_text="Only of the features of this index."
+        required=False,
+        min_value=0,
+        max_value=BIGGEST_INDEX,
+        help_text="Only of the features of this index.",
     )
     author = serializers.CharField(required=False, max_length=150, help_text="Only by this person.")
 
@@ -31,7 +40,9 @@ class LabelsQuery(OfFeature):
     """Which labels."""
 
     method = serializers.CharField(
-        required=False, max_length=50, help_text="Only by this method; `person` for what people wrote."
+        required=False,
+        max_length=50,
+        help_text="Only by this method; `person` for what people wrote.",
     )
 
 
@@ -56,7 +67,9 @@ class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
     """How well a label's words did on held-out examples, by one kind of test."""
 
     scorer = TextField(read_only=True, help_text="The model that judged; empty where none did.")
-    negatives = TextField(read_only=True, help_text="random or hard; empty where the kind has none.")
+    negatives = TextField(
+        read_only=True, help_text="random or hard; empty where the kind has none."
+    )
     details = serializers.DictField(read_only=True, help_text="What else was measured.")
 
     class Meta:
@@ -87,21 +100,48 @@ class LabelSerializer(serializers.ModelSerializer[Label]):
     index = serializers.IntegerField(source="feature.index", read_only=True)
     method = serializers.CharField(read_only=True, help_text="`person`, or what made it.")
     author: Slug = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}, or where a method made it."
+        slug_field="username",
+        read_only=True,
+        allow_null=True,
+        help_text=f"{NAME}, or where a method made it.",
     )
     chosen = serializers.SerializerMethodField(help_text="Whether it is the feature's label.")
     for_it = serializers.SerializerMethodField(help_text=about("label_votes"))
-    score_kind = TextField(read_only=True, help_text="Kind of the score that counts; empty where there is none.")
+    score_kind = TextField(
+        read_only=True, help_text="Kind of the score that counts; empty where there is none."
+    )
     scores = LabelScoreSerializer(source="shown_scores", many=True, read_only=True)
-    job = serializers.IntegerField(source="job_id", read_only=True, allow_null=True, help_text="Id of its job.")
-    upload = serializers.IntegerField(source="upload_id", read_only=True, allow_null=True, help_text="Id of its file.")
+    job = serializers.IntegerField(
+        source="job_id", read_only=True, allow_null=True, help_text="Id of its job."
+    )
+    upload = serializers.IntegerField(
+        source="upload_id", read_only=True, allow_null=True, help_text="Id of its file."
+    )
 
     class Meta:
         model = Label
         fields = [
-            "id", "url", "model", "sae", "index", "text", "method", "author", "version", "chosen", "for_it", "down", "score",
-            "score_kind", "support", "scores", "job", "upload", "created", "updated",
-        ]  # fmt: skip
+            "id",
+            "url",
+            "model",
+            "sae",
+            "index",
+            "text",
+            "method",
+            "author",
+            "version",
+            "chosen",
+            "for_it",
+            "down",
+            "score",
+            "score_kind",
+            "support",
+            "scores",
+            "job",
+            "upload",
+            "created",
+            "updated",
+        ]
         read_only_fields = fields
         extra_kwargs = {
             "support": {"help_text": about("label_support")},
@@ -166,9 +206,13 @@ class LabelEditRequestSerializer(serializers.Serializer[Any]):
 
     text = serializers.CharField(max_length=LONGEST_SENT)
     version = serializers.IntegerField(
-        min_value=1, max_value=BIGGEST_INDEX, help_text="The label's `version` that you saw; 409 where it has changed."
+        min_value=1,
+        max_value=BIGGEST_INDEX,
+        help_text="The label's `version` that you saw; 409 where it has changed.",
     )
-    note = serializers.CharField(max_length=300, required=False, default="", allow_blank=True, help_text="Why.")
+    note = serializers.CharField(
+        max_length=300, required=False, default="", allow_blank=True, help_text="Why."
+    )
 
 
 class VoteSerializer(serializers.ModelSerializer[Vote]):
@@ -176,13 +220,17 @@ class VoteSerializer(serializers.ModelSerializer[Vote]):
 
     label = serializers.IntegerField(source="label_id", read_only=True)  # type: ignore[assignment]  # DRF's own attribute
     user: Slug = serializers.SlugRelatedField(slug_field="username", read_only=True)
-    value = serializers.ChoiceField(choices=[1, -1], read_only=True, help_text="1 for it, -1 against it.")
+    value = serializers.ChoiceField(
+        choices=[1, -1], read_only=True, help_text="1 for it, -1 against it."
+    )
 
     class Meta:
         model = Vote
         fields = ["id", "label", "user", "value", "version", "weight", "at"]
         read_only_fields = fields
-        extra_kwargs = {"version": {"help_text": "The words that were voted on; a vote counts for these alone."}}
+        extra_kwargs = {
+            "version": {"help_text": "The words that were voted on; a vote counts for these alone."}
+        }
 
 
 class VoteRequestSerializer(serializers.Serializer[Any]):
@@ -205,10 +253,16 @@ class CommentSerializer(serializers.ModelSerializer[Comment]):
     sae = serializers.CharField(source="feature.sae.slug", read_only=True)
     index = serializers.IntegerField(source="feature.index", read_only=True)
     label = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        source="label_id", read_only=True, allow_null=True, help_text="Id of the label that it is about."
+        source="label_id",
+        read_only=True,
+        allow_null=True,
+        help_text="Id of the label that it is about.",
     )
     parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        source="parent_id", read_only=True, allow_null=True, help_text="Id of the comment that it answers."
+        source="parent_id",
+        read_only=True,
+        allow_null=True,
+        help_text="Id of the comment that it answers.",
     )
     author: Slug = serializers.SlugRelatedField(
         slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
@@ -216,7 +270,18 @@ class CommentSerializer(serializers.ModelSerializer[Comment]):
 
     class Meta:
         model = Comment
-        fields = ["id", "model", "sae", "index", "label", "parent", "author", "text", "created", "edited"]
+        fields = [
+            "id",
+            "model",
+            "sae",
+            "index",
+            "label",
+            "parent",
+            "author",
+            "text",
+            "created",
+            "edited",
+        ]
         read_only_fields = fields
 
 
@@ -225,10 +290,16 @@ class CommentRequestSerializer(FeatureNameRequestSerializer):
 
     text = serializers.CharField(max_length=LONGEST_SENT, help_text="At most 5,000 characters.")
     label = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Id of the feature's label that it is about."
+        required=False,
+        min_value=1,
+        max_value=BIGGEST_ID,
+        help_text="Id of the feature's label that it is about.",
     )
     parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Id of the comment that it answers."
+        required=False,
+        min_value=1,
+        max_value=BIGGEST_ID,
+        help_text="Id of the comment that it answers.",
     )
 
 

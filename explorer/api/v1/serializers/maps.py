@@ -18,7 +18,9 @@ class MapSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     sae = serializers.CharField()
     job = serializers.IntegerField(allow_null=True, help_text="Id of the job that made it.")
-    neighbours = serializers.IntegerField(help_text="Nearest features that held each in its place, itself among them.")
+    neighbours = serializers.IntegerField(
+        help_text="Nearest features that held each in its place, itself among them."
+    )
     seed = serializers.IntegerField()
     made_with = serializers.CharField(help_text="The libraries, with their versions.")
     indices = column(serializers.IntegerField, "Indices of the features.")
@@ -27,8 +29,14 @@ class MapSerializer(serializers.Serializer[Any]):
     clusters = column(serializers.IntegerField, about("cluster") + " Null there.", allow_null=True)
     densities = column(serializers.FloatField, about("density") + " Four digits.")
     maxima = column(serializers.FloatField, about("max_activation") + " Four digits.")
-    token = column(serializers.IntegerField, "Place in `tokens` of the token that the feature promotes most; -1: none.")
-    tokens = serializers.ListField(
-        child=TextField(), help_text="The texts that `token` points into, blanks and line ends as signs."
+    token = column(
+        serializers.IntegerField,
+        "Place in `tokens` of the token that the feature promotes most; -1: none.",
     )
-    labels = serializers.ListField(child=TextField(), help_text="Each feature's label; empty where it has none.")
+    tokens = serializers.ListField(
+        child=TextField(),
+        help_text="The texts that `token` points into, blanks and line ends as signs.",
+    )
+    labels = serializers.ListField(
+        child=TextField(), help_text="Each feature's label; empty where it has none."
+    )

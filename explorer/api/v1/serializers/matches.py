@@ -14,7 +14,9 @@ from features.selectors.matches import ORDERS
 class MatchQuery(PageQuery):
     """In which order."""
 
-    order = serializers.ChoiceField(choices=list(ORDERS), default="index", help_text="A minus sends the nearest first.")
+    order = serializers.ChoiceField(
+        choices=list(ORDERS), default="index", help_text="A minus sends the nearest first."
+    )
 
 
 class MatchingSerializer(serializers.Serializer[Any]):
@@ -25,7 +27,9 @@ class MatchingSerializer(serializers.Serializer[Any]):
     other = serializers.CharField(source="other.slug")
     matched = serializers.FloatField(help_text=about("matched"))
     histogram = serializers.SerializerMethodField(help_text=about("match_histogram"))
-    job = serializers.IntegerField(source="job_id", allow_null=True, help_text="Id of the job that made it.")
+    job = serializers.IntegerField(
+        source="job_id", allow_null=True, help_text="Id of the job that made it."
+    )
     made = serializers.DateTimeField()
 
     @extend_schema_field(HistogramSerializer)

@@ -17,9 +17,12 @@ class TokenQuery(Query):
     token = serializers.CharField(
         trim_whitespace=False,
         max_length=200,
-        help_text="As it reads. Other spellings are searched too: with or without a blank before it, in other cases.",
+        help_text="As it reads. Other spellings are searched too: with or without a blank before "
+        "it, in other cases.",
     )
-    model = serializers.CharField(required=False, help_text="Its slug; may be left out where there is only one.")
+    model = serializers.CharField(
+        required=False, help_text="Its slug; may be left out where there is only one."
+    )
     sae = serializers.ListField(
         child=serializers.CharField(),
         required=False,
@@ -44,8 +47,12 @@ class FoundSerializer(serializers.Serializer[Any]):
     index = serializers.IntegerField(source="feature.index")
     url = serializers.CharField(source="feature.get_absolute_url", help_text=PAGE)
     density = serializers.FloatField(source="feature.density", help_text=about("density"))
-    max_activation = serializers.FloatField(source="feature.max_activation", help_text=about("max_activation"))
-    snippet = SpanSerializer(many=True, help_text="The words around its best example's peak; empty where it is dead.")
+    max_activation = serializers.FloatField(
+        source="feature.max_activation", help_text=about("max_activation")
+    )
+    snippet = SpanSerializer(
+        many=True, help_text="The words around its best example's peak; empty where it is dead."
+    )
 
 
 class PeakingSerializer(FoundSerializer):
@@ -74,7 +81,8 @@ class LabelQuery(Query):
 
     q = serializers.CharField(
         max_length=LONGEST,
-        help_text="Words, which may be cut short or misspelt, or signs; meaning is asked of all of it.",
+        help_text="Words, which may be cut short or misspelt, or signs; meaning is asked of all "
+        "of it.",
     )
     mode = serializers.ChoiceField(
         choices=["hybrid", "text", "semantic"],
@@ -87,10 +95,14 @@ class LabelQuery(Query):
         required=False,
         help_text="Slugs, the parameter once for each; all where none is named.",
     )
-    layer = serializers.IntegerField(required=False, min_value=0, max_value=9999, help_text="Layer that the SAE reads.")
+    layer = serializers.IntegerField(
+        required=False, min_value=0, max_value=9999, help_text="Layer that the SAE reads."
+    )
     density_min = FiniteField(required=False, min_value=0, max_value=1, help_text=about("density"))
     density_max = FiniteField(required=False, min_value=0, max_value=1, help_text=about("density"))
-    score_min = FiniteField(required=False, min_value=0, max_value=1, help_text=about("label_score"))
+    score_min = FiniteField(
+        required=False, min_value=0, max_value=1, help_text=about("label_score")
+    )
     causal_min = FiniteField(required=False, help_text=about("causal_effect"))
     causal_max = FiniteField(required=False, help_text=about("causal_effect"))
     author = serializers.CharField(
@@ -99,10 +111,17 @@ class LabelQuery(Query):
     alive = serializers.BooleanField(
         required=False, default=None, allow_null=True, help_text="Only live, or only dead ones."
     )
-    order = serializers.ChoiceField(choices=list(ORDERS), default="relevance", help_text="Of the most relevant ones.")
-    limit = serializers.IntegerField(min_value=1, max_value=MOST, default=LIMIT, help_text=f"Features, 1 to {MOST}.")
+    order = serializers.ChoiceField(
+        choices=list(ORDERS), default="relevance", help_text="Of the most relevant ones."
+    )
+    limit = serializers.IntegerField(
+        min_value=1, max_value=MOST, default=LIMIT, help_text=f"Features, 1 to {MOST}."
+    )
     start = serializers.IntegerField(
-        min_value=0, max_value=10**4, default=0, help_text="Place of the first of them among all that were found."
+        min_value=0,
+        max_value=10**4,
+        default=0,
+        help_text="Place of the first of them among all that were found.",
     )
 
 
@@ -126,11 +145,17 @@ class SaidSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="label.pk")
     text = serializers.CharField(source="label.text")
     method = serializers.CharField(source="label.method", help_text="“person”, or what made it.")
-    author = serializers.CharField(source="label.author", allow_null=True, help_text="Username; null of a method's.")
-    score = serializers.FloatField(source="label.score", allow_null=True, help_text=about("label_score"))
+    author = serializers.CharField(
+        source="label.author", allow_null=True, help_text="Username; null of a method's."
+    )
+    score = serializers.FloatField(
+        source="label.score", allow_null=True, help_text=about("label_score")
+    )
     support = serializers.FloatField(source="label.support", help_text=about("label_support"))
     cosine = serializers.FloatField(allow_null=True, help_text=about("label_cosine"))
-    parts = MarkedSerializer(many=True, help_text="The text in pieces, those that answer the query marked.")
+    parts = MarkedSerializer(
+        many=True, help_text="The text in pieces, those that answer the query marked."
+    )
 
 
 class LabelledSerializer(FoundSerializer):
@@ -140,7 +165,9 @@ class LabelledSerializer(FoundSerializer):
     by_words = serializers.IntegerField(
         allow_null=True, help_text="Its rank by words, from 1; null where not found so."
     )
-    by_meaning = serializers.IntegerField(allow_null=True, help_text="Its rank by meaning, likewise.")
+    by_meaning = serializers.IntegerField(
+        allow_null=True, help_text="Its rank by meaning, likewise."
+    )
     labels = SaidSerializer(many=True, help_text="Every label of it that was found, best first.")
 
 
@@ -152,10 +179,12 @@ class LabelSearchSerializer(serializers.Serializer[Any]):
         help_text="False where no label has every word, and those with some are listed."
     )
     more = serializers.BooleanField(
-        help_text=f"Whether more than {MOST_WEIGHED:,} labels have the words: others were not ranked."
+        help_text=f"Whether more than {MOST_WEIGHED:,} labels have the words: others were not "
+        "ranked."
     )
     meaning = serializers.CharField(help_text="Empty, or why meaning was not searched.")
     features = serializers.IntegerField(
-        help_text=f"How many were found; at most {MOST_FOUND} where they are ordered by something else than relevance."
+        help_text=f"How many were found; at most {MOST_FOUND} where they are ordered by "
+        "something else than relevance."
     )
     results = LabelledSerializer(many=True)

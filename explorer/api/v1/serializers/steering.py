@@ -10,11 +10,22 @@ from explorer.plots.dose_response import MEASURES
 from features.inference.text_activations import MOST_CHARACTERS
 from features.models import SweepJudgement
 from features.selectors.steering import RunView
-from features.steering.forms import METHODS, MODES, MOST_FEATURES, MOST_LENGTH, MOST_STRENGTH, PLACES, UNITS
+from features.steering.forms import (
+    METHODS,
+    MODES,
+    MOST_FEATURES,
+    MOST_LENGTH,
+    MOST_STRENGTH,
+    PLACES,
+    UNITS,
+)
 from features.steering.transcript import Text
 from features.token_spans import text_of
 
-STRENGTH = f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to {MOST_STRENGTH:g}."
+STRENGTH = (
+    f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to "
+    f"{MOST_STRENGTH:g}."
+)
 
 
 class KnobRequestSerializer(serializers.Serializer[Any]):
@@ -27,7 +38,9 @@ class KnobRequestSerializer(serializers.Serializer[Any]):
     )
     strength = serializers.FloatField(default=1.0, help_text=STRENGTH)
     unit = serializers.ChoiceField(
-        choices=list(UNITS), default="maximum", help_text="The feature's maximum, or to add the norm of the activation."
+        choices=list(UNITS),
+        default="maximum",
+        help_text="The feature's maximum, or to add the norm of the activation.",
     )
 
 
@@ -36,22 +49,36 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
 
     model = serializers.CharField(max_length=63)
     prompt = serializers.CharField(trim_whitespace=False, max_length=MOST_CHARACTERS)
-    mode = serializers.ChoiceField(choices=list(MODES), default="text", help_text="chat: through the chat template.")
-    features = KnobRequestSerializer(many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model.")
+    mode = serializers.ChoiceField(
+        choices=list(MODES), default="text", help_text="chat: through the chat template."
+    )
+    features = KnobRequestSerializer(
+        many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model."
+    )
     where = serializers.ChoiceField(choices=list(PLACES), default="all")
     tokens = serializers.ListField(
-        child=serializers.IntegerField(min_value=0), default=list, help_text="Where chosen: positions in the prompt."
+        child=serializers.IntegerField(min_value=0),
+        default=list,
+        help_text="Where chosen: positions in the prompt.",
     )
-    special = serializers.BooleanField(default=False, help_text="Whether special tokens are steered too.")
+    special = serializers.BooleanField(
+        default=False, help_text="Whether special tokens are steered too."
+    )
     temperature = serializers.FloatField(default=0.5, help_text="0 takes the most probable token.")
     top_p = serializers.FloatField(default=0.95)
-    frequency_penalty = serializers.FloatField(default=0.0, help_text="Taken off a logit for each time it was said.")
+    frequency_penalty = serializers.FloatField(
+        default=0.0, help_text="Taken off a logit for each time it was said."
+    )
     seed = serializers.IntegerField(default=16, help_text="The same seed gives the same texts.")
     length = serializers.IntegerField(default=48, help_text=f"New tokens, 1 to {MOST_LENGTH}.")
     strengths = serializers.ListField(
-        child=serializers.FloatField(), default=list, help_text="Up to 8: a sweep of the one feature, which is added."
+        child=serializers.FloatField(),
+        default=list,
+        help_text="Up to 8: a sweep of the one feature, which is added.",
     )
-    stream = serializers.BooleanField(default=False, help_text="Server-sent events: run, delta …, over.")
+    stream = serializers.BooleanField(
+        default=False, help_text="Server-sent events: run, delta …, over."
+    )
 
 
 class SteeredTextSerializer(serializers.Serializer[Any]):
@@ -59,9 +86,13 @@ class SteeredTextSerializer(serializers.Serializer[Any]):
 
     text = TextField()
     token_ids = serializers.ListField(child=serializers.IntegerField())
-    logprobs = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_logprob"))
+    logprobs = serializers.ListField(
+        child=serializers.FloatField(), help_text=about("steer_logprob")
+    )
     kl = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_kl"))
-    surprise = serializers.ListField(child=serializers.FloatField(), help_text=about("steer_surprise"))
+    surprise = serializers.ListField(
+        child=serializers.FloatField(), help_text=about("steer_surprise")
+    )
 
 
 class SteeredFeatureSerializer(serializers.Serializer[Any]):
@@ -100,7 +131,9 @@ class DoseSerializer(serializers.Serializer[Any]):
 
 
 class ScoredSerializer(serializers.Serializer[Any]):
-    """What a language model said of the text of one strength; null where it said nothing that could be read."""
+    """What a language model said of the text of one strength; null where it said nothing that could
+    be read.
+    """
 
     strength = serializers.FloatField()
     concept = serializers.IntegerField(allow_null=True, help_text=about("judge_concept"))
@@ -137,7 +170,9 @@ class SteeringSerializer(serializers.Serializer[Any]):
     default = SteeredTextSerializer(allow_null=True)
     steered = SteeredTextSerializer(allow_null=True)
     dose = DoseSerializer(allow_null=True, help_text="Of a sweep, which has no texts; else null.")
-    judgements = JudgementSerializer(many=True, help_text="Of a sweep: what language models said of it, newest first.")
+    judgements = JudgementSerializer(
+        many=True, help_text="Of a sweep: what language models said of it, newest first."
+    )
 
 
 def steering(view: RunView, judgements: Iterable[SweepJudgement] = ()) -> dict[str, Any]:
@@ -163,7 +198,9 @@ def steering(view: RunView, judgements: Iterable[SweepJudgement] = ()) -> dict[s
         "default": None if swept else _text(default, view),
         "steered": None if swept else _text(changed, view),
         "dose": _dose(view.sweep.dose) if view.sweep.dose else None,
-        "judgements": [_judged(one, view.sweep.dose["strengths"]) for one in judgements] if view.sweep.dose else [],
+        "judgements": [_judged(one, view.sweep.dose["strengths"]) for one in judgements]
+        if view.sweep.dose
+        else [],
     }
 
 
@@ -173,7 +210,16 @@ def _text(text: Text, view: RunView) -> dict[str, Any]:
 
 
 def _judged(judgement: SweepJudgement, strengths: list[float]) -> dict[str, Any]:
-    names = ("judge", "label", "at", "unread", "unasked", "prompt_tokens", "completion_tokens", "cost")
+    names = (
+        "judge",
+        "label",
+        "at",
+        "unread",
+        "unasked",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost",
+    )
     scored = [
         {"strength": strength, "concept": concept, "fluency": fluency, "both": both}
         for strength, concept, fluency, both in zip(
@@ -189,11 +235,19 @@ def _dose(dose: Any) -> dict[str, Any]:
     controls = range(len(dose["control"]["concept"]))
 
     def at(values: Any, place: int) -> dict[str, float]:
-        return {"strength": dose["strengths"][place], **{name: values(name)[place] for name in MEASURES}}
+        return {
+            "strength": dose["strengths"][place],
+            **{name: values(name)[place] for name in MEASURES},
+        }
 
     return {
         "default": {"strength": 0.0, **dose["default"]},
         "strengths": [at(lambda name: dose["feature"][name], place) for place in places],
-        "controls": [[at(lambda name: dose["control"][name][c], p) for p in places] for c in controls],  # noqa: B023
-        **{kind: None if dose[kind] is None else dose["strengths"][dose[kind]] for kind in ("best", "breaks")},
+        "controls": [
+            [at(lambda name, c=c: dose["control"][name][c], p) for p in places] for c in controls
+        ],
+        **{
+            kind: None if dose[kind] is None else dose["strengths"][dose[kind]]
+            for kind in ("best", "breaks")
+        },
     }

@@ -18,16 +18,33 @@ class UploadSerializer(serializers.ModelSerializer[LabelUpload]):
     by: Slug = serializers.SlugRelatedField(
         slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
     )
-    votes = serializers.SerializerMethodField(help_text="Labels that were there already and got the sender's vote.")
+    votes = serializers.SerializerMethodField(
+        help_text="Labels that were there already and got the sender's vote."
+    )
     undone_by: Slug = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True, help_text="Who took it back; null where nobody did."
+        slug_field="username",
+        read_only=True,
+        allow_null=True,
+        help_text="Who took it back; null where nobody did.",
     )
 
     class Meta:
         model = LabelUpload
         fields = [
-            "id", "url", "model", "sae", "name", "by", "at", "rows", "added", "votes", "undone", "undone_by", "kept",
-        ]  # fmt: skip
+            "id",
+            "url",
+            "model",
+            "sae",
+            "name",
+            "by",
+            "at",
+            "rows",
+            "added",
+            "votes",
+            "undone",
+            "undone_by",
+            "kept",
+        ]
         read_only_fields = fields
 
     def get_votes(self, upload: LabelUpload) -> int:
@@ -41,5 +58,6 @@ class UploadRequestSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(max_length=63)
     sae = serializers.CharField(max_length=63)
     file = serializers.FileField(
-        help_text="CSV, JSON lines or Parquet by the end of its name, with the columns `index` and `text`."
+        help_text="CSV, JSON lines or Parquet by the end of its name, with the columns `index` "
+        "and `text`."
     )

@@ -11,7 +11,9 @@ from features.services.word_lists import MOST_BYTES
 
 
 class WordListSerializer(serializers.ModelSerializer[WordList]):
-    """A list of words that members keep: jobs that label features take it as a concept by its `slug`."""
+    """A list of words that members keep: jobs that label features take it as a concept by its
+    `slug`.
+    """
 
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
     size = serializers.IntegerField(read_only=True, help_text="How many entries it has.")
@@ -28,7 +30,9 @@ class WordListSerializer(serializers.ModelSerializer[WordList]):
 class WordListDetailSerializer(WordListSerializer):
     """A list with its entries."""
 
-    entries = serializers.ListField(child=serializers.CharField(), read_only=True, help_text="Words and phrases.")
+    entries = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Words and phrases."
+    )
 
     class Meta(WordListSerializer.Meta):
         fields = [*WordListSerializer.Meta.fields, "entries"]

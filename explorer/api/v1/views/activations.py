@@ -1,4 +1,6 @@
-"""What features do on a text that the caller sends: their activations, and what changing one does."""
+"""What features do on a text that the caller sends: their activations, and what
+changing one does.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,20 +32,40 @@ class Activations(APIView):
     """A text through a model and its SAEs."""
 
     @operation(
-        "read_text", ActivationsSerializer, 404, 413, 415, 503, request=ActivationsRequestSerializer,
+        "read_text",
+        ActivationsSerializer,
+        404,
+        413,
+        415,
+        503,
+        request=ActivationsRequestSerializer,
         examples=examples.ACTIVATIONS,
-    )  # fmt: skip
+    )
     def post(self, request: Request) -> Response:
-        """Read a text: one feature on each token, or the strongest features of every token. Nothing is kept."""
+        """Read a text: one feature on each token, or the strongest features of every token. Nothing
+        is kept.
+        """
         given = body(request, ActivationsRequestSerializer)
-        saes = [found(catalog_selectors.sae, given["model"], slug, noun="SAE") for slug in dict.fromkeys(given["sae"])]
+        saes = [
+            found(catalog_selectors.sae, given["model"], slug, noun="SAE")
+            for slug in dict.fromkeys(given["sae"])
+        ]
         with _answered():
             if "index" in given:
-                one = found(feature_selectors.row, given["model"], saes[0].slug, given["index"], noun="feature")
-                results = [of_feature(saes[0].slug, text_activations.read_feature(one, given["text"]))]
+                one = found(
+                    feature_selectors.row,
+                    given["model"],
+                    saes[0].slug,
+                    given["index"],
+                    noun="feature",
+                )
+                results = [
+                    of_feature(saes[0].slug, text_activations.read_feature(one, given["text"]))
+                ]
             else:
                 results = [
-                    of_text(reading, given["top"]) for reading in text_activations.read_text(saes, given["text"])
+                    of_text(reading, given["top"])
+                    for reading in text_activations.read_text(saes, given["text"])
                 ]
         return Response({"results": results})
 
@@ -62,9 +84,13 @@ class Effects(APIView):
         examples=examples.EFFECT,
     )
     def post(self, request: Request) -> Response:
-        """Ablate a feature where it fires in a text, add it where it does not, and say what the model does. Nothing is kept."""
+        """Ablate a feature where it fires in a text, add it where it does not, and say what the
+        model does. Nothing is kept.
+        """
         given = body(request, EffectRequestSerializer)
-        one = found(feature_selectors.row, given["model"], given["sae"], given["index"], noun="feature")
+        one = found(
+            feature_selectors.row, given["model"], given["sae"], given["index"], noun="feature"
+        )
         with _answered():
             return Response(EffectSerializer(text_activations.effect_in(one, given["text"])).data)
 

@@ -8,7 +8,12 @@ from explorer.api.v1.base import found
 from explorer.api.v1.fields import PageQuery
 from explorer.api.v1.pagination import page_of, paged
 from explorer.api.v1.parsing import query
-from explorer.api.v1.serializers.catalog import CorpusSerializer, LanguageModelSerializer, SaeQuery, SaeSerializer
+from explorer.api.v1.serializers.catalog import (
+    CorpusSerializer,
+    LanguageModelSerializer,
+    SaeQuery,
+    SaeSerializer,
+)
 from explorer.api.v1.serializers.errors import operation
 from features.selectors import catalog as catalog_selectors
 
@@ -19,7 +24,13 @@ class Models(APIView):
     @operation("list_models", page_of(LanguageModelSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List language models, by slug."""
-        return paged(request, catalog_selectors.models(), ["slug"], query(request, PageQuery), LanguageModelSerializer)
+        return paged(
+            request,
+            catalog_selectors.models(),
+            ["slug"],
+            query(request, PageQuery),
+            LanguageModelSerializer,
+        )
 
 
 class Model(APIView):
@@ -29,7 +40,9 @@ class Model(APIView):
     def get(self, request: Request, model: str) -> Response:
         """Get a language model: its shape, revision and hook points."""
         query(request)
-        return Response(LanguageModelSerializer(found(catalog_selectors.model, model, noun="model")).data)
+        return Response(
+            LanguageModelSerializer(found(catalog_selectors.model, model, noun="model")).data
+        )
 
 
 class Corpora(APIView):
@@ -38,7 +51,13 @@ class Corpora(APIView):
     @operation("list_corpora", page_of(CorpusSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List corpora, by slug."""
-        return paged(request, catalog_selectors.corpora(), ["slug"], query(request, PageQuery), CorpusSerializer)
+        return paged(
+            request,
+            catalog_selectors.corpora(),
+            ["slug"],
+            query(request, PageQuery),
+            CorpusSerializer,
+        )
 
 
 class Saes(APIView):
@@ -50,7 +69,9 @@ class Saes(APIView):
         asked = query(request, SaeQuery)
         if model := asked.get("model", ""):
             found(catalog_selectors.model, model, noun="model")
-        return paged(request, catalog_selectors.saes(model), ["model__slug", "slug"], asked, SaeSerializer)
+        return paged(
+            request, catalog_selectors.saes(model), ["model__slug", "slug"], asked, SaeSerializer
+        )
 
 
 class Sae(APIView):

@@ -42,7 +42,13 @@ class Collections(WrittenByMembers):
         return paged(request, rows, ["-id"], asked, CollectionSerializer)
 
     @operation(
-        "create_collection", CollectionDetailSerializer, 403, 413, 415, success=201, request=CollectionRequestSerializer
+        "create_collection",
+        CollectionDetailSerializer,
+        403,
+        413,
+        415,
+        success=201,
+        request=CollectionRequestSerializer,
     )
     def post(self, request: Request) -> Response:
         """Make a collection, private unless `public` is true."""
@@ -61,7 +67,15 @@ class Collection(WrittenByMembers):
         query(request)
         return Response(_detail(_find(request, pk)))
 
-    @operation("change_collection", CollectionDetailSerializer, 403, 404, 413, 415, request=CollectionRequestSerializer)
+    @operation(
+        "change_collection",
+        CollectionDetailSerializer,
+        403,
+        404,
+        413,
+        415,
+        request=CollectionRequestSerializer,
+    )
     def patch(self, request: Request, pk: int) -> Response:
         """Change its words, or who sees it; what is left out stays."""
         query(request)
@@ -81,20 +95,42 @@ class Collection(WrittenByMembers):
 class Items(WrittenByMembers):
     """What is in a collection."""
 
-    @operation("add_to_collection", CollectionDetailSerializer, 403, 404, 413, 415, request=ItemsRequestSerializer)
+    @operation(
+        "add_to_collection",
+        CollectionDetailSerializer,
+        403,
+        404,
+        413,
+        415,
+        request=ItemsRequestSerializer,
+    )
     def post(self, request: Request, pk: int) -> Response:
-        """Put features at the end of a collection; those that are there already stay where they are."""
+        """Put features at the end of a collection; those that are there already stay where they
+        are.
+        """
         query(request)
         row = _own(request, pk)
         sent = _body(ItemsRequestSerializer, request)
-        _tried(lambda: collection_services.add(row, collection_services.named(sent["features"]), note=sent["note"]))
+        _tried(
+            lambda: collection_services.add(
+                row, collection_services.named(sent["features"]), note=sent["note"]
+            )
+        )
         return Response(_detail(_find(request, pk)))
 
 
 class Item(WrittenByMembers):
     """A feature in a collection."""
 
-    @operation("change_collection_item", CollectionDetailSerializer, 403, 404, 413, 415, request=ItemRequestSerializer)
+    @operation(
+        "change_collection_item",
+        CollectionDetailSerializer,
+        403,
+        404,
+        413,
+        415,
+        request=ItemRequestSerializer,
+    )
     def patch(self, request: Request, pk: int, item: int) -> Response:
         """Move an item, or change its note."""
         query(request)

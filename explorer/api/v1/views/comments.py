@@ -31,17 +31,36 @@ class Comments(WrittenByMembers):
     def get(self, request: Request) -> Response:
         """List comments, newest first: of a model, SAE or feature, about a label, by a person."""
         asked = query(request, CommentsQuery)
-        return paged(request, label_selectors.comments(**filters(asked)), ["-id"], asked, CommentSerializer)
+        return paged(
+            request, label_selectors.comments(**filters(asked)), ["-id"], asked, CommentSerializer
+        )
 
-    @operation("comment", CommentSerializer, 403, 404, 413, 415, success=201, request=CommentRequestSerializer)
+    @operation(
+        "comment",
+        CommentSerializer,
+        403,
+        404,
+        413,
+        415,
+        success=201,
+        request=CommentRequestSerializer,
+    )
     def post(self, request: Request) -> Response:
-        """Comment on a feature (members), about one of its labels, or in answer to another comment."""
+        """Comment on a feature (members), about one of its labels, or in answer to
+        another comment.
+        """
         data = body(request, CommentRequestSerializer)
         feature = named(data)
-        about = found(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label") if "label" in data else None
+        about = (
+            found(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label")
+            if "label" in data
+            else None
+        )
         parent = found(_row, data["parent"], noun="comment") if "parent" in data else None
         with refusals():
-            row = comment_services.comment(feature, data["text"], by=request.user, label=about, parent=parent)
+            row = comment_services.comment(
+                feature, data["text"], by=request.user, label=about, parent=parent
+            )
         shown = CommentSerializer(found(_row, row.pk, noun="comment")).data
         return Response(shown, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
@@ -55,7 +74,9 @@ class Comment(WrittenByMembers):
         query(request)
         return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
 
-    @operation("edit_comment", CommentSerializer, 403, 404, 413, 415, request=CommentEditRequestSerializer)
+    @operation(
+        "edit_comment", CommentSerializer, 403, 404, 413, 415, request=CommentEditRequestSerializer
+    )
     def patch(self, request: Request, pk: int) -> Response:
         """Edit a comment of one's own."""
         row, data = _mine(request, pk), body(request, CommentEditRequestSerializer)
@@ -65,7 +86,9 @@ class Comment(WrittenByMembers):
 
     @operation("delete_comment", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, pk: int) -> Response:
-        """Delete a comment of one's own; where others answered it, its place stays without its words."""
+        """Delete a comment of one's own; where others answered it, its place stays without its
+        words.
+        """
         row = _mine(request, pk)
         with refusals():
             comment_services.delete(row)

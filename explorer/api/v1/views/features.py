@@ -9,13 +9,24 @@ from explorer.api.v1.base import found
 from explorer.api.v1.pagination import cursors, listing, page_of
 from explorer.api.v1.parsing import query
 from explorer.api.v1.serializers.errors import operation
-from explorer.api.v1.serializers.features import FeatureDetailSerializer, FeatureQuery, FeatureSerializer, detail
+from explorer.api.v1.serializers.features import (
+    FeatureDetailSerializer,
+    FeatureQuery,
+    FeatureSerializer,
+    detail,
+)
 from explorer.forms.features import RANGED
 from features.selectors import catalog as catalog_selectors
 from features.selectors import features as feature_selectors
 from features.selectors import labels as label_selectors
 
-FILTERS = ("order", "alive", "has_label", "cluster", *(f"{name}_{end}" for name in RANGED for end in ("min", "max")))
+FILTERS = (
+    "order",
+    "alive",
+    "has_label",
+    "cluster",
+    *(f"{name}_{end}" for name in RANGED for end in ("min", "max")),
+)
 
 
 class Features(APIView):
@@ -23,12 +34,16 @@ class Features(APIView):
 
     @operation("list_features", page_of(FeatureSerializer), 404, parameters=[FeatureQuery])
     def get(self, request: Request, model: str, sae: str) -> Response:
-        """List an SAE's features, filtered and ordered, each with the words around the peak of its best example."""
+        """List an SAE's features, filtered and ordered, each with the words around the peak of its
+        best example.
+        """
         asked = query(request, FeatureQuery)
         owner = found(catalog_selectors.sae, model, sae, noun="SAE")
         filters = {name: asked[name] for name in FILTERS if name in asked}
         with cursors():
-            page = feature_selectors.page(owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters)
+            page = feature_selectors.page(
+                owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters
+            )
         for row in page.features:
             row.sae = owner  # its address needs it
         rows = FeatureSerializer(page.features, many=True, context={"snippets": page.snippets})
@@ -40,7 +55,9 @@ class Feature(APIView):
 
     @operation("get_feature", FeatureDetailSerializer, 404, example=examples.FEATURE)
     def get(self, request: Request, model: str, sae: str, index: int) -> Response:
-        """Get everything about a feature: numbers, histograms, logits, labels, neighbours, co-firing, examples and provenance."""
+        """Get everything about a feature: numbers, histograms, logits, labels, neighbours,
+        co-firing, examples and provenance.
+        """
         query(request)
         view = found(feature_selectors.feature, model, sae, index, noun="feature")
         return Response(detail(view, label_selectors.of_feature(view.feature)))

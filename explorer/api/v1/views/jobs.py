@@ -40,7 +40,10 @@ class Kinds(APIView):
         """List the kinds of job with their settings, defaults and ranges."""
         query(request)
         return Response(
-            {"next": None, "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data}
+            {
+                "next": None,
+                "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data,
+            }
         )
 
 
@@ -56,14 +59,27 @@ class Jobs(APIView):
         """List jobs, newest first."""
         asked = query(request, JobQuery)
         return paged(
-            request, job_selectors.jobs(asked.get("kind", ""), asked.get("state", "")), ["-id"], asked, JobSerializer
+            request,
+            job_selectors.jobs(asked.get("kind", ""), asked.get("state", "")),
+            ["-id"],
+            asked,
+            JobSerializer,
         )
 
     @operation(
-        "start_job", JobSerializer, 403, 413, 415, success=201, request=JobRequestSerializer, examples=examples.JOB
+        "start_job",
+        JobSerializer,
+        403,
+        413,
+        415,
+        success=201,
+        request=JobRequestSerializer,
+        examples=examples.JOB,
     )
     def post(self, request: Request) -> Response:
-        """Start a job (staff). The settings are those of its page; wrong ones are refused before anything is queued."""
+        """Start a job (staff). The settings are those of its page; wrong ones are refused before
+        anything is queued.
+        """
         asked = body(request, JobRequestSerializer)
         name, params = asked["kind"], asked["params"]
         if wrong := wrong_types(KINDS[name], params):
@@ -73,7 +89,9 @@ class Jobs(APIView):
             job = job_services.start(name, params, by=request.user, placing=placing)
         except InvalidParams as refused:
             raise _refusal(refused.errors) from None
-        return Response(JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"})
+        return Response(
+            JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"}
+        )
 
 
 class Job(APIView):
@@ -91,11 +109,15 @@ class Events(APIView):
 
     @operation("list_job_events", page_of(JobEventSerializer), 404, parameters=[EventQuery])
     def get(self, request: Request, pk: int) -> Response:
-        """List what happened to a job, oldest first. To watch it, ask again with `after` set to the last id you have."""
+        """List what happened to a job, oldest first. To watch it, ask again with `after` set to the
+        last id you have.
+        """
         asked = query(request, EventQuery)
         _job(pk)
         limit = asked["limit"]
-        rows = list(job_selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1])
+        rows = list(
+            job_selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1]
+        )
         more = with_query(request, after=rows[limit - 1].pk) if len(rows) > limit else None
         return Response({"next": more, "results": JobEventSerializer(rows[:limit], many=True).data})
 
@@ -107,14 +129,19 @@ class Cancel(APIView):
 
     @operation("cancel_job", JobSerializer, 403, 404, 409, request=None)
     def post(self, request: Request, pk: int) -> Response:
-        """Cancel a job (staff, or who started it): at once where it waits, within seconds where it runs."""
+        """Cancel a job (staff, or who started it): at once where it waits, within seconds where it
+        runs.
+        """
         query(request)
         job = _job(pk)
         self.check_object_permissions(request, job)
         lifecycle.cancel(pk, by=request.user)
         job = _job(pk)
         if job.over and job.state != job.State.CANCELLED:
-            raise Conflict(f"Job {pk} is over: it {'has finished' if job.state == job.State.FINISHED else 'failed'}.")
+            raise Conflict(
+                f"Job {pk} is over: it "
+                f"{'has finished' if job.state == job.State.FINISHED else 'failed'}."
+            )
         return Response(JobSerializer(job).data)
 
 
@@ -125,13 +152,17 @@ class Resume(APIView):
 
     @operation("resume_job", JobSerializer, 403, 404, 409, success=201, request=None)
     def post(self, request: Request, pk: int) -> Response:
-        """Start a job that goes on from the last checkpoint of training that was cancelled or failed (staff)."""
+        """Start a job that goes on from the last checkpoint of training that was cancelled or
+        failed (staff).
+        """
         query(request)
         _job(pk)
         try:
             job = job_services.resume(pk, by=request.user)
         except InvalidParams as refused:
-            raise Conflict(" ".join(text for texts in refused.errors.values() for text in texts)) from None
+            raise Conflict(
+                " ".join(text for texts in refused.errors.values() for text in texts)
+            ) from None
         where = request.path.replace(f"/{pk}/resume/", f"/{job.pk}/")
         return Response(JobSerializer(job).data, status=201, headers={"Location": where})
 
@@ -143,5 +174,8 @@ def _job(pk: int) -> Any:
 def _refusal(errors: dict[str, list[str]]) -> ValidationError:
     """The form's errors under the names that they have in the request's body."""
     return ValidationError(
-        {"params" if name == "__all__" else f"params.{name}": texts for name, texts in errors.items()}
+        {
+            "params" if name == "__all__" else f"params.{name}": texts
+            for name, texts in errors.items()
+        }
     )

@@ -38,18 +38,37 @@ class Labels(WrittenByMembers):
 
     @operation("list_labels", page_of(LabelSerializer), parameters=[LabelsQuery])
     def get(self, request: Request) -> Response:
-        """List labels that are shown, newest first: of a model, SAE or feature, by a person or method."""
+        """List labels that are shown, newest first: of a model, SAE or feature, by a person or
+        method.
+        """
         asked = query(request, LabelsQuery)
-        return paged(request, label_selectors.listed(**filters(asked)), ["-id"], asked, LabelSerializer)
+        return paged(
+            request, label_selectors.listed(**filters(asked)), ["-id"], asked, LabelSerializer
+        )
 
-    @operation("propose_label", LabelDetailSerializer, 403, 404, 413, 415, success=201, request=LabelRequestSerializer)
+    @operation(
+        "propose_label",
+        LabelDetailSerializer,
+        403,
+        404,
+        413,
+        415,
+        success=201,
+        request=LabelRequestSerializer,
+    )
     def post(self, request: Request) -> Response:
-        """Propose a label (members). Where the feature has one of these words, that gets your vote and is the answer."""
+        """Propose a label (members). Where the feature has one of these words, that gets your vote
+        and is the answer.
+        """
         data = body(request, LabelRequestSerializer)
         feature = named(data)
         with refusals():
-            label = label_services.propose(feature, data["text"], by=request.user, weight=access.weight(request.user))
-        return Response(_detail(label.pk), status=201, headers={"Location": f"{request.path}{label.pk}/"})
+            label = label_services.propose(
+                feature, data["text"], by=request.user, weight=access.weight(request.user)
+            )
+        return Response(
+            _detail(label.pk), status=201, headers={"Location": f"{request.path}{label.pk}/"}
+        )
 
 
 class Label(WrittenByMembers):
@@ -61,17 +80,32 @@ class Label(WrittenByMembers):
         query(request)
         return Response(_detail(pk))
 
-    @operation("edit_label", LabelDetailSerializer, 403, 404, 409, 413, 415, request=LabelEditRequestSerializer)
+    @operation(
+        "edit_label",
+        LabelDetailSerializer,
+        403,
+        404,
+        409,
+        413,
+        415,
+        request=LabelEditRequestSerializer,
+    )
     def patch(self, request: Request, pk: int) -> Response:
-        """Edit a label (its author and curators): other words, which begin without votes and scores; the old ones stay."""
+        """Edit a label (its author and curators): other words, which begin without votes and
+        scores; the old ones stay.
+        """
         label, data = self._mine(request, pk), body(request, LabelEditRequestSerializer)
         with refusals():
-            label_services.edit(label, data["text"], seen=data["version"], by=request.user, note=data["note"])
+            label_services.edit(
+                label, data["text"], seen=data["version"], by=request.user, note=data["note"]
+            )
         return Response(_detail(pk))
 
     @operation("withdraw_label", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, pk: int) -> Response:
-        """Withdraw a label (its author and curators): it is shown no more, and a curator can restore it."""
+        """Withdraw a label (its author and curators): it is shown no more, and a curator can
+        restore it.
+        """
         label = self._mine(request, pk)
         with refusals():
             moderation_services.hide(label, by=request.user)
@@ -99,16 +133,24 @@ class Votes(WrittenByMembers):
             rows = rows.filter(user__username=asked["user"])
         return paged(request, rows, ["-id"], asked, VoteSerializer)
 
-    @operation("vote", VoteSerializer, 403, 404, 409, 413, 415, success=201, request=VoteRequestSerializer)
+    @operation(
+        "vote", VoteSerializer, 403, 404, 409, 413, 415, success=201, request=VoteRequestSerializer
+    )
     def post(self, request: Request) -> Response:
-        """Vote for or against a label (members, not on one's own); a second vote replaces the first."""
+        """Vote for or against a label (members, not on one's own); a second vote replaces the
+        first.
+        """
         data = body(request, VoteRequestSerializer)
         label: Row = found(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
         with refusals():
             weight = access.weight(request.user)
-            label_services.vote(label, data["value"], by=request.user, weight=weight, seen=data.get("version"))
+            label_services.vote(
+                label, data["value"], by=request.user, weight=weight, seen=data.get("version")
+            )
         row = VoteRow.objects.select_related("user").get(label=label, user=request.user)  # type: ignore[misc]  # a member
-        return Response(VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"})
+        return Response(
+            VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"}
+        )
 
 
 class Vote(WrittenByMembers):
@@ -134,7 +176,11 @@ class Vote(WrittenByMembers):
 
 def filters(asked: dict[str, Any]) -> dict[str, Any]:
     """What of a query string narrows a list."""
-    return {name: value for name, value in asked.items() if name not in ("limit", "cursor") and value not in (None, "")}
+    return {
+        name: value
+        for name, value in asked.items()
+        if name not in ("limit", "cursor") and value not in (None, "")
+    }
 
 
 def named(data: dict[str, Any]) -> Feature:
@@ -144,13 +190,17 @@ def named(data: dict[str, Any]) -> Feature:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400 with the field."""
+    """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400
+    with the field.
+    """
     try:
         yield
     except label_services.Gone as gone:
         raise NotFound(gone.message) from None
     except label_services.Changed as late:
-        raise Conflict(f"{late.message} Read it again, then edit version {late.label.version}.") from None
+        raise Conflict(
+            f"{late.message} Read it again, then edit version {late.label.version}."
+        ) from None
     except label_services.Refused as refused:
         raise ValidationError({refused.field or "body": [refused.message]}) from None
 

@@ -24,12 +24,16 @@ class Map(APIView):
 
     @operation("get_map", MapSerializer, 404)
     def get(self, request: Request, model: str, sae: str) -> Response:
-        """Get where the live features of an SAE lie on its map. An `ETag` says whether it is still the same."""
+        """Get where the live features of an SAE lie on its map. An `ETag` says whether it is still
+        the same.
+        """
         query(request)
         owner = found(catalog_selectors.sae, model, sae, noun="SAE")
         dashboard = getattr(owner, "dashboard", None)
         if dashboard is None or dashboard.map is None:
-            raise NotFound(f"{owner} has no map yet. A job of kind map_sae makes it, after the dashboards.")
+            raise NotFound(
+                f"{owner} has no map yet. A job of kind map_sae makes it, after the dashboards."
+            )
         version = f'"{map_selectors.version(dashboard)}"'
         if version in request.headers.get("If-None-Match", ""):
             return _cached(Response(status=304), version)

@@ -20,10 +20,18 @@ class Matchings(APIView):
 
     @operation("list_matchings", page_of(MatchingSerializer), 404, parameters=[PageQuery])
     def get(self, request: Request, model: str, sae: str) -> Response:
-        """List the SAEs in which the features of this one were looked for, with the share that was found."""
+        """List the SAEs in which the features of this one were looked for, with the share that was
+        found.
+        """
         owner = found(catalog_selectors.sae, model, sae, noun="SAE")
         asked = query(request, PageQuery)
-        return paged(request, match_selectors.pairs(model, owner.slug), ["other__slug"], asked, MatchingSerializer)
+        return paged(
+            request,
+            match_selectors.pairs(model, owner.slug),
+            ["other__slug"],
+            asked,
+            MatchingSerializer,
+        )
 
 
 class Matches(APIView):
@@ -31,10 +39,18 @@ class Matches(APIView):
 
     @operation("list_matches", page_of(MatchSerializer), 404, parameters=[MatchQuery])
     def get(self, request: Request, model: str, sae: str, other: str) -> Response:
-        """List the features of an SAE, each with its nearest in another. A job of kind match_saes finds them."""
+        """List the features of an SAE, each with its nearest in another. A job of kind match_saes
+        finds them.
+        """
         asked = query(request, MatchQuery)
         pair = found(_pair, model, sae, other, noun="pair of matched SAEs")
-        return paged(request, match_selectors.rows(pair), match_selectors.KEYS[asked["order"]], asked, MatchSerializer)
+        return paged(
+            request,
+            match_selectors.rows(pair),
+            match_selectors.KEYS[asked["order"]],
+            asked,
+            MatchSerializer,
+        )
 
 
 def _pair(model: str, sae: str, other: str) -> Matching:

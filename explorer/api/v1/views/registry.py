@@ -19,6 +19,8 @@ class Registry(APIView):
         """List the SAEs that SAELens's registry knows; `source` is what a job `add_sae` takes."""
         asked = query(request, RegistryQuery)
         limit, start = asked.pop("limit"), int(asked.pop("cursor", 0))
-        found = registry_selectors.search(registry_selectors.Wanted(**asked), registry_selectors.models_here())
+        found = registry_selectors.search(
+            registry_selectors.Wanted(**asked), registry_selectors.models_here()
+        )
         more = str(start + limit) if len(found) > start + limit else ""
         return listing(request, PublishedSerializer(found[start : start + limit], many=True), more)

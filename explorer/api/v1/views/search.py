@@ -30,11 +30,15 @@ class Tokens(APIView):
 
     @operation("search_tokens", TokenSearchSerializer, 404, parameters=[TokenQuery])
     def get(self, request: Request) -> Response:
-        """Find features whose top examples peak on a token, and features that promote it in the logits."""
+        """Find features whose top examples peak on a token, and features that promote it in the
+        logits.
+        """
         asked = query(request, TokenQuery)
         saes = _saes(asked.get("model", ""), asked.get("sae", []))
         found = token_selectors.search(saes, asked["token"], asked["limit"])
-        return Response(TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data)
+        return Response(
+            TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data
+        )
 
 
 class Labels(APIView):
@@ -45,8 +49,12 @@ class Labels(APIView):
         """Find features by what their labels say: by words, by meaning, or by both."""
         asked = query(request, LabelQuery)
         saes = _narrowed(asked.get("model", ""), asked.get("sae", []), asked.get("layer"))
-        filters = {name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None}
-        words = label_search.search_words(asked["q"], saes, filters, query_alone=asked["mode"] == "semantic")
+        filters = {
+            name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None
+        }
+        words = label_search.search_words(
+            asked["q"], saes, filters, query_alone=asked["mode"] == "semantic"
+        )
         meaning, silent = _meaning(asked, saes, filters)
         words = label_search.beside(words, meaning)
         part = {name: asked[name] for name in ("order", "limit", "start")}
@@ -65,7 +73,9 @@ class Labels(APIView):
 def _meaning(
     asked: Mapping[str, Any], saes: list[Sae] | None, filters: Mapping[str, Any]
 ) -> tuple[list[label_search.Hit], str]:
-    """What means that; where nobody can tell, why not, or a refusal where meaning alone was asked for."""
+    """What means that; where nobody can tell, why not, or a refusal where meaning alone was asked
+    for.
+    """
     if asked["mode"] == "text":
         return [], ""
     try:
@@ -89,7 +99,8 @@ def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | No
     return [
         sae
         for sae in saes
-        if (not slugs or sae.slug in slugs) and (layer is None or hook_names.read(sae.hook).layer == layer)
+        if (not slugs or sae.slug in slugs)
+        and (layer is None or hook_names.read(sae.hook).layer == layer)
     ]
 
 
@@ -102,7 +113,9 @@ def _saes(model: str, slugs: list[str]) -> list[Sae]:
     mine = {sae.slug: sae for sae in known if not model or sae.model.slug == model}
     if not mine:
         raise NotFound(
-            f"There is no model “{model[:100]}” with dashboards." if model else "Nothing has dashboards yet."
+            f"There is no model “{model[:100]}” with dashboards."
+            if model
+            else "Nothing has dashboards yet."
         )
     for slug in slugs:
         if slug not in mine:

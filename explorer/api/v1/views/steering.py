@@ -12,7 +12,11 @@ from explorer.api.v1 import examples
 from explorer.api.v1.exceptions import Unanswered
 from explorer.api.v1.parsing import body
 from explorer.api.v1.serializers.errors import operation
-from explorer.api.v1.serializers.steering import SteeringSerializer, SteerRequestSerializer, steering
+from explorer.api.v1.serializers.steering import (
+    SteeringSerializer,
+    SteerRequestSerializer,
+    steering,
+)
 from explorer.forms.steering import who
 from explorer.http import sse
 from features.inference import requests as inference_requests
@@ -31,26 +35,41 @@ class Steer(APIView):
     """A steered model beside itself."""
 
     @operation(
-        "steer", SteeringSerializer, 413, 415, 503, request=SteerRequestSerializer, examples=examples.STEER,
-    )  # fmt: skip
+        "steer",
+        SteeringSerializer,
+        413,
+        415,
+        503,
+        request=SteerRequestSerializer,
+        examples=examples.STEER,
+    )
     def post(self, request: Request) -> HttpResponseBase:
-        """Steer: default and steered text of one prompt, from one batch, or a sweep of one feature over `strengths`.
+        """Steer: default and steered text of one prompt, from one batch, or a sweep of one feature
+        over `strengths`.
 
-        Equal requests share one run. With `stream` the answer is `text/event-stream`: the event `run` with its id and address,
-        `delta` with what came (docs/steering.md), and `over`.
+        Equal requests share one run. With `stream` the answer is `text/event-stream`: the event
+        `run` with its id and address, `delta` with what came (docs/steering.md), and `over`.
         """
         asked = body(request, SteerRequestSerializer)
         given = {name: value for name, value in dict(request.data).items() if name != "stream"}
         run = _asked(request, given)
         if asked["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
-            return sse.response(run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n")
+            return sse.response(
+                run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n"
+            )
         if not steering_runs.wait(run.pk, PATIENCE):
-            raise Unanswered(f"Run {run.pk} is still under way. Ask the same again, or with `stream`.")
+            raise Unanswered(
+                f"Run {run.pk} is still under way. Ask the same again, or with `stream`."
+            )
         view = steering_selectors.view(run.pk)
         if view.run.state == SteeringRun.State.FAILED and view.run.error:
-            raise ValidationError({view.run.error["field"] or "features": [view.run.error["message"]]})
-        return Response(SteeringSerializer(steering(view, judgement_selectors.judgements(run.pk))).data)
+            raise ValidationError(
+                {view.run.error["field"] or "features": [view.run.error["message"]]}
+            )
+        return Response(
+            SteeringSerializer(steering(view, judgement_selectors.judgements(run.pk))).data
+        )
 
 
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:

@@ -33,25 +33,33 @@ class Uploads(WrittenByMembers):
     @operation("list_uploads", page_of(UploadSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List files of labels, newest first."""
-        return paged(request, upload_services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer)
+        return paged(
+            request, upload_services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer
+        )
 
     @operation(
         "upload_labels", UploadSerializer, 403, 404, 415, success=201,
         request={"multipart/form-data": UploadRequestSerializer},
     )  # fmt: skip
     def post(self, request: Request) -> Response:
-        """Send a file of labels (members), as `multipart/form-data`: it is checked whole, and written whole or not at all."""
+        """Send a file of labels (members), as `multipart/form-data`: it is checked whole, and
+        written whole or not at all.
+        """
         data = body(request, UploadRequestSerializer)
         sae = found(catalog_selectors.sae, data["model"], data["sae"], noun="SAE")
         weight, trusted = access.weight(request.user), access.may_curate(request.user)
         try:
             rows = _rows(data["file"])
-            made = upload_services.upload(sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted)
+            made = upload_services.upload(
+                sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted
+            )
         except label_files.Wrong as wrong:
             raise ValidationError({"file": wrong.errors}) from None
         except (tables.Unreadable, Refused) as refused:
             raise ValidationError({"file": [str(refused)]}) from None
-        return Response(_shown(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"})
+        return Response(
+            _shown(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"}
+        )
 
 
 class Upload(WrittenByMembers):
@@ -69,7 +77,9 @@ class Undo(WrittenByMembers):
 
     @operation("undo_upload", UploadSerializer, 403, 404, 409, request=None)
     def post(self, request: Request, pk: int) -> Response:
-        """Take a file back as a whole (who sent it, curators): what people touched since stays, and `kept` counts it."""
+        """Take a file back as a whole (who sent it, curators): what people touched since stays, and
+        `kept` counts it.
+        """
         query(request)
         upload = _find(pk)
         if not access.may_undo(request.user, upload):

@@ -28,16 +28,30 @@ class WordLists(WrittenByMembers):
     @operation("list_word_lists", page_of(WordListSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List word lists by name, without their entries."""
-        return paged(request, word_list_selectors.listed(), ["slug"], query(request, PageQuery), WordListSerializer)
+        return paged(
+            request,
+            word_list_selectors.listed(),
+            ["slug"],
+            query(request, PageQuery),
+            WordListSerializer,
+        )
 
     @operation(
-        "keep_word_list", WordListDetailSerializer, 403, 413, 415, success=201, request=WordListRequestSerializer
+        "keep_word_list",
+        WordListDetailSerializer,
+        403,
+        413,
+        415,
+        success=201,
+        request=WordListRequestSerializer,
     )
     def post(self, request: Request) -> Response:
         """Keep a list (members), which never changes."""
         form = WordListForm(body(request, WordListRequestSerializer))
         if not form.is_valid():
-            raise ValidationError({name: [str(error) for error in errors] for name, errors in form.errors.items()})
+            raise ValidationError(
+                {name: [str(error) for error in errors] for name, errors in form.errors.items()}
+            )
         slug = form.keep(request.user).slug
         return Response(_shown(slug), status=201, headers={"Location": f"{request.path}{slug}/"})
 

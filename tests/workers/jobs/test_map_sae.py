@@ -30,7 +30,7 @@ def planted(monkeypatch):
     made = builders.planted(width=40)
     torch.manual_seed(0)
     weights = SimpleNamespace(W_dec=torch.randn(40, 16))
-    monkeypatch.setattr(map_sae.resident, "sae", lambda sae: weights)
+    monkeypatch.setattr(map_sae.model_cache, "sae", lambda sae: weights)
     Dashboard.objects.update(map=None)
     Feature.objects.update(map_x=None, map_y=None, cluster=None)
     return made

@@ -18,7 +18,7 @@ def test_whatever_goes_wrong_in_one_round_the_next_one_comes(monkeypatch):
             raise Enough
         raise RuntimeError("a store that answers strangely")
 
-    monkeypatch.setattr(reaper.workers, "here", look)
+    monkeypatch.setattr(reaper.worker_services, "here", look)
     monkeypatch.setattr(reaper, "EVERY_SECONDS", 0)
     with pytest.raises(Enough):
         reaper._reap_for_ever([])

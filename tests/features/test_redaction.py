@@ -12,7 +12,7 @@ from features.redaction import without_folders
     ("text", "shown"),
     [
         ("There is no folder /data/private/sae.", "There is no folder sae."),
-        ('File "/srv/app/workers/jobs/registry.py", line 3', 'File "kinds.py", line 3'),
+        ('File "/srv/app/workers/jobs/registry.py", line 3', 'File "registry.py", line 3'),
         ("[Errno 2] No such file: '/data/x/y.bin'", "[Errno 2] No such file: 'y.bin'"),
         ("nothing at file:///srv/store/saes", "nothing at saes"),
         ("~/models/llama has no config.json", "llama has no config.json"),

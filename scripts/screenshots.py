@@ -2,7 +2,8 @@
 
     .venv/bin/python scripts/screenshots.py http://127.0.0.1:8000/demo-python/2-res/1042/
 
-writes docs/images/feature-light.png and feature-dark.png. Needs Chromium (CHROMIUM names another one).
+writes docs/images/feature-light.png and feature-dark.png. Needs Chromium;
+the variable CHROMIUM names another binary.
 """
 
 import os
@@ -17,6 +18,7 @@ SIZE = {"width": 1280, "height": 800}
 
 
 def main(url: str) -> None:
+    """Visit the URL once per colour scheme and save what the window shows."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:

@@ -13,7 +13,7 @@ from features.steering import runs as steering_runs
 @shared_task(name=TASK, ignore_result=True)
 def run_job(job_id: int) -> None:
     """Run the job if it is still to be had."""
-    from workers.lifecycle import runner  # SAELens comes with it: only when there is work
+    from workers.jobs import runner  # SAELens comes with it: only when there is work
 
     runner.run(job_id)
 

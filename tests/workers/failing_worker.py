@@ -3,8 +3,7 @@
 import pytest
 
 from features.models import Job
-from workers.jobs import llm
-from workers.lifecycle import runner
+from workers.jobs import llm, runner
 
 
 def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,18 @@ asks or nobody looks.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
-from django.db import Error, close_old_connections, connection
 
 from features.models import Sae, Sequence, SteeringRun
 from features.steering import runs as steering_runs
 from workers import model_cache
 from workers.lifecycle import reaper
+from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import give_back
 from workers.pipeline.model.prompts import prompt_ids
@@ -24,41 +24,12 @@ from workers.pipeline.steering.interventions import Push, require_sane
 from workers.pipeline.steering.sampling import Sampling
 from workers.pipeline.steering.typed_text import Lens
 
-BEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 0.5
 WRITE_SECONDS = 0.04
 """Pieces that come faster than this are written together: a person sees no difference."""
 DIGITS = 5
 NEUTRAL_TOKENS = 64
 log = logging.getLogger(__name__)
-
-
-class Pulse(threading.Thread):
-    """Renews the lease of a run, and learns why it should stop."""
-
-    def __init__(self, run: SteeringRun) -> None:
-        super().__init__(daemon=True, name=f"pulse of steering {run.pk}")
-        self.run_, self.why = run, ""
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Beat until told to stop."""
-        while not self._over.wait(BEAT_SECONDS) and not self.why:
-            try:
-                self.why = steering_runs.beat(self.run_)
-            except steering_runs.LostRun:
-                self.why = "Another worker has it."
-            except Error as error:
-                log.warning("pulse of steering %s: %s", self.run_.pk, error)
-                close_old_connections()
-        connection.close()
-
-    def __enter__(self) -> "Pulse":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
 
 
 def work() -> None:
@@ -69,10 +40,11 @@ def work() -> None:
     if run is None:
         return
     try:
-        with Pulse(run) as pulse:
-            _run(run, pulse)
-        if pulse.why:
-            steering_runs.stopped(run, pulse.why)
+        renew = partial(steering_runs.beat, run)
+        with Heartbeat(f"steering run {run.pk}", renew, HEARTBEAT_SECONDS) as heartbeat:
+            _run(run, heartbeat)
+        if heartbeat.should_stop:
+            steering_runs.stopped(run, heartbeat.stop_reason)
         else:
             steering_runs.finish(run)
     except steering_runs.LostRun:
@@ -97,7 +69,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
+def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """What a run tells, as it comes."""
     params = run.params
     language = model_cache.language(run.model)
@@ -112,13 +84,11 @@ def pieces(run: SteeringRun, why: Pulse) -> Iterator[dict[str, Any]]:
         any(lens.prepend_bos for lens in lenses.values()),
     )
     if params["strengths"]:
-        yield from _swept(run, pushes[0], ids, lambda: bool(why.why))
+        yield from _swept(run, pushes[0], ids, should_stop)
         return
     watched = [Watched(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs]
     yield from _told(
-        decode(
-            language, [pushes], ids, where(params), sampling(params), watched, lambda: bool(why.why)
-        ),
+        decode(language, [pushes], ids, where(params), sampling(params), watched, should_stop),
         ids,
     )
 
@@ -139,10 +109,10 @@ def sampling(params: dict[str, Any]) -> Sampling:
     return Sampling(**{name: params[name] for name in Sampling._fields})
 
 
-def _run(run: SteeringRun, pulse: Pulse) -> None:
+def _run(run: SteeringRun, heartbeat: Heartbeat) -> None:
     waiting: list[dict[str, Any]] = []
     told = 0.0
-    for piece in pieces(run, pulse):
+    for piece in pieces(run, lambda: heartbeat.should_stop):
         waiting.append(piece)
         if "prompt" in piece:
             continue  # what it says is shown at the end; the first token is waited for

@@ -12,63 +12,63 @@ from features.records import ImportedSae, LogLine, Progress, SequenceRecord
 from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
-from workers.lifecycle.runner import Stopped, Work
+from workers.lifecycle.work import RunningJob, Stopped
 from workers.pipeline.data import corpora
 from workers.pipeline.errors import BadInput
 from workers.pipeline.sae import converters
 from workers.pipeline.sae.import_checks import import_sae
 
 
-def add_sae(work: Work) -> None:
+def add_sae(job: RunningJob) -> None:
     """Fetch, check and test an SAE; its row is written when all of that went well, with the
     warnings of the test.
     """
-    model, corpus, folder = inputs.model(work), _corpus(work), work.folder / "sae"
-    (brought,) = work.results(_bring(work, folder))
+    model, corpus, folder = inputs.model(job), _corpus(job), job.folder / "sae"
+    (brought,) = job.results(_bring(job, folder))
     language = model_cache.language(model)
 
     def contexts(size: int, bos: bool) -> Iterator[SequenceRecord]:
         return inputs.sequences(language, corpus, size, False, bos=bos)
 
-    hook, anyway = work.params.get("hook", ""), work.params.get("anyway", False)
+    hook, anyway = job.params.get("hook", ""), job.params.get("anyway", False)
     known_as = {model.slug, redaction.of_source(model.source)}
     records = import_sae(
-        language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, work.should_stop
+        language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, job.should_stop
     )
-    for record in work.results(records):
+    for record in job.results(records):
         assert isinstance(record, ImportedSae)
-        _keep(work, model, record)
+        _keep(job, model, record)
 
 
-def _bring(work: Work, folder: Path) -> Iterator[Progress | LogLine | converters.Brought]:
+def _bring(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | converters.Brought]:
     """The files of the source in `folder`; the last thing yielded says what they are."""
-    source, params = _source(work.params["source"]), work.params
+    source, params = _source(job.params["source"]), job.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
-    work.say(f"Fetching {redaction.of_source(source.place)}.")
+    job.log(f"Fetching {redaction.of_source(source.place)}.")
     if source.kind == "folder":
         brought: converters.Brought | None = converters.from_folder(source.place, folder)
     elif source.kind == "hub":
         brought = yield from converters.from_hub(
-            source.place, subfolder, revision, folder, work.should_stop
+            source.place, subfolder, revision, folder, job.should_stop
         )
     else:
         brought = yield from converters.from_registry(
-            source.place, revision, folder, work.should_stop
+            source.place, revision, folder, job.should_stop
         )
     if brought is None:
         raise Stopped
     yield brought
 
 
-def _keep(work: Work, model: LanguageModel, record: ImportedSae) -> None:
-    made, slug = record.sae, work.params["slug"]
+def _keep(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:
+    made, slug = record.sae, job.params["slug"]
     values, warnings = record.origin["test"]["values"], record.origin["warnings"]  # type: ignore[index]
-    work.go_on()
+    job.raise_if_stopped()
     artifact = artifact_store.put(made.path, f"saes/{model.slug}/{slug}-{made.sha256[:12]}")
     with transaction.atomic():
-        sae = catalog_services.add_sae(model, slug, made, artifact, None, work.job, record.origin)
+        sae = catalog_services.add_sae(model, slug, made, artifact, None, job.row, record.origin)
         result = {name: values[name] for name in ("explained_variance", "l0") if name in values}
-        lifecycle.finish(work.job, {"sae": str(sae), **result, "warnings": warnings})
+        lifecycle.finish(job.row, {"sae": str(sae), **result, "warnings": warnings})
 
 
 def _source(text: str) -> sae_sources.Source:
@@ -78,13 +78,13 @@ def _source(text: str) -> sae_sources.Source:
         raise BadInput("source", str(error.args[0])) from error
 
 
-def _corpus(work: Work) -> Corpus:
+def _corpus(job: RunningJob) -> Corpus:
     """The corpus of the job; where there is none at all, the standard library, which
     needs no row.
     """
     if (
-        work.params["corpus"] == corpora.STDLIB
+        job.params["corpus"] == corpora.STDLIB
         and not Corpus.objects.filter(slug=corpora.STDLIB).exists()
     ):
         return Corpus(slug=corpora.STDLIB, source=corpora.STDLIB)
-    return inputs.corpus(work)
+    return inputs.corpus(job)

@@ -2,16 +2,16 @@
 
 from features.jobs import lifecycle
 from features.services import garbage, label_words
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 
 
-def collect_garbage(work: Work) -> None:
+def collect_garbage(job: RunningJob) -> None:
     """Remove files that nothing refers to, and words that no label has."""
-    work.say("Looking for files that no SAE and no job needs.")
+    job.log("Looking for files that no SAE and no job needs.")
     gone = garbage.collect()
-    work.say(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
+    job.log(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
     words = label_words.forget()
     lifecycle.finish(
-        work.job,
+        job.row,
         {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words},
     )

@@ -6,30 +6,30 @@ from features.jobs import lifecycle
 from features.records import Progress
 from features.services import embeddings
 from workers import model_cache
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 
 AT_ONCE = 512
 """Labels read, embedded and written in one go: a job that is stopped loses no more."""
 
 
-def embed_labels(work: Work) -> None:
+def embed_labels(job: RunningJob) -> None:
     """Embed labels until none is left, also those that are written meanwhile. A second run goes on
     where one stopped.
     """
     embedder = model_cache.embedder()
     if embeddings.prepare(embedder.name, embedder.dimensions):
-        work.say(f"{embedder.name} is another embedder than before: every label is read again.")
+        job.log(f"{embedder.name} is another embedder than before: every label is read again.")
     done = 0
-    for progress in work.results(_embedded(work)):
+    for progress in job.results(_embedded(job)):
         done = progress
-    lifecycle.finish(work.job, {"embedded": done, "embedder": embedder.name})
+    lifecycle.finish(job.row, {"embedded": done, "embedder": embedder.name})
 
 
-def _embedded(work: Work) -> Iterator[Progress | int]:
+def _embedded(job: RunningJob) -> Iterator[Progress | int]:
     """Progress, and at the end how many were embedded."""
     embedder, done, last = model_cache.embedder(), 0, 0
     total = embeddings.missing()
-    while not work.should_stop():
+    while not job.should_stop():
         labels = embeddings.due(after=last, limit=AT_ONCE) or embeddings.due(after=0, limit=AT_ONCE)
         if not labels:
             yield done

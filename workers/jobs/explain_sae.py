@@ -1,38 +1,29 @@
-"""Labels and scores by a language model, from their job's row to the rows of labels. What was asked
-before is not asked again.
+"""Labels by a language model, from their job's row to the rows of labels. What was asked before is
+not asked again.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from django.db import transaction
-from django.db.models import F
 
 from features.jobs import lifecycle
 from features.jobs.forms import ExplainSae
-from features.models import Feature, Label, Sae
-from features.records import LabelRecord, Progress, ScoreRecord
+from features.models import Feature, Sae
+from features.records import LabelRecord
 from features.services import labels as label_services
 from features.version import VERSION
-from workers import model_cache
 from workers.jobs import inputs, llm
-from workers.jobs.explainer_examples import materials
+from workers.jobs.explainer_examples import dealt, materials
 from workers.jobs.llm import Question
-from workers.lifecycle.runner import Work
-from workers.pipeline.autointerp import explainers, results, scorers
-from workers.pipeline.autointerp.examples import Material
-from workers.pipeline.errors import BadInput
-
-NEGATIVES_OF = {"fuzzing": "", "intruder": "random", "simulation": "random"}
-"""Kinds that do not choose where silent texts come from."""
+from workers.lifecycle.work import RunningJob
+from workers.pipeline.autointerp import explainers
 
 
-def explain_sae(work: Work) -> None:
+def explain_sae(job: RunningJob) -> None:
     """Have every chosen feature explained, and write what came as labels of this explainer."""
-    row, params = inputs.sae(work.params["sae"]), work.params
-    endpoint, client = llm.endpoint(work)
+    row, params = inputs.sae(job.params["sae"]), job.params
+    endpoint, client = llm.endpoint(job)
     method = f"explainer:{params['explainer']}"
     indices = _chosen(row, params)
     found: dict[int, LabelRecord] = {}
@@ -44,7 +35,7 @@ def explain_sae(work: Work) -> None:
                 yield Question(material.index, "explain", prompt, explainers.MOST_TOKENS)
 
     total, unread = len(indices), 0
-    for question, answer in work.results(llm.ask(work, client, questions(), total)):
+    for question, answer in job.results(llm.ask(job, client, questions(), total)):
         text = None if answer.error else explainers.read(answer.text)
         if text is None:
             unread += 1
@@ -54,101 +45,19 @@ def explain_sae(work: Work) -> None:
             "model": endpoint.model,
             "endpoint": endpoint.slug,
             "texts": params["texts"],
-            "dealt": _dealt(row, params["seed"]),
+            "dealt": dealt(row, params["seed"]),
             "version": VERSION,
             "prompt": question.sha256(endpoint.model),
         }
         found[question.feature] = LabelRecord(question.feature, text, provenance, [])
-    work.go_on()
+    job.raise_if_stopped()
     with transaction.atomic():
         said = label_services.write_found(
-            row, method, (found[index] for index in sorted(found)), work.job, only=list(found)
+            row, method, (found[index] for index in sorted(found)), job.row, only=list(found)
         )
         lifecycle.finish(
-            work.job, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)}
+            job.row, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)}
         )
-
-
-def score_labels(work: Work) -> None:
-    """Ask about every chosen label what each kind of score asks, and write the scores."""
-    row, params = inputs.sae(work.params["sae"]), work.params
-    kinds = [params["scores"]] if isinstance(params["scores"], str) else list(params["scores"])
-    chosen = {label.feature.index: label for label in _labels(row, params)}
-    _require_unseen(row, chosen.values(), params["seed"])
-    scores: dict[int, list[ScoreRecord]] = defaultdict(list)
-    if "embedding" in kinds:
-        for index, score in work.results(_nearness(row, chosen, params)):
-            scores[index].append(score)
-    bill: dict[str, Any] = {}
-    if asked := [kind for kind in kinds if kind != "embedding"]:
-        bill = _score_by_asking(work, row, chosen, asked, scores)
-    work.go_on()
-    with transaction.atomic():
-        kept = label_services.write_scores(
-            {chosen[index]: scores[index] for index in scores}, work.job
-        )
-        lifecycle.finish(work.job, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
-
-
-def _score_by_asking(
-    work: Work,
-    row: Sae,
-    chosen: Mapping[int, Label],
-    kinds: list[str],
-    scores: dict[int, list[ScoreRecord]],
-) -> dict[str, Any]:
-    params = work.params
-    endpoint, client = llm.endpoint(work)
-    answered: dict[tuple[int, str], list[tuple[scorers.Quiz, list[float | None]]]] = defaultdict(
-        list
-    )
-
-    def questions() -> Iterator[Question]:
-        for material in materials(row, list(chosen), params["texts"], params["seed"]):
-            for kind in kinds:
-                for quiz in _quizzes(kind, material, chosen[material.index].text, params):
-                    yield Question(
-                        material.index, kind, quiz.messages, scorers.MOST_TOKENS[kind], quiz
-                    )
-
-    for question, answer in work.results(llm.ask(work, client, questions(), len(chosen))):
-        nothing: list[float | None] = [None] * len(question.about.truth)
-        said = nothing if answer.error else scorers.read(question.about, answer.text)
-        answered[question.feature, question.purpose].append((question.about, said))
-    for (index, kind), quizzes in answered.items():
-        if score := _score(kind, quizzes, params["seed"]):
-            negatives = NEGATIVES_OF.get(kind, params["negatives"])
-            scores[index].append(score._replace(scorer=endpoint.model, negatives=negatives))
-    return llm.bill(client)
-
-
-def _dealt(row: Sae, seed: int) -> dict[str, Any]:
-    """What decides on which side each context is."""
-    dashboard = row.dashboard
-    return {
-        "seed": seed,
-        "corpus": dashboard.corpus_revision,
-        "context_size": dashboard.context_size,
-    }
-
-
-def _require_unseen(row: Sae, chosen: Iterable[Label], seed: int) -> None:
-    """`BadInput` where contexts were dealt otherwise when one of the labels was written: it may
-    have seen what would score it.
-    """
-    for label in chosen:
-        dealt = label.provenance.get("dealt")
-        if dealt and dealt["seed"] != seed:
-            raise BadInput(
-                "seed",
-                f"“{label}” was written with the seed {dealt['seed']}: score it with the same one.",
-            )
-        if dealt and dealt != _dealt(row, seed):
-            raise BadInput(
-                "method",
-                f"“{label}” was written from other dashboards, so nothing is held out: write it "
-                "again.",
-            )
 
 
 def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
@@ -160,65 +69,3 @@ def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
     if params["only_unlabelled"]:
         rows = rows.filter(label=None)
     return list(rows.values_list("index", flat=True)[: params["most"]])
-
-
-def _labels(row: Sae, params: dict[str, Any]) -> list[Label]:
-    """The labels to score, one of a feature, those of features that fire most first."""
-    rows = Label.objects.shown().filter(sae=row).select_related("feature")
-    method = params.get("method")
-    rows = rows.filter(method=method) if method else rows.filter(feature__label_id=F("pk"))
-    found: dict[int, Label] = {}
-    for label in rows.order_by("-feature__fires", "feature__index", "-support", "id")[
-        : 4 * params["most"]
-    ]:
-        found.setdefault(label.feature_id, label)
-    return list(found.values())[: params["most"]]
-
-
-def _quizzes(
-    kind: str, material: Material, label: str, params: dict[str, Any]
-) -> list[scorers.Quiz]:
-    seed = params["seed"]
-    makers: dict[str, Callable[[], list[scorers.Quiz]]] = {
-        "detection": lambda: scorers.detection(material, label, params["negatives"], seed),
-        "fuzzing": lambda: scorers.fuzzing(material, label, seed),
-        "simulation": lambda: scorers.simulation(material, label, seed),
-        "intruder": lambda: scorers.intruder(material, seed),
-    }
-    return makers[kind]() if kind in makers else []
-
-
-def _score(
-    kind: str, quizzes: list[tuple[scorers.Quiz, list[float | None]]], seed: int
-) -> ScoreRecord | None:
-    if kind == "simulation":
-        return results.of_simulation(
-            [quiz.truth for quiz, _ in quizzes], [said for _, said in quizzes], seed
-        )
-    truth = [one for quiz, _ in quizzes for one in quiz.truth]
-    said = [one for _, answers in quizzes for one in answers]
-    return (
-        results.of_intruder(truth, said, seed)
-        if kind == "intruder"
-        else results.of_answers(kind, truth, said, seed)
-    )
-
-
-def _nearness(row: Sae, chosen: Mapping[int, Label], params: dict[str, Any]) -> Iterator[Any]:
-    """Yield (feature, AUROC of its label's embedding against those of firing and silent texts), and
-    progress.
-    """
-    embedder = model_cache.embedder()
-    for done, material in enumerate(
-        materials(row, list(chosen), params["texts"], params["seed"]), 1
-    ):
-        silent = material.hard if params["negatives"] == "hard" else material.random
-        texts = [chosen[material.index].text, *(text.plain for text in [*material.firing, *silent])]
-        vectors = embedder.embed(texts)
-        near, firing = np.asarray(vectors[1:] @ vectors[0]), len(material.firing)
-        if score := results.of_embedding(near[:firing], near[firing:], params["seed"]):
-            yield (
-                material.index,
-                score._replace(scorer=embedder.name, negatives=params["negatives"]),
-            )
-        yield Progress(done, len(chosen), "labels", "comparing embeddings")

@@ -5,7 +5,7 @@ in which they are silent.
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from features.models import Example, Feature, Sae
 from features.models import Sequence as Context
@@ -47,6 +47,16 @@ def materials(sae: Sae, indices: Sequence[int], texts: int, seed: int) -> Iterat
             texts,
             seed,
         )
+
+
+def dealt(row: Sae, seed: int) -> dict[str, Any]:
+    """What decides on which side each context is."""
+    dashboard = row.dashboard
+    return {
+        "seed": seed,
+        "corpus": dashboard.corpus_revision,
+        "context_size": dashboard.context_size,
+    }
 
 
 def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Material]:

@@ -8,7 +8,7 @@ from features import redaction
 from features.models import Corpus, Dashboard, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog as catalog_selectors
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.data import corpora
 from workers.pipeline.data import tokens as token_data
 from workers.pipeline.errors import BadInput
@@ -53,20 +53,20 @@ def sequences(
     )
 
 
-def model(work: Work) -> LanguageModel:
+def model(job: RunningJob) -> LanguageModel:
     """The model of the job. `BadInput("model")` where it is gone."""
-    slug = work.params["model"]
+    slug = job.params["model"]
     try:
         return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
         raise BadInput("model", f"There is no model “{slug}” any more.") from None
 
 
-def corpus(work: Work) -> Corpus:
+def corpus(job: RunningJob) -> Corpus:
     """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that
     was added.
     """
-    slug = work.params["corpus"]
+    slug = job.params["corpus"]
     found = catalog_selectors.corpora().filter(slug=slug).first()
     if found is None:
         raise BadInput("corpus", f"There is no corpus “{slug}” any more.")

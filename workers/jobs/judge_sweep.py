@@ -12,40 +12,40 @@ from features.selectors import judgements as judgement_selectors
 from features.services import judgements as judgement_services
 from workers.jobs import llm
 from workers.jobs.llm import Question
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import judge
 from workers.pipeline.errors import BadInput
 
 
-def judge_sweep(work: Work) -> None:
+def judge_sweep(job: RunningJob) -> None:
     """Have every text of the sweep judged, and write what came; nothing where no answer could be
     read.
     """
     try:
-        _judge(work, judgement_selectors.sweep(work.params["run"]))
+        _judge(job, judgement_selectors.sweep(job.params["run"]))
     except judgement_selectors.Unfit as unfit:
         raise BadInput("run", str(unfit)) from None
 
 
-def _judge(work: Work, sweep: judgement_selectors.Sweep) -> None:
-    endpoint, client = llm.endpoint(work)
+def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
+    endpoint, client = llm.endpoint(job)
     questions = list(_questions(sweep))
     said: dict[tuple[str, str], int | None] = {}
     told = llm.ask(
-        work, client, questions, len(questions), "answers", counted=lambda question: question.about
+        job, client, questions, len(questions), "answers", counted=lambda question: question.about
     )
-    for question, answer in work.results(told):
+    for question, answer in job.results(told):
         said[question.about] = None if answer.error else judge.read(answer.text)
-    work.go_on()
+    job.raise_if_stopped()
     unread = sum(score is None for score in said.values())
     if unread == len(said):
         raise _nothing(len(said), len(questions))
     scores = {score: [said.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS}
     counts = {"unread": unread, "unasked": len(questions) - len(said), **llm.bill(client)}
     with transaction.atomic():
-        row = judgement_services.write(sweep, work.job, endpoint.model, scores, **counts)
+        row = judgement_services.write(sweep, job.row, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
-        lifecycle.finish(work.job, {"run": sweep.run.pk, "judged": judged, **counts})
+        lifecycle.finish(job.row, {"run": sweep.run.pk, "judged": judged, **counts})
 
 
 def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:

@@ -19,7 +19,7 @@ from features.version import VERSION
 from features.word_list_format import parse
 from workers import model_cache
 from workers.jobs import inputs
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards.corpus_pass import Target
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
 from workers.pipeline.data import tokens as token_data
@@ -46,29 +46,27 @@ class Given(NamedTuple):
     about: dict[str, object]
 
 
-def label_sae(work: Work) -> None:
+def label_sae(job: RunningJob) -> None:
     """Make the labels of an SAE by every chosen method, and put them in the place of what these
     methods said before.
     """
-    row = inputs.sae(work.params["sae"])
-    given = _given(work, row)
-    chosen = [setting for setting in METHODS if work.params[setting]]
+    row = inputs.sae(job.params["sae"])
+    given = _given(job, row)
+    chosen = [setting for setting in METHODS if job.params[setting]]
     found = {
-        setting: list(work.results(METHODS[setting](given, work))) if given else []
+        setting: list(job.results(METHODS[setting](given, job))) if given else []
         for setting in chosen
     }
-    work.go_on()
+    job.raise_if_stopped()
     with transaction.atomic():
         said = {
-            NAMES[setting]: label_services.write_found(
-                row, NAMES[setting], found[setting], work.job
-            )
+            NAMES[setting]: label_services.write_found(row, NAMES[setting], found[setting], job.row)
             for setting in chosen
         }
-        lifecycle.finish(work.job, {"sae": str(row), **said})
+        lifecycle.finish(job.row, {"sae": str(row), **said})
 
 
-def _given(work: Work, row: Sae) -> Given | None:
+def _given(job: RunningJob, row: Sae) -> Given | None:
     """What the corpus shows; None where it is too little."""
     from workers.pipeline.concepts import (
         lists,
@@ -76,12 +74,12 @@ def _given(work: Work, row: Sae) -> Given | None:
     from workers.pipeline.concepts.catalogue import with_lists
     from workers.pipeline.concepts.truth import Truth
 
-    corpus = inputs.corpus(work)
+    corpus = inputs.corpus(job)
     inputs.dashboard(row, LabelSae.because)
     language, sae = model_cache.language(row.model), model_cache.sae(row)
     vocabulary = _vocabulary(language)
     truth = Truth(
-        with_lists(lists.concepts(_word_lists(work))), vocabulary, partial(_offsets, language)
+        with_lists(lists.concepts(_word_lists(job))), vocabulary, partial(_offsets, language)
     )
     contexts = inputs.sequences(
         language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see
@@ -95,10 +93,10 @@ def _given(work: Work, row: Sae) -> Given | None:
     )
     for index, maximum in rows:
         maxima[index] = maximum
-    settings = Settings(**{name: work.params[name] for name in SETTINGS})
+    settings = Settings(**{name: job.params[name] for name in SETTINGS})
     target = Target(sae, row.hook)
     found = list(
-        work.results(gather(language, target, contexts, truth, maxima, settings, work.should_stop))
+        job.results(gather(language, target, contexts, truth, maxima, settings, job.should_stop))
     )
     if not found:
         return None
@@ -112,29 +110,29 @@ def _given(work: Work, row: Sae) -> Given | None:
     return Given(row, sae, language, vocabulary, [index for index, _ in rows], evidence, about)
 
 
-def _word_lists(work: Work) -> dict[str, list[str]]:
+def _word_lists(job: RunningJob) -> dict[str, list[str]]:
     """The lists that the job was given and those that it names, entries of one name together."""
-    found = parse(work.params["lists"])
-    slugs = work.params.get("kept_lists", [])
+    found = parse(job.params["lists"])
+    slugs = job.params.get("kept_lists", [])
     kept = {row.slug: row.entries for row in WordList.objects.filter(slug__in=slugs)}
     if gone := [slug for slug in slugs if slug not in kept]:
         raise BadInput("kept_lists", f"There is no word list “{gone[0]}” any more.")
     return found | {slug: [*found.get(slug, []), *entries] for slug, entries in kept.items()}
 
 
-def _concepts(given: Given, work: Work) -> Iterator[Any]:
-    options = {"minimum": work.params["minimum"], "seed": work.params["seed"]}
+def _concepts(given: Given, job: RunningJob) -> Iterator[Any]:
+    options = {"minimum": job.params["minimum"], "seed": job.params["seed"]}
     return concept.label(
         given.evidence,
         given.alive,
         given.vocabulary,
         **options,
         about=given.about,
-        should_stop=work.should_stop,
+        should_stop=job.should_stop,
     )
 
 
-def _promotes(given: Given, work: Work) -> Iterator[Any]:
+def _promotes(given: Given, job: RunningJob) -> Iterator[Any]:
     from workers.pipeline.concepts.catalogue import CONCEPTS
 
     lens = readout(given.language.model, masked_tokens(given.language))
@@ -146,11 +144,11 @@ def _promotes(given: Given, work: Work) -> Iterator[Any]:
     classes = promotes.Classes(CONCEPTS, given.vocabulary)
     return promotes.label(
         given.evidence, given.alive, lens, directions, classes, given.vocabulary,
-        seed=work.params["seed"], about=given.about, should_stop=work.should_stop,
+        seed=job.params["seed"], about=given.about, should_stop=job.should_stop,
     )  # fmt: skip
 
 
-METHODS: dict[str, Callable[[Given, Work], Iterator[LabelRecord]]] = {
+METHODS: dict[str, Callable[[Given, RunningJob], Iterator[LabelRecord]]] = {
     "concepts": _concepts,
     "logits": _promotes,
 }

@@ -1,8 +1,8 @@
 """What jobs share that ask a language model: the endpoint with its budget, and each answer kept
 before it is used.
 
-    endpoint, client = asking.endpoint(work)
-    for question, answer in work.results(asking.ask(work, client, questions, total)):
+    endpoint, client = asking.endpoint(job)
+    for question, answer in job.results(asking.ask(job, client, questions, total)):
 
 A job that goes on reads what it asked before from its `Exchange` rows: nothing is asked, or paid
 for, twice.
@@ -19,7 +19,7 @@ from django.conf import settings
 from features import encryption
 from features.models import Endpoint, Exchange, Job
 from features.records import Progress
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import Answer, Client, Request
@@ -42,15 +42,15 @@ class Question(NamedTuple):
         return hashlib.sha256(json.dumps([model, self.messages]).encode()).hexdigest()
 
 
-def endpoint(work: Work) -> tuple[Endpoint, Client]:
+def endpoint(job: RunningJob) -> tuple[Endpoint, Client]:
     """The endpoint of the job, and a client whose budget is what its earlier attempts left.
 
     `BadInput("endpoint")` where it is gone, is somebody else's, or its key cannot be read.
     """
-    row = Endpoint.objects.filter(slug=work.params["endpoint"]).first()
+    row = Endpoint.objects.filter(slug=job.params["endpoint"]).first()
     if row is None:
-        raise BadInput("endpoint", f"There is no endpoint “{work.params['endpoint']}” any more.")
-    if row.owner_id is not None and row.owner_id != work.job.created_by_id:
+        raise BadInput("endpoint", f"There is no endpoint “{job.params['endpoint']}” any more.")
+    if row.owner_id is not None and row.owner_id != job.row.created_by_id:
         raise BadInput(
             "endpoint", f"The endpoint “{row}” belongs to somebody else, whose key pays for it."
         )
@@ -60,9 +60,9 @@ def endpoint(work: Work) -> tuple[Endpoint, Client]:
         raise BadInput("endpoint", str(error)) from None
     prices = (float(row.price_in), float(row.price_out))
     budget = Budget(
-        work.params["most_tokens"], work.params["most_cost"] if any(prices) else 0.0, *prices
+        job.params["most_tokens"], job.params["most_cost"] if any(prices) else 0.0, *prices
     )
-    for tokens in Exchange.objects.filter(job=work.job).values_list(
+    for tokens in Exchange.objects.filter(job=job.row).values_list(
         "prompt_tokens", "completion_tokens"
     ):
         budget.take(*tokens)
@@ -70,11 +70,11 @@ def endpoint(work: Work) -> tuple[Endpoint, Client]:
         row.base_url, row.model, key, row.concurrency, row.per_minute, float(row.timeout), *prices,
         private_allowed=settings.PRIVATE_ENDPOINTS, name=row.slug,
     )  # fmt: skip
-    return row, Client(to, budget, work.should_stop)
+    return row, Client(to, budget, job.should_stop)
 
 
 def ask(
-    work: Work,
+    job: RunningJob,
     asking: Client,
     questions: Iterable[Question],
     total: int,
@@ -86,8 +86,8 @@ def ask(
 
     Ends early where the budget is spent, and says so in the job's log.
     """
-    model, job = asking.endpoint.model, work.job
-    known = {row.sha256: row for row in Exchange.objects.filter(job=job).defer("messages")}
+    model = asking.endpoint.model
+    known = {row.sha256: row for row in Exchange.objects.filter(job=job.row).defer("messages")}
     unanswered, left = 0, set(known)
     told_of: set[Hashable] = set()
     again: list[tuple[Question, Answer]] = []
@@ -118,20 +118,20 @@ def ask(
                 yield again.pop()
             question = request.name
             if answer.error and not unanswered:
-                work.say(
+                job.log(
                     f"{asking.endpoint.called} gave no answer: {answer.error}. Others like it "
                     "are counted as unread."
                 )
             unanswered += bool(answer.error)
             if answer.error != "stopped":
-                keep(job, question, model, answer)
+                keep(job.row, question, model, answer)
                 yield question, answer
             yield told(question)
     while asking.budget.exhausted and left and next(requests, None):
         pass  # where it was spent too early, answers of earlier attempts are still to come
     yield from again
     if asking.budget.exhausted:
-        work.say(
+        job.log(
             f"The budget is spent after {len(told_of):,} of {total:,} {unit}; what was answered "
             "is kept."
         )

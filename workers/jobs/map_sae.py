@@ -9,30 +9,30 @@ from features.models import Dashboard, Feature
 from features.records import FeatureMap
 from workers import model_cache
 from workers.jobs import inputs
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
 from workers.pipeline.umap.map import feature_map
 
 
-def map_sae(work: Work) -> None:
+def map_sae(job: RunningJob) -> None:
     """Lay out the features that the dashboards found alive."""
-    sae = inputs.sae(work.params["sae"])
+    sae = inputs.sae(job.params["sae"])
     dashboard = inputs.dashboard(sae, MapSae.because)
     alive = list(
         Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True)
     )
     decoder = model_cache.sae(sae).W_dec.detach()
-    settings = {name: work.params[name] for name in ("neighbours", "seed")}
-    for record in work.results(
-        feature_map(decoder, alive, str(work.folder), **settings, should_stop=work.should_stop)
+    settings = {name: job.params[name] for name in ("neighbours", "seed")}
+    for record in job.results(
+        feature_map(decoder, alive, str(job.folder), **settings, should_stop=job.should_stop)
     ):
         assert isinstance(record, FeatureMap)
         try:
             with transaction.atomic():
-                dashboard_ingest.write_map(dashboard, record, work.job)
+                dashboard_ingest.write_map(dashboard, record, job.row)
                 assert dashboard.map is not None
                 counts = {name: dashboard.map[name] for name in ("features", "clusters")}
-                lifecycle.finish(work.job, {"sae": str(sae), **counts})
+                lifecycle.finish(job.row, {"sae": str(sae), **counts})
         except Dashboard.DoesNotExist:
             again = "were made anew while the map was being made; their own job makes the new map"
             raise BadInput("sae", f"The dashboards of {sae} {again}.") from None

@@ -7,22 +7,22 @@ from features.jobs import lifecycle
 from features.records import SaeMatches
 from workers import model_cache
 from workers.jobs import inputs
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.matching import matches
 
 
-def match_saes(work: Work) -> None:
+def match_saes(job: RunningJob) -> None:
     """Match every feature of two SAEs with the nearest of the other, both ways."""
-    sae = inputs.sae(work.params["sae"])
+    sae = inputs.sae(job.params["sae"])
     try:
-        other = inputs.sae(work.params["other"])
+        other = inputs.sae(job.params["other"])
     except BadInput as error:
         raise BadInput("other", error.message) from None
     decoder, others = (model_cache.sae(row).W_dec.detach() for row in (sae, other))
-    for record in work.results(matches(decoder, others, work.should_stop)):
+    for record in job.results(matches(decoder, others, job.should_stop)):
         assert isinstance(record, SaeMatches)
         with transaction.atomic():
-            there, back = match_ingest.write(sae, other, record, work.job)
+            there, back = match_ingest.write(sae, other, record, job.row)
             found = {"matched": there.matched, "matched_back": back.matched}
-            lifecycle.finish(work.job, {"sae": str(sae), "other": str(other), **found})
+            lifecycle.finish(job.row, {"sae": str(sae), "other": str(other), **found})

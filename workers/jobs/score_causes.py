@@ -11,7 +11,7 @@ from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, Progress
 from workers import model_cache
 from workers.jobs import inputs
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
 from workers.pipeline.steering.causal_effects import Case, causes
 from workers.pipeline.steering.typed_text import Lens
@@ -22,17 +22,17 @@ LONGEST = 64
 """Tokens of a text before and at the peak, and of a text to which features are added."""
 
 
-def score_causes(work: Work) -> None:
+def score_causes(job: RunningJob) -> None:
     """Measure the features that the dashboards found alive."""
-    sae = inputs.sae(work.params["sae"])
+    sae = inputs.sae(job.params["sae"])
     language, contexts, seed = (
         model_cache.language(sae.model),
-        work.params["contexts"],
-        work.params["seed"],
+        job.params["contexts"],
+        job.params["seed"],
     )
     lens = Lens(model_cache.sae(sae), sae.hook, sae.prepend_bos)
     rows = Feature.objects.filter(sae=sae).alive().order_by("index")
-    wanted = work.params.get("features") or []
+    wanted = job.params.get("features") or []
     live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
@@ -40,23 +40,23 @@ def score_causes(work: Work) -> None:
             "sae",
             f"{sae} has no examples, which say where features fire. Make its dashboards again.",
         )
-    known = effect_ingest.measured(sae, work.job)  # by an attempt at this job that died
+    known = effect_ingest.measured(sae, job.row)  # by an attempt at this job that died
     left = [index for index in live if index not in known]
     effect_ingest.forget(sae, left)
     written = len(known)
     if known:
-        work.say(f"Going on after {written:,} features that were measured already.")
+        job.log(f"Going on after {written:,} features that were measured already.")
     told = causes(
-        language, lens, _cases(sae, left, contexts), len(left), neutral, seed, work.should_stop
+        language, lens, _cases(sae, left, contexts), len(left), neutral, seed, job.should_stop
     )
-    records = work.results(_after(len(live) - len(left), told))
+    records = job.results(_after(len(live) - len(left), told))
     while some := list(islice(records, TOGETHER)):
         assert all(isinstance(record, CauseRecord) for record in some)
-        effect_ingest.write(sae, some, work.job)
+        effect_ingest.write(sae, some, job.row)
         written += len(some)
     with transaction.atomic():
         lifecycle.finish(
-            work.job,
+            job.row,
             {"sae": str(sae), "features": written, "without enough texts": len(live) - written},
         )
 

@@ -14,7 +14,7 @@ from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle import cleanup
-from workers.lifecycle.runner import Work
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
 from workers.pipeline.training.train import TrainSettings, train, train_sweep
 
@@ -31,26 +31,26 @@ TAKEN = (
 )
 
 
-def train_sae(work: Work) -> None:
+def train_sae(job: RunningJob) -> None:
     """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows
     all at once.
     """
-    model, corpus = inputs.model(work), inputs.corpus(work)
+    model, corpus = inputs.model(job), inputs.corpus(job)
     language = model_cache.language(model)
-    sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(work.params).items()}
+    sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(job.params).items()}
     first = next(iter(sweep.values()))
     stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)
-    options: dict[str, Any] = {"resume_from": _resume(work), "should_stop": work.should_stop}
+    options: dict[str, Any] = {"resume_from": _resume(job), "should_stop": job.should_stop}
     if len(sweep) > 1:
-        records = train_sweep(language, stream, sweep, str(work.folder), **options)
+        records = train_sweep(language, stream, sweep, str(job.folder), **options)
     else:
-        records = train(language, stream, first, str(work.folder), **options)
-    trained = {record.name or work.params["slug"]: record for record in work.results(records)}
+        records = train(language, stream, first, str(job.folder), **options)
+    trained = {record.name or job.params["slug"]: record for record in job.results(records)}
     kept = {slug: _kept(model, slug, record) for slug, record in trained.items()}
     with transaction.atomic():
-        rows = _written(work, model, corpus, trained, kept)
-        _spare_the_lost(work.job, [f"{model}/{slug}" for slug in sweep if slug not in trained])
-        lifecycle.finish(work.job, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
+        rows = _written(job, model, corpus, trained, kept)
+        _spare_the_lost(job.row, [f"{model}/{slug}" for slug in sweep if slug not in trained])
+        lifecycle.finish(job.row, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
     cleanup.clear()
 
 
@@ -66,28 +66,26 @@ def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
     return TrainSettings(**given, prepend_bos=corpus.begins_with_bos(True), checkpoint_tokens=every)
 
 
-def _resume(work: Work) -> str | None:
+def _resume(job: RunningJob) -> str | None:
     """The last checkpoint as a local folder. That of another job becomes our own first."""
-    found = work.job.checkpoint
+    found = job.row.checkpoint
     if not found:
         return None
     try:
-        folder = artifact_store.get(found, work.folder / "resume")
+        folder = artifact_store.get(found, job.folder / "resume")
     except artifact_store.Missing:
         Job.objects.filter(checkpoint=found).update(checkpoint="")
         raise BadInput(
             "checkpoint", "Its checkpoint is gone. Run it again from the start."
         ) from None
-    if not found.startswith(f"jobs/{work.job.pk}/"):
+    if not found.startswith(f"jobs/{job.row.pk}/"):
         lifecycle.remember(
-            work.job,
-            artifact_store.put(
-                folder, f"jobs/{work.job.pk}/checkpoints/{found.rpartition('/')[2]}"
-            ),
+            job.row,
+            artifact_store.put(folder, f"jobs/{job.row.pk}/checkpoints/{found.rpartition('/')[2]}"),
         )
         Job.objects.filter(checkpoint=found).update(checkpoint="")
         artifact_store.remove(found)
-    work.say(f"Resuming from {work.job.checkpoint}.")
+    job.log(f"Resuming from {job.row.checkpoint}.")
     return str(folder)
 
 
@@ -97,7 +95,7 @@ def _kept(model: LanguageModel, slug: str, record: TrainedSae) -> str:
 
 
 def _written(
-    work: Work,
+    job: RunningJob,
     model: LanguageModel,
     corpus: Corpus,
     trained: dict[str, TrainedSae],
@@ -105,7 +103,7 @@ def _written(
 ) -> list[str]:
     """The rows of the SAEs, as MODEL/SLUG."""
     rows = (
-        catalog_services.add_sae(model, slug, record, kept[slug], corpus, work.job)
+        catalog_services.add_sae(model, slug, record, kept[slug], corpus, job.row)
         for slug, record in trained.items()
     )
     return [str(row) for row in rows]

@@ -159,7 +159,7 @@ def test_weights_that_changed_are_not_steered_with(monkeypatch):
 
 
 def test_it_stops_at_the_next_token_where_somebody_asks(monkeypatch):
-    monkeypatch.setattr(steering_worker, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(steering_worker, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(steering_worker, "WRITE_SECONDS", 0.0)
     run, real, times = asked(length=40), steering_runs.write, []
 

@@ -11,7 +11,8 @@ from features.models import Job, JobEvent, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.services import jobs as job_services
 from workers import model_cache
-from workers.lifecycle import runner
+from workers.jobs import runner
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.model.hooks import reading, resolve
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import diagnosis
@@ -371,7 +372,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_has_rows_is_refused(tmp_path, 
 
 
 def test_a_cancelled_import_leaves_nothing(ready, folder, settings, monkeypatch):
-    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
+    monkeypatch.setattr(RunningJob, "should_stop", lambda self: True)
     job, sae = add(folder)
     assert (job.state, sae) == ("queued", None)
     assert not (Path(settings.ARTIFACTS_URL) / "saes").exists()

@@ -17,7 +17,7 @@ from features.services import labels as label_services
 from tests import builders
 from workers import model_cache
 from workers.inference import questions
-from workers.lifecycle import runner
+from workers.jobs import runner
 from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
 

@@ -31,8 +31,8 @@ from tests import builders
 from tests.workers.failing_worker import die_after_three
 from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
 from workers import model_cache
+from workers.jobs import runner
 from workers.jobs.explainer_examples import materials
-from workers.lifecycle import runner
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.activations import read
 from workers.pipeline.autointerp.examples import STRONG, held_out

@@ -24,7 +24,7 @@ from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.failing_worker import die_after_three
 from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
-from workers.lifecycle import runner
+from workers.jobs import runner
 from workers.pipeline.autointerp import client
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,9 @@ from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from workers import model_cache
-from workers.lifecycle import runner
+from workers.jobs import runner
+from workers.lifecycle.heartbeat import Heartbeat
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.concepts import lists
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,8 +140,8 @@ def test_a_corpus_that_is_too_small_gives_no_labels_and_says_so(ready):
 
 def test_a_cancelled_job_writes_nothing(ready, monkeypatch):
     job = job_services.start("label_sae", SETTINGS)
-    monkeypatch.setattr(runner.Heart, "cancelled", True, raising=False)
-    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
+    monkeypatch.setattr(Heartbeat, "stop_reason", "cancelled", raising=False)
+    monkeypatch.setattr(RunningJob, "should_stop", lambda self: True)
     runner.run(job.pk)
     assert not Label.objects.exists()
 

@@ -11,8 +11,7 @@ from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent
 from features.services import jobs as job_services
 from tests import builders
-from workers.jobs import map_sae
-from workers.lifecycle import runner
+from workers.jobs import map_sae, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,7 @@ from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Match, Matching
 from features.services import jobs as job_services
 from tests import builders
-from workers.jobs import match_saes
-from workers.lifecycle import runner
+from workers.jobs import match_saes, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PAIR = {"sae": "tiny/2-res", "other": "tiny/3-res"}

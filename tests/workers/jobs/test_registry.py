@@ -24,7 +24,8 @@ from features.selectors.features import feature
 from features.services import jobs as job_services
 from workers import model_cache
 from workers.jobs import registry as job_registry
-from workers.lifecycle import runner
+from workers.jobs import runner
+from workers.lifecycle.work import RunningJob
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.1.hook_resid_post"
@@ -166,9 +167,9 @@ def test_training_that_is_interrupted_resumes_from_its_checkpoint(ready, monkeyp
 
     def stop_after_a_checkpoint(self):
         seen.append(1)
-        return bool(self.job.checkpoint) and self.job.attempts == 1
+        return bool(self.row.checkpoint) and self.row.attempts == 1
 
-    monkeypatch.setattr(runner.Work, "should_stop", stop_after_a_checkpoint)
+    monkeypatch.setattr(RunningJob, "should_stop", stop_after_a_checkpoint)
     stopped = done(job)
     assert (stopped.state, bool(stopped.checkpoint)) == ("queued", True)
     Job.objects.filter(pk=job.pk).update(attempts=1)  # as if its worker had died rather than left
@@ -222,7 +223,7 @@ def test_a_request_to_cancel_keeps_a_model_from_being_added(model_folders, monke
     job = job_services.start(
         "add_model", {"slug": "unwanted", "source": str(model_folders["llama"])}
     )
-    monkeypatch.setattr(runner.Work, "should_stop", lambda self: True)
+    monkeypatch.setattr(RunningJob, "should_stop", lambda self: True)
     assert done(job).state == "queued"
     assert not LanguageModel.objects.exists()
 

@@ -7,8 +7,7 @@ from features.models import Dashboard, Feature, FeatureEffect, Job
 from features.services import jobs as job_services
 from tests import builders
 from tests.workers import planted_sae
-from workers.jobs import score_causes
-from workers.lifecycle import runner
+from workers.jobs import runner, score_causes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

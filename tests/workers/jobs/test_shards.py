@@ -16,8 +16,8 @@ from features.models import Dashboard, Feature, Job, JobEvent, Sequence
 from features.services import jobs as job_services
 from tests.workers import planted_sae
 from workers import model_cache
-from workers.jobs import compute_dashboards
-from workers.lifecycle import runner
+from workers.jobs import corpus_scan, runner
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards import run as dashboards_run
 from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
@@ -170,7 +170,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
     keep, write, harvest = (
-        runner.Work._keep,
+        RunningJob._store_checkpoint,
         dashboard_ingest.write_range,
         scan.__globals__["harvest"],
     )
@@ -193,7 +193,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
         if interrupted == "while writing":
             patched.setattr(dashboard_ingest, "write_range", dies_writing)
         else:
-            patched.setattr(runner.Work, "_keep", dies_at_a_checkpoint)
+            patched.setattr(RunningJob, "_store_checkpoint", dies_at_a_checkpoint)
         with pytest.raises(Killed):
             runner.run(job.pk)
     cut = Job.objects.get(pk=job.pk)
@@ -229,7 +229,7 @@ def test_a_part_that_is_killed_is_tried_again_and_changes_nothing(alone, monkeyp
     first, second = parts_of(job)
     stopped = iter([False] * 8)
     with monkeypatch.context() as patched:
-        patched.setattr(runner.Work, "should_stop", lambda self: next(stopped, True))
+        patched.setattr(RunningJob, "should_stop", lambda self: next(stopped, True))
         assert done(first).state == "queued"
     assert "Checkpoint" in said(first)
     for part in (second, first):
@@ -249,7 +249,7 @@ def test_a_part_that_fails_fails_the_whole_and_ends_its_siblings(ready, tmp_path
     def breaks(*args, **kwargs):
         raise BadInput("corpus", "unreadable")
 
-    monkeypatch.setattr(compute_dashboards, "read_corpus", breaks)
+    monkeypatch.setattr(corpus_scan, "read_corpus", breaks)
     assert done(second).state == "failed"
     job = Job.objects.get(pk=job.pk)
     assert (job.state, job.error_field) == ("failed", "corpus")

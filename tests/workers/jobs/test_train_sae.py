@@ -16,7 +16,9 @@ from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Job, JobEvent, Sae
 from features.services import jobs as job_services
 from workers import model_cache
-from workers.lifecycle import cleanup, runner
+from workers.jobs import runner
+from workers.lifecycle import cleanup
+from workers.lifecycle.work import RunningJob
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOKS = ["blocks.0.hook_mlp_out", "blocks.1.hook_resid_post"]
@@ -129,11 +131,11 @@ def stopped_midway(monkeypatch, **changes) -> Job:
         asked.append(1)
         if len(asked) == 60:
             lifecycle.cancel(job.pk)
-            self._heart.cancelled = True
-        return self._heart.cancelled
+            self._heartbeat.stop_reason = True
+        return self._heartbeat.stop_reason
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.Work, "should_stop", cancel_soon)
+        patch.setattr(RunningJob, "should_stop", cancel_soon)
         return done(job)
 
 

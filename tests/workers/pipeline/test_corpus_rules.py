@@ -14,7 +14,7 @@ from features.services import jobs as job_services
 from tests.workers.conftest import make_model
 from tests.workers.pipeline.test_chat import TEMPLATE
 from workers import model_cache
-from workers.lifecycle import runner
+from workers.jobs import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.1.hook_resid_post"

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery.apps.worker import install_worker_term_handler
+from celery.worker import state as worker_state
 from django.db import OperationalError
 
 from features import artifact_store
@@ -17,7 +18,8 @@ from features.jobs import lifecycle
 from features.models import Job, JobEvent
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from workers.jobs import registry as job_registry
-from workers.lifecycle import runner as running
+from workers.jobs import runner as running
+from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput, Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +35,7 @@ def _places(settings, tmp_path, monkeypatch):
 def run(monkeypatch) -> Callable[..., Job]:
     """Run a job whose work is the function given, and return its row afterwards."""
 
-    def runner(work: Callable[[running.Work], None], job: Job | None = None) -> Job:
+    def runner(work: Callable[[RunningJob], None], job: Job | None = None) -> Job:
         job = job or lifecycle.create("train_sae", {})
         monkeypatch.setitem(job_registry.RUNNERS, "train_sae", work)
         running.run(job.pk)
@@ -43,15 +45,15 @@ def run(monkeypatch) -> Callable[..., Job]:
 
 
 def test_work_that_finishes_leaves_its_result_and_its_story(run):
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         records = [
             Progress(1, 2, "tokens", "halfway"),
             Metrics(5, {"loss": 0.5}),
             LogLine("so far"),
             Progress(2, 2, "tokens", ""),
         ]
-        assert list(w.results([*records, "extra"])) == ["extra"]
-        lifecycle.finish(w.job, {"answer": 42})
+        assert list(job.results([*records, "extra"])) == ["extra"]
+        lifecycle.finish(job.row, {"answer": 42})
 
     job = run(work)
     assert (job.state, job.result, job.done, job.unit) == ("finished", {"answer": 42}, 2, "tokens")
@@ -63,7 +65,7 @@ def test_work_that_finishes_leaves_its_result_and_its_story(run):
 
 
 def test_bad_input_fails_the_job_beside_its_field(run):
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         raise BadInput("hook", "the model has no such hook")
 
     job = run(work)
@@ -75,7 +77,7 @@ def test_bad_input_fails_the_job_beside_its_field(run):
 
 
 def test_a_bug_fails_the_job_in_words_and_keeps_the_place_in_the_log(run):
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         raise ZeroDivisionError("oh")
 
     job = run(work)
@@ -85,35 +87,35 @@ def test_a_bug_fails_the_job_in_words_and_keeps_the_place_in_the_log(run):
 
 
 def test_a_full_disk_is_said_in_a_sentence(run):
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         raise OSError(28, "No space left on device")
 
     assert run(work).error.startswith("The disk is full.")
 
 
 def test_a_request_to_cancel_reaches_the_work(run):
-    def work(w: running.Work) -> None:
-        lifecycle.cancel(w.job.pk)
+    def work(job: RunningJob) -> None:
+        lifecycle.cancel(job.row.pk)
 
         def records() -> Iterator[Progress]:
-            while not w.should_stop():
+            while not job.should_stop():
                 yield Progress(1, 9, "tokens", "working")
 
-        list(w.results(records()))
+        list(job.results(records()))
 
     assert run(work).state == "cancelled"
 
 
 def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
-    monkeypatch.setattr(running.worker_state, "should_stop", None)
+    monkeypatch.setattr(worker_state, "should_stop", None)
     before = signal.getsignal(signal.SIGTERM)
     install_worker_term_handler(SimpleNamespace(hostname="jobs@here"), verbose=False)
 
-    def work(w: running.Work) -> None:
-        assert not w.should_stop()
+    def work(job: RunningJob) -> None:
+        assert not job.should_stop()
         os.kill(os.getpid(), signal.SIGTERM)
-        list(w.results([]))
-        lifecycle.finish(w.job, {"went": "on"})
+        list(job.results([]))
+        lifecycle.finish(job.row, {"went": "on"})
 
     try:
         job = run(work)
@@ -123,22 +125,22 @@ def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
 
 
 def test_work_whose_lease_was_lost_writes_no_end(run):
-    def work(w: running.Work) -> None:
-        Job.objects.filter(pk=w.job.pk).update(worker="another:1")
-        lifecycle.finish(w.job, {"stolen": True})
+    def work(job: RunningJob) -> None:
+        Job.objects.filter(pk=job.row.pk).update(worker="another:1")
+        lifecycle.finish(job.row, {"stolen": True})
 
     job = run(work)
     assert (job.state, job.worker, job.result) == ("running", "another:1", {})
 
 
 def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path):
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         for step in (10, 20):
-            place = w.folder / "checkpoints" / str(step)
+            place = job.folder / "checkpoints" / str(step)
             place.mkdir(parents=True)
             (place / "weights").write_text(str(step))
-            list(w.results([Checkpoint(step, str(place))]))
-        lifecycle.finish(w.job, {})
+            list(job.results([Checkpoint(step, str(place))]))
+        lifecycle.finish(job.row, {})
 
     job = run(work)
     assert job.checkpoint == f"jobs/{job.pk}/checkpoints/20"
@@ -159,18 +161,18 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
 def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(
     run, monkeypatch, settings, kind, end, stays
 ):
-    def work(w: running.Work) -> None:
-        place = w.folder / "checkpoints" / "10"
+    def work(job: RunningJob) -> None:
+        place = job.folder / "checkpoints" / "10"
         place.mkdir(parents=True)
         (place / "weights").write_text("10")
-        list(w.results([Checkpoint(10, str(place))]))
-        assert Path(settings.ARTIFACTS_URL, "jobs", str(w.job.pk)).is_dir()
+        list(job.results([Checkpoint(10, str(place))]))
+        assert Path(settings.ARTIFACTS_URL, "jobs", str(job.row.pk)).is_dir()
         if end == "failed":
             raise BadInput("learning_rate", "too large")
-        lifecycle.cancel(w.job.pk)
-        while not w.should_stop():
+        lifecycle.cancel(job.row.pk)
+        while not job.should_stop():
             time.sleep(0.01)
-        list(w.results([]))
+        list(job.results([]))
 
     monkeypatch.setitem(job_registry.RUNNERS, kind, work)
     job = run(work, lifecycle.create(kind, {}))
@@ -183,9 +185,9 @@ def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings
     left.mkdir(parents=True)
     (left / "half").write_text("written")
 
-    def work(w: running.Work) -> None:
-        assert list(w.folder.iterdir()) == []
-        lifecycle.finish(w.job, {})
+    def work(job: RunningJob) -> None:
+        assert list(job.folder.iterdir()) == []
+        lifecycle.finish(job.row, {})
 
     assert run(work, job).state == "finished"
 
@@ -193,9 +195,9 @@ def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings
 def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
     times = []
 
-    def work(w: running.Work) -> None:
-        times.append(w.job.pk)
-        lifecycle.finish(w.job, {})
+    def work(job: RunningJob) -> None:
+        times.append(job.row.pk)
+        lifecycle.finish(job.row, {})
 
     job = run(work)
     running.run(job.pk)
@@ -225,13 +227,13 @@ def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypa
     monkeypatch.setattr(running.os, "_exit", lambda code: ended.set())
     settings.HANG_MINUTES = 0.2 / 60
 
-    def work(w: running.Work) -> None:
+    def work(job: RunningJob) -> None:
         for _ in range(8):
             time.sleep(0.1)
-            w.should_stop()
+            job.should_stop()
         assert not ended.is_set()
         assert ended.wait(5)
-        lifecycle.finish(w.job, {})
+        lifecycle.finish(job.row, {})
 
     log = [e.data.get("text", "") for e in run(work).events.all()]
     assert any(text.startswith("No sign of life") for text in log)

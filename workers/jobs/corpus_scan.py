@@ -1,0 +1,111 @@
+"""Reading a corpus for dashboards, from a job's row to the accumulated statistics: the whole
+corpus, or one shard of it.
+
+The scan is stored as a checkpoint now and then and at its end; an attempt goes on from the last
+one.
+"""
+
+import hashlib
+import json
+import shutil
+from typing import NamedTuple
+
+from features import artifact_store
+from features.jobs import lifecycle
+from features.models import Corpus, Sae
+from features.version import VERSION
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.work import RunningJob
+from workers.pipeline.dashboards import checkpoint as scan_checkpoint
+from workers.pipeline.dashboards.corpus_pass import Scan, Shard, Target
+from workers.pipeline.dashboards.run import DEFAULTS, check, read_corpus
+from workers.pipeline.errors import BadInput
+from workers.pipeline.model.language import Language
+
+
+class ScanInputs(NamedTuple):
+    """What a job reads: `targets` are the weights of `saes`; `made_from` names all that its numbers
+    depend on.
+    """
+
+    saes: list[Sae]
+    corpus: Corpus
+    language: Language
+    targets: list[Target]
+    made_from: str
+
+
+def scan_inputs(job: RunningJob) -> ScanInputs:
+    """The rows and weights that the params name. `BadInput` where they do not go together."""
+    saes = [inputs.sae(path) for path in job.params["sae"].split()]
+    first = saes[0]
+    for sae in saes:
+        if (sae.context_size, sae.prepend_bos, sae.model) != (
+            first.context_size,
+            first.prepend_bos,
+            first.model,
+        ):
+            raise BadInput(
+                "sae",
+                f"{first} and {sae} read contexts of different sizes or beginnings, or different "
+                "models.",
+            )
+    corpus = inputs.corpus(job)
+    language = model_cache.language(first.model)
+    targets = [Target(model_cache.sae(sae), sae.hook) for sae in saes]
+    for target in targets:
+        check(language, target, job.params["tokens"])
+    facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]
+    facts += [
+        [VERSION, language.revision, corpus.pk, corpus.revision, job.params["tokens"], *DEFAULTS]
+    ]
+    return ScanInputs(
+        saes, corpus, language, targets, hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    )
+
+
+def scan_corpus(job: RunningJob, given: ScanInputs, shard: Shard) -> Scan:
+    """Read the corpus or a shard of it, from the last checkpoint on."""
+    begun = _begun(job, given)
+    if begun and begun.complete:
+        return begun
+    sae, places = given.saes[0], job.folder / "scan"
+    sequences = inputs.sequences(
+        given.language, given.corpus, sae.context_size, False, bos=sae.prepend_bos
+    )
+    records = read_corpus(
+        given.language, given.targets, sequences, job.params["tokens"], shard=shard, begun=begun,
+        keep=(places, given.made_from), should_stop=job.should_stop,
+    )  # fmt: skip
+    *_, found = job.results(records)
+    assert isinstance(found, Scan)
+    return found
+
+
+def _begun(job: RunningJob, given: ScanInputs) -> Scan | None:
+    """What an attempt before this one read; None where there is nothing, or nothing that can be
+    gone on from.
+    """
+    if job.row.checkpoint:
+        try:
+            found = load_scan(job, given, job.row.checkpoint)
+        except (BadInput, artifact_store.Missing) as error:
+            job.log(f"Beginning again. {error}")
+        else:
+            job.log(f"Going on after the {found.tokens:,} tokens that were read.")
+            return found
+    if job.row.written:
+        lifecycle.wrote(job.row, {})  # of another reading
+    return None
+
+
+def load_scan(job: RunningJob, given: ScanInputs, name: str) -> Scan:
+    """The scan that a checkpoint holds. `BadInput` where it was made from other inputs."""
+    place = artifact_store.get(name, job.folder / "loaded")
+    try:
+        return scan_checkpoint.load(
+            place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from
+        )
+    finally:
+        shutil.rmtree(place)

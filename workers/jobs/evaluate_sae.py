@@ -1,0 +1,26 @@
+"""Evaluating an SAE: its reconstruction on held-out text, from its weights to an evaluation row."""
+
+from django.db import transaction
+
+from features.jobs import lifecycle
+from features.records import Evaluation
+from features.services import catalog as catalog_services
+from workers import model_cache
+from workers.jobs import inputs
+from workers.lifecycle.work import RunningJob
+from workers.pipeline.sae.evaluate import evaluate
+
+
+def evaluate_sae(job: RunningJob) -> None:
+    """Measure on held-out text."""
+    sae, corpus = inputs.sae(job.params["sae"]), inputs.corpus(job)
+    language = model_cache.language(sae.model)
+    held_out = inputs.sequences(language, corpus, sae.context_size, True, bos=sae.prepend_bos)
+    records = evaluate(
+        language, model_cache.sae(sae), sae.hook, held_out, job.params["tokens"], job.should_stop
+    )
+    for record in job.results(records):
+        assert isinstance(record, Evaluation)
+        with transaction.atomic():
+            catalog_services.keep_evaluation(sae, record, corpus, job.row)
+            lifecycle.finish(job.row, {"sae": str(sae), **record.values})

@@ -1,0 +1,143 @@
+"""Run one job from claim to its end: heartbeats, progress, cancellation, and one final state
+whatever happens.
+"""
+
+import contextlib
+import logging
+import os
+import platform
+import shutil
+import socket
+import traceback
+from pathlib import Path
+
+import psutil
+import torch
+from django.conf import settings
+from django.db import OperationalError as DatabaseBusy
+from django.db import close_old_connections
+
+from features import artifact_store
+from features.jobs import lifecycle
+from features.jobs.forms import EVERY
+from features.models import Job
+from features.version import VERSION
+from workers import devices
+from workers.jobs.registry import RUNNERS
+from workers.lifecycle import cleanup, reaper
+from workers.lifecycle.heartbeat import Heartbeat
+from workers.lifecycle.work import RunningJob, Stopped
+from workers.pipeline.errors import BadInput, Unavailable
+
+HEARTBEAT_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+def run(job_id: int) -> None:
+    """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
+    row = lifecycle.take(job_id, reaper.name())
+    if row is None:
+        return
+    folder = _own_folder(row)
+    reaper.busy.set()
+    try:
+        with _heartbeat(row) as heartbeat, contextlib.suppress(lifecycle.LostJob):
+            _run_to_an_end(RunningJob(row, heartbeat, folder), heartbeat)
+    finally:
+        reaper.busy.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _heartbeat(row: Job) -> Heartbeat:
+    minutes = settings.HANG_MINUTES
+    text = f"No sign of life for {minutes} min: its worker ends itself."
+    return Heartbeat(
+        f"job {row.pk}",
+        lambda: "cancelled" if lifecycle.heartbeat(row) else "",
+        HEARTBEAT_SECONDS,
+        silence_limit=minutes * 60,
+        on_silence=lambda: lifecycle.log(row, text),
+    )
+
+
+def _own_folder(row: Job) -> Path:
+    """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of
+    dead workers are removed.
+    """
+    own = cleanup.folder_of(row.pk, os.getpid())
+    for old in own.parent.glob(f"{row.pk}-*"):
+        pid = int(old.name.rpartition("-")[2])
+        # in a container every worker has the same number
+        if pid == os.getpid() or not psutil.pid_exists(pid):
+            shutil.rmtree(old, ignore_errors=True)
+    return own
+
+
+def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
+    row = job.row
+    try:
+        job.folder.mkdir(parents=True)
+        Job.objects.filter(pk=row.pk).update(environment=environment())
+        RUNNERS[row.kind](job)
+        return
+    except Stopped:
+        if not heartbeat.stop_reason:
+            lifecycle.release(row, "its worker was told to stop")
+            return
+        lifecycle.stop(row)
+    except lifecycle.LostJob:
+        raise
+    except Unavailable as error:
+        lifecycle.retry(row, error.message, _field_of(row, error.field))
+        return
+    except (DatabaseBusy, ConnectionError, TimeoutError) as error:
+        close_old_connections()
+        lifecycle.retry(row, _message_of(error))
+        return
+    except artifact_store.Missing as error:
+        lifecycle.fail(row, str(error))
+    except BadInput as error:
+        lifecycle.fail(row, error.message, _field_of(row, error.field))
+    except Exception as error:
+        log.exception("job %s failed", row.pk)
+        lifecycle.log(row, traceback.format_exc(limit=-4))
+        lifecycle.fail(row, _message_of(error))
+    cleanup.clear()
+
+
+def environment() -> dict[str, str]:
+    """What this worker runs on, as a job's page names it."""
+    return {
+        "featurescope": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": devices.device_name(),
+        "host": socket.gethostname(),
+    }
+
+
+def _field_of(row: Job, field: str) -> str:
+    """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is
+    the job's `corpus`.
+    """
+    fields = EVERY[row.kind].base_fields
+    if field in fields:
+        return field
+    stands_for = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")
+    return stands_for if stands_for in fields else ""
+
+
+def _message_of(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == 28:
+        return "The disk is full. Free some space, then run the job again."
+    if isinstance(error, torch.OutOfMemoryError):
+        return "The device ran out of memory. Choose fewer features, or a worker with more memory."
+    if isinstance(error, DatabaseBusy | ConnectionError | TimeoutError):
+        return (
+            "A connection broke: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."
+        )
+    return (
+        f"{type(error).__name__}: {error}. The log has the place; if the settings are right, "
+        "this is a bug of ours."
+    )

@@ -1,4 +1,4 @@
-"""Who may visit: users, and the keys with which their programs call the API."""
+"""Users, the keys with which their programs call the API, and the counts of rate limits."""
 
 import hashlib
 import secrets
@@ -81,6 +81,14 @@ class ApiKey(models.Model):
         """End the key's validity; a second time changes nothing."""
         type(self).objects.filter(pk=self.pk, revoked__isnull=True).update(revoked=timezone.now())
         self.refresh_from_db(fields=["revoked"])
+
+
+class RateLimit(models.Model):
+    """How often one caller did something in a period; see `explorer.http.rate_limits`."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.IntegerField()
+    ends = models.DateTimeField(db_index=True)
 
 
 def _hash(key: str) -> str:

@@ -94,16 +94,6 @@ def pytest_report_header(config):
     )
 
 
-@pytest.fixture(autouse=True)
-def _nobody_asked_before():
-    """Hundreds of tests ask the API from one address within a minute: each begins with nothing
-    counted against it.
-    """
-    from django.core.cache import cache
-
-    cache.clear()
-
-
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings():
     """Start the embedded PostgreSQL before the first test that needs it; nothing has to outlive a

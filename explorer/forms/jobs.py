@@ -1,4 +1,4 @@
-"""Forms of pages: filters in query strings, accounts, and the jobs' own forms with choices from the
+"""Forms of the pages of jobs: the filter of their list, and each kind's form with choices from the
 database.
 """
 
@@ -7,23 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
-from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
-from django.core.cache import cache
-from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from explorer.forms.usernames import distinct
-from explorer.models import User
 from features import hook_names
 from features.formfields import Several, split
 from features.jobs.forms import KINDS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
 
 Choices = list[tuple[str, Any]]
-
-MOST_ATTEMPTS = 8
-ATTEMPT_SECONDS = 300
 
 
 class JobFilter(forms.Form):
@@ -34,62 +25,6 @@ class JobFilter(forms.Form):
     )
     state = forms.ChoiceField(required=False, choices=[("", "every state"), *Job.State.choices])
     cursor = forms.CharField(required=False, widget=forms.HiddenInput)
-
-
-class SignIn(AuthenticationForm):
-    """Django's form, which after some wrong passwords from one address for one name asks for
-    patience.
-    """
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse without looking at the password where there were too many attempts."""
-        name = str(self.cleaned_data.get("username", "")).lower()[:150]
-        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
-        key = f"sign-in:{address}:{name.encode().hex()}"[:240]
-        if cache.get(key, 0) >= MOST_ATTEMPTS:
-            raise ValidationError(
-                "Too many attempts. Wait five minutes, then try again.", code="throttled"
-            )
-        try:
-            cleaned: dict[str, Any] = super().clean()
-        except ValidationError:
-            cache.add(key, 0, ATTEMPT_SECONDS)
-            cache.incr(key)
-            raise
-        cache.delete(key)
-        return cleaned
-
-
-class SignUp(UserCreationForm[User]):
-    """A name that nobody has in other capitals or look-alike letters either, and a
-    password, twice.
-    """
-
-    class Meta:
-        model = User
-        fields = ["username"]
-
-    def clean_username(self) -> str:
-        """A name that nobody has, nor one that looks like it."""
-        name: str = super().clean_username()
-        distinct(name or "")
-        return name
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse where this server takes no new accounts."""
-        if not settings.SIGNUP:
-            raise ValidationError(
-                "This server takes no new accounts. Ask its admin for one.", code="closed"
-            )
-        return super().clean() or {}
-
-
-class NewApiKey(forms.Form):
-    """What a key is for."""
-
-    name = forms.CharField(
-        max_length=100, label="New key", help_text="What it is for, such as: notebook at work."
-    )
 
 
 def posted(kind: str, data: QueryDict) -> dict[str, str]:

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
-from explorer.forms.jobs import NewApiKey, SignIn, SignUp
+from explorer.forms.accounts import NewApiKey, SignIn, SignUp
 from explorer.models import ApiKey, User
 
 

@@ -5,7 +5,6 @@ import json
 from urllib.parse import quote
 
 import pytest
-from django.core.cache import cache
 from django.db import OperationalError
 from django.test import Client
 
@@ -72,11 +71,10 @@ PARAMETERS = {
 
 
 @pytest.fixture(autouse=True)
-def nobody_asked_before(settings):
+def no_rate_limits(settings):
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
         "DEFAULT_THROTTLE_RATES": {"anonymous": None, "user": None}
     }
-    cache.clear()
 
 
 @pytest.fixture

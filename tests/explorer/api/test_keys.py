@@ -1,7 +1,6 @@
 """Who calls the API: keys, sessions with CSRF, and how often anyone may ask."""
 
 import pytest
-from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from rest_framework.settings import api_settings
@@ -12,11 +11,6 @@ from tests import builders
 
 pytestmark = pytest.mark.django_db
 JOB = {"kind": "add_corpus", "params": {"slug": "python", "source": "python-stdlib"}}
-
-
-@pytest.fixture(autouse=True)
-def nobody_asked_before():
-    cache.clear()
 
 
 def post(client, path, data, **extra):

@@ -1,18 +1,12 @@
 """Accounts: signing up and in, staying on this site, passwords, and keys that are shown once."""
 
 import pytest
-from django.core.cache import cache
 
 from explorer.models import ApiKey, User
 from tests import builders
 
 pytestmark = pytest.mark.django_db
 STRONG = "a-quiet-otter-42"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_throttle():
-    cache.clear()
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""Forms of accounts: sign-in, sign-up and API keys."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
+from django.core.exceptions import ValidationError
+
+from explorer.forms.usernames import distinct
+from explorer.http import rate_limits
+from explorer.models import User
+
+MOST_ATTEMPTS = 8
+"""Wrong passwords from one network address for one name in `ATTEMPT_SECONDS`."""
+ATTEMPT_SECONDS = 300
+
+
+class SignIn(AuthenticationForm):
+    """Django's form with a limit on wrong passwords, by network address and name."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse without looking at the password where there were too many attempts."""
+        if not {"username", "password"} <= self.cleaned_data.keys():
+            return super().clean()
+        attempts = f"sign-in {self._network_address()} {self.cleaned_data['username']}".lower()
+        # Counted before the password is checked: attempts that are sent at once count too.
+        if rate_limits.increment(attempts, ATTEMPT_SECONDS).number > MOST_ATTEMPTS:
+            raise ValidationError(
+                "Too many attempts. Wait five minutes, then try again.", code="throttled"
+            )
+        cleaned = super().clean()
+        rate_limits.reset(attempts)
+        return cleaned
+
+    def _network_address(self) -> str:
+        return str(self.request.META.get("REMOTE_ADDR", "")) if self.request else ""
+
+
+class SignUp(UserCreationForm[User]):
+    """A name that nobody has in other capitals or look-alike letters either, and a
+    password, twice.
+    """
+
+    class Meta:
+        model = User
+        fields = ["username"]
+
+    def clean_username(self) -> str:
+        """A name that nobody has, nor one that looks like it."""
+        name: str = super().clean_username()
+        distinct(name or "")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse where this server takes no new accounts."""
+        if not settings.SIGNUP:
+            raise ValidationError(
+                "This server takes no new accounts. Ask its admin for one.", code="closed"
+            )
+        return super().clean() or {}
+
+
+class NewApiKey(forms.Form):
+    """What a key is for."""
+
+    name = forms.CharField(
+        max_length=100, label="New key", help_text="What it is for, such as: notebook at work."
+    )

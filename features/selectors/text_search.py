@@ -139,7 +139,7 @@ def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> T
 
 
 def _head(reading: TextReading) -> int:
-    """Tokens before the text itself: what `workers.pipeline.steering.typed_text` puts there."""
+    """The number of tokens before the text, as `steering.text_activations` of the workers adds."""
     return int(reading.sae.prepend_bos and reading.sae.model.bos_token_id is not None)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     from tests.workers import planted_sae
     from workers.demo import train
     from workers.pipeline.model.language import load_language
-    from workers.pipeline.steering.typed_text import Lens
+    from workers.pipeline.steering.text_activations import Lens
 
     language = load_language(str(Path(train.__file__).parent / "model"))
     lens = Lens(planted_sae.sae("topk", features=2048, d_in=256), "blocks.2.hook_resid_post", True)
@@ -39,16 +39,20 @@ def main() -> None:
 
 def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     """Seconds of each, as medians, and their ratios to plain generation."""
-    from workers.pipeline.steering.generate import Watched, decode
-    from workers.pipeline.steering.interventions import Push
+    from workers.pipeline.steering.generate import decode
+    from workers.pipeline.steering.interventions import FeatureIntervention
+    from workers.pipeline.steering.measurements import MeasuredFeature
     from workers.pipeline.steering.sampling import Sampling
 
     ids = [
         language.tokenizer.bos_token_id,
         *language.tokenizer(PROMPT, add_special_tokens=False)["input_ids"],
     ]
-    push, watched = Push(lens, 3, "add", 1.0, "maximum", 4.0), [Watched(lens, 3, range(10))]
-    rows = [[push._replace(strength=strength)] for strength in STRENGTHS]
+    intervention, features = (
+        FeatureIntervention(lens, 3, "add", 1.0, "maximum", 4.0),
+        [MeasuredFeature(lens, 3, range(10))],
+    )
+    rows = [[intervention._replace(strength=strength)] for strength in STRENGTHS]
     sampling = Sampling(LENGTH)
 
     def plain() -> None:
@@ -62,11 +66,11 @@ def alone(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
 
     def steered(rows: list) -> Callable[[], None]:  # type: ignore[type-arg]
         return lambda: (
-            list(decode(language, rows, ids, sampling=sampling, watched=watched)) and None
+            list(decode(language, rows, ids, sampling=sampling, features=features)) and None
         )
 
     def first() -> None:
-        news = decode(language, rows[:1], ids, sampling=sampling, watched=watched)
+        news = decode(language, rows[:1], ids, sampling=sampling, features=features)
         next(news), next(news)
 
     def forward() -> None:

@@ -5,7 +5,7 @@ no cache, one text.
 import torch
 
 from workers.pipeline.model.hooks import editing, resolve
-from workers.pipeline.steering.generate import Where
+from workers.pipeline.steering.generate import SteeredPositions
 
 
 def positions(where, ids, prompt, special):
@@ -16,25 +16,25 @@ def positions(where, ids, prompt, special):
             "all": True,
             "prompt": place < prompt,
             "generated": place >= prompt,
-            "chosen": place in where.tokens and place < prompt,
+            "chosen": place in where.chosen and place < prompt,
         }[where.mode]
-        chosen.append(inside and (where.special or token not in special.tolist()))
+        chosen.append(inside and (where.include_special or token not in special.tolist()))
     return chosen
 
 
-def changed(push, y):
+def changed(intervention, y):
     """One activation vector y, by the formulas of the documentation."""
-    sae, d = push.lens.sae, push.lens.sae.W_dec[push.index]
-    a = sae.encode(y[None])[0, push.index].clamp(min=0)
-    match push.method:
-        case "add" if push.unit == "norm":
-            return y + push.strength * y.norm() * d / d.norm()
+    sae, d = intervention.lens.sae, intervention.lens.sae.W_dec[intervention.index]
+    a = sae.encode(y[None])[0, intervention.index].clamp(min=0)
+    match intervention.method:
+        case "add" if intervention.unit == "norm":
+            return y + intervention.strength * y.norm() * d / d.norm()
         case "add":
-            return y + push.strength * push.maximum * d
+            return y + intervention.strength * intervention.maximum * d
         case "clamp":
-            return y + (push.strength * push.maximum - a) * d
+            return y + (intervention.strength * intervention.maximum - a) * d
         case "scale":
-            return y + (push.strength - 1) * a * d
+            return y + (intervention.strength - 1) * a * d
         case "ablate":
             return y - a * d
         case "project":
@@ -42,10 +42,10 @@ def changed(push, y):
 
 
 @torch.no_grad()
-def greedy(language, push, prompt, where=Where(), length=12, end=True):  # noqa: B008
+def greedy(language, intervention, prompt, where=SteeredPositions(), length=12, end=True):  # noqa: B008
     """The steered continuation, and the logits that each token was chosen by."""
     ids, logits = list(prompt), []
-    point = resolve(language.model, push.lens.hook)
+    point = resolve(language.model, intervention.lens.hook)
     for _ in range(length):
         steered = positions(where, ids, len(prompt), language.special_ids)
 
@@ -53,7 +53,7 @@ def greedy(language, push, prompt, where=Where(), length=12, end=True):  # noqa:
             x = x.clone()
             for place, on in enumerate(steered):
                 if on:
-                    x[0, place] = changed(push, x[0, place])
+                    x[0, place] = changed(intervention, x[0, place])
             return x
 
         with editing(point, edit):

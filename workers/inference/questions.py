@@ -10,8 +10,8 @@ from features.models import LanguageModel, Sae
 from workers import model_cache
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
-from workers.pipeline.steering.causal_effects import Case, on_text
-from workers.pipeline.steering.typed_text import FiredToken, Lens, Reader
+from workers.pipeline.steering.causal_effects import FeatureCase, measure_on_text
+from workers.pipeline.steering.text_activations import Lens, TextActivations, TokenFeatures
 
 log = logging.getLogger(__name__)
 Question = dict[str, Any]
@@ -42,7 +42,7 @@ def read_feature(question: Question) -> dict[str, Any]:
     """One feature on each token of a text."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    ids, values = _reader(model_cache.language(model)).feature(
+    ids, values = _reader(model_cache.language(model)).feature_activations(
         lens, question["index"], question["text"]
     )
     return {"token_ids": ids, "values": values}
@@ -53,7 +53,7 @@ def effect(question: Question) -> dict[str, Any]:
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
     language = model_cache.language(model)
-    ids, values = _reader(language).feature(lens, question["index"], question["text"])
+    ids, values = _reader(language).feature_activations(lens, question["index"], question["text"])
     if len(ids) > LONGEST_CHANGED:
         raise BadInput(
             "prompt",
@@ -61,8 +61,8 @@ def effect(question: Question) -> dict[str, Any]:
             "once.",
         )
     fires = [place for place, value in enumerate(values) if value > 0]
-    case = Case(question["index"], question["maximum"], question["tokens"], [(ids, fires)])
-    reads, writes = on_text(language, lens, case)
+    case = FeatureCase(question["index"], question["maximum"], question["tokens"], [(ids, fires)])
+    reads, writes = measure_on_text(language, lens, case)
     return {
         "token_ids": ids,
         "reads": reads and reads._asdict(),
@@ -74,14 +74,16 @@ def read_text(question: Question) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    return _listed(_reader(model_cache.language(model)).tokens(lenses, question["text"]))
+    return _listed(_reader(model_cache.language(model)).features_of_text(lenses, question["text"]))
 
 
 def read_context(question: Question) -> dict[str, Any]:
     """The same on each token of a context, whose ids are in the question as they were stored."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    return _listed(_reader(model_cache.language(model)).context(lenses, question["token_ids"]))
+    return _listed(
+        _reader(model_cache.language(model)).features_of_context(lenses, question["token_ids"])
+    )
 
 
 def embed(question: Question) -> dict[str, Any]:
@@ -100,7 +102,7 @@ KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
 }
 
 
-def _listed(found: Mapping[str, tuple[list[int], list[FiredToken]]]) -> dict[str, Any]:
+def _listed(found: Mapping[str, tuple[list[int], list[TokenFeatures]]]) -> dict[str, Any]:
     return {
         name: {"token_ids": ids, "fired": [list(token) for token in fired]}
         for name, (ids, fired) in found.items()
@@ -108,8 +110,8 @@ def _listed(found: Mapping[str, tuple[list[int], list[FiredToken]]]) -> dict[str
 
 
 @lru_cache(maxsize=model_cache.MODELS)
-def _reader(language: Language) -> Reader:
-    return Reader(language)
+def _reader(language: Language) -> TextActivations:
+    return TextActivations(language)
 
 
 def _model(question: Question) -> LanguageModel:

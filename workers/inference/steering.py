@@ -18,11 +18,12 @@ from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import give_back
 from workers.pipeline.model.prompts import prompt_ids
-from workers.pipeline.steering.dose_response import Dose, sweep
-from workers.pipeline.steering.generate import Measured, Step, Watched, Where, decode
-from workers.pipeline.steering.interventions import Push, require_sane
+from workers.pipeline.steering.dose_response import DoseResponse, measure_dose_response
+from workers.pipeline.steering.generate import SteeredPositions, Step, decode
+from workers.pipeline.steering.interventions import FeatureIntervention, validate_interventions
+from workers.pipeline.steering.measurements import MeasuredFeature, Measurements
 from workers.pipeline.steering.sampling import Sampling
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.text_activations import Lens
 
 HEARTBEAT_SECONDS = 0.5
 WRITE_SECONDS = 0.04
@@ -76,7 +77,7 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
     lenses = _lenses(run)
     knobs = params["features"]
     pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
-    require_sane(pushes)
+    validate_interventions(pushes)
     ids = prompt_ids(
         language,
         params["prompt"],
@@ -86,22 +87,24 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
     if params["strengths"]:
         yield from _swept(run, pushes[0], ids, should_stop)
         return
-    watched = [Watched(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs]
+    watched = [
+        MeasuredFeature(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs
+    ]
     yield from _told(
         decode(language, [pushes], ids, where(params), sampling(params), watched, should_stop),
         ids,
     )
 
 
-def push(lens: Lens, knob: dict[str, Any]) -> Push:
+def push(lens: Lens, knob: dict[str, Any]) -> FeatureIntervention:
     """A feature of a run's params."""
     names = ("index", "method", "strength", "unit", "maximum")
-    return Push(lens, **{name: knob[name] for name in names})
+    return FeatureIntervention(lens, **{name: knob[name] for name in names})
 
 
-def where(params: dict[str, Any]) -> Where:
+def where(params: dict[str, Any]) -> SteeredPositions:
     """Where a run steers."""
-    return Where(params["where"], tuple(params["tokens"]), params["special"])
+    return SteeredPositions(params["where"], tuple(params["tokens"]), params["special"])
 
 
 def sampling(params: dict[str, Any]) -> Sampling:
@@ -123,7 +126,7 @@ def _run(run: SteeringRun, heartbeat: Heartbeat) -> None:
         steering_runs.write(run, waiting)
 
 
-def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str, Any]]:
+def _told(news: Iterator[Step | Measurements], ids: list[int]) -> Iterator[dict[str, Any]]:
     for new in news:
         if isinstance(new, Step):
             yield {"ids": new.ids, "logprobs": _rounded(new.logprobs)}
@@ -132,18 +135,18 @@ def _told(news: Iterator[Step | Measured], ids: list[int]) -> Iterator[dict[str,
         else:
             yield {
                 "start": new.start,
-                **{name: _rounded(getattr(new, name)) for name in Measured._fields[1:]},
+                **{name: _rounded(getattr(new, name)) for name in Measurements._fields[1:]},
             }
 
 
 def _swept(
-    run: SteeringRun, one: Push, ids: list[int], should_stop: Callable[[], bool]
+    run: SteeringRun, one: FeatureIntervention, ids: list[int], should_stop: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
     params = run.params
     language, tokens = model_cache.language(run.model), params["features"][0]["tokens"]
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
-    news = sweep(
+    news = measure_dose_response(
         language,
         one,
         params["strengths"],
@@ -155,7 +158,7 @@ def _swept(
         should_stop,
     )
     for new in news:
-        if isinstance(new, Dose):
+        if isinstance(new, DoseResponse):
             steering_runs.keep_dose(run, new._asdict())
             yield {"dose": _rounded(new._asdict())}
         else:

@@ -13,8 +13,8 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
-from workers.pipeline.steering.causal_effects import Case, causes
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.causal_effects import FeatureCase, measure_causal_effects
+from workers.pipeline.steering.text_activations import Lens
 
 TOGETHER = 64
 """Features whose examples are read, and whose roles are written, at once."""
@@ -46,7 +46,7 @@ def score_causes(job: RunningJob) -> None:
     written = len(known)
     if known:
         job.log(f"Going on after {written:,} features that were measured already.")
-    told = causes(
+    told = measure_causal_effects(
         language, lens, _cases(sae, left, contexts), len(left), neutral, seed, job.should_stop
     )
     records = job.results(_after(len(live) - len(left), told))
@@ -71,7 +71,7 @@ def _after(done: int, told: Iterator[Progress | CauseRecord]) -> Iterator[Progre
         )
 
 
-def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
+def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[FeatureCase]:
     for first in range(0, len(live), TOGETHER):
         rows = Feature.objects.filter(sae=sae, index__in=live[first : first + TOGETHER]).order_by(
             "index"
@@ -85,7 +85,9 @@ def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[Case]:
             examples[example.feature_id].append(example)
         for row in rows:
             chosen = _spread(examples[row.pk], contexts)
-            yield Case(row.index, row.max_activation, row.top_tokens, [_text(e) for e in chosen])
+            yield FeatureCase(
+                row.index, row.max_activation, row.top_tokens, [_text(e) for e in chosen]
+            )
 
 
 def _spread(examples: list[Example], count: int) -> list[Example]:

@@ -18,8 +18,8 @@ from features.steering.forms import checked
 from tests import builders
 from tests.workers import planted_sae, steering_model
 from workers.inference import steering as steering_worker
-from workers.pipeline.steering.interventions import Push
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.interventions import FeatureIntervention
+from workers.pipeline.steering.text_activations import Lens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KNOB = {"sae": "2-res", "index": 0, "strength": 2}
@@ -52,11 +52,14 @@ def test_the_text_is_the_one_of_a_plain_hook_and_every_number_is_there(llama, we
     run = done(asked())
     assert (run.state, run.error) == ("finished", None)
     view = steering_selectors.view(run.pk)
-    push = Push(Lens(weights, "blocks.2.hook_resid_post", True), 0, "add", 2.0, "maximum", 2.0)
+    intervention = FeatureIntervention(
+        Lens(weights, "blocks.2.hook_resid_post", True), 0, "add", 2.0, "maximum", 2.0
+    )
     prompt = [0, *llama.tokenizer("def cat(self)", add_special_tokens=False)["input_ids"]]
     assert view.result.prompt == prompt
     assert (
-        view.result.texts[1].token_ids == steering_model.greedy(llama, push, prompt, length=10)[0]
+        view.result.texts[1].token_ids
+        == steering_model.greedy(llama, intervention, prompt, length=10)[0]
     )
     for text in view.result.texts:
         assert (

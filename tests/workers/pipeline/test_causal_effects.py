@@ -11,10 +11,10 @@ import torch
 from features.records import CauseRecord
 from tests.workers import planted_sae
 from workers.pipeline.model.hooks import editing, resolve
-from workers.pipeline.steering import causal_effects
-from workers.pipeline.steering.causal_effects import Case
-from workers.pipeline.steering.interventions import Push
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering import causal_effects, changes
+from workers.pipeline.steering.causal_effects import FeatureCase
+from workers.pipeline.steering.interventions import FeatureIntervention
+from workers.pipeline.steering.text_activations import Lens
 
 HOOK = "blocks.1.hook_resid_post"
 TEXTS = [([0, 40, 51, 62, 70], [2, 3]), ([0, 33, 20, 45], [1]), ([0, 80, 81, 82, 83, 84], [1, 4])]
@@ -52,8 +52,8 @@ def plain(language, ids, places, change):
 
 @pytest.mark.parametrize("method", ["ablate", "add"])
 def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
-    push = Push(lens, 7, method, 1.0, "maximum", 3.0)
-    (found,) = causal_effects.changed(llama, TEXTS, [[push] * 3], TOKENS)
+    intervention = FeatureIntervention(lens, 7, method, 1.0, "maximum", 3.0)
+    (found,) = changes.measure_changes(llama, TEXTS, [[intervention] * 3], TOKENS)
     d = lens.sae.W_dec[7]
 
     def change(y):
@@ -70,7 +70,9 @@ def test_every_number_is_that_of_two_plain_passes(llama, lens, method):
 
 def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llama, lens):
     ids, fires = [0, 40, 51, 62, 70], [2, 3]
-    reads, writes = causal_effects.on_text(llama, lens, Case(7, 3.0, TOKENS, [(ids, fires)]))
+    reads, writes = causal_effects.measure_on_text(
+        llama, lens, FeatureCase(7, 3.0, TOKENS, [(ids, fires)])
+    )
     assert (reads.places, writes.places) == ([2, 3], [1, 4]), "never the special token"
     d = lens.sae.W_dec[7]
     gone = plain(llama, ids, fires, lambda y: y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d)
@@ -81,24 +83,30 @@ def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llam
         )
         assert statistics.mean(role.kl_at) == pytest.approx(role.kl.value)
         assert 0 < role.kl.control < role.kl.most, "sixteen directions are not one"
-    assert causal_effects.on_text(llama, lens, Case(7, 3.0, TOKENS, [(ids, [])]))[0] is None
+    assert (
+        causal_effects.measure_on_text(llama, lens, FeatureCase(7, 3.0, TOKENS, [(ids, [])]))[0]
+        is None
+    )
 
 
 def test_texts_in_blocks_give_the_same(llama, lens, monkeypatch):
-    push = Push(lens, 7, "add", 1.0, "maximum", 3.0)
-    (whole,) = causal_effects.changed(llama, TEXTS, [[push] * 3], TOKENS)
-    monkeypatch.setattr(causal_effects, "LOGITS_AT_ONCE", 1)
-    (parts,) = causal_effects.changed(llama, TEXTS, [[push] * 3], TOKENS)
+    intervention = FeatureIntervention(lens, 7, "add", 1.0, "maximum", 3.0)
+    (whole,) = changes.measure_changes(llama, TEXTS, [[intervention] * 3], TOKENS)
+    monkeypatch.setattr(changes, "LOGITS_AT_ONCE", 1)
+    (parts,) = changes.measure_changes(llama, TEXTS, [[intervention] * 3], TOKENS)
     assert parts.logit == pytest.approx(whole.logit, rel=1e-4, abs=1e-6)
-    torch.testing.assert_close(parts.risen, whole.risen)
+    torch.testing.assert_close(parts.logit_changes, whole.logit_changes)
 
 
 def test_a_feature_is_added_only_where_it_is_silent(llama, lens):
     ids = [0, *range(40, 62)]
     with torch.no_grad():
         states = llama.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0]
-    (read,) = causal_effects.harvested(llama, lens, [ids])
-    found = {index: causal_effects.silent(llama, lens, index, ids, read, 0) for index in range(16)}
+    (read,) = causal_effects.activations_of_texts(llama, lens, [ids])
+    found = {
+        index: causal_effects.inactive_positions(llama, lens, index, ids, read, 0)
+        for index in range(16)
+    }
     assert sum(map(bool, found.values())) > 4
     for index, places in found.items():
         assert all(place % 8 == index % 8 and place > 0 for place in places)
@@ -106,10 +114,10 @@ def test_a_feature_is_added_only_where_it_is_silent(llama, lens):
 
 
 def test_the_interval_is_students():
-    mean, half, effect = causal_effects.interval([1.0, 2.0, 3.0, 6.0])
+    mean, half, effect = causal_effects.mean_with_interval([1.0, 2.0, 3.0, 6.0])
     assert (mean, effect) == (3.0, pytest.approx(3 / statistics.stdev([1, 2, 3, 6])))
     assert half == pytest.approx(3.182446 * statistics.stdev([1, 2, 3, 6]) / 2, rel=1e-5)
-    assert math.isinf(causal_effects.interval([1.0])[1])
+    assert math.isinf(causal_effects.mean_with_interval([1.0])[1])
 
 
 def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
@@ -124,10 +132,10 @@ def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
     sae.W_dec[1, 31] = 1
     lens = Lens(sae, "blocks.0.hook_resid_post", True)
     neutral = [[0, *range(start, start + 40)] for start in range(4, 12)]
-    cases = [Case(index, 30.0, [9], TEXTS_OF_PLANTED) for index in (0, 1)]
+    cases = [FeatureCase(index, 30.0, [9], TEXTS_OF_PLANTED) for index in (0, 1)]
     found = [
         new
-        for new in causal_effects.causes(language, lens, cases, 2, neutral)
+        for new in causal_effects.measure_causal_effects(language, lens, cases, 2, neutral)
         if isinstance(new, CauseRecord)
     ]
     cause, none = found
@@ -138,7 +146,7 @@ def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
     assert none.writes.n == cause.writes.n == 8
     again = [
         new
-        for new in causal_effects.causes(language, lens, cases, 2, neutral)
+        for new in causal_effects.measure_causal_effects(language, lens, cases, 2, neutral)
         if isinstance(new, CauseRecord)
     ]
     assert again == found
@@ -148,13 +156,18 @@ TEXTS_OF_PLANTED = [([0, 8, 9, 10], [1, 2]), ([0, 30, 31, 32], [2])]
 
 
 def test_it_stops_and_features_with_too_few_texts_are_left_out(llama, lens):
-    case = Case(7, 3.0, TOKENS, TEXTS[:1])
+    case = FeatureCase(7, 3.0, TOKENS, TEXTS[:1])
     neutral = [[0, *range(40, 60)]] * 2
     assert not [
         new
-        for new in causal_effects.causes(llama, lens, [case], 1, neutral)
+        for new in causal_effects.measure_causal_effects(llama, lens, [case], 1, neutral)
         if isinstance(new, CauseRecord)
     ]
     assert (
-        list(causal_effects.causes(llama, lens, [case], 1, neutral, should_stop=lambda: True)) == []
+        list(
+            causal_effects.measure_causal_effects(
+                llama, lens, [case], 1, neutral, should_stop=lambda: True
+            )
+        )
+        == []
     )

@@ -12,18 +12,20 @@ from features.records import Progress
 from tests.workers import planted_sae, steering_model
 from workers.pipeline.model.hooks import editing, resolve
 from workers.pipeline.steering import dose_response
-from workers.pipeline.steering.generate import Where
-from workers.pipeline.steering.interventions import Push
+from workers.pipeline.steering.generate import SteeredPositions
+from workers.pipeline.steering.interventions import FeatureIntervention
 from workers.pipeline.steering.sampling import Sampling
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.text_activations import Lens
 
 HOOK = "blocks.1.hook_resid_post"
 STRENGTHS = [0.0, 1.0, 4.0]
 
 
 @pytest.fixture
-def push():
-    return Push(Lens(planted_sae.sae("standard"), HOOK, True), 7, "add", 1.0, "maximum", 3.0)
+def intervention():
+    return FeatureIntervention(
+        Lens(planted_sae.sae("standard"), HOOK, True), 7, "add", 1.0, "maximum", 3.0
+    )
 
 
 @pytest.fixture
@@ -34,28 +36,36 @@ def neutral(llama):
     ]
 
 
-def swept(llama, push, neutral, **changes):
+def swept(llama, intervention, neutral, **changes):
     settings = {"controls": 2, "samples": 2} | changes
     news = list(
-        dose_response.sweep(
-            llama, push, STRENGTHS, [0, 20, 30], Where(), Sampling(8), [5, 9], neutral, **settings
+        dose_response.measure_dose_response(
+            llama,
+            intervention,
+            STRENGTHS,
+            [0, 20, 30],
+            SteeredPositions(),
+            Sampling(8),
+            [5, 9],
+            neutral,
+            **settings,
         )
     )
     assert [new.done for new in news[:-1]] == sorted(new.done for new in news[:-1])
     return news[-1]
 
 
-def test_every_measure_is_what_plain_passes_say(llama, push, neutral):
-    found = swept(llama, push, neutral)
+def test_every_measure_is_what_plain_passes_say(llama, intervention, neutral):
+    found = swept(llama, intervention, neutral)
     for place, strength in enumerate(STRENGTHS):
-        one = push._replace(strength=strength)
+        one = intervention._replace(strength=strength)
         ids, logits = steering_model.greedy(llama, one, [0, 20, 30], length=8)
         assert found.texts[place + 1] == ids
         with torch.no_grad():
             out = llama.model(
                 input_ids=torch.tensor([[0, 20, 30, *ids]]), output_hidden_states=True
             )
-        codes = push.lens.sae.encode(out.hidden_states[2][0])[3:, 7].clamp(min=0)
+        codes = intervention.lens.sae.encode(out.hidden_states[2][0])[3:, 7].clamp(min=0)
         assert found.feature["concept"][place] == pytest.approx(
             codes.mean().item() / 3, rel=1e-3, abs=1e-4
         )
@@ -70,7 +80,7 @@ def test_every_measure_is_what_plain_passes_say(llama, push, neutral):
         )
 
 
-def damage(language, push, texts):
+def damage(language, intervention, texts):
     """Cross-entropy with one plain hook, less that without."""
     losses = {True: [], False: []}
     for text in texts:
@@ -78,7 +88,11 @@ def damage(language, push, texts):
             edit = (
                 (
                     lambda x: torch.cat(
-                        [x[:, :1], x[:, 1:] + push.strength * 3 * push.lens.sae.W_dec[7]], 1
+                        [
+                            x[:, :1],
+                            x[:, 1:] + intervention.strength * 3 * intervention.lens.sae.W_dec[7],
+                        ],
+                        1,
                     )
                 )
                 if on
@@ -90,17 +104,17 @@ def damage(language, push, texts):
     return sum(losses[True]) / len(losses[True]) - sum(losses[False]) / len(losses[False])
 
 
-def test_nothing_is_added_at_strength_zero_whatever_the_direction(llama, push, neutral):
-    found = swept(llama, push, neutral)
+def test_nothing_is_added_at_strength_zero_whatever_the_direction(llama, intervention, neutral):
+    found = swept(llama, intervention, neutral)
     for name in dose_response.MEASURES:
         for other in [found.feature, *({name: row} for row in found.control[name])]:
             assert other[name][0] == pytest.approx(found.default[name], rel=1e-4, abs=1e-5)
 
 
-def test_controls_follow_from_the_seed_and_are_no_two_alike(push):
-    first, second = dose_response.random_directions(push, 2, 3)
+def test_controls_follow_from_the_seed_and_are_no_two_alike(intervention):
+    first, second = dose_response.random_directions(intervention, 2, 3)
     assert not torch.equal(first, second)
-    assert torch.equal(first, dose_response.random_directions(push, 2, 3)[0])
+    assert torch.equal(first, dose_response.random_directions(intervention, 2, 3)[0])
 
 
 def values(*rows):
@@ -127,17 +141,17 @@ DEFAULT = {"concept": 0.05, "mass": 0.05, "surprise": 2.0, "damage": 0.0, "disti
     ],
 )
 def test_the_marks_are_where_the_rule_puts_them(rows, control, expected):
-    assert dose_response.marks(values(*rows), control, DEFAULT) == expected
+    assert dose_response.best_and_breaking(values(*rows), control, DEFAULT) == expected
 
 
-def test_it_stops_when_it_is_told(llama, push, neutral):
+def test_it_stops_when_it_is_told(llama, intervention, neutral):
     news = list(
-        dose_response.sweep(
+        dose_response.measure_dose_response(
             llama,
-            push,
+            intervention,
             STRENGTHS,
             [0, 20],
-            Where(),
+            SteeredPositions(),
             Sampling(8),
             [5],
             neutral,
@@ -145,4 +159,4 @@ def test_it_stops_when_it_is_told(llama, push, neutral):
         )
     )
     assert all(isinstance(new, Progress) for new in news)
-    assert not math.isnan(dose_response.loss(llama, neutral, []))
+    assert not math.isnan(dose_response.next_token_loss(llama, neutral, []))

@@ -10,10 +10,11 @@ import torch
 from tests.workers import planted_sae, steering_model
 from workers.pipeline.errors import BadInput
 from workers.pipeline.steering import generate as generation
-from workers.pipeline.steering.generate import Measured, Step, Watched, Where, decode
-from workers.pipeline.steering.interventions import Push
+from workers.pipeline.steering.generate import SteeredPositions, Step, decode
+from workers.pipeline.steering.interventions import FeatureIntervention
+from workers.pipeline.steering.measurements import MeasuredFeature, Measurements
 from workers.pipeline.steering.sampling import Sampling
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.text_activations import Lens
 
 HOOK = "blocks.1.hook_resid_post"
 METHODS = [
@@ -24,12 +25,12 @@ METHODS = [
     ("ablate", "maximum", 0.0),
     ("project", "maximum", 0.0),
 ]
-PLACES = [
-    Where("all"),
-    Where("prompt"),
-    Where("generated"),
-    Where("chosen", (1, 3)),
-    Where("all", (), True),
+POSITIONS = [
+    SteeredPositions("all"),
+    SteeredPositions("prompt"),
+    SteeredPositions("generated"),
+    SteeredPositions("chosen", (1, 3)),
+    SteeredPositions("all", (), True),
 ]
 
 
@@ -68,7 +69,7 @@ def measured(news, name, row):
             *(
                 getattr(new, name)[row]
                 for new in news
-                if isinstance(new, Measured) and new.start >= 0
+                if isinstance(new, Measurements) and new.start >= 0
             )
         )
     )
@@ -83,23 +84,27 @@ def test_greedy_text_is_that_of_a_plain_hook_without_a_cache(
     ids = language.tokenizer("def cat(self): return", add_special_tokens=False)["input_ids"]
     prompt = [language.tokenizer.bos_token_id, *ids]
     lens = Lens(planted_sae.sae("standard"), HOOK, True)
-    push = Push(lens, busiest(language, lens, prompt), method, strength, unit, 3.0)
-    for where in PLACES:
-        news = list(decode(language, [[push]], prompt, where, Sampling(12)))
-        expected, _ = steering_model.greedy(language, push, prompt, where)
-        assert texts(news, 1) == expected, where
+    intervention = FeatureIntervention(
+        lens, busiest(language, lens, prompt), method, strength, unit, 3.0
+    )
+    for positions in POSITIONS:
+        news = list(decode(language, [[intervention]], prompt, positions, Sampling(12)))
+        expected, _ = steering_model.greedy(language, intervention, prompt, positions)
+        assert texts(news, 1) == expected, positions
         plain, _ = steering_model.greedy(
-            language, push._replace(method="scale", strength=1.0), prompt
+            language, intervention._replace(method="scale", strength=1.0), prompt
         )
         assert texts(news, 0) == plain, "the default is not steered"
 
 
 def test_measured_numbers_are_those_of_two_whole_passes(llama, lens, prompt):
     index = busiest(llama, lens, prompt)
-    push = Push(lens, index, "add", 2.0, "maximum", 3.0)
-    watched = Watched(lens, index, [5, 9])
-    news = list(decode(llama, [[push]], prompt, sampling=Sampling(20), watched=[watched]))
-    ids, logits = steering_model.greedy(llama, push, prompt, length=20)
+    intervention = FeatureIntervention(lens, index, "add", 2.0, "maximum", 3.0)
+    measured_feature = MeasuredFeature(lens, index, [5, 9])
+    news = list(
+        decode(llama, [[intervention]], prompt, sampling=Sampling(20), features=[measured_feature])
+    )
+    ids, logits = steering_model.greedy(llama, intervention, prompt, length=20)
     p = torch.stack(logits).log_softmax(-1)
     with torch.no_grad():
         out = llama.model(input_ids=torch.tensor([prompt + ids]), output_hidden_states=True)
@@ -111,15 +116,17 @@ def test_measured_numbers_are_those_of_two_whole_passes(llama, lens, prompt):
     assert measured(news, "surprise", 1) == pytest.approx(surprise.tolist(), **close)
     told = list(
         itertools.chain(
-            *(n.activations[0][1] for n in news if isinstance(n, Measured) and n.start >= 0)
+            *(n.activations[0][1] for n in news if isinstance(n, Measurements) and n.start >= 0)
         )
     )
     assert told == pytest.approx(codes[len(prompt) :].tolist(), rel=1e-3, abs=1e-3)
     mass = list(
-        itertools.chain(*(n.mass[0][1] for n in news if isinstance(n, Measured) and n.start >= 0))
+        itertools.chain(
+            *(n.mass[0][1] for n in news if isinstance(n, Measurements) and n.start >= 0)
+        )
     )
     assert mass == pytest.approx(p.exp()[:, [5, 9]].sum(-1).tolist(), **close)
-    first = next(new for new in news if isinstance(new, Measured))
+    first = next(new for new in news if isinstance(new, Measurements))
     assert first.start == -1
     assert first.activations[0][0] == pytest.approx(
         codes[: len(prompt)].tolist(), rel=1e-3, abs=1e-3
@@ -132,39 +139,49 @@ def test_measured_numbers_are_those_of_two_whole_passes(llama, lens, prompt):
 
 def test_eight_strengths_in_one_batch_are_the_eight_alone(llama, lens, prompt):
     strengths = [-3.0, -2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0]
-    pushes = [Push(lens, 7, "add", strength, "maximum", 3.0) for strength in strengths]
-    together = list(decode(llama, [[push] for push in pushes], prompt, sampling=Sampling(10)))
-    for row, push in enumerate(pushes, 1):
-        assert texts(together, row) == steering_model.greedy(llama, push, prompt, length=10)[0]
+    interventions = [
+        FeatureIntervention(lens, 7, "add", strength, "maximum", 3.0) for strength in strengths
+    ]
+    together = list(
+        decode(
+            llama, [[intervention] for intervention in interventions], prompt, sampling=Sampling(10)
+        )
+    )
+    for row, intervention in enumerate(interventions, 1):
+        assert (
+            texts(together, row) == steering_model.greedy(llama, intervention, prompt, length=10)[0]
+        )
     assert texts(together, 4) == texts(together, 0)
 
 
 def test_the_same_seed_gives_the_same_text_and_the_default_does_not_feel_the_steering(
     llama, lens, prompt
 ):
-    push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
+    intervention = FeatureIntervention(lens, 7, "add", 2.0, "maximum", 3.0)
     sampling = Sampling(30, 1.0, 0.9, seed=4)
-    runs = [list(decode(llama, [[push]], prompt, sampling=sampling)) for _ in range(2)]
+    runs = [list(decode(llama, [[intervention]], prompt, sampling=sampling)) for _ in range(2)]
     assert texts(runs[0], 1) == texts(runs[1], 1)
-    other = list(decode(llama, [[push._replace(strength=-4.0)]], prompt, sampling=sampling))
+    other = list(decode(llama, [[intervention._replace(strength=-4.0)]], prompt, sampling=sampling))
     assert texts(other, 0) == texts(runs[0], 0)
     assert texts(other, 1) != texts(runs[0], 1)
-    another = list(decode(llama, [[push]], prompt, sampling=sampling._replace(seed=5)))
+    another = list(decode(llama, [[intervention]], prompt, sampling=sampling._replace(seed=5)))
     assert texts(another, 0) != texts(runs[0], 0)
 
 
-def test_a_push_of_nothing_gives_the_default_text_with_the_same_chance(llama, lens, prompt):
-    push = Push(lens, 7, "scale", 1.0)
-    news = list(decode(llama, [[push]], prompt, sampling=Sampling(30, 1.2, seed=1)))
+def test_an_intervention_of_nothing_gives_the_default_text_with_the_same_chance(
+    llama, lens, prompt
+):
+    intervention = FeatureIntervention(lens, 7, "scale", 1.0)
+    news = list(decode(llama, [[intervention]], prompt, sampling=Sampling(30, 1.2, seed=1)))
     assert texts(news, 0) == texts(news, 1)
 
 
 def test_a_text_that_ends_stays_ended(llama, lens, prompt, monkeypatch):
-    push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
-    whole = list(decode(llama, [[push]], prompt, sampling=Sampling(10)))
+    intervention = FeatureIntervention(lens, 7, "add", 2.0, "maximum", 3.0)
+    whole = list(decode(llama, [[intervention]], prompt, sampling=Sampling(10)))
     end = texts(whole, 1)[3]
     monkeypatch.setattr(generation, "end_ids", lambda _: [end])
-    news = list(decode(llama, [[push]], prompt, sampling=Sampling(10)))
+    news = list(decode(llama, [[intervention]], prompt, sampling=Sampling(10)))
     mine = texts(news, 1)
     assert mine == texts(whole, 1)[: mine.index(end) + 1]
     assert len(measured(news, "kl", 1)) == len(mine)
@@ -172,9 +189,11 @@ def test_a_text_that_ends_stays_ended(llama, lens, prompt, monkeypatch):
 
 def test_it_stops_between_two_tokens(llama, lens, prompt):
     asked = iter([False, False, True])
-    push = Push(lens, 7, "add", 2.0, "maximum", 3.0)
+    intervention = FeatureIntervention(lens, 7, "add", 2.0, "maximum", 3.0)
     news = list(
-        decode(llama, [[push]], prompt, sampling=Sampling(30), should_stop=lambda: next(asked))
+        decode(
+            llama, [[intervention]], prompt, sampling=Sampling(30), should_stop=lambda: next(asked)
+        )
     )
     assert len(texts(news, 1)) == len(measured(news, "kl", 1)) == 2
 
@@ -182,21 +201,21 @@ def test_it_stops_between_two_tokens(llama, lens, prompt):
 @pytest.mark.parametrize(
     ("where", "sampling", "field"),
     [
-        (Where(), Sampling(64), "length"),
-        (Where("chosen", (99,)), Sampling(4), "tokens"),
-        (Where("chosen", ()), Sampling(4), "where"),
-        (Where("chosen", (0,)), Sampling(4), "where"),
-        (Where("generated"), Sampling(1), "where"),
+        (SteeredPositions(), Sampling(64), "length"),
+        (SteeredPositions("chosen", (99,)), Sampling(4), "tokens"),
+        (SteeredPositions("chosen", ()), Sampling(4), "where"),
+        (SteeredPositions("chosen", (0,)), Sampling(4), "where"),
+        (SteeredPositions("generated"), Sampling(1), "where"),
     ],
 )
 def test_what_cannot_be_done_is_refused(llama, lens, prompt, where, sampling, field):
-    push = Push(lens, 7, "ablate")
+    intervention = FeatureIntervention(lens, 7, "ablate")
     with pytest.raises(BadInput) as refused:
-        list(decode(llama, [[push]], prompt, where, sampling))
+        list(decode(llama, [[intervention]], prompt, where, sampling))
     assert refused.value.field == field
 
 
 def test_a_model_that_breaks_down_is_told_and_gives_no_text(llama, lens, prompt):
-    push = Push(lens, 7, "add", 1e38, "maximum", 1e38)
+    intervention = FeatureIntervention(lens, 7, "add", 1e38, "maximum", 1e38)
     with pytest.raises(BadInput, match="finite"):
-        list(decode(llama, [[push]], prompt, sampling=Sampling(4)))
+        list(decode(llama, [[intervention]], prompt, sampling=Sampling(4)))

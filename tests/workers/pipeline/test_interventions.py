@@ -11,8 +11,13 @@ from sae_lens import StandardSAE, StandardSAEConfig
 from tests.workers import planted_sae
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import reading, resolve
-from workers.pipeline.steering.interventions import MOST_FEATURES, Push, Steering, require_sane
-from workers.pipeline.steering.typed_text import Lens
+from workers.pipeline.steering.interventions import (
+    MAX_FEATURES,
+    FeatureIntervention,
+    validate_interventions,
+)
+from workers.pipeline.steering.steered_forward import Steering
+from workers.pipeline.steering.text_activations import Lens
 
 HOOK, AFTER = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 IDS = torch.tensor([[0, 4, 9, 30], [0, 7, 9, 12], [0, 4, 4, 51]])
@@ -42,7 +47,7 @@ def lens():
 
 
 def stream(language, rows, mask=EVERYWHERE):
-    """What the next block reads, as the pushes leave it, and what it would have read."""
+    """What the next block reads, as the interventions leave it, and what it would have read."""
     seen = []
     steering = Steering(language, rows)
     with torch.no_grad(), reading(resolve(language.model, AFTER), lambda x: seen.append(x.clone())):
@@ -52,38 +57,44 @@ def stream(language, rows, mask=EVERYWHERE):
     return seen[1], seen[0]
 
 
-def formula(push, y):
+def formula(intervention, y):
     a0, a1 = y[..., 0].clamp(min=0), y[..., 2].clamp(min=0)
-    a, d = (a0, torch.zeros_like(y[0, 0])) if push.index == 0 else (a1, torch.zeros_like(y[0, 0]))
-    if push.index == 0:
+    a, d = (
+        (a0, torch.zeros_like(y[0, 0]))
+        if intervention.index == 0
+        else (a1, torch.zeros_like(y[0, 0]))
+    )
+    if intervention.index == 0:
         d[1] = 1.0
     else:
         d[0], d[3] = 0.6, 0.8
-    s, m, a = push.strength, push.maximum, a[..., None]
+    s, m, a = intervention.strength, intervention.maximum, a[..., None]
     return {
-        "add": y + (s * y.norm(dim=-1, keepdim=True) if push.unit == "norm" else s * m) * d,
+        "add": y + (s * y.norm(dim=-1, keepdim=True) if intervention.unit == "norm" else s * m) * d,
         "clamp": y + (s * m - a) * d,
         "scale": y + (s - 1) * a * d,
         "ablate": y - a * d,
         "project": y - (y @ d)[..., None] * d,
-    }[push.method]
+    }[intervention.method]
 
 
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("method", ["add", "norm", "clamp", "scale", "ablate", "project"])
 def test_every_method_is_its_formula(language, lens, method, index):
     unit = "norm" if method == "norm" else "maximum"
-    push = Push(lens, index, "add" if method == "norm" else method, -1.5, unit, 2.0)
-    after, before = stream(language, [[], [push], [push]])
-    torch.testing.assert_close(after[1:], formula(push, before)[1:], rtol=1e-6, atol=1e-6)
+    intervention = FeatureIntervention(
+        lens, index, "add" if method == "norm" else method, -1.5, unit, 2.0
+    )
+    after, before = stream(language, [[], [intervention], [intervention]])
+    torch.testing.assert_close(after[1:], formula(intervention, before)[1:], rtol=1e-6, atol=1e-6)
     if index == 0 and method != "norm":
-        assert torch.equal(after[1:], formula(push, before)[1:]), "in eighths it is exact"
-    assert torch.equal(after[0], before[0]), "a row without pushes is left alone"
+        assert torch.equal(after[1:], formula(intervention, before)[1:]), "in eighths it is exact"
+    assert torch.equal(after[0], before[0]), "a row without interventions is left alone"
 
 
 def test_ablating_what_is_at_zero_changes_nothing(language, lens):
-    push = Push(lens, 0, "ablate")
-    after, before = stream(language, [[push]] * 3)
+    intervention = FeatureIntervention(lens, 0, "ablate")
+    after, before = stream(language, [[intervention]] * 3)
     silent = before[..., 0] <= 0
     assert silent.any()
     assert not silent.all()
@@ -94,29 +105,35 @@ def test_ablating_what_is_at_zero_changes_nothing(language, lens):
 def test_only_the_positions_of_the_mask_are_changed(language, lens):
     mask = torch.zeros_like(EVERYWHERE)
     mask[0, 1] = mask[2, 3] = True
-    after, before = stream(language, [[Push(lens, 0, "add", 1.0, "maximum", 2.0)]] * 3, mask)
+    after, before = stream(
+        language, [[FeatureIntervention(lens, 0, "add", 1.0, "maximum", 2.0)]] * 3, mask
+    )
     assert torch.equal((after != before).any(-1), mask)
 
 
 def test_features_read_what_arrives_before_any_of_them_changes_it(language, lens):
     second = Lens(made(), HOOK, True)
-    pushes = [
-        Push(lens, 1, "scale", 3.0),
-        Push(second, 0, "clamp", 2.0, maximum=1.0),
-        Push(lens, 0, "add", 1.0, maximum=2.0),
+    interventions = [
+        FeatureIntervention(lens, 1, "scale", 3.0),
+        FeatureIntervention(second, 0, "clamp", 2.0, maximum=1.0),
+        FeatureIntervention(lens, 0, "add", 1.0, maximum=2.0),
     ]
-    after, before = stream(language, [pushes, pushes[::-1], []])
-    expected = sum(formula(push, before) - before for push in pushes) + before
+    after, before = stream(language, [interventions, interventions[::-1], []])
+    expected = (
+        sum(formula(intervention, before) - before for intervention in interventions) + before
+    )
     torch.testing.assert_close(after[:2], expected[:2], rtol=1e-6, atol=1e-6)
 
 
 def test_directions_are_projected_out_last_and_together(language, lens):
-    pushes = [
-        Push(lens, 0, "project"),
-        Push(lens, 1, "project"),
-        Push(lens, 0, "add", 5.0, maximum=2.0),
+    interventions = [
+        FeatureIntervention(lens, 0, "project"),
+        FeatureIntervention(lens, 1, "project"),
+        FeatureIntervention(lens, 0, "add", 5.0, maximum=2.0),
     ]
-    after, before = stream(language, [pushes, [*pushes, Push(lens, 0, "project")], []])
+    after, before = stream(
+        language, [interventions, [*interventions, FeatureIntervention(lens, 0, "project")], []]
+    )
     for row in (0, 1):
         torch.testing.assert_close(
             after[row] @ lens.sae.W_dec.T, torch.zeros(4, 2), atol=1e-5, rtol=0
@@ -129,7 +146,12 @@ def test_an_sae_that_normalises_tokens_is_steered_in_their_own_units(language, m
     sae = made(normalize_activations=mode)
     lens = Lens(sae, HOOK, True)
     after, before = stream(
-        language, [[Push(lens, 0, "ablate")], [Push(lens, 0, "add", 2.0, maximum=1.5)], []]
+        language,
+        [
+            [FeatureIntervention(lens, 0, "ablate")],
+            [FeatureIntervention(lens, 0, "add", 2.0, maximum=1.5)],
+            [],
+        ],
     )
     codes = sae.encode(before[0])
     full = sae.decode(codes)
@@ -147,7 +169,7 @@ def test_a_topk_is_ablated_as_it_was_chosen_among_all(language):
     lens = Lens(planted_sae.sae("topk", exact=True), HOOK, True)
     codes = lens.sae.encode(planted_stream(language)).flatten(0, 1)
     index = int((codes > 0).sum(0).argmax())
-    after, before = stream(language, [[Push(lens, index, "ablate")]] * 3)
+    after, before = stream(language, [[FeatureIntervention(lens, index, "ablate")]] * 3)
     codes = lens.sae.encode(before)
     kept = codes.clone()
     kept[..., index] = 0
@@ -164,25 +186,27 @@ def planted_stream(language):
 
 def test_a_control_has_the_length_of_what_it_stands_for(language, lens):
     direction = torch.randn(planted_sae.HIDDEN) * 7
-    push = Push(lens, 1, "add", 2.0, "maximum", 3.0, direction)
-    after, before = stream(language, [[push]] * 3)
+    intervention = FeatureIntervention(lens, 1, "add", 2.0, "maximum", 3.0, direction)
+    after, before = stream(language, [[intervention]] * 3)
     change = after - before
     torch.testing.assert_close(change.norm(dim=-1), torch.full((3, 4), 6.0))
     torch.testing.assert_close(change[0, 0] / 6, direction / direction.norm())
 
 
 def test_a_hook_that_is_not_reached_is_told_and_no_text_goes_by_unsteered(language, lens):
-    steering = Steering(language, [[Push(lens, 0, "ablate")]])
+    steering = Steering(language, [[FeatureIntervention(lens, 0, "ablate")]])
     with pytest.raises(BadInput, match="cannot be steered"), steering.at(EVERYWHERE[:1]):
         pass
 
 
 def test_an_sae_of_another_model_is_refused(language):
     with pytest.raises(BadInput, match="reads 24 dimensions") as refused:
-        Steering(language, [[Push(Lens(made(d_in=24), HOOK, True), 0)]])
+        Steering(language, [[FeatureIntervention(Lens(made(d_in=24), HOOK, True), 0)]])
     assert refused.value.field == "hook"
     with pytest.raises(BadInput, match="no hook"):
-        Steering(language, [[Push(Lens(made(), "blocks.9.hook_resid_post", True), 0)]])
+        Steering(
+            language, [[FeatureIntervention(Lens(made(), "blocks.9.hook_resid_post", True), 0)]]
+        )
 
 
 @pytest.mark.parametrize(
@@ -197,15 +221,15 @@ def test_an_sae_of_another_model_is_refused(language):
     ],
 )
 def test_pushes_that_make_no_sense_are_refused(lens, changes, field):
-    push = Push(lens, 0, "add", 1.0, "maximum", 2.0)
-    require_sane([push])
+    intervention = FeatureIntervention(lens, 0, "add", 1.0, "maximum", 2.0)
+    validate_interventions([intervention])
     with pytest.raises(BadInput) as refused:
-        require_sane([push._replace(**changes)])
+        validate_interventions([intervention._replace(**changes)])
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("count", [0, MOST_FEATURES + 1, 200])
+@pytest.mark.parametrize("count", [0, MAX_FEATURES + 1, 200])
 def test_no_feature_and_too_many_are_refused(lens, count):
     with pytest.raises(BadInput, match="1 to 32") as refused:
-        require_sane([Push(lens, 0, "ablate")] * count)
+        validate_interventions([FeatureIntervention(lens, 0, "ablate")] * count)
     assert refused.value.field == "features"

@@ -7,8 +7,8 @@ import torch
 
 from tests.workers import planted_sae
 from workers.pipeline.errors import BadInput
-from workers.pipeline.steering import typed_text
-from workers.pipeline.steering.typed_text import Lens, Reader
+from workers.pipeline.steering import text_activations
+from workers.pipeline.steering.text_activations import Lens, TextActivations
 
 TEXT = "def cat(self):\n    return 日本 🧠"
 KINDS = ["topk", "standard", "jumprelu", "gated", "batchtopk"]
@@ -32,8 +32,8 @@ def plain(language, sae, ids, layer):
 def test_every_value_is_that_of_a_plain_forward_pass(llama, kind, bos):
     sae = planted_sae.sae(kind)
     lens = Lens(sae, "blocks.0.hook_resid_post", bos)
-    reader = Reader(llama)
-    ids, tokens = reader.tokens({"a": lens}, TEXT)["a"]
+    reader = TextActivations(llama)
+    ids, tokens = reader.features_of_text({"a": lens}, TEXT)["a"]
     assert (
         ids
         == ([llama.tokenizer.bos_token_id] if bos else [])
@@ -47,7 +47,7 @@ def test_every_value_is_that_of_a_plain_forward_pass(llama, kind, bos):
         )
         assert token.values == sorted(token.values, reverse=True)
     for index in range(sae.cfg.d_sae):
-        found, values = reader.feature(lens, index, TEXT)
+        found, values = reader.feature_activations(lens, index, TEXT)
         assert found == ids
         assert values == pytest.approx(codes[:, index].tolist(), rel=1e-5, abs=1e-5)
 
@@ -57,9 +57,9 @@ def test_a_stored_context_is_read_as_it_is(llama, bos):
     sae = planted_sae.sae("topk")
     end = llama.tokenizer.eos_token_id
     ids = [end, *llama.tokenizer("cat saw", add_special_tokens=False)["input_ids"], end, 70, 71]
-    found, tokens = Reader(llama).context({"a": Lens(sae, "blocks.0.hook_resid_post", bos)}, ids)[
-        "a"
-    ]
+    found, tokens = TextActivations(llama).features_of_context(
+        {"a": Lens(sae, "blocks.0.hook_resid_post", bos)}, ids
+    )["a"]
     assert found == ids, "whatever the SAE asks for, no BOS is added"
     codes = plain(llama, sae, ids, 0)
     for place, token in enumerate(tokens):
@@ -73,7 +73,7 @@ def test_a_stored_context_is_read_as_it_is(llama, bos):
 @pytest.mark.parametrize("ids", [[], [5] * 65])
 def test_a_context_that_does_not_fit_is_refused(llama, ids):
     with pytest.raises(BadInput, match="reads 1 to 64") as refused:
-        Reader(llama).context(
+        TextActivations(llama).features_of_context(
             {"a": Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)}, ids
         )
     assert refused.value.field == "context"
@@ -82,18 +82,18 @@ def test_a_context_that_does_not_fit_is_refused(llama, ids):
 def test_a_wide_sae_in_tiles_gives_the_same(llama, monkeypatch):
     sae = planted_sae.sae("standard")
     lens = {"a": Lens(sae, "blocks.0.hook_resid_post", True)}
-    whole = Reader(llama).tokens(lens, TEXT)
+    whole = TextActivations(llama).features_of_text(lens, TEXT)
     monkeypatch.setattr("workers.pipeline.dashboards.encode.TILE", 5)
-    assert [t.features for t in Reader(llama).tokens(lens, TEXT)["a"][1]] == [
+    assert [t.features for t in TextActivations(llama).features_of_text(lens, TEXT)["a"][1]] == [
         t.features for t in whole["a"][1]
     ]
 
 
 def test_only_the_strongest_are_kept(llama, monkeypatch):
     lens = {"a": Lens(planted_sae.sae("standard"), "blocks.0.hook_resid_post", True)}
-    every = Reader(llama).tokens(lens, TEXT)["a"][1]
-    monkeypatch.setattr(typed_text, "PER_TOKEN", 3)
-    few = Reader(llama).tokens(lens, TEXT)["a"][1]
+    every = TextActivations(llama).features_of_text(lens, TEXT)["a"][1]
+    monkeypatch.setattr(text_activations, "MAX_FEATURES_PER_TOKEN", 3)
+    few = TextActivations(llama).features_of_text(lens, TEXT)["a"][1]
     assert [t.features for t in few] == [t.features[:3] for t in every]
     assert max(len(t.features) for t in every) > 3
 
@@ -106,22 +106,22 @@ def test_the_model_runs_once_for_a_text_however_many_features_are_asked_for(llam
         Lens(sae, "blocks.0.hook_resid_post", True),
         Lens(sae, "blocks.1.hook_resid_post", True),
     )
-    reader = Reader(llama)
-    reader.tokens({"a": first, "b": second}, TEXT)
+    reader = TextActivations(llama)
+    reader.features_of_text({"a": first, "b": second}, TEXT)
     for index in range(4):
-        reader.feature(first, index, TEXT)
-        reader.feature(second, index, TEXT)
+        reader.feature_activations(first, index, TEXT)
+        reader.feature_activations(second, index, TEXT)
     assert len(runs) == 1
-    reader.feature(first._replace(prepend_bos=False), 0, TEXT)
+    reader.feature_activations(first._replace(prepend_bos=False), 0, TEXT)
     assert len(runs) == 2
 
 
 def test_the_texts_kept_are_the_last_ones(llama):
     lens = Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)
-    reader = Reader(llama)
-    for n in range(5, 5 + 2 * typed_text.TEXTS_KEPT):
-        reader.feature(lens, 0, f"cat {n}")
-    assert len(reader._kept) == typed_text.TEXTS_KEPT
+    reader = TextActivations(llama)
+    for n in range(5, 5 + 2 * text_activations.MAX_CACHED_TEXTS):
+        reader.feature_activations(lens, 0, f"cat {n}")
+    assert len(reader._cache) == text_activations.MAX_CACHED_TEXTS
 
 
 @pytest.mark.parametrize(
@@ -135,5 +135,5 @@ def test_the_texts_kept_are_the_last_ones(llama):
 def test_what_cannot_be_read_says_why(llama, text, index, field, said):
     lens = Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)
     with pytest.raises(BadInput, match=said) as refused:
-        Reader(llama).feature(lens, index, text)
+        TextActivations(llama).feature_activations(lens, index, text)
     assert refused.value.field == field

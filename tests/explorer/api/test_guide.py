@@ -101,6 +101,6 @@ def test_its_error_is_what_the_api_answers(client):
 
 
 def test_its_limits_are_those_of_the_settings():
-    assert f"{settings.API_RATE_ANONYMOUS} times a minute" in GUIDE
-    assert f"{settings.API_RATE_USER:,} times" in GUIDE
+    assert f"{settings.API_RATE_ANONYMOUS} requests per minute" in GUIDE
+    assert f"{settings.API_RATE_USER:,} per minute" in GUIDE
     assert f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE / 2**20:g} MiB" in GUIDE

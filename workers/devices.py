@@ -35,7 +35,7 @@ def device_name() -> str:
     )
 
 
-def state() -> WorkerState:
+def worker_state() -> WorkerState:
     """What this process tells of itself now."""
     memory = psutil.virtual_memory()
     free, total = torch.cuda.mem_get_info(device()) if device().startswith("cuda") else (None, None)

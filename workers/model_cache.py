@@ -14,12 +14,12 @@ from workers.devices import device
 from workers.pipeline.embedder import Embedder
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language, load_language
-from workers.pipeline.sae.io import content_hash, load_sae
+from workers.pipeline.sae import io as sae_io
 
 MODELS, SAES = 2, 8
 
 
-def language(model: LanguageModel) -> Language:
+def load_model(model: LanguageModel) -> Language:
     """The weights of `model`. Raises `BadInput` where they are no longer the ones that
     were added.
     """
@@ -35,7 +35,7 @@ def language(model: LanguageModel) -> Language:
     return loaded
 
 
-def sae(row: Sae) -> SAE:
+def load_sae(row: Sae) -> SAE:
     """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not
     those that were kept.
     """
@@ -43,7 +43,7 @@ def sae(row: Sae) -> SAE:
 
 
 @lru_cache(maxsize=1)
-def embedder() -> Embedder:
+def load_embedder() -> Embedder:
     """The model that reads what labels mean. Raises `BadInput` where there is none."""
     if settings.EMBEDDER == embeddings.OFF:
         raise BadInput(
@@ -64,10 +64,10 @@ def _sae(artifact: str, sha256: str) -> SAE:
             artifact_store.get(artifact, folder)
         except artifact_store.Missing as missing:
             raise BadInput("sae", str(missing)) from None
-        if content_hash(folder) != sha256:
+        if sae_io.content_hash(folder) != sha256:
             raise BadInput(
                 "sae",
                 f"The weights at {artifact} are not those that were kept: import or train it "
                 "again.",
             )
-        return load_sae(folder, device=device())
+        return sae_io.load_sae(folder, device=device())

@@ -21,7 +21,7 @@ from features.records import FeatureRange, SequenceRecord
 from workers.pipeline.dashboards.accumulator import DashboardSettings
 from workers.pipeline.dashboards.corpus_pass import Target, batches, scan
 from workers.pipeline.dashboards.run import dashboards
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
 HOOK = "blocks.2.hook_resid_post"
@@ -99,7 +99,7 @@ def forward_and_encode(
     """The work that any dashboard needs: nothing is kept."""
     fed = list(batches(texts, SETTINGS.batch_sequences, language.special_ids, tokens))
     for batch, read in zip(
-        fed, harvest(language, [HOOK], (batch.token_ids for batch in fed)), strict=True
+        fed, activations_at(language, [HOOK], (batch.token_ids for batch in fed)), strict=True
     ):
         sae.encode(read[HOOK][batch.counted])
 
@@ -153,7 +153,7 @@ def random_sae(architecture: str, width: int, hidden: int = HIDDEN, layers: int 
         read = torch.cat(
             [
                 harvested[HOOK]
-                for harvested in harvest(random_language(hidden, layers), [HOOK], [ids(8)])
+                for harvested in activations_at(random_language(hidden, layers), [HOOK], [ids(8)])
             ]
         )
         sae.b_enc.fill_(

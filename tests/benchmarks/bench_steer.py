@@ -134,7 +134,7 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     worker_services.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
     steering_runs.current_app.send_task = lambda *args, **kwargs: None
-    steering_worker.model_cache.language, steering_worker.model_cache.sae = (
+    steering_worker.model_cache.load_model, steering_worker.model_cache.load_sae = (
         lambda row: language,
         lambda row: lens.sae,
     )

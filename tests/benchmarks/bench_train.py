@@ -33,7 +33,8 @@ from features.records import SequenceRecord
 from workers.pipeline.data import corpora
 from workers.pipeline.data import tokens as token_data
 from workers.pipeline.model.language import load_language
-from workers.pipeline.training.train import TrainSettings, train
+from workers.pipeline.training.architectures import TrainSettings
+from workers.pipeline.training.train import train
 
 MODEL = str(Path(__file__).resolve().parents[2] / "workers" / "demo" / "model")
 LAYER, D_IN, CONTEXT, BATCH, K, LEARNING_RATE = 2, 256, 128, 2048, 24, 4e-3
@@ -58,7 +59,7 @@ def main() -> None:
 def measure(count: int, width: int, rounds: int) -> list[str]:
     """Lines of a report: the best of `rounds` each, and their ratio."""
     language = load_language(MODEL)
-    documents = corpora.documents("python-stdlib")
+    documents = corpora.load_documents("python-stdlib")
     contexts = list(
         islice(token_data.pack(documents, language.tokenizer, CONTEXT), 2 * count // CONTEXT)
     )

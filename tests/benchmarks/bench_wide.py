@@ -26,7 +26,7 @@ from tests.benchmarks import bench_dashboards
 from tests.benchmarks.bench_memory import peak_memory
 from workers.pipeline.dashboards.corpus_pass import Target, scan
 from workers.pipeline.dashboards.records import feature_ranges
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.sae.io import load_sae, save_sae
 
 ASKED = 8 * 2**30
@@ -98,7 +98,7 @@ def write(folder: Path, width: int, hidden: int) -> None:
         sae.W_dec[start : start + len(rows)] = torch.nn.functional.normalize(rows, dim=1)
         sae.W_enc[:, start : start + len(rows)] = sae.W_dec[start : start + len(rows)].T
     language = bench_dashboards.random_language(hidden, LAYERS)
-    read = next(harvest(language, [HOOK], [bench_dashboards.ids(8)]))[HOOK].flatten(0, 1)
+    read = next(activations_at(language, [HOOK], [bench_dashboards.ids(8)]))[HOOK].flatten(0, 1)
     some = (read @ sae.W_enc[:, : min(width, 1 << 13)]).flatten()
     sae.threshold.fill_(float(some.kthvalue(len(some) - len(some) * FIRING // width).values))
     save_sae(sae, str(folder))

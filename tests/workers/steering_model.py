@@ -4,7 +4,7 @@ no cache, one text.
 
 import torch
 
-from workers.pipeline.model.hooks import editing, resolve
+from workers.pipeline.model.hooks import edit_hook, resolve_hook
 from workers.pipeline.steering.generate import SteeredPositions
 
 
@@ -45,7 +45,7 @@ def changed(intervention, y):
 def greedy(language, intervention, prompt, where=SteeredPositions(), length=12, end=True):  # noqa: B008
     """The steered continuation, and the logits that each token was chosen by."""
     ids, logits = list(prompt), []
-    point = resolve(language.model, intervention.lens.hook)
+    point = resolve_hook(language.model, intervention.lens.hook)
     for _ in range(length):
         steered = positions(where, ids, len(prompt), language.special_ids)
 
@@ -56,7 +56,7 @@ def greedy(language, intervention, prompt, where=SteeredPositions(), length=12, 
                     x[0, place] = changed(intervention, x[0, place])
             return x
 
-        with editing(point, edit):
+        with edit_hook(point, edit):
             logits.append(
                 language.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
             )

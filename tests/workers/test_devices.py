@@ -24,7 +24,7 @@ def test_a_worker_computes_on_as_many_threads_as_it_is_told_and_says_so(
     monkeypatch.setattr(reaper, "start", lambda consumer: None)
     tasks.begin(sender=None)
     assert torch.get_num_threads() == 3
-    assert devices.state().device == "cpu, 3 threads"
+    assert devices.worker_state().device == "cpu, 3 threads"
 
 
 def test_told_nothing_it_leaves_that_to_torch(settings: Any) -> None:

@@ -197,12 +197,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
     torch.manual_seed(0)
-    texts = [text for _, text in stdlib.documents()]
+    texts = [text for _, text in stdlib.load_documents()]
     random.Random(0).shuffle(texts)
     tokenizer = make_tokenizer(texts)
     train, held_out = (
         pack(tokenizer, texts),
-        pack(tokenizer, [text for _, text in stdlib.documents(held_out=True)]),
+        pack(tokenizer, [text for _, text in stdlib.load_documents(held_out=True)]),
     )
     model = make_model()
     facts = {

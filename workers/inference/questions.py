@@ -42,7 +42,7 @@ def read_feature(question: Question) -> dict[str, Any]:
     """One feature on each token of a text."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    ids, values = _reader(model_cache.language(model)).feature_activations(
+    ids, values = _reader(model_cache.load_model(model)).feature_activations(
         lens, question["index"], question["text"]
     )
     return {"token_ids": ids, "values": values}
@@ -52,7 +52,7 @@ def effect(question: Question) -> dict[str, Any]:
     """What changing a feature does in a text; a role is null where the text has no place for it."""
     model = _model(question)
     lens = _lenses(model, [question["sae"]])[question["sae"]]
-    language = model_cache.language(model)
+    language = model_cache.load_model(model)
     ids, values = _reader(language).feature_activations(lens, question["index"], question["text"])
     if len(ids) > LONGEST_CHANGED:
         raise BadInput(
@@ -74,7 +74,9 @@ def read_text(question: Question) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
     model = _model(question)
     lenses = _lenses(model, question["saes"])
-    return _listed(_reader(model_cache.language(model)).features_of_text(lenses, question["text"]))
+    return _listed(
+        _reader(model_cache.load_model(model)).features_of_text(lenses, question["text"])
+    )
 
 
 def read_context(question: Question) -> dict[str, Any]:
@@ -82,13 +84,13 @@ def read_context(question: Question) -> dict[str, Any]:
     model = _model(question)
     lenses = _lenses(model, question["saes"])
     return _listed(
-        _reader(model_cache.language(model)).features_of_context(lenses, question["token_ids"])
+        _reader(model_cache.load_model(model)).features_of_context(lenses, question["token_ids"])
     )
 
 
 def embed(question: Question) -> dict[str, Any]:
     """What a text means, and by whose reading."""
-    embedder = model_cache.embedder()
+    embedder = model_cache.load_embedder()
     (vector,) = embedder.embed([question["text"]]).tolist()
     return {"embedder": embedder.name, "vector": [round(value, 6) for value in vector]}
 
@@ -127,5 +129,6 @@ def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
         if slug not in rows:
             raise BadInput("sae", f"{model} has no SAE “{slug}” any more.")
     return {
-        slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()
+        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
+        for slug, row in rows.items()
     }

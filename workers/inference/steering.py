@@ -16,7 +16,7 @@ from workers import model_cache
 from workers.lifecycle import reaper
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.errors import BadInput
-from workers.pipeline.memory import give_back
+from workers.pipeline.memory import release_free_memory
 from workers.pipeline.model.prompts import prompt_ids
 from workers.pipeline.steering.dose_response import DoseResponse, measure_dose_response
 from workers.pipeline.steering.generate import SteeredPositions, Step, decode
@@ -73,7 +73,7 @@ OUT_OF_MEMORY = (
 def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """What a run tells, as it comes."""
     params = run.params
-    language = model_cache.language(run.model)
+    language = model_cache.load_model(run.model)
     lenses = _lenses(run)
     knobs = params["features"]
     pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
@@ -143,7 +143,7 @@ def _swept(
     run: SteeringRun, one: FeatureIntervention, ids: list[int], should_stop: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
     params = run.params
-    language, tokens = model_cache.language(run.model), params["features"][0]["tokens"]
+    language, tokens = model_cache.load_model(run.model), params["features"][0]["tokens"]
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
     news = measure_dose_response(
@@ -174,7 +174,8 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
                 "features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew."
             )
     return {
-        slug: Lens(model_cache.sae(row), row.hook, row.prepend_bos) for slug, row in rows.items()
+        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
+        for slug, row in rows.items()
     }
 
 
@@ -183,7 +184,7 @@ def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False
         steering_runs.fail(run, field, message, passing=passing)
     except steering_runs.LostRun:
         log.warning("steering %s is another worker's by now, or over: %s", run.pk, message)
-    give_back()
+    release_free_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

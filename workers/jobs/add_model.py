@@ -6,14 +6,14 @@ from features import redaction
 from features.jobs import lifecycle
 from features.services import catalog as catalog_services
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.model.language import describe, load_language
+from workers.pipeline.model.language import describe_model, load_language
 
 
 def add_model(job: RunningJob) -> None:
     """Read a model's shape, hooks and vocabulary."""
     source, revision = job.params["source"], job.params.get("revision", "")
     job.log(f"Reading {redaction.of_source(source)}.")
-    record = describe(load_language(source, revision))
+    record = describe_model(load_language(source, revision))
     job.raise_if_stopped()
     with transaction.atomic():
         model = catalog_services.add_model(job.params["slug"], source, record)

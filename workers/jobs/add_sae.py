@@ -25,7 +25,7 @@ def add_sae(job: RunningJob) -> None:
     """
     model, corpus, folder = inputs.model(job), _corpus(job), job.folder / "sae"
     (brought,) = job.results(_bring(job, folder))
-    language = model_cache.language(model)
+    language = model_cache.load_model(model)
 
     def contexts(size: int, bos: bool) -> Iterator[SequenceRecord]:
         return inputs.sequences(language, corpus, size, False, bos=bos)
@@ -40,19 +40,19 @@ def add_sae(job: RunningJob) -> None:
         _keep(job, model, record)
 
 
-def _bring(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | converters.Brought]:
+def _bring(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | converters.FetchedSae]:
     """The files of the source in `folder`; the last thing yielded says what they are."""
     source, params = _source(job.params["source"]), job.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
     job.log(f"Fetching {redaction.of_source(source.place)}.")
     if source.kind == "folder":
-        brought: converters.Brought | None = converters.from_folder(source.place, folder)
+        brought: converters.FetchedSae | None = converters.copy_from_folder(source.place, folder)
     elif source.kind == "hub":
-        brought = yield from converters.from_hub(
+        brought = yield from converters.download_from_hub(
             source.place, subfolder, revision, folder, job.should_stop
         )
     else:
-        brought = yield from converters.from_registry(
+        brought = yield from converters.download_from_registry(
             source.place, revision, folder, job.should_stop
         )
     if brought is None:

@@ -52,8 +52,8 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
                 "models.",
             )
     corpus = inputs.corpus(job)
-    language = model_cache.language(first.model)
-    targets = [Target(model_cache.sae(sae), sae.hook) for sae in saes]
+    language = model_cache.load_model(first.model)
+    targets = [Target(model_cache.load_sae(sae), sae.hook) for sae in saes]
     for target in targets:
         check(language, target, job.params["tokens"])
     facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]

@@ -16,7 +16,7 @@ def embed_labels(job: RunningJob) -> None:
     """Embed labels until none is left, also those that are written meanwhile. A second run goes on
     where one stopped.
     """
-    embedder = model_cache.embedder()
+    embedder = model_cache.load_embedder()
     if embeddings.prepare(embedder.name, embedder.dimensions):
         job.log(f"{embedder.name} is another embedder than before: every label is read again.")
     done = 0
@@ -27,7 +27,7 @@ def embed_labels(job: RunningJob) -> None:
 
 def _embedded(job: RunningJob) -> Iterator[Progress | int]:
     """Progress, and at the end how many were embedded."""
-    embedder, done, last = model_cache.embedder(), 0, 0
+    embedder, done, last = model_cache.load_embedder(), 0, 0
     total = embeddings.missing()
     while not job.should_stop():
         labels = embeddings.due(after=last, limit=AT_ONCE) or embeddings.due(after=0, limit=AT_ONCE)

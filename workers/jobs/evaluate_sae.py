@@ -14,10 +14,15 @@ from workers.pipeline.sae.evaluate import evaluate
 def evaluate_sae(job: RunningJob) -> None:
     """Measure on held-out text."""
     sae, corpus = inputs.sae(job.params["sae"]), inputs.corpus(job)
-    language = model_cache.language(sae.model)
+    language = model_cache.load_model(sae.model)
     held_out = inputs.sequences(language, corpus, sae.context_size, True, bos=sae.prepend_bos)
     records = evaluate(
-        language, model_cache.sae(sae), sae.hook, held_out, job.params["tokens"], job.should_stop
+        language,
+        model_cache.load_sae(sae),
+        sae.hook,
+        held_out,
+        job.params["tokens"],
+        job.should_stop,
     )
     for record in job.results(records):
         assert isinstance(record, Evaluation)

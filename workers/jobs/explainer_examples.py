@@ -66,8 +66,8 @@ def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Mate
     pool = _pool(sae, seed)
     contexts = {context.pk: context for context in pool}
     contexts |= {e.sequence_id: e.sequence for found in others.values() for e in found}
-    target = Target(model_cache.sae(sae), sae.hook)
-    language = model_cache.language(sae.model)
+    target = Target(model_cache.load_sae(sae), sae.hook)
+    language = model_cache.load_model(sae.model)
     ordered = list(contexts.values())
     fired = read(
         language, target, [context.token_ids for context in ordered], [row.index for row in rows]

@@ -42,7 +42,9 @@ def sequences(
             f"{redaction.of_source(language.tokenizer.name_or_path)} has no"
             " chat template: choose a chat model, or a corpus of plain text.",
         )
-    documents = corpora.documents(corpus.source, text_column=corpus.text_column, held_out=held_out)
+    documents = corpora.load_documents(
+        corpus.source, text_column=corpus.text_column, held_out=held_out
+    )
     cut = token_data.pack if corpus.packing == Corpus.Packing.PACKED else token_data.separate
     return cut(
         documents,

@@ -76,7 +76,7 @@ def _given(job: RunningJob, row: Sae) -> Given | None:
 
     corpus = inputs.corpus(job)
     inputs.dashboard(row, LabelSae.because)
-    language, sae = model_cache.language(row.model), model_cache.sae(row)
+    language, sae = model_cache.load_model(row.model), model_cache.load_sae(row)
     vocabulary = _vocabulary(language)
     truth = Truth(
         with_lists(lists.concepts(_word_lists(job))), vocabulary, partial(_offsets, language)

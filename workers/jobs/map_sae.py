@@ -11,7 +11,7 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
-from workers.pipeline.umap.map import feature_map
+from workers.pipeline.umap.map import compute_feature_map
 
 
 def map_sae(job: RunningJob) -> None:
@@ -21,10 +21,12 @@ def map_sae(job: RunningJob) -> None:
     alive = list(
         Feature.objects.filter(sae=sae).alive().order_by("index").values_list("index", flat=True)
     )
-    decoder = model_cache.sae(sae).W_dec.detach()
+    decoder = model_cache.load_sae(sae).W_dec.detach()
     settings = {name: job.params[name] for name in ("neighbours", "seed")}
     for record in job.results(
-        feature_map(decoder, alive, str(job.folder), **settings, should_stop=job.should_stop)
+        compute_feature_map(
+            decoder, alive, str(job.folder), **settings, should_stop=job.should_stop
+        )
     ):
         assert isinstance(record, FeatureMap)
         try:

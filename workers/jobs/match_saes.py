@@ -9,7 +9,7 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
-from workers.pipeline.sae.matching import matches
+from workers.pipeline.sae.matching import match_features
 
 
 def match_saes(job: RunningJob) -> None:
@@ -19,8 +19,8 @@ def match_saes(job: RunningJob) -> None:
         other = inputs.sae(job.params["other"])
     except BadInput as error:
         raise BadInput("other", error.message) from None
-    decoder, others = (model_cache.sae(row).W_dec.detach() for row in (sae, other))
-    for record in job.results(matches(decoder, others, job.should_stop)):
+    decoder, others = (model_cache.load_sae(row).W_dec.detach() for row in (sae, other))
+    for record in job.results(match_features(decoder, others, job.should_stop)):
         assert isinstance(record, SaeMatches)
         with transaction.atomic():
             there, back = match_ingest.write(sae, other, record, job.row)

@@ -26,11 +26,11 @@ def score_causes(job: RunningJob) -> None:
     """Measure the features that the dashboards found alive."""
     sae = inputs.sae(job.params["sae"])
     language, contexts, seed = (
-        model_cache.language(sae.model),
+        model_cache.load_model(sae.model),
         job.params["contexts"],
         job.params["seed"],
     )
-    lens = Lens(model_cache.sae(sae), sae.hook, sae.prepend_bos)
+    lens = Lens(model_cache.load_sae(sae), sae.hook, sae.prepend_bos)
     rows = Feature.objects.filter(sae=sae).alive().order_by("index")
     wanted = job.params.get("features") or []
     live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))

@@ -146,7 +146,7 @@ def _nearness(row: Sae, chosen: Mapping[int, Label], params: dict[str, Any]) -> 
     """Yield (feature, AUROC of its label's embedding against those of firing and silent texts), and
     progress.
     """
-    embedder = model_cache.embedder()
+    embedder = model_cache.load_embedder()
     for done, material in enumerate(
         materials(row, list(chosen), params["texts"], params["seed"]), 1
     ):

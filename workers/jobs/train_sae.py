@@ -16,7 +16,8 @@ from workers.jobs import inputs
 from workers.lifecycle import cleanup
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.errors import BadInput
-from workers.pipeline.training.train import TrainSettings, train, train_sweep
+from workers.pipeline.training.architectures import TrainSettings
+from workers.pipeline.training.train import train, train_sweep
 
 TAKEN = (
     "hook",
@@ -36,7 +37,7 @@ def train_sae(job: RunningJob) -> None:
     all at once.
     """
     model, corpus = inputs.model(job), inputs.corpus(job)
-    language = model_cache.language(model)
+    language = model_cache.load_model(model)
     sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(job.params).items()}
     first = next(iter(sweep.values()))
     stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)

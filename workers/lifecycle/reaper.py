@@ -60,7 +60,7 @@ def _reap_for_ever(queues: list[str]) -> None:
     while True:
         close_old_connections()
         try:
-            worker_services.here(name(), queues, devices.state())
+            worker_services.here(name(), queues, devices.worker_state())
             for job_id in lifecycle.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
             for run_id in steering_runs.reap(queues):

@@ -14,7 +14,7 @@ def _trimmer() -> Callable[[int], int] | None:
 _trim = _trimmer()
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Return freed memory to the system, where the allocator can be told to.
 
     glibc keeps what was freed between two things that stay: a pass that keeps a little of every

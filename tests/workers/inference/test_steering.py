@@ -32,8 +32,8 @@ def weights(monkeypatch, llama):
     builders.planted()
     made = planted_sae.sae("standard", features=8)
     monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
-    monkeypatch.setattr(steering_worker.model_cache, "language", lambda row: llama)
-    monkeypatch.setattr(steering_worker.model_cache, "sae", lambda row: made)
+    monkeypatch.setattr(steering_worker.model_cache, "load_model", lambda row: llama)
+    monkeypatch.setattr(steering_worker.model_cache, "load_sae", lambda row: made)
     return made
 
 

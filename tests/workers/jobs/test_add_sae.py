@@ -13,12 +13,12 @@ from features.services import jobs as job_services
 from workers import model_cache
 from workers.jobs import runner
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import diagnosis
 from workers.pipeline.sae.diagnosis import explained_variance
 from workers.pipeline.sae.folder import CONFIG, SCALER, SPARSITY, WEIGHTS
-from workers.pipeline.sae.import_checks import our_hook
+from workers.pipeline.sae.import_checks import canonical_hook_name
 from workers.pipeline.sae.io import load_sae
 
 HOOK = "blocks.1.hook_resid_post"
@@ -51,7 +51,9 @@ def activations(language: Language, hook: str, tokens: int = 4000) -> torch.Tens
     ids[:, 0] = 0
     with (
         torch.no_grad(),
-        reading(resolve(language.model, hook), lambda x: found.append(x[:, 1:].flatten(0, 1))),
+        observe_hook(
+            resolve_hook(language.model, hook), lambda x: found.append(x[:, 1:].flatten(0, 1))
+        ),
     ):
         language.model(ids)
     return found[0].float()
@@ -159,8 +161,8 @@ def test_an_sae_comes_in_with_its_files_its_origin_and_a_test_that_it_passes(
 
 def test_the_test_measures_what_its_definition_says(ready, folder):
     _, sae = add(folder)
-    language = model_cache.language(LanguageModel.objects.get())
-    loaded = model_cache.sae(sae)
+    language = model_cache.load_model(LanguageModel.objects.get())
+    loaded = model_cache.load_sae(sae)
     x = activations(language, HOOK)
     expected = explained_variance(x, loaded.decode(loaded.encode(x)))
     assert sae.origin["test"]["values"]["explained_variance"] == pytest.approx(expected, abs=0.1)
@@ -404,4 +406,4 @@ def test_a_transcoder_comes_in_with_both_hooks(ready, tmp_path, llama):
     ],
 )
 def test_hooks_of_other_schemes_are_understood(llama, name, ours):
-    assert our_hook(llama.model, name) == ours
+    assert canonical_hook_name(llama.model, name) == ours

@@ -39,7 +39,7 @@ def planted(
     transactional_db: Any, settings: Any, tmp_path: Any, embedder: Embedder, monkeypatch: Any
 ) -> Any:
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    monkeypatch.setattr(model_cache, "embedder", lambda: embedder)
+    monkeypatch.setattr(model_cache, "load_embedder", lambda: embedder)
     made = builders.planted()
     _, ben, _ = builders.cast()
     for index, text in enumerate(TEXTS[:3]):

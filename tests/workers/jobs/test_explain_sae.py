@@ -142,10 +142,10 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
 
 
 def test_what_is_read_is_what_the_dashboards_kept(ready: Sae) -> None:
-    target = Target(model_cache.sae(ready), ready.hook)
+    target = Target(model_cache.load_sae(ready), ready.hook)
     some = list(Example.objects.select_related("sequence", "feature").order_by("pk")[:12])
     fired = read(
-        model_cache.language(ready.model),
+        model_cache.load_model(ready.model),
         target,
         [e.sequence.token_ids for e in some],
         {e.feature.index for e in some},

@@ -29,7 +29,7 @@ def planted(monkeypatch):
     made = builders.planted(width=40)
     torch.manual_seed(0)
     weights = SimpleNamespace(W_dec=torch.randn(40, 16))
-    monkeypatch.setattr(map_sae.model_cache, "sae", lambda sae: weights)
+    monkeypatch.setattr(map_sae.model_cache, "load_sae", lambda sae: weights)
     Dashboard.objects.update(map=None)
     Feature.objects.update(map_x=None, map_y=None, cluster=None)
     return made
@@ -74,8 +74,8 @@ def test_dashboards_that_are_made_anew_meanwhile_fail_it_without_a_trace(planted
         )
         return made
 
-    real = map_sae.feature_map
-    monkeypatch.setattr(map_sae, "feature_map", anew)
+    real = map_sae.compute_feature_map
+    monkeypatch.setattr(map_sae, "compute_feature_map", anew)
     ended = done(job)
     assert (ended.state, ended.error_field) == ("failed", "sae")
     assert "anew" in ended.error

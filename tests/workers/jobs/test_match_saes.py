@@ -30,7 +30,7 @@ def weights(monkeypatch):
     second = first.flip(0).clone()
     second[:3] = torch.nn.functional.normalize(torch.randn(3, 64), dim=1)
     made = {"2-res": SimpleNamespace(W_dec=first), "3-res": SimpleNamespace(W_dec=second)}
-    monkeypatch.setattr(match_saes.model_cache, "sae", lambda row: made[row.slug])
+    monkeypatch.setattr(match_saes.model_cache, "load_sae", lambda row: made[row.slug])
     return made
 
 

@@ -20,9 +20,9 @@ def _places(settings, tmp_path):
 @pytest.fixture
 def tiny(monkeypatch, llama):
     made = builders.planted()
-    monkeypatch.setattr(score_causes.model_cache, "language", lambda row: llama)
+    monkeypatch.setattr(score_causes.model_cache, "load_model", lambda row: llama)
     monkeypatch.setattr(
-        score_causes.model_cache, "sae", lambda row: planted_sae.sae("standard", features=8)
+        score_causes.model_cache, "load_sae", lambda row: planted_sae.sae("standard", features=8)
     )
     return made
 

@@ -148,12 +148,12 @@ def test_one_worker_and_several_make_the_same_rows_to_the_bit(alone, shards, set
 @ROWS
 def test_a_shard_runs_the_model_on_its_own_contexts_alone(ready, monkeypatch):
     ran = []
-    harvest = scan.__globals__["harvest"]
+    harvest = scan.__globals__["activations_at"]
 
     def spy(language, hooks, fed):
         return harvest(language, hooks, (ran.append(len(ids)) or ids for ids in fed))
 
-    monkeypatch.setitem(scan.__globals__, "harvest", spy)
+    monkeypatch.setitem(scan.__globals__, "activations_at", spy)
     contexts = math.ceil(9001 / 31)  # each begins with BOS; separators inside add a few
     job = start(shards=3)
     for part in parts_of(job):
@@ -172,7 +172,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     keep, write, harvest = (
         RunningJob._store_checkpoint,
         dashboard_ingest.write_range,
-        scan.__globals__["harvest"],
+        scan.__globals__["activations_at"],
     )
 
     class Killed(BaseException):
@@ -209,7 +209,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
         written.append(batch.start)
         return write(sae, corpus, size, batch)
 
-    monkeypatch.setitem(scan.__globals__, "harvest", spy)
+    monkeypatch.setitem(scan.__globals__, "activations_at", spy)
     monkeypatch.setattr(dashboard_ingest, "write_range", follows)
     job = done(job)
     assert (job.state, job.attempts) == ("finished", 2), job.error
@@ -267,9 +267,9 @@ def test_several_saes_are_read_in_one_pass_and_each_gets_its_own_dashboards(alon
     both = [rows("a"), rows("b")]
     Feature.objects.all().delete()
     passes = []
-    harvest = scan.__globals__["harvest"]
+    harvest = scan.__globals__["activations_at"]
     monkeypatch.setitem(
-        scan.__globals__, "harvest", lambda *args: passes.append(args[1]) or harvest(*args)
+        scan.__globals__, "activations_at", lambda *args: passes.append(args[1]) or harvest(*args)
     )
     job = done(start("tiny/a,  tiny/b"))
     assert (job.state, job.params["sae"]) == ("finished", "tiny/a tiny/b"), job.error

@@ -104,12 +104,12 @@ def test_an_sae_of_a_sweep_has_the_weights_that_it_has_alone(ready):
 def test_what_follows_goes_on_without_an_sae_that_came_to_nothing(ready, monkeypatch):
     from workers.pipeline.training import sae_trainer
 
-    step = sae_trainer.Lane.step
+    step = sae_trainer.SaeTrainer.step
 
     def poisoned(self, batch):
         return step(self, batch * float("nan") if self.name == "s-k2" else batch)
 
-    monkeypatch.setattr(sae_trainer.Lane, "step", poisoned)
+    monkeypatch.setattr(sae_trainer.SaeTrainer, "step", poisoned)
     job = start(k="2,4", then=True)
     assert done(job).state == "finished"
     assert "s-k2 is left out of the sweep" in log(job)

@@ -17,7 +17,7 @@ from tests.workers.pipeline.test_hooks import CONFIGS, FAMILIES, SIZE
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout
 from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.io import load_sae
@@ -91,9 +91,9 @@ def activation(language: Language, *hooks: str) -> list[Tensor]:
     found: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for hook in hooks:
-            point = resolve(language.model, hook)
+            point = resolve_hook(language.model, hook)
             stack.enter_context(
-                reading(point, lambda x, hook=hook: found.update({hook: x[COUNTED]}))
+                observe_hook(point, lambda x, hook=hook: found.update({hook: x[COUNTED]}))
             )
         language.model(IDS)
     return [found[hook] for hook in hooks]
@@ -212,7 +212,7 @@ def test_a_transcoder_that_is_the_part_it_replaces_costs_the_model_nothing(langu
     sae.cfg.metadata.hook_name_out = ATTN_OUT
     sae.b_enc.fill_(-1e6)
     sae.b_dec.zero_()
-    sae.W_skip.copy_(resolve(language.model, Z).module.weight)
+    sae.W_skip.copy_(resolve_hook(language.model, Z).module.weight)
     values = measured(language, saved(sae, tmp_path), Z).values
     assert values["explained_variance"] == pytest.approx(1, abs=1e-6)
     assert values["ce_sae"] == pytest.approx(values["ce_original"], abs=1e-6)

@@ -10,7 +10,7 @@ import torch
 
 from features.records import CauseRecord
 from tests.workers import planted_sae
-from workers.pipeline.model.hooks import editing, resolve
+from workers.pipeline.model.hooks import edit_hook, resolve_hook
 from workers.pipeline.steering import causal_effects, changes
 from workers.pipeline.steering.causal_effects import FeatureCase
 from workers.pipeline.steering.interventions import FeatureIntervention
@@ -37,7 +37,7 @@ def plain(language, ids, places, change):
 
     with torch.no_grad():
         z = language.model(torch.tensor([ids])).logits[0]
-        with editing(resolve(language.model, HOOK), edit):
+        with edit_hook(resolve_hook(language.model, HOOK), edit):
             y = language.model(torch.tensor([ids])).logits[0]
     kls, ces, logits = [], [], []
     for place in places:

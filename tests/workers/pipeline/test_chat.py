@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.token_spans import spans
-from workers.pipeline.data.chat import as_content, text_of
-from workers.pipeline.data.corpora import describe_corpus, documents
+from workers.pipeline.data.chat import as_content, content_text
+from workers.pipeline.data.corpora import describe_corpus, load_documents
 from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary
 from workers.pipeline.errors import BadInput
 
@@ -97,7 +97,7 @@ def test_a_chat_corpus_is_found_by_what_its_column_holds(tmp_path, suffix):
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert describe_corpus(str(file), "messages").chat
     training, held_out = (
-        [content for _, content in documents(str(file), text_column="messages", held_out=part)]
+        [content for _, content in load_documents(str(file), text_column="messages", held_out=part)]
         for part in (False, True)
     )
     assert len(training) + len(held_out) == 200
@@ -149,14 +149,14 @@ def test_the_marks_of_a_chat_are_special_and_its_letters_are_shown_whole(chatty)
 
 def test_a_tokenizer_without_a_template_is_named(tokenizer):
     with pytest.raises(BadInput, match=r"chats:3 is a conversation.*no chat template") as caught:
-        text_of(TALK, "chats:3", tokenizer)
+        content_text(TALK, "chats:3", tokenizer)
     assert caught.value.field == "corpus"
 
 
 def test_a_conversation_that_the_template_refuses_is_named(chatty):
     with pytest.raises(BadInput, match=r"refuses chats:3 \(judge\): Unknown role judge"):
-        text_of([{"role": "judge", "content": "x"}], "chats:3", chatty)
+        content_text([{"role": "judge", "content": "x"}], "chats:3", chatty)
 
 
 def test_texts_need_no_template(tokenizer):
-    assert text_of("as it is", "d", tokenizer) == "as it is"
+    assert content_text("as it is", "d", tokenizer) == "as it is"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from workers.pipeline.data import stdlib
-from workers.pipeline.data.corpora import BUFFER, describe_corpus, documents
+from workers.pipeline.data.corpora import BUFFER, describe_corpus, load_documents
 from workers.pipeline.errors import BadInput
 
 TEXTS = [f"document {number} says {'x' * (number % 7)}" for number in range(200)]
@@ -39,12 +39,12 @@ def corpus(request, tmp_path) -> Path:
 
 
 def texts(source, **options) -> list[str]:
-    return [text for _, text in documents(str(source), **options)]
+    return [text for _, text in load_documents(str(source), **options)]
 
 
 def refusal(source, **options) -> BadInput:
     with pytest.raises(BadInput) as caught:
-        list(documents(str(source), **options))
+        list(load_documents(str(source), **options))
     return caught.value
 
 
@@ -62,7 +62,7 @@ def test_the_order_is_shuffled_and_the_same_every_time(corpus):
 
 
 def test_names_are_different(corpus):
-    names = [name for name, _ in documents(str(corpus))]
+    names = [name for name, _ in load_documents(str(corpus))]
     assert len(set(names)) == len(names)
 
 
@@ -89,11 +89,11 @@ def test_another_column_can_be_read(tmp_path):
 
 
 def test_the_standard_library_holds_out_whole_modules():
-    names = [name for name, _ in documents("python-stdlib", held_out=True)]
+    names = [name for name, _ in load_documents("python-stdlib", held_out=True)]
     assert "argparse.py" in names
     assert "json/decoder.py" in names
     assert all(stdlib.is_held_out(Path(name)) for name in names)
-    assert names == [name for name, _ in documents("python-stdlib", held_out=True)]
+    assert names == [name for name, _ in load_documents("python-stdlib", held_out=True)]
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "missing.jsonl", "./nowhere"])
@@ -128,7 +128,7 @@ def test_a_missing_column_is_answered_with_those_that_are_there(corpus):
 def test_a_broken_file_is_named(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput) as caught:
-        list(documents(str(tmp_path / name)))
+        list(load_documents(str(tmp_path / name)))
     assert caught.value.field in ("source", "text_column")
     assert says in caught.value.message
 

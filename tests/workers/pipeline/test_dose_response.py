@@ -10,7 +10,7 @@ import torch
 
 from features.records import Progress
 from tests.workers import planted_sae, steering_model
-from workers.pipeline.model.hooks import editing, resolve
+from workers.pipeline.model.hooks import edit_hook, resolve_hook
 from workers.pipeline.steering import dose_response
 from workers.pipeline.steering.generate import SteeredPositions
 from workers.pipeline.steering.interventions import FeatureIntervention
@@ -98,7 +98,10 @@ def damage(language, intervention, texts):
                 if on
                 else None
             )
-            with torch.no_grad(), editing(resolve(language.model, HOOK), edit or (lambda x: None)):
+            with (
+                torch.no_grad(),
+                edit_hook(resolve_hook(language.model, HOOK), edit or (lambda x: None)),
+            ):
                 logits = language.model(torch.tensor([text])).logits[0, :-1].log_softmax(-1)
             losses[on] += (-logits.gather(1, torch.tensor(text)[1:, None])[:, 0]).tolist()
     return sum(losses[True]) / len(losses[True]) - sum(losses[False]) / len(losses[False])

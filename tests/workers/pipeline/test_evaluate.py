@@ -13,8 +13,8 @@ from sae_lens import StandardSAE, StandardSAEConfig, TopKSAE, TopKSAEConfig
 from features.records import Evaluation, LogLine, Progress
 from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.activations import harvest
-from workers.pipeline.model.hooks import resolve
+from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.sae.evaluate import DENSITY_EDGES, density_histogram, evaluate
 from workers.pipeline.sae.weight_quality import weight_quality
 
@@ -57,11 +57,11 @@ def result(*arguments) -> Evaluation:
 def reference(language, sae, contexts) -> dict[str, float]:
     """One context and one position at a time, in plain float64."""
     x, y, codes, ce, kl = [], [], [], [[], [], []], [[], []]
-    block = resolve(language.model, HOOK).module
+    block = resolve_hook(language.model, HOOK).module
     for sequence in contexts:
         ids = torch.tensor([sequence.token_ids])
         keep = [place for place, index in enumerate(sequence.token_ids) if index != 0]
-        acts = next(harvest(language, [HOOK], [ids]))[HOOK][0]
+        acts = next(activations_at(language, [HOOK], [ids]))[HOOK][0]
         for place in keep:
             x.append(acts[place].double())
             codes.append(sae.encode(acts[place]))
@@ -171,7 +171,7 @@ def test_the_explained_variance_of_saebench_is_the_mean_of_its_tokens(llama, sae
     """One batch of 32 contexts, as SAEBench computes it on one batch."""
     values = result(llama, sae, HOOK, contexts[:32], 10**6).values
     ids = torch.tensor([sequence.token_ids for sequence in contexts[:32]])
-    x = next(harvest(llama, [HOOK], [ids]))[HOOK][ids != 0]
+    x = next(activations_at(llama, [HOOK], [ids]))[HOOK][ids != 0]
     y = sae.decode(sae.encode(x))
     expected = (1 - (x - y).pow(2).sum(-1) / (x - x.mean(dim=0)).pow(2).sum(-1)).mean().item()
     assert values["explained_variance_per_token"] == pytest.approx(expected, rel=1e-4)
@@ -212,7 +212,7 @@ def test_an_sae_that_only_knows_the_mean_explains_nothing(llama, contexts):
     made = identity()
     made.W_dec.zero_()
     ids = torch.tensor([sequence.token_ids for sequence in contexts])
-    made.b_dec.copy_(next(harvest(llama, [HOOK], [ids]))[HOOK][ids != 0].mean(0))
+    made.b_dec.copy_(next(activations_at(llama, [HOOK], [ids]))[HOOK][ids != 0].mean(0))
     made.cfg.apply_b_dec_to_input = False
     assert result(llama, made, HOOK, contexts, 10**6).values["explained_variance"] == pytest.approx(
         0, abs=1e-5

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import SITES, editing, hook_names, reading, resolve
+from workers.pipeline.model.hooks import SITES, edit_hook, hook_names, observe_hook, resolve_hook
 
 IDS = torch.randint(1, 400, (2, 9), generator=torch.Generator().manual_seed(0))
 FAMILIES = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]
@@ -58,7 +58,9 @@ def activations(model: PreTrainedModel, hooks: list[str]) -> dict[str, torch.Ten
     with ExitStack() as stack:
         for hook in hooks:
             stack.enter_context(
-                reading(resolve(model, hook), lambda x, hook=hook: found.update({hook: x.clone()}))
+                observe_hook(
+                    resolve_hook(model, hook), lambda x, hook=hook: found.update({hook: x.clone()})
+                )
             )
         model(IDS)
     return found
@@ -88,9 +90,9 @@ def test_resid_post_is_the_hidden_state_between_the_blocks(family):
 
 @every_family
 def test_hook_z_times_the_output_projection_is_what_attention_gives(family):
-    point = resolve(family, "blocks.1.attn.hook_z")
+    point = resolve_hook(family, "blocks.1.attn.hook_z")
     seen = {}
-    with reading(point, lambda z: seen.update(z=z.clone())):
+    with observe_hook(point, lambda z: seen.update(z=z.clone())):
         handle = point.module.register_forward_hook(
             lambda _, __, output: seen.update(out=output.clone())
         )
@@ -108,7 +110,7 @@ def test_the_mlp_makes_its_output_of_what_is_read_before_it(family):
     """`mlp.hook_in` comes after the norm: of the families that normalise no more after the MLP, the
     rest is `hook_mlp_out`.
     """
-    point, seen = resolve(family, "blocks.1.mlp.hook_in"), {}
+    point, seen = resolve_hook(family, "blocks.1.mlp.hook_in"), {}
     found = activations(family, ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"])
     handle = point.module.register_forward_hook(
         lambda _, __, output: seen.update(out=output.clone())
@@ -124,7 +126,7 @@ def test_the_mlp_makes_its_output_of_what_is_read_before_it(family):
 def test_widths_are_those_of_the_activations(family):
     found = activations(family, hook_names(family))
     assert {hook: x.shape[-1] for hook, x in found.items()} == {
-        hook: resolve(family, hook).d_in for hook in hook_names(family)
+        hook: resolve_hook(family, hook).d_in for hook in hook_names(family)
     }
 
 
@@ -132,23 +134,23 @@ def test_widths_are_those_of_the_activations(family):
 @pytest.mark.parametrize("site", SITES)
 def test_editing_changes_what_the_model_goes_on_with(family, site):
     before = family(IDS).logits
-    point = resolve(family, f"blocks.1.{site}")
-    with editing(point, lambda x: x * 0):
+    point = resolve_hook(family, f"blocks.1.{site}")
+    with edit_hook(point, lambda x: x * 0):
         changed = family(IDS).logits
     assert not torch.allclose(before, changed)
-    with editing(point, lambda x: x.clone()):
+    with edit_hook(point, lambda x: x.clone()):
         assert torch.equal(family(IDS).logits, before)
     assert torch.equal(family(IDS).logits, before)
 
 
 def test_hooks_are_gone_even_after_an_error(llama):
-    point = resolve(llama.model, "blocks.1.hook_resid_post")
+    point = resolve_hook(llama.model, "blocks.1.hook_resid_post")
 
     def fail(x):
         raise RuntimeError("stop")
 
     before = list(point.module._forward_hooks)
-    with pytest.raises(RuntimeError, match="stop"), reading(point, fail):
+    with pytest.raises(RuntimeError, match="stop"), observe_hook(point, fail):
         llama.model(IDS)
     assert list(point.module._forward_hooks) == before
 
@@ -159,7 +161,7 @@ def test_hooks_are_gone_even_after_an_error(llama):
 )
 def test_a_hook_that_the_model_lacks_is_refused_with_those_it_has(llama, hook):
     with pytest.raises(BadInput) as caught:
-        resolve(llama.model, hook)
+        resolve_hook(llama.model, hook)
     assert caught.value.field == "hook"
     assert "blocks.0.hook_resid_pre" in caught.value.message
     assert "blocks.2.attn.hook_z" in caught.value.message

@@ -61,7 +61,7 @@ def fetched(
     into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never
 ):
     """(what was brought, everything that was told on the way)."""
-    told, running = [], converters.from_hub(name, subfolder, revision, into, should_stop)
+    told, running = [], converters.download_from_hub(name, subfolder, revision, into, should_stop)
     while True:
         try:
             told.append(next(running))
@@ -283,7 +283,7 @@ def entry(fake, tmp_path, monkeypatch):
         known = converters.get_pretrained_saes_directory()[release]
         fake.repositories["models"][known.repo_id] = folder
         into, told = tmp_path / "brought", []
-        running = converters.from_registry(f"{release}:{sae_id}", "", into, never)
+        running = converters.download_from_registry(f"{release}:{sae_id}", "", into, never)
         while True:
             try:
                 told.append(next(running))
@@ -410,7 +410,7 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
 def test_an_entry_whose_repository_holds_a_pickle_is_refused(fake, tmp_path):
     with pytest.raises(BadInput, match="A pickle may run code"):
         list(
-            converters.from_registry(
+            converters.download_from_registry(
                 "goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never
             )
         )

@@ -10,7 +10,7 @@ from sae_lens import StandardSAE, StandardSAEConfig
 
 from tests.workers import planted_sae
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.steering.interventions import (
     MAX_FEATURES,
     FeatureIntervention,
@@ -50,7 +50,10 @@ def stream(language, rows, mask=EVERYWHERE):
     """What the next block reads, as the interventions leave it, and what it would have read."""
     seen = []
     steering = Steering(language, rows)
-    with torch.no_grad(), reading(resolve(language.model, AFTER), lambda x: seen.append(x.clone())):
+    with (
+        torch.no_grad(),
+        observe_hook(resolve_hook(language.model, AFTER), lambda x: seen.append(x.clone())),
+    ):
         language.model(IDS)
         with steering.at(mask):
             language.model(IDS)
@@ -179,7 +182,10 @@ def test_a_topk_is_ablated_as_it_was_chosen_among_all(language):
 
 def planted_stream(language):
     seen = []
-    with torch.no_grad(), reading(resolve(language.model, HOOK), lambda x: seen.append(x.clone())):
+    with (
+        torch.no_grad(),
+        observe_hook(resolve_hook(language.model, HOOK), lambda x: seen.append(x.clone())),
+    ):
         language.model(IDS)
     return seen[0]
 

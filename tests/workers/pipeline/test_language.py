@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.language import describe, load_language
+from workers.pipeline.model.language import describe_model, load_language
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def test_bfloat16_weights_run_in_float32_on_a_cpu_and_are_described_as_stored(
     tokenizer.save_pretrained(tmp_path)
     language = load_language(str(tmp_path))
     assert language.model.dtype == torch.float32
-    assert describe(language).dtype == "bfloat16"
+    assert describe_model(language).dtype == "bfloat16"
     assert load_language(str(tmp_path), dtype="bfloat16").model.dtype == torch.bfloat16
 
 
 def test_the_description_says_shape_hooks_and_vocabulary(llama):
-    record = describe(llama)
+    record = describe_model(llama)
     assert (record.architecture, record.layers, record.d_model, record.context_size) == (
         "LlamaForCausalLM",
         3,

@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from workers.pipeline.memory import give_back
+from workers.pipeline.memory import release_free_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
@@ -20,6 +20,6 @@ def test_room_between_things_that_stay_is_given_back():
     before = own.memory_info().rss
     kept = [small for _, small in kept]
     del big
-    give_back()
+    release_free_memory()
     assert before - own.memory_info().rss > 50 * 2**20
     assert len(kept) == 400

@@ -14,15 +14,15 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors.torch import load_file, save_file
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import resolve
+from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
 from workers.pipeline.sae.io import (
     content_hash,
     inference_form,
     load_sae,
-    own_norms,
     require_fit,
     save_sae,
+    saved_decoder_norms,
 )
 
 SPECIFIC = {
@@ -125,10 +125,10 @@ def test_the_norms_that_are_folded_away_are_kept(tmp_path):
     sae.fold_activation_norm_scaling_factor(SCALE)
     save_sae(sae, str(tmp_path / "sae"))
     loaded = load_sae(str(tmp_path / "sae"))
-    torch.testing.assert_close(own_norms(loaded), torch.linspace(0.2, 3, 48) / SCALE)
+    torch.testing.assert_close(saved_decoder_norms(loaded), torch.linspace(0.2, 3, 48) / SCALE)
     assert "own_norms" not in loaded.state_dict()
     again = inference_form(training_sae("topk"))  # not loaded: its norms are those of its rows
-    assert torch.equal(own_norms(again), again.W_dec.norm(dim=1))
+    assert torch.equal(saved_decoder_norms(again), again.W_dec.norm(dim=1))
 
 
 def test_a_topk_that_chose_without_decoder_norms_keeps_its_choice(tmp_path):
@@ -248,7 +248,7 @@ def test_cut_weights_and_a_missing_folder_are_refused(folder, tmp_path):
 
 def test_an_sae_of_another_width_does_not_fit_the_hook(folder, llama):
     with pytest.raises(BadInput, match=r"16 dimensions.*has 32") as caught:
-        require_fit(load_sae(str(folder)), resolve(llama.model, "blocks.1.hook_resid_post"))
+        require_fit(load_sae(str(folder)), resolve_hook(llama.model, "blocks.1.hook_resid_post"))
     assert caught.value.field == "hook"
 
 

@@ -18,7 +18,7 @@ def plain(first, second):
 
 
 def found(*decoders):
-    *progress, record = sae_matching.matches(*decoders)
+    *progress, record = sae_matching.match_features(*decoders)
     assert all(isinstance(one, Progress) for one in progress)
     assert isinstance(record, SaeMatches)
     return record
@@ -61,11 +61,13 @@ def test_bfloat16_is_compared_as_float32():
 
 def test_directions_of_different_lengths_are_refused():
     with pytest.raises(BadInput, match="8 dimensions") as refused:
-        list(sae_matching.matches(torch.randn(3, 4), torch.randn(3, 8)))
+        list(sae_matching.match_features(torch.randn(3, 4), torch.randn(3, 8)))
     assert refused.value.field == "other"
 
 
 def test_it_ends_where_it_is_asked_to():
     torch.manual_seed(0)
-    records = list(sae_matching.matches(torch.randn(30, 4), torch.randn(30, 4), lambda: True))
+    records = list(
+        sae_matching.match_features(torch.randn(30, 4), torch.randn(30, 4), lambda: True)
+    )
     assert not any(isinstance(record, SaeMatches) for record in records)

@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerFast
 from features.records import SequenceRecord
 from workers.pipeline.data.tokens import (
     BYTES,
-    in_batches,
     pack,
     separate,
     special_ids,
-    take,
+    take_tokens,
+    token_batches,
     vocabulary,
 )
 from workers.pipeline.errors import BadInput
@@ -181,10 +181,10 @@ def test_a_corpus_shorter_than_one_context_is_refused(texts):
 
 def test_take_stops_after_so_many_tokens_that_are_not_special():
     contexts = [SequenceRecord(place, "", [0, 3, 4, 0, 5]) for place in range(5)]
-    assert len(list(take(contexts, 6, special={0}))) == 2
-    assert len(list(take(contexts, 7, special=torch.tensor([0])))) == 3
-    assert len(list(take(contexts, 10))) == 2
-    assert len(list(take(contexts, 0))) == 0
+    assert len(list(take_tokens(contexts, 6, special={0}))) == 2
+    assert len(list(take_tokens(contexts, 7, special=torch.tensor([0])))) == 3
+    assert len(list(take_tokens(contexts, 10))) == 2
+    assert len(list(take_tokens(contexts, 0))) == 0
 
 
 def test_take_reads_no_further_than_it_must():
@@ -192,24 +192,24 @@ def test_take_reads_no_further_than_it_must():
         yield SequenceRecord(0, "", [3, 4])
         raise AssertionError("read too far")
 
-    assert len(list(take(endless(), 2))) == 1
+    assert len(list(take_tokens(endless(), 2))) == 1
 
 
 def test_batches_hold_ids_in_order():
     contexts = [SequenceRecord(place, "", [place, place + 1]) for place in range(5)]
-    batches = list(in_batches(contexts, 2))
+    batches = list(token_batches(contexts, 2))
     assert [batch.tolist() for batch in batches] == [[[0, 1], [1, 2]], [[2, 3], [3, 4]], [[4, 5]]]
     assert batches[0].dtype == torch.int64
 
 
 def test_short_contexts_are_filled_up_with_a_token_that_nobody_counts():
     contexts = [SequenceRecord(place, "", [3] * length) for place, length in enumerate((2, 4, 1))]
-    (batch,) = in_batches(contexts, 3, special=torch.tensor([1, 2]))
+    (batch,) = token_batches(contexts, 3, special=torch.tensor([1, 2]))
     assert batch.tolist() == [[3, 3, 1, 1], [3, 3, 3, 3], [3, 1, 1, 1]]
 
 
 def test_short_contexts_without_any_special_token_are_refused():
     contexts = [SequenceRecord(place, "", [3] * length) for place, length in enumerate((2, 4))]
     with pytest.raises(BadInput, match="packed documents"):
-        list(in_batches(contexts, 2))
-    assert [batch.tolist() for batch in in_batches(contexts, 1)] == [[[3, 3]], [[3, 3, 3, 3]]]
+        list(token_batches(contexts, 2))
+    assert [batch.tolist() for batch in token_batches(contexts, 1)] == [[[3, 3]], [[3, 3, 3, 3]]]

@@ -16,18 +16,18 @@ import torch
 from sae_lens import SAE
 
 from features.records import Checkpoint, LogLine, Metrics, Progress, SequenceRecord, TrainedSae
-from workers.pipeline.data.tokens import in_batches, pack
+from workers.pipeline.data.tokens import pack, token_batches
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.sae.io import content_hash, load_sae
-from workers.pipeline.training.activation_stream import ActivationStream, counted
-from workers.pipeline.training.train import (
+from workers.pipeline.training.activation_stream import ActivationStream, counted_positions
+from workers.pipeline.training.architectures import (
     ARCHITECTURES,
     TrainSettings,
-    latest_checkpoint,
-    train,
-    validate,
+    validate_settings,
 )
+from workers.pipeline.training.checkpoints import latest_checkpoint
+from workers.pipeline.training.train import train
 
 HOOK = "blocks.1.hook_resid_post"
 SMALL = TrainSettings(
@@ -62,9 +62,9 @@ def of(kind, records):
 
 def held_activations(llama, sequences) -> torch.Tensor:
     found = []
-    for ids in in_batches(sequences(), 32):
-        x = next(harvest(llama, [HOOK], [ids]))[HOOK]
-        found.append(x[counted(ids, x, llama.special_ids)])
+    for ids in token_batches(sequences(), 32):
+        x = next(activations_at(llama, [HOOK], [ids]))[HOOK]
+        found.append(x[counted_positions(ids, x, llama.special_ids)])
     return torch.cat(found)
 
 
@@ -228,14 +228,14 @@ def test_settings_that_cannot_work_are_refused_by_name_before_anything_is_made(
 
 @pytest.mark.parametrize("architecture", ["standard", "gated"])
 def test_a_k_that_an_architecture_does_not_read_refuses_no_narrow_sae(architecture, llama):
-    assert validate(SMALL._replace(architecture=architecture, width=8, k=24), llama) == 32
+    assert validate_settings(SMALL._replace(architecture=architecture, width=8, k=24), llama) == 32
 
 
 def test_the_stream_serves_each_counted_token_once_and_no_other(llama, sequences):
     stream = ActivationStream(llama, [HOOK], sequences, 128)
     everything = held_activations(llama, sequences)
     served = []
-    while stream.place.epoch == 0:
+    while stream.position.epoch == 0:
         stream.advance()
         served.append(stream.batch(HOOK, 0))
     served = torch.cat(served[:-1])  # the last batch is of the second pass
@@ -251,7 +251,7 @@ def test_what_an_sae_is_served_does_not_depend_on_who_reads_beside_it(llama, seq
         alone.advance()
         beside.advance()
         beside.batch(hooks[0], 7)
-        assert alone.place == beside.place
+        assert alone.position == beside.position
         assert torch.equal(alone.batch(HOOK, 3), beside.batch(HOOK, 3))
 
 
@@ -260,7 +260,7 @@ def test_special_and_sink_tokens_do_not_count():
     x = torch.ones(1, 7, 4)
     x[0, 0] *= 1000
     x[0, 3] *= 50
-    assert counted(ids, x, torch.tensor([0])).tolist() == [
+    assert counted_positions(ids, x, torch.tensor([0])).tolist() == [
         [False, True, True, False, True, False, True]
     ]
 
@@ -282,7 +282,8 @@ KILLED = """
 import sys, torch
 from workers.pipeline.model.language import load_language
 from workers.pipeline.data.tokens import pack
-from workers.pipeline.training.train import train, TrainSettings
+from workers.pipeline.training.architectures import TrainSettings
+from workers.pipeline.training.train import train
 torch.set_num_threads(1)
 language = load_language(sys.argv[1])
 texts = [(str(n), f"def cat{n}(self): return {n} " * 20) for n in range(50)]

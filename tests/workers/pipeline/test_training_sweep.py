@@ -10,7 +10,8 @@ from workers.pipeline.data.tokens import pack
 from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.io import load_sae
 from workers.pipeline.training import activation_stream
-from workers.pipeline.training.train import TrainSettings, train, train_sweep
+from workers.pipeline.training.architectures import TrainSettings
+from workers.pipeline.training.train import train, train_sweep
 
 SMALL = TrainSettings(
     hook="blocks.1.hook_resid_post",
@@ -60,13 +61,13 @@ def test_an_sae_of_a_sweep_is_the_one_that_is_trained_alone(
 
 def test_the_model_runs_once_for_all(llama, sequences, tmp_path, monkeypatch):
     passes = []
-    run = activation_stream.harvest
+    run = activation_stream.activations_at
 
     def counting(language, hooks, batches):
         passes.append(tuple(hooks))
         return run(language, hooks, batches)
 
-    monkeypatch.setattr(activation_stream, "harvest", counting)
+    monkeypatch.setattr(activation_stream, "activations_at", counting)
     list(train(llama, sequences, SMALL, str(tmp_path / "one")))
     alone = len(passes)
     passes.clear()

@@ -13,7 +13,7 @@ import torch
 
 from features.records import FeatureMap, LogLine, Progress
 from workers.pipeline.umap import layout_process
-from workers.pipeline.umap.map import FEWEST, feature_map, smallest_cluster
+from workers.pipeline.umap.map import MIN_FEATURES, compute_feature_map, min_cluster_size
 
 GROUPS, EACH = 4, 30
 
@@ -32,7 +32,7 @@ def decoder():
 
 def made(decoder, folder, **settings):
     folder.mkdir()
-    records = list(feature_map(decoder, range(len(decoder)), str(folder), **settings))
+    records = list(compute_feature_map(decoder, range(len(decoder)), str(folder), **settings))
     return records, next(r for r in records if isinstance(r, FeatureMap))
 
 
@@ -96,22 +96,24 @@ def digest(of: FeatureMap) -> str:
 
 
 def test_few_features_have_no_map_and_the_log_says_so(decoder, tmp_path):
-    records = list(feature_map(decoder, range(FEWEST - 1), str(tmp_path)))
+    records = list(compute_feature_map(decoder, range(MIN_FEATURES - 1), str(tmp_path)))
     assert records[-1].indices == []
     said = " ".join(r.text for r in records if isinstance(r, LogLine))
-    assert f"Only {FEWEST - 1} features" in said
+    assert f"Only {MIN_FEATURES - 1} features" in said
     assert not list(tmp_path.iterdir())
 
 
 def test_the_fewest_features_have_one(decoder, tmp_path):
-    found = list(feature_map(decoder, range(5, 5 + FEWEST), str(tmp_path), neighbours=200))[-1]
-    assert found.indices == list(range(5, 5 + FEWEST))
-    assert found.neighbours == FEWEST
+    found = list(
+        compute_feature_map(decoder, range(5, 5 + MIN_FEATURES), str(tmp_path), neighbours=200)
+    )[-1]
+    assert found.indices == list(range(5, 5 + MIN_FEATURES))
+    assert found.neighbours == MIN_FEATURES
     assert np.isfinite([found.x, found.y]).all()
 
 
 def test_equal_directions_are_no_error(tmp_path):
-    found = list(feature_map(torch.ones(40, 8), range(40), str(tmp_path)))[-1]
+    found = list(compute_feature_map(torch.ones(40, 8), range(40), str(tmp_path)))[-1]
     assert np.isfinite([found.x, found.y]).all()
 
 
@@ -125,7 +127,7 @@ def test_a_request_to_stop_ends_it_at_once_and_leaves_no_process(decoder, tmp_pa
         return len(asked) > 3
 
     begun = time.monotonic()
-    records = list(feature_map(decoder, range(100), str(tmp_path), should_stop=stop))
+    records = list(compute_feature_map(decoder, range(100), str(tmp_path), should_stop=stop))
     assert time.monotonic() - begun < 5
     assert not any(isinstance(r, FeatureMap) for r in records)
     assert any(asked)  # it was running
@@ -141,8 +143,8 @@ def test_the_layout_ends_where_its_parent_does(tmp_path):
         [
             sys.executable,
             "-c",
-            "import time; from pathlib import Path; from workers.pipeline "
-            "import layout;"
+            "import time; from pathlib import Path; from workers.pipeline.umap "
+            "import layout_process as layout;"
             "layout.place = lambda *a: time.sleep(60); layout.np.load = lambda p: "
             "__import__('contextlib').nullcontext("
             "dict(vectors=0, near=0, distances=0, seed=0)); layout.main(Path('.'))",
@@ -162,9 +164,9 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
     points = np.concatenate([rng.normal(50 * i, 1, (n, 2)) for i, n in enumerate(sizes)]).astype(
         np.float32
     )
-    whole = layout_process.group(points, 20)
+    whole = layout_process.cluster_points(points, 20)
     monkeypatch.setattr(layout_process, "GROUPED_AT_ONCE", 350)
-    sampled = layout_process.group(points, 20)
+    sampled = layout_process.cluster_points(points, 20)
     for found in (whole, sampled):
         assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [
             0,
@@ -178,10 +180,10 @@ def test_a_map_lies_on_its_long_side_however_it_was_turned():
     flat = rng.normal(0, 1, (200, 2)) * [5, 1] + 30
     for angle in (0.3, 1.5, 2.9):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        lying = layout_process.level(flat @ turn)
+        lying = layout_process.align_axes(flat @ turn)
         assert lying.std(0) == pytest.approx(np.linalg.svd(flat - flat.mean(0))[1] / np.sqrt(200))
         assert lying.mean(0) == pytest.approx([0, 0], abs=1e-9)
 
 
 def test_the_smallest_cluster_grows_with_the_map():
-    assert [smallest_cluster(n) for n in (15, 2_048, 8_192, 131_072)] == [5, 10, 40, 50]
+    assert [min_cluster_size(n) for n in (15, 2_048, 8_192, 131_072)] == [5, 10, 40, 50]

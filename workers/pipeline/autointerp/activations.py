@@ -9,7 +9,7 @@ import torch
 
 from features.records import SequenceRecord
 from workers.pipeline.dashboards.corpus_pass import Target, batches, encode
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
 ROWS = 16
@@ -30,7 +30,7 @@ def read(
     fed = list(batches(records, ROWS, language.special_ids.cpu(), every))
     device = target.sae.W_dec.device
     for batch, read_ in zip(
-        fed, harvest(language, [target.hook], (b.token_ids for b in fed)), strict=True
+        fed, activations_at(language, [target.hook], (b.token_ids for b in fed)), strict=True
     ):
         fired = encode(language, target, read_[target.hook].to(device), batch.to(device))
         kept = torch.isin(fired.feature.cpu(), wanted)

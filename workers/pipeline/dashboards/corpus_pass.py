@@ -22,10 +22,10 @@ from torch import Tensor
 from features.records import SequenceRecord
 from workers.pipeline.dashboards.accumulator import Batch, DashboardSettings, Firings, Tally
 from workers.pipeline.dashboards.encode import firings
-from workers.pipeline.memory import give_back
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.memory import release_free_memory
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import centred
+from workers.pipeline.sae.io import uses_centred_activations
 
 
 class Target(NamedTuple):
@@ -112,15 +112,15 @@ def scan(
                 yield batch.token_ids
 
     if not done.complete:
-        for activations in harvest(language, [target.hook for target in targets], feed()):
+        for activations in activations_at(language, [target.hook for target in targets], feed()):
             place, batch = waiting.popleft()
             for target, tally in zip(targets, done.tallies, strict=True):
                 _add(language, target, tally, activations[target.hook], batch)
             yield Scan(done.tallies, place + 1)
             if place % GIVE_BACK_EVERY == 0:
-                give_back()
+                release_free_memory()
     if not should_stop():
-        give_back()  # the finish takes room of its own
+        release_free_memory()  # the finish takes room of its own
         yield Scan(done.tallies, seen, complete=True)
 
 
@@ -155,7 +155,7 @@ def encode(language: Language, target: Target, activations: Tensor, batch: Batch
     """
     sae, hook = target
     read = activations
-    if centred(sae, language.model, hook):
+    if uses_centred_activations(sae, language.model, hook):
         read = read - read.mean(-1, keepdim=True)
     return firings(sae, read, batch)
 

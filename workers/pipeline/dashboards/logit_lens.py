@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from features.records import ReadoutRecord
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import MLP_IN, resolve
+from workers.pipeline.model.hooks import MLP_IN, resolve_hook
 from workers.pipeline.model.language import Language
 
 BINS = 50
@@ -141,7 +141,7 @@ def to_residual(
     """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits
     nothing there.
     """
-    point = resolve(model, hook)
+    point = resolve_hook(model, hook)
     if hook.endswith(MLP_IN):
         raise BadInput(
             "sae",

@@ -20,7 +20,7 @@ from workers.pipeline.dashboards.neighbors import encoder_decoder_cosine, neares
 from workers.pipeline.dashboards.sorting import LOW, pair
 from workers.pipeline.dashboards.top_examples import Best, Entries, unpack_payload
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import own_norms
+from workers.pipeline.sae.io import saved_decoder_norms
 
 
 class Chosen(NamedTuple):
@@ -186,7 +186,7 @@ def _geometry(sae: SAE, tally: Tally, start: int, stop: int) -> dict[str, list[A
         "nearest": indices.tolist(),
         "nearest_cosines": cosines.tolist(),
         "nearest_both": both.tolist(),
-        "decoder_norm": own_norms(sae)[start:stop].tolist(),
+        "decoder_norm": saved_decoder_norms(sae)[start:stop].tolist(),
         "encoder_decoder_cosine": agreement.tolist(),
     }
 

@@ -1,6 +1,6 @@
 """Dashboards of every feature of an SAE from one streaming pass over a corpus.
 
-    sequences -> batches -> harvest (forward, no further than the hook) -> encode -> sparse firings
+    sequences -> batches -> activations at the hook -> encode -> sparse firings
     -> Tally -> records
 
 The SAE is encoded whole (TopK needs that), in blocks of tokens so that the dense activations stay
@@ -40,7 +40,7 @@ from workers.pipeline.dashboards.corpus_pass import WHOLE, Scan, Shard, Target, 
 from workers.pipeline.dashboards.logit_lens import to_residual
 from workers.pipeline.dashboards.records import feature_ranges
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import resolve
+from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import written_hook
 
@@ -150,7 +150,7 @@ def check(
             raise BadInput(name, f"{name} must be at least 1.")
     if not 1 <= settings.bands <= GRID // 2:
         raise BadInput("bands", f"bands must be 1 to {GRID // 2}.")
-    width = resolve(language.model, hook).d_in
+    width = resolve_hook(language.model, hook).d_in
     if sae.cfg.d_in != width:
         raise BadInput(
             "sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}."

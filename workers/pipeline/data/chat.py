@@ -43,12 +43,12 @@ def as_content(value: Any) -> Content:
     return [_turn(turn, number) for number, turn in enumerate(value, 1)]
 
 
-def key(content: Content) -> str:
+def content_key(content: Content) -> str:
     """One string for one content: what the held-out part is chosen by."""
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
-def text_of(content: Content, name: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The text of document `name` as the model reads it: a conversation through the tokenizer's
     chat template.
 

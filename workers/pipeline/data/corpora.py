@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workers.pipeline.data import stdlib
-from workers.pipeline.data.chat import Content, as_content, key
+from workers.pipeline.data.chat import Content, as_content, content_key
 from workers.pipeline.errors import BadInput
 
 STDLIB = "python-stdlib"
@@ -48,7 +48,7 @@ class Description(NamedTuple):
     chat: bool
 
 
-def documents(
+def load_documents(
     source: str, *, text_column: str = "text", held_out: bool = False, seed: int = 0
 ) -> Iterator[Document]:
     """Yield (name, content) of every document of the training part, or of the held-out part.
@@ -56,11 +56,14 @@ def documents(
     Raises `BadInput` (field `source` or `text_column`) saying what is there instead.
     """
     if source == STDLIB:
-        yield from _shuffled(stdlib.documents(held_out), seed)
+        yield from _shuffled(stdlib.load_documents(held_out), seed)
         return
     found = False
     for name, content in _shuffled(_every(source, text_column, seed), seed):
-        if content and (zlib.crc32(key(content).encode()) % HELD_OUT_SHARE == 0) == held_out:
+        if (
+            content
+            and (zlib.crc32(content_key(content).encode()) % HELD_OUT_SHARE == 0) == held_out
+        ):
             found = True
             yield name, content
     if not found:
@@ -242,14 +245,14 @@ def _shuffled(items: Iterator[Document], seed: int) -> Iterator[Document]:
 
 
 def _stdlib_revision() -> tuple[str, str]:
-    library = stdlib.library()
+    library = stdlib.library_folder()
     files = sorted(
         path
         for path in library.rglob("*.py")
         if not stdlib.THIRD_PARTY & set(path.relative_to(library).parts)
     )
     if not files:
-        next(stdlib.documents())  # says what to install
+        next(stdlib.load_documents())  # says what to install
     version = platform.python_version()
     return (
         f"python-{version} {_files_revision(files)}",

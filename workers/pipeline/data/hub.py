@@ -53,7 +53,7 @@ class Stop(Exception):
     """Raised inside a download that was asked to stop."""
 
 
-def look(name: str, revision: str = "") -> Repository:
+def find_repository(name: str, revision: str = "") -> Repository:
     """The repository at the commit that `revision` (branch, tag or commit; empty for the newest)
     names now.
 
@@ -69,7 +69,7 @@ def look(name: str, revision: str = "") -> Repository:
     return Repository(name, str(info.sha))
 
 
-def sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
+def file_sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
     """Bytes of those of `paths` that the repository has, in order."""
     if repository.unreachable:
         found = {path: _place(repository, path) for path in paths}
@@ -82,7 +82,7 @@ def sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
     return {path: there[path] for path in paths if path in there}
 
 
-def names(repository: Repository, folder: str = "") -> list[str]:
+def file_names(repository: Repository, folder: str = "") -> list[str]:
     """Every file below `folder`; none where it has no such folder. Raises `BadInput` where the hub
     cannot be asked.
     """
@@ -148,7 +148,9 @@ class _Transfer(threading.Thread):
         try:
             for path, size in self.files.items():
                 self.now, bar = path, _counting(self, before)
-                resumable_download.bring(self.repository.name, path, self.repository.commit, bar)
+                resumable_download.download_large_file(
+                    self.repository.name, path, self.repository.commit, bar
+                )
                 hf_hub_download(
                     self.repository.name, path, revision=self.repository.commit, tqdm_class=bar
                 )

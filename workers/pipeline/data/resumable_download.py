@@ -19,7 +19,7 @@ from huggingface_hub.utils import build_hf_headers, tqdm  # type: ignore[attr-de
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def bring(name: str, path: str, commit: str, bar: type[tqdm]) -> None:
+def download_large_file(name: str, path: str, commit: str, bar: type[tqdm]) -> None:
     """Download the file where it is a large one, and let huggingface_hub find it in its cache; else
     do nothing.
 

@@ -45,14 +45,14 @@ DUPLICATE_SHARE = 0.60
 LONG_LINE = 25
 
 
-def documents(held_out: bool = False, root: Path | None = None) -> Iterator[tuple[str, str]]:
+def load_documents(held_out: bool = False, root: Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield (path inside the library, text) in sorted order: the training part, or only the
     held-out modules.
 
     Raises `BadInput` (field `source`) where the interpreter came without its sources, as some
     trimmed images do.
     """
-    library_root = root or library()
+    library_root = root or library_folder()
     seen: set[int] = set()
     found = 0
     for path in sorted(library_root.rglob("*.py")):
@@ -71,7 +71,7 @@ def documents(held_out: bool = False, root: Path | None = None) -> Iterator[tupl
         )
 
 
-def library() -> Path:
+def library_folder() -> Path:
     """The folder of the running interpreter's library."""
     return Path(sysconfig.get_paths()["stdlib"])
 

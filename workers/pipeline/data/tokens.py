@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from features.records import Piece, SequenceRecord, TokenRecord
-from workers.pipeline.data.chat import Content, text_of
+from workers.pipeline.data.chat import Content, content_text
 from workers.pipeline.errors import BadInput
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ def separate(
         raise BadInput("corpus", "The documents of the corpus hold no token.")
 
 
-def take(
+def take_tokens(
     sequences: Iterable[SequenceRecord], tokens: int, special: Collection[int] = ()
 ) -> Iterator[SequenceRecord]:
     """Yield whole contexts until they hold at least `tokens` ids; ids in `special` are not counted
@@ -156,7 +156,7 @@ def take(
         yield sequence
 
 
-def in_batches(
+def token_batches(
     sequences: Iterable[SequenceRecord], size: int, special: Collection[int] = ()
 ) -> Iterator[Int64[Tensor, "batch pos"]]:
     """Token ids of `size` contexts at a time; the last batch may be smaller.
@@ -194,7 +194,7 @@ def _tokenized(
 ) -> Iterator[Tokenized]:
     bos = tokenizer.bos_token_id
     for group in _groups(documents, DOCUMENTS_AT_ONCE):
-        texts = [text_of(content, name, tokenizer) for name, content in group]
+        texts = [content_text(content, name, tokenizer) for name, content in group]
         encoded = tokenizer(
             texts, add_special_tokens=False, return_attention_mask=False, verbose=False
         )["input_ids"]

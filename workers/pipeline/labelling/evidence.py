@@ -25,7 +25,7 @@ from features.records import LogLine, Progress, SequenceRecord
 from workers.pipeline.concepts.truth import Truth
 from workers.pipeline.dashboards.accumulator import Batch, Firings
 from workers.pipeline.dashboards.corpus_pass import Target, batches, encode
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
 AT_ONCE = 32
@@ -155,7 +155,7 @@ def gather(
         1
     ) as beside:  # what is true is Python's work, while the model is torch's
         adding: Future[None] | None = None
-        for activations in harvest(language, [target.hook], feed()):
+        for activations in activations_at(language, [target.hook], feed()):
             batch = waiting.popleft()
             found = _strong(language, target, activations[target.hook], batch, limits)
             if adding:

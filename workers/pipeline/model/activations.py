@@ -1,6 +1,6 @@
 """Activations at some hooks of a model, in one forward pass that ends at the deepest of them.
 
-    for activations in harvest(language, ["blocks.1.hook_resid_post"], batches):
+    for activations in activations_at(language, ["blocks.1.hook_resid_post"], batches):
         activations["blocks.1.hook_resid_post"]      # float32 [batch, pos, d_in], on the model's
         device
 
@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from workers.pipeline.model.hooks import reading, resolve
-from workers.pipeline.model.language import Language, require_room
+from workers.pipeline.model.hooks import observe_hook, resolve_hook
+from workers.pipeline.model.language import Language, check_context_length
 
 
 class _Complete(Exception):
     """Every hook has been read: the rest of the forward pass is not needed."""
 
 
-def harvest(
+def activations_at(
     language: Language, hooks: Sequence[str], batches: Iterable[Int64[Tensor, "batch pos"]]
 ) -> Iterator[dict[str, Float[Tensor, "batch pos d_in"]]]:
     """Yield, for each batch of token ids, the activations at `hooks` by name.
@@ -31,7 +31,7 @@ def harvest(
     `BadInput("hook")` for an unknown one, `BadInput("context_size")` for contexts that are too long
     for the model.
     """
-    points = [resolve(language.model, hook) for hook in dict.fromkeys(hooks)]
+    points = [resolve_hook(language.model, hook) for hook in dict.fromkeys(hooks)]
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[Tensor], None]:
@@ -43,11 +43,11 @@ def harvest(
         return read
 
     for batch in batches:
-        require_room(language, batch)
+        check_context_length(language, batch)
         found.clear()
         with ExitStack() as stack, torch.no_grad():
             for point in points:
-                stack.enter_context(reading(point, keep(point.name)))
+                stack.enter_context(observe_hook(point, keep(point.name)))
             try:
                 language.model(
                     input_ids=batch.to(language.device, non_blocking=True), use_cache=False

@@ -60,7 +60,7 @@ def hook_names(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def resolve(model: PreTrainedModel, hook: str) -> HookPoint:
+def resolve_hook(model: PreTrainedModel, hook: str) -> HookPoint:
     """The module behind a hook name, such as `blocks.2.hook_resid_post`; `BadInput("hook")` where
     the model has no such hook.
     """
@@ -94,14 +94,14 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
 
 
 @contextmanager
-def reading(point: HookPoint, read: Callable[[Activation], None]) -> Iterator[None]:
+def observe_hook(point: HookPoint, read: Callable[[Activation], None]) -> Iterator[None]:
     """Call `read` with the activation at `point` on every forward pass inside the block."""
-    with editing(point, read):
+    with edit_hook(point, read):
         yield
 
 
 @contextmanager
-def editing(point: HookPoint, edit: Callable[[Activation], Activation | None]) -> Iterator[None]:
+def edit_hook(point: HookPoint, edit: Callable[[Activation], Activation | None]) -> Iterator[None]:
     """Inside the block, the model goes on with `edit(activation)` at `point` (None keeps the
     activation).
     """

@@ -70,9 +70,9 @@ def load_language(
             "config.json.",
         )
     options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
-    repository = None if local else hub.look(source, revision)
+    repository = None if local else hub.find_repository(source, revision)
     if repository:
-        if repository.unreachable and not hub.sizes(repository, ["config.json"]):
+        if repository.unreachable and not hub.file_sizes(repository, ["config.json"]):
             raise repository.unreachable
         options["revision"] = (
             repository.commit
@@ -95,7 +95,7 @@ def load_language(
     )
 
 
-def require_room(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
+def check_context_length(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
     """`BadInput("context_size")` where contexts are longer than the model was made for."""
     if ids.shape[1] > language.context_size:
         raise BadInput(
@@ -105,7 +105,7 @@ def require_room(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
         )
 
 
-def describe(language: Language) -> ModelRecord:
+def describe_model(language: Language) -> ModelRecord:
     """The model's shape, hooks and vocabulary, as ingest stores them."""
     config = language.model.config.get_text_config()
     return ModelRecord(

@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from features.records import LogLine, Progress
 from workers.pipeline.data import hub
 from workers.pipeline.errors import BadInput
-from workers.pipeline.sae.folder import CONFIG, PICKLES, SCALER, SPARSITY, WEIGHTS, read_config
+from workers.pipeline.sae.folder import CONFIG, PICKLES, SCALER, SPARSITY, WEIGHTS, load_config
 
 AS_IT_IS = (CONFIG, WEIGHTS, SPARSITY, SCALER)
 ASKED_FOR: dict[str, tuple[str, ...]] = {
@@ -53,37 +53,37 @@ REMEDY = (
 MOST_FOLDERS = 12
 
 
-class Brought(NamedTuple):
+class FetchedSae(NamedTuple):
     """What lies in the folder now: `config` as its author gave it, and where it came from."""
 
     config: dict[str, Any]
     provenance: dict[str, Any]
 
 
-Bringing = Generator[Progress | LogLine, None, Brought | None]
+Bringing = Generator[Progress | LogLine, None, FetchedSae | None]
 
 
-def from_folder(source: str, into: Path) -> Brought:
+def copy_from_folder(source: str, into: Path) -> FetchedSae:
     """Copy a folder in SAELens's format. `BadInput("source")` where it is none, or holds only
     pickles.
     """
     folder = Path(source).expanduser()
-    config = read_config(folder)
+    config = load_config(folder)
     _copy({name: folder / name for name in AS_IT_IS if (folder / name).is_file()}, into)
-    return Brought(config, {"kind": "folder", "source": str(folder)})
+    return FetchedSae(config, {"kind": "folder", "source": str(folder)})
 
 
-def from_hub(
+def download_from_hub(
     name: str, subfolder: str, revision: str, into: Path, should_stop: Callable[[], bool]
 ) -> Bringing:
     """Download a folder in SAELens's format from a hub repository; None where stopped.
 
     `BadInput` (field `source`, `subfolder` or `revision`) says what the repository has instead.
     """
-    repository = hub.look(name, revision)
+    repository = hub.find_repository(name, revision)
     base = subfolder.strip("/")
     wanted = {place: f"{base}/{place}" if base else place for place in AS_IT_IS}
-    found = hub.sizes(repository, list(wanted.values()))
+    found = hub.file_sizes(repository, list(wanted.values()))
     if not {wanted[CONFIG], wanted[WEIGHTS]} <= found.keys():
         raise repository.unreachable or _not_one(repository, base)
     yield LogLine(f"{name} at {repository.commit[:12]}: {sum(found.values()) / 1e6:,.1f} MB.")
@@ -91,10 +91,12 @@ def from_hub(
     if places is None:
         return None
     _copy({short: places[path] for short, path in wanted.items() if path in places}, into)
-    return Brought(read_config(into), _provenance("hub", repository, source=name, subfolder=base))
+    return FetchedSae(
+        load_config(into), _provenance("hub", repository, source=name, subfolder=base)
+    )
 
 
-def from_registry(
+def download_from_registry(
     source: str, revision: str, into: Path, should_stop: Callable[[], bool]
 ) -> Bringing:
     """Download the entry `release:id` and turn it into SAELens's format; None where stopped.
@@ -108,8 +110,8 @@ def from_registry(
     form, path = known.conversion_func or "sae_lens", known.saes_map[sae_id]
     if form not in ASKED_FOR:
         raise BadInput("source", f"{source} is published as {path} in the form {form!r}. {REMEDY}")
-    repository = hub.look(known.repo_id, revision)
-    found = hub.sizes(repository, [pattern.format(path) for pattern in ASKED_FOR[form]])
+    repository = hub.find_repository(known.repo_id, revision)
+    found = hub.file_sizes(repository, [pattern.format(path) for pattern in ASKED_FOR[form]])
     if not any(name.endswith((".safetensors", ".npz")) for name in found):
         raise repository.unreachable or _not_one(repository, path)
     yield LogLine(
@@ -122,7 +124,7 @@ def from_registry(
         "registry", repository, source=known.repo_id, subfolder=path, release=release, id=sae_id
     )
     scale = get_norm_scaling_factor(release, sae_id)
-    return Brought(_converted(form, release, sae_id, path, places, scale, into), provenance)
+    return FetchedSae(_converted(form, release, sae_id, path, places, scale, into), provenance)
 
 
 def _converted(
@@ -144,7 +146,7 @@ def _converted(
     }
     if form == "sae_lens":
         _copy({Path(name).name: place for name, place in places.items()}, into)
-        config = _with(read_config(into), overrides)
+        config = _with(load_config(into), overrides)
         (into / CONFIG).write_text(json.dumps(config))
     else:
         config = _loaded(form, release, path, overrides, places, into)
@@ -229,7 +231,7 @@ def _not_one(repository: hub.Repository, base: str) -> BadInput:
     """Why there is no SAE at `base`: it is a pickle, it lies in one of the folders below, or
     nothing is there.
     """
-    there = hub.names(repository, base)
+    there = hub.file_names(repository, base)
     where = f"{repository.name}/{base}" if base else repository.name
     folders = sorted(
         path.removesuffix(f"/{CONFIG}") for path in there if path.endswith(f"/{CONFIG}")

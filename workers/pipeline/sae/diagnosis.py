@@ -17,11 +17,11 @@ from sae_lens.saes.transcoder import Transcoder
 from torch import Tensor
 
 from features.records import Evaluation, SequenceRecord
-from workers.pipeline.data.tokens import in_batches
-from workers.pipeline.model.activations import harvest
-from workers.pipeline.model.hooks import hook_names, resolve
+from workers.pipeline.data.tokens import token_batches
+from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.hooks import hook_names, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import centred, reconstruct
+from workers.pipeline.sae.io import reconstruct, uses_centred_activations
 
 PLAUSIBLE = 0.3
 """Explained variance below this is no result of a training that worked, or not of this model and
@@ -39,7 +39,7 @@ class Suspicion(NamedTuple):
 
 
 @torch.no_grad()
-def suspicions(
+def diagnose_reconstruction(
     language: Language,
     sae: SAE[Any],
     hook: str,
@@ -116,11 +116,11 @@ def _tried(
     hooks = [
         name
         for name in hook_names(language.model)
-        if resolve(language.model, name).d_in == sae.cfg.d_in
+        if resolve_hook(language.model, name).d_in == sae.cfg.d_in
     ]
     found: dict[str, float] = {}
     for name, x in _activations(language, hooks, few):
-        _, y = reconstruct(sae, x, centred(sae, language.model, name))
+        _, y = reconstruct(sae, x, uses_centred_activations(sae, language.model, name))
         if name == hook:
             scale = math.sqrt(x.shape[1]) / x.norm(dim=-1).mean().item()
             found[SCALED] = explained_variance(x, reconstruct(sae, x * scale)[1] / scale)
@@ -135,8 +135,8 @@ def _activations(
     """Activations at each hook of the tokens that are not special, in one forward pass."""
     if not hooks or not contexts:
         return
-    (ids,) = in_batches(contexts, len(contexts), language.special_ids)
+    (ids,) = token_batches(contexts, len(contexts), language.special_ids)
     ordinary = ~torch.isin(ids, language.special_ids.cpu())
-    for activations in harvest(language, hooks, [ids]):
+    for activations in activations_at(language, hooks, [ids]):
         for name, activation in activations.items():
             yield name, activation[ordinary.to(activation.device)]

@@ -33,11 +33,11 @@ from sae_lens import SAE
 from torch import Tensor
 
 from features.records import Evaluation, LogLine, Progress, SequenceRecord
-from workers.pipeline.data.tokens import in_batches
+from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import HookPoint, editing, reading, resolve
-from workers.pipeline.model.language import Language, require_room
-from workers.pipeline.sae.io import centred, reconstruct, require_fit, written_hook
+from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
+from workers.pipeline.model.language import Language, check_context_length
+from workers.pipeline.sae.io import reconstruct, require_fit, uses_centred_activations, written_hook
 from workers.pipeline.sae.weight_quality import weight_quality
 
 DENSITY_EDGES = [-7 + bin / 4 for bin in range(29)]
@@ -110,7 +110,7 @@ class _Points(NamedTuple):
 
 
 def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
-    read, written = (resolve(language.model, name) for name in (hook, written_hook(sae, hook)))
+    read, written = (resolve_hook(language.model, name) for name in (hook, written_hook(sae, hook)))
     require_fit(sae, read)
     if sae.W_dec.shape[1] != written.d_in:
         raise BadInput(
@@ -118,7 +118,7 @@ def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
             f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has "
             f"{written.d_in}.",
         )
-    return _Points(read, written, centred(sae, language.model, hook))
+    return _Points(read, written, uses_centred_activations(sae, language.model, hook))
 
 
 class _Sums:
@@ -220,9 +220,13 @@ def _measure(
     targets = ids[:, 1:][predicted]
     original = _log_probabilities(language, ids, predicted)
     changed = _log_probabilities(
-        language, ids, predicted, reading(points.read, read), editing(points.written, replace)
+        language,
+        ids,
+        predicted,
+        observe_hook(points.read, read),
+        edit_hook(points.written, replace),
     )
-    zero = _log_probabilities(language, ids, predicted, editing(points.written, remove))
+    zero = _log_probabilities(language, ids, predicted, edit_hook(points.written, remove))
     sums.reconstruction(seen["x"], seen["y"], seen["codes"])
     sums.predictions += len(targets)
     picked = targets[:, None]
@@ -266,6 +270,6 @@ def _batches(
     while group := list(islice(iterator, 32)):
         longest = max(len(sequence.token_ids) for sequence in group)
         size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * longest)))
-        for ids in in_batches(group, size, language.special_ids):
-            require_room(language, ids)
+        for ids in token_batches(group, size, language.special_ids):
+            check_context_length(language, ids)
             yield ids.to(language.device)

@@ -24,7 +24,7 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
 TOPK = ("topk", "abstopk", "batchtopk", "matryoshka_batchtopk")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def load_config(path: Path) -> dict[str, Any]:
     """The configuration of the SAE in `path`, with an architecture that can be read and sizes that
     make sense.
 
@@ -58,7 +58,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def disagreement(path: Path, config: dict[str, Any], error: Exception) -> str:
+def explain_load_error(path: Path, config: dict[str, Any], error: Exception) -> str:
     """Why SAELens could not read the SAE in `path`: the tensors that disagree with the
     configuration, or else `error`.
     """

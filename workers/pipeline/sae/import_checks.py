@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 from features.records import Evaluation, ImportedSae, LogLine, Progress, SequenceRecord, TrainedSae
 from features.redaction import same_model
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve
+from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.converters import Brought
-from workers.pipeline.sae.diagnosis import Suspicion, suspicions
+from workers.pipeline.sae.converters import FetchedSae
+from workers.pipeline.sae.diagnosis import Suspicion, diagnose_reconstruction
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.folder import CONFIG, WEIGHTS
 from workers.pipeline.sae.io import content_hash, load_sae, require_fit
@@ -46,7 +46,7 @@ class Claims(NamedTuple):
 def import_sae(
     language: Language,
     known_as: Collection[str],
-    brought: Brought,
+    brought: FetchedSae,
     folder: Path,
     hook: str,
     sequences: Sequences,
@@ -62,9 +62,9 @@ def import_sae(
     `corpus`, or `anyway` where it was made for another model and that is not to be overlooked.
     """
     sae = load_sae(str(folder), device=str(language.device))
-    claims = read_claims(sae)
+    claims = parse_claims(sae)
     at = _hook(language, claims, hook)
-    require_fit(sae, resolve(language.model, at))
+    require_fit(sae, resolve_hook(language.model, at))
     notes = [*_model_notes(language, known_as, claims, anyway)]
     context_size = min(claims.context_size or USUAL_CONTEXT, language.context_size)
     notes += _context_notes(language, claims, context_size)
@@ -85,7 +85,7 @@ def import_sae(
             yield record._replace(note=f"Testing its reconstruction on {corpus}")
     if measured is None:
         return
-    found = suspicions(language, sae, at, held, measured)
+    found = diagnose_reconstruction(language, sae, at, held, measured)
     for suspicion in found:
         yield LogLine(f"Warning: {suspicion.text}")
     yield ImportedSae(_made(sae, brought, folder, at, context_size, claims), _origin(
@@ -93,7 +93,7 @@ def import_sae(
     ))  # fmt: skip
 
 
-def read_claims(sae: SAE[Any]) -> Claims:
+def parse_claims(sae: SAE[Any]) -> Claims:
     """What the loaded configuration says; SAELens has brought older forms into today's."""
     data = sae.cfg.metadata
     size = data.context_size
@@ -107,7 +107,7 @@ def read_claims(sae: SAE[Any]) -> Claims:
     )
 
 
-def our_hook(model: PreTrainedModel, name: str, in_modules: str = "") -> str | None:
+def canonical_hook_name(model: PreTrainedModel, name: str, in_modules: str = "") -> str | None:
     """Our name for a hook that SAELens names its way, or by a Hugging Face module; None for one
     that we do not have.
     """
@@ -115,7 +115,7 @@ def our_hook(model: PreTrainedModel, name: str, in_modules: str = "") -> str | N
     for candidate in (spelt, *(_of_module(model, path) for path in (name, in_modules))):
         try:
             if candidate:
-                return resolve(model, candidate).name
+                return resolve_hook(model, candidate).name
         except BadInput:
             continue
     return None
@@ -130,7 +130,7 @@ def _of_module(model: PreTrainedModel, path: str) -> str | None:
         return f"blocks.{match[1]}.{MLP_IN}" if side == "output" else None
     modules = {id(module): name for name, module in model.named_modules()}
     for name in hook_names(model):
-        point = resolve(model, name)
+        point = resolve_hook(model, name)
         if (modules[id(point.module)], point.side) == (place, side) and not name.endswith(
             "hook_resid_pre"
         ):
@@ -141,8 +141,8 @@ def _of_module(model: PreTrainedModel, path: str) -> str | None:
 def _hook(language: Language, claims: Claims, asked: str) -> str:
     model = language.model
     if asked:
-        return resolve(model, asked).name
-    found = our_hook(model, claims.hook, claims.hook_in_modules)
+        return resolve_hook(model, asked).name
+    found = canonical_hook_name(model, claims.hook, claims.hook_in_modules)
     if found:
         return found
     names, layers = hook_names(model), len(decoder_blocks(model))
@@ -191,7 +191,7 @@ def _context_notes(language: Language, claims: Claims, context_size: int) -> Ite
 
 
 def _made(
-    sae: SAE[Any], brought: Brought, folder: Path, hook: str, context_size: int, claims: Claims
+    sae: SAE[Any], brought: FetchedSae, folder: Path, hook: str, context_size: int, claims: Claims
 ) -> TrainedSae:
     return TrainedSae(
         path=str(folder),
@@ -207,7 +207,7 @@ def _made(
 
 
 def _origin(
-    brought: Brought,
+    brought: FetchedSae,
     folder: Path,
     claims: Claims,
     notes: list[str],

@@ -38,7 +38,14 @@ from transformers import PreTrainedModel
 
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import HookPoint, decoder_blocks
-from workers.pipeline.sae.folder import CONFIG, SCALER, SPARSITY, WEIGHTS, disagreement, read_config
+from workers.pipeline.sae.folder import (
+    CONFIG,
+    SCALER,
+    SPARSITY,
+    WEIGHTS,
+    explain_load_error,
+    load_config,
+)
 
 
 def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
@@ -46,13 +53,13 @@ def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
     renamed or not finite.
     """
     path = Path(folder)
-    config = read_config(path)
+    config = load_config(path)
     try:
         sae = _inference(path, config, device)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput("source", disagreement(path, config, error)) from error
+        raise BadInput("source", explain_load_error(path, config, error)) from error
     for name, tensor in sae.state_dict().items():
         # the ends are NaN where anything is; isfinite would make a copy of weights that may be half
         # of the memory
@@ -126,7 +133,7 @@ def written_hook(sae: SAE[Any], hook: str) -> str:
     return str(name)
 
 
-def centred(sae: SAE[Any], model: PreTrainedModel, hook: str) -> bool:
+def uses_centred_activations(sae: SAE[Any], model: PreTrainedModel, hook: str) -> bool:
     """Whether `sae` was trained on activations without their mean over dimensions, as its metadata
     says.
 
@@ -227,7 +234,7 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         )
 
 
-def own_norms(sae: SAE[Any]) -> Float[Tensor, " d_sae"]:
+def saved_decoder_norms(sae: SAE[Any]) -> Float[Tensor, " d_sae"]:
     """Length of each decoder row as the SAE was saved, in the model's units; `load_sae` folds it,
     so the rows have length 1.
     """
@@ -235,7 +242,7 @@ def own_norms(sae: SAE[Any]) -> Float[Tensor, " d_sae"]:
 
 
 def _fold_decoder_norm(sae: SAE[Any]) -> None:
-    sae.register_buffer("own_norms", own_norms(sae), persistent=False)
+    sae.register_buffer("own_norms", saved_decoder_norms(sae), persistent=False)
     try:
         sae.fold_W_dec_norm()
     except (

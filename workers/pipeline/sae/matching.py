@@ -36,7 +36,7 @@ class _Best:
 
 
 @torch.no_grad()
-def matches(
+def match_features(
     decoder: Float[Tensor, "features d_out"],
     other: Float[Tensor, "others d_out"],
     should_stop: Callable[[], bool] = lambda: False,

@@ -27,7 +27,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from features.records import AgainstRandom, CauseRecord, HereRecord, Progress, RoleRecord
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.changes import Changes, MarkedText, measure_changes
 from workers.pipeline.steering.interventions import (
@@ -125,7 +125,7 @@ def activations_of_texts(
 ) -> list[Float[Tensor, "pos d_in"]]:
     """Return the activations that the SAE encodes, for each text."""
     return [
-        next(harvest(language, [lens.hook], [torch.tensor([list(ids)])]))[lens.hook][0]
+        next(activations_at(language, [lens.hook], [torch.tensor([list(ids)])]))[lens.hook][0]
         for ids in texts
     ]
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from workers.pipeline.dashboards.encode import ALONE, tile
 from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import centred
+from workers.pipeline.sae.io import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
 
 Method = Literal["add", "clamp", "scale", "ablate", "project"]
@@ -106,7 +106,7 @@ def encode_features(
     """
     sae = lens.sae
     x = x.to(sae.W_dec.device, sae.W_dec.dtype)
-    if centred(sae, language.model, lens.hook):
+    if uses_centred_activations(sae, language.model, lens.hook):
         x = x - x.mean(-1, keepdim=True)
     if type(sae) in ALONE:
         codes = torch.cat([tile(sae, index, index + 1).encode(x) for index in indices], 1)

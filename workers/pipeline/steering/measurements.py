@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from workers.pipeline.model.hooks import reading, resolve
+from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.interventions import encode_features
 from workers.pipeline.steering.text_activations import Lens
@@ -62,7 +62,8 @@ class UnsteeredReader:
     def __init__(self, language: Language, features: Sequence[MeasuredFeature], texts: int) -> None:
         self.language, self.features, self.steered = language, features, texts - 1
         self._points = [
-            resolve(language.model, hook) for hook in {feature.lens.hook for feature in features}
+            resolve_hook(language.model, hook)
+            for hook in {feature.lens.hook for feature in features}
         ]
         self._recorded: dict[str, Tensor] = {}
         self._unsteered: dict[str, list[Tensor]] = {point.name: [] for point in self._points}
@@ -77,7 +78,7 @@ class UnsteeredReader:
         stack = ExitStack()
         for point in self._points:
             stack.enter_context(
-                reading(point, lambda x, point=point: self._recorded.update({point.name: x}))
+                observe_hook(point, lambda x, point=point: self._recorded.update({point.name: x}))
             )  # type: ignore[misc]
         return stack
 

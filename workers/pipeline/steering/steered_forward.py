@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import HookPoint, editing, reading, resolve
+from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import require_fit, written_hook
 from workers.pipeline.steering.interventions import (
@@ -46,7 +46,7 @@ class Steering:
             for group in edit.groups
             if group.lens.hook != edit.point.name
         }
-        self._input_points = [resolve(language.model, hook) for hook in input_hooks]
+        self._input_points = [resolve_hook(language.model, hook) for hook in input_hooks]
         self._mask: Bool[Tensor, "rows pos"] = torch.zeros(0, 0, dtype=torch.bool)
         self._inputs: dict[str, Tensor] = {}
         self._edited: set[str] = set()
@@ -63,10 +63,12 @@ class Steering:
         with ExitStack() as stack:
             for point in self._input_points:
                 stack.enter_context(
-                    reading(point, lambda x, point=point: self._inputs.update({point.name: x}))
+                    observe_hook(point, lambda x, point=point: self._inputs.update({point.name: x}))
                 )  # type: ignore[misc]
             for edit in self._edits:
-                stack.enter_context(editing(edit.point, lambda x, edit=edit: self._apply(edit, x)))  # type: ignore[misc]
+                stack.enter_context(
+                    edit_hook(edit.point, lambda x, edit=edit: self._apply(edit, x))
+                )  # type: ignore[misc]
             yield
         if missed := {edit.point.name for edit in self._edits} - self._edited:
             raise BadInput(
@@ -159,9 +161,9 @@ def _hook_edits(
 
 def _checked_output_hook(language: Language, lens: Lens) -> str:
     """Return the hook that the SAE writes to; `BadInput` if the SAE does not fit the model."""
-    input_point, hook = resolve(language.model, lens.hook), written_hook(lens.sae, lens.hook)
+    input_point, hook = resolve_hook(language.model, lens.hook), written_hook(lens.sae, lens.hook)
     require_fit(lens.sae, input_point)
-    if lens.sae.W_dec.shape[1] != resolve(language.model, hook).d_in:
+    if lens.sae.W_dec.shape[1] != resolve_hook(language.model, hook).d_in:
         raise BadInput(
             "sae", f"The SAE writes another width than {hook} has: it belongs to another model."
         )
@@ -186,7 +188,7 @@ def _hook_edit(language: Language, hook: str, items: list[RowIntervention], rows
     }
     active = torch.zeros(rows, dtype=torch.bool, device=language.device)
     active[[number for number, _ in items]] = True
-    return _HookEdit(resolve(language.model, hook), groups, projected, active)
+    return _HookEdit(resolve_hook(language.model, hook), groups, projected, active)
 
 
 def _group(language: Language, lens: Lens, items: list[RowIntervention], rows: int) -> _Group:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from workers.pipeline.dashboards.encode import ALONE, tile, tiled
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import centred
+from workers.pipeline.sae.io import uses_centred_activations
 
 MAX_CACHED_TEXTS = 16
 MAX_FEATURES_PER_TOKEN = 64
@@ -129,7 +129,7 @@ class TextActivations:
     ) -> Float[Tensor, "pos features"]:
         activations = self._model_activations(ids, hooks)[lens.hook]
         activations = activations.to(part.W_dec.device, part.W_dec.dtype)
-        if centred(lens.sae, self.language.model, lens.hook):
+        if uses_centred_activations(lens.sae, self.language.model, lens.hook):
             activations = activations - activations.mean(-1, keepdim=True)
         special = torch.isin(torch.tensor(ids), self.language.special_ids.cpu())
         special = special.to(activations.device)
@@ -145,7 +145,7 @@ class TextActivations:
         cached = self._cache.get(key, {})
         if not set(hooks) <= set(cached):
             all_hooks = sorted({*hooks, *cached})
-            batch = next(harvest(self.language, all_hooks, [torch.tensor([ids])]))
+            batch = next(activations_at(self.language, all_hooks, [torch.tensor([ids])]))
             cached = {hook: values[0] for hook, values in batch.items()}
         self._cache[key] = cached
         self._cache.move_to_end(key)

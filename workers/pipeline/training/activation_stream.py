@@ -1,13 +1,17 @@
-"""The stream of activations that SAEs train on: harvested block by block, shuffled inside the
-block, served in batches.
+"""The stream of activations that SAEs train on: collected block by block, shuffled within a block
+and served in batches.
 
-A block is consecutive contexts that hold about `BLOCK_BATCHES` batches of tokens, and its shuffle
-is seeded by its place, so the whole stream follows from `Place` (which block, how many batches of
-it were served): a run that resumes sees exactly the batches it would have seen. Special tokens are
-left out by id, and sink tokens by their norm (over `SINK` times the median: attention sinks that
-would dominate every average). A corpus that ends begins again.
+    block       the activations of as many consecutive contexts as hold BLOCK_BATCHES batches
+    filter      drop special tokens (by id) and sink tokens (norm over SINK_NORM_RATIO medians)
+    shuffle     permute the block, seeded by (seed, epoch, first context of the block)
+    serve       split it into batches of about `batch_tokens`; then continue with the next block
+
+The shuffle depends only on the seed and the position, so a run that resumes at a `StreamPosition`
+is served exactly the batches that it would have been served without the interruption. When the
+corpus ends, the next epoch begins.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -17,58 +21,66 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from features.records import SequenceRecord
-from workers.pipeline.data.tokens import in_batches
+from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.activations import harvest
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
-SINK = 10.0
+SINK_NORM_RATIO = 10.0
+"""A token whose activation has more than this many times the median norm is an attention sink. Such
+tokens would dominate every average.
+"""
 CONTEXTS_AT_ONCE = 32
 BLOCK_BATCHES = 16
-"""Batches per block, which are mixed with each other: 32,768 tokens with the default batch."""
+"""Batches per block, which are shuffled together: 32,768 tokens with the default batch."""
 
 
-class Place(NamedTuple):
-    """Where a stream stands: `contexts` of pass `epoch` lie before the block, of which `served`
-    batches are used up.
+class StreamPosition(NamedTuple):
+    """A position in the stream: epoch, contexts of that epoch before the block, and batches of the
+    block that were served.
     """
 
     epoch: int = 0
     contexts: int = 0
-    served: int = 0
+    batches: int = 0
 
 
-START = Place()
+START = StreamPosition()
 
 
-def counted(
+def counted_positions(
     ids: Int64[Tensor, "batch pos"],
     activations: Float[Tensor, "batch pos d_in"],
     special: Int64[Tensor, " special"],
 ) -> Bool[Tensor, "batch pos"]:
-    """Which positions count: no special token, and no norm over `SINK` times the median of those
-    that are not special.
+    """Return a mask of the positions to train on.
+
+    It leaves out `special` tokens and sinks: tokens whose activation has a norm above
+    `SINK_NORM_RATIO` times the median norm of the tokens that are not special.
     """
     ordinary = ~torch.isin(ids, special)
+    if not ordinary.any():
+        return ordinary
     norms = activations.norm(dim=-1)
-    return ordinary & (norms <= SINK * norms[ordinary].median()) if ordinary.any() else ordinary
+    return ordinary & (norms <= SINK_NORM_RATIO * norms[ordinary].median())
 
 
 class Interrupted(Exception):
-    """Told to stop while a block was read: nothing of it was served."""
+    """`should_stop()` returned true while a block was collected. No batch of it was served."""
 
 
 class ActivationStream:
-    """Rounds of batches, the same for every SAE that reads a hook with a seed, alone or beside
-    others.
+    """Batches of activations at one or more hooks, collected in one forward pass per context.
 
-        stream.advance() x = stream.batch(hook, seed)        # float32 [batch, d_in] on the model's
-        device; None where its block has ended
+    What an SAE is served depends on its hook and seed only, not on the other hooks of the stream:
 
-    All hooks are read in one forward pass. Their batches are about `batch_tokens` long: a block is
-    cut into equal parts, so that none is left over. Sinks differ between hooks, and so may, by one,
-    their batches in a block. `place` says where the stream stands; `should_stop` is asked while a
-    block is read, which may take long: `Interrupted`.
+        stream.advance()
+        x = stream.batch(hook, seed)  # float32 [batch, d_in] on the model's device, or None
+
+    `batch` returns None when the hook has no batch left in the current block: sinks differ between
+    hooks, so their number of batches per block may differ by one. `sequences` returns a fresh
+    iterator over the contexts of the corpus. `should_stop` is called while a block is collected,
+    which can take minutes; if it returns true, `Interrupted` is raised.
     """
 
     def __init__(
@@ -77,84 +89,93 @@ class ActivationStream:
         hooks: Sequence[str],
         sequences: Callable[[], Iterator[SequenceRecord]],
         batch_tokens: int,
-        place: Place = START,
+        position: StreamPosition = START,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.language, self.hooks, self.sequences = language, list(dict.fromkeys(hooks)), sequences
-        self.batch_tokens, self.place, self.should_stop = batch_tokens, place, should_stop
-        self._contexts: Iterator[SequenceRecord] = islice(sequences(), place.contexts, None)
-        self._tokens: dict[str, Tensor] = {}
-        self._orders: dict[tuple[str, int], Int64[Tensor, " tokens"]] = {}
-        self._size = 0
+        self.batch_tokens, self.position, self.should_stop = batch_tokens, position, should_stop
+        self._contexts: Iterator[SequenceRecord] = islice(sequences(), position.contexts, None)
+        self._activations: dict[str, Float[Tensor, "tokens d_in"]] = {}
+        self._permutations: dict[tuple[str, int], Int64[Tensor, " tokens"]] = {}
+        self._block_contexts = 0
 
     def advance(self) -> None:
-        """Go to the next round, in the next block where this one has ended."""
-        self._need()
-        if self.place.served >= max(map(self._rounds, self.hooks)):
-            self.place = Place(self.place.epoch, self.place.contexts + self._size, 0)
-            self._load()
-        self.place = self.place._replace(served=self.place.served + 1)
+        """Move to the next batch of every hook, and to the next block after the last batch."""
+        self._ensure_block()
+        if self.position.batches >= max(map(self._batch_count, self.hooks)):
+            first_context = self.position.contexts + self._block_contexts
+            self.position = StreamPosition(self.position.epoch, first_context)
+            self._collect_block()
+        self.position = self.position._replace(batches=self.position.batches + 1)
 
     def batch(self, hook: str, seed: int) -> Float[Tensor, "batch d_in"] | None:
-        """This round's batch of what `hook` reads, in the order of `seed`."""
-        rounds, now = self._rounds(hook), self.place.served - 1
-        if now >= rounds:
+        """The current batch of activations at `hook`, shuffled by `seed`; None after the last."""
+        count, current = self._batch_count(hook), self.position.batches - 1
+        if current >= count:
             return None
-        return self._tokens[hook][self._order(hook, seed).tensor_split(rounds)[now]]
+        rows = self._permutation(hook, seed).tensor_split(count)[current]
+        return self._activations[hook][rows]
 
     def block(self, hook: str, seed: int) -> Float[Tensor, "tokens d_in"]:
-        """All activations of this round's block, in the order of `seed`."""
-        self._need()
-        return self._tokens[hook][self._order(hook, seed)]
+        """All activations of the current block at `hook`, shuffled by `seed`."""
+        self._ensure_block()
+        return self._activations[hook][self._permutation(hook, seed)]
 
-    def _need(self) -> None:
-        if not self._tokens:
-            self._load()
+    def _ensure_block(self) -> None:
+        if not self._activations:
+            self._collect_block()
 
-    def _rounds(self, hook: str) -> int:
-        return max(1, round(len(self._tokens[hook]) / self.batch_tokens))
+    def _batch_count(self, hook: str) -> int:
+        """Equal parts of about `batch_tokens`, so that no token is left over."""
+        return max(1, round(len(self._activations[hook]) / self.batch_tokens))
 
-    def _order(self, hook: str, seed: int) -> Int64[Tensor, " tokens"]:
-        if (hook, seed) not in self._orders:
-            chance = torch.Generator().manual_seed(
-                hash((seed, self.place.epoch, self.place.contexts)) % 2**63
-            )
-            tokens = self._tokens[hook]
-            self._orders[hook, seed] = torch.randperm(len(tokens), generator=chance).to(
-                tokens.device
-            )
-        return self._orders[hook, seed]
+    def _permutation(self, hook: str, seed: int) -> Int64[Tensor, " tokens"]:
+        if (hook, seed) not in self._permutations:
+            activations = self._activations[hook]
+            generator = torch.Generator().manual_seed(_shuffle_seed(seed, self.position))
+            permutation = torch.randperm(len(activations), generator=generator)
+            self._permutations[hook, seed] = permutation.to(activations.device)
+        return self._permutations[hook, seed]
 
-    def _load(self) -> None:
-        """Harvest the block that `place` says, from the next contexts of the corpus."""
+    def _collect_block(self) -> None:
+        """Collect the block at `position` from the next contexts of the corpus."""
         contexts = self._next_contexts()
         if not contexts:
-            if not self.place.contexts:
-                raise BadInput("corpus", "The corpus holds not a single context to train on.")
-            self.place = Place(self.place.epoch + 1)
+            if not self.position.contexts:
+                raise BadInput("corpus", "The corpus has no context to train on.")
+            self.position = StreamPosition(self.position.epoch + 1)
             self._contexts = self.sequences()
             contexts = self._next_contexts()
-        kept: dict[str, list[Tensor]] = {hook: [] for hook in self.hooks}
-        for ids in in_batches(contexts, CONTEXTS_AT_ONCE, self.language.special_ids):
+        self._activations = self._collect_activations(contexts)
+        self._permutations, self._block_contexts = {}, len(contexts)
+        if not all(len(activations) for activations in self._activations.values()):
+            message = f"{len(contexts)} contexts of the corpus contain only special tokens."
+            raise BadInput("corpus", message)
+
+    def _collect_activations(
+        self, contexts: list[SequenceRecord]
+    ) -> dict[str, Float[Tensor, "tokens d_in"]]:
+        special = self.language.special_ids
+        parts: dict[str, list[Tensor]] = {hook: [] for hook in self.hooks}
+        for batch in token_batches(contexts, CONTEXTS_AT_ONCE, special):
             if self.should_stop():
                 raise Interrupted
-            at = ids.to(self.language.device)
-            for found in harvest(self.language, self.hooks, [at]):
-                for hook, x in found.items():
-                    kept[hook].append(x[counted(at, x, self.language.special_ids)])
-        self._tokens = {hook: torch.cat(parts) for hook, parts in kept.items()}
-        self._orders, self._size = {}, len(contexts)
-        if not all(len(tokens) for tokens in self._tokens.values()):
-            raise BadInput(
-                "corpus", f"{len(contexts)} contexts of the corpus hold special tokens only."
-            )
+            ids = batch.to(self.language.device)
+            (activations,) = activations_at(self.language, self.hooks, [ids])
+            for hook, x in activations.items():
+                parts[hook].append(x[counted_positions(ids, x, special)])
+        return {hook: torch.cat(tensors) for hook, tensors in parts.items()}
 
     def _next_contexts(self) -> list[SequenceRecord]:
-        """Contexts until they hold a block's tokens, or the pass ends: short ones, of separate
-        documents, are more.
-        """
-        contexts, left = [], BLOCK_BATCHES * self.batch_tokens
-        while left > 0 and (context := next(self._contexts, None)) is not None:
+        """The next contexts that together hold a block's tokens, or what is left of the epoch."""
+        contexts, missing = [], BLOCK_BATCHES * self.batch_tokens
+        while missing > 0 and (context := next(self._contexts, None)) is not None:
             contexts.append(context)
-            left -= len(context.token_ids)
+            missing -= len(context.token_ids)
         return contexts
+
+
+def _shuffle_seed(seed: int, position: StreamPosition) -> int:
+    """A 64-bit seed for the block at `position`, the same on every machine and Python version."""
+    key = f"{seed} {position.epoch} {position.contexts}"
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])

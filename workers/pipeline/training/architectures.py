@@ -1,5 +1,5 @@
-"""What can be trained: the settings a person gives, and how each architecture turns them into
-SAELens's configuration.
+"""The settings of a training run, their validation, and SAELens's training configuration for each
+architecture.
 """
 
 import math
@@ -17,22 +17,24 @@ from sae_lens import (
 )
 
 from workers.pipeline.errors import BadInput
-from workers.pipeline.model.hooks import resolve
+from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 
-L1_PER_ROOT = 0.1
-WITHOUT_K = frozenset({"standard", "gated"})
+L1_PER_SQRT_D_IN = 0.1
+ARCHITECTURES_WITHOUT_K = frozenset({"standard", "gated"})
 
 
 class TrainSettings(NamedTuple):
-    """How to train an SAE. Token counts leave out special and sink tokens; None takes the
-    architecture's own default.
+    """How to train an SAE.
 
-    `k` is the number of features active per token (TopK), its mean (BatchTopK, Matryoshka) or its
-    target (JumpReLU); `l1_coefficient` weighs sparsity for standard and gated, `l0_coefficient` for
-    JumpReLU. `dead_tokens` is the window in which a feature that never fired counts as dead (and,
-    in the TopK family, is trained to explain what the rest miss). `prepend_bos` says how the
-    contexts were cut; training does not read it, the SAE remembers it.
+    Token counts leave out special tokens and sinks. None means the architecture's default.
+
+    `k`: active features per token (TopK), their mean (BatchTopK, Matryoshka) or target (JumpReLU).
+    `l1_coefficient`: weight of the sparsity loss of standard and gated SAEs.
+    `l0_coefficient`: weight of the sparsity loss of JumpReLU SAEs.
+    `dead_tokens`: a feature that did not fire in this many tokens counts as dead. In the TopK
+        family, dead features are trained on the residual error.
+    `prepend_bos`: whether contexts begin with BOS. It is saved with the SAE; training ignores it.
     """
 
     hook: str
@@ -53,8 +55,8 @@ class TrainSettings(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """One entry of `ARCHITECTURES`: its learning rate, and SAELens's configuration for settings and
-    common arguments.
+    """A default learning rate, and a function from settings and common arguments to SAELens's
+    configuration.
     """
 
     learning_rate: float
@@ -77,44 +79,41 @@ def _matryoshka(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEC
 
 
 def _standard(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    weight = _l1(settings, common)
-    return StandardTrainingSAEConfig(
-        l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common
-    )
+    return StandardTrainingSAEConfig(**_l1_arguments(settings, common), **common)
 
 
 def _gated(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    weight = _l1(settings, common)
-    return GatedTrainingSAEConfig(
-        l1_coefficient=weight, l1_warm_up_steps=steps(settings) // 10, **common
-    )
+    return GatedTrainingSAEConfig(**_l1_arguments(settings, common), **common)
 
 
-def _l1(settings: TrainSettings, common: dict[str, Any]) -> float:
-    """Activations grow with the norm of the inputs, sqrt(d_in), and squared errors with its square:
-    so must the weight.
+def _l1_arguments(settings: TrainSettings, common: dict[str, Any]) -> dict[str, Any]:
+    """The L1 loss grows with the norm of the inputs, sqrt(d_in), and the squared error with its
+    square, so the default coefficient is proportional to sqrt(d_in).
     """
-    return (
-        L1_PER_ROOT * math.sqrt(common["d_in"])
-        if settings.l1_coefficient is None
-        else settings.l1_coefficient
-    )
+    coefficient = settings.l1_coefficient
+    if coefficient is None:
+        coefficient = L1_PER_SQRT_D_IN * math.sqrt(common["d_in"])
+    return {"l1_coefficient": coefficient, "l1_warm_up_steps": _sparsity_warm_up(settings)}
 
 
 def _jumprelu(settings: TrainSettings, common: dict[str, Any]) -> TrainingSAEConfig:
-    """Gemma Scope 2's quadratic penalty around a target L0, which needs no tuning of a coefficient
-    per layer.
+    """Gemma Scope 2's quadratic penalty around a target L0, whose coefficient needs no tuning per
+    layer.
     """
-    weight = 1.0 if settings.l0_coefficient is None else settings.l0_coefficient
+    coefficient = 1.0 if settings.l0_coefficient is None else settings.l0_coefficient
     return JumpReLUTrainingSAEConfig(
         jumprelu_sparsity_loss_mode="quadratic",
         target_l0=float(settings.k),
-        l0_coefficient=weight,
-        l0_warm_up_steps=steps(settings) // 10,
+        l0_coefficient=coefficient,
+        l0_warm_up_steps=_sparsity_warm_up(settings),
         jumprelu_init_threshold=0.1,
         jumprelu_bandwidth=0.1,
         **common,
     )
+
+
+def _sparsity_warm_up(settings: TrainSettings) -> int:
+    return training_steps(settings) // 10
 
 
 ARCHITECTURES = {
@@ -125,65 +124,48 @@ ARCHITECTURES = {
     "jumprelu": Architecture(2e-3, _jumprelu),
     "gated": Architecture(2e-3, _gated),
 }
-"""Learning rates are for batches of 2,048 tokens and runs of about a million.
+"""The learning rates suit batches of 2,048 tokens and runs of about a million tokens.
 
-TopK's was measured on the demo model (4 layers x 256) at blocks.2.hook_resid_post, width 2,048, k
-24, after only 400,000 tokens; explained variance on held-out text, and features that never fired on
-40,000 held-out tokens:
+TopK's was measured on the demo model (4 layers x 256) at blocks.2.hook_resid_post with width 2,048
+and k 24 after 400,000 tokens: explained variance on held-out text, and the share of features that
+did not fire on 40,000 held-out tokens.
 
-    learning rate   0.001 (batch 1,024)   0.002    0.004    0.006
-    held out        0.814                 0.824    0.841    0.826
-    never fired     40%                   17%      8%       17%
+    learning rate         0.001 (batch 1,024)   0.002    0.004    0.006
+    explained variance    0.814                 0.824    0.841    0.826
+    dead features         40%                   17%      8%       17%
 
-A dead window of 30,000 tokens instead of 100,000 changed neither (0.824, 18% at 0.002).
+`dead_tokens` of 30,000 instead of 100,000 made no difference (0.824, 18% at 0.002).
 """
 
 
-def steps(settings: TrainSettings) -> int:
-    """Optimizer steps of a whole run."""
+def training_steps(settings: TrainSettings) -> int:
+    """Return the number of optimizer steps of the whole run."""
     return max(1, settings.tokens // settings.batch_tokens)
 
 
 def learning_rate(settings: TrainSettings) -> float:
-    """The learning rate given, or the architecture's default."""
-    given = settings.learning_rate
-    return ARCHITECTURES[settings.architecture].learning_rate if given is None else given
+    """Return the learning rate of `settings`, or the default of its architecture."""
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    return ARCHITECTURES[settings.architecture].learning_rate
 
 
-def validate(settings: TrainSettings, language: Language) -> int:
-    """The hook's width in `language`. Raises `BadInput`, naming the field, for settings that cannot
-    work.
+def validate_settings(settings: TrainSettings, language: Language) -> int:
+    """Check `settings` against `language` and return `d_in`, the width of the activation at the
+    hook.
+
+    Raises `BadInput` with the name of the first setting that cannot work.
     """
     if settings.architecture not in ARCHITECTURES:
         raise BadInput(
             "architecture",
             f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}.",
         )
-    d_in = resolve(language.model, settings.hook).d_in
-    for name in (
-        "width",
-        "k",
-        "tokens",
-        "context_size",
-        "batch_tokens",
-        "checkpoint_tokens",
-        "log_tokens",
-        "dead_tokens",
-    ):
-        if getattr(settings, name) < 1:
-            raise BadInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
-    if settings.k > settings.width and settings.architecture not in WITHOUT_K:
-        raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
-    if settings.tokens < settings.batch_tokens:
-        raise BadInput(
-            "tokens",
-            f"Give at least one batch of tokens ({settings.batch_tokens:,}), not "
-            f"{settings.tokens:,}.",
-        )
+    d_in = resolve_hook(language.model, settings.hook).d_in
+    _check_counts(settings)
     if not 2 <= settings.context_size <= language.context_size:
-        raise BadInput(
-            "context_size", f"The model takes contexts of 2 to {language.context_size} tokens."
-        )
+        message = f"The model takes contexts of 2 to {language.context_size} tokens."
+        raise BadInput("context_size", message)
     for name in ("learning_rate", "l1_coefficient", "l0_coefficient"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
@@ -191,9 +173,37 @@ def validate(settings: TrainSettings, language: Language) -> int:
     return d_in
 
 
+COUNTS = (
+    "width",
+    "k",
+    "tokens",
+    "context_size",
+    "batch_tokens",
+    "checkpoint_tokens",
+    "log_tokens",
+    "dead_tokens",
+)
+
+
+def _check_counts(settings: TrainSettings) -> None:
+    for name in COUNTS:
+        if getattr(settings, name) < 1:
+            raise BadInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
+    if settings.k > settings.width and settings.architecture not in ARCHITECTURES_WITHOUT_K:
+        raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
+    if settings.tokens < settings.batch_tokens:
+        raise BadInput(
+            "tokens",
+            f"Give at least one batch of tokens ({settings.batch_tokens:,}), not "
+            f"{settings.tokens:,}.",
+        )
+
+
 def sae_config(settings: TrainSettings, d_in: int, metadata: dict[str, Any]) -> TrainingSAEConfig:
-    """SAELens's training configuration; inputs are scaled to a mean norm of sqrt(d_in), which the
-    end of the run folds.
+    """Return SAELens's training configuration, with `metadata` added to its metadata.
+
+    Inputs are scaled to a mean norm of sqrt(d_in). The scale is folded into the weights at the end
+    of the run.
     """
     common = {
         "d_in": d_in,

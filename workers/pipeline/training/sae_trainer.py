@@ -1,5 +1,10 @@
-"""One SAE in training: SAELens's trainer (weights, optimizer, schedules), its metrics, its part of
-a checkpoint, its end.
+"""One SAE in training: SAELens's trainer (weights, optimizer, schedules) with our metrics, check of
+the loss and inference threshold.
+
+    set_initial_scale(block)    scale = sqrt(d_in) / mean norm; decoder bias = mean of the inputs
+    step(batch)                 one optimizer step, and metrics every `log_tokens` tokens
+    set_threshold(block)        BatchTopK only: the inference threshold of the final weights
+    finish(folder)              fold the scale and the decoder norms into the weights, save
 """
 
 import math
@@ -18,103 +23,109 @@ from torch import Tensor
 from features.records import Metrics, TrainedSae
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import save_sae
-from workers.pipeline.training.architectures import TrainSettings, learning_rate, sae_config, steps
+from workers.pipeline.training.architectures import (
+    TrainSettings,
+    learning_rate,
+    sae_config,
+    training_steps,
+)
 
 WARM_UP, DECAY = 0.05, 0.3
-"""Shares of the steps over which the learning rate rises, and falls to zero."""
+"""Shares of the steps over which the learning rate rises at the start and falls at the end."""
 
 
-class Lane:
-    """One SAE beside the others of its sweep: `name` is empty where it is alone.
+class SaeTrainer:
+    """Trains one SAE of a sweep.
 
-    `lost` says why it went no further: its loss is no longer a number. It is over when it has seen
-    its tokens, or is lost.
+    `name` is the SAE's name in the sweep, empty if it is trained alone. `failure` is empty, or says
+    why training stopped: its loss is NaN or infinite. `latest` are the metrics logged last.
     """
 
     def __init__(self, name: str, language: Language, settings: TrainSettings, d_in: int) -> None:
         self.name, self.settings = name, settings
-        self.trainer = _trainer(language, settings, d_in)
+        self.trainer = _saelens_trainer(language, settings, d_in)
         self.latest: dict[str, float] = {}
         self.threshold: float | None = None
-        self.lost = ""
-        self.began, self.began_tokens, self.logged = time.monotonic(), 0, 0
+        self.failure = ""
+        self._start_time, self._start_tokens, self._logged_tokens = time.monotonic(), 0, 0
         self._loss: Tensor | None = None
 
     @property
     def tokens(self) -> int:
-        """Tokens trained on."""
+        """Number of tokens trained on."""
         return self.trainer.n_training_samples
 
     @property
-    def over(self) -> bool:
-        """Whether it needs no further batch."""
-        return bool(self.lost) or self.tokens >= self.settings.tokens
+    def done(self) -> bool:
+        """Whether the SAE needs no further batch: it has seen its tokens, or has failed."""
+        return bool(self.failure) or self._all_tokens_seen
 
     @property
     def scale(self) -> float:
-        """What inputs are multiplied by."""
+        """The factor that inputs are multiplied by."""
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         return scale
 
     @torch.no_grad()
-    def start_at(self, block: Float[Tensor, "tokens d_in"]) -> None:
-        """Scale inputs to a mean norm of sqrt(d_in), and start the decoder's bias at their mean."""
+    def set_initial_scale(self, block: Float[Tensor, "tokens d_in"]) -> None:
+        """Scale inputs to a mean norm of sqrt(d_in) and set the decoder bias to their mean."""
         scale = math.sqrt(block.shape[1]) / block.norm(dim=-1).mean().item()
         self.trainer.activation_scaler.scaling_factor = scale
         self.trainer.sae.b_dec.copy_(block.mean(0) * scale)
 
     def resume(self, folder: Path) -> None:
-        """Go on from its part of a checkpoint."""
+        """Load weights, optimizer and schedules from this SAE's folder in a checkpoint."""
         self.trainer.load_trainer_state(folder)
         self.trainer.sae.load_weights_from_checkpoint(folder)
-        self.began_tokens = self.logged = self.tokens
-        self.began = time.monotonic()
+        self._start_tokens = self._logged_tokens = self.tokens
+        self._start_time = time.monotonic()
+
+    def save(self, folder: Path) -> None:
+        """Save this SAE's part of a checkpoint below `folder`."""
+        self.trainer.save_checkpoint(self.name or ".", base_path=folder)
 
     def step(self, batch: Float[Tensor, "batch d_in"]) -> Metrics | None:
-        """One optimizer step; its metrics where they are due."""
+        """Make one optimizer step. Returns metrics if they are due and the SAE has not failed."""
         trainer = self.trainer
         output = trainer.step(batch)
-        trainer.n_frac_active_samples += (
-            len(output.sae_in) - self.settings.batch_tokens
-        )  # it counts full batches only
+        # SAELens assumes that every batch has `batch_tokens` tokens.
+        trainer.n_frac_active_samples += len(output.sae_in) - self.settings.batch_tokens
         trainer.n_training_steps += 1
         trainer.maybe_reset_sparsity()
         self._loss = output.loss.detach()
-        done = self.tokens >= self.settings.tokens
-        if (
-            self.tokens - self.logged < self.settings.log_tokens
-            and trainer.n_training_steps > 1
-            and not done
-        ):
+        if not self._metrics_due():
             return None
-        self.logged = self.tokens
-        if self.sound():
-            self.latest = self._measure(output)
-        return Metrics(self.tokens, self.latest, self.name) if not self.lost else None
+        self._logged_tokens = self.tokens
+        if not self.check_loss():
+            return None
+        self.latest = self._metrics(output)
+        return Metrics(self.tokens, self.latest, self.name)
 
-    def sound(self) -> bool:
-        """Whether the last loss is a number; where it is none, the SAE is lost from here on."""
-        if self._loss is not None and not self.lost and not math.isfinite(self._loss.item()):
-            self.lost = (
+    def check_loss(self) -> bool:
+        """Return whether the last loss is finite. If it is not, the SAE has failed.
+
+        This waits for the GPU, so it is called where metrics or a checkpoint need it.
+        """
+        if self._loss is not None and not self.failure and not math.isfinite(self._loss.item()):
+            self.failure = (
                 f"The loss is no longer a number after {self.tokens:,} tokens; "
                 f"use a learning rate below {learning_rate(self.settings):g}."
             )
-        return not self.lost
+        return not self.failure
 
     @torch.no_grad()
-    def settle(self, block: Float[Tensor, "tokens d_in"]) -> None:
-        """After the last batch: choose what can only be chosen with the final weights, on the last
-        block.
-        """
+    def set_threshold(self, block: Float[Tensor, "tokens d_in"]) -> None:
+        """Measure the inference threshold of a BatchTopK SAE with its final weights on `block`."""
         sae = self.trainer.sae
         if hasattr(sae, "topk_threshold"):
             self.threshold = _batch_threshold(sae, block * self.scale, self.settings.k)
 
     @torch.no_grad()
     def finish(self, folder: Path, seconds: float) -> TrainedSae:
-        """Fold every scale, save the SAE to `folder`, and say what was measured in `seconds` of
-        training.
+        """Fold the input scale and the decoder norms into the weights and save the SAE to `folder`.
+
+        `seconds` is the duration of the training, for the SAE's metrics.
         """
         trainer, settings = self.trainer, self.settings
         sae = trainer.sae
@@ -124,10 +135,9 @@ class Lane:
         sae.fold_activation_norm_scaling_factor(self.scale)
         if settings.architecture in ("standard", "gated", "jumprelu"):
             sae.fold_W_dec_norm()
-        digest = save_sae(sae, str(folder), trainer.log_feature_sparsity)
         return TrainedSae(
             path=str(folder),
-            sha256=digest,
+            sha256=save_sae(sae, str(folder), trainer.log_feature_sparsity),
             architecture=settings.architecture,
             d_in=sae.cfg.d_in,
             width=settings.width,
@@ -138,15 +148,25 @@ class Lane:
             name=self.name,
         )
 
+    @property
+    def _all_tokens_seen(self) -> bool:
+        return self.tokens >= self.settings.tokens
+
+    def _metrics_due(self) -> bool:
+        """After the first step, every `log_tokens` tokens, and after the last step."""
+        first = self.trainer.n_training_steps == 1
+        interval = self.tokens - self._logged_tokens >= self.settings.log_tokens
+        return first or interval or self._all_tokens_seen
+
     @torch.no_grad()
-    def _measure(self, output: TrainStepOutput) -> dict[str, float]:
-        """Metrics of one batch, in the units of the model's activations; `loss` is what the
-        optimizer sees.
+    def _metrics(self, output: TrainStepOutput) -> dict[str, float]:
+        """Metrics of one batch in the units of the model's activations, except `loss`, which is
+        the value that the optimizer minimizes.
         """
         x, y = output.sae_in, output.sae_out
         error = (x - y).pow(2).sum(-1).mean().item()
         variance = (x - x.mean(0)).pow(2).sum(-1).mean().item()
-        elapsed = time.monotonic() - self.began
+        elapsed = time.monotonic() - self._start_time
         return {
             "loss": output.loss.item(),
             "mse": error / self.scale**2,
@@ -154,11 +174,30 @@ class Lane:
             "l0": (output.feature_acts != 0).sum().item() / len(x),
             "dead_share": self.trainer.dead_neurons.float().mean().item(),
             "learning_rate": self.trainer.optimizer.param_groups[0]["lr"],
-            "tokens_per_second": (self.tokens - self.began_tokens) / max(elapsed, 1e-9),
+            "tokens_per_second": (self.tokens - self._start_tokens) / max(elapsed, 1e-9),
         }
 
 
-def _trainer(language: Language, settings: TrainSettings, d_in: int) -> SAETrainer[Any, Any]:
+def _saelens_trainer(
+    language: Language, settings: TrainSettings, d_in: int
+) -> SAETrainer[Any, Any]:
+    step_count = training_steps(settings)
+    config = SAETrainerConfig(
+        total_training_samples=settings.tokens,
+        train_batch_size_samples=settings.batch_tokens,
+        lr=learning_rate(settings),
+        lr_end=learning_rate(settings) / 10,
+        lr_warm_up_steps=int(step_count * WARM_UP),
+        lr_decay_steps=int(step_count * DECAY),
+        device=str(language.device),
+        dead_feature_window=max(1, settings.dead_tokens // settings.batch_tokens),
+        feature_sampling_window=max(1, step_count // 4),
+    )
+    return SAETrainer(config, _initial_sae(language, settings, d_in), data_provider=iter(()))
+
+
+def _initial_sae(language: Language, settings: TrainSettings, d_in: int) -> TrainingSAE[Any]:
+    """An SAE with random weights, which depend on the seed only."""
     metadata = {
         "model_name": language.model.config.name_or_path,
         "model_revision": language.revision,
@@ -171,33 +210,20 @@ def _trainer(language: Language, settings: TrainSettings, d_in: int) -> SAETrain
     config.device = str(language.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        sae: TrainingSAE[Any] = TrainingSAE.from_dict(config.to_dict())
-    count = steps(settings)
-    trainer_config = SAETrainerConfig(
-        total_training_samples=settings.tokens,
-        train_batch_size_samples=settings.batch_tokens,
-        lr=learning_rate(settings),
-        lr_end=learning_rate(settings) / 10,
-        lr_warm_up_steps=int(count * WARM_UP),
-        lr_decay_steps=int(count * DECAY),
-        device=str(language.device),
-        dead_feature_window=max(1, settings.dead_tokens // settings.batch_tokens),
-        feature_sampling_window=max(1, count // 4),
-    )
-    return SAETrainer(trainer_config, sae, data_provider=iter(()))
+        return TrainingSAE.from_dict(config.to_dict())
 
 
-def _batch_threshold(sae: TrainingSAE[Any], block: Tensor, k: int, batch: int = 2048) -> float:
-    """The activation that on average k features per token exceed: what BatchTopK's inference form
-    uses as its threshold.
+def _batch_threshold(
+    sae: TrainingSAE[Any], block: Float[Tensor, "tokens d_in"], k: int, batch: int = 2048
+) -> float:
+    """The activation that k features per token exceed on average: BatchTopK's inference threshold.
 
-    Measured with the final weights on the last block. SAELens's own running mean starts from 0 and
-    lags the weights, which leaves far too many features active after a short run.
+    SAELens's own running mean starts at 0 and lags behind the weights, so that after a short run
+    far too many features are active.
     """
     thresholds = []
     for part in block.split(batch):
-        _, before = sae.encode_with_hidden_pre(part)
-        thresholds.append(
-            before.flatten().topk(k * len(part), sorted=False).values.min().clamp(min=0).item()
-        )
+        _, hidden_pre = sae.encode_with_hidden_pre(part)
+        smallest = hidden_pre.flatten().topk(k * len(part), sorted=False).values.min()
+        thresholds.append(smallest.clamp(min=0).item())
     return sum(thresholds) / len(thresholds)

@@ -69,7 +69,9 @@ def place(vectors: np.ndarray, near: np.ndarray, distances: np.ndarray, seed: in
         random_state=seed,
         tqdm_kwds=bar,
     )
-    return level(np.asarray(reducer.fit_transform(vectors), dtype=np.float64)).astype(np.float32)
+    return align_axes(np.asarray(reducer.fit_transform(vectors), dtype=np.float64)).astype(
+        np.float32
+    )
 
 
 def _keep_compiled(module: ModuleType) -> None:
@@ -80,7 +82,7 @@ def _keep_compiled(module: ModuleType) -> None:
         function.enable_caching()
 
 
-def level(points: np.ndarray) -> np.ndarray:
+def align_axes(points: np.ndarray) -> np.ndarray:
     """The points about their middle, turned so that they reach farthest from left to right: pages
     are wide.
     """
@@ -90,7 +92,7 @@ def level(points: np.ndarray) -> np.ndarray:
     return centred @ axes
 
 
-def group(points: np.ndarray, smallest: int) -> np.ndarray:
+def cluster_points(points: np.ndarray, smallest: int) -> np.ndarray:
     """Number of each point's cluster, from 0 for the largest on; -1 where it is in none. Ties go by
     the first point.
     """
@@ -121,7 +123,7 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with np.load(folder / INPUT) as given:
         points = place(given["vectors"], given["near"], given["distances"], int(given["seed"]))
-        clusters = group(points, int(given["smallest"]))
+        clusters = cluster_points(points, int(given["smallest"]))
     partial = folder / f"partial-{OUTPUT}"
     np.savez(partial, points=points, clusters=clusters)
     partial.rename(folder / OUTPUT)

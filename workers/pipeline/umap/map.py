@@ -26,13 +26,13 @@ from workers.pipeline.dashboards.neighbors import nearest
 from workers.pipeline.errors import BadInput
 from workers.pipeline.umap import layout_process
 
-FEWEST = 15
+MIN_FEATURES = 15
 """Live features that a map needs: fewer are seen at a glance in a list."""
 NEIGHBOURS = 15
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def feature_map(
+def compute_feature_map(
     decoder: Float[Tensor, "features d_out"],
     alive: Sequence[int],
     folder: str,
@@ -44,20 +44,20 @@ def feature_map(
     """Yield progress in epochs and, last, the map of the features `alive`; `folder` takes what is
     in between.
 
-    Where there are fewer than `FEWEST` features, the map is empty and a line of the log says so.
-    Where `should_stop` turns true, the generator ends early.
+    If there are fewer than `MIN_FEATURES` features, the map is empty and a log line says so. If
+    `should_stop()` returns true, the generator ends early.
     """
     rows = torch.tensor(sorted(alive), dtype=torch.int64, device=decoder.device)
     rows = rows[decoder[rows].norm(dim=1) > 0]
     made_with = f"umap-learn {version('umap-learn')}, scikit-learn {version('scikit-learn')}"
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_FEATURES:
         yield LogLine(
-            f"Only {len(rows)} features are alive; a map needs {FEWEST}, so there is none."
+            f"Only {len(rows)} features are alive; a map needs {MIN_FEATURES}, so there is none."
         )
         yield FeatureMap([], [], [], [], neighbours, seed, made_with)
         return
     neighbours = min(neighbours, len(rows))
-    smallest = smallest_cluster(len(rows))
+    smallest = min_cluster_size(len(rows))
     yield LogLine(
         f"{len(rows):,} features by their {neighbours - 1} nearest others; clusters have "
         f"{smallest} or more."
@@ -87,7 +87,7 @@ def feature_map(
     yield FeatureMap(rows.tolist(), x, y, clusters, neighbours, seed, made_with)
 
 
-def smallest_cluster(features: int) -> int:
+def min_cluster_size(features: int) -> int:
     """How few features make a cluster: one in 200, from 5 to 50."""
     return min(max(5, features // 200), 50)
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from explorer.access import weight
 from explorer.models import ApiKey, User
-from explorer.roles import saved
+from explorer.roles import recount_after_save
 
 admin.site.site_header = admin.site.site_title = "Featurescope"
 admin.site.index_title = "Everything that is stored"
@@ -33,7 +33,7 @@ class PersonAdmin(UserAdmin[User]):
         before = weight(User.objects.get(pk=obj.pk)) if change else weight(obj)
         super().save_model(request, obj, form, change)
         assert isinstance(request.user, User)  # behind the admin's sign-in
-        saved(obj, before, by=request.user)
+        recount_after_save(obj, before, by=request.user)
 
 
 @admin.register(ApiKey)

@@ -26,7 +26,7 @@ def configuration() -> dict[str, Any]:
     if settings.CELERY_BROKER_URL:
         where = {"broker_url": settings.CELERY_BROKER_URL}
     else:
-        where = broker.in_folder(settings.VAR / "broker")
+        where = broker.celery_settings(settings.VAR / "broker")
     return where | {
         "accept_content": ["json"],
         "task_serializer": "json",

@@ -27,7 +27,7 @@ def var_is_writable(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def artifacts_have_a_place(**_: Any) -> list[CheckMessage]:
+def artifacts_url_is_supported(**_: Any) -> list[CheckMessage]:
     """The artifacts' address is one that fsspec, with what is installed here, can open."""
     scheme = urlsplit(settings.ARTIFACTS_URL).scheme or "file"
     try:
@@ -39,7 +39,7 @@ def artifacts_have_a_place(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def device_is_known(**_: Any) -> list[CheckMessage]:
+def device_name_is_valid(**_: Any) -> list[CheckMessage]:
     """The device has a name that torch knows; whether it is there is found out by the worker."""
     if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", settings.DEVICE):
         return []
@@ -52,7 +52,7 @@ def device_is_known(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def a_public_host_has_a_name(**_: Any) -> list[CheckMessage]:
+def public_host_is_allowed(**_: Any) -> list[CheckMessage]:
     """A public address needs its host name, or every request is answered with 400."""
     if settings.HOST in _LOOPBACK or not set(settings.ALLOWED_HOSTS) <= {*_LOOPBACK, "[::1]"}:
         return []

@@ -54,7 +54,7 @@ def number(name: str, default: int, about: str, *, low: int, high: int) -> int:
     return int(value)
 
 
-def words(name: str, default: list[str], about: str) -> list[str]:
+def names(name: str, default: list[str], about: str) -> list[str]:
     """A list, separated by commas."""
     return [
         word.strip() for word in text(name, ",".join(default), about).split(",") if word.strip()
@@ -81,7 +81,7 @@ def secret(name: str, kept_in: Path, about: str) -> str:
     try:
         kept_in.parent.mkdir(parents=True, exist_ok=True)
         if not kept_in.exists():
-            _keep(kept_in, secrets.token_urlsafe(50))
+            _write_once(kept_in, secrets.token_urlsafe(50))
         value = kept_in.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
@@ -95,7 +95,7 @@ def secret(name: str, kept_in: Path, about: str) -> str:
     return value
 
 
-def _keep(path: Path, value: str) -> None:
+def _write_once(path: Path, value: str) -> None:
     """Write the whole file or none: of several processes that start at once, the first one's value
     stays.
     """

@@ -16,33 +16,33 @@ def suspend(member: User, *, by: User, reason: str = "") -> None:
     nothing.
     """
     if User.objects.filter(pk=member.pk, suspended=None).update(suspended=Now()):
-        _changed(member, "suspend", by, reason)
+        _recount(member, "suspend", by, reason)
 
 
 @transaction.atomic
 def unsuspend(member: User, *, by: User, reason: str = "") -> None:
     """Take a suspension back: all weighs as before."""
     if User.objects.filter(pk=member.pk, suspended__isnull=False).update(suspended=None):
-        _changed(member, "unsuspend", by, reason)
+        _recount(member, "unsuspend", by, reason)
 
 
 @transaction.atomic
 def make_curator(member: User, curator: bool, *, by: User, reason: str = "") -> None:
     """Make a member a curator, or a curator a member."""
     if User.objects.filter(pk=member.pk, curator=not curator).update(curator=curator):
-        _changed(member, "role", by, reason or ("made a curator" if curator else "made a member"))
+        _recount(member, "role", by, reason or ("made a curator" if curator else "made a member"))
 
 
 @transaction.atomic
-def saved(member: User, before: int, *, by: User) -> None:
+def recount_after_save(member: User, before: int, *, by: User) -> None:
     """After the admin pages saved a person who weighed `before`: count anew where the role has
     changed.
     """
     if weight(member) != before:
-        _changed(member, "role", by, "on the admin pages")
+        _recount(member, "role", by, "on the admin pages")
 
 
-def _changed(member: User, action: str, by: User, reason: str) -> None:
+def _recount(member: User, action: str, by: User, reason: str) -> None:
     member.refresh_from_db()
     features = moderation_services.reweigh(member, weight(member))
     moderation_services.note(

@@ -58,10 +58,10 @@ HOST = env.text(
     "127.0.0.1",
     "Address to listen on; 0.0.0.0 for every network of this machine.",
 )
-ALLOWED_HOSTS = env.words(
+ALLOWED_HOSTS = env.names(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"], "Host names that it answers to."
 )
-CSRF_TRUSTED_ORIGINS = env.words(
+CSRF_TRUSTED_ORIGINS = env.names(
     "CSRF_TRUSTED_ORIGINS", [], "Origins to accept forms from: https://example.org"
 )
 HTTPS = env.flag(
@@ -164,7 +164,9 @@ ROOT_URLCONF = "explorer.urls.root"
 ASGI_APPLICATION = "explorer.asgi.application"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STORAGES = global_settings.STORAGES | {"staticfiles": {"BACKEND": "explorer.http.static.Addresses"}}
+STORAGES = global_settings.STORAGES | {
+    "staticfiles": {"BACKEND": "explorer.http.static.StaticUrls"}
+}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -227,7 +229,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "explorer.api.v1.errors.handle",
+    "EXCEPTION_HANDLER": "explorer.api.v1.errors.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {

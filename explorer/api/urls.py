@@ -5,10 +5,10 @@ address.
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from explorer.api.v1.base import Nowhere
+from explorer.api.v1.base import UnknownPath
 
 urlpatterns = [
     path("v1/", include("explorer.api.v1.urls")),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
-    re_path("^", Nowhere.as_view()),
+    re_path("^", UnknownPath.as_view()),
 ]

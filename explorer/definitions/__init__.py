@@ -6,7 +6,7 @@ page explains twice.
 """
 
 from explorer.definitions.definition import Definition
-from explorer.definitions.evaluation import MEASURED
+from explorer.definitions.evaluation import EVALUATION
 from explorer.definitions.features import FEATURES, SEARCH
 from explorer.definitions.labels import LABELS
 from explorer.definitions.saes import MODELS, SAES, TRAINING
@@ -20,7 +20,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
     "Labels": LABELS,
     "Steering": STEERING,
     "SAEs": SAES,
-    "SAEs, measured on held-out text": MEASURED,
+    "SAEs, measured on held-out text": EVALUATION,
     "Models": MODELS,
     "Training, while it runs": TRAINING,
 }

@@ -2,7 +2,7 @@
 
 from explorer.definitions.definition import Definition
 
-MEASURED: dict[str, Definition] = {
+EVALUATION: dict[str, Definition] = {
     "eval_density_histogram": Definition(
         "Density of features",
         "Features in quarter decades of density on the held-out tokens, from 1e-7 to 1; those "

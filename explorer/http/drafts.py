@@ -16,8 +16,8 @@ from features.models import Feature, Label
 from features.selectors import labels as label_selectors
 from features.services.labels import Changed, Refused
 
-KEPT = "draft"
-MOST_KEPT = 20_000
+SESSION_KEY = "draft"
+MOST_CHARACTERS = 20_000
 SUSPENDED = "Your account is suspended: it cannot write. Ask a curator of this instance."
 
 
@@ -33,14 +33,17 @@ class Draft(NamedTuple):
     note: str = ""
 
 
-NOTHING = Draft("", "")
+NO_DRAFT = Draft("", "")
 
 
-def attempt(request: HtmxRequest, form: str, act: Callable[[], object]) -> Draft | None:
+def try_to_write(request: HtmxRequest, form: str, act: Callable[[], object]) -> Draft | None:
     """Do it for who may write. None where it was done, else what to show beside the text. For who
     is signed in.
     """
-    text, note = request.POST.get("text", "")[:MOST_KEPT], request.POST.get("note", "")[:MOST_KEPT]
+    text, note = (
+        request.POST.get("text", "")[:MOST_CHARACTERS],
+        request.POST.get("note", "")[:MOST_CHARACTERS],
+    )
     if not may_write(request.user):
         return Draft(form, text, SUSPENDED, note=note)
     try:
@@ -52,24 +55,32 @@ def attempt(request: HtmxRequest, form: str, act: Callable[[], object]) -> Draft
     return None
 
 
-def to_sign_in(request: HtmxRequest, form: str, back: str) -> HttpResponseBase:
+def redirect_to_sign_in(request: HtmxRequest, form: str, back: str) -> HttpResponseBase:
     """Send a visitor to sign in and then `back`, where their text waits in the form."""
-    text, note = request.POST.get("text", "")[:MOST_KEPT], request.POST.get("note", "")[:MOST_KEPT]
-    request.session[KEPT] = {"at": urlsplit(back).path, "form": form, "text": text, "note": note}
+    text, note = (
+        request.POST.get("text", "")[:MOST_CHARACTERS],
+        request.POST.get("note", "")[:MOST_CHARACTERS],
+    )
+    request.session[SESSION_KEY] = {
+        "at": urlsplit(back).path,
+        "form": form,
+        "text": text,
+        "note": note,
+    }
     response = redirect_to_login(back)
     return HttpResponseClientRedirect(response["Location"]) if request.htmx else response
 
 
-def waiting(request: HtmxRequest) -> Draft:
+def take_draft(request: HtmxRequest) -> Draft:
     """What its writer had begun at this address before they signed in; it is shown once."""
     kept: Mapping[str, Any] | None = (
-        request.session.get(KEPT) if request.user.is_authenticated else None
+        request.session.get(SESSION_KEY) if request.user.is_authenticated else None
     )
     if not kept or kept["at"] != request.path:
-        return NOTHING
-    del request.session[KEPT]
+        return NO_DRAFT
+    del request.session[SESSION_KEY]
     if not kept["text"]:
-        return NOTHING
+        return NO_DRAFT
     return Draft(
         kept["form"],
         kept["text"],
@@ -78,14 +89,14 @@ def waiting(request: HtmxRequest) -> Draft:
     )
 
 
-def said_of(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
+def labels_context(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
     """What the templates of labels read."""
     said = label_selectors.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
     context = {"said": said, "feature": feature, "sae": feature.sae, "draft": draft}
-    return context if draft.form in _forms(said, request.user) else context | {"astray": draft}
+    return context if draft.form in _form_names(said, request.user) else context | {"astray": draft}
 
 
-def _forms(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
+def _form_names(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
     """Names of the forms that the page has: where the one that somebody wrote in is gone, their
     text is shown above.
     """
@@ -104,7 +115,7 @@ def _forms(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
     }  # fmt: skip
 
 
-def number(request: HtmxRequest, name: str) -> int:
+def posted_number(request: HtmxRequest, name: str) -> int:
     """A whole number of the form, 0 where it is none."""
     given = request.POST.get(name, "")[:20]
     return int(given) if given.isdecimal() and given.isascii() and len(given) < 19 else 0

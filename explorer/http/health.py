@@ -24,7 +24,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"database": "ok"})
 
 
-def log_away(request: HttpRequest, error: OperationalError) -> None:
+def log_database_away(request: HttpRequest, error: OperationalError) -> None:
     """Leave a trace of a request that the database did not answer."""
     log.warning("the database did not answer at %s: %s", request.path, error)
 
@@ -40,7 +40,7 @@ class DatabaseAway(MiddlewareMixin):
         """
         if not isinstance(exception, OperationalError):
             return None
-        log_away(request, exception)
+        log_database_away(request, exception)
         return HttpResponse(
             render_to_string("503.html"), status=503, headers={"Retry-After": str(RETRY_SECONDS)}
         )

@@ -10,7 +10,7 @@ from features.inference import requests as inference_requests
 T = TypeVar("T")
 
 
-def asked(
+def inference_result(
     form: forms.Form, field: str | None, read: Callable[[], T], own: Container[str] = ()
 ) -> T | None:
     """What `read` is answered; None where it is refused or nobody answers, which `field` then tells

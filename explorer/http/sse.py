@@ -22,7 +22,9 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 def response(pk: int, model_id: int, after: int = 0, head: str = "") -> StreamingHttpResponse:
     """The stream of a run, with `head` as its first event."""
     return StreamingHttpResponse(
-        _with(head, events(pk, model_id, after)), content_type="text/event-stream", headers=HEADERS
+        _prepend(head, events(pk, model_id, after)),
+        content_type="text/event-stream",
+        headers=HEADERS,
     )
 
 
@@ -34,7 +36,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
     try:
         async with aclosing(notifications.watch(pk, steering_runs.CHANNEL)) as wakes:
             async for _ in wakes:
-                news = await apart(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
+                news = await on_own_connection(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
                 for number, pieces in news.deltas if news else ():
                     after = number
                     yield (
@@ -53,10 +55,10 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
                 yield ": still here\n\n"
     finally:
         if not over:
-            await apart(lambda: steering_runs.leave(pk))
+            await on_own_connection(lambda: steering_runs.leave(pk))
 
 
-async def apart(read: Callable[[], Any]) -> Any:
+async def on_own_connection(read: Callable[[], Any]) -> Any:
     """Ask the database on a connection that is given back at once: a page that is only watched
     holds none.
     """
@@ -70,7 +72,7 @@ async def apart(read: Callable[[], Any]) -> Any:
     return await sync_to_async(work, thread_sensitive=False)()
 
 
-async def _with(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _prepend(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
     if head:
         yield head
     async with aclosing(rest) as told:  # type: ignore[type-var]  # an async generator

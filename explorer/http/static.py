@@ -11,7 +11,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 TEXT = ("text/", "application/javascript", "image/svg")
 
 
-class Addresses(StaticFilesStorage):
+class StaticUrls(StaticFilesStorage):
     """Addresses of static files, put together once: a page names nine."""
 
     url = cache(StaticFilesStorage.url)

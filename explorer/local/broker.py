@@ -33,15 +33,15 @@ class Channel(filesystem.Channel):
 
     def get_table(self, exchange: str) -> Any:
         """The queues bound to `exchange`."""
-        with self._alone():
+        with self._table_lock():
             return super().get_table(exchange)
 
     def _queue_bind(self, *arguments: Any) -> None:
-        with self._alone():
+        with self._table_lock():
             super()._queue_bind(*arguments)
 
     def _delete(self, *arguments: Any, **options: Any) -> None:
-        with self._alone():
+        with self._table_lock():
             super()._delete(*arguments, **options)
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu has it
@@ -69,7 +69,7 @@ class Channel(filesystem.Channel):
         raise Empty
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _table_lock(self) -> Iterator[None]:
         with (self.control_folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -95,7 +95,7 @@ class Transport(filesystem.Transport):
         super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
 
 
-def in_folder(folder: Path) -> dict[str, Any]:
+def celery_settings(folder: Path) -> dict[str, Any]:
     """Celery's settings for a broker in `folder`, which is made."""
     places = {
         "data_folder_in": folder / "messages",
@@ -112,9 +112,9 @@ def in_folder(folder: Path) -> dict[str, Any]:
     }
 
 
-def empty(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Forget every message and queue: what a crash left half-written stops nobody, and queued jobs
     are sent again.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    in_folder(folder)
+    celery_settings(folder)

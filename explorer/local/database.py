@@ -19,7 +19,7 @@ DATABASE, USER, PORT = "featurescope", "postgres", 5432
 LONGEST_SOCKET_PATH = 107
 """Bytes, without the closing zero (108 in Linux's sockaddr_un; macOS has 104)."""
 
-_held: dict[Path, IO[bytes]] = {}
+_user_locks: dict[Path, IO[bytes]] = {}
 
 
 class DatabaseFailed(Exception):
@@ -65,7 +65,7 @@ def database(var: Path) -> dict[str, Any]:
 
 def ensure(var: Path) -> None:
     """Have the server up until this process ends or calls `release`. Raises `DatabaseFailed`."""
-    if var in _held:
+    if var in _user_locks:
         return
     try:
         var.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def ensure(var: Path) -> None:
         revive(var)
     except OSError as error:
         raise DatabaseFailed(f"cannot start the database in {var}: {error.strerror}.") from error
-    _held[var] = users
+    _user_locks[var] = users
 
 
 def revive(var: Path) -> bool:
@@ -95,7 +95,7 @@ def release(var: Path, wait: float = 10.0) -> bool:
     """Stop using the server; True where it stopped within `wait` seconds, False where somebody else
     uses it.
     """
-    _held.pop(var).close()
+    _user_locks.pop(var).close()
     end = time.monotonic() + wait
     while _locked(var / "postgres.keeper"):
         if time.monotonic() > end:

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
-from explorer.local.postgres import Failed, Server
+from explorer.local.postgres import Server, ServerFailed
 
 
 def keep(var: Path) -> None:
     """Run the server until nobody holds `postgres.users`, starting it again where it dies."""
-    with (var / "postgres.users").open("ab") as users, _alone(var / "postgres.keeper"):
+    with (var / "postgres.users").open("ab") as users, _exclusive_lock(var / "postgres.keeper"):
         server = Server(var)
         try:
             server.start()
-            _say("ready")
+            _print("ready")
             while not _lock(users):
                 time.sleep(0.1)
                 if not server.alive():
@@ -37,10 +37,10 @@ def keep(var: Path) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _exclusive_lock(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         if not _lock(file):
-            raise Failed(f"another keeper holds {path}.")
+            raise ServerFailed(f"another keeper holds {path}.")
         yield
 
 
@@ -52,28 +52,28 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:  # who asked is gone; the lock will tell
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def _end(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
 def main() -> None:
     """Keep the server of the folder named on the command line."""
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit)
     os.umask(0o022)
     try:
         keep(Path(sys.argv[1]))
-    except Failed as error:
-        _say(str(error))
+    except ServerFailed as error:
+        _print(str(error))
         sys.exit(1)
     except OSError as error:
-        _say(f"cannot start the database: {error.strerror} ({error.filename}).")
+        _print(f"cannot start the database: {error.strerror} ({error.filename}).")
         sys.exit(1)
 
 

@@ -26,7 +26,7 @@ LIMITS = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 """Where a container's limit stands (version 2 and 1 of control groups), in bytes or as “max”."""
 
 
-class Failed(Exception):
+class ServerFailed(Exception):
     """One sentence about why the server is not up."""
 
 
@@ -43,10 +43,10 @@ class Server:
         """Make the data folder where there is none, start the server and wait until it answers."""
         self.log.parent.mkdir(exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
-            self._make_data()
-        self.bin = _programs(self.data)
-        self._open_the_way()
-        self._clear_remnants()
+            self._create_data()
+        self.bin = _programs_for(self.data)
+        self._allow_traversal()
+        self._remove_remnants()
         self.child = subprocess.Popen(
             self._command(),
             cwd=self.data,
@@ -57,7 +57,7 @@ class Server:
             preexec_fn=die_with_parent(signal.SIGINT),
             **self._as_user(),
         )
-        self._await()
+        self._wait_until_ready()
 
     def alive(self) -> bool:
         """Whether the server still runs."""
@@ -84,12 +84,12 @@ class Server:
             "unix_socket_directories": f'"{quoted}"',
             "unix_socket_permissions": "0700",
             "log_timezone": "UTC",
-            "shared_buffers": f"{_buffers() >> 20}MB",
+            "shared_buffers": f"{_shared_buffers() >> 20}MB",
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self.bin / "postgres"), "-D", str(self.data), *pairs]
 
-    def _make_data(self) -> None:
+    def _create_data(self) -> None:
         """Run initdb beside its final place and rename: a start that is cut short leaves nothing
         half made.
         """
@@ -99,7 +99,7 @@ class Server:
         draft.mkdir(mode=0o700)
         if self.account:
             os.chown(draft, self.account.pw_uid, self.account.pw_gid)
-        self._open_the_way()
+        self._allow_traversal()
         options = [
             "--auth=trust",
             "--encoding=UTF8",
@@ -120,13 +120,15 @@ class Server:
         )
         if done.returncode:
             shutil.rmtree(draft, ignore_errors=True)
-            raise Failed(f"cannot create the database in {self.data}: {_last_line(done.stderr)}")
+            raise ServerFailed(
+                f"cannot create the database in {self.data}: {_last_line(done.stderr)}"
+            )
         if self.data.exists():
             # without PG_VERSION it may only be empty; anything else is not ours to remove
             self.data.rmdir()
         draft.rename(self.data)
 
-    def _clear_remnants(self) -> None:
+    def _remove_remnants(self) -> None:
         """End a server that lost its keeper, and remove the pid file that a crash or a full disk
         left behind.
         """
@@ -137,7 +139,7 @@ class Server:
             try:
                 lost.wait(60)
             except psutil.TimeoutExpired as error:
-                raise Failed(
+                raise ServerFailed(
                     f"an old database server (process {lost.pid}) does not end: stop it by hand."
                 ) from error
         pid_file.unlink(missing_ok=True)
@@ -146,25 +148,27 @@ class Server:
             if self.account and self.socket.stat().st_uid == 0:
                 os.chown(self.socket, self.account.pw_uid, self.account.pw_gid)
             if self.socket.stat().st_uid != self.data.stat().st_uid:
-                raise Failed(
+                raise ServerFailed(
                     f"{self.socket} belongs to somebody else: remove it, or choose a shorter "
                     "FEATURESCOPE_VAR."
                 )
 
-    def _await(self) -> None:
+    def _wait_until_ready(self) -> None:
         end = time.monotonic() + START_SECONDS
         while True:
             try:
-                self._make_database()
+                self._create_database()
                 return
             except psycopg.OperationalError as error:
                 if not self.alive() or time.monotonic() > end:
                     self.stop()
                     why = _last_line(self.log.read_text(errors="replace"))
-                    raise Failed(f"the database did not start: {why} (see {self.log})") from error
+                    raise ServerFailed(
+                        f"the database did not start: {why} (see {self.log})"
+                    ) from error
                 time.sleep(0.02)
 
-    def _make_database(self) -> None:
+    def _create_database(self) -> None:
         where: dict[str, Any] = {
             "host": str(self.socket),
             "port": PORT,
@@ -185,7 +189,7 @@ class Server:
             return {}
         return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
 
-    def _open_the_way(self) -> None:
+    def _allow_traversal(self) -> None:
         """PostgreSQL refuses to run as root: its own user must be able to pass the folders above
         program and data.
         """
@@ -209,7 +213,7 @@ class Server:
         return self.log.open("ab")
 
 
-def _buffers() -> int:
+def _shared_buffers() -> int:
     """Bytes in which the server keeps what it has read: a quarter of the memory, as its manual
     says, and taken only as it reads.
 
@@ -231,7 +235,7 @@ def _account(data: Path) -> pwd.struct_passwd | None:
     owner = data.stat().st_uid if data.exists() else None
     if os.geteuid() != 0:
         if owner not in (None, os.geteuid()):
-            raise Failed(
+            raise ServerFailed(
                 f"{data} belongs to another user (uid {owner}): run as that user, or set "
                 "FEATURESCOPE_VAR."
             )
@@ -244,10 +248,10 @@ def _account(data: Path) -> pwd.struct_passwd | None:
         return pwd.getpwnam("nobody")  # a container without useradd
 
 
-def _programs(data: Path) -> Path:
+def _programs_for(data: Path) -> Path:
     version = int((data / "PG_VERSION").read_text() or 0)
     if version not in POSTGRES_VERSIONS:
-        raise Failed(
+        raise ServerFailed(
             f"{data} was made by PostgreSQL {version}; installed are "
             f"{', '.join(map(str, POSTGRES_VERSIONS))}."
         )

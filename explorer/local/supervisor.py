@@ -96,7 +96,7 @@ class Supervisor:
             child.rotate_log()
             child.start()
 
-    def look(self) -> None:
+    def restart_dead(self) -> None:
         """Start again what died, after a pause that doubles with each death in a row. Call it a few
         times a second.
         """

@@ -130,7 +130,7 @@ def spots(rows: list[Row]) -> list[Spot]:
     return found
 
 
-def compare_address(rows: list[Row]) -> str:
+def compare_url(rows: list[Row]) -> str:
     """The page that compares the SAEs of a sweep with each other; empty until there are two."""
     made = [row.sae for row in rows if row.sae]
     if len(made) < 2:

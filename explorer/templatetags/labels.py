@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from explorer import access
 from explorer.definitions import DEFINITIONS
-from explorer.http.drafts import NOTHING, Draft
+from explorer.http.drafts import NO_DRAFT, Draft
 from explorer.plots import svg
 from explorer.templatetags.numbers import number
 from features.models import Comment, Label, LabelScore
@@ -109,5 +109,5 @@ def curates(user: Any) -> bool:
 @register.simple_tag(takes_context=True)
 def draft_of(context: dict[str, Any], form: str, pk: int | str = "") -> Draft:
     """What was written in that form and could not be taken; an empty one where nothing was."""
-    draft: Draft = context.get("draft") or NOTHING
-    return draft if draft.form == (f"{form}-{pk}" if pk else form) else NOTHING
+    draft: Draft = context.get("draft") or NO_DRAFT
+    return draft if draft.form == (f"{form}-{pk}" if pk else form) else NO_DRAFT

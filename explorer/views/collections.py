@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.forms.collections import CollectForm, CollectionForm
-from explorer.http.drafts import number
+from explorer.http.drafts import posted_number
 from explorer.http.requests import HtmxRequest
 from features.db import keyset
 from features.interchange import tables
@@ -93,7 +93,7 @@ def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
         if "note" in request.POST:  # it comes along with every button of its form
             collection_services.annotate(kept, request.POST["note"])
         if "place" in request.POST:
-            collection_services.move(kept, number(request, "place"))
+            collection_services.move(kept, posted_number(request, "place"))
     except Refused as refused:
         messages.error(request, refused.message)
     return redirect(f"{row.get_absolute_url()}#item-{item}")

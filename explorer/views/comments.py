@@ -7,7 +7,7 @@ from django.http import Http404, HttpResponseBase
 from django.views.decorators.http import require_POST
 
 from explorer import access
-from explorer.http.drafts import number
+from explorer.http.drafts import posted_number
 from explorer.http.requests import HtmxRequest
 from explorer.views.labels import find_row, must_curate, write
 from features.models import Comment, Label
@@ -22,7 +22,7 @@ def comment(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
     `parent`.
     """
     feature = find_row(model, sae, index)
-    answered = number(request, "parent")
+    answered = posted_number(request, "parent")
 
     def act() -> None:
         parent = (
@@ -30,7 +30,7 @@ def comment(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
             if answered
             else None
         )
-        about = Label.objects.filter(pk=number(request, "label")).first()
+        about = Label.objects.filter(pk=posted_number(request, "label")).first()
         if answered and parent is None:
             raise Refused("parent", "The comment that this answers was deleted meanwhile.")
         comment_services.comment(

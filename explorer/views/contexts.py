@@ -5,7 +5,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.definitions import DEFINITIONS
 from explorer.forms.search import ContextForm
-from explorer.http.inference import asked
+from explorer.http.inference import inference_result
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from explorer.views.search import chosen_boxes
@@ -61,4 +61,4 @@ def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None
 
 
 def _read(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
-    return asked(form, None, lambda: text_search.read_stored(sae, sequence.token_ids))
+    return inference_result(form, None, lambda: text_search.read_stored(sae, sequence.token_ids))

@@ -4,7 +4,7 @@ from django import forms
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from explorer.http.inference import asked
+from explorer.http.inference import inference_result
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.features import find_row
 from features.inference.text_activations import MOST_CHARACTERS, EffectHere, effect_in
@@ -37,4 +37,4 @@ def _measured(feature: Feature, form: EffectForm) -> EffectHere | None:
     """What came of it; what is in the way is told by the form."""
     if not form.is_valid() or not form.cleaned_data["prompt"]:
         return None
-    return asked(form, "prompt", lambda: effect_in(feature, form.cleaned_data["prompt"]))
+    return inference_result(form, "prompt", lambda: effect_in(feature, form.cleaned_data["prompt"]))

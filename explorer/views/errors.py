@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import defaults
 
-from explorer.api.v1.errors import answer
+from explorer.api.v1.errors import error_response
 from explorer.http.requests import NotHere
 
 
@@ -24,12 +24,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     API's shape.
     """
     if request.path_info.startswith("/api/"):
-        return answer("bad_request", "The request is malformed.", status=400)
+        return error_response("bad_request", "The request is malformed.", status=400)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, likewise, for what broke outside a view."""
     if request.path_info.startswith("/api/"):
-        return answer("server_error", "Something broke here. It was logged.", status=500)
+        return error_response("server_error", "Something broke here. It was logged.", status=500)
     return defaults.server_error(request)

@@ -5,8 +5,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from explorer.forms.features import ExamplesForm, TestForm
-from explorer.http.drafts import Draft, said_of, waiting
-from explorer.http.inference import asked
+from explorer.http.drafts import Draft, labels_context, take_draft
+from explorer.http.inference import inference_result
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
 from features.inference.text_activations import FeatureReading, read_feature
@@ -18,7 +18,7 @@ from features.selectors.dashboard import FeatureView
 @require_safe
 def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
     """Everything about one feature."""
-    return feature_page(request, model, sae, index, waiting(request))
+    return feature_page(request, model, sae, index, take_draft(request))
 
 
 def feature_page(
@@ -33,7 +33,7 @@ def feature_page(
     context = (
         {}
         if request.htmx and request.htmx.target in part
-        else said_of(request, view.feature, draft)
+        else labels_context(request, view.feature, draft)
     )
     context |= {
         "test": test,
@@ -69,7 +69,7 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
     """What the feature does on the text of the form; what is in the way is told by the form."""
     if not form.is_valid() or not form.cleaned_data["text"]:
         return None
-    return asked(form, "text", lambda: read_feature(feature, form.cleaned_data["text"]))
+    return inference_result(form, "text", lambda: read_feature(feature, form.cleaned_data["text"]))
 
 
 @never_cache

@@ -84,7 +84,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "unknown": unknown,
         "sweep": rows,
         "spots": job_plots.spots(rows),
-        "compare": job_plots.compare_address(rows),
+        "compare": job_plots.compare_url(rows),
         "beside": list(job_selectors.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}"
         if other

@@ -11,7 +11,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from explorer import access
-from explorer.http.drafts import NOTHING, Draft, attempt, said_of, to_sign_in, waiting
+from explorer.http.drafts import (
+    NO_DRAFT,
+    Draft,
+    labels_context,
+    redirect_to_sign_in,
+    take_draft,
+    try_to_write,
+)
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.features import find_feature
@@ -39,7 +46,7 @@ def show(request: HtmxRequest) -> HttpResponseBase:
         )
     if request.method == "POST":
         return _taken(request, sae, saes)
-    return _page(request, sae, saes, request.GET.get("after", ""), waiting(request))
+    return _page(request, sae, saes, request.GET.get("after", ""), take_draft(request))
 
 
 def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
@@ -52,11 +59,11 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
         after = request.POST.get("next", "")
         return _on(request, sae, saes, after)
     if not request.user.is_authenticated:
-        return to_sign_in(request, "propose", here)
+        return redirect_to_sign_in(request, "propose", here)
     shown = find_feature(
         sae.model.slug, sae.slug, int(index) if index.isascii() and index.isdecimal() else -1
     )
-    draft = attempt(
+    draft = try_to_write(
         request,
         "propose",
         lambda: label_services.propose(
@@ -70,7 +77,7 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
 
 def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResponseBase:
     if request.htmx:
-        return _page(request, sae, saes, after, NOTHING)
+        return _page(request, sae, saes, after, NO_DRAFT)
     return redirect(f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}")
 
 
@@ -93,7 +100,7 @@ def _page(
     }
     if found:
         view = find_feature(sae.model.slug, sae.slug, found.index)
-        context |= said_of(request, view.feature, draft) | {
+        context |= labels_context(request, view.feature, draft) | {
             "view": view,
             "examples": _examples(view),
         }

@@ -11,7 +11,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from explorer import access
-from explorer.http.drafts import NOTHING, attempt, number, said_of, to_sign_in
+from explorer.http.drafts import (
+    NO_DRAFT,
+    labels_context,
+    posted_number,
+    redirect_to_sign_in,
+    try_to_write,
+)
 from explorer.http.requests import HtmxRequest, page
 from explorer.views import features
 from features.models import Feature, Label
@@ -49,7 +55,11 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
                 "value", "Vote for (1) or against (-1), or take your vote back (0)."
             )
         label_services.vote(
-            label, value, by=request.user, weight=weight, seen=number(request, "version") or None
+            label,
+            value,
+            by=request.user,
+            weight=weight,
+            seen=posted_number(request, "version") or None,
         )
 
     return write(request, label.feature, f"label-{pk}", act)
@@ -64,7 +74,7 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponseBase:
     def act() -> None:
         _may_edit(request, label)
         label_services.edit(
-            label, text, seen=number(request, "version"), by=request.user, note=note
+            label, text, seen=posted_number(request, "version"), by=request.user, note=note
         )
 
     return write(request, label.feature, f"edit-{pk}", act)
@@ -114,7 +124,7 @@ def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         must_curate(request)
-        into = Label.objects.filter(pk=number(request, "into")).first()
+        into = Label.objects.filter(pk=posted_number(request, "into")).first()
         if into is None:
             raise label_services.Refused("into", "Choose the label to merge it into.")
         moderation_services.merge(label, into, by=request.user, reason=request.POST.get("note", ""))
@@ -169,12 +179,12 @@ def write(
     """
     back = f"{feature.get_absolute_url()}#{'talk' if talk else 'labels'}"
     if not request.user.is_authenticated:
-        return to_sign_in(request, form, back)
-    draft = attempt(request, form, act)
+        return redirect_to_sign_in(request, form, back)
+    draft = try_to_write(request, form, act)
     model, sae = feature.sae.model.slug, feature.sae.slug
     if request.htmx:
         feature.refresh_from_db(fields=["label", "disputed"])
-        context = said_of(request, feature, draft or NOTHING) | {
+        context = labels_context(request, feature, draft or NO_DRAFT) | {
             "talk": talk,
             "done": "" if draft else done,
         }

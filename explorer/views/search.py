@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.definitions import DEFINITIONS, Definition
 from explorer.forms.search import TextForm, TokenForm
-from explorer.http.inference import asked
+from explorer.http.inference import inference_result
 from explorer.http.requests import HtmxRequest, page
 from explorer.views import label_search
 from features.models import Sae
@@ -101,7 +101,7 @@ def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     text = form.cleaned_data.get(name)
     if not text:
         return None
-    return asked(
+    return inference_result(
         form, name, lambda: text_search.read(saes, text), own=form.fields.keys() - {"text"}
     )
 

@@ -133,7 +133,7 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
     """
     asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
     after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
-    model_id = await sse.apart(
+    model_id = await sse.on_own_connection(
         lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first()
     )
     if model_id is None:

@@ -49,7 +49,7 @@ def test_a_number_out_of_range_or_none_at_all_is_refused(monkeypatch, value):
 
 def test_lists_drop_blanks(monkeypatch):
     monkeypatch.setenv("X", " a.org, ,b.org,")
-    assert env.words("X", [], "") == ["a.org", "b.org"]
+    assert env.names("X", [], "") == ["a.org", "b.org"]
 
 
 def test_a_url_of_another_scheme_is_refused_without_repeating_its_password(monkeypatch):

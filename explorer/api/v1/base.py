@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @extend_schema(exclude=True)
-class Nowhere(APIView):
+class UnknownPath(APIView):
     """Every path under `/api/` that is no address."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -39,7 +39,7 @@ class Nowhere(APIView):
         )
 
 
-class WrittenByMembers(APIView):
+class MembersWriteView(APIView):
     """A view that everyone reads and members write."""
 
     def get_permissions(self) -> Sequence[Any]:
@@ -47,7 +47,7 @@ class WrittenByMembers(APIView):
         return super().get_permissions() if self.request.method in SAFE_METHODS else [MayWrite()]
 
 
-def found(read: Callable[..., T], *names: str | int, noun: str) -> T:
+def get_or_404(read: Callable[..., T], *names: str | int, noun: str) -> T:
     """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row
     can have.
     """

@@ -17,21 +17,23 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from explorer.api.v1.exceptions import TooLarge, Unavailable
-from explorer.http.health import log_away
+from explorer.http.health import log_database_away
 
 log = logging.getLogger("explorer.api")
 
 Fields = Mapping[str, list[str]]
 
 
-def answer(code: str, message: str, fields: Fields | None = None, *, status: int) -> JsonResponse:
+def error_response(
+    code: str, message: str, fields: Fields | None = None, *, status: int
+) -> JsonResponse:
     """An error as it goes out."""
     return JsonResponse(
         {"error": {"code": code, "message": message, "fields": dict(fields or {})}}, status=status
     )
 
 
-def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
     """Every exception of a view of the API as an answer. What nobody foresaw is logged, and told
     without its details.
     """
@@ -42,25 +44,25 @@ def handle(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
     elif isinstance(error, OperationalError):
-        log_away(context["request"], error)
+        log_database_away(context["request"], error)
         error = Unavailable()
     set_rollback()
     if isinstance(error, BadRequest | SuspiciousOperation):
-        return answer(
+        return error_response(
             "bad_request",
             "The request is malformed, or has more parameters than any needs.",
             status=400,
         )
     if not isinstance(error, exceptions.APIException):
         log.error("unhandled error at %s", context["request"].path, exc_info=error)
-        return answer(
+        return error_response(
             "server_error",
             "Something broke here. It was logged; it is not your request's fault.",
             status=500,
         )
     fields = dict(_fields(error.detail)) if isinstance(error, exceptions.ValidationError) else {}
     message = " ".join(_sentences(fields)) if fields else str(error.detail)
-    response = answer(_code(error), message, fields, status=error.status_code)
+    response = error_response(_code(error), message, fields, status=error.status_code)
     for header, value in _headers(error):
         response[header] = value
     return response

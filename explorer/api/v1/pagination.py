@@ -27,7 +27,7 @@ def page_of(item: type[serializers.BaseSerializer[Any]]) -> serializers.Serializ
     return inline_serializer(f"{item.__name__.removesuffix('Serializer')}Page", fields)
 
 
-def paged(
+def paginated_response(
     request: Request,
     rows: QuerySet[Any],
     keys: Sequence[str],
@@ -41,12 +41,14 @@ def paged(
         (name, value) for name, value in query.items() if name not in {"limit", "cursor"}
     )
     of = f"{request.path} {filters}"
-    with cursors():
+    with cursor_errors():
         page = keyset.page(rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=of)
-    return listing(request, present(page.rows, many=True), page.next)
+    return list_response(request, present(page.rows, many=True), page.next)
 
 
-def listing(request: Request, results: serializers.BaseSerializer[Any], cursor: str) -> Response:
+def list_response(
+    request: Request, results: serializers.BaseSerializer[Any], cursor: str
+) -> Response:
     """A page and the address of the one after it, which begins at `cursor`."""
     return Response(
         {"next": with_query(request, cursor=cursor) if cursor else None, "results": results.data}
@@ -54,7 +56,7 @@ def listing(request: Request, results: serializers.BaseSerializer[Any], cursor: 
 
 
 @contextmanager
-def cursors() -> Iterator[None]:
+def cursor_errors() -> Iterator[None]:
     """Refuse a bad cursor as the wrong parameter that it is."""
     try:
         yield

@@ -38,7 +38,7 @@ class SafeJSONParser(JSONParser):
         return data
 
 
-def query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, Any]:
+def parse_query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, Any]:
     """The query string as `form` understands it. Raises `ValidationError`, also for names that it
     does not know.
     """
@@ -52,9 +52,9 @@ def query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, An
     return dict(parsed.validated_data)
 
 
-def body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
+def parse_body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
     """The request's body in that shape; there is no query string. Raises `ValidationError`."""
-    query(request)
+    parse_query(request)
     sent = shape(data=request.data)
     sent.is_valid(raise_exception=True)
     return dict(sent.validated_data)

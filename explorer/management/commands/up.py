@@ -87,7 +87,7 @@ class Command(BaseCommand):
         watched = time.monotonic()
         while True:
             time.sleep(0.2)
-            supervisor.look()
+            supervisor.restart_dead()
             if time.monotonic() - watched > WATCH_SECONDS:
                 self._watch(supervisor)
                 watched = time.monotonic()
@@ -125,7 +125,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"Cannot use the database: {str(error).strip()}") from error
         if not settings.CELERY_BROKER_URL:
-            broker.empty(settings.VAR / "broker")
+            broker.clear(settings.VAR / "broker")
         if settings.DEMO:
             from features.services.demo import start_demo
 
@@ -136,7 +136,7 @@ class Command(BaseCommand):
         again.
         """
         end = time.monotonic() + READY_SECONDS
-        while not _answers():
+        while not _website_answers():
             dead = next((child for child in supervisor.children if not child.alive()), None)
             if dead:
                 raise CommandError(
@@ -164,7 +164,7 @@ class Command(BaseCommand):
     def _greet(self) -> None:
         seconds = time.time() - psutil.Process().create_time()
         self._say(
-            f"Featurescope is at {address()} (ready in {seconds:.1f} s).\n"
+            f"Featurescope is at {site_url()} (ready in {seconds:.1f} s).\n"
             f"Data and logs are in {settings.VAR}. Ctrl-C stops everything."
         )
 
@@ -237,7 +237,7 @@ def first_admin() -> tuple[str, str]:
     return settings.SUPERUSER_NAME, made_up
 
 
-def address(path: str = "/") -> str:
+def site_url(path: str = "/") -> str:
     """Where a browser on this machine finds the website."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
     if ":" in host and not host.startswith("["):
@@ -245,12 +245,12 @@ def address(path: str = "/") -> str:
     return f"http://{host}:{settings.PORT}{path}"
 
 
-def _answers() -> bool:
+def _website_answers() -> bool:
     # Asks by a name that ALLOWED_HOSTS has, whatever the address is.
     name = next((host for host in settings.ALLOWED_HOSTS if host.strip(".*")), "localhost").lstrip(
         "."
     )
-    request = urllib.request.Request(address("/healthz"), headers={"Host": name})
+    request = urllib.request.Request(site_url("/healthz"), headers={"Host": name})
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return bool(answer.status == 200)

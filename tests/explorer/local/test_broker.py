@@ -13,7 +13,7 @@ from explorer.local import broker
 
 @pytest.fixture
 def connection(tmp_path):
-    settings = broker.in_folder(tmp_path)
+    settings = broker.celery_settings(tmp_path)
     with Connection(
         settings["broker_url"], transport_options=settings["broker_transport_options"]
     ) as connected:
@@ -55,13 +55,13 @@ def test_what_was_read_leaves_no_file_behind(connection, tmp_path):
 def test_emptying_forgets_messages_and_broken_tables(connection, tmp_path):
     connection.SimpleQueue("jobs").put({})
     (tmp_path / "control" / "jobs.exchange").write_text("[[")
-    broker.empty(tmp_path)
+    broker.clear(tmp_path)
     assert not os.listdir(tmp_path / "messages")
     assert not os.listdir(tmp_path / "control")
 
 
 def _bind_and_read(folder, start, failures):
-    settings = broker.in_folder(folder)
+    settings = broker.celery_settings(folder)
     start.wait()
     try:
         with Connection(
@@ -88,7 +88,7 @@ def test_processes_that_declare_queues_at_once_all_find_them(tmp_path):
     for process in processes:
         process.join(60)
     assert failures.empty(), failures.get()
-    settings = broker.in_folder(tmp_path)
+    settings = broker.celery_settings(tmp_path)
     with Connection(
         settings["broker_url"], transport_options=settings["broker_transport_options"]
     ) as connected:
@@ -97,7 +97,7 @@ def test_processes_that_declare_queues_at_once_all_find_them(tmp_path):
 
 def test_celery_speaks_it(tmp_path):
     app = Celery("test", set_as_current=False)
-    app.conf.update(broker.in_folder(tmp_path) | {"task_default_queue": "jobs"})
+    app.conf.update(broker.celery_settings(tmp_path) | {"task_default_queue": "jobs"})
     before = time.time_ns()
     app.send_task("workers.run_job", args=[7], queue="jobs")
     (name,) = os.listdir(tmp_path / "messages")

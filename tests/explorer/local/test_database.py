@@ -129,7 +129,7 @@ def test_a_containers_limit_counts_as_its_memory(tmp_path, monkeypatch, said, mo
     (tmp_path / "memory.max").write_text(said)
     monkeypatch.setattr(postgres, "LIMITS", [tmp_path / "memory.max", tmp_path / "not there"])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1 << 40))
-    assert postgres._buffers() == most
+    assert postgres._shared_buffers() == most
 
 
 def test_it_runs_for_as_long_as_anybody_uses_it(var):

@@ -194,7 +194,7 @@ def test_the_pause_before_a_restart_doubles_while_a_child_keeps_dying(tmp_path):
     try:
 
         def died_twice() -> bool:
-            supervisor.look()
+            supervisor.restart_dead()
             return len(said) == 2
 
         wait_for(died_twice, 30, "two deaths")

@@ -11,9 +11,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
-from explorer.api.v1.base import found
+from explorer.api.v1.base import get_or_404
 from explorer.api.v1.exceptions import Unanswered
-from explorer.api.v1.parsing import body
+from explorer.api.v1.parsing import parse_body
 from explorer.api.v1.serializers.activations import (
     ActivationsRequestSerializer,
     ActivationsSerializer,
@@ -45,14 +45,14 @@ class Activations(APIView):
         """Read a text: one feature on each token, or the strongest features of every token. Nothing
         is kept.
         """
-        given = body(request, ActivationsRequestSerializer)
+        given = parse_body(request, ActivationsRequestSerializer)
         saes = [
-            found(catalog_selectors.sae, given["model"], slug, noun="SAE")
+            get_or_404(catalog_selectors.sae, given["model"], slug, noun="SAE")
             for slug in dict.fromkeys(given["sae"])
         ]
-        with _answered():
+        with inference_errors():
             if "index" in given:
-                one = found(
+                one = get_or_404(
                     feature_selectors.row,
                     given["model"],
                     saes[0].slug,
@@ -87,16 +87,16 @@ class Effects(APIView):
         """Ablate a feature where it fires in a text, add it where it does not, and say what the
         model does. Nothing is kept.
         """
-        given = body(request, EffectRequestSerializer)
-        one = found(
+        given = parse_body(request, EffectRequestSerializer)
+        one = get_or_404(
             feature_selectors.row, given["model"], given["sae"], given["index"], noun="feature"
         )
-        with _answered():
+        with inference_errors():
             return Response(EffectSerializer(text_activations.effect_in(one, given["text"])).data)
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def inference_errors() -> Iterator[None]:
     """Say what a worker refused as what is wrong with a field, and that none answered as 503."""
     try:
         yield

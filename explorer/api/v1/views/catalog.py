@@ -4,10 +4,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from explorer.api.v1.base import found
+from explorer.api.v1.base import get_or_404
 from explorer.api.v1.fields import PageQuery
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.catalog import (
     CorpusSerializer,
     LanguageModelSerializer,
@@ -24,11 +24,11 @@ class Models(APIView):
     @operation("list_models", page_of(LanguageModelSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List language models, by slug."""
-        return paged(
+        return paginated_response(
             request,
             catalog_selectors.models(),
             ["slug"],
-            query(request, PageQuery),
+            parse_query(request, PageQuery),
             LanguageModelSerializer,
         )
 
@@ -39,9 +39,9 @@ class Model(APIView):
     @operation("get_model", LanguageModelSerializer, 404)
     def get(self, request: Request, model: str) -> Response:
         """Get a language model: its shape, revision and hook points."""
-        query(request)
+        parse_query(request)
         return Response(
-            LanguageModelSerializer(found(catalog_selectors.model, model, noun="model")).data
+            LanguageModelSerializer(get_or_404(catalog_selectors.model, model, noun="model")).data
         )
 
 
@@ -51,11 +51,11 @@ class Corpora(APIView):
     @operation("list_corpora", page_of(CorpusSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List corpora, by slug."""
-        return paged(
+        return paginated_response(
             request,
             catalog_selectors.corpora(),
             ["slug"],
-            query(request, PageQuery),
+            parse_query(request, PageQuery),
             CorpusSerializer,
         )
 
@@ -66,10 +66,10 @@ class Saes(APIView):
     @operation("list_saes", page_of(SaeSerializer), 404, parameters=[SaeQuery])
     def get(self, request: Request) -> Response:
         """List SAEs, of one model or of all, by model and slug."""
-        asked = query(request, SaeQuery)
+        asked = parse_query(request, SaeQuery)
         if model := asked.get("model", ""):
-            found(catalog_selectors.model, model, noun="model")
-        return paged(
+            get_or_404(catalog_selectors.model, model, noun="model")
+        return paginated_response(
             request, catalog_selectors.saes(model), ["model__slug", "slug"], asked, SaeSerializer
         )
 
@@ -80,5 +80,7 @@ class Sae(APIView):
     @operation("get_sae", SaeSerializer, 404)
     def get(self, request: Request, model: str, sae: str) -> Response:
         """Get an SAE: how it was made, and how good it is."""
-        query(request)
-        return Response(SaeSerializer(found(catalog_selectors.sae, model, sae, noun="SAE")).data)
+        parse_query(request)
+        return Response(
+            SaeSerializer(get_or_404(catalog_selectors.sae, model, sae, noun="SAE")).data
+        )

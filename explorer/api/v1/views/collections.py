@@ -9,9 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer.access import may_change_collection
-from explorer.api.v1.base import WrittenByMembers
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.base import MembersWriteView
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.collections import (
     CollectionDetailSerializer,
     CollectionQuery,
@@ -29,17 +29,17 @@ from features.services.labels import Refused
 T = TypeVar("T")
 
 
-class Collections(WrittenByMembers):
+class Collections(MembersWriteView):
     """Collections."""
 
     @operation("list_collections", page_of(CollectionSerializer), parameters=[CollectionQuery])
     def get(self, request: Request) -> Response:
         """List public collections, or one's own, newest first."""
-        asked = query(request, CollectionQuery)
+        asked = parse_query(request, CollectionQuery)
         if asked["mine"] and not request.user.is_authenticated:
             raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
         rows = collection_selectors.listed(request.user.pk, mine=asked["mine"])
-        return paged(request, rows, ["-id"], asked, CollectionSerializer)
+        return paginated_response(request, rows, ["-id"], asked, CollectionSerializer)
 
     @operation(
         "create_collection",
@@ -52,19 +52,19 @@ class Collections(WrittenByMembers):
     )
     def post(self, request: Request) -> Response:
         """Make a collection, private unless `public` is true."""
-        query(request)
+        parse_query(request)
         sent = _body(CollectionRequestSerializer, request)
         row = _tried(lambda: collection_services.create(**sent, by=request.user))
         return Response(_detail(row), status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
 
-class Collection(WrittenByMembers):
+class Collection(MembersWriteView):
     """One collection."""
 
     @operation("get_collection", CollectionDetailSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get a collection with everything in it."""
-        query(request)
+        parse_query(request)
         return Response(_detail(_find(request, pk)))
 
     @operation(
@@ -78,7 +78,7 @@ class Collection(WrittenByMembers):
     )
     def patch(self, request: Request, pk: int) -> Response:
         """Change its words, or who sees it; what is left out stays."""
-        query(request)
+        parse_query(request)
         row = _own(request, pk)
         sent = _body(CollectionRequestSerializer, request, partial=True)
         _tried(lambda: collection_services.change(row, **sent))
@@ -87,12 +87,12 @@ class Collection(WrittenByMembers):
     @operation("delete_collection", None, 403, 404, success=204)
     def delete(self, request: Request, pk: int) -> Response:
         """Delete a collection; the features stay."""
-        query(request)
+        parse_query(request)
         _own(request, pk).delete()
         return Response(status=204)
 
 
-class Items(WrittenByMembers):
+class Items(MembersWriteView):
     """What is in a collection."""
 
     @operation(
@@ -108,7 +108,7 @@ class Items(WrittenByMembers):
         """Put features at the end of a collection; those that are there already stay where they
         are.
         """
-        query(request)
+        parse_query(request)
         row = _own(request, pk)
         sent = _body(ItemsRequestSerializer, request)
         _tried(
@@ -119,7 +119,7 @@ class Items(WrittenByMembers):
         return Response(_detail(_find(request, pk)))
 
 
-class Item(WrittenByMembers):
+class Item(MembersWriteView):
     """A feature in a collection."""
 
     @operation(
@@ -133,7 +133,7 @@ class Item(WrittenByMembers):
     )
     def patch(self, request: Request, pk: int, item: int) -> Response:
         """Move an item, or change its note."""
-        query(request)
+        parse_query(request)
         kept = _item(request, pk, item)
         sent = _body(ItemRequestSerializer, request)
         if "note" in sent:
@@ -145,7 +145,7 @@ class Item(WrittenByMembers):
     @operation("remove_collection_item", None, 403, 404, success=204)
     def delete(self, request: Request, pk: int, item: int) -> Response:
         """Take a feature out."""
-        query(request)
+        parse_query(request)
         collection_services.remove(_item(request, pk, item))
         return Response(status=204)
 

@@ -7,9 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer import access
-from explorer.api.v1.base import WrittenByMembers, found
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import body, query
+from explorer.api.v1.base import MembersWriteView, get_or_404
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.labels import (
     CommentEditRequestSerializer,
@@ -17,22 +17,26 @@ from explorer.api.v1.serializers.labels import (
     CommentSerializer,
     CommentsQuery,
 )
-from explorer.api.v1.views.labels import filters, named, refusals
+from explorer.api.v1.views.labels import feature_of, list_filters, service_errors
 from features.models import Comment as Row
 from features.models import Label
 from features.selectors import labels as label_selectors
 from features.services import comments as comment_services
 
 
-class Comments(WrittenByMembers):
+class Comments(MembersWriteView):
     """Comments."""
 
     @operation("list_comments", page_of(CommentSerializer), parameters=[CommentsQuery])
     def get(self, request: Request) -> Response:
         """List comments, newest first: of a model, SAE or feature, about a label, by a person."""
-        asked = query(request, CommentsQuery)
-        return paged(
-            request, label_selectors.comments(**filters(asked)), ["-id"], asked, CommentSerializer
+        asked = parse_query(request, CommentsQuery)
+        return paginated_response(
+            request,
+            label_selectors.comments(**list_filters(asked)),
+            ["-id"],
+            asked,
+            CommentSerializer,
         )
 
     @operation(
@@ -49,40 +53,40 @@ class Comments(WrittenByMembers):
         """Comment on a feature (members), about one of its labels, or in answer to
         another comment.
         """
-        data = body(request, CommentRequestSerializer)
-        feature = named(data)
+        data = parse_body(request, CommentRequestSerializer)
+        feature = feature_of(data)
         about = (
-            found(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label")
+            get_or_404(lambda pk: Label.objects.get(pk=pk), data["label"], noun="label")
             if "label" in data
             else None
         )
-        parent = found(_row, data["parent"], noun="comment") if "parent" in data else None
-        with refusals():
+        parent = get_or_404(_row, data["parent"], noun="comment") if "parent" in data else None
+        with service_errors():
             row = comment_services.comment(
                 feature, data["text"], by=request.user, label=about, parent=parent
             )
-        shown = CommentSerializer(found(_row, row.pk, noun="comment")).data
+        shown = CommentSerializer(get_or_404(_row, row.pk, noun="comment")).data
         return Response(shown, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
 
-class Comment(WrittenByMembers):
+class Comment(MembersWriteView):
     """One comment."""
 
     @operation("get_comment", CommentSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get a comment."""
-        query(request)
-        return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
+        parse_query(request)
+        return Response(CommentSerializer(get_or_404(_row, pk, noun="comment")).data)
 
     @operation(
         "edit_comment", CommentSerializer, 403, 404, 413, 415, request=CommentEditRequestSerializer
     )
     def patch(self, request: Request, pk: int) -> Response:
         """Edit a comment of one's own."""
-        row, data = _mine(request, pk), body(request, CommentEditRequestSerializer)
-        with refusals():
+        row, data = _mine(request, pk), parse_body(request, CommentEditRequestSerializer)
+        with service_errors():
             comment_services.edit(row, data["text"])
-        return Response(CommentSerializer(found(_row, pk, noun="comment")).data)
+        return Response(CommentSerializer(get_or_404(_row, pk, noun="comment")).data)
 
     @operation("delete_comment", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, pk: int) -> Response:
@@ -90,7 +94,7 @@ class Comment(WrittenByMembers):
         words.
         """
         row = _mine(request, pk)
-        with refusals():
+        with service_errors():
             comment_services.delete(row)
         return Response(status=204)
 
@@ -100,8 +104,8 @@ def _row(pk: Any) -> Row:
 
 
 def _mine(request: Request, pk: int) -> Row:
-    query(request)
-    row = found(_row, pk, noun="comment")
+    parse_query(request)
+    row = get_or_404(_row, pk, noun="comment")
     if not access.may_edit_comment(request.user, row):
         raise PermissionDenied("Only who wrote a comment may change it.")
     return row

@@ -5,9 +5,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
-from explorer.api.v1.base import found
-from explorer.api.v1.pagination import cursors, listing, page_of
-from explorer.api.v1.parsing import query
+from explorer.api.v1.base import get_or_404
+from explorer.api.v1.pagination import cursor_errors, list_response, page_of
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.features import (
     FeatureDetailSerializer,
@@ -37,17 +37,17 @@ class Features(APIView):
         """List an SAE's features, filtered and ordered, each with the words around the peak of its
         best example.
         """
-        asked = query(request, FeatureQuery)
-        owner = found(catalog_selectors.sae, model, sae, noun="SAE")
+        asked = parse_query(request, FeatureQuery)
+        owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
         filters = {name: asked[name] for name in FILTERS if name in asked}
-        with cursors():
+        with cursor_errors():
             page = feature_selectors.page(
                 owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters
             )
         for row in page.features:
             row.sae = owner  # its address needs it
         rows = FeatureSerializer(page.features, many=True, context={"snippets": page.snippets})
-        return listing(request, rows, page.next)
+        return list_response(request, rows, page.next)
 
 
 class Feature(APIView):
@@ -58,6 +58,6 @@ class Feature(APIView):
         """Get everything about a feature: numbers, histograms, logits, labels, neighbours,
         co-firing, examples and provenance.
         """
-        query(request)
-        view = found(feature_selectors.feature, model, sae, index, noun="feature")
+        parse_query(request)
+        view = get_or_404(feature_selectors.feature, model, sae, index, noun="feature")
         return Response(detail(view, label_selectors.of_feature(view.feature)))

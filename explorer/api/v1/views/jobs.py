@@ -9,10 +9,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
-from explorer.api.v1.base import found
+from explorer.api.v1.base import get_or_404
 from explorer.api.v1.exceptions import Conflict
-from explorer.api.v1.pagination import page_of, paged, with_query
-from explorer.api.v1.parsing import body, query
+from explorer.api.v1.pagination import page_of, paginated_response, with_query
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.permissions import MayCancel, MayStartJobs
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.jobs import (
@@ -38,7 +38,7 @@ class Kinds(APIView):
     @operation("list_kinds", page_of(KindSerializer))
     def get(self, request: Request) -> Response:
         """List the kinds of job with their settings, defaults and ranges."""
-        query(request)
+        parse_query(request)
         return Response(
             {
                 "next": None,
@@ -57,8 +57,8 @@ class Jobs(APIView):
     @operation("list_jobs", page_of(JobSerializer), parameters=[JobQuery])
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
-        asked = query(request, JobQuery)
-        return paged(
+        asked = parse_query(request, JobQuery)
+        return paginated_response(
             request,
             job_selectors.jobs(asked.get("kind", ""), asked.get("state", "")),
             ["-id"],
@@ -80,7 +80,7 @@ class Jobs(APIView):
         """Start a job (staff). The settings are those of its page; wrong ones are refused before
         anything is queued.
         """
-        asked = body(request, JobRequestSerializer)
+        asked = parse_body(request, JobRequestSerializer)
         name, params = asked["kind"], asked["params"]
         if wrong := wrong_types(KINDS[name], params):
             raise _refusal(wrong)
@@ -100,7 +100,7 @@ class Job(APIView):
     @operation("get_job", JobSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get a job: how far it is, and how it ended."""
-        query(request)
+        parse_query(request)
         return Response(JobSerializer(_job(pk)).data)
 
 
@@ -112,7 +112,7 @@ class Events(APIView):
         """List what happened to a job, oldest first. To watch it, ask again with `after` set to the
         last id you have.
         """
-        asked = query(request, EventQuery)
+        asked = parse_query(request, EventQuery)
         _job(pk)
         limit = asked["limit"]
         rows = list(
@@ -132,7 +132,7 @@ class Cancel(APIView):
         """Cancel a job (staff, or who started it): at once where it waits, within seconds where it
         runs.
         """
-        query(request)
+        parse_query(request)
         job = _job(pk)
         self.check_object_permissions(request, job)
         lifecycle.cancel(pk, by=request.user)
@@ -155,7 +155,7 @@ class Resume(APIView):
         """Start a job that goes on from the last checkpoint of training that was cancelled or
         failed (staff).
         """
-        query(request)
+        parse_query(request)
         _job(pk)
         try:
             job = job_services.resume(pk, by=request.user)
@@ -168,7 +168,7 @@ class Resume(APIView):
 
 
 def _job(pk: int) -> Any:
-    return found(lambda pk: job_selectors.every().get(pk=pk), pk, noun="job")
+    return get_or_404(lambda pk: job_selectors.every().get(pk=pk), pk, noun="job")
 
 
 def _refusal(errors: dict[str, list[str]]) -> ValidationError:

@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer import access
-from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.base import MembersWriteView, get_or_404
 from explorer.api.v1.exceptions import Conflict
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import body, query
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.labels import (
     LabelDetailSerializer,
@@ -33,7 +33,7 @@ from features.services import labels as label_services
 from features.services import moderation as moderation_services
 
 
-class Labels(WrittenByMembers):
+class Labels(MembersWriteView):
     """Labels."""
 
     @operation("list_labels", page_of(LabelSerializer), parameters=[LabelsQuery])
@@ -41,9 +41,9 @@ class Labels(WrittenByMembers):
         """List labels that are shown, newest first: of a model, SAE or feature, by a person or
         method.
         """
-        asked = query(request, LabelsQuery)
-        return paged(
-            request, label_selectors.listed(**filters(asked)), ["-id"], asked, LabelSerializer
+        asked = parse_query(request, LabelsQuery)
+        return paginated_response(
+            request, label_selectors.listed(**list_filters(asked)), ["-id"], asked, LabelSerializer
         )
 
     @operation(
@@ -60,9 +60,9 @@ class Labels(WrittenByMembers):
         """Propose a label (members). Where the feature has one of these words, that gets your vote
         and is the answer.
         """
-        data = body(request, LabelRequestSerializer)
-        feature = named(data)
-        with refusals():
+        data = parse_body(request, LabelRequestSerializer)
+        feature = feature_of(data)
+        with service_errors():
             label = label_services.propose(
                 feature, data["text"], by=request.user, weight=access.weight(request.user)
             )
@@ -71,13 +71,13 @@ class Labels(WrittenByMembers):
         )
 
 
-class Label(WrittenByMembers):
+class Label(MembersWriteView):
     """One label."""
 
     @operation("get_label", LabelDetailSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get a label with its scores and history."""
-        query(request)
+        parse_query(request)
         return Response(_detail(pk))
 
     @operation(
@@ -94,8 +94,8 @@ class Label(WrittenByMembers):
         """Edit a label (its author and curators): other words, which begin without votes and
         scores; the old ones stay.
         """
-        label, data = self._mine(request, pk), body(request, LabelEditRequestSerializer)
-        with refusals():
+        label, data = self._mine(request, pk), parse_body(request, LabelEditRequestSerializer)
+        with service_errors():
             label_services.edit(
                 label, data["text"], seen=data["version"], by=request.user, note=data["note"]
             )
@@ -107,31 +107,31 @@ class Label(WrittenByMembers):
         restore it.
         """
         label = self._mine(request, pk)
-        with refusals():
+        with service_errors():
             moderation_services.hide(label, by=request.user)
         return Response(status=204)
 
     def _mine(self, request: Request, pk: int) -> Row:
-        query(request)
-        label: Row = found(lambda pk: Row.objects.shown().get(pk=pk), pk, noun="label")
+        parse_query(request)
+        label: Row = get_or_404(lambda pk: Row.objects.shown().get(pk=pk), pk, noun="label")
         if not access.may_edit_label(request.user, label):
             raise PermissionDenied("Only its author and curators may change a label.")
         return label
 
 
-class Votes(WrittenByMembers):
+class Votes(MembersWriteView):
     """Votes."""
 
     @operation("list_votes", page_of(VoteSerializer), parameters=[VotesQuery])
     def get(self, request: Request) -> Response:
         """List votes on labels that are shown, newest first."""
-        asked = query(request, VotesQuery)
+        asked = parse_query(request, VotesQuery)
         rows = VoteRow.objects.filter(label__state=Row.State.SHOWN).select_related("user")
         if "label" in asked:
             rows = rows.filter(label=asked["label"])
         if asked.get("user"):
             rows = rows.filter(user__username=asked["user"])
-        return paged(request, rows, ["-id"], asked, VoteSerializer)
+        return paginated_response(request, rows, ["-id"], asked, VoteSerializer)
 
     @operation(
         "vote", VoteSerializer, 403, 404, 409, 413, 415, success=201, request=VoteRequestSerializer
@@ -140,9 +140,9 @@ class Votes(WrittenByMembers):
         """Vote for or against a label (members, not on one's own); a second vote replaces the
         first.
         """
-        data = body(request, VoteRequestSerializer)
-        label: Row = found(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
-        with refusals():
+        data = parse_body(request, VoteRequestSerializer)
+        label: Row = get_or_404(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
+        with service_errors():
             weight = access.weight(request.user)
             label_services.vote(
                 label, data["value"], by=request.user, weight=weight, seen=data.get("version")
@@ -153,28 +153,28 @@ class Votes(WrittenByMembers):
         )
 
 
-class Vote(WrittenByMembers):
+class Vote(MembersWriteView):
     """One vote."""
 
     @operation("get_vote", VoteSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get a vote."""
-        query(request)
+        parse_query(request)
         return Response(VoteSerializer(_vote(pk)).data)
 
     @operation("take_vote_back", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, pk: int) -> Response:
         """Take a vote of one's own back."""
-        query(request)
+        parse_query(request)
         vote = _vote(pk)
         if vote.user_id != request.user.pk:
             raise PermissionDenied("It is somebody else's vote.")
-        with refusals():
+        with service_errors():
             label_services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
         return Response(status=204)
 
 
-def filters(asked: dict[str, Any]) -> dict[str, Any]:
+def list_filters(asked: dict[str, Any]) -> dict[str, Any]:
     """What of a query string narrows a list."""
     return {
         name: value
@@ -183,13 +183,15 @@ def filters(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def named(data: dict[str, Any]) -> Feature:
+def feature_of(data: dict[str, Any]) -> Feature:
     """The feature that a body names. Raises `NotFound`."""
-    return found(feature_selectors.row, data["model"], data["sae"], data["index"], noun="feature")
+    return get_or_404(
+        feature_selectors.row, data["model"], data["sae"], data["index"], noun="feature"
+    )
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def service_errors() -> Iterator[None]:
     """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400
     with the field.
     """
@@ -206,9 +208,9 @@ def refusals() -> Iterator[None]:
 
 
 def _detail(pk: int) -> Any:
-    return LabelDetailSerializer(found(label_selectors.shown, pk, noun="label")).data
+    return LabelDetailSerializer(get_or_404(label_selectors.shown, pk, noun="label")).data
 
 
 def _vote(pk: int) -> VoteRow:
     rows = VoteRow.objects.filter(label__state=Row.State.SHOWN).select_related("user", "label")
-    return found(lambda pk: rows.get(pk=pk), pk, noun="vote")
+    return get_or_404(lambda pk: rows.get(pk=pk), pk, noun="vote")

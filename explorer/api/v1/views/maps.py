@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from explorer.api.v1.base import found
-from explorer.api.v1.parsing import query
+from explorer.api.v1.base import get_or_404
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.maps import MapSerializer
 from features.selectors import catalog as catalog_selectors
@@ -27,8 +27,8 @@ class Map(APIView):
         """Get where the live features of an SAE lie on its map. An `ETag` says whether it is still
         the same.
         """
-        query(request)
-        owner = found(catalog_selectors.sae, model, sae, noun="SAE")
+        parse_query(request)
+        owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
         dashboard = getattr(owner, "dashboard", None)
         if dashboard is None or dashboard.map is None:
             raise NotFound(

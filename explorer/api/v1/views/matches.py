@@ -4,10 +4,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from explorer.api.v1.base import found
+from explorer.api.v1.base import get_or_404
 from explorer.api.v1.fields import PageQuery
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import query
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.matches import MatchingSerializer, MatchQuery, MatchSerializer
 from features.models import Matching
@@ -23,9 +23,9 @@ class Matchings(APIView):
         """List the SAEs in which the features of this one were looked for, with the share that was
         found.
         """
-        owner = found(catalog_selectors.sae, model, sae, noun="SAE")
-        asked = query(request, PageQuery)
-        return paged(
+        owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
+        asked = parse_query(request, PageQuery)
+        return paginated_response(
             request,
             match_selectors.pairs(model, owner.slug),
             ["other__slug"],
@@ -42,9 +42,9 @@ class Matches(APIView):
         """List the features of an SAE, each with its nearest in another. A job of kind match_saes
         finds them.
         """
-        asked = query(request, MatchQuery)
-        pair = found(_pair, model, sae, other, noun="pair of matched SAEs")
-        return paged(
+        asked = parse_query(request, MatchQuery)
+        pair = get_or_404(_pair, model, sae, other, noun="pair of matched SAEs")
+        return paginated_response(
             request,
             match_selectors.rows(pair),
             match_selectors.KEYS[asked["order"]],

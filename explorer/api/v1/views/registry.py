@@ -4,8 +4,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from explorer.api.v1.pagination import listing, page_of
-from explorer.api.v1.parsing import query
+from explorer.api.v1.pagination import list_response, page_of
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.registry import PublishedSerializer, RegistryQuery
 from features.selectors import saelens_registry as registry_selectors
@@ -17,10 +17,12 @@ class Registry(APIView):
     @operation("list_published", page_of(PublishedSerializer), parameters=[RegistryQuery])
     def get(self, request: Request) -> Response:
         """List the SAEs that SAELens's registry knows; `source` is what a job `add_sae` takes."""
-        asked = query(request, RegistryQuery)
+        asked = parse_query(request, RegistryQuery)
         limit, start = asked.pop("limit"), int(asked.pop("cursor", 0))
         found = registry_selectors.search(
             registry_selectors.Wanted(**asked), registry_selectors.models_here()
         )
         more = str(start + limit) if len(found) > start + limit else ""
-        return listing(request, PublishedSerializer(found[start : start + limit], many=True), more)
+        return list_response(
+            request, PublishedSerializer(found[start : start + limit], many=True), more
+        )

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from explorer.api.v1.exceptions import Unanswered
-from explorer.api.v1.parsing import query
+from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.search import (
     LabelQuery,
@@ -33,7 +33,7 @@ class Tokens(APIView):
         """Find features whose top examples peak on a token, and features that promote it in the
         logits.
         """
-        asked = query(request, TokenQuery)
+        asked = parse_query(request, TokenQuery)
         saes = _saes(asked.get("model", ""), asked.get("sae", []))
         found = token_selectors.search(saes, asked["token"], asked["limit"])
         return Response(
@@ -47,7 +47,7 @@ class Labels(APIView):
     @operation("search_labels", LabelSearchSerializer, 404, 503, parameters=[LabelQuery])
     def get(self, request: Request) -> Response:
         """Find features by what their labels say: by words, by meaning, or by both."""
-        asked = query(request, LabelQuery)
+        asked = parse_query(request, LabelQuery)
         saes = _narrowed(asked.get("model", ""), asked.get("sae", []), asked.get("layer"))
         filters = {
             name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None

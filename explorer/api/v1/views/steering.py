@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
 from explorer.api.v1.exceptions import Unanswered
-from explorer.api.v1.parsing import body
+from explorer.api.v1.parsing import parse_body
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.steering import (
     SteeringSerializer,
@@ -50,7 +50,7 @@ class Steer(APIView):
         Equal requests share one run. With `stream` the answer is `text/event-stream`: the event
         `run` with its id and address, `delta` with what came (docs/steering.md), and `over`.
         """
-        asked = body(request, SteerRequestSerializer)
+        asked = parse_body(request, SteerRequestSerializer)
         given = {name: value for name, value in dict(request.data).items() if name != "stream"}
         run = _asked(request, given)
         if asked["stream"]:

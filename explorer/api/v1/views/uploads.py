@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer import access
-from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.base import MembersWriteView, get_or_404
 from explorer.api.v1.exceptions import Conflict
 from explorer.api.v1.fields import PageQuery
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import body, query
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.uploads import UploadRequestSerializer, UploadSerializer
 from features.interchange import labels as label_files
@@ -25,7 +25,7 @@ from features.services import uploads as upload_services
 from features.services.labels import Refused
 
 
-class Uploads(WrittenByMembers):
+class Uploads(MembersWriteView):
     """Files of labels."""
 
     parser_classes = [MultiPartParser]
@@ -33,8 +33,12 @@ class Uploads(WrittenByMembers):
     @operation("list_uploads", page_of(UploadSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List files of labels, newest first."""
-        return paged(
-            request, upload_services.uploads(), ["-id"], query(request, PageQuery), UploadSerializer
+        return paginated_response(
+            request,
+            upload_services.uploads(),
+            ["-id"],
+            parse_query(request, PageQuery),
+            UploadSerializer,
         )
 
     @operation(
@@ -45,8 +49,8 @@ class Uploads(WrittenByMembers):
         """Send a file of labels (members), as `multipart/form-data`: it is checked whole, and
         written whole or not at all.
         """
-        data = body(request, UploadRequestSerializer)
-        sae = found(catalog_selectors.sae, data["model"], data["sae"], noun="SAE")
+        data = parse_body(request, UploadRequestSerializer)
+        sae = get_or_404(catalog_selectors.sae, data["model"], data["sae"], noun="SAE")
         weight, trusted = access.weight(request.user), access.may_curate(request.user)
         try:
             rows = _rows(data["file"])
@@ -62,17 +66,17 @@ class Uploads(WrittenByMembers):
         )
 
 
-class Upload(WrittenByMembers):
+class Upload(MembersWriteView):
     """One file of labels."""
 
     @operation("get_upload", UploadSerializer, 404)
     def get(self, request: Request, pk: int) -> Response:
         """Get what a file added, and whether it was taken back."""
-        query(request)
+        parse_query(request)
         return Response(_shown(pk))
 
 
-class Undo(WrittenByMembers):
+class Undo(MembersWriteView):
     """Taking a file back."""
 
     @operation("undo_upload", UploadSerializer, 403, 404, 409, request=None)
@@ -80,7 +84,7 @@ class Undo(WrittenByMembers):
         """Take a file back as a whole (who sent it, curators): what people touched since stays, and
         `kept` counts it.
         """
-        query(request)
+        parse_query(request)
         upload = _find(pk)
         if not access.may_undo(request.user, upload):
             raise PermissionDenied("Only who uploaded a file and curators may take it back.")
@@ -97,7 +101,7 @@ def _rows(file: "UploadedFile[bytes]") -> Sequence[Mapping[str, Any]]:
 
 
 def _find(pk: int) -> LabelUpload:
-    return found(lambda pk: upload_services.uploads().get(pk=pk), pk, noun="upload")
+    return get_or_404(lambda pk: upload_services.uploads().get(pk=pk), pk, noun="upload")
 
 
 def _shown(pk: int) -> Any:

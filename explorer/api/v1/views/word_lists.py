@@ -7,10 +7,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer import access
-from explorer.api.v1.base import WrittenByMembers, found
+from explorer.api.v1.base import MembersWriteView, get_or_404
 from explorer.api.v1.fields import PageQuery
-from explorer.api.v1.pagination import page_of, paged
-from explorer.api.v1.parsing import body, query
+from explorer.api.v1.pagination import page_of, paginated_response
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.word_lists import (
     WordListDetailSerializer,
@@ -22,17 +22,17 @@ from features.selectors import word_lists as word_list_selectors
 from features.services.word_lists import WordListForm
 
 
-class WordLists(WrittenByMembers):
+class WordLists(MembersWriteView):
     """Word lists."""
 
     @operation("list_word_lists", page_of(WordListSerializer), parameters=[PageQuery])
     def get(self, request: Request) -> Response:
         """List word lists by name, without their entries."""
-        return paged(
+        return paginated_response(
             request,
             word_list_selectors.listed(),
             ["slug"],
-            query(request, PageQuery),
+            parse_query(request, PageQuery),
             WordListSerializer,
         )
 
@@ -47,7 +47,7 @@ class WordLists(WrittenByMembers):
     )
     def post(self, request: Request) -> Response:
         """Keep a list (members), which never changes."""
-        form = WordListForm(body(request, WordListRequestSerializer))
+        form = WordListForm(parse_body(request, WordListRequestSerializer))
         if not form.is_valid():
             raise ValidationError(
                 {name: [str(error) for error in errors] for name, errors in form.errors.items()}
@@ -56,19 +56,19 @@ class WordLists(WrittenByMembers):
         return Response(_shown(slug), status=201, headers={"Location": f"{request.path}{slug}/"})
 
 
-class OneWordList(WrittenByMembers):
+class OneWordList(MembersWriteView):
     """One word list."""
 
     @operation("get_word_list", WordListDetailSerializer, 404)
     def get(self, request: Request, slug: str) -> Response:
         """Get a list with its entries."""
-        query(request)
+        parse_query(request)
         return Response(_shown(slug))
 
     @operation("delete_word_list", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, slug: str) -> Response:
         """Delete a list (who keeps it, curators); labels that were learned with it stay."""
-        query(request)
+        parse_query(request)
         row = _find(slug)
         if not access.may_delete_list(request.user, row):
             raise PermissionDenied("Only who keeps a list and curators may delete it.")
@@ -77,7 +77,9 @@ class OneWordList(WrittenByMembers):
 
 
 def _find(slug: str) -> WordList:
-    return found(lambda slug: word_list_selectors.whole().get(slug=slug), slug, noun="word list")
+    return get_or_404(
+        lambda slug: word_list_selectors.whole().get(slug=slug), slug, noun="word list"
+    )
 
 
 def _shown(slug: str) -> Any:

@@ -1,5 +1,5 @@
-"""What people write on pages: refused text stays in its form, and a visitor's waits until they have
-signed in.
+"""Texts that users write on pages: rejected text stays in its form, and a visitor's text is stored
+until they have signed in.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,8 +22,8 @@ SUSPENDED = "Your account is suspended: it cannot write. Ask a curator of this i
 
 
 class Draft(NamedTuple):
-    """What somebody wrote in the form of that name, and why it was not taken; `newer` is the label
-    as others left it.
+    """The text of a form, and the error that it caused; `newer` is the label as others changed it
+    in the meantime.
     """
 
     form: str
@@ -36,71 +36,74 @@ class Draft(NamedTuple):
 NO_DRAFT = Draft("", "")
 
 
-def try_to_write(request: HtmxRequest, form: str, act: Callable[[], object]) -> Draft | None:
-    """Do it for who may write. None where it was done, else what to show beside the text. For who
-    is signed in.
+def try_to_write(request: HtmxRequest, form: str, write: Callable[[], object]) -> Draft | None:
+    """Call `write` if the user may write. None if it succeeded, else the draft to show with its
+    error. The user must be signed in.
     """
-    text, note = (
-        request.POST.get("text", "")[:MOST_CHARACTERS],
-        request.POST.get("note", "")[:MOST_CHARACTERS],
-    )
+    draft = _posted_draft(request, form)
     if not may_write(request.user):
-        return Draft(form, text, SUSPENDED, note=note)
+        return draft._replace(error=SUSPENDED)
     try:
-        act()
-    except Changed as late:
-        return Draft(form, text, late.message, late.label, note)
+        write()
+    except Changed as changed:
+        return draft._replace(error=changed.message, newer=changed.label)
     except Refused as refused:
-        return Draft(form, text, refused.message, note=note)
+        return draft._replace(error=refused.message)
     return None
 
 
 def redirect_to_sign_in(request: HtmxRequest, form: str, back: str) -> HttpResponseBase:
-    """Send a visitor to sign in and then `back`, where their text waits in the form."""
-    text, note = (
-        request.POST.get("text", "")[:MOST_CHARACTERS],
-        request.POST.get("note", "")[:MOST_CHARACTERS],
-    )
+    """Store the visitor's text, and send them to sign in and then `back`, where `take_draft` finds
+    it.
+    """
+    draft = _posted_draft(request, form)
     request.session[SESSION_KEY] = {
         "at": urlsplit(back).path,
         "form": form,
-        "text": text,
-        "note": note,
+        "text": draft.text,
+        "note": draft.note,
     }
     response = redirect_to_login(back)
     return HttpResponseClientRedirect(response["Location"]) if request.htmx else response
 
 
 def take_draft(request: HtmxRequest) -> Draft:
-    """What its writer had begun at this address before they signed in; it is shown once."""
-    kept: Mapping[str, Any] | None = (
+    """The text that the user wrote on this page before signing in, removed from the session."""
+    stored: Mapping[str, Any] | None = (
         request.session.get(SESSION_KEY) if request.user.is_authenticated else None
     )
-    if not kept or kept["at"] != request.path:
+    if not stored or stored["at"] != request.path:
         return NO_DRAFT
     del request.session[SESSION_KEY]
-    if not kept["text"]:
+    if not stored["text"]:
         return NO_DRAFT
-    return Draft(
-        kept["form"],
-        kept["text"],
-        "You are signed in now; this is what you wrote.",
-        note=kept["note"],
-    )
+    message = "You are signed in now; this is what you wrote."
+    return Draft(stored["form"], stored["text"], message, note=stored["note"])
 
 
 def labels_context(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
-    """What the templates of labels read."""
-    said = label_selectors.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
-    context = {"said": said, "feature": feature, "sae": feature.sae, "draft": draft}
-    return context if draft.form in _form_names(said, request.user) else context | {"astray": draft}
+    """The context of the templates that show a feature's labels and comments."""
+    labels = label_selectors.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
+    context = {"said": labels, "feature": feature, "sae": feature.sae, "draft": draft}
+    if draft.form in _form_names(labels, request.user):
+        return context
+    return context | {"astray": draft}
 
 
-def _form_names(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
-    """Names of the forms that the page has: where the one that somebody wrote in is gone, their
-    text is shown above.
-    """
-    entries = list(said.thread)
+def posted_number(request: HtmxRequest, name: str) -> int:
+    """A posted integer; 0 if it is missing or no integer."""
+    value = request.POST.get(name, "")[:20]
+    return int(value) if value.isdecimal() and value.isascii() and len(value) < 19 else 0
+
+
+def _posted_draft(request: HtmxRequest, form: str) -> Draft:
+    text, note = (request.POST.get(name, "")[:MOST_CHARACTERS] for name in ("text", "note"))
+    return Draft(form, text, note=note)
+
+
+def _form_names(labels: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
+    """Names of the forms on the page. A draft whose form is gone is shown above them."""
+    entries = list(labels.thread)
     for entry in entries:
         entries.extend(entry.replies)
     comments = [
@@ -108,14 +111,8 @@ def _form_names(said: label_selectors.FeatureLabels, visitor: Visitor) -> set[st
     ]
     return {
         "", "propose", "comment",
-        *(f"{name}-{label.pk}" for label in said.labels for name in ("label", "flag")),
-        *(f"edit-{label.pk}" for label in said.labels if may_edit_label(visitor, label)),
+        *(f"{name}-{label.pk}" for label in labels.labels for name in ("label", "flag")),
+        *(f"edit-{label.pk}" for label in labels.labels if may_edit_label(visitor, label)),
         *(f"{name}-{comment.pk}" for comment in comments for name in ("reply", "flag-comment")),
         *(f"comment-{comment.pk}" for comment in comments if may_edit_comment(visitor, comment)),
     }  # fmt: skip
-
-
-def posted_number(request: HtmxRequest, name: str) -> int:
-    """A whole number of the form, 0 where it is none."""
-    given = request.POST.get(name, "")[:20]
-    return int(given) if given.isdecimal() and given.isascii() and len(given) < 19 else 0

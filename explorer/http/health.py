@@ -1,5 +1,5 @@
-"""Whether this process can serve: asked by `manage.py up`, by compose and by load balancers; and
-what is said where it cannot.
+"""Health checks for `manage.py up`, compose and load balancers, and the 503 of an unreachable
+database.
 """
 
 import logging
@@ -11,11 +11,11 @@ from django.utils.deprecation import MiddlewareMixin
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 5
-"""A database that restarts is back by then, and so is one of the connections."""
+"""By then a restarting database is back, and a connection of the pool is free."""
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 where the database answers, 503 where it does not."""
+    """200 if the database answers, else 503."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -25,19 +25,16 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def log_database_away(request: HttpRequest, error: OperationalError) -> None:
-    """Leave a trace of a request that the database did not answer."""
     log.warning("the database did not answer at %s: %s", request.path, error)
 
 
 class DatabaseAway(MiddlewareMixin):
-    """503 where the database restarts, or all connections are taken for longer than a request
+    """503 while the database restarts, or when all connections are taken for longer than a request
     waits.
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The page that says so; other errors are somebody else's. The API says it in its own
-        shape.
-        """
+        """The page of a 503. Views of the API handle the error themselves, in their own shape."""
         if not isinstance(exception, OperationalError):
             return None
         log_database_away(request, exception)

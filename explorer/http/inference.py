@@ -1,4 +1,4 @@
-"""Asking the warm models for a form: what is in the way is told beside the field."""
+"""Inference requests from forms: an error of the worker becomes an error of a form field."""
 
 from collections.abc import Callable, Container
 from typing import TypeVar
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 
 def inference_result(
-    form: forms.Form, field: str | None, read: Callable[[], T], own: Container[str] = ()
+    form: forms.Form, field: str | None, infer: Callable[[], T], own: Container[str] = ()
 ) -> T | None:
-    """What `read` is answered; None where it is refused or nobody answers, which `field` then tells
-    (the whole form where None).
+    """What `infer` returns; None if the worker refuses the request or does not answer.
 
-    A refusal that names one of the fields in `own` is told there.
+    The error is added to `field` (None: to the whole form), or to the field that the refusal names
+    where that is in `own`.
     """
     try:
-        return read()
+        return infer()
     except inference_requests.Refused as refused:
         form.add_error(refused.field if refused.field in own else field, refused.message)
-    except inference_requests.NoAnswer as nobody:
-        form.add_error(field, str(nobody))
+    except inference_requests.NoAnswer as no_answer:
+        form.add_error(field, str(no_answer))
     return None

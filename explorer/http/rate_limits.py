@@ -10,10 +10,13 @@ from typing import NamedTuple
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
-CLEANED_AT_ONCE = 100
-"""Expired rows that a new period deletes, at most."""
-
 INCREMENT = """
+WITH expired AS (
+    SELECT key FROM explorer_ratelimit WHERE ends <= statement_timestamp() AND key <> %(key)s
+    LIMIT 100 FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM explorer_ratelimit WHERE key IN (SELECT key FROM expired)
+)
 INSERT INTO explorer_ratelimit AS stored (key, count, ends)
 VALUES (%(key)s, 1, statement_timestamp() + make_interval(secs => %(seconds)s))
 ON CONFLICT (key) DO UPDATE SET
@@ -21,12 +24,7 @@ ON CONFLICT (key) DO UPDATE SET
     ends = CASE WHEN stored.ends > statement_timestamp() THEN stored.ends ELSE excluded.ends END
 RETURNING count, extract(epoch FROM ends - statement_timestamp())
 """
-DELETE_EXPIRED = """
-DELETE FROM explorer_ratelimit WHERE key IN (
-    SELECT key FROM explorer_ratelimit WHERE ends <= statement_timestamp()
-    LIMIT %s FOR UPDATE SKIP LOCKED
-)
-"""
+"""Counts one more, or begins a new period, and deletes some rows of periods that have ended."""
 
 
 class Count(NamedTuple):
@@ -41,8 +39,6 @@ def increment(name: str, seconds: float) -> Count:
     with connection.cursor() as cursor:
         cursor.execute(INCREMENT, {"key": _key(name), "seconds": seconds})
         number, left = cursor.fetchone()
-        if number == 1:
-            cursor.execute(DELETE_EXPIRED, [CLEANED_AT_ONCE])
     return Count(number, float(left))
 
 

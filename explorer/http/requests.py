@@ -1,5 +1,5 @@
-"""What views share: the request as they see it, pages that are also fragments, and a 404 that says
-what there is.
+"""What views share: the type of their requests, pages with htmx fragments, and a 404 that offers
+alternatives.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,21 +14,21 @@ from explorer.models import User
 
 
 class HtmxRequest(HttpRequest):
-    """A request after our middleware."""
+    """A request after the middleware of `settings.MIDDLEWARE`."""
 
     htmx: HtmxDetails
     user: User | AnonymousUser
 
 
 class Choice(NamedTuple):
-    """A link that a 404 offers instead."""
+    """A link that a 404 page offers."""
 
     text: str
     url: str
 
 
 class NotHere(Http404):
-    """A 404 for a person: what is missing, and what there is in its place."""
+    """A 404 page that names what is missing and links to what exists."""
 
     def __init__(self, message: str, choices: Iterable[Choice] = ()) -> None:
         super().__init__(message)
@@ -43,14 +43,13 @@ def page(
     fragments: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The whole page, or for htmx only the partial that belongs to the element it will replace.
+    """The whole page, or for htmx only the partial of the element that it will replace.
 
     `fragments` maps an element's id to the name of a `{% partialdef %}` of the template.
     """
-    wanted = (fragments or {}).get(request.htmx.target or "") if request.htmx else None
-    response = render(
-        request, f"{template}#{wanted}" if wanted else template, dict(context), status=status
-    )
+    fragment = (fragments or {}).get(request.htmx.target or "") if request.htmx else None
+    name = f"{template}#{fragment}" if fragment else template
+    response = render(request, name, dict(context), status=status)
     if fragments:
         response["Vary"] = "HX-Request, HX-Target"
     return response

@@ -1,6 +1,4 @@
-"""A steering run as server-sent events, for the page and the API: what came since a number, until
-it is over.
-"""
+"""Server-sent events, for pages and the API: a steering run's pieces as they come."""
 
 import json
 from collections.abc import AsyncIterator, Callable

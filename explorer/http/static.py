@@ -1,4 +1,4 @@
-"""Static files straight from the apps' folders: no collectstatic, under ASGI and in tests alike."""
+"""Static files from the folders of the apps: no collectstatic, in production or in tests."""
 
 import gzip
 from functools import cache, lru_cache
@@ -12,44 +12,44 @@ TEXT = ("text/", "application/javascript", "image/svg")
 
 
 class StaticUrls(StaticFilesStorage):
-    """Addresses of static files, put together once: a page names nine."""
+    """Caches the URLs of static files: a page has nine."""
 
     url = cache(StaticFilesStorage.url)
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
-    """WhiteNoise that reads a file whole: ours are small, and Django warns of each that is streamed
-    by a synchronous iterator.
+    """WhiteNoise without streaming: the files are small, and Django warns of each one that a
+    synchronous iterator streams under ASGI.
     """
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
-        """The file as one piece, with WhiteNoise's status and headers (304, ranges), smaller for
-        whoever takes gzip.
+        """The whole file with WhiteNoise's status and headers (304, ranges), compressed if the
+        client accepts gzip.
         """
-        answer = static_file.get_response(request.method, request.META)
-        headers = dict(answer.headers)
+        streamed = static_file.get_response(request.method, request.META)
+        headers = dict(streamed.headers)
         content = b""
-        if answer.file is not None:
-            with answer.file as file:
+        if streamed.file is not None:
+            with streamed.file as file:
                 content = file.read()
         text = headers.get("Content-Type", "").startswith(TEXT)
         if text:
             headers["Vary"] = "Accept-Encoding"
         if (
             text
-            and int(answer.status) == 200
+            and int(streamed.status) == 200
             and content
             and "gzip" in request.headers.get("Accept-Encoding", "")
         ):
-            content = _smaller(content)
+            content = _gzipped(content)
             headers |= {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
-        return HttpResponse(content, status=int(answer.status), headers=headers)
+        return HttpResponse(content, status=int(streamed.status), headers=headers)
 
 
 @lru_cache(maxsize=128)
-def _smaller(content: bytes) -> bytes:
-    """What there is no build step to compress once and for all; files hold no secrets that lengths
-    could tell.
+def _gzipped(content: bytes) -> bytes:
+    """Compressed once per process, as there is no build step. The files hold no secrets that the
+    compressed size could reveal.
     """
     return gzip.compress(content, mtime=0)

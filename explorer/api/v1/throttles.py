@@ -14,6 +14,8 @@ from explorer.http import rate_limits
 class SharedRateThrottle(SimpleRateThrottle):
     """DRF's throttle with counts that all processes share, and the rate of the current settings."""
 
+    num_requests: int | None
+    duration: int | None
     seconds_left = 0.0
 
     def get_rate(self) -> str | None:

@@ -88,6 +88,12 @@ def pytest_configure(config):
         sys.meta_path.insert(0, _Blocked())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """A worker of pytest-xdist that inherited this would read the settings before this file."""
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
 def pytest_report_header(config):
     return "torch and its kin: " + (
         "cannot be imported" if config.getoption("--without-torch") else "as installed"

@@ -186,7 +186,15 @@ def test_a_killed_keeper_takes_the_server_with_it_and_the_next_user_starts_both(
     gone(var)
 
 
-@pytest.mark.parametrize("remnant", ["", "1\n", f"{os.getpid()}\n/elsewhere\n", "no number"])
+@pytest.mark.parametrize(
+    "remnant",
+    [
+        "",
+        "1\n",
+        pytest.param(f"{os.getpid()}\n/elsewhere\n", id="a process elsewhere"),
+        "no number",
+    ],
+)
 def test_a_pid_file_that_a_crash_left_stops_nobody(var, remnant):
     pid_file = local_database.data_folder(var) / "postmaster.pid"
     pid_file.write_text(remnant)

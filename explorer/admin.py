@@ -1,4 +1,4 @@
-"""Accounts in Django's admin: users, and API keys without the keys."""
+"""Users and API keys in Django's admin."""
 
 from typing import Any
 
@@ -16,29 +16,27 @@ admin.site.index_title = "Everything that is stored"
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin[User]):
-    """Django's page, with the role of curator; a changed role counts at once in what the person
-    labelled.
+class CuratorUserAdmin(UserAdmin[User]):
+    """Django's page with the role of curator. A changed role changes the weight of the user's
+    labels and votes at once.
     """
 
     list_display = ["username", "email", "is_staff", "curator", "suspended"]
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Django's, and the role."""
         fieldsets = super().get_fieldsets(request, obj)
         return [*fieldsets, ("Labels", {"fields": ["curator"]})] if obj else fieldsets
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Save, and count anew."""
-        before = weight(User.objects.get(pk=obj.pk)) if change else weight(obj)
+        old_weight = weight(User.objects.get(pk=obj.pk)) if change else weight(obj)
         super().save_model(request, obj, form, change)
         assert isinstance(request.user, User)  # behind the admin's sign-in
-        recount_after_save(obj, before, by=request.user)
+        recount_after_save(obj, old_weight, by=request.user)
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
-    """Keys as far as anybody can know them. People make their own on their account's page."""
+    """Keys without the keys themselves. Users create their own on the page of their account."""
 
     list_display = ["prefix", "user", "name", "created", "last_used", "revoked"]
     list_filter = ["revoked"]
@@ -49,12 +47,11 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     actions = ["revoke"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """A key made here could be shown to nobody but its maker."""
+        """Never: the key would be shown to the admin rather than to its user."""
         return False
 
     @admin.action(description="Revoke the chosen keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """End the keys' validity."""
         for key in queryset:
             key.revoke()
         self.message_user(request, f"{len(queryset)} no longer work.")

@@ -1,5 +1,5 @@
-"""The Celery application of web and workers: JSON messages that carry a job's id, two queues, no
-result backend.
+"""The Celery app of web and workers: JSON messages with the id of a job, two queues, no result
+backend.
 """
 
 import os
@@ -13,21 +13,21 @@ from explorer.local import broker
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "explorer.settings")
 
 INFERENCE, JOBS = "inference", "jobs"
-"""The queues: answers in milliseconds from warm models, and work of minutes to days.
+"""The queues: requests that loaded models answer in milliseconds, and jobs of minutes to days.
 
-A worker that listens to `jobs` listens to `jobs-gpu` or `jobs-cpu` as well, by what it computes on.
+A worker of the queue `jobs` also listens to `jobs-gpu` or `jobs-cpu`, by its device.
 """
 
 
 def configuration() -> dict[str, Any]:
-    """All settings of Celery, from Django's."""
+    """Celery's settings, from Django's."""
     from django.conf import settings
 
     if settings.CELERY_BROKER_URL:
-        where = {"broker_url": settings.CELERY_BROKER_URL}
+        broker_settings = {"broker_url": settings.CELERY_BROKER_URL}
     else:
-        where = broker.celery_settings(settings.VAR / "broker")
-    return where | {
+        broker_settings = broker.celery_settings(settings.VAR / "broker")
+    return broker_settings | {
         "accept_content": ["json"],
         "task_serializer": "json",
         "task_ignore_result": True,

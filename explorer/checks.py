@@ -1,4 +1,4 @@
-"""Misconfiguration, reported as system checks: each says what is wrong and what to do."""
+"""System checks of the configuration: each names the problem and its remedy."""
 
 import os
 import re
@@ -14,7 +14,6 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @register()
 def var_is_writable(**_: Any) -> list[CheckMessage]:
-    """The folder of all data can be written to."""
     if os.access(settings.VAR, os.W_OK | os.X_OK):
         return []
     return [
@@ -28,7 +27,7 @@ def var_is_writable(**_: Any) -> list[CheckMessage]:
 
 @register()
 def artifacts_url_is_supported(**_: Any) -> list[CheckMessage]:
-    """The artifacts' address is one that fsspec, with what is installed here, can open."""
+    """The installed packages of fsspec can open the URL."""
     scheme = urlsplit(settings.ARTIFACTS_URL).scheme or "file"
     try:
         fsspec.get_filesystem_class(scheme)
@@ -40,7 +39,7 @@ def artifacts_url_is_supported(**_: Any) -> list[CheckMessage]:
 
 @register()
 def device_name_is_valid(**_: Any) -> list[CheckMessage]:
-    """The device has a name that torch knows; whether it is there is found out by the worker."""
+    """The device has a name that torch accepts; the worker checks whether it exists."""
     if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", settings.DEVICE):
         return []
     hint = "Use auto, cpu, cuda, cuda:1 or mps."
@@ -53,7 +52,7 @@ def device_name_is_valid(**_: Any) -> list[CheckMessage]:
 
 @register()
 def public_host_is_allowed(**_: Any) -> list[CheckMessage]:
-    """A public address needs its host name, or every request is answered with 400."""
+    """A server on a public address needs its host name, else every request is a 400."""
     if settings.HOST in _LOOPBACK or not set(settings.ALLOWED_HOSTS) <= {*_LOOPBACK, "[::1]"}:
         return []
     hint = "Set ALLOWED_HOSTS to the names under which people reach this machine."

@@ -15,10 +15,9 @@ USED_EVERY = timedelta(minutes=1)
 
 
 class User(AbstractUser):
-    """A person with a name and a password. Curators look after labels; staff start jobs too and see
-    the admin pages.
+    """A user with a password. Curators moderate labels; staff also start jobs and see the admin.
 
-    `explorer.roles` changes roles and suspends, as labels have to be counted anew.
+    Roles and suspensions change through `explorer.roles`, which reweighs the user's labels.
     """
 
     curator = models.BooleanField(
@@ -35,10 +34,9 @@ class User(AbstractUser):
 
 
 class ApiKey(models.Model):
-    """A key of a user. Only its hash is kept: the key itself is shown once, when it is made.
+    """A key of a user. Only its hash is stored: the key itself is shown once, when it is created.
 
-    The key is 256 random bits, so one round of SHA-256 is enough; a slow hash is for what people
-    choose themselves.
+    The key has 256 random bits, so one round of SHA-256 is enough; slow hashes are for passwords.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
@@ -60,7 +58,7 @@ class ApiKey(models.Model):
 
     @classmethod
     def create(cls, user: User, name: str) -> tuple[Self, str]:
-        """A new key of `user`: the row, and the key itself, which nobody can read again."""
+        """A new key of `user`: the row, and the key itself, which is stored nowhere."""
         key = f"fs_{secrets.token_urlsafe(32)}"
         return cls.objects.create(
             user=user, name=name, prefix=key[:PREFIX_LENGTH], sha256=_hash(key)
@@ -68,17 +66,15 @@ class ApiKey(models.Model):
 
     @classmethod
     def by_key(cls, key: str) -> Self | None:
-        """The row of a key that is valid now (its user is active, nobody revoked it), noted as
-        used; else None.
-        """
+        """The row of a valid key (not revoked, its user active), marked as used; else None."""
         valid = cls.objects.filter(revoked__isnull=True, user__is_active=True)
-        found = valid.select_related("user").filter(sha256=_hash(key)).first()
-        if found and (found.last_used is None or timezone.now() - found.last_used > USED_EVERY):
-            cls.objects.filter(pk=found.pk).update(last_used=timezone.now())
-        return found
+        row = valid.select_related("user").filter(sha256=_hash(key)).first()
+        if row and (row.last_used is None or timezone.now() - row.last_used > USED_EVERY):
+            cls.objects.filter(pk=row.pk).update(last_used=timezone.now())
+        return row
 
     def revoke(self) -> None:
-        """End the key's validity; a second time changes nothing."""
+        """Invalidate the key; a second time changes nothing."""
         type(self).objects.filter(pk=self.pk, revoked__isnull=True).update(revoked=timezone.now())
         self.refresh_from_db(fields=["revoked"])
 

@@ -1,5 +1,5 @@
-"""Who is a curator and who is suspended. Their labels and votes are counted anew, and the trail
-keeps who did it.
+"""Changes of roles, and suspensions. Each reweighs the user's labels and votes, and is recorded in
+the moderation log.
 """
 
 from django.db import transaction
@@ -12,8 +12,8 @@ from features.services import moderation as moderation_services
 
 @transaction.atomic
 def suspend(member: User, *, by: User, reason: str = "") -> None:
-    """From now on this person writes nothing, and what they said weighs nothing. Twice changes
-    nothing.
+    """Take the right to write from a user, and the weight from their labels and votes. A second
+    time changes nothing.
     """
     if User.objects.filter(pk=member.pk, suspended=None).update(suspended=Now()):
         _recount(member, "suspend", by, reason)
@@ -21,24 +21,21 @@ def suspend(member: User, *, by: User, reason: str = "") -> None:
 
 @transaction.atomic
 def unsuspend(member: User, *, by: User, reason: str = "") -> None:
-    """Take a suspension back: all weighs as before."""
+    """Undo a suspension: labels and votes weigh as before."""
     if User.objects.filter(pk=member.pk, suspended__isnull=False).update(suspended=None):
         _recount(member, "unsuspend", by, reason)
 
 
 @transaction.atomic
 def make_curator(member: User, curator: bool, *, by: User, reason: str = "") -> None:
-    """Make a member a curator, or a curator a member."""
     if User.objects.filter(pk=member.pk, curator=not curator).update(curator=curator):
         _recount(member, "role", by, reason or ("made a curator" if curator else "made a member"))
 
 
 @transaction.atomic
-def recount_after_save(member: User, before: int, *, by: User) -> None:
-    """After the admin pages saved a person who weighed `before`: count anew where the role has
-    changed.
-    """
-    if weight(member) != before:
+def recount_after_save(member: User, old_weight: int, *, by: User) -> None:
+    """Reweigh the labels of a user that the admin saved, if the role changed."""
+    if weight(member) != old_weight:
         _recount(member, "role", by, "on the admin pages")
 
 

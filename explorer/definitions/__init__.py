@@ -1,8 +1,7 @@
-"""Every number that a page shows: its name, how it was computed, and how it is written.
-docs/numbers.md lists the same.
+"""Every number that a page shows: its name, how it was computed, and its format. docs/numbers.md
+lists the same.
 
-Templates say `{% fact "density" value %}` and get name, definition and format from here, so that no
-page explains twice.
+The template tag `{% fact "density" value %}` takes name, definition and format from here.
 """
 
 from explorer.definitions.definition import Definition
@@ -26,5 +25,5 @@ GROUPS: dict[str, dict[str, Definition]] = {
 }
 
 DEFINITIONS: dict[str, Definition] = {
-    term: known for group in GROUPS.values() for term, known in group.items()
+    term: definition for group in GROUPS.values() for term, definition in group.items()
 }

@@ -1,4 +1,4 @@
-"""What is said of one number."""
+"""The definition of a number."""
 
 from typing import Literal, NamedTuple
 
@@ -6,10 +6,10 @@ Form = Literal["share", "count", "number"]
 
 
 class Definition(NamedTuple):
-    """One number: `about` is a sentence or two; `form` is how its value is written.
+    """A number: `about` is a sentence or two, `form` the format of its value.
 
-    `saebench` is the same quantity in SAEBench's core evaluation, and what differs; empty where it
-    has none.
+    `saebench` is the counterpart in SAEBench's core evaluation, and what differs; empty if there is
+    none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is measured of an SAE on held-out text."""
+"""Numbers of an SAE, measured on held-out text."""
 
 from explorer.definitions.definition import Definition
 

@@ -1,4 +1,4 @@
-"""Numbers of features, and of what finds them."""
+"""Numbers of features, and of searches."""
 
 from explorer.definitions.definition import Definition
 

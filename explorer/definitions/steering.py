@@ -1,4 +1,4 @@
-"""Numbers of steering, and of what features do."""
+"""Numbers of steering, and of effects of features."""
 
 from explorer.definitions.definition import Definition
 

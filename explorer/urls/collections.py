@@ -1,4 +1,4 @@
-"""Addresses below /collections/."""
+"""URLs below /collections/."""
 
 from django.urls import path
 

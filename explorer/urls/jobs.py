@@ -1,4 +1,4 @@
-"""Addresses below /jobs/."""
+"""URLs below /jobs/."""
 
 from django.urls import path
 

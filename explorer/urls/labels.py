@@ -1,4 +1,4 @@
-"""Addresses below /labels/."""
+"""URLs below /labels/."""
 
 from django.urls import path
 

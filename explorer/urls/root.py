@@ -1,4 +1,4 @@
-"""Every address. Fixed words come first; what is left belongs to models."""
+"""Every URL. Fixed words come first; all other first segments are slugs of models."""
 
 from django.contrib import admin
 from django.urls import include, path, register_converter
@@ -27,7 +27,7 @@ from explorer.views import (
 
 
 class Name(StringConverter):
-    """A path segment that PostgreSQL can look up: it refuses NUL."""
+    """A path segment without NUL, which PostgreSQL refuses."""
 
     regex = r"[^/\0]+"
 

@@ -1,4 +1,4 @@
-"""Addresses below /steer/."""
+"""URLs below /steer/."""
 
 from django.urls import path
 

@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.jobs.forms.placement import as_placed
 from features.models import Corpus, Dashboard, Feature, Job, JobEvent, LanguageModel, Sae
+from features.records import InvalidParams
 from features.services import jobs as job_services
 
 
@@ -157,9 +157,9 @@ class JobAdmin(Trail):
                 again = job_services.start(
                     job.kind, job.params, by=request.user, placing=as_placed(job)
                 )
-            except InvalidParams as refused:
+            except InvalidParams as error:
                 self.message_user(
-                    request, f"Job {job.pk} cannot run again. {refused}", messages.ERROR
+                    request, f"Job {job.pk} cannot run again. {error}", messages.ERROR
                 )
             else:
                 self.message_user(request, f"Job {job.pk} runs again as job {again.pk}.")

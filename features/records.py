@@ -4,8 +4,42 @@ Positions count tokens from 0 inside a sequence; activations are in the units of
 folding (see docs/numbers.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+
+class InvalidInput(ValueError):
+    """A setting or a request that cannot work. `field` names it as the form or the API does (empty:
+    no field in particular); `message` says what is allowed, or what to do instead.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field, self.message = field, message
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """Messages by field, `__all__` where no field is named, as a Django form has them."""
+        return {self.field or "__all__": [self.message]}
+
+    @property
+    def messages(self) -> list[str]:
+        """The messages of all fields."""
+        return [message for messages in self.errors.values() for message in messages]
+
+
+class InvalidParams(InvalidInput):
+    """Several fields that cannot work, or several messages about one: `errors` has all of them."""
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        self._errors = {field: list(messages) for field, messages in errors.items()}
+        text = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in self._errors.items())
+        super().__init__(next(iter(self._errors), ""), text)
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """Messages by field, `__all__` where no field is named."""
+        return self._errors
 
 
 class Progress(NamedTuple):

@@ -9,10 +9,10 @@ from sae_lens import SAE
 
 from features import artifact_store
 from features.models import LanguageModel, Sae
+from features.records import InvalidInput
 from features.services import embeddings
 from workers.devices import device
 from workers.pipeline.embedder import Embedder
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import io as sae_io
 
@@ -20,15 +20,15 @@ MODELS, SAES = 2, 8
 
 
 def load_model(model: LanguageModel) -> Language:
-    """The weights of `model`. Raises `BadInput` where they are no longer the ones that
+    """The weights of `model`. Raises `InvalidInput` where they are no longer the ones that
     were added.
     """
     try:
         loaded = _language(model.source, model.revision)
-    except BadInput as error:  # to whoever asked here, its source is no setting
+    except InvalidInput as error:  # to whoever asked here, its source is no setting
         raise type(error)("model", error.message) from error
     if loaded.revision != model.revision:
-        raise BadInput(
+        raise InvalidInput(
             "model",
             f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.",
         )
@@ -36,17 +36,17 @@ def load_model(model: LanguageModel) -> Language:
 
 
 def load_sae(row: Sae) -> SAE:
-    """The weights of an SAE, with every scale folded. Raises `BadInput` where they are gone, or not
-    those that were kept.
+    """The weights of an SAE, with every scale folded. Raises `InvalidInput` where they are gone, or
+    not those that were kept.
     """
     return _sae(row.artifact, row.sha256)
 
 
 @lru_cache(maxsize=1)
 def load_embedder() -> Embedder:
-    """The model that reads what labels mean. Raises `BadInput` where there is none."""
+    """The model that reads what labels mean. Raises `InvalidInput` where there is none."""
     if settings.EMBEDDER == embeddings.OFF:
-        raise BadInput(
+        raise InvalidInput(
             "", "Search by meaning is switched off here: FEATURESCOPE_EMBEDDER is “off”."
         )
     return Embedder(settings.EMBEDDER, device())
@@ -63,9 +63,9 @@ def _sae(artifact: str, sha256: str) -> SAE:
         try:
             artifact_store.get(artifact, folder)
         except artifact_store.Missing as missing:
-            raise BadInput("sae", str(missing)) from None
+            raise InvalidInput("sae", str(missing)) from None
         if sae_io.content_hash(folder) != sha256:
-            raise BadInput(
+            raise InvalidInput(
                 "sae",
                 f"The weights at {artifact} are not those that were kept: import or train it "
                 "again.",

@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from explorer.models import User
 from features.interchange import tables
 from features.models import Sae
+from features.records import InvalidInput
 from features.selectors import activity
 from features.selectors import catalog as catalog_selectors
 
@@ -88,6 +89,6 @@ class UploadForm(forms.Form):
         file: UploadedFile[bytes] = self.cleaned_data["file"]
         try:
             tables.fitting(file.name or "", file.size or 0)
-        except tables.Unreadable as error:
+        except InvalidInput as error:
             raise forms.ValidationError(str(error)) from None
         return file

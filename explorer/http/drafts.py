@@ -13,8 +13,9 @@ from django_htmx.http import HttpResponseClientRedirect
 from explorer.access import Visitor, may_curate, may_edit_comment, may_edit_label, may_write
 from explorer.http.requests import HtmxRequest
 from features.models import Feature, Label
+from features.records import InvalidInput
 from features.selectors import labels as label_selectors
-from features.services.labels import Changed, Refused
+from features.services.labels import Changed
 
 SESSION_KEY = "draft"
 MOST_CHARACTERS = 20_000
@@ -47,8 +48,8 @@ def try_to_write(request: HtmxRequest, form: str, write: Callable[[], object]) -
         write()
     except Changed as changed:
         return draft._replace(error=changed.message, newer=changed.label)
-    except Refused as refused:
-        return draft._replace(error=refused.message)
+    except InvalidInput as error:
+        return draft._replace(error=error.message)
     return None
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 from django import forms
 
 from features.inference import requests as inference_requests
+from features.records import InvalidInput
 
 T = TypeVar("T")
 
@@ -20,8 +21,8 @@ def inference_result(
     """
     try:
         return infer()
-    except inference_requests.Refused as refused:
-        form.add_error(refused.field if refused.field in own else field, refused.message)
+    except InvalidInput as error:
+        form.add_error(error.field if error.field in own else field, error.message)
     except inference_requests.NoAnswer as no_answer:
         form.add_error(field, str(no_answer))
     return None

@@ -16,9 +16,9 @@ from explorer.http.requests import HtmxRequest
 from features.db import keyset
 from features.interchange import tables
 from features.models import Collection, CollectionItem
+from features.records import InvalidInput
 from features.selectors import collections as collection_selectors
 from features.services import collections as collection_services
-from features.services.labels import Refused
 
 PAGE = 50
 MOST_SHOWN = 8
@@ -39,8 +39,8 @@ def create(request: HtmxRequest) -> HttpResponse:
     if form.is_valid():
         try:
             return redirect(collection_services.create(**form.cleaned_data, by=request.user))
-        except Refused as refused:
-            form.add_error(refused.field, refused.message)
+        except InvalidInput as error:
+            form.add_error(error.field, error.message)
     return _index(request, form, mine=True, status=422)
 
 
@@ -60,8 +60,8 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponse:
         try:
             collection_services.change(row, **form.cleaned_data)
             return redirect(row)
-        except Refused as refused:
-            form.add_error(refused.field, refused.message)
+        except InvalidInput as error:
+            form.add_error(error.field, error.message)
     return _show(request, row, form, status=422)
 
 
@@ -94,8 +94,8 @@ def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
             collection_services.annotate(kept, request.POST["note"])
         if "place" in request.POST:
             collection_services.move(kept, posted_number(request, "place"))
-    except Refused as refused:
-        messages.error(request, refused.message)
+    except InvalidInput as error:
+        messages.error(request, error.message)
     return redirect(f"{row.get_absolute_url()}#item-{item}")
 
 
@@ -112,11 +112,11 @@ def add(request: HtmxRequest) -> HttpResponseBase:
         features = collection_services.named(names)
         if chosen and form.is_valid():
             return redirect(_put(request, form, features))
-    except Refused as refused:
-        if refused.field in form.fields and chosen:
-            form.add_error(refused.field, refused.message)
+    except InvalidInput as error:
+        if error.field in form.fields and chosen:
+            form.add_error(error.field, error.message)
         else:
-            wrong = refused.message
+            wrong = error.message
     flat = [
         f"{head}/{i}"
         for name in names

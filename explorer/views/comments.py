@@ -11,9 +11,9 @@ from explorer.http.drafts import posted_number
 from explorer.http.requests import HtmxRequest
 from explorer.views.labels import find_row, must_curate, write
 from features.models import Comment, Label
+from features.records import InvalidInput
 from features.services import comments as comment_services
 from features.services import moderation as moderation_services
-from features.services.labels import Refused
 
 
 @require_POST
@@ -32,7 +32,7 @@ def comment(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
         )
         about = Label.objects.filter(pk=posted_number(request, "label")).first()
         if answered and parent is None:
-            raise Refused("parent", "The comment that this answers was deleted meanwhile.")
+            raise InvalidInput("parent", "The comment that this answers was deleted meanwhile.")
         comment_services.comment(
             feature, request.POST.get("text", ""), by=request.user, label=about, parent=parent
         )

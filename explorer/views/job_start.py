@@ -12,8 +12,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from explorer.access import staff_only
 from explorer.forms.jobs import asked, job_form, posted
 from explorer.http.requests import HtmxRequest
-from features.jobs.forms import KINDS, InvalidParams, JobForm
+from features.jobs.forms import KINDS, JobForm
 from features.jobs.forms.placement import Placing
+from features.records import InvalidParams
 from features.selectors.defaults import defaults
 from features.services import jobs as job_services
 from features.services.estimates import Estimate, estimate

@@ -20,9 +20,9 @@ from explorer.http.requests import HtmxRequest
 from explorer.plots import jobs as job_plots
 from features.db import keyset
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.models import Job
 from features.queue import notifications
+from features.records import InvalidParams
 from features.selectors import jobs as job_selectors
 from features.services import jobs as job_services
 
@@ -116,9 +116,9 @@ def resume(request: HtmxRequest, pk: int) -> HttpResponse:
         raise Http404(f"There is no job {pk}.")
     try:
         job = job_services.resume(pk, by=request.user)
-    except InvalidParams as refused:
-        error = " ".join(text for texts in refused.errors.values() for text in texts)
-        return render(request, "jobs/refused.html", {"pk": pk, "error": error}, status=409)
+    except InvalidParams as error:
+        context = {"pk": pk, "error": " ".join(error.messages)}
+        return render(request, "jobs/refused.html", context, status=409)
     return redirect(job)
 
 

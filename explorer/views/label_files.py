@@ -19,8 +19,8 @@ from features.db import keyset
 from features.interchange import labels as label_files
 from features.interchange import tables
 from features.models import Label
+from features.records import InvalidInput
 from features.services import uploads as upload_services
-from features.services.labels import Refused
 
 PAGE = 20
 
@@ -53,10 +53,8 @@ def index(request: HtmxRequest) -> HttpResponseBase:
         elif form.is_valid():
             try:
                 return _taken(request, form)
-            except label_files.Wrong as refused:
-                wrong = refused.errors
-            except (tables.Unreadable, Refused) as refused:
-                wrong = [str(refused)]
+            except InvalidInput as error:
+                wrong = error.messages
     try:
         found = keyset.page(
             upload_services.uploads(),
@@ -111,8 +109,8 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
             else ""
         )
         messages.success(request, f"Taken back: {done.removed:,} labels are gone.{kept}")
-    except Refused as refused:
-        messages.error(request, refused.message)
+    except InvalidInput as error:
+        messages.error(request, error.message)
     return redirect(upload)
 
 

@@ -10,6 +10,7 @@ from explorer.forms.label_search import PAGE, LabelForm
 from explorer.http.requests import HtmxRequest, page
 from features.inference import requests as inference_requests
 from features.models import Sae
+from features.records import InvalidInput
 from features.selectors import label_search
 from features.selectors.label_search import Found, Hit, Words
 from features.services.embeddings import OFF
@@ -72,7 +73,7 @@ def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[li
     """What means that, or why nobody can tell."""
     try:
         return label_search.search_meaning(said, saes, form.filters()), ""
-    except inference_requests.Refused as refused:
-        return [], refused.message
+    except InvalidInput as error:
+        return [], error.message
     except inference_requests.NoAnswer as nobody:
         return [], str(nobody)

@@ -21,6 +21,7 @@ from explorer.http.drafts import (
 from explorer.http.requests import HtmxRequest, page
 from explorer.views import features
 from features.models import Feature, Label
+from features.records import InvalidInput
 from features.selectors import features as feature_selectors
 from features.selectors import labels as label_selectors
 from features.selectors import moderation as moderation_selectors
@@ -51,9 +52,7 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
     def act() -> None:
         if value is None:
-            raise label_services.Refused(
-                "value", "Vote for (1) or against (-1), or take your vote back (0)."
-            )
+            raise InvalidInput("value", "Vote for (1) or against (-1), or take your vote back (0).")
         label_services.vote(
             label,
             value,
@@ -126,7 +125,7 @@ def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
         must_curate(request)
         into = Label.objects.filter(pk=posted_number(request, "into")).first()
         if into is None:
-            raise label_services.Refused("into", "Choose the label to merge it into.")
+            raise InvalidInput("into", "Choose the label to merge it into.")
         moderation_services.merge(label, into, by=request.user, reason=request.POST.get("note", ""))
 
     return write(request, label.feature, f"label-{pk}", act)

@@ -17,9 +17,9 @@ from explorer.models import User
 from explorer.views.activity import tabs
 from features.db import keyset
 from features.models import Flag
+from features.records import InvalidInput
 from features.selectors import moderation as moderation_selectors
 from features.services import moderation as moderation_services
-from features.services.labels import Refused
 
 PAGE = 40
 
@@ -100,8 +100,8 @@ def _done(request: HtmxRequest, act: Callable[[], object], said: str) -> HttpRes
     try:
         act()
         messages.success(request, said)
-    except Refused as refused:
-        messages.error(request, refused.message)
+    except InvalidInput as error:
+        messages.error(request, error.message)
     return redirect("moderation")
 
 

@@ -18,8 +18,9 @@ from explorer.http import sse
 from explorer.http.requests import HtmxRequest, page
 from explorer.plots import dose_response
 from features.inference import requests as inference_requests
-from features.jobs.forms import InvalidParams, JudgeSweep
+from features.jobs.forms import JudgeSweep
 from features.models import LanguageModel, SteeringAsk, SteeringRun
+from features.records import InvalidParams
 from features.selectors import judgements as judgement_selectors
 from features.selectors import steering as steering_selectors
 from features.selectors.endpoints import usable_by
@@ -121,8 +122,8 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
                 judgement_selectors.KIND, {"run": pk, "endpoint": endpoint}, by=request.user
             )
         )
-    except InvalidParams as refused:
-        errors = [("Judge", text) for texts in refused.errors.values() for text in texts]
+    except InvalidParams as error:
+        errors = [("Judge", message) for message in error.messages]
         return _shown(request, pk, errors, status=422)
 
 

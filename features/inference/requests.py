@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 
 from features import redaction
 from features.models import Answer
+from features.records import InvalidInput
 from features.selectors.workers import listens
 
 TASK = "workers.answer"
@@ -34,22 +35,12 @@ LOST_AFTER = timedelta(seconds=20)
 KEPT = timedelta(hours=1)
 
 
-class Refused(ValueError):
-    """The question cannot be answered as it is: `field` names what is wrong with it, the message
-    says what to do.
-    """
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field, self.message = field, message
-
-
 class NoAnswer(Exception):
     """Nobody answered in time; the message is for the person who waits."""
 
 
 def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
-    """The answer, computed now or kept from before. Raises `Refused` and `NoAnswer`."""
+    """The answer, computed now or kept from before. Raises `InvalidInput` and `NoAnswer`."""
     key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
     row, new = Answer.objects.get_or_create(key=key, defaults={"question": dict(question)})
     if row.error and row.error["passing"] and not new:
@@ -64,7 +55,7 @@ def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, An
             _send(key)
         row = _wait(key, patience)
     if row.error:
-        raise Refused(row.error["field"], row.error["message"])
+        raise InvalidInput(row.error["field"], row.error["message"])
     return dict(row.result or {})
 
 

@@ -1,7 +1,7 @@
 """Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is
 written on the way.
 
-`answers.Refused` and `answers.NoAnswer` pass through everything here.
+`InvalidInput` and `answers.NoAnswer` pass through everything here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel, Sae
-from features.records import AgainstRandom, HereRecord
+from features.records import AgainstRandom, HereRecord, InvalidInput
 from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Span, Vocabulary, in_sentence, spans
 
@@ -177,13 +177,13 @@ def _about(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
 
 
 def _readable(text: str) -> str:
-    """The text. Raises `Refused` where no worker could read it."""
+    """The text. Raises `InvalidInput` where no worker could read it."""
     if "\0" in text:
-        raise inference_requests.Refused(
+        raise InvalidInput(
             "text", "This text has a NUL character, which no tokenizer was trained on. Remove it."
         )
     if len(text) > MOST_CHARACTERS:
-        raise inference_requests.Refused(
+        raise InvalidInput(
             "text",
             f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read.",
         )

@@ -9,8 +9,8 @@ from django.db.models import F, QuerySet
 
 from features.models import Label, LabelScore, Sae
 from features.models.label import UPLOADED
-from features.records import ScoreRecord
-from features.services.labels import Refused, clean
+from features.records import InvalidInput, InvalidParams, ScoreRecord
+from features.services.labels import clean
 
 COLUMNS = (
     "sae",
@@ -59,16 +59,6 @@ class LabelRow(NamedTuple):
     stated: dict[str, Any]
 
 
-class Wrong(ValueError):
-    """Rows that cannot be taken: sentences, each with the row's number and the column."""
-
-    def __init__(self, errors: list[str]) -> None:
-        super().__init__(errors[0])
-        self.errors = errors[:MOST_TOLD] + (
-            [f"And {len(errors) - MOST_TOLD} more."] if len(errors) > MOST_TOLD else []
-        )
-
-
 def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
     """Every label of an SAE that is shown, by feature, best first: two queries, and no more columns
     than are written.
@@ -107,15 +97,15 @@ def rows_of(sae: Sae) -> Iterator[dict[str, Any]]:
 
 
 def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[LabelRow]:
-    """The rows as labels of an SAE whose computed features have the indices `known`. Raises `Wrong`
-    with all that is wrong.
+    """The rows as labels of an SAE whose computed features have the indices `known`. Raises
+    `InvalidParams` with all that is wrong.
     """
     found, errors, seen = [], [], {}  # type: list[LabelRow], list[str], dict[Any, int]
     for number, row in enumerate(rows, 1):
         try:
             label = _label(number, row, sae, known)
-        except Refused as refused:
-            errors.append(f"Row {number}, {refused.field}: {refused.message}")
+        except InvalidInput as error:
+            errors.append(f"Row {number}, {error.field}: {error.message}")
             continue
         key = (label.index, label.method, label.text.lower())
         if key in seen:
@@ -125,24 +115,31 @@ def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[
         seen.setdefault(key, number)
         found.append(label)
     if errors:
-        raise Wrong(errors)
+        more = len(errors) - MOST_TOLD
+        raise InvalidParams(
+            {"file": errors[:MOST_TOLD] + ([f"And {more} more."] if more > 0 else [])}
+        )
     return found
 
 
 def _label(number: int, row: Mapping[str, Any], sae: Sae, known: set[int]) -> LabelRow:
     unknown = [str(name) for name in row if name not in COLUMNS]
     if unknown:
-        raise Refused(unknown[0][:50], f"There is no such column. Known: {', '.join(COLUMNS)}.")
+        raise InvalidInput(
+            unknown[0][:50], f"There is no such column. Known: {', '.join(COLUMNS)}."
+        )
     if row.get("sae") not in (None, "", str(sae)):
-        raise Refused("sae", f"It says “{str(row['sae'])[:100]}”, and the file was sent for {sae}.")
+        raise InvalidInput(
+            "sae", f"It says “{str(row['sae'])[:100]}”, and the file was sent for {sae}."
+        )
     index = _whole(row.get("index"), "index")
     if index not in known:
-        raise Refused(
+        raise InvalidInput(
             "index", f"{sae} has no computed feature {index:,}; its width is {sae.width:,}."
         )
     text = row.get("text")
     if not isinstance(text, str):
-        raise Refused("text", "A text is needed.")
+        raise InvalidInput("text", "A text is needed.")
     method = " ".join(_string(row, "method", LONGEST_METHOD).split()) or Label.PERSON
     if method != Label.PERSON:
         method = UPLOADED + method.removeprefix(UPLOADED)
@@ -161,33 +158,33 @@ def _scores(given: Any) -> Iterator[ScoreRecord]:
         try:
             given = json.loads(given) if given.strip() else []
         except (ValueError, RecursionError):
-            raise Refused("scores", "Write them as a JSON list of objects.") from None
+            raise InvalidInput("scores", "Write them as a JSON list of objects.") from None
     if given is None:
         return
     if not isinstance(given, list) or len(given) > MOST_SCORES:
-        raise Refused("scores", f"Write them as a list of at most {MOST_SCORES}.")
+        raise InvalidInput("scores", f"Write them as a list of at most {MOST_SCORES}.")
     seen = set()
     for one in given:
         score = _score(one)
         if (key := (score.kind, score.scorer, score.negatives)) in seen:
-            raise Refused("scores", f"Two of the kind {score.kind} by the same scorer.")
+            raise InvalidInput("scores", f"Two of the kind {score.kind} by the same scorer.")
         seen.add(key)
         yield score
 
 
 def _score(one: Any) -> ScoreRecord:
     if not isinstance(one, dict) or one.keys() - set(SCORE_COLUMNS):
-        raise Refused("scores", f"Each is an object of {', '.join(SCORE_COLUMNS)}.")
+        raise InvalidInput("scores", f"Each is an object of {', '.join(SCORE_COLUMNS)}.")
     kind = one.get("kind")
     if kind not in LabelScore.Kind.values:
-        raise Refused("scores", f"kind is one of {', '.join(LabelScore.Kind.values)}.")
+        raise InvalidInput("scores", f"kind is one of {', '.join(LabelScore.Kind.values)}.")
     value, low, high = (_number(one, name, name == "value") for name in ("value", "low", "high"))
     shares = {name: _number(one, name) for name in ("balanced_accuracy", "auroc")}
     if any(share is not None and not 0 <= share <= 1 for share in shares.values()):
-        raise Refused("scores", "balanced_accuracy and auroc are from 0 to 1.")
+        raise InvalidInput("scores", "balanced_accuracy and auroc are from 0 to 1.")
     details = one.get("details") or {}
     if not isinstance(details, dict) or not _plain(details):
-        raise Refused(
+        raise InvalidInput(
             "scores",
             f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.",
         )
@@ -216,7 +213,7 @@ def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -
         or len(value) > longest
         or not all(c.isprintable() for c in value)
     ):
-        raise Refused(
+        raise InvalidInput(
             column or name, f"{name} is a text of at most {longest} characters on one line."
         )
     return value
@@ -244,7 +241,7 @@ def _whole(value: Any, name: str) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
         return value
-    raise Refused(name, "A whole number from 0 on is needed.")
+    raise InvalidInput(name, "A whole number from 0 on is needed.")
 
 
 def _number(row: Mapping[str, Any], name: str, needed: bool = False) -> float | None:
@@ -252,5 +249,5 @@ def _number(row: Mapping[str, Any], name: str, needed: bool = False) -> float | 
     if value is None and not needed:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
-        raise Refused("scores", f"{name} must be a number below {LARGEST:g}.")
+        raise InvalidInput("scores", f"{name} must be a number below {LARGEST:g}.")
     return float(value)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from features.records import InvalidInput
+
 MOST_ROWS = 50_000
 MOST_BYTES = 20 * 2**20
 MOST_UNPACKED = 200 * 2**20
@@ -18,43 +20,39 @@ FORMATS = {
 }
 
 
-class Unreadable(ValueError):
-    """The file is no table of the kind that its name says; the message says what is wrong."""
-
-
 def format_of(name: str) -> str:
-    """The format that a file's name ends with. Raises `Unreadable`."""
+    """The format that a file's name ends with. Raises `InvalidInput`."""
     end = name.rpartition(".")[2].lower()
     known = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
     if end not in known:
-        raise Unreadable(
-            "The name must end with .csv, .jsonl or .parquet, which says how to read it."
+        raise InvalidInput(
+            "file", "The name must end with .csv, .jsonl or .parquet, which says how to read it."
         )
     return known[end]
 
 
 def fitting(name: str, size: int) -> str:
-    """The format of a file of `size` bytes that is to be read. Raises `Unreadable`, also where it
+    """The format of a file of `size` bytes that is to be read. Raises `InvalidInput`, also where it
     is too large.
     """
     if size > MOST_BYTES:
-        raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+        raise InvalidInput("file", f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
     return format_of(name)
 
 
 def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
     """The rows of a file, in its order; row 1 is the first after the header. Raises
-    `Unreadable`.
+    `InvalidInput`.
     """
     if len(data) > MOST_BYTES:
-        raise Unreadable(f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+        raise InvalidInput("file", f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
     rows = []
     for row in READERS[kind](data):
         rows.append(row)
         if len(rows) > MOST_ROWS:
-            raise Unreadable(f"At most {MOST_ROWS:,} rows; send it in parts.")
+            raise InvalidInput("file", f"At most {MOST_ROWS:,} rows; send it in parts.")
     if not rows:
-        raise Unreadable("The file has no rows.")
+        raise InvalidInput("file", "The file has no rows.")
     return rows
 
 
@@ -69,7 +67,9 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"The file must be UTF-8; byte {error.start:,} is not.") from None
+        raise InvalidInput(
+            "file", f"The file must be UTF-8; byte {error.start:,} is not."
+        ) from None
 
 
 def _from_csv(data: bytes) -> Iterator[Mapping[str, Any]]:
@@ -77,13 +77,13 @@ def _from_csv(data: bytes) -> Iterator[Mapping[str, Any]]:
     try:
         names = reader.fieldnames or []
         if len(set(names)) < len(names):
-            raise Unreadable("Two columns have the same name.")
+            raise InvalidInput("file", "Two columns have the same name.")
         for number, row in enumerate(reader, 1):
             if None in row or None in row.values():
-                raise Unreadable(f"Row {number} has not as many cells as the header.")
+                raise InvalidInput("file", f"Row {number} has not as many cells as the header.")
             yield {name: _unquoted(cell) for name, cell in row.items()}
     except csv.Error as error:
-        raise Unreadable(f"Line {reader.line_num:,} is no CSV: {error}.") from None
+        raise InvalidInput("file", f"Line {reader.line_num:,} is no CSV: {error}.") from None
 
 
 def _from_jsonl(data: bytes) -> Iterator[Mapping[str, Any]]:
@@ -91,9 +91,9 @@ def _from_jsonl(data: bytes) -> Iterator[Mapping[str, Any]]:
         try:
             row = json.loads(line, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise Unreadable(f"Row {number} is no JSON.") from None
+            raise InvalidInput("file", f"Row {number} is no JSON.") from None
         if not isinstance(row, dict):
-            raise Unreadable(f"Row {number} is no JSON object.")
+            raise InvalidInput("file", f"Row {number} is no JSON object.")
         yield row
 
 
@@ -108,9 +108,10 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
             file.metadata.num_rows > MOST_ROWS
             or sum(group.total_byte_size for group in groups) > MOST_UNPACKED
         ):
-            raise Unreadable(
+            raise InvalidInput(
+                "file",
                 f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it "
-                "in parts."
+                "in parts.",
             )
         size = 0
         for batch in file.iter_batches(
@@ -118,12 +119,14 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
         ):  # what is packed says little of its size: one cell can be repeated
             size += batch.nbytes
             if size > MOST_UNPACKED:
-                raise Unreadable(
-                    f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts."
+                raise InvalidInput(
+                    "file", f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts."
                 )
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"This is no Parquet file that can be read: {str(error)[:200]}") from None
+        raise InvalidInput(
+            "file", f"This is no Parquet file that can be read: {str(error)[:200]}"
+        ) from None
 
 
 def _to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:

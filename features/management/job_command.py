@@ -12,9 +12,10 @@ from django import forms
 from django.core.management.base import BaseCommand, CommandError
 
 from features.formfields import Several
-from features.jobs.forms import InvalidParams, JobForm
+from features.jobs.forms import JobForm
 from features.jobs.forms.placement import OPTIONS, Placing
 from features.models import Job
+from features.records import InvalidParams
 from features.services import jobs as job_services
 
 UNCLAIMED_SECONDS = 15
@@ -74,9 +75,9 @@ class JobCommand(BaseCommand):
         try:
             placing = {name: options[name] for name in OPTIONS}
             job = job_services.start(self.form.kind, self.data(options), placing=placing)
-        except InvalidParams as refused:
+        except InvalidParams as error:
             raise CommandError(
-                "\n".join(f"{field}: {' '.join(texts)}" for field, texts in refused.errors.items())
+                "\n".join(f"{field}: {' '.join(texts)}" for field, texts in error.errors.items())
             ) from None
         self.stdout.write(f"Job {job.pk}: {self.form.title.lower()}, at /jobs/{job.pk}/")
         if options["wait"]:

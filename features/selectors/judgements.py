@@ -5,16 +5,13 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from features.models import Feature, Job, SteeringRun, SweepJudgement
+from features.records import InvalidInput
 from features.selectors import steering as steering_selectors
 from features.token_spans import text_of
 
 KIND = "judge_sweep"
 LISTED = 10
 """Judgements of one run that are shown."""
-
-
-class Unfit(ValueError):
-    """This run cannot be judged; the message says why, and what to do."""
 
 
 class Sweep(NamedTuple):
@@ -29,29 +26,34 @@ class Sweep(NamedTuple):
 
 
 def sweep(pk: int) -> Sweep:
-    """The sweep of that run. Raises `Unfit`."""
+    """The sweep of that run. Raises `InvalidInput`."""
     try:
         view = steering_selectors.view(pk)
     except SteeringRun.DoesNotExist:
-        raise Unfit(f"There is no steering run {pk}.") from None
+        raise InvalidInput("run", f"There is no steering run {pk}.") from None
     run, knob = view.run, view.knob
     if not run.params["strengths"]:
-        raise Unfit(
-            f"Run {pk} is no sweep: press “Sweep strengths” on its page, and have that one judged."
+        raise InvalidInput(
+            "run",
+            f"Run {pk} is no sweep: press “Sweep strengths” on its page, and have that one judged.",
         )
     if run.state != SteeringRun.State.FINISHED or view.sweep.dose is None:
         state = run.get_state_display()
-        raise Unfit(
+        raise InvalidInput(
+            "run",
             f"Run {pk} is {state}: only a sweep that has finished has texts to judge. Wait, or "
-            "start it again."
+            "start it again.",
         )
     name = f"{run.model}/{knob['sae']}/{knob['index']}"
     if view.feature is None:
-        raise Unfit(f"There is no feature {name} any more, so there is no label to look for.")
+        raise InvalidInput(
+            "run", f"There is no feature {name} any more, so there is no label to look for."
+        )
     if view.feature.label is None:
-        raise Unfit(
+        raise InvalidInput(
+            "run",
             f"{name} has no label, so a judge has nothing to look for: write one on the "
-            "feature's page."
+            "feature's page.",
         )
     texts = [text_of(ids, view.vocabulary) for ids in view.sweep.dose["texts"]]
     return Sweep(run, view.feature, view.feature.label.text, texts)

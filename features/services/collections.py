@@ -17,16 +17,17 @@ from features.models.collection import (
     MOST_COLLECTIONS,
     MOST_ITEMS,
 )
-from features.services.labels import Refused, clean
+from features.records import InvalidInput
+from features.services.labels import clean
 
 MOST_NAMED = 5
 """Features that a refusal names."""
 
 
 def create(name: str, *, by: Any, about: str = "", public: bool = False) -> Collection:
-    """A new one, empty. Raises `Refused`."""
+    """A new one, empty. Raises `InvalidInput`."""
     if Collection.objects.filter(owner=by).count() >= MOST_COLLECTIONS:
-        raise Refused(
+        raise InvalidInput(
             "name",
             f"You have {MOST_COLLECTIONS} collections, as many as one person may: delete one "
             "first.",
@@ -43,7 +44,7 @@ def change(
     about: str | None = None,
     public: bool | None = None,
 ) -> None:
-    """Other words, or another audience; what is None stays. Raises `Refused`."""
+    """Other words, or another audience; what is None stays. Raises `InvalidInput`."""
     changes: dict[str, Any] = {}
     if name is not None:
         changes["name"] = _name(name)
@@ -56,40 +57,42 @@ def change(
 
 def named(names: Iterable[str]) -> list[int]:
     """Ids of the features named MODEL/SAE/INDEX, or MODEL/SAE/INDEX,INDEX,… for several. Raises
-    `Refused`.
+    `InvalidInput`.
     """
     wanted: dict[str, tuple[str, str, int]] = {}
     for name in names:
         model, sae, indices = parts if len(parts := name.strip().split("/")) == 3 else ("", "", "")
         for index in indices.split(","):
             if not re.fullmatch(r"[0-9]{1,9}", index) or "\0" in name:
-                raise Refused(
+                raise InvalidInput(
                     "features", f"“{name[:100]}” names no feature: write MODEL/SAE/INDEX."
                 )
             wanted[f"{model}/{sae}/{int(index)}"] = (model, sae, int(index))
     if not wanted:
-        raise Refused("features", "Choose one feature or more.")
+        raise InvalidInput("features", "Choose one feature or more.")
     if len(wanted) > MOST_ITEMS:
-        raise Refused(
+        raise InvalidInput(
             "features", f"{len(wanted):,} features; a collection holds at most {MOST_ITEMS:,}."
         )
     found = _found(wanted.values())
     if missing := [name for name in wanted if name not in found]:
         others = f" and {len(missing) - MOST_NAMED:,} others" if len(missing) > MOST_NAMED else ""
-        raise Refused("features", f"There is no feature {', '.join(missing[:MOST_NAMED])}{others}.")
+        raise InvalidInput(
+            "features", f"There is no feature {', '.join(missing[:MOST_NAMED])}{others}."
+        )
     return [found[name] for name in wanted]
 
 
 @transaction.atomic
 def add(collection: Collection, features: Some[int], *, note: str = "") -> int:
     """Put features at its end, those that it has stay where they are; how many are new. Raises
-    `Refused`.
+    `InvalidInput`.
     """
     _hold(collection)
     there = set(collection.items.values_list("feature_id", flat=True))
     new = [pk for pk in dict.fromkeys(features) if pk not in there]
     if len(there) + len(new) > MOST_ITEMS:
-        raise Refused(
+        raise InvalidInput(
             "features",
             f"It would hold {len(there) + len(new):,} features; at most {MOST_ITEMS:,} fit on "
             "its page.",
@@ -105,7 +108,7 @@ def add(collection: Collection, features: Some[int], *, note: str = "") -> int:
 
 @transaction.atomic
 def annotate(item: CollectionItem, note: str) -> None:
-    """Another note. Raises `Refused`."""
+    """Another note. Raises `InvalidInput`."""
     CollectionItem.objects.filter(pk=item.pk).update(note=_text("note", note, LONGEST_NOTE))
     _touch(item.collection_id)
 
@@ -155,8 +158,8 @@ def _found(wanted: Iterable[tuple[str, str, int]]) -> dict[str, int]:
 def _name(text: str) -> str:
     try:
         return clean(text, LONGEST_NAME)
-    except Refused as refused:
-        raise Refused("name", refused.message) from None
+    except InvalidInput as error:
+        raise InvalidInput("name", error.message) from None
 
 
 def _text(field: str, text: str, longest: int) -> str:
@@ -165,5 +168,5 @@ def _text(field: str, text: str, longest: int) -> str:
         return ""
     try:
         return clean(text, longest)
-    except Refused as refused:
-        raise Refused(field, refused.message) from None
+    except InvalidInput as error:
+        raise InvalidInput(field, error.message) from None

@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 
 from features.models import Comment, Feature, Label
 from features.models.discussion import LONGEST_COMMENT
-from features.services.labels import Gone, Refused, clean_lines, lock
+from features.records import InvalidInput
+from features.services.labels import Gone, clean_lines, lock
 
 DELETED = "deleted by its author"
 
@@ -22,16 +23,16 @@ def comment(
     label: Label | None = None,
     parent: Comment | None = None,
 ) -> Comment:
-    """A comment on a feature, about one of its labels, or in answer to another comment. `Refused`
-    for another feature's.
+    """A comment on a feature, about one of its labels, or in answer to another comment.
+    `InvalidInput` for another feature's.
     """
     words = clean_lines(text, LONGEST_COMMENT)
     if parent is not None:
         label = parent.label
         if parent.feature_id != feature.pk:
-            raise Refused("parent", "It answers a comment on another feature.")
+            raise InvalidInput("parent", "It answers a comment on another feature.")
     if label is not None and label.feature_id != feature.pk:
-        raise Refused("label", "It is about a label of another feature.")
+        raise InvalidInput("label", "It is about a label of another feature.")
     lock(feature.pk)  # the rows it names can go only with the feature, or before
     if label is not None and not Label.objects.filter(pk=label.pk):
         raise Gone("label")
@@ -70,5 +71,5 @@ def _present(comment: Comment) -> Comment:
     if now is None or now.deleted:
         raise Gone("comment")
     if now.hidden:
-        raise Refused("text", "A curator hid this comment; it cannot be changed.")
+        raise InvalidInput("text", "A curator hid this comment; it cannot be changed.")
     return now

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from features.jobs.forms import InvalidParams
 from features.models import Job, LabelEmbedding
+from features.records import InvalidParams
 from features.services import jobs as job_services
 
 AFTER_A_FAILURE = timedelta(hours=1)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from features import artifact_store
-from features.jobs.forms import InvalidParams
 from features.models import Job, Sae
+from features.records import InvalidParams
 from features.services import jobs as job_services
 
 KIND = "collect_garbage"

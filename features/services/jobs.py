@@ -7,10 +7,11 @@ from typing import Any
 from django.db import connection, transaction
 
 from features.jobs import lifecycle, sweeps
-from features.jobs.forms import KINDS, InvalidParams, check
+from features.jobs.forms import KINDS, check
 from features.jobs.forms.compute_dashboards import MOST_TOGETHER
 from features.jobs.forms.placement import as_placed, placed
 from features.models import Job
+from features.records import InvalidParams
 
 
 @transaction.atomic

@@ -5,17 +5,18 @@ from typing import Any
 
 from features.models import Job, SteeringRun, SweepJudgement
 from features.models.judgement import Scores
-from features.selectors.judgements import Sweep, Unfit
+from features.records import InvalidInput
+from features.selectors.judgements import Sweep
 
 
 def write(
     sweep: Sweep, job: Job, judge: str, scores: Mapping[str, Scores], **counts: Any
 ) -> SweepJudgement:
-    """Keep the scores of every text, and what they cost, beside the run. Raises `Unfit` where that
-    is gone.
+    """Keep the scores of every text, and what they cost, beside the run. Raises `InvalidInput`
+    where that is gone.
     """
     if not SteeringRun.objects.select_for_update(no_key=True).filter(pk=sweep.run.pk).exists():
-        raise Unfit(f"There is no steering run {sweep.run.pk} any more.")
+        raise InvalidInput("run", f"There is no steering run {sweep.run.pk} any more.")
     return SweepJudgement.objects.create(
         run=sweep.run, job=job, judge=judge, label=sweep.label, **scores, **counts
     )

@@ -12,7 +12,7 @@ from django.db.models.functions import Lower, Now
 
 from features.models import Feature, Job, Label, LabelRevision, LabelScore, Sae, Vote
 from features.models.label import LONGEST
-from features.records import LabelRecord, ScoreRecord
+from features.records import InvalidInput, LabelRecord, ScoreRecord
 from features.services.consensus import settle
 
 LONGEST_NOTE = 300
@@ -20,24 +20,14 @@ AT_ONCE = 5000
 """Labels of a method written in one statement."""
 
 
-class Refused(ValueError):
-    """Something that cannot be done: `field` names what is at fault, the message says what to do
-    instead.
-    """
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field, self.message = field, message
-
-
-class Gone(Refused):
+class Gone(InvalidInput):
     """What it is about was deleted meanwhile."""
 
     def __init__(self, noun: str) -> None:
         super().__init__("", f"This {noun} is not here any more; it was deleted meanwhile.")
 
 
-class Changed(Refused):
+class Changed(InvalidInput):
     """The words were changed since they were shown: `label` is as it is now, and nothing was
     written.
     """
@@ -50,8 +40,8 @@ class Changed(Refused):
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """One line of words, composed (NFC), without characters that cannot be seen. `Refused` if empty
-    or too long.
+    """One line of words, composed (NFC), without characters that cannot be seen. `InvalidInput` if
+    empty or too long.
     """
     return _of_length(one_line(text), longest)
 
@@ -77,9 +67,9 @@ def one_line(text: str) -> str:
 
 def _of_length(text: str, longest: int) -> str:
     if not text:
-        raise Refused("text", "Write at least one word.")
+        raise InvalidInput("text", "Write at least one word.")
     if len(text) > longest:
-        raise Refused("text", f"At most {longest:,} characters; this has {len(text):,}.")
+        raise InvalidInput("text", f"At most {longest:,} characters; this has {len(text):,}.")
     return text
 
 
@@ -92,15 +82,15 @@ def lock(feature_id: int) -> None:
 
 
 def present(label: Label) -> Label:
-    """The label as it is now, its feature locked. `Gone` where it is not there, `Refused` where it
-    is not shown.
+    """The label as it is now, its feature locked. `Gone` where it is not there, `InvalidInput`
+    where it is not shown.
     """
     lock(label.feature_id)
     now = Label.objects.filter(pk=label.pk).first()
     if now is None:
         raise Gone("label")
     if now.state != Label.State.SHOWN:
-        raise Refused(
+        raise InvalidInput(
             "", f"This label is {now.get_state_display()}; it cannot be changed or voted on."
         )
     return now
@@ -142,11 +132,11 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
     history.
 
     Votes and scores stay with the words they were given to. `Changed` where somebody was faster;
-    `Refused` where the words are those of another label of the feature.
+    `InvalidInput` where the words are those of another label of the feature.
     """
     words, note = clean(text), one_line(note)
     if len(note) > LONGEST_NOTE:
-        raise Refused("note", f"At most {LONGEST_NOTE} characters.")
+        raise InvalidInput("note", f"At most {LONGEST_NOTE} characters.")
     now = present(label)
     if now.version != seen:
         raise Changed(now)
@@ -156,7 +146,7 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
         Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
     )
     if others.annotate(lower=Lower("text")).filter(lower=Lower(Value(words))).exists():
-        raise Refused(
+        raise InvalidInput(
             "text", "Another label of this feature says that already; vote for it instead."
         )
     LabelRevision.objects.get_or_create(
@@ -181,7 +171,7 @@ def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = N
     """
     now = present(label)
     if now.author_id == by.pk:
-        raise Refused("value", "It is your own label: you stand for it already.")
+        raise InvalidInput("value", "It is your own label: you stand for it already.")
     given = Vote.objects.filter(label=now, user=by)
     version = now.version if seen is None else min(seen, now.version)
     if value and given.filter(version__gt=version).exists():

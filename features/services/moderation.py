@@ -9,8 +9,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from features.models import Comment, Flag, Label, Moderation, Vote
+from features.records import InvalidInput
 from features.services.consensus import settle
-from features.services.labels import Gone, Refused, clean_lines, lock, one_line, present
+from features.services.labels import Gone, clean_lines, lock, one_line, present
 
 LONGEST_REASON = 500
 Target = Label | Comment
@@ -53,8 +54,8 @@ def hide(target: Target, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def restore(target: Target, *, by: Any, reason: str = "") -> None:
-    """Show again what was hidden or merged; votes that a merger took along go back. `Refused` where
-    it was said anew.
+    """Show again what was hidden or merged; votes that a merger took along go back. `InvalidInput`
+    where it was said anew.
     """
     now = _locked(target)
     if isinstance(now, Comment):
@@ -79,7 +80,7 @@ def _show(label: Label) -> int:
                 state=Label.State.SHOWN, merged_into=None, updated=Now()
             )
     except IntegrityError:
-        raise Refused(
+        raise InvalidInput(
             "", "Another label of this feature says the same by now; merge them instead."
         ) from None
 
@@ -93,7 +94,7 @@ def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
     were of other words.
     """
     if label.pk == into.pk or label.feature_id != into.feature_id:
-        raise Refused("into", "Choose another label of the same feature.")
+        raise InvalidInput("into", "Choose another label of the same feature.")
     now, kept = present(label), present(into)
     known = {*Vote.objects.filter(label=kept).values_list("user", flat=True), kept.author_id}
     voters = Vote.objects.filter(label=now, version=now.version, value=1).values_list(

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from features.interchange.labels import LabelRow, check
 from features.models import Feature, Label, LabelRevision, LabelScore, LabelUpload, Sae, Vote
+from features.records import InvalidInput
 from features.services.consensus import settle
-from features.services.labels import Refused
 from features.services.moderation import note
 
 AT_ONCE = 1000
@@ -32,7 +32,7 @@ class Undone(NamedTuple):
 def upload(
     sae: Sae, name: str, rows: Sequence[Mapping[str, Any]], *, by: Any, weight: int, trusted: bool
 ) -> LabelUpload:
-    """Write every row, or nothing. Raises `interchange.labels.Wrong` with all that is wrong, by row
+    """Write every row, or nothing. Raises `InvalidParams` with all that is wrong, by row
     and column.
 
     A person's label is the uploader's: words that a feature has already get their vote. A method's
@@ -74,7 +74,7 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
     """
     now = LabelUpload.objects.select_for_update().get(pk=upload.pk)
     if now.undone:
-        raise Refused("", "This upload was taken back already.")
+        raise InvalidInput("", "This upload was taken back already.")
     votes = Vote.objects.filter(
         pk__in=now.votes, user=now.by, at=now.at
     )  # given again since, it has another time
@@ -163,7 +163,9 @@ def _write(new: list[tuple[Label, LabelRow]], by: Any, trusted: bool) -> None:
         with transaction.atomic():
             Label.objects.bulk_create([label for label, _row in new], batch_size=AT_ONCE)
     except IntegrityError:  # PostgreSQL's lower() knows a few letters that Python's does not
-        raise Refused("text", "Two rows of one feature say the same in other capitals.") from None
+        raise InvalidInput(
+            "text", "Two rows of one feature say the same in other capitals."
+        ) from None
     revisions = (
         LabelRevision(label=label, version=1, text=label.text, by=by) for label, _row in new
     )

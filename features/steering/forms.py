@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 
 from features.inference.text_activations import MOST_CHARACTERS
-from features.jobs.forms.base import InvalidParams
 from features.models import Feature, LanguageModel
+from features.records import InvalidParams
 
 MOST_FEATURES = 32
 MOST_STRENGTH = 100.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from features.inference import requests as inference_requests
 from features.models import LanguageModel, Sae
+from features.records import InvalidInput
 from workers import model_cache
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.causal_effects import FeatureCase, measure_on_text
 from workers.pipeline.steering.text_activations import Lens, TextActivations, TokenFeatures
@@ -26,7 +26,7 @@ def answer(key: str) -> None:
         return
     try:
         inference_requests.give(key, KINDS[question["kind"]](question))
-    except BadInput as error:
+    except InvalidInput as error:
         inference_requests.refuse(key, error.field, error.message)
     except Exception as error:
         log.exception("cannot answer %s", question)
@@ -55,7 +55,7 @@ def effect(question: Question) -> dict[str, Any]:
     language = model_cache.load_model(model)
     ids, values = _reader(language).feature_activations(lens, question["index"], question["text"])
     if len(ids) > LONGEST_CHANGED:
-        raise BadInput(
+        raise InvalidInput(
             "prompt",
             f"This text has {len(ids):,} tokens; at most {LONGEST_CHANGED} can be measured at "
             "once.",
@@ -119,7 +119,7 @@ def _reader(language: Language) -> TextActivations:
 def _model(question: Question) -> LanguageModel:
     model = LanguageModel.objects.filter(slug=question["model"]).first()
     if model is None:
-        raise BadInput("model", f"There is no model “{question['model']}” any more.")
+        raise InvalidInput("model", f"There is no model “{question['model']}” any more.")
     return model
 
 
@@ -127,7 +127,7 @@ def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
     rows = {row.slug: row for row in Sae.objects.filter(model=model, slug__in=slugs)}
     for slug in slugs:
         if slug not in rows:
-            raise BadInput("sae", f"{model} has no SAE “{slug}” any more.")
+            raise InvalidInput("sae", f"{model} has no SAE “{slug}” any more.")
     return {
         slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
         for slug, row in rows.items()

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from features.models import Sae, Sequence, SteeringRun
+from features.records import InvalidInput
 from features.steering import runs as steering_runs
 from workers import model_cache
 from workers.lifecycle import reaper
 from workers.lifecycle.heartbeat import Heartbeat
-from workers.pipeline.errors import BadInput
 from workers.pipeline.memory import release_free_memory
 from workers.pipeline.model.prompts import prompt_ids
 from workers.pipeline.steering.dose_response import DoseResponse, measure_dose_response
@@ -50,7 +50,7 @@ def work() -> None:
             steering_runs.finish(run)
     except steering_runs.LostRun:
         log.warning("steering %s is another worker's by now, or over", run.pk)
-    except BadInput as error:
+    except InvalidInput as error:
         _refuse(run, error.field, error.message)
     except Exception as error:
         if _out_of_memory(error):
@@ -170,7 +170,7 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
     rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
     for slug, sha256 in wanted.items():
         if slug not in rows or rows[slug].sha256 != sha256:
-            raise BadInput(
+            raise InvalidInput(
                 "features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew."
             )
     return {

@@ -8,13 +8,12 @@ from django.db import transaction
 from features import artifact_store, redaction, sae_sources
 from features.jobs import lifecycle
 from features.models import Corpus, LanguageModel
-from features.records import ImportedSae, LogLine, Progress, SequenceRecord
+from features.records import ImportedSae, InvalidInput, LogLine, Progress, SequenceRecord
 from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob, Stopped
 from workers.pipeline.data import corpora
-from workers.pipeline.errors import BadInput
 from workers.pipeline.sae import converters
 from workers.pipeline.sae.import_checks import import_sae
 
@@ -75,7 +74,7 @@ def _source(text: str) -> sae_sources.Source:
     try:
         return sae_sources.read(text)
     except LookupError as error:
-        raise BadInput("source", str(error.args[0])) from error
+        raise InvalidInput("source", str(error.args[0])) from error
 
 
 def _corpus(job: RunningJob) -> Corpus:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from features import artifact_store
 from features.jobs import lifecycle
 from features.models import Corpus, Sae
+from features.records import InvalidInput
 from features.version import VERSION
 from workers import model_cache
 from workers.jobs import inputs
@@ -20,7 +21,6 @@ from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards.corpus_pass import Scan, Shard, Target
 from workers.pipeline.dashboards.run import DEFAULTS, check, read_corpus
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
 
@@ -37,7 +37,7 @@ class ScanInputs(NamedTuple):
 
 
 def scan_inputs(job: RunningJob) -> ScanInputs:
-    """The rows and weights that the params name. `BadInput` where they do not go together."""
+    """The rows and weights that the params name. `InvalidInput` where they do not go together."""
     saes = [inputs.sae(path) for path in job.params["sae"].split()]
     first = saes[0]
     for sae in saes:
@@ -46,7 +46,7 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
             first.prepend_bos,
             first.model,
         ):
-            raise BadInput(
+            raise InvalidInput(
                 "sae",
                 f"{first} and {sae} read contexts of different sizes or beginnings, or different "
                 "models.",
@@ -90,7 +90,7 @@ def _begun(job: RunningJob, given: ScanInputs) -> Scan | None:
     if job.row.checkpoint:
         try:
             found = load_scan(job, given, job.row.checkpoint)
-        except (BadInput, artifact_store.Missing) as error:
+        except (InvalidInput, artifact_store.Missing) as error:
             job.log(f"Beginning again. {error}")
         else:
             job.log(f"Going on after the {found.tokens:,} tokens that were read.")
@@ -101,7 +101,7 @@ def _begun(job: RunningJob, given: ScanInputs) -> Scan | None:
 
 
 def load_scan(job: RunningJob, given: ScanInputs, name: str) -> Scan:
-    """The scan that a checkpoint holds. `BadInput` where it was made from other inputs."""
+    """The scan that a checkpoint holds. `InvalidInput` where it was made from other inputs."""
     place = artifact_store.get(name, job.folder / "loaded")
     try:
         return scan_checkpoint.load(

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from features import redaction
 from features.models import Corpus, Dashboard, LanguageModel, Sae
-from features.records import SequenceRecord
+from features.records import InvalidInput, SequenceRecord
 from features.selectors import catalog as catalog_selectors
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.data import corpora
 from workers.pipeline.data import tokens as token_data
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
 
@@ -27,16 +26,16 @@ def sequences(
     """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks,
     where the corpus asks it.
 
-    `seen` is told each document that they are cut from. `BadInput("corpus")` where its rules are
-    none for this model.
+    `seen` is told each document that they are cut from. `InvalidInput("corpus")` where its rules
+    are none for this model.
     """
     if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
-        raise BadInput(
+        raise InvalidInput(
             "corpus",
             f"“{corpus}” begins every context with BOS, but the model's tokenizer has none.",
         )
     if corpus.chat and not language.tokenizer.chat_template:
-        raise BadInput(
+        raise InvalidInput(
             "corpus",
             f"“{corpus}” holds conversations, but the tokenizer of "
             f"{redaction.of_source(language.tokenizer.name_or_path)} has no"
@@ -56,25 +55,25 @@ def sequences(
 
 
 def model(job: RunningJob) -> LanguageModel:
-    """The model of the job. `BadInput("model")` where it is gone."""
+    """The model of the job. `InvalidInput("model")` where it is gone."""
     slug = job.params["model"]
     try:
         return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
-        raise BadInput("model", f"There is no model “{slug}” any more.") from None
+        raise InvalidInput("model", f"There is no model “{slug}” any more.") from None
 
 
 def corpus(job: RunningJob) -> Corpus:
-    """The corpus of the job. `BadInput("corpus")` where it is gone, or is no longer the one that
-    was added.
+    """The corpus of the job. `InvalidInput("corpus")` where it is gone, or is no longer the one
+    that was added.
     """
     slug = job.params["corpus"]
     found = catalog_selectors.corpora().filter(slug=slug).first()
     if found is None:
-        raise BadInput("corpus", f"There is no corpus “{slug}” any more.")
+        raise InvalidInput("corpus", f"There is no corpus “{slug}” any more.")
     revision = corpora.describe_corpus(found.source, found.text_column).revision
     if revision != found.revision:
-        raise BadInput(
+        raise InvalidInput(
             "corpus",
             f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add "
             "it again.",
@@ -83,20 +82,20 @@ def corpus(job: RunningJob) -> Corpus:
 
 
 def dashboard(sae: Sae, because: str) -> Dashboard:
-    """The dashboards of an SAE. `BadInput("sae")` where it has none, with what they are
+    """The dashboards of an SAE. `InvalidInput("sae")` where it has none, with what they are
     needed for.
     """
     found = Dashboard.objects.filter(sae=sae).first()
     if found is None:
-        raise BadInput(
+        raise InvalidInput(
             "sae", f"{sae} has no dashboards, {because}. Make them, then run this again."
         )
     return found
 
 
 def sae(path: str) -> Sae:
-    """The SAE at MODEL/SLUG. `BadInput("sae")` where it is gone."""
+    """The SAE at MODEL/SLUG. `InvalidInput("sae")` where it is gone."""
     try:
         return catalog_selectors.sae(*path.split("/", 1))
     except Sae.DoesNotExist:
-        raise BadInput("sae", f"There is no SAE “{path}” any more.") from None
+        raise InvalidInput("sae", f"There is no SAE “{path}” any more.") from None

@@ -8,23 +8,20 @@ from collections.abc import Iterator
 from django.db import transaction
 
 from features.jobs import lifecycle
+from features.records import InvalidInput
 from features.selectors import judgements as judgement_selectors
 from features.services import judgements as judgement_services
 from workers.jobs import llm
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import judge
-from workers.pipeline.errors import BadInput
 
 
 def judge_sweep(job: RunningJob) -> None:
     """Have every text of the sweep judged, and write what came; nothing where no answer could be
     read.
     """
-    try:
-        _judge(job, judgement_selectors.sweep(job.params["run"]))
-    except judgement_selectors.Unfit as unfit:
-        raise BadInput("run", str(unfit)) from None
+    _judge(job, judgement_selectors.sweep(job.params["run"]))
 
 
 def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
@@ -66,14 +63,16 @@ def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
         )
 
 
-def _nothing(answers: int, questions: int) -> BadInput:
+def _nothing(answers: int, questions: int) -> InvalidInput:
     if not questions:
-        return BadInput("run", "Every text of this sweep is empty, so there is nothing to judge.")
+        return InvalidInput(
+            "run", "Every text of this sweep is empty, so there is nothing to judge."
+        )
     if not answers:
-        return BadInput(
+        return InvalidInput(
             "most_tokens",
             "What may be spent is less than one answer costs. Allow more tokens or dollars.",
         )
-    return BadInput(
+    return InvalidInput(
         "endpoint", f"None of {answers} answers could be read as a score. Ask another model."
     )

@@ -13,7 +13,7 @@ from sae_lens import SAE
 from features.jobs import lifecycle
 from features.jobs.forms import LabelSae
 from features.models import Feature, Sae, WordList
-from features.records import LabelRecord
+from features.records import InvalidInput, LabelRecord
 from features.services import labels as label_services
 from features.version import VERSION
 from features.word_list_format import parse
@@ -23,7 +23,6 @@ from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards.corpus_pass import Target
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
 from workers.pipeline.data import tokens as token_data
-from workers.pipeline.errors import BadInput
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
 from workers.pipeline.model.language import Language
@@ -116,7 +115,7 @@ def _word_lists(job: RunningJob) -> dict[str, list[str]]:
     slugs = job.params.get("kept_lists", [])
     kept = {row.slug: row.entries for row in WordList.objects.filter(slug__in=slugs)}
     if gone := [slug for slug in slugs if slug not in kept]:
-        raise BadInput("kept_lists", f"There is no word list “{gone[0]}” any more.")
+        raise InvalidInput("kept_lists", f"There is no word list “{gone[0]}” any more.")
     return found | {slug: [*found.get(slug, []), *entries] for slug, entries in kept.items()}
 
 

@@ -18,12 +18,11 @@ from django.conf import settings
 
 from features import encryption
 from features.models import Endpoint, Exchange, Job
-from features.records import Progress
+from features.records import InvalidInput, Progress
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import Answer, Client, Request
-from workers.pipeline.errors import BadInput
 
 
 class Question(NamedTuple):
@@ -45,19 +44,19 @@ class Question(NamedTuple):
 def endpoint(job: RunningJob) -> tuple[Endpoint, Client]:
     """The endpoint of the job, and a client whose budget is what its earlier attempts left.
 
-    `BadInput("endpoint")` where it is gone, is somebody else's, or its key cannot be read.
+    `InvalidInput("endpoint")` where it is gone, is somebody else's, or its key cannot be read.
     """
     row = Endpoint.objects.filter(slug=job.params["endpoint"]).first()
     if row is None:
-        raise BadInput("endpoint", f"There is no endpoint “{job.params['endpoint']}” any more.")
+        raise InvalidInput("endpoint", f"There is no endpoint “{job.params['endpoint']}” any more.")
     if row.owner_id is not None and row.owner_id != job.row.created_by_id:
-        raise BadInput(
+        raise InvalidInput(
             "endpoint", f"The endpoint “{row}” belongs to somebody else, whose key pays for it."
         )
     try:
         key = encryption.decrypt(row.key)
     except encryption.Unreadable as error:
-        raise BadInput("endpoint", str(error)) from None
+        raise InvalidInput("endpoint", str(error)) from None
     prices = (float(row.price_in), float(row.price_out))
     budget = Budget(
         job.params["most_tokens"], job.params["most_cost"] if any(prices) else 0.0, *prices

@@ -6,11 +6,10 @@ from features.ingest import dashboards as dashboard_ingest
 from features.jobs import lifecycle
 from features.jobs.forms import MapSae
 from features.models import Dashboard, Feature
-from features.records import FeatureMap
+from features.records import FeatureMap, InvalidInput
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.errors import BadInput
 from workers.pipeline.umap.map import compute_feature_map
 
 
@@ -37,4 +36,4 @@ def map_sae(job: RunningJob) -> None:
                 lifecycle.finish(job.row, {"sae": str(sae), **counts})
         except Dashboard.DoesNotExist:
             again = "were made anew while the map was being made; their own job makes the new map"
-            raise BadInput("sae", f"The dashboards of {sae} {again}.") from None
+            raise InvalidInput("sae", f"The dashboards of {sae} {again}.") from None

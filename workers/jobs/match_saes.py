@@ -4,11 +4,10 @@ from django.db import transaction
 
 from features.ingest import matches as match_ingest
 from features.jobs import lifecycle
-from features.records import SaeMatches
+from features.records import InvalidInput, SaeMatches
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.matching import match_features
 
 
@@ -17,8 +16,8 @@ def match_saes(job: RunningJob) -> None:
     sae = inputs.sae(job.params["sae"])
     try:
         other = inputs.sae(job.params["other"])
-    except BadInput as error:
-        raise BadInput("other", error.message) from None
+    except InvalidInput as error:
+        raise InvalidInput("other", error.message) from None
     decoder, others = (model_cache.load_sae(row).W_dec.detach() for row in (sae, other))
     for record in job.results(match_features(decoder, others, job.should_stop)):
         assert isinstance(record, SaeMatches)

@@ -21,13 +21,14 @@ from features import artifact_store
 from features.jobs import lifecycle
 from features.jobs.forms import EVERY
 from features.models import Job
+from features.records import InvalidInput
 from features.version import VERSION
 from workers import devices
 from workers.jobs.registry import RUNNERS
 from workers.lifecycle import cleanup, reaper
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.lifecycle.work import RunningJob, Stopped
-from workers.pipeline.errors import BadInput, Unavailable
+from workers.pipeline.errors import Unavailable
 
 HEARTBEAT_SECONDS = 2.0
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
         return
     except artifact_store.Missing as error:
         lifecycle.fail(row, str(error))
-    except BadInput as error:
+    except InvalidInput as error:
         lifecycle.fail(row, error.message, _field_of(row, error.field))
     except Exception as error:
         log.exception("job %s failed", row.pk)

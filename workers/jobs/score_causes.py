@@ -8,11 +8,10 @@ from django.db import transaction
 from features.ingest import effects as effect_ingest
 from features.jobs import lifecycle
 from features.models import Example, Feature, Sae, Sequence
-from features.records import CauseRecord, Progress
+from features.records import CauseRecord, InvalidInput, Progress
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.errors import BadInput
 from workers.pipeline.steering.causal_effects import FeatureCase, measure_causal_effects
 from workers.pipeline.steering.text_activations import Lens
 
@@ -36,7 +35,7 @@ def score_causes(job: RunningJob) -> None:
     live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))
     neutral = _neutral(sae, contexts)
     if len(neutral) < 2:
-        raise BadInput(
+        raise InvalidInput(
             "sae",
             f"{sae} has no examples, which say where features fire. Make its dashboards again.",
         )

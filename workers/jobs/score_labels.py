@@ -12,7 +12,7 @@ from django.db.models import F
 
 from features.jobs import lifecycle
 from features.models import Label, Sae
-from features.records import Progress, ScoreRecord
+from features.records import InvalidInput, Progress, ScoreRecord
 from features.services import labels as label_services
 from workers import model_cache
 from workers.jobs import inputs, llm
@@ -21,7 +21,6 @@ from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import results, scorers
 from workers.pipeline.autointerp.examples import Material
-from workers.pipeline.errors import BadInput
 
 NEGATIVES_OF = {"fuzzing": "", "intruder": "random", "simulation": "random"}
 """Kinds that do not choose where silent texts come from."""
@@ -81,19 +80,19 @@ def _score_by_asking(
 
 
 def _require_unseen(row: Sae, chosen: Iterable[Label], seed: int) -> None:
-    """`BadInput` where contexts were dealt otherwise when one of the labels was written: it may
+    """`InvalidInput` where contexts were dealt otherwise when one of the labels was written: it may
     have seen what would score it.
     """
     for label in chosen:
         written = label.provenance.get("dealt")
         if written and written["seed"] != seed:
-            raise BadInput(
+            raise InvalidInput(
                 "seed",
                 f"“{label}” was written with the seed {written['seed']}: score it with the same "
                 "one.",
             )
         if written and written != dealt(row, seed):
-            raise BadInput(
+            raise InvalidInput(
                 "method",
                 f"“{label}” was written from other dashboards, so nothing is held out: write it "
                 "again.",

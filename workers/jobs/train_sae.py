@@ -9,13 +9,12 @@ from django.db import transaction
 from features import artifact_store
 from features.jobs import lifecycle, sweeps
 from features.models import Corpus, Job, LanguageModel
-from features.records import TrainedSae
+from features.records import InvalidInput, TrainedSae
 from features.services import catalog as catalog_services
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle import cleanup
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.errors import BadInput
 from workers.pipeline.training.architectures import TrainSettings
 from workers.pipeline.training.train import train, train_sweep
 
@@ -76,7 +75,7 @@ def _resume(job: RunningJob) -> str | None:
         folder = artifact_store.get(found, job.folder / "resume")
     except artifact_store.Missing:
         Job.objects.filter(checkpoint=found).update(checkpoint="")
-        raise BadInput(
+        raise InvalidInput(
             "checkpoint", "Its checkpoint is gone. Run it again from the start."
         ) from None
     if not found.startswith(f"jobs/{job.row.pk}/"):

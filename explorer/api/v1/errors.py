@@ -16,8 +16,10 @@ from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from explorer.api.v1.exceptions import TooLarge, Unavailable
+from explorer.api.v1.exceptions import Conflict, TooLarge, Unavailable
 from explorer.http.health import log_database_away
+from features.records import InvalidInput
+from features.services.labels import Changed, Gone
 
 log = logging.getLogger("explorer.api")
 
@@ -43,6 +45,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
         error = exceptions.PermissionDenied()
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge()
+    elif isinstance(error, InvalidInput):
+        error = _api_error(error)
     elif isinstance(error, OperationalError):
         log_database_away(context["request"], error)
         error = Unavailable()
@@ -66,6 +70,17 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
     for header, value in _headers(error):
         response[header] = value
     return response
+
+
+def _api_error(error: InvalidInput) -> exceptions.APIException:
+    """404 for a row that is gone, 409 where somebody else was faster, else 400 with the fields."""
+    if isinstance(error, Gone):
+        return exceptions.NotFound(error.message)
+    if isinstance(error, Changed):
+        return Conflict(f"{error.message} Read it again, then edit version {error.label.version}.")
+    return exceptions.ValidationError(
+        {"" if name == "__all__" else name: texts for name, texts in error.errors.items()}
+    )
 
 
 def _code(error: exceptions.APIException) -> str:

@@ -8,19 +8,10 @@ from django.core.exceptions import ValidationError
 
 from features.jobs import sweeps
 from features.models import Corpus, Job, LanguageModel, Sae
+from features.records import InvalidParams
 
 T = TypeVar("T")
 MAKES_SAES = ("train_sae", "add_sae")
-
-
-class InvalidParams(ValueError):
-    """Params that were refused: `errors` maps a field's name (or `__all__`) to sentences."""
-
-    def __init__(self, errors: Mapping[str, list[str]]) -> None:
-        super().__init__(
-            "; ".join(f"{field}: {' '.join(texts)}" for field, texts in errors.items())
-        )
-        self.errors = dict(errors)
 
 
 class JobForm(forms.Form):

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from features.jobs.forms.llm import Spending, dollars_field, tokens_field
+from features.records import InvalidInput
 from features.selectors import judgements as judgement_selectors
 
 
@@ -42,8 +43,8 @@ class JudgeSweep(Spending):
         pk = int(self.cleaned_data["run"])
         try:
             judgement_selectors.sweep(pk)
-        except judgement_selectors.Unfit as unfit:
-            raise forms.ValidationError(str(unfit)) from None
+        except InvalidInput as error:
+            raise forms.ValidationError(error.message) from None
         if job := judgement_selectors.judging(pk):
             raise forms.ValidationError(
                 f"Job {job.pk} is having it judged already; wait for it or cancel it."

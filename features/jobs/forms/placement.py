@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from django import forms
 
-from features.jobs.forms.base import InvalidParams
 from features.models import Job
+from features.records import InvalidParams
 
 PRIORITIES = {"normal": Job.Priority.NORMAL, "high": Job.Priority.HIGH, "low": Job.Priority.LOW}
 DEVICES = {"any": "any", "gpu": "a GPU", "cpu": "no GPU"}

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from features.inference.requests import NoAnswer
-from features.jobs.forms import InvalidParams
 from features.models import FeatureEffect, SteeringRun
+from features.records import InvalidParams
 from features.selectors import features as feature_selectors
 from features.selectors import steering as steering_selectors
 from features.steering import runs as steering_runs

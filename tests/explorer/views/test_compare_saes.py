@@ -8,8 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from explorer.views.compare_saes import COLUMNS
-from features.jobs.forms import InvalidParams
-from features.records import Evaluation
+from features.records import Evaluation, InvalidParams
 from features.services import catalog as catalog_services
 from features.services import jobs as job_services
 from features.slugs import not_a_page_of_a_model

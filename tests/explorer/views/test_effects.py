@@ -7,6 +7,7 @@ import json
 import pytest
 
 from features.inference import requests as inference_requests
+from features.records import InvalidInput
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +71,7 @@ def test_htmx_gets_the_part_alone_and_an_empty_text_asks_nobody(client, worker):
 @pytest.mark.parametrize(
     "error",
     [
-        inference_requests.Refused("text", "It has 300 tokens."),
+        InvalidInput("text", "It has 300 tokens."),
         inference_requests.NoAnswer("Nobody is there."),
     ],
 )
@@ -84,7 +85,7 @@ def test_what_is_in_the_way_is_told(client, monkeypatch, error):
     assert str(error) in response.content.decode()
     sent = json.dumps({"model": "tiny", "sae": "2-res", "index": 0, "text": " day"})
     status = client.post("/api/v1/effects/", sent, content_type="application/json").status_code
-    assert status == (400 if isinstance(error, inference_requests.Refused) else 503)
+    assert status == (400 if isinstance(error, InvalidInput) else 503)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "x" * 30_000, "<script>alert(1)</script>\u202e"])

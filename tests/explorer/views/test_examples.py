@@ -9,7 +9,7 @@ import pytest
 
 from features.inference import requests as inference_requests
 from features.models import Sequence
-from features.records import SequenceRecord
+from features.records import InvalidInput, SequenceRecord
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +180,7 @@ def test_a_wrong_query_is_told_and_the_context_stays(client, worker, query):
 @pytest.mark.parametrize(
     "error",
     [
-        inference_requests.Refused("context", "Too <long>."),
+        InvalidInput("context", "Too <long>."),
         inference_requests.NoAnswer("Nobody is there."),
     ],
 )

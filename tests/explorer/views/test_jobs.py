@@ -10,9 +10,8 @@ from django.utils.html import escape
 
 from explorer.definitions import DEFINITIONS
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.models import Job, Sae
-from features.records import Metrics, Progress
+from features.records import InvalidParams, Metrics, Progress
 from features.selectors.jobs import curves
 from features.services.jobs import start
 from tests import builders

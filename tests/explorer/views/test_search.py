@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel
+from features.records import InvalidInput
 from features.selectors import vocabulary
 from tests import builders
 
@@ -245,8 +246,8 @@ def test_a_wrong_query_is_told_beside_its_field(client, planted, worker, query, 
 @pytest.mark.parametrize(
     "error",
     [
-        inference_requests.Refused("text", "Too <long>."),
-        inference_requests.Refused("", "Broken."),
+        InvalidInput("text", "Too <long>."),
+        InvalidInput("", "Broken."),
         inference_requests.NoAnswer("Nobody is there."),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from features.inference import requests as inference_requests
+from features.records import InvalidInput
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -94,7 +95,7 @@ def test_any_other_text_is_read_as_it_is(client, worker, text):
 @pytest.mark.parametrize(
     "error",
     [
-        inference_requests.Refused("text", "Too <long>."),
+        InvalidInput("text", "Too <long>."),
         inference_requests.NoAnswer("Nobody is there."),
     ],
 )
@@ -144,5 +145,5 @@ def test_nobody_to_answer_is_a_503(client, monkeypatch):
 
 
 def test_a_refusal_of_the_worker_names_its_field(client, monkeypatch):
-    refuses(monkeypatch, inference_requests.Refused("text", "500 tokens are too many."))
+    refuses(monkeypatch, InvalidInput("text", "500 tokens are too many."))
     assert read(client).json()["error"]["fields"] == {"text": ["500 tokens are too many."]}

@@ -5,8 +5,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from explorer.models import ApiKey, User
-from features.jobs.forms import InvalidParams, LabelSae, check
+from features.jobs.forms import LabelSae, check
 from features.models import WordList
+from features.records import InvalidParams
 from tests import builders
 from tests.explorer.api.test_schema import check as check_answer
 

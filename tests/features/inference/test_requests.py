@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from features.inference import requests as inference_requests
 from features.models import Answer, Worker
-from features.records import WorkerState
+from features.records import InvalidInput, WorkerState
 from features.services import workers as worker_services
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,12 +80,12 @@ def test_many_who_ask_the_same_at_once_make_one_question(worker):
 def test_a_refusal_is_kept_but_a_failure_is_tried_again(worker):
     keys = worker(lambda key: inference_requests.refuse(key, "text", "no"))
     for _ in range(2):
-        with pytest.raises(inference_requests.Refused, match="no"):
+        with pytest.raises(InvalidInput, match="no"):
             inference_requests.ask(QUESTION)
     assert len(keys) == 1
     keys = worker(lambda key: inference_requests.refuse(key, "", "broke", passing=True))
     for _ in range(2):
-        with pytest.raises(inference_requests.Refused, match="broke"):
+        with pytest.raises(InvalidInput, match="broke"):
             inference_requests.ask(QUESTION | {"text": "b"})
     assert len(keys) == 1 + 2
     worker()

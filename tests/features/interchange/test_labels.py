@@ -11,7 +11,7 @@ from explorer.models import User
 from features.interchange import labels as label_files
 from features.interchange import tables
 from features.models import Label, LabelScore, LabelUpload, Moderation, Vote
-from features.records import LabelRecord, ScoreRecord
+from features.records import InvalidInput, InvalidParams, LabelRecord, ScoreRecord
 from features.services import comments as comment_services
 from features.services import labels as label_services
 from features.services import moderation as moderation_services
@@ -126,18 +126,18 @@ def test_a_spreadsheet_runs_nothing_of_it(planted, people):
     ],
 )
 def test_one_wrong_row_and_nothing_is_written(planted, people, row, said):
-    with pytest.raises(label_files.Wrong) as wrong:
+    with pytest.raises(InvalidParams) as wrong:
         send(planted, [{"index": "0", "text": "good"}, row], people[1])
-    assert wrong.value.errors[0].startswith(said)
+    assert wrong.value.errors["file"][0].startswith(said)
     assert not Label.objects.exists()
     assert not LabelUpload.objects.exists()
 
 
 def test_every_wrong_row_is_named_up_to_twenty(planted, people):
-    with pytest.raises(label_files.Wrong) as wrong:
+    with pytest.raises(InvalidParams) as wrong:
         send(planted, [{"index": "99", "text": "x"}] * 30, people[1])
-    assert len(wrong.value.errors) == 21
-    assert wrong.value.errors[-1] == "And 10 more."
+    assert len(wrong.value.errors["file"]) == 21
+    assert wrong.value.errors["file"][-1] == "And 10 more."
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_every_wrong_row_is_named_up_to_twenty(planted, people):
     ],
 )
 def test_what_is_no_table_is_said(data, kind):
-    with pytest.raises(tables.Unreadable):
+    with pytest.raises(InvalidInput):
         tables.read(data, kind)
 
 
@@ -173,7 +173,7 @@ def test_a_file_says_by_its_name_what_it_is():
         "parquet",
     ]
     for name in ("labels", "labels.xlsx", ""):
-        with pytest.raises(tables.Unreadable):
+        with pytest.raises(InvalidInput):
             tables.format_of(name)
 
 
@@ -228,7 +228,7 @@ def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     assert planted.feature(4).label is None
     assert planted.feature(0).label == by_index[0]
     assert not Moderation.objects.exists()
-    with pytest.raises(label_services.Refused):
+    with pytest.raises(InvalidInput):
         upload_services.undo(made, by=ben)
 
 
@@ -327,7 +327,7 @@ def test_a_download_is_what_the_labels_are(client, planted, people):
 )
 def test_values_that_no_column_takes_are_refused_in_words(planted, people, row):
     ada, _ = people
-    with pytest.raises(label_files.Wrong):
+    with pytest.raises(InvalidParams):
         send(planted, [{"index": 0, "text": "day", **row}], ada, trusted=True)
     assert not Label.objects.exists()
 
@@ -342,5 +342,5 @@ def test_a_small_file_of_a_very_large_table_is_refused_before_it_is_unpacked():
     out = io.BytesIO()
     parquet.write_table(pyarrow.table({"index": [0] * 2000, "text": long}), out)
     assert len(out.getvalue()) < tables.MOST_BYTES
-    with pytest.raises(tables.Unreadable, match="unpacked"):
+    with pytest.raises(InvalidInput, match="unpacked"):
         tables.read(out.getvalue(), "parquet")

@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.models import Job
+from features.records import InvalidParams
 from features.services import catalog as catalog_services
 from features.services.jobs import start
 from tests import builders

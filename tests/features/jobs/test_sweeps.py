@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from features.formfields import Several
 from features.jobs import sweeps
-from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Worker
+from features.records import InvalidParams
 from features.selectors.defaults import defaults
 from features.services import memory
 from features.services.estimates import estimate

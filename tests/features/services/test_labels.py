@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from features.models import Label, LabelScore, Vote
-from features.records import LabelRecord, ScoreRecord
+from features.records import InvalidInput, LabelRecord, ScoreRecord
 from features.services import labels as label_services
 from features.services.consensus import CURATOR, MEMBER, settle
 from tests import builders
@@ -63,7 +63,7 @@ def test_labels_repeat_what_searches_filter_by_and_follow_their_feature() -> Non
 @pytest.mark.parametrize("text", ["", " \n\t", "\x00\u200b\u202e", "a" * 501])
 def test_a_label_needs_words_and_not_too_many(text: str) -> None:
     planted, (ada, *_) = builders.planted(), builders.cast()
-    with pytest.raises(label_services.Refused) as refused:
+    with pytest.raises(InvalidInput) as refused:
         label_services.propose(planted.feature(0), text, by=ada, weight=CURATOR)
     assert refused.value.field == "text"
     assert not Label.objects.exists()
@@ -99,14 +99,14 @@ def test_an_edit_into_words_of_another_label_is_refused() -> None:
     planted, (ada, ben, _) = builders.planted(), builders.cast()
     label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
     other = label_services.propose(planted.feature(0), "week", by=ada, weight=CURATOR)
-    with pytest.raises(label_services.Refused):
+    with pytest.raises(InvalidInput):
         label_services.edit(other, "DAY", seen=1, by=ada)
 
 
 def test_one_vote_a_person_none_on_ones_own_and_none_on_a_hidden_label() -> None:
     planted, (ada, ben, _) = builders.planted(), builders.cast()
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
-    with pytest.raises(label_services.Refused):
+    with pytest.raises(InvalidInput):
         label_services.vote(label, 1, by=ben, weight=MEMBER)
     label_services.vote(label, 1, by=ada, weight=CURATOR)
     label_services.vote(label, 1, by=ada, weight=CURATOR)
@@ -118,7 +118,7 @@ def test_one_vote_a_person_none_on_ones_own_and_none_on_a_hidden_label() -> None
     label_services.vote(label, 0, by=ada, weight=CURATOR)
     assert planted.feature(0).label == label
     Label.objects.update(state=Label.State.HIDDEN)
-    with pytest.raises(label_services.Refused):
+    with pytest.raises(InvalidInput):
         label_services.vote(label, 1, by=ada, weight=CURATOR)
 
 

@@ -8,9 +8,8 @@ import pytest
 from django.utils import timezone
 
 from features.inference.requests import NoAnswer
-from features.jobs.forms import InvalidParams
 from features.models import SteeringAsk, SteeringDelta, SteeringRun, Worker
-from features.records import WorkerState
+from features.records import InvalidParams, WorkerState
 from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
 from features.steering import runs as steering_runs

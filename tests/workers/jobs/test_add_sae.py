@@ -357,7 +357,7 @@ def test_a_tokenizer_that_is_not_the_models_is_doubted_by_its_loss(ready, folder
 def test_a_tokenizer_with_more_ids_than_the_model_has_rows_is_refused(tmp_path, model_folders):
     import shutil
 
-    from workers.pipeline.errors import BadInput
+    from features.records import InvalidInput
 
     place = tmp_path / "mixed"
     shutil.copytree(model_folders["llama"], place)
@@ -369,7 +369,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_has_rows_is_refused(tmp_path, 
         place / "model.safetensors",
         {"format": "pt"},
     )
-    with pytest.raises(BadInput, match="ids up to 351, the model only 300 embeddings"):
+    with pytest.raises(InvalidInput, match="ids up to 351, the model only 300 embeddings"):
         load_language(str(place))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from features.inference import requests as inference_requests
-from features.jobs.forms import InvalidParams
 from features.models import Job, Label, LabelEmbedding
+from features.records import InvalidInput, InvalidParams
 from features.selectors import label_search
 from features.services import embeddings
 from features.services import jobs as job_services
@@ -19,7 +19,6 @@ from workers import model_cache
 from workers.inference import questions
 from workers.jobs import runner
 from workers.pipeline.embedder import Embedder
-from workers.pipeline.errors import BadInput
 
 TEXTS = [
     "closing brackets",
@@ -85,7 +84,7 @@ def test_it_is_the_mean_of_the_last_layer_as_the_plain_model_gives_it(embedder: 
 
 
 def test_what_cannot_be_loaded_is_told(tmp_path: Any) -> None:
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         Embedder(str(tmp_path))
     assert refused.value.field == "embedder"
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from features import encryption
-from features.jobs.forms import InvalidParams
 from features.models import (
     Dashboard,
     Endpoint,
@@ -24,6 +23,7 @@ from features.models import (
     Sae,
     Sequence,
 )
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from features.services.consensus import MEMBER

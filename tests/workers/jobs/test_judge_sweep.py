@@ -8,7 +8,6 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from features import encryption
-from features.jobs.forms import InvalidParams
 from features.models import (
     Endpoint,
     Exchange,
@@ -18,6 +17,7 @@ from features.models import (
     SteeringRun,
     SweepJudgement,
 )
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from features.services.consensus import MEMBER

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from explorer.models import User
-from features.jobs.forms import InvalidParams
 from features.models import Feature, Job, JobEvent, Label, LabelScore, WordList
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from features.services import labels as label_services
 from workers import model_cache

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from tests import builders
 from workers.jobs import map_sae, runner

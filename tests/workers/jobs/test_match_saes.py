@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from features.jobs.forms import InvalidParams
 from features.models import Job, LanguageModel, Match, Matching
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from tests import builders
 from workers.jobs import match_saes, runner

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from features.jobs.forms import InvalidParams
 from features.models import (
     Corpus,
     Dashboard,
@@ -20,6 +19,7 @@ from features.models import (
     Sequence,
     Token,
 )
+from features.records import InvalidParams
 from features.selectors.features import feature
 from features.services import jobs as job_services
 from workers import model_cache

@@ -16,11 +16,11 @@ from django.db import OperationalError
 from features import artifact_store
 from features.jobs import lifecycle
 from features.models import Job, JobEvent
-from features.records import Checkpoint, LogLine, Metrics, Progress
+from features.records import Checkpoint, InvalidInput, LogLine, Metrics, Progress
 from workers.jobs import registry as job_registry
 from workers.jobs import runner as running
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.errors import BadInput, Unavailable
+from workers.pipeline.errors import Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +66,7 @@ def test_work_that_finishes_leaves_its_result_and_its_story(run):
 
 def test_bad_input_fails_the_job_beside_its_field(run):
     def work(job: RunningJob) -> None:
-        raise BadInput("hook", "the model has no such hook")
+        raise InvalidInput("hook", "the model has no such hook")
 
     job = run(work)
     assert (job.state, job.error_field, job.error) == (
@@ -168,7 +168,7 @@ def test_a_checkpoint_stays_only_where_somebody_can_go_on_from_it(
         list(job.results([Checkpoint(10, str(place))]))
         assert Path(settings.ARTIFACTS_URL, "jobs", str(job.row.pk)).is_dir()
         if end == "failed":
-            raise BadInput("learning_rate", "too large")
+            raise InvalidInput("learning_rate", "too large")
         lifecycle.cancel(job.row.pk)
         while not job.should_stop():
             time.sleep(0.01)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, FeatureEffect, Job
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from tests import builders
 from tests.workers import planted_sae

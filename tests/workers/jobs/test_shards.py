@@ -11,8 +11,8 @@ import torch
 
 from features.ingest import dashboards as dashboard_ingest
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Feature, Job, JobEvent, Sequence
+from features.records import InvalidInput, InvalidParams
 from features.services import jobs as job_services
 from tests.workers import planted_sae
 from workers import model_cache
@@ -22,7 +22,6 @@ from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards import run as dashboards_run
 from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
 from workers.pipeline.dashboards.corpus_pass import Shard, Target, batches, begin, scan
-from workers.pipeline.errors import BadInput
 
 HOOKS = ["blocks.0.hook_resid_post", "blocks.2.hook_resid_post"]
 ROWS = pytest.mark.django_db(transaction=True)
@@ -247,7 +246,7 @@ def test_a_part_that_fails_fails_the_whole_and_ends_its_siblings(ready, tmp_path
     assert (tmp_path / "artifacts" / "jobs" / str(first.pk)).is_dir()
 
     def breaks(*args, **kwargs):
-        raise BadInput("corpus", "unreadable")
+        raise InvalidInput("corpus", "unreadable")
 
     monkeypatch.setattr(corpus_scan, "read_corpus", breaks)
     assert done(second).state == "failed"
@@ -334,7 +333,7 @@ def test_a_tally_comes_back_from_its_file_as_it_was(tmp_path):
         if not name.endswith((".keys", ".payloads"))
     )
     assert again.tallies[0].sequences.keys() == whole.tallies[0].sequences.keys()
-    with pytest.raises(BadInput, match="changed since"):
+    with pytest.raises(InvalidInput, match="changed since"):
         scan_checkpoint.load(place, settings, "cpu", "that")
 
 
@@ -351,9 +350,9 @@ def test_what_is_mostly_empty_takes_little_room(tmp_path):
 
 def test_a_file_that_is_no_tally_is_refused(tmp_path):
     (tmp_path / "0.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(BadInput, match="is not a tally"):
+    with pytest.raises(InvalidInput, match="is not a tally"):
         scan_checkpoint.load(tmp_path, DashboardSettings(), "cpu", "")
-    with pytest.raises(BadInput, match="no tally"):
+    with pytest.raises(InvalidInput, match="no tally"):
         scan_checkpoint.load(tmp_path / "nothing", DashboardSettings(), "cpu", "")
 
 

@@ -12,8 +12,8 @@ from django.db import connection
 
 from features import artifact_store
 from features.jobs import lifecycle
-from features.jobs.forms import InvalidParams
 from features.models import Dashboard, Job, JobEvent, Sae
+from features.records import InvalidParams
 from features.services import jobs as job_services
 from workers import model_cache
 from workers.jobs import runner

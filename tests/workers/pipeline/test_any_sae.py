@@ -11,12 +11,11 @@ from sae_lens.registry import get_sae_class, get_sae_training_class
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from features.records import Evaluation, FeatureRange, FeatureRecord, LogLine
+from features.records import Evaluation, FeatureRange, FeatureRecord, InvalidInput, LogLine
 from tests.workers import planted_sae
 from tests.workers.pipeline.test_hooks import CONFIGS, FAMILIES, SIZE
 from workers.pipeline.dashboards.logit_lens import masked_tokens, readout
 from workers.pipeline.dashboards.run import dashboards
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
@@ -234,15 +233,15 @@ def test_a_transcoder_whose_hooks_do_not_fit_is_refused(
     if written:
         sae.cfg.metadata.hook_name_out = written
     loaded = saved(sae, tmp_path)
-    with pytest.raises(BadInput, match=says):
+    with pytest.raises(InvalidInput, match=says):
         measured(language, loaded, read)
     if says != "comes before":
-        with pytest.raises(BadInput, match=says):
+        with pytest.raises(InvalidInput, match=says):
             shown(language, loaded, read)
 
 
 def test_an_sae_that_writes_where_only_the_mlp_reads_has_no_logits(language, tmp_path):
-    with pytest.raises(BadInput, match="only the MLP reads"):
+    with pytest.raises(InvalidInput, match="only the MLP reads"):
         shown(language, saved(made("standard", MLP_IN), tmp_path), MLP_IN)
 
 

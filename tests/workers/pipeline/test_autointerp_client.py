@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from features.records import InvalidInput
 from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import Answer, Client, Endpoint, Request
 from workers.pipeline.autointerp.endpoint_urls import resolve
-from workers.pipeline.errors import BadInput, Unavailable
+from workers.pipeline.errors import Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -95,11 +96,11 @@ def test_what_is_no_answer_three_times_is_missing_and_the_others_go_on(
 
 
 def test_a_refused_key_and_an_unknown_model_end_the_job_at_once(server: StandIn) -> None:
-    with pytest.raises(BadInput, match="refuses the key"):
+    with pytest.raises(InvalidInput, match="refuses the key"):
         ask(server, key="wrong")
-    with pytest.raises(BadInput, match="knows no model “other”"):
+    with pytest.raises(InvalidInput, match="knows no model “other”"):
         ask(server, model="other")
-    with pytest.raises(BadInput, match="refuses the key"):
+    with pytest.raises(InvalidInput, match="refuses the key"):
         ask(server, key="")
 
 
@@ -153,7 +154,7 @@ def test_a_job_that_must_stop_asks_nothing_more(server: StandIn) -> None:
     ["127.0.0.1", "10.0.0.7", "192.168.1.1", "169.254.169.254", "[::1]", "localhost", "0.0.0.0"],
 )
 def test_private_addresses_are_refused_where_the_instance_forbids_them(host: str) -> None:
-    with pytest.raises(BadInput, match="private address"):
+    with pytest.raises(InvalidInput, match="private address"):
         resolve(f"http://{host}:8080/v1", private_allowed=False)
     assert resolve(f"http://{host}:8080/v1", private_allowed=True) is None
 
@@ -163,7 +164,7 @@ def test_a_public_name_that_leads_to_a_private_address_is_refused(
 ) -> None:
     found = [(0, 0, 0, "", ("93.184.216.34", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(BadInput, match="private address") as error:
+    with pytest.raises(InvalidInput, match="private address") as error:
         resolve("https://models.example/v1", private_allowed=False)
     assert "10.0.0.1" not in error.value.message, "everybody may read it"
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found[:1])

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.records import InvalidInput
 from features.token_spans import spans
 from workers.pipeline.data.chat import as_content, content_text
 from workers.pipeline.data.corpora import describe_corpus, load_documents
 from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary
-from workers.pipeline.errors import BadInput
 
 TALK = [
     {"role": "user", "content": "Où est le café?"},
@@ -109,7 +109,7 @@ def test_a_chat_corpus_is_found_by_what_its_column_holds(tmp_path, suffix):
 def test_a_row_that_holds_neither_is_named_with_its_place(tmp_path):
     (tmp_path / "c.jsonl").write_text(json.dumps({"messages": [{"who": "me"}]}) + "\n")
     with pytest.raises(
-        BadInput, match=r"'messages' of c\.jsonl, line 1 has a turn 1 without role"
+        InvalidInput, match=r"'messages' of c\.jsonl, line 1 has a turn 1 without role"
     ) as caught:
         describe_corpus(str(tmp_path / "c.jsonl"), "messages")
     assert caught.value.field == "text_column"
@@ -148,13 +148,15 @@ def test_the_marks_of_a_chat_are_special_and_its_letters_are_shown_whole(chatty)
 
 
 def test_a_tokenizer_without_a_template_is_named(tokenizer):
-    with pytest.raises(BadInput, match=r"chats:3 is a conversation.*no chat template") as caught:
+    with pytest.raises(
+        InvalidInput, match=r"chats:3 is a conversation.*no chat template"
+    ) as caught:
         content_text(TALK, "chats:3", tokenizer)
     assert caught.value.field == "corpus"
 
 
 def test_a_conversation_that_the_template_refuses_is_named(chatty):
-    with pytest.raises(BadInput, match=r"refuses chats:3 \(judge\): Unknown role judge"):
+    with pytest.raises(InvalidInput, match=r"refuses chats:3 \(judge\): Unknown role judge"):
         content_text([{"role": "judge", "content": "x"}], "chats:3", chatty)
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.records import InvalidInput
 from workers.pipeline.data import stdlib
 from workers.pipeline.data.corpora import BUFFER, describe_corpus, load_documents
-from workers.pipeline.errors import BadInput
 
 TEXTS = [f"document {number} says {'x' * (number % 7)}" for number in range(200)]
 
@@ -42,8 +42,8 @@ def texts(source, **options) -> list[str]:
     return [text for _, text in load_documents(str(source), **options)]
 
 
-def refusal(source, **options) -> BadInput:
-    with pytest.raises(BadInput) as caught:
+def refusal(source, **options) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
         list(load_documents(str(source), **options))
     return caught.value
 
@@ -127,7 +127,7 @@ def test_a_missing_column_is_answered_with_those_that_are_there(corpus):
 )
 def test_a_broken_file_is_named(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(load_documents(str(tmp_path / name)))
     assert caught.value.field in ("source", "text_column")
     assert says in caught.value.message
@@ -151,7 +151,7 @@ def test_a_corpus_too_small_to_hold_anything_out_says_so(tmp_path):
 def _has(path: Path, held_out: bool) -> bool:
     try:
         return bool(texts(path, held_out=held_out))
-    except BadInput:
+    except InvalidInput:
         return False
 
 
@@ -181,5 +181,5 @@ def test_the_standard_library_is_described_by_its_version():
 
 def test_describing_a_bad_corpus_refuses_it(tmp_path):
     (tmp_path / "c.jsonl").write_text("{}\n")
-    with pytest.raises(BadInput, match="no text in 'text'"):
+    with pytest.raises(InvalidInput, match="no text in 'text'"):
         describe_corpus(str(tmp_path / "c.jsonl"))

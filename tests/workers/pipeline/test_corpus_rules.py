@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from features.jobs.forms import InvalidParams
 from features.models import Corpus, Example, Job, LanguageModel, Sae, Sequence
+from features.records import InvalidParams
 from features.selectors.features import feature
 from features.services import jobs as job_services
 from tests.workers.conftest import make_model

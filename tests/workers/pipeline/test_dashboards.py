@@ -11,7 +11,14 @@ import torch
 from sae_lens import SAE
 from torch import Tensor
 
-from features.records import FeatureRange, FeatureRecord, LogLine, Progress, SequenceRecord
+from features.records import (
+    FeatureRange,
+    FeatureRecord,
+    InvalidInput,
+    LogLine,
+    Progress,
+    SequenceRecord,
+)
 from tests.workers import planted_sae, reference
 from workers.pipeline.dashboards import accumulator
 from workers.pipeline.dashboards.accumulator import DashboardSettings
@@ -19,7 +26,6 @@ from workers.pipeline.dashboards.cooccurrence import CoFiring
 from workers.pipeline.dashboards.corpus_pass import Shard, Target, scan
 from workers.pipeline.dashboards.records import feature_ranges
 from workers.pipeline.dashboards.run import dashboards
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
 ALL = 10**9
@@ -360,7 +366,7 @@ def test_what_cannot_work_is_refused_by_field(field: str, change: dict[str, obje
         "sequences": planted_sae.texts(2, 8),
         "tokens": 9,
     }
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         list(dashboards(planted_sae.language(), **{**usual, **change}))
     assert refused.value.field == field
 
@@ -368,7 +374,7 @@ def test_what_cannot_work_is_refused_by_field(field: str, change: dict[str, obje
 def test_activations_that_are_not_finite_are_refused() -> None:
     language = planted_sae.language()
     language.model.get_input_embeddings().weight[5] = torch.inf
-    with pytest.raises(BadInput, match="not finite"):
+    with pytest.raises(InvalidInput, match="not finite"):
         features(
             language, planted_sae.sae("topk"), [SequenceRecord(0, "", [planted_sae.BOS, 5, 6])]
         )

@@ -10,9 +10,8 @@ import pytest
 import torch
 from sae_lens import StandardSAE, StandardSAEConfig, TopKSAE, TopKSAEConfig
 
-from features.records import Evaluation, LogLine, Progress
+from features.records import Evaluation, InvalidInput, LogLine, Progress
 from workers.pipeline.data.tokens import pack
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.sae.evaluate import DENSITY_EDGES, density_histogram, evaluate
@@ -259,7 +258,7 @@ def test_densities_fall_into_their_bins():
 
 def test_an_sae_of_another_width_is_refused(llama, contexts):
     small = TopKSAE(TopKSAEConfig(d_in=16, d_sae=20, k=2))
-    with pytest.raises(BadInput, match="16") as caught:
+    with pytest.raises(InvalidInput, match="16") as caught:
         result(llama, small, HOOK, contexts, 100)
     assert caught.value.field == "hook"
 
@@ -267,7 +266,7 @@ def test_an_sae_of_another_width_is_refused(llama, contexts):
 @pytest.mark.parametrize("empty", [[], None])
 def test_held_out_text_without_tokens_is_refused(llama, sae, contexts, empty):
     nothing = [] if empty == [] else [contexts[0]._replace(token_ids=[0] * 24)]
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         result(llama, sae, HOOK, nothing, 100)
     assert caught.value.field == "corpus"
 

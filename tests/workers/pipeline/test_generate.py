@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
+from features.records import InvalidInput
 from tests.workers import planted_sae, steering_model
-from workers.pipeline.errors import BadInput
 from workers.pipeline.steering import generate as generation
 from workers.pipeline.steering.generate import SteeredPositions, Step, decode
 from workers.pipeline.steering.interventions import FeatureIntervention
@@ -210,12 +210,12 @@ def test_it_stops_between_two_tokens(llama, lens, prompt):
 )
 def test_what_cannot_be_done_is_refused(llama, lens, prompt, where, sampling, field):
     intervention = FeatureIntervention(lens, 7, "ablate")
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         list(decode(llama, [[intervention]], prompt, where, sampling))
     assert refused.value.field == field
 
 
 def test_a_model_that_breaks_down_is_told_and_gives_no_text(llama, lens, prompt):
     intervention = FeatureIntervention(lens, 7, "add", 1e38, "maximum", 1e38)
-    with pytest.raises(BadInput, match="finite"):
+    with pytest.raises(InvalidInput, match="finite"):
         list(decode(llama, [[intervention]], prompt, sampling=Sampling(4)))

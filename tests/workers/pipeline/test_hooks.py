@@ -16,7 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.hooks import SITES, edit_hook, hook_names, observe_hook, resolve_hook
 
 IDS = torch.randint(1, 400, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -160,7 +160,7 @@ def test_hooks_are_gone_even_after_an_error(llama):
     ["blocks.3.hook_resid_post", "blocks.1.hook_resid_mid", "model.layers.1", "", "blocks.x"],
 )
 def test_a_hook_that_the_model_lacks_is_refused_with_those_it_has(llama, hook):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         resolve_hook(llama.model, hook)
     assert caught.value.field == "hook"
     assert "blocks.0.hook_resid_pre" in caught.value.message

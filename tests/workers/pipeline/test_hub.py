@@ -14,11 +14,10 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from features.records import Progress
+from features.records import InvalidInput, Progress
 from tests.workers import planted_sae
 from tests.workers.fake_hub import FakeHub
 from workers.pipeline.data import hub
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import load_language
 from workers.pipeline.sae import converters
 from workers.pipeline.sae.folder import CONFIG, WEIGHTS
@@ -69,8 +68,8 @@ def fetched(
             return end.value, told
 
 
-def refusal(into: Path, *args, **options) -> BadInput:
-    with pytest.raises(BadInput) as refused:
+def refusal(into: Path, *args, **options) -> InvalidInput:
+    with pytest.raises(InvalidInput) as refused:
         fetched(into, *args, **options)
     assert not into.exists() or not (into / WEIGHTS).exists()
     return refused.value
@@ -269,7 +268,7 @@ def test_a_model_comes_from_the_hub_at_its_commit(fake, model_folders):
     here = load_language(str(model_folders["llama"]))
     ids = torch.arange(10)[None]
     torch.testing.assert_close(language.model(ids).logits, here.model(ids).logits)
-    with pytest.raises(BadInput, match="no revision 'v9'"):
+    with pytest.raises(InvalidInput, match="no revision 'v9'"):
         load_language("ada/tiny", "v9")
 
 
@@ -408,7 +407,7 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
 
 
 def test_an_entry_whose_repository_holds_a_pickle_is_refused(fake, tmp_path):
-    with pytest.raises(BadInput, match="A pickle may run code"):
+    with pytest.raises(InvalidInput, match="A pickle may run code"):
         list(
             converters.download_from_registry(
                 "goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never

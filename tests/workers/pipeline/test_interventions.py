@@ -8,8 +8,8 @@ import pytest
 import torch
 from sae_lens import StandardSAE, StandardSAEConfig
 
+from features.records import InvalidInput
 from tests.workers import planted_sae
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.steering.interventions import (
     MAX_FEATURES,
@@ -201,15 +201,15 @@ def test_a_control_has_the_length_of_what_it_stands_for(language, lens):
 
 def test_a_hook_that_is_not_reached_is_told_and_no_text_goes_by_unsteered(language, lens):
     steering = Steering(language, [[FeatureIntervention(lens, 0, "ablate")]])
-    with pytest.raises(BadInput, match="cannot be steered"), steering.at(EVERYWHERE[:1]):
+    with pytest.raises(InvalidInput, match="cannot be steered"), steering.at(EVERYWHERE[:1]):
         pass
 
 
 def test_an_sae_of_another_model_is_refused(language):
-    with pytest.raises(BadInput, match="reads 24 dimensions") as refused:
+    with pytest.raises(InvalidInput, match="reads 24 dimensions") as refused:
         Steering(language, [[FeatureIntervention(Lens(made(d_in=24), HOOK, True), 0)]])
     assert refused.value.field == "hook"
-    with pytest.raises(BadInput, match="no hook"):
+    with pytest.raises(InvalidInput, match="no hook"):
         Steering(
             language, [[FeatureIntervention(Lens(made(), "blocks.9.hook_resid_post", True), 0)]]
         )
@@ -229,13 +229,13 @@ def test_an_sae_of_another_model_is_refused(language):
 def test_pushes_that_make_no_sense_are_refused(lens, changes, field):
     intervention = FeatureIntervention(lens, 0, "add", 1.0, "maximum", 2.0)
     validate_interventions([intervention])
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         validate_interventions([intervention._replace(**changes)])
     assert refused.value.field == field
 
 
 @pytest.mark.parametrize("count", [0, MAX_FEATURES + 1, 200])
 def test_no_feature_and_too_many_are_refused(lens, count):
-    with pytest.raises(BadInput, match="1 to 32") as refused:
+    with pytest.raises(InvalidInput, match="1 to 32") as refused:
         validate_interventions([FeatureIntervention(lens, 0, "ablate")] * count)
     assert refused.value.field == "features"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.language import describe_model, load_language
 
 
@@ -17,8 +17,8 @@ def copy(model_folders, tmp_path):
     return shutil.copytree(model_folders["llama"], tmp_path / "copy")
 
 
-def refusal(source, **options) -> BadInput:
-    with pytest.raises(BadInput) as caught:
+def refusal(source, **options) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
         load_language(str(source), **options)
     return caught.value
 

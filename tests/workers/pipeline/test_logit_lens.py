@@ -10,6 +10,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from features.records import InvalidInput
 from tests.workers import planted_sae
 from workers.pipeline.dashboards import logit_lens
 from workers.pipeline.dashboards.logit_lens import (
@@ -18,7 +19,6 @@ from workers.pipeline.dashboards.logit_lens import (
     readout_record,
     to_residual,
 )
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 
 SHAPES = {
@@ -184,10 +184,10 @@ def test_a_direction_at_hook_z_goes_through_the_output_projection(family: str) -
 
 
 def test_a_decoder_of_another_width_is_refused() -> None:
-    with pytest.raises(BadInput, match="writes 9 dimensions"):
+    with pytest.raises(InvalidInput, match="writes 9 dimensions"):
         to_residual(model_of("llama"), torch.ones(2, 9), "blocks.1.hook_resid_post")
 
 
 def test_a_vocabulary_that_is_all_masked_is_refused() -> None:
-    with pytest.raises(BadInput, match="no logits to show"):
+    with pytest.raises(InvalidInput, match="no logits to show"):
         readout(model_of("llama"), ~NOTHING)

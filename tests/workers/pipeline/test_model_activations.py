@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.hooks import hook_names
 
@@ -56,6 +56,6 @@ def test_a_hook_named_twice_is_read_once(llama):
 
 
 def test_an_unknown_hook_is_refused_before_anything_runs(llama):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         next(activations_at(llama, ["blocks.9.hook_resid_post"], BATCHES))
     assert caught.value.field == "hook"

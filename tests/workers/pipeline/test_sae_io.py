@@ -13,7 +13,7 @@ from sae_lens.registry import get_sae_training_class
 from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors.torch import load_file, save_file
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
 from workers.pipeline.sae.io import (
@@ -157,8 +157,8 @@ def folder(tmp_path):
     return tmp_path / "sae"
 
 
-def refusal(folder) -> BadInput:
-    with pytest.raises(BadInput) as caught:
+def refusal(folder) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
         load_sae(str(folder))
     assert caught.value.field == "source"
     return caught.value
@@ -247,7 +247,7 @@ def test_cut_weights_and_a_missing_folder_are_refused(folder, tmp_path):
 
 
 def test_an_sae_of_another_width_does_not_fit_the_hook(folder, llama):
-    with pytest.raises(BadInput, match=r"16 dimensions.*has 32") as caught:
+    with pytest.raises(InvalidInput, match=r"16 dimensions.*has 32") as caught:
         require_fit(load_sae(str(folder)), resolve_hook(llama.model, "blocks.1.hook_resid_post"))
     assert caught.value.field == "hook"
 

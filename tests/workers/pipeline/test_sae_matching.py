@@ -5,8 +5,7 @@ into blocks.
 import pytest
 import torch
 
-from features.records import Progress, SaeMatches
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput, Progress, SaeMatches
 from workers.pipeline.sae import matching as sae_matching
 
 
@@ -60,7 +59,7 @@ def test_bfloat16_is_compared_as_float32():
 
 
 def test_directions_of_different_lengths_are_refused():
-    with pytest.raises(BadInput, match="8 dimensions") as refused:
+    with pytest.raises(InvalidInput, match="8 dimensions") as refused:
         list(sae_matching.match_features(torch.randn(3, 4), torch.randn(3, 8)))
     assert refused.value.field == "other"
 

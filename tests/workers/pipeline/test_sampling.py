@@ -5,7 +5,7 @@ text.
 import pytest
 import torch
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.steering.sampling import Sampler, Sampling
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.5, 0.0]])
@@ -57,5 +57,5 @@ def test_greedy_needs_no_chance_and_a_seed_is_a_text():
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_told(broken):
-    with pytest.raises(BadInput, match="smaller strength"):
+    with pytest.raises(InvalidInput, match="smaller strength"):
         drawn(Sampling(), 1, torch.tensor([[0.0, broken]]))

@@ -5,8 +5,8 @@ encoder say.
 import pytest
 import torch
 
+from features.records import InvalidInput
 from tests.workers import planted_sae
-from workers.pipeline.errors import BadInput
 from workers.pipeline.steering import text_activations
 from workers.pipeline.steering.text_activations import Lens, TextActivations
 
@@ -72,7 +72,7 @@ def test_a_stored_context_is_read_as_it_is(llama, bos):
 
 @pytest.mark.parametrize("ids", [[], [5] * 65])
 def test_a_context_that_does_not_fit_is_refused(llama, ids):
-    with pytest.raises(BadInput, match="reads 1 to 64") as refused:
+    with pytest.raises(InvalidInput, match="reads 1 to 64") as refused:
         TextActivations(llama).features_of_context(
             {"a": Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)}, ids
         )
@@ -134,6 +134,6 @@ def test_the_texts_kept_are_the_last_ones(llama):
 )
 def test_what_cannot_be_read_says_why(llama, text, index, field, said):
     lens = Lens(planted_sae.sae("topk"), "blocks.0.hook_resid_post", True)
-    with pytest.raises(BadInput, match=said) as refused:
+    with pytest.raises(InvalidInput, match=said) as refused:
         TextActivations(llama).feature_activations(lens, index, text)
     assert refused.value.field == field

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from features.records import SequenceRecord
+from features.records import InvalidInput, SequenceRecord
 from workers.pipeline.data.tokens import (
     BYTES,
     pack,
@@ -17,7 +17,6 @@ from workers.pipeline.data.tokens import (
     token_batches,
     vocabulary,
 )
-from workers.pipeline.errors import BadInput
 
 TEXTS = ["def f(self):\n\treturn 'naïve œuvre'", "日本 🧠  two  spaces\r\n", "\x00\x7f\xad€ end "]
 WORDS = ["<s>", "</s>", "<pad>", "a", "b", "c", "d", "e", "<mark>"]
@@ -144,7 +143,7 @@ def test_separate_documents_without_bos_fill_their_contexts_with_text():
 
 @pytest.mark.parametrize("texts", [[""], []])
 def test_separate_documents_without_a_token_are_refused(texts):
-    with pytest.raises(BadInput, match="no token") as caught:
+    with pytest.raises(InvalidInput, match="no token") as caught:
         list(separate([(str(n), text) for n, text in enumerate(texts)], words(bos_token="<s>"), 8))
     assert caught.value.field == "corpus"
 
@@ -173,7 +172,7 @@ def test_the_stream_is_the_tokens_of_the_texts(tokenizer, texts):
 
 @pytest.mark.parametrize("texts", [["a b"], [""], []])
 def test_a_corpus_shorter_than_one_context_is_refused(texts):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         ids_of(words(bos_token="<s>"), texts, 8)
     assert caught.value.field == "corpus"
     assert "8" in caught.value.message
@@ -210,6 +209,6 @@ def test_short_contexts_are_filled_up_with_a_token_that_nobody_counts():
 
 def test_short_contexts_without_any_special_token_are_refused():
     contexts = [SequenceRecord(place, "", [3] * length) for place, length in enumerate((2, 4))]
-    with pytest.raises(BadInput, match="packed documents"):
+    with pytest.raises(InvalidInput, match="packed documents"):
         list(token_batches(contexts, 2))
     assert [batch.tolist() for batch in token_batches(contexts, 1)] == [[[3, 3]], [[3, 3, 3, 3]]]

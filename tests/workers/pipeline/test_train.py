@@ -15,9 +15,16 @@ import pytest
 import torch
 from sae_lens import SAE
 
-from features.records import Checkpoint, LogLine, Metrics, Progress, SequenceRecord, TrainedSae
+from features.records import (
+    Checkpoint,
+    InvalidInput,
+    LogLine,
+    Metrics,
+    Progress,
+    SequenceRecord,
+    TrainedSae,
+)
 from workers.pipeline.data.tokens import pack, token_batches
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.sae.io import content_hash, load_sae
 from workers.pipeline.training.activation_stream import ActivationStream, counted_positions
@@ -156,13 +163,13 @@ def test_a_checkpoint_is_an_sae_that_can_be_read(finished, llama, sequences):
 
 def test_resuming_with_other_settings_is_refused(finished, llama, sequences, tmp_path):
     point = of(Checkpoint, finished[0])[-1].path
-    with pytest.raises(BadInput, match="another k") as caught:
+    with pytest.raises(InvalidInput, match="another k") as caught:
         list(train(llama, sequences, SMALL._replace(k=4), str(tmp_path), resume_from=point))
     assert caught.value.field == "resume_from"
 
 
 def test_resuming_from_nothing_is_refused(llama, sequences, tmp_path):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(train(llama, sequences, SMALL, str(tmp_path), resume_from=str(tmp_path)))
     assert caught.value.field == "resume_from"
 
@@ -194,7 +201,7 @@ def test_a_short_batchtopk_run_has_the_sparsity_it_was_asked_for(
 
 
 def test_a_loss_that_explodes_names_the_learning_rate(llama, sequences, tmp_path):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(train(llama, sequences, SMALL._replace(learning_rate=1e30), str(tmp_path)))
     assert caught.value.field == "learning_rate"
     assert not (tmp_path / "sae").exists()
@@ -220,7 +227,7 @@ def test_a_loss_that_explodes_names_the_learning_rate(llama, sequences, tmp_path
 def test_settings_that_cannot_work_are_refused_by_name_before_anything_is_made(
     field, value, llama, sequences, tmp_path
 ):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(train(llama, sequences, SMALL._replace(**{field: value}), str(tmp_path / "run")))
     assert caught.value.field == field
     assert not (tmp_path / "run").exists()
@@ -266,14 +273,14 @@ def test_special_and_sink_tokens_do_not_count():
 
 
 def test_an_empty_stream_is_refused(llama, tmp_path):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(train(llama, lambda: iter([]), SMALL, str(tmp_path)))
     assert caught.value.field == "corpus"
 
 
 def test_a_stream_of_special_tokens_alone_is_refused(llama, tmp_path):
     nothing = partial(iter, [SequenceRecord(0, "", [0] * 32)])
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInput) as caught:
         list(train(llama, nothing, SMALL, str(tmp_path)))
     assert caught.value.field == "corpus"
 

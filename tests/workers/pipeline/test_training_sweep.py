@@ -5,9 +5,8 @@ of the others.
 import pytest
 import torch
 
-from features.records import Checkpoint, LogLine, Metrics, Progress, TrainedSae
+from features.records import Checkpoint, InvalidInput, LogLine, Metrics, Progress, TrainedSae
 from workers.pipeline.data.tokens import pack
-from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.io import load_sae
 from workers.pipeline.training import activation_stream
 from workers.pipeline.training.architectures import TrainSettings
@@ -139,7 +138,7 @@ def test_an_sae_whose_loss_is_no_number_is_left_out_and_the_others_are_as_they_w
 
 def test_a_sweep_of_which_nothing_is_left_fails_at_the_learning_rate(llama, sequences, tmp_path):
     bad = {name: SMALL._replace(learning_rate=1e30, seed=seed) for seed, name in enumerate("ab")}
-    with pytest.raises(BadInput, match="no longer a number") as caught:
+    with pytest.raises(InvalidInput, match="no longer a number") as caught:
         list(train_sweep(llama, sequences, bad, str(tmp_path)))
     assert caught.value.field == "learning_rate"
 
@@ -153,15 +152,15 @@ def test_a_checkpoint_is_of_the_saes_it_was_made_with(llama, sequences, tmp_path
         )
     )
     point = of(Checkpoint, first)[-1].path
-    with pytest.raises(BadInput, match="other SAEs: a, b"):
+    with pytest.raises(InvalidInput, match="other SAEs: a, b"):
         list(train_sweep(llama, sequences, {"a": SMALL}, str(tmp_path), resume_from=point))
     changed = {"a": SMALL._replace(k=3), "b": SMALL}
-    with pytest.raises(BadInput, match="another k, seed"):
+    with pytest.raises(InvalidInput, match="another k, seed"):
         list(train_sweep(llama, sequences, changed, str(tmp_path), resume_from=point))
 
 
 def test_saes_that_cannot_share_a_stream_are_refused(llama, sequences, tmp_path):
-    with pytest.raises(BadInput, match="share context_size") as caught:
+    with pytest.raises(InvalidInput, match="share context_size") as caught:
         list(
             train_sweep(
                 llama, sequences, {"a": SMALL, "b": SMALL._replace(context_size=16)}, str(tmp_path)

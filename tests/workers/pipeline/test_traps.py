@@ -10,13 +10,12 @@ from sae_lens import JumpReLUSAE, JumpReLUSAEConfig, StandardSAE, StandardSAECon
 from safetensors.torch import load_file, save_file
 from tokenizers import processors
 
-from features.records import Evaluation, FeatureRange, FeatureRecord
+from features.records import Evaluation, FeatureRange, FeatureRecord, InvalidInput
 from tests.workers import planted_sae
 from tests.workers.conftest import make_tokenizer
 from workers.pipeline.dashboards import encode as encoding
 from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.data.tokens import pack
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
@@ -111,7 +110,7 @@ def test_weights_and_thresholds_of_half_precision_are_computed_with_in_float32(t
 @pytest.mark.parametrize("work", [dashboards, evaluate])
 def test_contexts_longer_than_the_model_takes_are_refused(work, languages):
     language, sae = on_planted_text(languages["gpt2"]), planted_sae.sae("standard")
-    with pytest.raises(BadInput, match="65 tokens, but the model takes 64") as refused:
+    with pytest.raises(InvalidInput, match="65 tokens, but the model takes 64") as refused:
         list(work(language, sae, HOOK, planted_sae.texts(2, 65), 100))
     assert refused.value.field == "context_size"
     list(work(language, sae, HOOK, planted_sae.texts(2, 64), 100))

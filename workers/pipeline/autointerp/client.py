@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from features.records import InvalidInput
 from workers.pipeline.autointerp.budget import Budget, guess
 from workers.pipeline.autointerp.endpoint_urls import resolve
-from workers.pipeline.errors import BadInput, Unavailable
+from workers.pipeline.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Client:
         """Yield each request with its answer, as they come; ends early where the budget is spent or
         the job must stop.
 
-        `BadInput("endpoint")` for what cannot pass, `Unavailable` where patience ran out.
+        `InvalidInput("endpoint")` for what cannot pass, `Unavailable` where patience ran out.
         """
         stream, running = iter(requests), set[Future[tuple[Request, Answer]]]()
         with ThreadPoolExecutor(self.endpoint.concurrency) as pool:
@@ -250,14 +251,14 @@ class Client:
                 f"{where} answers {status}{said}.", float(asked) if asked.isdigit() else 0.0
             )
         if status == 402:
-            raise BadInput("endpoint", f"{where} wants to be paid first (402{said}).")
+            raise InvalidInput("endpoint", f"{where} wants to be paid first (402{said}).")
         if status in (401, 403):
-            raise BadInput(
+            raise InvalidInput(
                 "endpoint",
                 f"{where} refuses the key ({status}{said}). Store another one for this endpoint.",
             )
         if status == 404:
-            raise BadInput(
+            raise InvalidInput(
                 "endpoint",
                 f"{where} knows no model “{self.endpoint.model}”, or is no base URL: it mostly "
                 f"ends in /v1 (404{said}).",

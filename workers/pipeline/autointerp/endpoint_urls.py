@@ -6,7 +6,8 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from workers.pipeline.errors import BadInput, Unavailable
+from features.records import InvalidInput
+from workers.pipeline.errors import Unavailable
 
 
 def resolve(url: str, private_allowed: bool) -> str | None:
@@ -14,8 +15,8 @@ def resolve(url: str, private_allowed: bool) -> str | None:
     it stands.
 
     Every address that the name has must be public, and the one that was checked is the one that is
-    used: a name that points elsewhere a moment later leads nowhere. `BadInput("endpoint")` where
-    one is private, `Unavailable` without any.
+    used: a name that points elsewhere a moment later leads nowhere. `InvalidInput("endpoint")`
+    where one is private, `Unavailable` without any.
     """
     if private_allowed:
         return None
@@ -28,7 +29,7 @@ def resolve(url: str, private_allowed: bool) -> str | None:
         ) from None
     for address in found:
         if not ipaddress.ip_address(str(address).partition("%")[0]).is_global:
-            raise BadInput(
+            raise InvalidInput(
                 "endpoint",
                 "The endpoint has a private address, and this instance allows public endpoints "
                 "only.",

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from features.records import InvalidInput
 from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
 from workers.pipeline.dashboards.corpus_pass import Scan
-from workers.pipeline.errors import BadInput
 
 FORMAT = "featurescope tally 2"
 PLACES, VALUES = "|places", "|values"
@@ -41,7 +41,7 @@ def save(scan: Scan, folder: Path, made_from: str) -> Path:
 def load(
     folder: Path, settings: DashboardSettings, device: torch.device | str, made_from: str
 ) -> Scan:
-    """Return the scan that was saved in `folder`. `BadInput("sae")` where it was made from
+    """Return the scan that was saved in `folder`. `InvalidInput("sae")` where it was made from
     something else, or is no scan.
     """
     tallies: list[Tally] = []
@@ -52,9 +52,9 @@ def load(
                 facts = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
         except (OSError, SafetensorError) as error:
-            raise BadInput("sae", f"{path.name} is not a tally: {error}") from error
+            raise InvalidInput("sae", f"{path.name} is not a tally: {error}") from error
         if (facts.get("format"), facts.get("made_from")) != (FORMAT, made_from):
-            raise BadInput(
+            raise InvalidInput(
                 "sae",
                 "The SAE, the model, the corpus or the program changed since the reading began.",
             )
@@ -62,7 +62,7 @@ def load(
             Tally.from_tensors(_unpacked(tensors, json.loads(facts["shapes"])), settings, device)
         )
     if not tallies:
-        raise BadInput("sae", "There is no tally where one was kept; was it deleted?")
+        raise InvalidInput("sae", "There is no tally where one was kept; was it deleted?")
     return Scan(tallies, int(facts["batches"]), facts["complete"] == "1")
 
 

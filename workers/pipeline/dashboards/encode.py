@@ -25,9 +25,9 @@ from sae_lens import (
 )
 from torch import Tensor, nn
 
+from features.records import InvalidInput
 from workers.pipeline.dashboards.accumulator import Batch, Firings
 from workers.pipeline.dashboards.sorting import positive, stable_argsort
-from workers.pipeline.errors import BadInput
 
 ENCODE_BLOCK = 1 << 23
 """Dense activations at once: 32 MB of float32, however wide the SAE is."""
@@ -64,7 +64,7 @@ def firings(sae: SAE[Any], activations: Float[Tensor, "batch pos d_in"], batch: 
     row, position = batch.counted.nonzero(as_tuple=True)
     read = activations[row, position].to(sae.W_dec.dtype)
     if not torch.isfinite(read).all():
-        raise BadInput(
+        raise InvalidInput(
             "model", "The model's activations are not finite. Run it in float32 or bfloat16."
         )
     tiles = [_positive(part, read, first) for first, part in tiled(sae)]

@@ -25,8 +25,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from features.records import ReadoutRecord
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput, ReadoutRecord
 from workers.pipeline.model.hooks import MLP_IN, resolve_hook
 from workers.pipeline.model.language import Language
 
@@ -111,13 +110,13 @@ def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Read
     """
     head = model.get_output_embeddings()
     if head is None:
-        raise BadInput(
+        raise InvalidInput(
             "model", f"{type(model).__name__} has no unembedding, so its features have no logits."
         )
     unembedding = head.weight.detach().float()
     kept = (~masked.to(unembedding.device)).nonzero()[:, 0]
     if not len(kept):
-        raise BadInput(
+        raise InvalidInput(
             "model",
             "Every token of the vocabulary is special, unused or a byte fallback: no logits to "
             "show.",
@@ -138,19 +137,19 @@ def readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) -> Read
 def to_residual(
     model: PreTrainedModel, decoder: Float[Tensor, "features d_in"], hook: str
 ) -> Float[Tensor, "features d_model"]:
-    """Decoder rows as directions of the residual stream; `BadInput("sae")` where their width fits
-    nothing there.
+    """Decoder rows as directions of the residual stream; `InvalidInput("sae")` where their width
+    fits nothing there.
     """
     point = resolve_hook(model, hook)
     if hook.endswith(MLP_IN):
-        raise BadInput(
+        raise InvalidInput(
             "sae",
             f"The SAE writes to {hook}, but only the MLP reads that: its features have no logits.",
         )
     width = int(model.config.get_text_config().hidden_size)
     head = model.get_output_embeddings()
     if head is not None and head.weight.shape[1] != width:
-        raise BadInput(
+        raise InvalidInput(
             "model",
             f"The unembedding reads {head.weight.shape[1]} dimensions, the residual stream has "
             f"{width}.",
@@ -161,7 +160,7 @@ def to_residual(
         stored_out_first = isinstance(point.module, nn.Linear)  # GPT-2's Conv1D stores [in, out]
         return decoder.float() @ (weight.T if stored_out_first else weight).float()
     if decoder.shape[1] != width:
-        raise BadInput(
+        raise InvalidInput(
             "sae",
             f"The SAE writes {decoder.shape[1]} dimensions; the model's residual stream has "
             f"{width}.",

@@ -32,14 +32,20 @@ from pathlib import Path
 
 from sae_lens import SAE, AbsTopKSAE
 
-from features.records import Checkpoint, FeatureRange, LogLine, Progress, SequenceRecord
+from features.records import (
+    Checkpoint,
+    FeatureRange,
+    InvalidInput,
+    LogLine,
+    Progress,
+    SequenceRecord,
+)
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
 from workers.pipeline.dashboards.accumulator import GRID, DashboardSettings, Tally
 from workers.pipeline.dashboards.cooccurrence import WIDEST
 from workers.pipeline.dashboards.corpus_pass import WHOLE, Scan, Shard, Target, scan
 from workers.pipeline.dashboards.logit_lens import to_residual
 from workers.pipeline.dashboards.records import feature_ranges
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import written_hook
@@ -64,8 +70,8 @@ def dashboards(
     """Yield the dashboards of all features over the first `tokens` tokens that are not special.
 
     The pass counts exactly `tokens`, or fewer where the corpus ends before. Progress counts tokens,
-    then features. Where `should_stop` turns true, the generator ends early. Raises `BadInput` for
-    what does not fit together.
+    then features. Where `should_stop` turns true, the generator ends early. Raises `InvalidInput`
+    for what does not fit together.
     """
     target = Target(sae, hook)
     check(language, target, tokens, settings)
@@ -118,11 +124,11 @@ def read_corpus(
 
 
 def about(target: Target, tally: Tally, tokens: int) -> Iterator[LogLine]:
-    """What is to be said of a scan of `tokens` tokens. `BadInput("corpus")` where there is nothing
-    to show.
+    """What is to be said of a scan of `tokens` tokens. `InvalidInput("corpus")` where there is
+    nothing to show.
     """
     if not tally.tokens:
-        raise BadInput(
+        raise InvalidInput(
             "corpus", "The corpus has no token that is not special, so there is nothing to show."
         )
     if isinstance(target.sae, AbsTopKSAE):
@@ -141,18 +147,18 @@ def about(target: Target, tally: Tally, tokens: int) -> Iterator[LogLine]:
 def check(
     language: Language, target: Target, tokens: int, settings: DashboardSettings = DEFAULTS
 ) -> None:
-    """Raise `BadInput` where the settings make no sense, or the SAE does not fit the hook."""
+    """Raise `InvalidInput` where the settings make no sense, or the SAE does not fit the hook."""
     sae, hook = target
     if tokens < 1:
-        raise BadInput("tokens", "Count at least 1 token.")
+        raise InvalidInput("tokens", "Count at least 1 token.")
     for name in ("top", "per_band", "batch_sequences", "features_per_range"):
         if getattr(settings, name) < 1:
-            raise BadInput(name, f"{name} must be at least 1.")
+            raise InvalidInput(name, f"{name} must be at least 1.")
     if not 1 <= settings.bands <= GRID // 2:
-        raise BadInput("bands", f"bands must be 1 to {GRID // 2}.")
+        raise InvalidInput("bands", f"bands must be 1 to {GRID // 2}.")
     width = resolve_hook(language.model, hook).d_in
     if sae.cfg.d_in != width:
-        raise BadInput(
+        raise InvalidInput(
             "sae", f"The SAE reads {sae.cfg.d_in} dimensions, but {hook} of this model has {width}."
         )
     to_residual(language.model, sae.W_dec[:1], written_hook(sae, hook))

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 Conversation = list[dict[str, str]]
 Content = str | Conversation
@@ -52,13 +52,14 @@ def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase
     """The text of document `name` as the model reads it: a conversation through the tokenizer's
     chat template.
 
-    Raises `BadInput("corpus")` where there is no template, or where it refuses the conversation.
+    Raises `InvalidInput("corpus")` where there is no template, or where it refuses the
+    conversation.
     """
     if isinstance(content, str):
         return content
     if not tokenizer.chat_template:
         model = tokenizer.name_or_path or "the model"
-        raise BadInput(
+        raise InvalidInput(
             "corpus",
             f"{name} is a conversation, but the tokenizer of {model} has no chat template.",
         )
@@ -66,7 +67,7 @@ def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase
         return str(tokenizer.apply_chat_template(content, tokenize=False))
     except (TemplateError, TypeError, ValueError) as error:
         roles = ", ".join(turn["role"] for turn in content[:8])
-        raise BadInput(
+        raise InvalidInput(
             "corpus", f"The model's chat template refuses {name} ({roles}): {error}"
         ) from error
 

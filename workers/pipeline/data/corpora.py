@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.records import InvalidInput
 from workers.pipeline.data import stdlib
 from workers.pipeline.data.chat import Content, as_content, content_key
-from workers.pipeline.errors import BadInput
 
 STDLIB = "python-stdlib"
 SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".parquet")
@@ -53,7 +53,7 @@ def load_documents(
 ) -> Iterator[Document]:
     """Yield (name, content) of every document of the training part, or of the held-out part.
 
-    Raises `BadInput` (field `source` or `text_column`) saying what is there instead.
+    Raises `InvalidInput` (field `source` or `text_column`) saying what is there instead.
     """
     if source == STDLIB:
         yield from _shuffled(stdlib.load_documents(held_out), seed)
@@ -68,13 +68,13 @@ def load_documents(
             yield name, content
     if not found:
         part = "held-out part (one document in 20)" if held_out else "training part"
-        raise BadInput(
+        raise InvalidInput(
             "source", f"The {part} of {source} is empty; give a corpus of more documents."
         )
 
 
 def describe_corpus(source: str, text_column: str = "text") -> Description:
-    """What a corpus is that can be read: its first document is. Raises `BadInput` where
+    """What a corpus is that can be read: its first document is. Raises `InvalidInput` where
     it cannot.
     """
     if source == STDLIB:
@@ -102,7 +102,7 @@ def _every(source: str, text_column: str, seed: int) -> Iterator[Document]:
         for file in files:
             yield from _read(file, file.relative_to(root).as_posix(), text_column)
     elif source.startswith(("/", ".", "~")) or source.endswith(SUFFIXES):
-        raise BadInput("source", f"There is no file or folder {source}.")
+        raise InvalidInput("source", f"There is no file or folder {source}.")
     else:
         yield from _hub(source, text_column, seed)
 
@@ -115,7 +115,7 @@ def _files(path: Path) -> list[Path]:
         else [path]
     )
     if not files or not files[0].name.endswith(SUFFIXES):
-        raise BadInput("source", f"{path} holds none of {', '.join(SUFFIXES)}.")
+        raise InvalidInput("source", f"{path} holds none of {', '.join(SUFFIXES)}.")
     return files
 
 
@@ -147,10 +147,12 @@ def _json_lines(file: Path, name: str, text_column: str) -> Iterator[Document]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise BadInput("source", f"{name}, line {number} is not JSON: {error.msg}.") from error
+            raise InvalidInput(
+                "source", f"{name}, line {number} is not JSON: {error.msg}."
+            ) from error
         if not isinstance(row, dict) or row.get(text_column) is None:
             there = ", ".join(map(str, row)) if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise BadInput(
+            raise InvalidInput(
                 "text_column",
                 f"{name}, line {number} has no text in {text_column!r}; it has {there}.",
             )
@@ -164,9 +166,9 @@ def _parquet(file: Path, name: str, text_column: str) -> Iterator[Document]:
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
-        raise BadInput("source", f"{name} is not a Parquet file: {error}") from error
+        raise InvalidInput("source", f"{name} is not a Parquet file: {error}") from error
     if text_column not in table.schema_arrow.names:
-        raise BadInput(
+        raise InvalidInput(
             "text_column",
             f"{name} has no column {text_column!r}; it has {', '.join(table.schema_arrow.names)}.",
         )
@@ -184,7 +186,7 @@ def _content(value: Any, where: str) -> Content:
     try:
         return as_content(value)
     except ValueError as error:
-        raise BadInput("text_column", f"{where} {error}.") from error
+        raise InvalidInput("text_column", f"{where} {error}.") from error
 
 
 def _lines(file: Path, name: str) -> Iterator[str]:
@@ -196,9 +198,9 @@ def _lines(file: Path, name: str) -> Iterator[str]:
         ):
             yield from lines
     except UnicodeDecodeError as error:
-        raise BadInput("source", f"{name} is not UTF-8 text (byte {error.start}).") from error
+        raise InvalidInput("source", f"{name} is not UTF-8 text (byte {error.start}).") from error
     except (OSError, EOFError) as error:
-        raise BadInput("source", f"Cannot read {name}: {error}") from error
+        raise InvalidInput("source", f"Cannot read {name}: {error}") from error
 
 
 def _hub(source: str, text_column: str, seed: int) -> Iterator[Document]:
@@ -211,12 +213,12 @@ def _hub(source: str, text_column: str, seed: int) -> Iterator[Document]:
         first = next(rows, None)
     except Exception as error:  # datasets raises its own kinds, the hub's, fsspec's and requests'
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"Cannot stream dataset {source} from the hub (a local folder works offline): {why}",
         ) from error
     if first is None or text_column not in first:
-        raise BadInput(
+        raise InvalidInput(
             "text_column",
             f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}.",
         )
@@ -278,4 +280,4 @@ def _hub_revision(source: str) -> str:
     try:
         return str(dataset_info(source).sha)
     except Exception as error:  # the hub's errors, requests' errors
-        raise BadInput("source", f"Cannot ask the hub for dataset {source}: {error}") from error
+        raise InvalidInput("source", f"Cannot ask the hub for dataset {source}: {error}") from error

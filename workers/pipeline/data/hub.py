@@ -25,9 +25,8 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-from features.records import Progress
+from features.records import InvalidInput, Progress
 from workers.pipeline.data import resumable_download
-from workers.pipeline.errors import BadInput
 
 POLL_SECONDS = 0.2
 ROOM = 1.05
@@ -46,7 +45,7 @@ class Repository(NamedTuple):
 
     name: str
     commit: str
-    unreachable: BadInput | None = None
+    unreachable: InvalidInput | None = None
 
 
 class Stop(Exception):
@@ -57,8 +56,8 @@ def find_repository(name: str, revision: str = "") -> Repository:
     """The repository at the commit that `revision` (branch, tag or commit; empty for the newest)
     names now.
 
-    Where it cannot be reached, what the cache holds. `BadInput` (field `source` or `revision`) says
-    what the hub answered.
+    Where it cannot be reached, what the cache holds. `InvalidInput` (field `source` or `revision`)
+    says what the hub answered.
     """
     try:
         info = HfApi().model_info(name, revision=revision or None)
@@ -83,8 +82,8 @@ def file_sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
 
 
 def file_names(repository: Repository, folder: str = "") -> list[str]:
-    """Every file below `folder`; none where it has no such folder. Raises `BadInput` where the hub
-    cannot be asked.
+    """Every file below `folder`; none where it has no such folder. Raises `InvalidInput` where the
+    hub cannot be asked.
     """
     if repository.unreachable:
         raise repository.unreachable
@@ -105,8 +104,8 @@ def download(
     """Bring `files` (path to bytes) into the cache; yields progress in bytes and returns their
     places, None where stopped.
 
-    Raises `BadInput("source")` where the disk has no room for them or the connection is lost for
-    good.
+    Raises `InvalidInput("source")` where the disk has no room for them or the connection is lost
+    for good.
     """
     if repository.unreachable:
         return {path: place for path in files if (place := _place(repository, path))}
@@ -190,7 +189,7 @@ def _require_room(repository: Repository, needed: int) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if needed * ROOM > free:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{repository.name} needs {needed / 1e9:,.2f} GB, but the disk of the hub's cache "
             f"has {free / 1e9:,.2f} GB"
@@ -224,29 +223,29 @@ def _cached_commit(name: str, revision: str) -> str:
     )
 
 
-def _refusal(name: str, revision: str, error: Exception) -> BadInput:
+def _refusal(name: str, revision: str, error: Exception) -> InvalidInput:
     """What went wrong at the hub, and what to do."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError) or status == 403:
-        return BadInput(
+        return InvalidInput(
             "source",
             f"{name} is gated: accept its terms at the hub, then set HF_TOKEN on the worker to a "
             "token of that account.",
         )
     if isinstance(error, RevisionNotFoundError):
-        return BadInput("revision", f"{name} has no revision {revision!r}.")
+        return InvalidInput("revision", f"{name} has no revision {revision!r}.")
     if isinstance(error, RepositoryNotFoundError) or status == 401:
-        return BadInput(
+        return InvalidInput(
             "source",
             f"The hub has no model repository {name}, or it is private: check the spelling, or "
             "set HF_TOKEN on the worker.",
         )
     if isinstance(error, HFValidationError):
-        return BadInput("source", f"{name} is no name of a repository: write owner/name.")
+        return InvalidInput("source", f"{name} is no name of a repository: write owner/name.")
     if status is not None:
-        return BadInput("source", f"The hub answered {status} for {name}: {_first_line(error)}")
+        return InvalidInput("source", f"The hub answered {status} for {name}: {_first_line(error)}")
     why = "HF_HUB_OFFLINE is set." if constants.HF_HUB_OFFLINE else f"{_first_line(error)}."
-    return BadInput("source", UNREACHABLE.format(at=_site(), why=why))
+    return InvalidInput("source", UNREACHABLE.format(at=_site(), why=why))
 
 
 def _site() -> str:

@@ -14,7 +14,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 HELD_OUT = frozenset(
     (
@@ -49,7 +49,7 @@ def load_documents(held_out: bool = False, root: Path | None = None) -> Iterator
     """Yield (path inside the library, text) in sorted order: the training part, or only the
     held-out modules.
 
-    Raises `BadInput` (field `source`) where the interpreter came without its sources, as some
+    Raises `InvalidInput` (field `source`) where the interpreter came without its sources, as some
     trimmed images do.
     """
     library_root = root or library_folder()
@@ -64,7 +64,7 @@ def load_documents(held_out: bool = False, root: Path | None = None) -> Iterator
             found += 1
             yield name.as_posix(), text
     if not found:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"This Python has no library sources in {library_root}. "
             "Install them (Debian: libpython3-stdlib) or use another corpus.",

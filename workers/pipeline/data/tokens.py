@@ -24,9 +24,8 @@ from jaxtyping import Int64
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from features.records import Piece, SequenceRecord, TokenRecord
+from features.records import InvalidInput, Piece, SequenceRecord, TokenRecord
 from workers.pipeline.data.chat import Content, content_text
-from workers.pipeline.errors import BadInput
 
 T = TypeVar("T")
 DOCUMENTS_AT_ONCE = 32
@@ -87,7 +86,7 @@ def pack(
 
     `position` counts contexts from 0; `document` names where the first id after BOS is from. The
     last, partial context is dropped. `seen` is told each document before the first context that
-    holds some of it. Raises `BadInput("corpus")` where the documents do not fill one context.
+    holds some of it. Raises `InvalidInput("corpus")` where the documents do not fill one context.
     """
     separator = (
         tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -112,7 +111,7 @@ def pack(
                 yield SequenceRecord(position, pieces[0].document, context, pieces)
                 position, context, pieces = position + 1, list(head), []
     if not position:
-        raise BadInput(
+        raise InvalidInput(
             "corpus",
             f"The corpus has only {len(context)} tokens; one context needs {context_size}.",
         )
@@ -130,7 +129,7 @@ def separate(
     long.
 
     The last context of a document holds what is left of it, and no padding. Raises
-    `BadInput("corpus")` where no document holds a token.
+    `InvalidInput("corpus")` where no document holds a token.
     """
     head, position = _head(tokenizer, context_size, prepend_bos), 0
     for name, _, ids in _tokenized(documents, tokenizer, seen):
@@ -139,7 +138,7 @@ def separate(
             yield SequenceRecord(position, name, context, [Piece(len(head), name, start)])
             position += 1
     if not position:
-        raise BadInput("corpus", "The documents of the corpus hold no token.")
+        raise InvalidInput("corpus", "The documents of the corpus hold no token.")
 
 
 def take_tokens(
@@ -162,14 +161,14 @@ def token_batches(
     """Token ids of `size` contexts at a time; the last batch may be smaller.
 
     Shorter contexts are filled up at their end with one of the `special` ids, which nobody counts
-    and which a causal model does not see from before. Raises `BadInput("corpus")` where that is
+    and which a causal model does not see from before. Raises `InvalidInput("corpus")` where that is
     needed and there is none.
     """
     filler = next(iter(map(int, special)), None)
     for group in _groups(sequences, size):
         longest = max(len(sequence.token_ids) for sequence in group)
         if filler is None and any(len(sequence.token_ids) != longest for sequence in group):
-            raise BadInput(
+            raise InvalidInput(
                 "corpus",
                 "The tokenizer has no special token to fill contexts up with: add the corpus "
                 "with packed documents.",
@@ -185,7 +184,7 @@ def _head(tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bo
     """What each context begins with."""
     head = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
     if context_size <= len(head):
-        raise BadInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
+        raise InvalidInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
     return head
 
 

@@ -28,8 +28,8 @@ def activations_at(
 ) -> Iterator[dict[str, Float[Tensor, "batch pos d_in"]]]:
     """Yield, for each batch of token ids, the activations at `hooks` by name.
 
-    `BadInput("hook")` for an unknown one, `BadInput("context_size")` for contexts that are too long
-    for the model.
+    `InvalidInput("hook")` for an unknown one, `InvalidInput("context_size")` for contexts that are
+    too long for the model.
     """
     points = [resolve_hook(language.model, hook) for hook in dict.fromkeys(hooks)]
     found: dict[str, Tensor] = {}

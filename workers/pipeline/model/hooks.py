@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 SITES = ("hook_resid_pre", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z")
 MLP_IN = "mlp.hook_in"
@@ -52,8 +52,8 @@ class HookPoint:
 
 
 def hook_names(model: PreTrainedModel) -> list[str]:
-    """Every hook that an SAE can stand at, block by block; `BadInput("source")` where the model's
-    blocks cannot be told.
+    """Every hook that an SAE can stand at, block by block; `InvalidInput("source")` where the
+    model's blocks cannot be told.
     """
     return [
         f"blocks.{layer}.{site}" for layer in range(len(decoder_blocks(model))) for site in SITES
@@ -61,14 +61,14 @@ def hook_names(model: PreTrainedModel) -> list[str]:
 
 
 def resolve_hook(model: PreTrainedModel, hook: str) -> HookPoint:
-    """The module behind a hook name, such as `blocks.2.hook_resid_post`; `BadInput("hook")` where
-    the model has no such hook.
+    """The module behind a hook name, such as `blocks.2.hook_resid_post`; `InvalidInput("hook")`
+    where the model has no such hook.
     """
     match = NAME.fullmatch(hook)
     blocks = decoder_blocks(model)
     if match is None or int(match[1]) >= len(blocks):
         names = hook_names(model)
-        raise BadInput(
+        raise InvalidInput(
             "hook",
             f"{model.config.model_type} has no hook {hook!r}; it has {names[0]} to {names[-1]}.",
         )
@@ -88,7 +88,7 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
             and _child(module[0], "attn", "attention")
         ):
             return module
-    raise BadInput(
+    raise InvalidInput(
         "source", f"{type(model).__name__} has no list of {layers} attention blocks to hook into."
     )
 
@@ -162,7 +162,7 @@ def _output_projection(attention: nn.Module, d_model: int) -> nn.Module:
         if getattr(getattr(module, "weight", None), "ndim", 0) == 2
     ]
     if not linear or d_model not in _weight(linear[-1]).shape:
-        raise BadInput(
+        raise InvalidInput(
             "hook", f"{type(attention).__name__} has no output projection to read hook_z from."
         )
     return linear[-1]
@@ -192,5 +192,5 @@ def _child(block: nn.Module, *names: str) -> nn.Module | None:
 def _required(block: nn.Module, *names: str) -> nn.Module:
     child = _child(block, *names)
     if child is None:
-        raise BadInput("hook", f"{type(block).__name__} has no {names[0]} part to hook into.")
+        raise InvalidInput("hook", f"{type(block).__name__} has no {names[0]} part to hook into.")
     return child

@@ -19,10 +19,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from features.records import ModelRecord
+from features.records import InvalidInput, ModelRecord
 from workers.pipeline.data import hub
 from workers.pipeline.data.tokens import special_ids, vocabulary
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import hook_names
 
 
@@ -55,7 +54,7 @@ def load_language(
     """Load a Hugging Face hub id or a local folder (config, safetensors weights, tokenizer).
 
     `dtype` "auto" is the type of the weights; half precision runs as float32 on a CPU. Nothing of
-    the source is executed (no remote code, no pickles). Raises `BadInput` (field `source`, or
+    the source is executed (no remote code, no pickles). Raises `InvalidInput` (field `source`, or
     `revision`) with what is missing.
     """
     folder = Path(source).expanduser()
@@ -64,7 +63,7 @@ def load_language(
         source = str(folder)
         _check_folder(folder)
     elif source.startswith(("/", ".", "~")) or source.count("/") > 1:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"There is no folder {source}. Give a hub id (owner/name) or a folder with "
             "config.json.",
@@ -82,7 +81,7 @@ def load_language(
     model = _model(source, config, device, dtype, options)
     rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
     if (largest := max(tokenizer.get_vocab().values())) >= rows:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do "
             "not match.",
@@ -96,9 +95,9 @@ def load_language(
 
 
 def check_context_length(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
-    """`BadInput("context_size")` where contexts are longer than the model was made for."""
+    """`InvalidInput("context_size")` where contexts are longer than the model was made for."""
     if ids.shape[1] > language.context_size:
-        raise BadInput(
+        raise InvalidInput(
             "context_size",
             f"Contexts have {ids.shape[1]} tokens, but the model takes {language.context_size} "
             "at most.",
@@ -136,11 +135,11 @@ def folder_revision(folder: Path) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise BadInput(
+        raise InvalidInput(
             "source", f"{folder} has no config.json, so it is not a Hugging Face model folder."
         )
     if not any(folder.glob("*.safetensors")):
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{folder} has no *.safetensors weights (pickles are refused): save it with "
             "save_pretrained.",
@@ -149,7 +148,7 @@ def _check_folder(folder: Path) -> None:
         (folder / name).is_file()
         for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
     ):
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in "
             "it.",
@@ -157,13 +156,13 @@ def _check_folder(folder: Path) -> None:
 
 
 def _ask(source: str, load: Any, **options: Any) -> Any:
-    """Call a `from_pretrained`; what it says of a bad source becomes a `BadInput`."""
+    """Call a `from_pretrained`; what it says of a bad source becomes a `InvalidInput`."""
     try:
         return load(source, **options)
     except (OSError, SafetensorError) as error:
-        raise BadInput("source", f"Cannot load {source}: {_first_line(error)}") from error
+        raise InvalidInput("source", f"Cannot load {source}: {_first_line(error)}") from error
     except (ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise BadInput(
+        raise InvalidInput(
             "source", f"Cannot load {source} as a causal language model: {_first_line(error)}"
         ) from error
 
@@ -175,7 +174,9 @@ def _first_line(error: Exception) -> str:
 def _tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = _ask(source, AutoTokenizer.from_pretrained, **options)
     if not tokenizer.get_vocab():
-        raise BadInput("source", f"The tokenizer of {source} is empty: is tokenizer.json missing?")
+        raise InvalidInput(
+            "source", f"The tokenizer of {source} is empty: is tokenizer.json missing?"
+        )
     return tokenizer
 
 
@@ -186,7 +187,7 @@ def _model(
     on_cpu = torch.device(device).type == "cpu"
     wanted = _stored_dtype(config) if dtype == "auto" else getattr(torch, dtype, None)
     if not isinstance(wanted, torch.dtype):
-        raise BadInput(
+        raise InvalidInput(
             "dtype", f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or float16."
         )
     if dtype == "auto" and on_cpu:
@@ -202,7 +203,7 @@ def _model(
         **options,
     )
     if missing := sorted(report["missing_keys"]):
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{source} lacks weights of {type(model).__name__}: {', '.join(missing[:3])}"
             f"{' …' if len(missing) > 3 else ''}. Is it a causal language model?",

@@ -26,9 +26,8 @@ from sae_lens.loading.pretrained_saes_directory import (
 from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors import SafetensorError, safe_open
 
-from features.records import LogLine, Progress
+from features.records import InvalidInput, LogLine, Progress
 from workers.pipeline.data import hub
-from workers.pipeline.errors import BadInput
 from workers.pipeline.sae.folder import CONFIG, PICKLES, SCALER, SPARSITY, WEIGHTS, load_config
 
 AS_IT_IS = (CONFIG, WEIGHTS, SPARSITY, SCALER)
@@ -64,7 +63,7 @@ Bringing = Generator[Progress | LogLine, None, FetchedSae | None]
 
 
 def copy_from_folder(source: str, into: Path) -> FetchedSae:
-    """Copy a folder in SAELens's format. `BadInput("source")` where it is none, or holds only
+    """Copy a folder in SAELens's format. `InvalidInput("source")` where it is none, or holds only
     pickles.
     """
     folder = Path(source).expanduser()
@@ -78,7 +77,7 @@ def download_from_hub(
 ) -> Bringing:
     """Download a folder in SAELens's format from a hub repository; None where stopped.
 
-    `BadInput` (field `source`, `subfolder` or `revision`) says what the repository has instead.
+    `InvalidInput` (field `source`, `subfolder` or `revision`) says what the repository has instead.
     """
     repository = hub.find_repository(name, revision)
     base = subfolder.strip("/")
@@ -101,15 +100,17 @@ def download_from_registry(
 ) -> Bringing:
     """Download the entry `release:id` and turn it into SAELens's format; None where stopped.
 
-    `BadInput("source")` for an unknown entry, a pickle, and whatever SAELens cannot read.
+    `InvalidInput("source")` for an unknown entry, a pickle, and whatever SAELens cannot read.
     """
     release, _, sae_id = source.partition(":")
     known = get_pretrained_saes_directory().get(release)
     if known is None or sae_id not in known.saes_map:
-        raise BadInput("source", f"The worker's SAELens has no entry {source} in its registry.")
+        raise InvalidInput("source", f"The worker's SAELens has no entry {source} in its registry.")
     form, path = known.conversion_func or "sae_lens", known.saes_map[sae_id]
     if form not in ASKED_FOR:
-        raise BadInput("source", f"{source} is published as {path} in the form {form!r}. {REMEDY}")
+        raise InvalidInput(
+            "source", f"{source} is published as {path} in the form {form!r}. {REMEDY}"
+        )
     repository = hub.find_repository(known.repo_id, revision)
     found = hub.file_sizes(repository, [pattern.format(path) for pattern in ASKED_FOR[form]])
     if not any(name.endswith((".safetensors", ".npz")) for name in found):
@@ -178,7 +179,7 @@ def _loaded(
         sae.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()})
         sae.save_model(into)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(
+        raise InvalidInput(
             "source", f"SAELens cannot read {repo}/{path} ({form}): {error}"[:500]
         ) from error
     return dict(config)
@@ -227,7 +228,7 @@ def _provenance(kind: str, repository: hub.Repository, **where: str) -> dict[str
     return {"kind": kind, **where, "revision": repository.commit}
 
 
-def _not_one(repository: hub.Repository, base: str) -> BadInput:
+def _not_one(repository: hub.Repository, base: str) -> InvalidInput:
     """Why there is no SAE at `base`: it is a pickle, it lies in one of the folders below, or
     nothing is there.
     """
@@ -238,17 +239,17 @@ def _not_one(repository: hub.Repository, base: str) -> BadInput:
     )
     if folders:
         some = ", ".join(folders[:MOST_FOLDERS]) + (" …" if len(folders) > MOST_FOLDERS else "")
-        return BadInput("subfolder", f"{where} holds {len(folders)} SAEs; say which: {some}")
+        return InvalidInput("subfolder", f"{where} holds {len(folders)} SAEs; say which: {some}")
     pickles = [path for path in there if path.endswith(PICKLES)]
     if pickles:
-        return BadInput(
+        return InvalidInput(
             "source", f"{where} has no {WEIGHTS}, only {', '.join(pickles[:3])}. {REMEDY}"
         )
     if not there:
-        return BadInput(
+        return InvalidInput(
             "subfolder" if base else "source",
             f"There is nothing at {where} ({repository.commit[:12]}).",
         )
-    return BadInput(
+    return InvalidInput(
         "source", f"{where} has no {CONFIG} and {WEIGHTS}, which an SAE in SAELens's format has."
     )

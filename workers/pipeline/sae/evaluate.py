@@ -32,9 +32,8 @@ from jaxtyping import Bool, Float, Int64
 from sae_lens import SAE
 from torch import Tensor
 
-from features.records import Evaluation, LogLine, Progress, SequenceRecord
+from features.records import Evaluation, InvalidInput, LogLine, Progress, SequenceRecord
 from workers.pipeline.data.tokens import token_batches
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language, check_context_length
 from workers.pipeline.sae.io import reconstruct, require_fit, uses_centred_activations, written_hook
@@ -65,7 +64,7 @@ def evaluate(
     counted.
 
     Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true.
-    `BadInput` where the SAE does not fit the hook, or the sequences hold no token to count.
+    `InvalidInput` where the SAE does not fit the hook, or the sequences hold no token to count.
     """
     points = _points(language, sae, hook)
     sums = _Sums(sae, language.device)
@@ -80,7 +79,9 @@ def evaluate(
         if sums.tokens >= tokens:
             break
     if total is None or not sums.tokens:
-        raise BadInput("corpus", "The held-out part of the corpus holds no tokens to evaluate on.")
+        raise InvalidInput(
+            "corpus", "The held-out part of the corpus holds no tokens to evaluate on."
+        )
     if sums.tokens < tokens:
         yield LogLine(f"The held-out text ended after {sums.tokens:,} of {tokens:,} tokens.")
     values = sums.values() | weight_quality(sae, should_stop=should_stop)
@@ -113,7 +114,7 @@ def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
     read, written = (resolve_hook(language.model, name) for name in (hook, written_hook(sae, hook)))
     require_fit(sae, read)
     if sae.W_dec.shape[1] != written.d_in:
-        raise BadInput(
+        raise InvalidInput(
             "sae",
             f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has "
             f"{written.d_in}.",
@@ -209,7 +210,7 @@ def _measure(
                 f"The SAE writes to {points.written.name}, which comes before "
                 f"{points.read.name}, where it reads"
             )
-            raise BadInput("sae", f"{places}: one of the two is wrong.")
+            raise InvalidInput("sae", f"{places}: one of the two is wrong.")
         seen["x"] = x[ordinary].float()
         return _with(x, ordinary, seen["y"])
 

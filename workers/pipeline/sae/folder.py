@@ -12,7 +12,7 @@ from sae_lens.registry import (
 )
 from safetensors import SafetensorError, safe_open
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 CONFIG, WEIGHTS, SPARSITY, SCALER = (
     "cfg.json",
@@ -28,11 +28,11 @@ def load_config(path: Path) -> dict[str, Any]:
     """The configuration of the SAE in `path`, with an architecture that can be read and sizes that
     make sense.
 
-    `BadInput("source")` for a folder that is not one of an SAE, for pickles, and for what the
+    `InvalidInput("source")` for a folder that is not one of an SAE, for pickles, and for what the
     configuration gets wrong.
     """
     if not path.is_dir():
-        raise BadInput("source", f"There is no folder {path}.")
+        raise InvalidInput("source", f"There is no folder {path}.")
     names = sorted(file.name for file in path.iterdir())
     missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
     if missing:
@@ -42,16 +42,16 @@ def load_config(path: Path) -> dict[str, Any]:
             if pickles
             else ""
         )
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}",
         )
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadInput("source", f"{CONFIG} is not JSON: {error}") from error
+        raise InvalidInput("source", f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
-        raise BadInput(
+        raise InvalidInput(
             "source", f"{CONFIG} is no JSON object of settings, with an object of metadata."
         )
     _check(config)
@@ -90,21 +90,21 @@ def _check(config: dict[str, Any]) -> None:
         "temporal"
     }  # reads contexts, not tokens
     if not isinstance(architecture, str) or architecture not in known:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"{CONFIG} names the architecture {architecture!r}; known are "
             f"{', '.join(sorted(known))}.",
         )
     for name in ("d_in", "d_sae"):
         if not isinstance(config.get(name), int) or config[name] < 1:
-            raise BadInput(
+            raise InvalidInput(
                 "source",
                 f"{name} is {config.get(name)!r} in {CONFIG}; it must be a whole number above 0.",
             )
     if architecture in TOPK:
         k = config.get("k", (config.get("activation_fn_kwargs") or {}).get("k"))
         if not isinstance(k, int | float) or not 0 < k <= config["d_sae"]:
-            raise BadInput(
+            raise InvalidInput(
                 "source",
                 f"k is {k!r} in {CONFIG}, but d_sae is {config['d_sae']}: it must be in between.",
             )

@@ -14,9 +14,16 @@ from sae_lens import SAE
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from features.records import Evaluation, ImportedSae, LogLine, Progress, SequenceRecord, TrainedSae
+from features.records import (
+    Evaluation,
+    ImportedSae,
+    InvalidInput,
+    LogLine,
+    Progress,
+    SequenceRecord,
+    TrainedSae,
+)
 from features.redaction import same_model
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.converters import FetchedSae
@@ -58,8 +65,9 @@ def import_sae(
     describe it at the end.
 
     `known_as` are names of the model; `sequences(context_size, prepend_bos)` are contexts of
-    `corpus`. Nothing comes after `should_stop()` turned true. `BadInput`: `source` (files), `hook`,
-    `corpus`, or `anyway` where it was made for another model and that is not to be overlooked.
+    `corpus`. Nothing comes after `should_stop()` turned true. `InvalidInput`: `source` (files),
+    `hook`, `corpus`, or `anyway` where it was made for another model and that is not to be
+    overlooked.
     """
     sae = load_sae(str(folder), device=str(language.device))
     claims = parse_claims(sae)
@@ -116,7 +124,7 @@ def canonical_hook_name(model: PreTrainedModel, name: str, in_modules: str = "")
         try:
             if candidate:
                 return resolve_hook(model, candidate).name
-        except BadInput:
+        except InvalidInput:
             continue
     return None
 
@@ -151,7 +159,7 @@ def _hook(language: Language, claims: Claims, asked: str) -> str:
         if claims.hook
         else "does not say"
     )
-    raise BadInput(
+    raise InvalidInput(
         "hook", f"{CONFIG} {said}: choose where the SAE reads, {names[0]} to {names[-1]}."
     )
 
@@ -170,7 +178,7 @@ def _model_notes(
     elif not same_model(claims.model, known_as):
         told = f"The SAE was made for {_last(claims.model)!r}, but this model is {here}."
         if not anyway:
-            raise BadInput(
+            raise InvalidInput(
                 "anyway", f"{told} Where they are the same by another name, tick “Use it anyway”."
             )
         yield f"{told} It is used anyway."

@@ -36,7 +36,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.hooks import HookPoint, decoder_blocks
 from workers.pipeline.sae.folder import (
     CONFIG,
@@ -49,24 +49,26 @@ from workers.pipeline.sae.folder import (
 
 
 def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
-    """The SAE in `folder`, ready for inference. `BadInput("source")` for anything that is missing,
-    renamed or not finite.
+    """The SAE in `folder`, ready for inference. `InvalidInput("source")` for anything that is
+    missing, renamed or not finite.
     """
     path = Path(folder)
     config = load_config(path)
     try:
         sae = _inference(path, config, device)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, BadInput):
+        if isinstance(error, InvalidInput):
             raise
-        raise BadInput("source", explain_load_error(path, config, error)) from error
+        raise InvalidInput("source", explain_load_error(path, config, error)) from error
     for name, tensor in sae.state_dict().items():
         # the ends are NaN where anything is; isfinite would make a copy of weights that may be half
         # of the memory
         if not torch.isfinite(torch.stack(tensor.aminmax())).all():
-            raise BadInput("source", f"Tensor {name} in {WEIGHTS} holds NaN or infinite values.")
+            raise InvalidInput(
+                "source", f"Tensor {name} in {WEIGHTS} holds NaN or infinite values."
+            )
     if tuple(sae.W_enc.shape) != (sae.cfg.d_in, sae.cfg.d_sae):
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"W_enc is {tuple(sae.W_enc.shape)}, {CONFIG} says {(sae.cfg.d_in, sae.cfg.d_sae)}.",
         )
@@ -108,9 +110,9 @@ def content_hash(folder: str) -> str:
 
 
 def require_fit(sae: SAE[Any], point: HookPoint) -> None:
-    """`BadInput("hook")` where the SAE reads another width than the hook gives."""
+    """`InvalidInput("hook")` where the SAE reads another width than the hook gives."""
     if sae.cfg.d_in != point.d_in:
-        raise BadInput(
+        raise InvalidInput(
             "hook", f"The SAE reads {sae.cfg.d_in} dimensions, but {point.name} has {point.d_in}."
         )
 
@@ -119,13 +121,13 @@ def written_hook(sae: SAE[Any], hook: str) -> str:
     """The hook whose activation `sae` reconstructs from the one at `hook`: the same, or what a
     transcoder's metadata names.
 
-    `BadInput("sae")` for a transcoder that does not say.
+    `InvalidInput("sae")` for a transcoder that does not say.
     """
     if not isinstance(sae, Transcoder):
         return hook
     name = sae.cfg.metadata.hook_name_out
     if not name:
-        raise BadInput(
+        raise InvalidInput(
             "sae",
             f"This transcoder reads {hook}, but its {CONFIG} does not say where it writes: add "
             "hook_name_out.",
@@ -214,11 +216,11 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         try:
             scaler.load(path / SCALER)
         except (ValueError, KeyError, TypeError) as error:
-            raise BadInput("source", f"{SCALER} is not what SAELens writes: {error}") from error
+            raise InvalidInput("source", f"{SCALER} is not what SAELens writes: {error}") from error
     scale = scaler.scaling_factor
     if mode == "expected_average_only_in" and scale is not None:
         if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
-            raise BadInput(
+            raise InvalidInput(
                 "source", f"The input scale in {SCALER} is {scale!r}; it must be a positive number."
             )
         sae.fold_activation_norm_scaling_factor(scale)
@@ -226,7 +228,7 @@ def _fold_scale(sae: SAE[Any], path: Path) -> None:
         white = scaler.whitening
         sae.fold_activation_whitening(white.mean, white.matrix, white.inverse_matrix)
     else:
-        raise BadInput(
+        raise InvalidInput(
             "source",
             f"This is an unfolded training checkpoint ({mode}) without its {SCALER}: its input "
             "scale is unknown. "

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features.records import FeatureMatches, Progress, SaeMatches
-from workers.pipeline.errors import BadInput
+from features.records import FeatureMatches, InvalidInput, Progress, SaeMatches
 
 ROWS = COLUMNS = 1 << 12
 """Cosines at once: 64 MB of float32, however wide the SAEs are."""
@@ -41,13 +40,13 @@ def match_features(
     other: Float[Tensor, "others d_out"],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | SaeMatches]:
-    """Yield progress in features and, last, the matches both ways. `BadInput("other")` where the
-    directions have other lengths.
+    """Yield progress in features and, last, the matches both ways. `InvalidInput("other")` where
+    the directions have other lengths.
 
     Where `should_stop` turns true, the generator ends early.
     """
     if decoder.shape[1] != other.shape[1]:
-        raise BadInput(
+        raise InvalidInput(
             "other",
             f"Its features write {other.shape[1]} dimensions, those of the first "
             f"{decoder.shape[1]}: no cosine compares them.",

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformers import DynamicCache
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.interventions import FeatureIntervention
 from workers.pipeline.steering.measurements import (
@@ -72,25 +72,25 @@ def prompt_mask(
 def validate_generation(
     language: Language, prompt: Sequence[int], positions: SteeredPositions, sampling: Sampling
 ) -> None:
-    """Raise `BadInput`, named by field, if the text does not fit into the model's context, or if no
-    position would be steered.
+    """Raise `InvalidInput`, named by field, if the text does not fit into the model's context, or
+    if no position would be steered.
     """
     if len(prompt) + sampling.length > language.context_size:
         most = language.context_size - len(prompt)
         asked = f"The prompt has {len(prompt):,} tokens and {sampling.length:,} new ones are wanted"
-        raise BadInput(
+        raise InvalidInput(
             "length",
             f"{asked}; this model holds {language.context_size:,}, so at most {max(most, 0):,} "
             "new.",
         )
     if positions.mode == "chosen" and not all(0 <= at < len(prompt) for at in positions.chosen):
-        raise BadInput(
+        raise InvalidInput(
             "tokens", f"The prompt has the tokens 0 to {len(prompt) - 1:,}; choose among those."
         )
     steers_prompt = prompt_mask(positions, prompt, language.special_ids).any()
     steers_generated = positions.mode in ("all", "generated") and sampling.length > 1
     if not steers_prompt and not steers_generated:
-        raise BadInput(
+        raise InvalidInput(
             "where",
             "No position would be steered: choose others, or let special tokens be steered too.",
         )
@@ -110,7 +110,7 @@ def decode(
     """Yield the tokens of the unsteered text and of one text for each of `rows`, and measurements.
 
     `prompt` are token ids. Ends when all texts have ended, after `sampling.length` tokens, or when
-    `should_stop` returns true. Raises `BadInput`, named by field.
+    `should_stop` returns true. Raises `InvalidInput`, named by field.
     """
     validate_generation(language, prompt, positions, sampling)
     texts, device = 1 + len(rows), language.device

@@ -27,8 +27,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from features.records import InvalidInput
 from workers.pipeline.dashboards.encode import ALONE, tile
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
@@ -56,9 +56,9 @@ class FeatureIntervention(NamedTuple):
 
 
 def validate_interventions(interventions: Sequence[FeatureIntervention]) -> None:
-    """Raise `BadInput`, named by field, if these interventions cannot be applied together."""
+    """Raise `InvalidInput`, named by field, if these interventions cannot be applied together."""
     if not 0 < len(interventions) <= MAX_FEATURES:
-        raise BadInput(
+        raise InvalidInput(
             "features",
             f"Steer with 1 to {MAX_FEATURES} features; these are {len(interventions)}.",
         )
@@ -70,9 +70,11 @@ def _validate(intervention: FeatureIntervention) -> None:
     index, strength = intervention.index, intervention.strength
     width = intervention.lens.sae.cfg.d_sae
     if not 0 <= index < width:
-        raise BadInput("index", f"There is no feature {index:,}: this SAE has 0 to {width - 1:,}.")
+        raise InvalidInput(
+            "index", f"There is no feature {index:,}: this SAE has 0 to {width - 1:,}."
+        )
     if not math.isfinite(strength) or abs(strength) > MAX_STRENGTH:
-        raise BadInput(
+        raise InvalidInput(
             "strength",
             f"A strength is a number from -{MAX_STRENGTH:g} to {MAX_STRENGTH:g}, not {strength:g}.",
         )
@@ -80,7 +82,7 @@ def _validate(intervention: FeatureIntervention) -> None:
         intervention.method == "add" and intervention.unit == "maximum"
     )
     if in_maxima and not intervention.maximum > 0:
-        raise BadInput(
+        raise InvalidInput(
             "unit",
             f"Feature {index:,} has no maximum to measure in: it never fired. Add it in "
             "residual norms.",

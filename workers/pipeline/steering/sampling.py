@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 
 
 class Sampling(NamedTuple):
@@ -45,10 +45,10 @@ class Sampler:
     def draw(self, logits: Float[Tensor, "rows vocabulary"]) -> Int64[Tensor, " rows"]:
         """Return the next token of every row.
 
-        Raises `BadInput("strength")` if a logit is not finite: the steered model broke down.
+        Raises `InvalidInput("strength")` if a logit is not finite: the steered model broke down.
         """
         if not logits.sum().isfinite():  # ten times as fast as checking each logit
-            raise BadInput(
+            raise InvalidInput(
                 "strength",
                 "The steered model gives no finite numbers any more: choose a smaller strength.",
             )

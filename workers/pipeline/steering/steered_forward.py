@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import require_fit, written_hook
@@ -34,7 +34,7 @@ class Steering:
     with steering.at(mask):                 # [rows, pos], true where interventions apply
         language.model(ids)
 
-    Raises `BadInput` if an SAE does not fit the model.
+    Raises `InvalidInput` if an SAE does not fit the model.
     """
 
     def __init__(self, language: Language, rows: Sequence[Sequence[FeatureIntervention]]) -> None:
@@ -55,7 +55,7 @@ class Steering:
     def at(self, mask: Bool[Tensor, "rows pos"]) -> Iterator[None]:
         """Steer the single forward pass inside, at the positions where `mask` is true.
 
-        Raises `BadInput("features")` if the pass did not reach every hook.
+        Raises `InvalidInput("features")` if the pass did not reach every hook.
         """
         self._mask = mask.to(self.language.device)
         self._inputs.clear()
@@ -71,7 +71,7 @@ class Steering:
                 )  # type: ignore[misc]
             yield
         if missed := {edit.point.name for edit in self._edits} - self._edited:
-            raise BadInput(
+            raise InvalidInput(
                 "features",
                 f"This model cannot be steered at {', '.join(sorted(missed))}: it was not reached.",
             )
@@ -113,7 +113,7 @@ class Steering:
 
     def _input(self, hook: str, written: str) -> Tensor:
         if hook not in self._inputs:
-            raise BadInput(
+            raise InvalidInput(
                 "sae", f"The SAE writes to {written}, which comes before {hook}, where it reads."
             )
         return self._inputs[hook]
@@ -160,11 +160,11 @@ def _hook_edits(
 
 
 def _checked_output_hook(language: Language, lens: Lens) -> str:
-    """Return the hook that the SAE writes to; `BadInput` if the SAE does not fit the model."""
+    """Return the hook that the SAE writes to; `InvalidInput` if the SAE does not fit the model."""
     input_point, hook = resolve_hook(language.model, lens.hook), written_hook(lens.sae, lens.hook)
     require_fit(lens.sae, input_point)
     if lens.sae.W_dec.shape[1] != resolve_hook(language.model, hook).d_in:
-        raise BadInput(
+        raise InvalidInput(
             "sae", f"The SAE writes another width than {hook} has: it belongs to another model."
         )
     return hook

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from sae_lens import SAE
 from torch import Tensor
 
+from features.records import InvalidInput
 from workers.pipeline.dashboards.encode import ALONE, tile, tiled
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
@@ -57,17 +57,17 @@ class TextActivations:
     def token_ids(self, text: str, prepend_bos: bool) -> list[int]:
         """Return the token ids of a text.
 
-        Raises `BadInput("text")` if there are none, or more than the model's context holds.
+        Raises `InvalidInput("text")` if there are none, or more than the model's context holds.
         """
         tokenizer = self.language.tokenizer
         ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if not ids:
-            raise BadInput("text", "Type some text: this has no token.")
+            raise InvalidInput("text", "Type some text: this has no token.")
         has_bos = prepend_bos and tokenizer.bos_token_id is not None
         bos = [tokenizer.bos_token_id] if has_bos else []
         most = self.language.context_size - len(bos)
         if len(ids) > most:
-            raise BadInput(
+            raise InvalidInput(
                 "text",
                 f"This text has {len(ids):,} tokens; the model reads at most {most:,} at once.",
             )
@@ -78,10 +78,10 @@ class TextActivations:
     ) -> tuple[list[int], list[float]]:
         """Return the token ids of a text, and the activation of one feature on each.
 
-        Raises `BadInput("index")` if the SAE has no such feature.
+        Raises `InvalidInput("index")` if the SAE has no such feature.
         """
         if not 0 <= index < lens.sae.cfg.d_sae:
-            raise BadInput("index", f"This SAE has features 0 to {lens.sae.cfg.d_sae - 1:,}.")
+            raise InvalidInput("index", f"This SAE has features 0 to {lens.sae.cfg.d_sae - 1:,}.")
         ids = self.token_ids(text, lens.prepend_bos)
         if type(lens.sae) in ALONE:
             codes = self._encode(tile(lens.sae, index, index + 1), lens, ids, [lens.hook])
@@ -101,11 +101,11 @@ class TextActivations:
     ) -> dict[str, TextFeatures]:
         """Return the same for the token ids of a stored context, which are used as they are.
 
-        Raises `BadInput("context")` if there are none, or more than the model's context holds.
+        Raises `InvalidInput("context")` if there are none, or more than the model's context holds.
         """
         if not 0 < len(ids) <= self.language.context_size:
             most = self.language.context_size
-            raise BadInput(
+            raise InvalidInput(
                 "context",
                 f"This context has {len(ids):,} tokens; the model reads 1 to {most:,} at once.",
             )

@@ -20,9 +20,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from features.records import SequenceRecord
+from features.records import InvalidInput, SequenceRecord
 from workers.pipeline.data.tokens import token_batches
-from workers.pipeline.errors import BadInput
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
@@ -142,7 +141,7 @@ class ActivationStream:
         contexts = self._next_contexts()
         if not contexts:
             if not self.position.contexts:
-                raise BadInput("corpus", "The corpus has no context to train on.")
+                raise InvalidInput("corpus", "The corpus has no context to train on.")
             self.position = StreamPosition(self.position.epoch + 1)
             self._contexts = self.sequences()
             contexts = self._next_contexts()
@@ -150,7 +149,7 @@ class ActivationStream:
         self._permutations, self._block_contexts = {}, len(contexts)
         if not all(len(activations) for activations in self._activations.values()):
             message = f"{len(contexts)} contexts of the corpus contain only special tokens."
-            raise BadInput("corpus", message)
+            raise InvalidInput("corpus", message)
 
     def _collect_activations(
         self, contexts: list[SequenceRecord]

@@ -16,7 +16,7 @@ from sae_lens import (
     TrainingSAEConfig,
 )
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 
@@ -154,10 +154,10 @@ def validate_settings(settings: TrainSettings, language: Language) -> int:
     """Check `settings` against `language` and return `d_in`, the width of the activation at the
     hook.
 
-    Raises `BadInput` with the name of the first setting that cannot work.
+    Raises `InvalidInput` with the name of the first setting that cannot work.
     """
     if settings.architecture not in ARCHITECTURES:
-        raise BadInput(
+        raise InvalidInput(
             "architecture",
             f"There is no architecture {settings.architecture!r}; use {', '.join(ARCHITECTURES)}.",
         )
@@ -165,11 +165,11 @@ def validate_settings(settings: TrainSettings, language: Language) -> int:
     _check_counts(settings)
     if not 2 <= settings.context_size <= language.context_size:
         message = f"The model takes contexts of 2 to {language.context_size} tokens."
-        raise BadInput("context_size", message)
+        raise InvalidInput("context_size", message)
     for name in ("learning_rate", "l1_coefficient", "l0_coefficient"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
-            raise BadInput(name, f"{name} must be a number above 0, not {value}.")
+            raise InvalidInput(name, f"{name} must be a number above 0, not {value}.")
     return d_in
 
 
@@ -188,11 +188,11 @@ COUNTS = (
 def _check_counts(settings: TrainSettings) -> None:
     for name in COUNTS:
         if getattr(settings, name) < 1:
-            raise BadInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
+            raise InvalidInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
     if settings.k > settings.width and settings.architecture not in ARCHITECTURES_WITHOUT_K:
-        raise BadInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
+        raise InvalidInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
     if settings.tokens < settings.batch_tokens:
-        raise BadInput(
+        raise InvalidInput(
             "tokens",
             f"Give at least one batch of tokens ({settings.batch_tokens:,}), not "
             f"{settings.tokens:,}.",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.pipeline.errors import BadInput
+from features.records import InvalidInput
 from workers.pipeline.sae.io import replace_folder
 from workers.pipeline.training.architectures import TrainSettings
 from workers.pipeline.training.sae_trainer import SaeTrainer
@@ -55,8 +55,8 @@ def save_checkpoint(
 def load_state(checkpoint: str, settings: Mapping[str, TrainSettings]) -> dict[str, Any]:
     """Return the state that `save_checkpoint` stored.
 
-    Raises `BadInput("resume_from")` if `checkpoint` is not a checkpoint, or was written with other
-    SAEs or settings.
+    Raises `InvalidInput("resume_from")` if `checkpoint` is not a checkpoint, or was written with
+    other SAEs or settings.
     """
     try:
         state: dict[str, Any] = json.loads((Path(checkpoint) / STATE_FILE).read_text())
@@ -66,10 +66,10 @@ def load_state(checkpoint: str, settings: Mapping[str, TrainSettings]) -> dict[s
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{checkpoint} is not a checkpoint of a training run."
-        raise BadInput("resume_from", message) from error
+        raise InvalidInput("resume_from", message) from error
     if set(stored) != set(settings):
         names = ", ".join(sorted(stored))
-        raise BadInput("resume_from", f"{checkpoint} was written with other SAEs: {names}.")
+        raise InvalidInput("resume_from", f"{checkpoint} was written with other SAEs: {names}.")
     changed = {
         field
         for name, sae_settings in settings.items()
@@ -78,7 +78,7 @@ def load_state(checkpoint: str, settings: Mapping[str, TrainSettings]) -> dict[s
     }
     if changed:
         fields = ", ".join(sorted(changed))
-        raise BadInput("resume_from", f"{checkpoint} was written with another {fields}.")
+        raise InvalidInput("resume_from", f"{checkpoint} was written with another {fields}.")
     return state
 
 

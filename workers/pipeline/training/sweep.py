@@ -14,8 +14,15 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from features.records import Checkpoint, LogLine, Metrics, Progress, SequenceRecord, TrainedSae
-from workers.pipeline.errors import BadInput
+from features.records import (
+    Checkpoint,
+    InvalidInput,
+    LogLine,
+    Metrics,
+    Progress,
+    SequenceRecord,
+    TrainedSae,
+)
 from workers.pipeline.model.language import Language
 from workers.pipeline.training.activation_stream import START, ActivationStream, StreamPosition
 from workers.pipeline.training.architectures import (
@@ -147,9 +154,9 @@ class Sweep:
         return [trainer for trainer in self.trainers if not trainer.failure]
 
     def _leave_out(self, trainer: SaeTrainer) -> LogLine:
-        """Continue without an SAE that has failed. Raises `BadInput` if no other is left."""
+        """Continue without an SAE that has failed. Raises `InvalidInput` if no other is left."""
         if not self._healthy():
-            raise BadInput("learning_rate", trainer.failure)
+            raise InvalidInput("learning_rate", trainer.failure)
         return LogLine(f"{trainer.name} is left out of the sweep. {trainer.failure}")
 
     def _progress(self) -> Progress:
@@ -190,11 +197,11 @@ class Sweep:
 def shared_settings(settings: Mapping[str, TrainSettings]) -> TrainSettings:
     """Return the settings of the first SAE, whose `SHARED_SETTINGS` hold for all.
 
-    Raises `BadInput` with the name of the first of these settings that differs between SAEs.
+    Raises `InvalidInput` with the name of the first of these settings that differs between SAEs.
     """
     first, *others = settings.values()
     for field in SHARED_SETTINGS:
         if any(getattr(other, field) != getattr(first, field) for other in others):
             message = f"The SAEs of a sweep share one forward pass, so they share {field}."
-            raise BadInput(field, message)
+            raise InvalidInput(field, message)
     return first

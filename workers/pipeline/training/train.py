@@ -63,8 +63,8 @@ def train_sweep(
     `TrainedSae` records. `resume_from`, the folder of a checkpoint, continues exactly there.
 
     An SAE whose loss is NaN or infinite is left out, which a log line reports. If no SAE is left,
-    `BadInput("learning_rate")` is raised. Settings that cannot work raise `BadInput` with the
-    name of the setting before anything is written.
+    `InvalidInput("learning_rate")` is raised. Settings that cannot work raise `InvalidInput` with
+    the name of the setting before anything is written.
     """
     sweep = Sweep(language, sequences, settings, Path(folder), resume_from, should_stop)
     total, checkpoint_tokens = sweep.shared.tokens, sweep.shared.checkpoint_tokens

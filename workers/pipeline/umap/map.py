@@ -21,9 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features.records import FeatureMap, LogLine, Progress
+from features.records import FeatureMap, InvalidInput, LogLine, Progress
 from workers.pipeline.dashboards.neighbors import nearest
-from workers.pipeline.errors import BadInput
 from workers.pipeline.umap import layout_process
 
 MIN_FEATURES = 15
@@ -137,7 +136,7 @@ def _run(folder: Path, should_stop: Callable[[], bool]) -> Iterator[tuple[int, i
             last = (log.read().strip().splitlines() or ["it was killed; is there enough memory?"])[
                 -1
             ]
-            raise BadInput("sae", f"The map could not be made: {last}")
+            raise InvalidInput("sae", f"The map could not be made: {last}")
 
 
 def _lines(child: "subprocess.Popen[str]", should_stop: Callable[[], bool]) -> Iterator[str]:

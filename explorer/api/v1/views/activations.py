@@ -24,6 +24,7 @@ from explorer.api.v1.serializers.effects import EffectRequestSerializer, EffectS
 from explorer.api.v1.serializers.errors import operation
 from features.inference import requests as inference_requests
 from features.inference import text_activations
+from features.records import InvalidInput
 from features.selectors import catalog as catalog_selectors
 from features.selectors import features as feature_selectors
 
@@ -100,7 +101,7 @@ def inference_errors() -> Iterator[None]:
     """Say what a worker refused as what is wrong with a field, and that none answered as 503."""
     try:
         yield
-    except inference_requests.Refused as refused:
-        raise ValidationError({refused.field or "text": [refused.message]}) from None
+    except InvalidInput as error:
+        raise ValidationError({error.field or "text": [error.message]}) from None
     except inference_requests.NoAnswer as nobody:
         raise Unanswered(str(nobody)) from None

@@ -24,7 +24,6 @@ from explorer.api.v1.serializers.errors import operation
 from features import models
 from features.selectors import collections as collection_selectors
 from features.services import collections as collection_services
-from features.services.labels import Refused
 
 T = TypeVar("T")
 
@@ -54,7 +53,7 @@ class Collections(MembersWriteView):
         """Make a collection, private unless `public` is true."""
         parse_query(request)
         sent = _body(CollectionRequestSerializer, request)
-        row = _tried(lambda: collection_services.create(**sent, by=request.user))
+        row = collection_services.create(**sent, by=request.user)
         return Response(_detail(row), status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
 
@@ -81,7 +80,7 @@ class Collection(MembersWriteView):
         parse_query(request)
         row = _own(request, pk)
         sent = _body(CollectionRequestSerializer, request, partial=True)
-        _tried(lambda: collection_services.change(row, **sent))
+        collection_services.change(row, **sent)
         return Response(_detail(_find(request, pk)))
 
     @operation("delete_collection", None, 403, 404, success=204)
@@ -111,11 +110,7 @@ class Items(MembersWriteView):
         parse_query(request)
         row = _own(request, pk)
         sent = _body(ItemsRequestSerializer, request)
-        _tried(
-            lambda: collection_services.add(
-                row, collection_services.named(sent["features"]), note=sent["note"]
-            )
-        )
+        collection_services.add(row, collection_services.named(sent["features"]), note=sent["note"])
         return Response(_detail(_find(request, pk)))
 
 
@@ -137,7 +132,7 @@ class Item(MembersWriteView):
         kept = _item(request, pk, item)
         sent = _body(ItemRequestSerializer, request)
         if "note" in sent:
-            _tried(lambda: collection_services.annotate(kept, sent["note"]))
+            collection_services.annotate(kept, sent["note"])
         if "place" in sent:
             collection_services.move(kept, sent["place"])
         return Response(_detail(_find(request, pk)))
@@ -161,13 +156,6 @@ def _body(serializer: Callable[..., Any], request: Request, **kwargs: Any) -> di
     asked = serializer(data=request.data, **kwargs)
     asked.is_valid(raise_exception=True)
     return dict(asked.validated_data)
-
-
-def _tried(act: Callable[[], T]) -> T:
-    try:
-        return act()
-    except Refused as refused:
-        raise ValidationError({refused.field: [refused.message]}) from None
 
 
 def _find(request: Request, pk: int) -> models.Collection:

@@ -17,7 +17,7 @@ from explorer.api.v1.serializers.labels import (
     CommentSerializer,
     CommentsQuery,
 )
-from explorer.api.v1.views.labels import feature_of, list_filters, service_errors
+from explorer.api.v1.views.labels import feature_of, list_filters
 from features.models import Comment as Row
 from features.models import Label
 from features.selectors import labels as label_selectors
@@ -61,10 +61,9 @@ class Comments(MembersWriteView):
             else None
         )
         parent = get_or_404(_row, data["parent"], noun="comment") if "parent" in data else None
-        with service_errors():
-            row = comment_services.comment(
-                feature, data["text"], by=request.user, label=about, parent=parent
-            )
+        row = comment_services.comment(
+            feature, data["text"], by=request.user, label=about, parent=parent
+        )
         shown = CommentSerializer(get_or_404(_row, row.pk, noun="comment")).data
         return Response(shown, status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
@@ -84,8 +83,7 @@ class Comment(MembersWriteView):
     def patch(self, request: Request, pk: int) -> Response:
         """Edit a comment of one's own."""
         row, data = _mine(request, pk), parse_body(request, CommentEditRequestSerializer)
-        with service_errors():
-            comment_services.edit(row, data["text"])
+        comment_services.edit(row, data["text"])
         return Response(CommentSerializer(get_or_404(_row, pk, noun="comment")).data)
 
     @operation("delete_comment", None, 403, 404, success=204, request=None)
@@ -94,8 +92,7 @@ class Comment(MembersWriteView):
         words.
         """
         row = _mine(request, pk)
-        with service_errors():
-            comment_services.delete(row)
+        comment_services.delete(row)
         return Response(status=204)
 
 

@@ -26,8 +26,9 @@ from explorer.api.v1.serializers.jobs import (
     wrong_types,
 )
 from features.jobs import lifecycle
-from features.jobs.forms import KINDS, InvalidParams
+from features.jobs.forms import KINDS
 from features.jobs.forms.placement import OPTIONS
+from features.records import InvalidParams
 from features.selectors import jobs as job_selectors
 from features.services import jobs as job_services
 
@@ -87,8 +88,8 @@ class Jobs(APIView):
         placing = {name: asked[name] for name in OPTIONS}
         try:
             job = job_services.start(name, params, by=request.user, placing=placing)
-        except InvalidParams as refused:
-            raise _refusal(refused.errors) from None
+        except InvalidParams as error:
+            raise _refusal(error.errors) from None
         return Response(
             JobSerializer(job).data, status=201, headers={"Location": f"{request.path}{job.pk}/"}
         )
@@ -159,10 +160,8 @@ class Resume(APIView):
         _job(pk)
         try:
             job = job_services.resume(pk, by=request.user)
-        except InvalidParams as refused:
-            raise Conflict(
-                " ".join(text for texts in refused.errors.values() for text in texts)
-            ) from None
+        except InvalidParams as error:
+            raise Conflict(" ".join(error.messages)) from None
         where = request.path.replace(f"/{pk}/resume/", f"/{job.pk}/")
         return Response(JobSerializer(job).data, status=201, headers={"Location": where})
 

@@ -1,16 +1,13 @@
 """Labels and votes: read by everyone, written by members with the services that pages use."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from explorer import access
 from explorer.api.v1.base import MembersWriteView, get_or_404
-from explorer.api.v1.exceptions import Conflict
 from explorer.api.v1.pagination import page_of, paginated_response
 from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
@@ -62,10 +59,9 @@ class Labels(MembersWriteView):
         """
         data = parse_body(request, LabelRequestSerializer)
         feature = feature_of(data)
-        with service_errors():
-            label = label_services.propose(
-                feature, data["text"], by=request.user, weight=access.weight(request.user)
-            )
+        label = label_services.propose(
+            feature, data["text"], by=request.user, weight=access.weight(request.user)
+        )
         return Response(
             _detail(label.pk), status=201, headers={"Location": f"{request.path}{label.pk}/"}
         )
@@ -95,10 +91,9 @@ class Label(MembersWriteView):
         scores; the old ones stay.
         """
         label, data = self._mine(request, pk), parse_body(request, LabelEditRequestSerializer)
-        with service_errors():
-            label_services.edit(
-                label, data["text"], seen=data["version"], by=request.user, note=data["note"]
-            )
+        label_services.edit(
+            label, data["text"], seen=data["version"], by=request.user, note=data["note"]
+        )
         return Response(_detail(pk))
 
     @operation("withdraw_label", None, 403, 404, success=204, request=None)
@@ -107,8 +102,7 @@ class Label(MembersWriteView):
         restore it.
         """
         label = self._mine(request, pk)
-        with service_errors():
-            moderation_services.hide(label, by=request.user)
+        moderation_services.hide(label, by=request.user)
         return Response(status=204)
 
     def _mine(self, request: Request, pk: int) -> Row:
@@ -142,11 +136,10 @@ class Votes(MembersWriteView):
         """
         data = parse_body(request, VoteRequestSerializer)
         label: Row = get_or_404(lambda pk: Row.objects.get(pk=pk), data["label"], noun="label")
-        with service_errors():
-            weight = access.weight(request.user)
-            label_services.vote(
-                label, data["value"], by=request.user, weight=weight, seen=data.get("version")
-            )
+        weight = access.weight(request.user)
+        label_services.vote(
+            label, data["value"], by=request.user, weight=weight, seen=data.get("version")
+        )
         row = VoteRow.objects.select_related("user").get(label=label, user=request.user)  # type: ignore[misc]  # a member
         return Response(
             VoteSerializer(row).data, status=201, headers={"Location": f"{request.path}{row.pk}/"}
@@ -169,8 +162,7 @@ class Vote(MembersWriteView):
         vote = _vote(pk)
         if vote.user_id != request.user.pk:
             raise PermissionDenied("It is somebody else's vote.")
-        with service_errors():
-            label_services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
+        label_services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
         return Response(status=204)
 
 
@@ -188,23 +180,6 @@ def feature_of(data: dict[str, Any]) -> Feature:
     return get_or_404(
         feature_selectors.row, data["model"], data["sae"], data["index"], noun="feature"
     )
-
-
-@contextmanager
-def service_errors() -> Iterator[None]:
-    """Answer what a service refuses: 404 for what is gone, 409 where somebody was faster, else 400
-    with the field.
-    """
-    try:
-        yield
-    except label_services.Gone as gone:
-        raise NotFound(gone.message) from None
-    except label_services.Changed as late:
-        raise Conflict(
-            f"{late.message} Read it again, then edit version {late.label.version}."
-        ) from None
-    except label_services.Refused as refused:
-        raise ValidationError({refused.field or "body": [refused.message]}) from None
 
 
 def _detail(pk: int) -> Any:

@@ -20,6 +20,7 @@ from explorer.api.v1.serializers.search import (
 from features import hook_names
 from features.inference import requests as inference_requests
 from features.models import Sae
+from features.records import InvalidInput
 from features.selectors import catalog as catalog_selectors
 from features.selectors import label_search
 from features.selectors import tokens as token_selectors
@@ -80,7 +81,7 @@ def _meaning(
         return [], ""
     try:
         return label_search.search_meaning(asked["q"], saes, filters), ""
-    except (inference_requests.Refused, inference_requests.NoAnswer) as silent:
+    except (InvalidInput, inference_requests.NoAnswer) as silent:
         if asked["mode"] == "semantic":
             raise Unanswered(str(silent)) from None
         return [], str(silent)

@@ -20,7 +20,6 @@ from explorer.api.v1.serializers.steering import (
 from explorer.forms.steering import who
 from explorer.http import sse
 from features.inference import requests as inference_requests
-from features.jobs.forms import InvalidParams
 from features.models import SteeringRun
 from features.selectors import judgements as judgement_selectors
 from features.selectors import steering as steering_selectors
@@ -75,8 +74,6 @@ class Steer(APIView):
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
     try:
         return steering_runs.ask(checked(given), who(request))
-    except InvalidParams as refused:
-        raise ValidationError(refused.errors) from None
     except steering_runs.TooMany as many:
         raise Throttled(detail=str(many)) from None
     except inference_requests.NoAnswer as nobody:

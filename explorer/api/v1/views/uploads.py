@@ -17,12 +17,11 @@ from explorer.api.v1.pagination import page_of, paginated_response
 from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.serializers.uploads import UploadRequestSerializer, UploadSerializer
-from features.interchange import labels as label_files
 from features.interchange import tables
 from features.models import LabelUpload
+from features.records import InvalidInput
 from features.selectors import catalog as catalog_selectors
 from features.services import uploads as upload_services
-from features.services.labels import Refused
 
 
 class Uploads(MembersWriteView):
@@ -57,10 +56,8 @@ class Uploads(MembersWriteView):
             made = upload_services.upload(
                 sae, data["file"].name, rows, by=request.user, weight=weight, trusted=trusted
             )
-        except label_files.Wrong as wrong:
-            raise ValidationError({"file": wrong.errors}) from None
-        except (tables.Unreadable, Refused) as refused:
-            raise ValidationError({"file": [str(refused)]}) from None
+        except InvalidInput as error:
+            raise ValidationError({"file": error.messages}) from None
         return Response(
             _shown(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"}
         )
@@ -90,8 +87,8 @@ class Undo(MembersWriteView):
             raise PermissionDenied("Only who uploaded a file and curators may take it back.")
         try:
             upload_services.undo(upload, by=request.user)
-        except Refused as refused:
-            raise Conflict(refused.message) from None
+        except InvalidInput as error:
+            raise Conflict(error.message) from None
         return Response(_shown(pk))
 
 

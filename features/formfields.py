@@ -1,5 +1,6 @@
 """A form field that takes one value or several: what a sweep is made of."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,29 @@ class Several(forms.Field):
             if cleaned not in found:
                 found.append(cleaned)
         return found[0] if len(found) == 1 else found
+
+
+class NumbersField(forms.Field):
+    """A list of numbers, or one text of them between commas."""
+
+    def __init__(self, *, whole: bool = False, most: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.whole, self.most = whole, most
+
+    def clean(self, value: Any) -> list[Any]:
+        """The numbers in order, each once."""
+        parts = (
+            value if isinstance(value, list | tuple) else str(value or "").replace(",", " ").split()
+        )
+        try:
+            numbers = [int(str(part)) if self.whole else float(part) for part in parts]
+        except (TypeError, ValueError):
+            raise ValidationError(
+                "Write numbers with commas between them, such as 1, 2, 4."
+            ) from None
+        if len(numbers) > self.most or not all(math.isfinite(number) for number in numbers):
+            raise ValidationError(f"Give at most {self.most} numbers, none of them infinite.")
+        return sorted(set(numbers))
 
 
 def split(value: Any) -> list[Any]:

@@ -5,7 +5,7 @@ folding (see docs/numbers.md).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class InvalidInput(ValueError):
@@ -258,6 +258,51 @@ class ImportedSae(NamedTuple):
 
     sae: TrainedSae
     origin: dict[str, object]
+
+
+InterventionMethod = Literal["add", "clamp", "scale", "ablate", "project"]
+StrengthUnit = Literal["maximum", "norm"]
+MAX_INTERVENTIONS = 32
+"""Features that one steering run may change."""
+MAX_STRENGTH = 100.0
+
+
+class Intervention(NamedTuple):
+    """What is done to one feature of an SAE while the model runs; the formulas of the methods are
+    at the top of workers/pipeline/steering/interventions.py.
+
+    `sae` is the SAE's slug. `strength` is a multiple of `unit` for add and clamp, a factor for
+    scale, and 0 for the others. A planned run also stores what its text follows from: the SAE's
+    `sha256`, the feature's `maximum` activation and the `tokens` that it promotes.
+    """
+
+    sae: str
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    method: InterventionMethod = "add"
+    strength: float = 1.0
+    unit: StrengthUnit = "maximum"
+    maximum: float = 0.0
+    sha256: str = ""
+    tokens: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The feature's name inside its model, SAE/INDEX."""
+        return f"{self.sae}/{self.index}"
+
+    @property
+    def in_maxima(self) -> bool:
+        """Whether the strength is a multiple of the feature's maximum."""
+        return self.method == "clamp" or (self.method == "add" and self.unit == "maximum")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the params of a run store it."""
+        return {**self._asdict(), "tokens": list(self.tokens)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Intervention":
+        """The intervention that `to_json` stored."""
+        return cls(**{**stored, "tokens": tuple(stored.get("tokens", ()))})
 
 
 class RoleRecord(NamedTuple):

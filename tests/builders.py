@@ -39,7 +39,7 @@ from features.records import (
 )
 from features.services import catalog as catalog_services
 from features.steering import runs as steering_runs
-from features.steering.forms import checked
+from features.steering.forms import SteerForm
 
 SPECIAL = "<|endoftext|>"
 WORDS = [
@@ -277,9 +277,14 @@ def swept(
     of which 2 is best.
     """
     strengths = [float(place) for place in range(1, len(texts))]
-    knob = {"sae": of.sae.slug, "index": index, "strength": 1}
-    form = checked(
-        {"model": of.model.slug, "prompt": "One day", "features": [knob], "strengths": strengths}
+    intervention = {"sae": of.sae.slug, "index": index, "strength": 1}
+    form = SteerForm.checked(
+        {
+            "model": of.model.slug,
+            "prompt": "One day",
+            "features": [intervention],
+            "strengths": strengths,
+        }
     )
     plan, now = steering_runs.planned(form), timezone.now()
     row = {

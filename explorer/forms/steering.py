@@ -1,8 +1,8 @@
-"""The steering page's form: knobs from a query string or a posted form, and who asks.
+"""The steering page's form: interventions from a query string or a posted form, and who steers.
 
-A knob is five parameters of one place in their lists:
+An intervention is four parameters, each repeated once for every intervention:
 `feature=2-res/653&method=add&strength=2&unit=maximum`; what is left out takes its default.
-`add=2-res/7` adds a knob, `remove=2-res/7` takes it away.
+`add=2-res/7` adds an intervention, `remove=2-res/7` takes it away.
 """
 
 import hashlib
@@ -17,8 +17,10 @@ from rest_framework.request import Request
 
 from explorer.http.requests import HtmxRequest
 from features.models import Feature, SteeringRun
-from features.steering.forms import MOST_FEATURES, STRONG, SteerForm
+from features.records import MAX_INTERVENTIONS, Intervention
 from features.steering.forms import STRENGTHS as SWEPT
+from features.steering.forms import SteerForm
+from features.steering.interventions import METHODS_WITH_STRENGTH
 
 STRENGTHS = {"maximum": "0.5", "norm": "0.5"}
 """Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep
@@ -32,8 +34,10 @@ PRESETS = {
 }
 
 
-class Knob(NamedTuple):
-    """One feature of the form as it is written there, and its row where there is one."""
+class InterventionFields(NamedTuple):
+    """The fields of one intervention as somebody filled them in, and the feature's row where there
+    is one. `SteerForm` parses them.
+    """
 
     name: str
     method: str
@@ -44,7 +48,7 @@ class Knob(NamedTuple):
     @property
     def strong(self) -> bool:
         """Whether its method has a strength."""
-        return self.method in STRONG
+        return self.method in METHODS_WITH_STRENGTH
 
     @property
     def maximum(self) -> float | None:
@@ -74,27 +78,32 @@ def owner(request: HttpRequest, *, begin: bool = False) -> str:
     return f"session:{request.session.session_key}" if request.session.session_key else ""
 
 
-def knobs(data: QueryDict) -> list[Knob]:
-    """The knobs of a form, with those that are added or taken away; at most one more than a run may
-    have.
+def intervention_fields(data: QueryDict) -> list[InterventionFields]:
+    """The interventions of a form, with those that are added or taken away; at most one more than a
+    run may have.
     """
     names, methods, strengths, units = (
         data.getlist(n) for n in ("feature", "method", "strength", "unit")
     )
     rows = zip_longest(names, methods, strengths, units, fillvalue="")
-    found = [_complete(Knob(*row)) for row in rows if row[0] and row[0] != data.get("remove")]
-    if (added := data.get("add", "").strip()) and added not in {knob.name for knob in found}:
-        found.append(_complete(Knob(added, "", "", "")))
-    return found[: MOST_FEATURES + 1]
+    filled = [
+        _with_defaults(InterventionFields(*row))
+        for row in rows
+        if row[0] and row[0] != data.get("remove")
+    ]
+    added = data.get("add", "").strip()
+    if added and added not in {fields.name for fields in filled}:
+        filled.append(_with_defaults(InterventionFields(added, "", "", "")))
+    return filled[: MAX_INTERVENTIONS + 1]
 
 
-def dosed(knob: Knob, row: Feature | None) -> Knob:
-    """The knob of that row; where nobody gave a strength, the one that a sweep marked best, or else
+def with_strength(fields: InterventionFields, row: Feature | None) -> InterventionFields:
+    """The fields with that row; an empty strength becomes the one that a sweep marked best, or else
     a sensible one.
     """
-    best = row.best_dose if row and (knob.method, knob.unit) == ("add", "maximum") else None
-    usual = STRENGTHS.get(knob.unit, "1") if best is None else f"{best:g}"
-    return knob._replace(row=row, strength=knob.strength or usual)
+    best = row.best_dose if row and (fields.method, fields.unit) == ("add", "maximum") else None
+    usual = STRENGTHS.get(fields.unit, "1") if best is None else f"{best:g}"
+    return fields._replace(row=row, strength=fields.strength or usual)
 
 
 def with_preset(data: QueryDict) -> QueryDict:
@@ -106,8 +115,8 @@ def with_preset(data: QueryDict) -> QueryDict:
     return changed
 
 
-def given(data: QueryDict, chosen: list[Knob]) -> dict[str, Any]:
-    """What `SteerForm` is asked, from a form's data and its knobs."""
+def given(data: QueryDict, chosen: list[InterventionFields]) -> dict[str, Any]:
+    """The data of a `SteerForm`, from a form's data and its interventions."""
     asked = {
         name: data[name] for name in SteerForm.base_fields if name in data and name != "features"
     }
@@ -116,7 +125,7 @@ def given(data: QueryDict, chosen: list[Knob]) -> dict[str, Any]:
     return {
         **asked,
         "special": bool(data.get("special")),
-        "features": [_as_params(knob) for knob in chosen],
+        "features": [_as_params(fields) for fields in chosen],
     }
 
 
@@ -128,8 +137,8 @@ def query_of(run: SteeringRun) -> str:
     ticked = [("special", "on")] if params["special"] else []
     rows = [
         (name, value)
-        for knob in params["features"]
-        for name, value in (("feature", f"{knob['sae']}/{knob['index']}"), *_written(knob))
+        for intervention in run.interventions
+        for name, value in _as_query(intervention)
     ]
     return urlencode([*simple, *listed, *ticked, *rows])
 
@@ -154,27 +163,28 @@ def steer_data(request: HtmxRequest) -> QueryDict:
     return request.POST if request.method == "POST" else request.GET
 
 
-def _written(knob: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _as_query(intervention: Intervention) -> list[tuple[str, str]]:
     return [
-        ("method", knob["method"]),
-        ("strength", f"{knob['strength']:g}"),
-        ("unit", knob["unit"]),
+        ("feature", intervention.name),
+        ("method", intervention.method),
+        ("strength", f"{intervention.strength:g}"),
+        ("unit", intervention.unit),
     ]
 
 
-def _complete(knob: Knob) -> Knob:
-    method, unit = knob.method or "add", knob.unit or "maximum"
+def _with_defaults(fields: InterventionFields) -> InterventionFields:
+    method, unit = fields.method or "add", fields.unit or "maximum"
     if method != "add":
         unit = "maximum"
-    return knob._replace(method=method, unit=unit)
+    return fields._replace(method=method, unit=unit)
 
 
-def _as_params(knob: Knob) -> dict[str, Any]:
-    sae, _, index = knob.name.rpartition("/")
+def _as_params(fields: InterventionFields) -> dict[str, Any]:
+    sae, _, index = fields.name.rpartition("/")
     return {
         "sae": sae,
         "index": index,
-        "method": knob.method,
-        "strength": knob.strength,
-        "unit": knob.unit,
+        "method": fields.method,
+        "strength": fields.strength,
+        "unit": fields.unit,
     }

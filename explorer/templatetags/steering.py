@@ -11,8 +11,9 @@ from django.utils.safestring import SafeString, mark_safe
 from explorer.templatetags.heatmap import BREAKS
 from explorer.templatetags.numbers import number
 from features.models import Feature
+from features.records import Intervention
 from features.selectors.effects import Effect, effect
-from features.steering.forms import METHODS, STRONG
+from features.steering.interventions import METHODS, METHODS_WITH_STRENGTH
 from features.steering.transcript import Box
 
 register = template.Library()
@@ -25,15 +26,16 @@ def steered_text(found: Iterable[Box]) -> SafeString:
 
 
 @register.filter
-def in_words(knob: dict[str, object]) -> str:
+def in_words(intervention: Intervention) -> str:
     """What is done to a feature of a run: “add 2 × its maximum 12.1”."""
-    method, strength = str(knob["method"]), knob["strength"]
-    if method not in STRONG:
-        return METHODS[method]
-    if method == "scale":
-        return f"{METHODS[method]} {strength:g}"
-    unit = "residual norm" if knob["unit"] == "norm" else f"its maximum {number(knob['maximum'])}"  # type: ignore[arg-type]
-    return f"{METHODS[method]} {strength:g} × {unit}"
+    method, strength = METHODS[intervention.method], f"{intervention.strength:g}"
+    if intervention.method not in METHODS_WITH_STRENGTH:
+        return method
+    if intervention.method == "scale":
+        return f"{method} {strength}"
+    if intervention.unit == "norm":
+        return f"{method} {strength} × residual norm"
+    return f"{method} {strength} × its maximum {number(intervention.maximum)}"
 
 
 @register.simple_tag

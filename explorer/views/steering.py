@@ -26,7 +26,8 @@ from features.selectors import steering as steering_selectors
 from features.selectors.endpoints import usable_by
 from features.services import jobs as job_services
 from features.steering import runs as steering_runs
-from features.steering.forms import METHODS, MODES, PLACES, UNITS, SteerForm
+from features.steering.forms import MODES, PLACES, SteerForm
+from features.steering.interventions import METHODS, UNITS
 from features.token_spans import text_of
 
 FOUND = 12
@@ -39,7 +40,10 @@ def index(request: HtmxRequest) -> HttpResponse:
     """
     if request.method != "POST":
         return _page(request, request.GET)
-    chosen = [steering_forms.dosed(knob, None) for knob in steering_forms.knobs(request.POST)]
+    chosen = [
+        steering_forms.with_strength(fields, None)
+        for fields in steering_forms.intervention_fields(request.POST)
+    ]
     form = SteerForm(steering_forms.given(request.POST, chosen))
     if not form.is_valid():
         return _page(request, request.POST, steering_forms.plain(form.errors), status=422)
@@ -155,18 +159,20 @@ def _page(
         models[0] if models else None,
     )
     data = steering_forms.with_preset(data)
-    chosen, asked = steering_forms.knobs(data), steering_forms.owner(request)
+    chosen, asked = steering_forms.intervention_fields(data), steering_forms.owner(request)
     rows = view.features if view else {}
     if model and chosen and not view:
-        rows = steering_selectors.features(model.pk, [_name(knob.name) for knob in chosen])
-    chosen = [steering_forms.dosed(knob, rows.get(_name(knob.name))) for knob in chosen]
+        rows = steering_selectors.features(model.pk, [_name(fields.name) for fields in chosen])
+    chosen = [
+        steering_forms.with_strength(fields, rows.get(_name(fields.name))) for fields in chosen
+    ]
     sought = data.get("q", "").replace("\0", "").strip()
     given = steering_forms.given(data, chosen)
     context = {
         "form": SteerForm(given) if errors else SteerForm(initial=given),
         "models": models,
         "model": model,
-        "knobs": chosen,
+        "interventions": chosen,
         "sought": sought,
         "found": steering_selectors.find(model, sought, FOUND) if model and sought else [],
         "methods": METHODS, "units": UNITS, "places": PLACES, "modes": MODES,
@@ -183,7 +189,7 @@ def _page(
     if view and view.run.params["strengths"]:
         context |= _swept(request, view)
     if request.htmx and request.htmx.target == "found":
-        return render(request, "steering/_knobs.html#found", context)
+        return render(request, "steering/_interventions.html#found", context)
     response = page(request, "steering/index.html", context, {"result": "result"})
     response.status_code = status
     return response

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from features.models.catalog import LanguageModel
+from features.records import Intervention
 
 
 class SteeringRun(models.Model):
@@ -71,6 +72,11 @@ class SteeringRun(models.Model):
     def over(self) -> bool:
         """Whether the state is final."""
         return self.state in self.FINAL
+
+    @property
+    def interventions(self) -> list[Intervention]:
+        """What is done to which features."""
+        return [Intervention.from_json(stored) for stored in self.params["features"]]
 
 
 class SteeringDelta(models.Model):

@@ -31,7 +31,7 @@ def sweep(pk: int) -> Sweep:
         view = steering_selectors.view(pk)
     except SteeringRun.DoesNotExist:
         raise InvalidInput("run", f"There is no steering run {pk}.") from None
-    run, knob = view.run, view.knob
+    run = view.run
     if not run.params["strengths"]:
         raise InvalidInput(
             "run",
@@ -44,7 +44,7 @@ def sweep(pk: int) -> Sweep:
             f"Run {pk} is {state}: only a sweep that has finished has texts to judge. Wait, or "
             "start it again.",
         )
-    name = f"{run.model}/{knob['sae']}/{knob['index']}"
+    name = f"{run.model}/{view.intervention.name}"
     if view.feature is None:
         raise InvalidInput(
             "run", f"There is no feature {name} any more, so there is no label to look for."

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.db.models import Q, QuerySet
 
 from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
+from features.records import Intervention
 from features.selectors.vocabulary import vocabulary_of
 from features.steering import transcript
 from features.steering.transcript import Box, Change, Result, Sweep
@@ -32,14 +33,14 @@ class RunView(NamedTuple):
     sweep: Sweep
 
     @property
-    def knob(self) -> dict[str, Any]:
+    def intervention(self) -> Intervention:
         """What is done to the feature that is shown."""
-        return dict(self.run.params["features"][self.shown])
+        return self.run.interventions[self.shown]
 
     @property
     def feature(self) -> Feature | None:
         """Its row; None where it is gone."""
-        return self.features.get((self.knob["sae"], self.knob["index"]))
+        return self.features.get((self.intervention.sae, self.intervention.index))
 
     @property
     def activations(self) -> list[dict[str, Any]]:
@@ -47,11 +48,11 @@ class RunView(NamedTuple):
         default, changed = self.result.texts
         return [
             {
-                "knob": knob,
+                "intervention": intervention,
                 "default": _ends(default.activations[i]),
                 "steered": _ends(changed.activations[i]),
             }
-            for i, knob in enumerate(self.run.params["features"])
+            for i, intervention in enumerate(self.run.interventions)
         ]
 
     @property
@@ -79,23 +80,23 @@ def run(pk: int) -> SteeringRun:
 def view(pk: int, shown: int = 0) -> RunView:
     """One run with all that came; four queries. Raises `SteeringRun.DoesNotExist`."""
     found = run(pk)
-    knobs = found.params["features"]
+    interventions = found.interventions
     deltas = list(SteeringDelta.objects.filter(run=pk).values_list("data", flat=True))
     pieces = [piece for data in deltas for piece in data]
-    result, sweep = transcript.folded(pieces, len(knobs)), transcript.swept(pieces)
-    shown = shown if 0 <= shown < len(knobs) else 0
+    result, sweep = transcript.folded(pieces, len(interventions)), transcript.swept(pieces)
+    shown = shown if 0 <= shown < len(interventions) else 0
     written = [
         *(text.token_ids for text in result.texts),
         *(sweep.dose["texts"] if sweep.dose else ()),
     ]
     ids = {*result.prompt, *(token for text in written for token in text)}
     vocabulary = vocabulary_of(found.model_id, ids)
-    maximum, (default, changed) = knobs[shown]["maximum"], result.texts
+    maximum, (default, changed) = interventions[shown].maximum, result.texts
     return RunView(
         found,
         result,
         vocabulary,
-        features(found.model_id, [(knob["sae"], knob["index"]) for knob in knobs]),
+        features(found.model_id, [(one.sae, one.index) for one in interventions]),
         shown,
         _prompt(result, vocabulary, shown, maximum),
         transcript.boxes(default, vocabulary, shown, maximum),

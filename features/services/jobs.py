@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from features.jobs import lifecycle, sweeps
-from features.jobs.forms import KINDS, check
+from features.jobs.forms import KINDS
 from features.jobs.forms.compute_dashboards import MOST_TOGETHER
 from features.jobs.forms.placement import as_placed, placed
 from features.models import Job
@@ -36,7 +36,7 @@ def start(
         raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})
     _one_at_a_time()
     form = KINDS[kind]
-    params = check(form, data, promised)
+    params = form.checked(data, promised=promised).params()
     place = placed(form.queue, placing or {})
     shards = params.get("shards", 1) if form.part else 1
     create = partial(

@@ -27,6 +27,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 from features import redaction
 from features.inference.requests import QUEUE, NoAnswer
 from features.models import Example, Feature, Sequence, SteeringAsk, SteeringDelta, SteeringRun
+from features.records import Intervention
 from features.selectors.workers import listens
 from features.steering.forms import SteerForm
 
@@ -104,14 +105,17 @@ def planned(form: SteerForm) -> dict[str, Any]:
     """The params with everything that the text follows from: revisions, hashes, maxima and the
     tokens that are promoted.
     """
-    params, model = form.params(), form.cleaned_data["model"]
-    found = [(knob, form.rows[knob["sae"], knob["index"]]) for knob in params["features"]]
-    known = [
-        {**knob, "sha256": row.sae.sha256, "maximum": row.max_activation, "tokens": row.top_tokens}
-        for knob, row in found
+    model, rows = form.cleaned_data["model"], form.rows
+    interventions: list[Intervention] = form.cleaned_data["features"]
+    features = [rows[one.sae, one.index] for one in interventions]
+    planned = [
+        one._replace(
+            sha256=row.sae.sha256, maximum=row.max_activation, tokens=tuple(row.top_tokens)
+        ).to_json()
+        for one, row in zip(interventions, features, strict=True)
     ]
-    plan = {**params, "features": known, "revision": model.revision}
-    return plan | {"neutral": _neutral(found[0][1])} if params["strengths"] else plan
+    plan = {**form.params(), "features": planned, "revision": model.revision}
+    return plan | {"neutral": _neutral(features[0])} if plan["strengths"] else plan
 
 
 def take(worker: str) -> SteeringRun | None:
@@ -173,16 +177,18 @@ def beat(run: SteeringRun) -> str:
 
 
 def keep_dose(run: SteeringRun, dose: Mapping[str, Any]) -> None:
-    """Note on the feature of a sweep which strength is best, or that none is: what its knob begins
-    with from now on.
+    """Note on the feature of a sweep which strength is best, or that none is: what steering with it
+    begins with from now on.
     """
-    knob = run.params["features"][0]
-    if (knob["method"], knob["unit"]) == ("add", "maximum"):
+    intervention = run.interventions[0]
+    if (intervention.method, intervention.unit) == ("add", "maximum"):
         best = None if dose["best"] is None else dose["strengths"][dose["best"]]
-        rows = Feature.objects.filter(
-            sae__model=run.model_id, sae__slug=knob["sae"], sae__sha256=knob["sha256"]
-        )
-        rows.filter(index=knob["index"]).update(best_dose=best)
+        Feature.objects.filter(
+            sae__model=run.model_id,
+            sae__slug=intervention.sae,
+            sae__sha256=intervention.sha256,
+            index=intervention.index,
+        ).update(best_dose=best)
 
 
 def finish(run: SteeringRun) -> None:

@@ -127,7 +127,7 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     from features.records import WorkerState
     from features.services import workers as worker_services
     from features.steering import runs as steering_runs
-    from features.steering.forms import checked
+    from features.steering.forms import SteerForm
     from tests import builders
     from workers.inference import steering as steering_worker
 
@@ -138,11 +138,13 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
         lambda row: language,
         lambda row: lens.sae,
     )
-    knob = {"sae": "2-res", "index": 0, "strength": 1}
-    given = {"model": "tiny", "prompt": PROMPT, "features": [knob], "length": LENGTH}
+    intervention = {"sae": "2-res", "index": 0, "strength": 1}
+    given = {"model": "tiny", "prompt": PROMPT, "features": [intervention], "length": LENGTH}
     for person in range(PEOPLE):
         for n in range(2):
-            steering_runs.ask(checked(given | {"seed": person * 2 + n}), f"person {person}")
+            steering_runs.ask(
+                SteerForm.checked(given | {"seed": person * 2 + n}), f"person {person}"
+            )
     began, order, first = time.perf_counter(), [], {}
     process = psutil.Process()
     steering_worker.work()

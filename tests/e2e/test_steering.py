@@ -103,7 +103,9 @@ def test_the_page_stays_from_run_to_run_and_says_what_is_refused(instance, page,
     page.get_by_label(f"Strength of shown/{feature}").press("Enter")
     page.wait_for_url(lambda url: url.endswith("/") and not url.endswith(f"/{first}/"))
     second = int(re.search(r"/steer/(\d+)/", page.url)[1])
-    assert [knob["strength"] for knob in run(instance, second)["params"]["features"]] == [0.25]
+    assert [
+        intervention["strength"] for intervention in run(instance, second)["params"]["features"]
+    ] == [0.25]
     page.locator("#mine").get_by_text("Your last runs").click()
     page.locator("#mine").get_by_role("link", name=str(second), exact=True).wait_for()
     assert page.evaluate("window.same"), "no page was loaded in between"

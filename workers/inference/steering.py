@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from features.models import Sae, Sequence, SteeringRun
-from features.records import InvalidInput
+from features.records import Intervention, InvalidInput
 from features.steering import runs as steering_runs
 from workers import model_cache
 from workers.lifecycle import reaper
@@ -75,9 +75,8 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
     params = run.params
     language = model_cache.load_model(run.model)
     lenses = _lenses(run)
-    knobs = params["features"]
-    pushes = [push(lenses[knob["sae"]], knob) for knob in knobs]
-    validate_interventions(pushes)
+    interventions = [_loaded(lenses[one.sae], one) for one in run.interventions]
+    validate_interventions(interventions)
     ids = prompt_ids(
         language,
         params["prompt"],
@@ -85,21 +84,20 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
         any(lens.prepend_bos for lens in lenses.values()),
     )
     if params["strengths"]:
-        yield from _swept(run, pushes[0], ids, should_stop)
+        yield from _swept(run, interventions[0], ids, should_stop)
         return
-    watched = [
-        MeasuredFeature(lenses[knob["sae"]], knob["index"], knob["tokens"]) for knob in knobs
-    ]
+    watched = [MeasuredFeature(lenses[one.sae], one.index, one.tokens) for one in run.interventions]
     yield from _told(
-        decode(language, [pushes], ids, where(params), sampling(params), watched, should_stop),
+        decode(
+            language, [interventions], ids, where(params), sampling(params), watched, should_stop
+        ),
         ids,
     )
 
 
-def push(lens: Lens, knob: dict[str, Any]) -> FeatureIntervention:
-    """A feature of a run's params."""
-    names = ("index", "method", "strength", "unit", "maximum")
-    return FeatureIntervention(lens, **{name: knob[name] for name in names})
+def _loaded(lens: Lens, one: Intervention) -> FeatureIntervention:
+    """The intervention with the weights of its SAE."""
+    return FeatureIntervention(lens, one.index, one.method, one.strength, one.unit, one.maximum)
 
 
 def where(params: dict[str, Any]) -> SteeredPositions:
@@ -143,7 +141,7 @@ def _swept(
     run: SteeringRun, one: FeatureIntervention, ids: list[int], should_stop: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
     params = run.params
-    language, tokens = model_cache.load_model(run.model), params["features"][0]["tokens"]
+    language, tokens = model_cache.load_model(run.model), run.interventions[0].tokens
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
     news = measure_dose_response(
@@ -166,7 +164,7 @@ def _swept(
 
 
 def _lenses(run: SteeringRun) -> dict[str, Lens]:
-    wanted = {knob["sae"]: knob["sha256"] for knob in run.params["features"]}
+    wanted = {one.sae: one.sha256 for one in run.interventions}
     rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
     for slug, sha256 in wanted.items():
         if slug not in rows or rows[slug].sha256 != sha256:

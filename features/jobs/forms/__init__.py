@@ -4,7 +4,7 @@ command line.
 
 from features.jobs.forms.add_model import AddCorpus, AddModel
 from features.jobs.forms.add_sae import AddSae
-from features.jobs.forms.base import JobForm, check
+from features.jobs.forms.base import JobForm
 from features.jobs.forms.collect_garbage import CollectGarbage
 from features.jobs.forms.compute_dashboards import ComputeDashboards, ScanShard
 from features.jobs.forms.embed_labels import EmbedLabels
@@ -66,5 +66,4 @@ __all__ = [
     "ScoreCauses",
     "ScoreLabels",
     "TrainSae",
-    "check",
 ]

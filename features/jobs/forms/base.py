@@ -1,20 +1,19 @@
 """What every kind of job shares: a Django form as the schema of its params."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from django import forms
-from django.core.exceptions import ValidationError
+from django.db.models import Model
 
 from features.jobs import sweeps
-from features.models import Corpus, Job, LanguageModel, Sae
-from features.records import InvalidParams
+from features.models import Corpus, Job, Sae
+from features.params_form import ParamsForm
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Model)
 MAKES_SAES = ("train_sae", "add_sae")
 
 
-class JobForm(forms.Form):
+class JobForm(ParamsForm):
     """Params of one kind of job. `promised` names rows that an earlier job of the same chain will
     make.
 
@@ -39,12 +38,6 @@ class JobForm(forms.Form):
     ) -> None:
         super().__init__(data, **kwargs)
         self.promised = frozenset(promised)
-        for name, field in self.fields.items():
-            if data is not None and name not in data and field.initial is not None:
-                self.data = {
-                    **self.data,
-                    name: field.initial,
-                }  # what the API or a command leaves out takes its default
 
     @classmethod
     def headline(cls, params: Mapping[str, Any]) -> str:
@@ -52,24 +45,15 @@ class JobForm(forms.Form):
         named = params.get("slug") or params.get("sae")
         return f"{cls.title}: {named}" if named else cls.title
 
-    def params(self) -> dict[str, Any]:
-        """The cleaned values as they go into `Job.params`."""
-        return {name: value for name, value in self.cleaned_data.items() if value is not None}
-
-    def find_model(self, slug: str) -> LanguageModel | None:
-        """The model of that slug, None where it is promised; a `ValidationError` that lists what
-        there is otherwise.
-        """
-        return self._find(
-            LanguageModel.objects.filter(slug=slug).first(),
-            slug,
-            "model",
-            LanguageModel.objects.values_list("slug", flat=True),
-        )
+    def require(self, row: T | None, name: str, noun: str, others: Iterable[str]) -> T | None:
+        """The row; None where an earlier job of the chain will make it."""
+        if row is None and name in self.promised:
+            return None
+        return super().require(row, name, noun, others)
 
     def find_corpus(self, slug: str) -> Corpus | None:
-        """The corpus of that slug, likewise."""
-        return self._find(
+        """The corpus of that slug; None where it is promised."""
+        return self.require(
             Corpus.objects.filter(slug=slug).first(),
             slug,
             "corpus",
@@ -77,10 +61,10 @@ class JobForm(forms.Form):
         )
 
     def find_sae(self, path: str) -> Sae | None:
-        """The SAE at MODEL/SLUG, likewise."""
+        """The SAE at MODEL/SLUG; None where it is promised."""
         model, _, slug = path.partition("/")
         found = Sae.objects.select_related("model").filter(model__slug=model, slug=slug).first()
-        return self._find(
+        return self.require(
             found, path, "SAE", (str(sae) for sae in Sae.objects.select_related("model")[:20])
         )
 
@@ -113,22 +97,3 @@ class JobForm(forms.Form):
             .exclude(state__in=Job.FINAL)
             .exists()
         )
-
-    def _find(self, found: T | None, name: str, noun: str, others: Any) -> T | None:
-        if found is None and name not in self.promised:
-            known = ", ".join(list(others)[:20]) or "none yet"
-            raise ValidationError(f"There is no {noun} “{name}”. Known: {known}.", code="unknown")
-        return found
-
-
-def check(
-    form_class: type[JobForm], data: Mapping[str, Any], promised: Collection[str] = ()
-) -> dict[str, Any]:
-    """The cleaned params, or `InvalidParams`; names that the form does not know are refused too."""
-    form = form_class(data, promised=promised)
-    unknown = {name: ["There is no such setting."] for name in data if name not in form.fields}
-    if unknown or not form.is_valid():
-        raise InvalidParams(
-            unknown | {field: [str(e) for e in errors] for field, errors in form.errors.items()}
-        )
-    return form.params()

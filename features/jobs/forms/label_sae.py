@@ -103,7 +103,7 @@ class LabelSae(OnDashboards):
         given = self.cleaned_data["kept_lists"]
         slugs = [given] if isinstance(given, str) else list(given or [])
         for slug in slugs:
-            self._find(
+            self.require(
                 WordList.objects.filter(slug=slug).first(),
                 slug,
                 "word list",

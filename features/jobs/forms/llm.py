@@ -39,7 +39,7 @@ class Spending(JobForm):
         """The endpoint must exist; whether its owner started the job is seen when it runs."""
         slug = str(self.cleaned_data["endpoint"])
         if slug:
-            self._find(
+            self.require(
                 Endpoint.objects.filter(slug=slug).first(),
                 slug,
                 "endpoint",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django import forms
 
 from features.models import Job
+from features.params_form import messages_of
 from features.records import InvalidParams
 
 PRIORITIES = {"normal": Job.Priority.NORMAL, "high": Job.Priority.HIGH, "low": Job.Priority.LOW}
@@ -44,9 +45,7 @@ def placed(queue: str, data: Mapping[str, Any]) -> Place:
     """Where a job of that queue goes. Raises `InvalidParams`."""
     form = Placing(data)
     if not form.is_valid():
-        raise InvalidParams(
-            {field: [str(e) for e in errors] for field, errors in form.errors.items()}
-        )
+        raise InvalidParams(messages_of(form))
     device = form.cleaned_data["device"] or "any"
     return Place(
         queue if device == "any" else f"{queue}-{device}",

@@ -2,8 +2,8 @@
 
 from django import forms
 
+from features.formfields import NumbersField
 from features.jobs.forms.evaluate_sae import OnDashboards
-from features.steering.forms import NumbersField
 
 
 class ScoreCauses(OnDashboards):

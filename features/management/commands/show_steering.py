@@ -13,7 +13,7 @@ from features.records import InvalidParams
 from features.selectors import features as feature_selectors
 from features.selectors import steering as steering_selectors
 from features.steering import runs as steering_runs
-from features.steering.forms import STRENGTHS, checked
+from features.steering.forms import STRENGTHS, SteerForm
 from features.token_spans import text_of
 
 PATIENCE = 1800.0
@@ -49,15 +49,17 @@ class Command(BaseCommand):
         self.stdout.write("\n" + "\n".join(texts))
 
     def _swept(self, model: str, sae: str, index: int, options: dict[str, Any]) -> SteeringRun:
-        knob = {"sae": sae, "index": index, "strength": 1}
+        intervention = {"sae": sae, "index": index, "strength": 1}
         asked = {
             "model": model,
             "prompt": options["prompt"],
-            "features": [knob],
+            "features": [intervention],
             "length": options["length"],
         }
         try:
-            run = steering_runs.ask(checked({**asked, "strengths": list(STRENGTHS)}), "command")
+            run = steering_runs.ask(
+                SteerForm.checked({**asked, "strengths": list(STRENGTHS)}), "command"
+            )
         except (InvalidParams, NoAnswer, steering_runs.TooMany) as error:
             raise CommandError(str(error)) from None
         if not steering_runs.wait(run.pk, PATIENCE):

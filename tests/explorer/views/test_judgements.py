@@ -228,8 +228,13 @@ def test_the_api_starts_the_job_and_refuses_by_field(client, sweep, people):
 def test_the_api_tells_every_judgement_of_a_sweep(client, planted, sweep, monkeypatch):
     judged(sweep, judge="old-1")
     judged(sweep)
-    knob = {"sae": "2-res", "index": 0, "strength": 1}
-    body = {"model": "tiny", "prompt": "One day", "features": [knob], "strengths": [1, 2, 3]}
+    intervention = {"sae": "2-res", "index": 0, "strength": 1}
+    body = {
+        "model": "tiny",
+        "prompt": "One day",
+        "features": [intervention],
+        "strengths": [1, 2, 3],
+    }
     monkeypatch.setattr(steering_runs, "ask", lambda form, who: sweep)
     monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: True)
     told = client.post("/api/v1/steer/", body, content_type="application/json").json()["judgements"]

@@ -213,13 +213,13 @@ def test_visitors_behind_one_address_share_its_turns_and_not_their_history(clien
     assert f"/steer/{mine.pk}/" not in Client().get("/steer/").content.decode()
 
 
-def test_a_knob_begins_with_the_dose_that_a_sweep_marked(client, planted):
+def test_an_intervention_begins_with_the_dose_that_a_sweep_marked(client, planted):
     def strength(query=""):
         page = client.get(f"/steer/?model=tiny&feature=2-res/0{query}").content.decode()
         return re.search(r'name="strength" value="([^"]*)"', page)[1]
 
     assert strength() == "0.5"
-    run = SteeringRun(model=planted.model, params={"features": [SWEPT_KNOB]})
+    run = SteeringRun(model=planted.model, params={"features": [SWEPT_FEATURE]})
     steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
     assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
     assert (
@@ -236,7 +236,13 @@ def test_a_knob_begins_with_the_dose_that_a_sweep_marked(client, planted):
     assert strength() == "0.5", "its maximum is another one now"
 
 
-SWEPT_KNOB = {"sae": "2-res", "index": 0, "method": "add", "unit": "maximum", "sha256": "9ab3" * 16}
+SWEPT_FEATURE = {
+    "sae": "2-res",
+    "index": 0,
+    "method": "add",
+    "unit": "maximum",
+    "sha256": "9ab3" * 16,
+}
 
 
 def test_a_failed_run_says_why_and_shows_no_text(client):

@@ -5,7 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from explorer.models import ApiKey, User
-from features.jobs.forms import LabelSae, check
+from features.jobs.forms import LabelSae
 from features.models import WordList
 from features.records import InvalidParams
 from tests import builders
@@ -105,14 +105,14 @@ def test_a_job_names_lists_that_are_kept(ben):
     for slug in ("animals", "units"):
         WordList.objects.create(slug=slug, entries=["x"])
     job = {"sae": "tiny/2-res", "corpus": "tiny-stories"}
-    assert check(LabelSae, job)["kept_lists"] == []
-    assert check(LabelSae, {**job, "kept_lists": "animals"})["kept_lists"] == ["animals"]
-    assert check(LabelSae, {**job, "kept_lists": "units, animals"})["kept_lists"] == [
+    assert LabelSae.checked(job).params()["kept_lists"] == []
+    assert LabelSae.checked({**job, "kept_lists": "animals"}).params()["kept_lists"] == ["animals"]
+    assert LabelSae.checked({**job, "kept_lists": "units, animals"}).params()["kept_lists"] == [
         "units",
         "animals",
     ]
     with pytest.raises(InvalidParams) as refused:
-        check(LabelSae, {**job, "kept_lists": "animals,birds"})
+        LabelSae.checked({**job, "kept_lists": "animals,birds"}).params()
     assert "Known: animals, units" in refused.value.errors["kept_lists"][0]
 
 

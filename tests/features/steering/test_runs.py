@@ -13,7 +13,7 @@ from features.records import InvalidParams, WorkerState
 from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
 from features.steering import runs as steering_runs
-from features.steering.forms import SteerForm, checked
+from features.steering.forms import SteerForm
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -35,18 +35,22 @@ def sent(monkeypatch, django_capture_on_commit_callbacks):
     return messages
 
 
-KNOB = {"sae": "2-res", "index": 0, "strength": 2}
+FEATURE = {"sae": "2-res", "index": 0, "strength": 2}
 
 
 def asked(prompt="One day", **changes) -> SteerForm:
-    return checked({"model": "tiny", "prompt": prompt, "features": [KNOB], **changes})
+    return SteerForm.checked({"model": "tiny", "prompt": prompt, "features": [FEATURE], **changes})
 
 
 def test_what_is_asked_is_kept_with_everything_that_the_text_follows_from():
     run = steering_runs.ask(asked(), "ada")
-    knob = run.params["features"][0]
-    assert (run.state, knob["maximum"], knob["tokens"][:2]) == ("queued", 2.0, [257, 258])
-    assert knob["sha256"] == "9ab3" * 16
+    feature = run.params["features"][0]
+    assert (run.state, feature["maximum"], feature["tokens"][:2]) == (
+        "queued",
+        2.0,
+        [257, 258],
+    )
+    assert feature["sha256"] == "9ab3" * 16
     assert run.params["revision"] == "2f1c0ffee2f1c0ffee"
     assert run.params["temperature"] == 0.5, "what is left out has its default"
 
@@ -189,18 +193,26 @@ def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_ca
     ("changes", "field", "words"),
     [
         ({"features": []}, "features", "1 to 32"),
-        ({"features": [KNOB | {"index": n} for n in range(200)]}, "features", "these are 200"),
-        ({"features": [KNOB | {"strength": 1e9}]}, "features", "from -100 to 100"),
-        ({"features": [KNOB | {"strength": float("nan")}]}, "features", "from -100 to 100"),
-        ({"features": [KNOB | {"strength": "a lot"}]}, "features", "from -100 to 100"),
-        ({"features": [KNOB, KNOB]}, "features", "there twice"),
-        ({"features": [KNOB | {"sae": "other"}]}, "features", "no feature other/0"),
-        ({"features": [KNOB | {"index": 800}]}, "features", "no feature 2-res/800"),
-        ({"features": [KNOB | {"index": -1}]}, "features", "name a feature"),
-        ({"features": [KNOB | {"index": 3}]}, "features", "never fired"),
-        ({"features": [KNOB | {"method": "melt"}]}, "features", "no method"),
-        ({"features": [KNOB | {"method": "clamp", "unit": "norm"}]}, "features", "measured in"),
-        ({"features": [KNOB | {"colour": 1}]}, "features", "no setting colour"),
+        (
+            {"features": [FEATURE | {"index": n} for n in range(200)]},
+            "features",
+            "these are 200",
+        ),
+        ({"features": [FEATURE | {"strength": 1e9}]}, "features", "from -100 to 100"),
+        ({"features": [FEATURE | {"strength": float("nan")}]}, "features", "from -100 to 100"),
+        ({"features": [FEATURE | {"strength": "a lot"}]}, "features", "from -100 to 100"),
+        ({"features": [FEATURE, FEATURE]}, "features", "there twice"),
+        ({"features": [FEATURE | {"sae": "other"}]}, "features", "no feature other/0"),
+        ({"features": [FEATURE | {"index": 800}]}, "features", "no feature 2-res/800"),
+        ({"features": [FEATURE | {"index": -1}]}, "features", "name a feature"),
+        ({"features": [FEATURE | {"index": 3}]}, "features", "never fired"),
+        ({"features": [FEATURE | {"method": "melt"}]}, "features", "no method"),
+        (
+            {"features": [FEATURE | {"method": "clamp", "unit": "norm"}]},
+            "features",
+            "measured in",
+        ),
+        ({"features": [FEATURE | {"colour": 1}]}, "features", "no setting colour"),
         ({"features": "2-res/0"}, "features", "list of objects"),
         ({"model": "none"}, "model", "no model"),
         ({"prompt": ""}, "prompt", "Write a prompt"),
@@ -213,7 +225,7 @@ def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_ca
         ({"temperature": float("inf")}, "temperature", "number"),
         ({"seed": -1}, "seed", "greater than or equal"),
         (
-            {"strengths": [1, 2], "features": [KNOB | {"method": "ablate"}]},
+            {"strengths": [1, 2], "features": [FEATURE | {"method": "ablate"}]},
             "strengths",
             "one feature that is added",
         ),

@@ -14,7 +14,7 @@ from features.records import WorkerState
 from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
 from features.steering import runs as steering_runs
-from features.steering.forms import checked
+from features.steering.forms import SteerForm
 from tests import builders
 from tests.workers import planted_sae, steering_model
 from workers.inference import steering as steering_worker
@@ -22,7 +22,7 @@ from workers.pipeline.steering.interventions import FeatureIntervention
 from workers.pipeline.steering.text_activations import Lens
 
 pytestmark = pytest.mark.django_db(transaction=True)
-KNOB = {"sae": "2-res", "index": 0, "strength": 2}
+FEATURE = {"sae": "2-res", "index": 0, "strength": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,14 @@ def weights(monkeypatch, llama):
 
 
 def asked(prompt="def cat(self)", who="ada", **changes):
-    given = {"model": "tiny", "prompt": prompt, "features": [KNOB], "temperature": 0, "length": 10}
-    return steering_runs.ask(checked(given | changes), who)
+    given = {
+        "model": "tiny",
+        "prompt": prompt,
+        "features": [FEATURE],
+        "temperature": 0,
+        "length": 10,
+    }
+    return steering_runs.ask(SteerForm.checked(given | changes), who)
 
 
 def done(run):

@@ -8,11 +8,10 @@ import pytest
 import torch
 from sae_lens import StandardSAE, StandardSAEConfig
 
-from features.records import InvalidInput
+from features.records import MAX_INTERVENTIONS, InvalidInput
 from tests.workers import planted_sae
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.steering.interventions import (
-    MAX_FEATURES,
     FeatureIntervention,
     validate_interventions,
 )
@@ -234,7 +233,7 @@ def test_pushes_that_make_no_sense_are_refused(lens, changes, field):
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("count", [0, MAX_FEATURES + 1, 200])
+@pytest.mark.parametrize("count", [0, MAX_INTERVENTIONS + 1, 200])
 def test_no_feature_and_too_many_are_refused(lens, count):
     with pytest.raises(InvalidInput, match="1 to 32") as refused:
         validate_interventions([FeatureIntervention(lens, 0, "ablate")] * count)

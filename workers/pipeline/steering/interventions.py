@@ -21,22 +21,23 @@ token's own scale. `steered_forward.py` applies interventions to a forward pass.
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from features.records import InvalidInput
+from features.records import (
+    MAX_INTERVENTIONS,
+    MAX_STRENGTH,
+    InterventionMethod,
+    InvalidInput,
+    StrengthUnit,
+)
 from workers.pipeline.dashboards.encode import ALONE, tile
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
-
-Method = Literal["add", "clamp", "scale", "ablate", "project"]
-Unit = Literal["maximum", "norm"]
-MAX_FEATURES = 32
-MAX_STRENGTH = 100.0
 
 
 class FeatureIntervention(NamedTuple):
@@ -48,19 +49,19 @@ class FeatureIntervention(NamedTuple):
 
     lens: Lens
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
-    method: Method = "add"
+    method: InterventionMethod = "add"
     strength: float = 1.0
-    unit: Unit = "maximum"
+    unit: StrengthUnit = "maximum"
     maximum: float = 0.0
     direction: Tensor | None = None
 
 
 def validate_interventions(interventions: Sequence[FeatureIntervention]) -> None:
     """Raise `InvalidInput`, named by field, if these interventions cannot be applied together."""
-    if not 0 < len(interventions) <= MAX_FEATURES:
+    if not 0 < len(interventions) <= MAX_INTERVENTIONS:
         raise InvalidInput(
             "features",
-            f"Steer with 1 to {MAX_FEATURES} features; these are {len(interventions)}.",
+            f"Steer with 1 to {MAX_INTERVENTIONS} features; these are {len(interventions)}.",
         )
     for intervention in interventions:
         _validate(intervention)

@@ -9,26 +9,20 @@ from explorer.api.v1.fields import TextField, about
 from explorer.plots.dose_response import MEASURES
 from features.inference.text_activations import MOST_CHARACTERS
 from features.models import SweepJudgement
+from features.records import MAX_INTERVENTIONS, MAX_STRENGTH
 from features.selectors.steering import RunView
-from features.steering.forms import (
-    METHODS,
-    MODES,
-    MOST_FEATURES,
-    MOST_LENGTH,
-    MOST_STRENGTH,
-    PLACES,
-    UNITS,
-)
+from features.steering.forms import MODES, MOST_LENGTH, PLACES
+from features.steering.interventions import METHODS, UNITS
 from features.steering.transcript import Text
 from features.token_spans import text_of
 
 STRENGTH = (
-    f"A multiple of `unit` for add and clamp, a factor for scale; -{MOST_STRENGTH:g} to "
-    f"{MOST_STRENGTH:g}."
+    f"A multiple of `unit` for add and clamp, a factor for scale; -{MAX_STRENGTH:g} to "
+    f"{MAX_STRENGTH:g}."
 )
 
 
-class KnobRequestSerializer(serializers.Serializer[Any]):
+class InterventionRequestSerializer(serializers.Serializer[Any]):
     """A feature and what is done to it."""
 
     sae = serializers.CharField(max_length=63, help_text="Slug of an SAE of the model.")
@@ -52,8 +46,8 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
     mode = serializers.ChoiceField(
         choices=list(MODES), default="text", help_text="chat: through the chat template."
     )
-    features = KnobRequestSerializer(
-        many=True, help_text=f"1 to {MOST_FEATURES}, of any SAEs of the model."
+    features = InterventionRequestSerializer(
+        many=True, help_text=f"1 to {MAX_INTERVENTIONS}, of any SAEs of the model."
     )
     where = serializers.ChoiceField(choices=list(PLACES), default="all")
     tokens = serializers.ListField(
@@ -181,13 +175,13 @@ def steering(view: RunView, judgements: Iterable[SweepJudgement] = ()) -> dict[s
     default, changed = view.result.texts
     names = ("sae", "index", "method", "strength", "unit", "maximum")
     features = [
-        {name: knob[name] for name in names}
+        {name: getattr(intervention, name) for name in names}
         | {
             "prompt": view.result.prompt_activations[i] if view.result.prompt_activations else [],
             "default": default.activations[i],
             "steered": changed.activations[i],
         }
-        for i, knob in enumerate(view.run.params["features"])
+        for i, intervention in enumerate(view.run.interventions)
     ]
     return {
         "id": view.run.pk,

@@ -24,7 +24,7 @@ from features.models import SteeringRun
 from features.selectors import judgements as judgement_selectors
 from features.selectors import steering as steering_selectors
 from features.steering import runs as steering_runs
-from features.steering.forms import checked
+from features.steering.forms import SteerForm
 
 PATIENCE = 120.0
 """Seconds: a run that takes longer is read as a stream, or by asking again."""
@@ -73,7 +73,7 @@ class Steer(APIView):
 
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
     try:
-        return steering_runs.ask(checked(given), who(request))
+        return steering_runs.ask(SteerForm.checked(given), who(request))
     except steering_runs.TooMany as many:
         raise Throttled(detail=str(many)) from None
     except inference_requests.NoAnswer as nobody:

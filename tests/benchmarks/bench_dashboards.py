@@ -19,8 +19,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from features.records import FeatureRange, SequenceRecord
 from workers.pipeline.dashboards.accumulator import DashboardSettings
-from workers.pipeline.dashboards.corpus_pass import Target, batches, scan
-from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.dashboards.compute import compute_dashboards
+from workers.pipeline.dashboards.corpus_pass import Target, batches, run_scan
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
@@ -108,13 +108,13 @@ def pass_only(language: Language, sae: SAE, texts: list[SequenceRecord], tokens:
     """The streaming pass without the finish (logits, neighbours, records), which does not grow with
     the tokens.
     """
-    for _ in scan(language, [Target(sae, HOOK)], texts, tokens, SETTINGS):
+    for _ in run_scan(language, [Target(sae, HOOK)], texts, tokens, SETTINGS):
         pass
 
 
 def whole(language: Language, sae: SAE, texts: list[SequenceRecord], tokens: int) -> None:
     """Everything, records included; they are dropped as they come, as ingest would."""
-    made = dashboards(language, sae, HOOK, texts, tokens)
+    made = compute_dashboards(language, sae, HOOK, texts, tokens)
     assert (
         sum(len(part.features) for part in made if isinstance(part, FeatureRange)) == sae.cfg.d_sae
     )

@@ -5,7 +5,7 @@ a process of its own.
 
 The model is tiny (2 layers of 32) and the SAE has 256 features, so that a million tokens take less
 than a minute. The corpus is drawn as it is read. Memory is what the system says a process had at
-most, from its start to the last record, libraries and all; state is what the tally held at most.
+most, from its start to the last record, libraries and all; state is what the accumulator used.
 Time is the processor's, which does not count what other programs used.
 """
 
@@ -22,7 +22,7 @@ import torch
 
 from features.records import SequenceRecord
 from tests.benchmarks import bench_dashboards
-from workers.pipeline.dashboards.corpus_pass import Target, scan
+from workers.pipeline.dashboards.corpus_pass import Target, run_scan
 from workers.pipeline.dashboards.records import feature_ranges
 
 HIDDEN, LAYERS, WIDTH = 32, 2, 256
@@ -83,11 +83,13 @@ def run(tokens: int) -> dict[str, Any]:
     language = bench_dashboards.random_language(HIDDEN, LAYERS)
     sae = bench_dashboards.random_sae("topk", WIDTH, HIDDEN)
     state, start = 0, time.process_time()
-    for done in scan(
+    for done in run_scan(
         language, [Target(sae, HOOK)], corpus(tokens), tokens, bench_dashboards.SETTINGS
     ):
-        state = max(state, done.tallies[0].nbytes())
-    shown = sum(len(part.features) for part in feature_ranges(language, sae, HOOK, done.tallies[0]))
+        state = max(state, done.accumulators[0].nbytes())
+    shown = sum(
+        len(part.features) for part in feature_ranges(language, sae, HOOK, done.accumulators[0])
+    )
     assert shown == WIDTH
     return {
         "tokens": done.tokens,

@@ -31,7 +31,7 @@ from sae_lens import SAE
 
 from features.records import FeatureRange, FeatureRecord
 from tests.benchmarks import bench_dashboards
-from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.dashboards.compute import compute_dashboards
 from workers.pipeline.model.language import Language
 
 PEER = "sae-dashboard==0.8.0"
@@ -129,7 +129,7 @@ def _race(python: Path, architecture: str, tokens: int, width: int, threads: int
             ("wall", "cpu"),
             bench_dashboards.timed(
                 lambda: made.extend(
-                    dashboards(language, sae, bench_dashboards.HOOK, texts, counted)
+                    compute_dashboards(language, sae, bench_dashboards.HOOK, texts, counted)
                 )
             ),
             strict=True,

@@ -24,7 +24,7 @@ from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
 
 from tests.benchmarks import bench_dashboards
 from tests.benchmarks.bench_memory import peak_memory
-from workers.pipeline.dashboards.corpus_pass import Target, scan
+from workers.pipeline.dashboards.corpus_pass import Target, run_scan
 from workers.pipeline.dashboards.records import feature_ranges
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.sae.io import load_sae, save_sae
@@ -111,20 +111,20 @@ def run(folder: Path, tokens: int, ranges: int) -> dict[str, object]:
     language = bench_dashboards.random_language(sae.cfg.d_in, LAYERS)
     peaks["loading"] = peak_memory()
     start = time.perf_counter()
-    for done in scan(
+    for done in run_scan(
         language,
         [Target(sae, HOOK)],
         bench_dashboards.zipf_texts(tokens),
         tokens,
         bench_dashboards.SETTINGS,
     ):
-        tally = done.tallies[0]
+        accumulator = done.accumulators[0]
     taken = {"pass": time.perf_counter() - start}
     peaks["pass"] = peak_memory()
     start = time.perf_counter()
     size = bench_dashboards.SETTINGS.features_per_range
     for first in (0, sae.cfg.d_sae - ranges * size):
-        made = list(islice(feature_ranges(language, sae, HOOK, tally, first), ranges))
+        made = list(islice(feature_ranges(language, sae, HOOK, accumulator, first), ranges))
         assert all(
             len(feature.nearest) == bench_dashboards.SETTINGS.nearest
             for part in made
@@ -132,8 +132,13 @@ def run(folder: Path, tokens: int, ranges: int) -> dict[str, object]:
         )
     peaks["finish"] = peak_memory()
     taken["range"] = (time.perf_counter() - start) / (2 * ranges)
-    fires = int(tally.histograms.fires.sum())
-    return {"tokens": tally.tokens, "rate": fires / tally.tokens, "peaks": peaks, **taken}
+    fires = int(accumulator.histograms.firing_counts.sum())
+    return {
+        "tokens": accumulator.tokens,
+        "rate": fires / accumulator.tokens,
+        "peaks": peaks,
+        **taken,
+    }
 
 
 if __name__ == "__main__":

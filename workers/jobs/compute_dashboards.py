@@ -20,10 +20,10 @@ from features.version import VERSION
 from workers.jobs import corpus_scan
 from workers.lifecycle import cleanup
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.dashboards.corpus_pass import WHOLE, Scan
+from workers.pipeline.dashboards.compute import describe_scan
+from workers.pipeline.dashboards.corpus_pass import WHOLE, ScanState
 from workers.pipeline.dashboards.logit_lens import readout_record
 from workers.pipeline.dashboards.records import feature_ranges
-from workers.pipeline.dashboards.run import about
 from workers.pipeline.sae.io import written_hook
 
 
@@ -32,9 +32,9 @@ def compute_dashboards(job: RunningJob) -> None:
     given = corpus_scan.scan_inputs(job)
     parts = list(job.row.parts.order_by("id"))
     scan = _merged(job, given, parts) if parts else corpus_scan.scan_corpus(job, given, WHOLE)
-    for sae, target, tally in zip(given.saes, given.targets, scan.tallies, strict=True):
+    for sae, target, accumulator in zip(given.saes, given.targets, scan.accumulators, strict=True):
         name = f"{sae}: " if len(given.saes) > 1 else ""
-        for line in about(target, tally, job.params["tokens"]):
+        for line in describe_scan(target, accumulator, job.params["tokens"]):
             job.log(name + line.text)
     for place in range(len(given.saes)):
         if not Dashboard.objects.filter(sae=given.saes[place], job=job.row).exists():
@@ -43,9 +43,9 @@ def compute_dashboards(job: RunningJob) -> None:
     cleanup.clear()
 
 
-def _merged(job: RunningJob, given: corpus_scan.ScanInputs, parts: list[Job]) -> Scan:
-    """What the parts read, as one: the tallies of two of them are in memory at a time."""
-    merged: Scan | None = None
+def _merged(job: RunningJob, given: corpus_scan.ScanInputs, parts: list[Job]) -> ScanState:
+    """What the parts read, as one: the accumulators of two of them are in memory at a time."""
+    merged: ScanState | None = None
     for number, part in enumerate(parts):
         list(job.results([Progress(number, len(parts), "parts", "Merging what the parts read")]))
         merged = _joined(merged, corpus_scan.load_scan(job, given, part.checkpoint))
@@ -53,15 +53,15 @@ def _merged(job: RunningJob, given: corpus_scan.ScanInputs, parts: list[Job]) ->
     return merged
 
 
-def _joined(merged: Scan | None, scan: Scan) -> Scan:
+def _joined(merged: ScanState | None, scan: ScanState) -> ScanState:
     if merged is None:
         return scan
-    for tally, other in zip(merged.tallies, scan.tallies, strict=True):
-        tally.merge(other)
+    for accumulator, other in zip(merged.accumulators, scan.accumulators, strict=True):
+        accumulator.merge(other)
     return merged
 
 
-def _write(job: RunningJob, given: corpus_scan.ScanInputs, scan: Scan, place: int) -> None:
+def _write(job: RunningJob, given: corpus_scan.ScanInputs, scan: ScanState, place: int) -> None:
     """Write the features of the SAE at that place while the next ones are computed, from the first
     that is not there on.
     """
@@ -76,7 +76,7 @@ def _write(job: RunningJob, given: corpus_scan.ScanInputs, scan: Scan, place: in
         return record.stop
 
     hook, first = written_hook(target.sae, target.hook), job.row.written.get(key, 0)
-    ranges = feature_ranges(given.language, target.sae, hook, scan.tallies[place], first)
+    ranges = feature_ranges(given.language, target.sae, hook, scan.accumulators[place], first)
     with closing(background.in_background(write, ranges)) as stops:
         for _ in job.results(
             Progress(before + stop, total, "features", "Writing dashboards") for stop in stops
@@ -84,7 +84,7 @@ def _write(job: RunningJob, given: corpus_scan.ScanInputs, scan: Scan, place: in
             pass
 
 
-def _declare(job: RunningJob, given: corpus_scan.ScanInputs, scan: Scan, place: int) -> None:
+def _declare(job: RunningJob, given: corpus_scan.ScanInputs, scan: ScanState, place: int) -> None:
     """Declare the dashboards of the SAE at that place complete; with the last, the job
     is finished.
     """

@@ -19,8 +19,8 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
-from workers.pipeline.dashboards.corpus_pass import Scan, Shard, Target
-from workers.pipeline.dashboards.run import DEFAULTS, check, read_corpus
+from workers.pipeline.dashboards.compute import DEFAULTS, scan_with_progress, validate_settings
+from workers.pipeline.dashboards.corpus_pass import ScanState, Shard, Target
 from workers.pipeline.model.language import Language
 
 
@@ -55,7 +55,7 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
     language = model_cache.load_model(first.model)
     targets = [Target(model_cache.load_sae(sae), sae.hook) for sae in saes]
     for target in targets:
-        check(language, target, job.params["tokens"])
+        validate_settings(language, target, job.params["tokens"])
     facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]
     facts += [
         [VERSION, language.revision, corpus.pk, corpus.revision, job.params["tokens"], *DEFAULTS]
@@ -65,7 +65,7 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
     )
 
 
-def scan_corpus(job: RunningJob, given: ScanInputs, shard: Shard) -> Scan:
+def scan_corpus(job: RunningJob, given: ScanInputs, shard: Shard) -> ScanState:
     """Read the corpus or a shard of it, from the last checkpoint on."""
     begun = _begun(job, given)
     if begun and begun.complete:
@@ -74,16 +74,16 @@ def scan_corpus(job: RunningJob, given: ScanInputs, shard: Shard) -> Scan:
     sequences = inputs.sequences(
         given.language, given.corpus, sae.context_size, False, bos=sae.prepend_bos
     )
-    records = read_corpus(
+    records = scan_with_progress(
         given.language, given.targets, sequences, job.params["tokens"], shard=shard, begun=begun,
-        keep=(places, given.made_from), should_stop=job.should_stop,
+        checkpoints=(places, given.made_from), should_stop=job.should_stop,
     )  # fmt: skip
     *_, found = job.results(records)
-    assert isinstance(found, Scan)
+    assert isinstance(found, ScanState)
     return found
 
 
-def _begun(job: RunningJob, given: ScanInputs) -> Scan | None:
+def _begun(job: RunningJob, given: ScanInputs) -> ScanState | None:
     """What an attempt before this one read; None where there is nothing, or nothing that can be
     gone on from.
     """
@@ -100,11 +100,11 @@ def _begun(job: RunningJob, given: ScanInputs) -> Scan | None:
     return None
 
 
-def load_scan(job: RunningJob, given: ScanInputs, name: str) -> Scan:
+def load_scan(job: RunningJob, given: ScanInputs, name: str) -> ScanState:
     """The scan that a checkpoint holds. `InvalidInput` where it was made from other inputs."""
     place = artifact_store.get(name, job.folder / "loaded")
     try:
-        return scan_checkpoint.load(
+        return scan_checkpoint.load_checkpoint(
             place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from
         )
     finally:

@@ -21,7 +21,7 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards.corpus_pass import Target
-from workers.pipeline.dashboards.logit_lens import masked_tokens, readout, to_residual
+from workers.pipeline.dashboards.logit_lens import find_readout, masked_tokens, to_residual
 from workers.pipeline.data import tokens as token_data
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
@@ -134,7 +134,7 @@ def _concepts(given: Given, job: RunningJob) -> Iterator[Any]:
 def _promotes(given: Given, job: RunningJob) -> Iterator[Any]:
     from workers.pipeline.concepts.catalogue import CONCEPTS
 
-    lens = readout(given.language.model, masked_tokens(given.language))
+    lens = find_readout(given.language.model, masked_tokens(given.language))
     rows = torch.tensor(given.alive, dtype=torch.int64, device=given.sae.W_dec.device)
     hook = written_hook(given.sae, given.row.hook)
     directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(

@@ -19,9 +19,9 @@ from workers import model_cache
 from workers.jobs import corpus_scan, runner
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards import checkpoint as scan_checkpoint
-from workers.pipeline.dashboards import run as dashboards_run
-from workers.pipeline.dashboards.accumulator import DashboardSettings, Tally
-from workers.pipeline.dashboards.corpus_pass import Shard, Target, batches, begin, scan
+from workers.pipeline.dashboards import compute as dashboards_compute
+from workers.pipeline.dashboards.accumulator import DashboardSettings, FeatureAccumulator
+from workers.pipeline.dashboards.corpus_pass import Shard, Target, batches, empty_scan, run_scan
 
 HOOKS = ["blocks.0.hook_resid_post", "blocks.2.hook_resid_post"]
 ROWS = pytest.mark.django_db(transaction=True)
@@ -147,12 +147,12 @@ def test_one_worker_and_several_make_the_same_rows_to_the_bit(alone, shards, set
 @ROWS
 def test_a_shard_runs_the_model_on_its_own_contexts_alone(ready, monkeypatch):
     ran = []
-    harvest = scan.__globals__["activations_at"]
+    harvest = run_scan.__globals__["activations_at"]
 
     def spy(language, hooks, fed):
         return harvest(language, hooks, (ran.append(len(ids)) or ids for ids in fed))
 
-    monkeypatch.setitem(scan.__globals__, "activations_at", spy)
+    monkeypatch.setitem(run_scan.__globals__, "activations_at", spy)
     contexts = math.ceil(9001 / 31)  # each begins with BOS; separators inside add a few
     job = start(shards=3)
     for part in parts_of(job):
@@ -165,13 +165,13 @@ def test_a_shard_runs_the_model_on_its_own_contexts_alone(ready, monkeypatch):
 @pytest.mark.parametrize("interrupted", ["in the middle", "after the scan", "while writing"])
 def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkeypatch, interrupted):
     Feature.objects.all().delete()
-    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(dashboards_compute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(dashboards_compute, "CHECKPOINT_SHARE", 1e9)
     job, written, ran = start(), [], []
     keep, write, harvest = (
         RunningJob._store_checkpoint,
         dashboard_ingest.write_range,
-        scan.__globals__["activations_at"],
+        run_scan.__globals__["activations_at"],
     )
 
     class Killed(BaseException):
@@ -208,7 +208,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
         written.append(batch.start)
         return write(sae, corpus, size, batch)
 
-    monkeypatch.setitem(scan.__globals__, "activations_at", spy)
+    monkeypatch.setitem(run_scan.__globals__, "activations_at", spy)
     monkeypatch.setattr(dashboard_ingest, "write_range", follows)
     job = done(job)
     assert (job.state, job.attempts) == ("finished", 2), job.error
@@ -222,8 +222,8 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
 
 @ROWS
 def test_a_part_that_is_killed_is_tried_again_and_changes_nothing(alone, monkeypatch):
-    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(dashboards_run, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(dashboards_compute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(dashboards_compute, "CHECKPOINT_SHARE", 1e9)
     job = start(shards=2)
     first, second = parts_of(job)
     stopped = iter([False] * 8)
@@ -248,7 +248,7 @@ def test_a_part_that_fails_fails_the_whole_and_ends_its_siblings(ready, tmp_path
     def breaks(*args, **kwargs):
         raise InvalidInput("corpus", "unreadable")
 
-    monkeypatch.setattr(corpus_scan, "read_corpus", breaks)
+    monkeypatch.setattr(corpus_scan, "scan_with_progress", breaks)
     assert done(second).state == "failed"
     job = Job.objects.get(pk=job.pk)
     assert (job.state, job.error_field) == ("failed", "corpus")
@@ -266,9 +266,11 @@ def test_several_saes_are_read_in_one_pass_and_each_gets_its_own_dashboards(alon
     both = [rows("a"), rows("b")]
     Feature.objects.all().delete()
     passes = []
-    harvest = scan.__globals__["activations_at"]
+    harvest = run_scan.__globals__["activations_at"]
     monkeypatch.setitem(
-        scan.__globals__, "activations_at", lambda *args: passes.append(args[1]) or harvest(*args)
+        run_scan.__globals__,
+        "activations_at",
+        lambda *args: passes.append(args[1]) or harvest(*args),
     )
     job = done(start("tiny/a,  tiny/b"))
     assert (job.state, job.params["sae"]) == ("finished", "tiny/a tiny/b"), job.error
@@ -321,39 +323,42 @@ def test_a_checkpoint_of_other_weights_is_not_gone_on_from(ready, monkeypatch):
 def test_a_tally_comes_back_from_its_file_as_it_was(tmp_path):
     language, sae = planted_sae.language(exact=True), planted_sae.sae("topk", exact=True)
     settings, sequences = DashboardSettings(), planted_sae.texts(60, 24)
-    *_, whole = scan(language, [Target(sae, planted_sae.HOOK)], sequences, 10**9, settings)
-    place = scan_checkpoint.save(whole, tmp_path / "kept", "this")
-    again = scan_checkpoint.load(place, settings, "cpu", "this")
+    *_, whole = run_scan(language, [Target(sae, planted_sae.HOOK)], sequences, 10**9, settings)
+    place = scan_checkpoint.save_checkpoint(whole, tmp_path / "kept", "this")
+    again = scan_checkpoint.load_checkpoint(place, settings, "cpu", "this")
     assert (again.batches, again.complete, again.tokens) == (whole.batches, True, whole.tokens)
-    one, other = whole.tallies[0].tensors(), again.tallies[0].tensors()
+    one, other = whole.accumulators[0].tensors(), again.accumulators[0].tensors()
     assert one.keys() == other.keys()
     assert all(
         torch.equal(one[name], other[name])
         for name in one
         if not name.endswith((".keys", ".payloads"))
     )
-    assert again.tallies[0].sequences.keys() == whole.tallies[0].sequences.keys()
+    assert (
+        again.accumulators[0].candidates.sequences.keys()
+        == whole.accumulators[0].candidates.sequences.keys()
+    )
     with pytest.raises(InvalidInput, match="changed since"):
-        scan_checkpoint.load(place, settings, "cpu", "that")
+        scan_checkpoint.load_checkpoint(place, settings, "cpu", "that")
 
 
 def test_what_is_mostly_empty_takes_little_room(tmp_path):
     sae = planted_sae.sae("topk", 1024)
-    empty = begin([Target(sae, planted_sae.HOOK)], DashboardSettings())
-    place = scan_checkpoint.save(empty, tmp_path / "kept", "")
+    empty = empty_scan([Target(sae, planted_sae.HOOK)], DashboardSettings())
+    place = scan_checkpoint.save_checkpoint(empty, tmp_path / "kept", "")
     assert (
         sum(path.stat().st_size for path in place.iterdir())
         < 20_000
-        < empty.tallies[0].nbytes() / 100
+        < empty.accumulators[0].nbytes() / 100
     )
 
 
 def test_a_file_that_is_no_tally_is_refused(tmp_path):
     (tmp_path / "0.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(InvalidInput, match="is not a tally"):
-        scan_checkpoint.load(tmp_path, DashboardSettings(), "cpu", "")
-    with pytest.raises(InvalidInput, match="no tally"):
-        scan_checkpoint.load(tmp_path / "nothing", DashboardSettings(), "cpu", "")
+    with pytest.raises(InvalidInput, match="is not a checkpoint"):
+        scan_checkpoint.load_checkpoint(tmp_path, DashboardSettings(), "cpu", "")
+    with pytest.raises(InvalidInput, match="no checkpoint"):
+        scan_checkpoint.load_checkpoint(tmp_path / "nothing", DashboardSettings(), "cpu", "")
 
 
 def test_shards_have_every_batch_once_and_count_every_token_once():
@@ -364,7 +369,7 @@ def test_shards_have_every_batch_once_and_count_every_token_once():
     )
     counted = []
     for number in range(3):
-        *_, found = scan(language, targets, sequences, 601, settings, Shard(number, 3))
+        *_, found = run_scan(language, targets, sequences, 601, settings, Shard(number, 3))
         counted.append(found.tokens)
     assert sum(counted) == 601
     fed = list(batches(sequences, 4, language.special_ids, 601))
@@ -379,19 +384,19 @@ def test_a_scan_that_is_taken_up_ends_as_one_that_was_never_put_down(tmp_path):
         [Target(planted_sae.sae("topk", exact=True), planted_sae.HOOK)],
         DashboardSettings(batch_sequences=8),
     )
-    *_, whole = scan(language, targets, sequences, 900, settings)
+    *_, whole = run_scan(language, targets, sequences, 900, settings)
     some = next(
-        done for done in scan(language, targets, sequences, 900, settings) if done.batches == 3
+        done for done in run_scan(language, targets, sequences, 900, settings) if done.batches == 3
     )
-    begun = scan_checkpoint.load(
-        scan_checkpoint.save(some, tmp_path / "kept", ""), settings, "cpu", ""
+    begun = scan_checkpoint.load_checkpoint(
+        scan_checkpoint.save_checkpoint(some, tmp_path / "kept", ""), settings, "cpu", ""
     )
-    *_, again = scan(language, targets, sequences, 900, settings, begun=begun)
+    *_, again = run_scan(language, targets, sequences, 900, settings, begun=begun)
     assert (again.tokens, again.batches) == (whole.tokens, whole.batches)
-    assert same(again.tallies[0], whole.tallies[0])
+    assert same(again.accumulators[0], whole.accumulators[0])
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: FeatureAccumulator, other: FeatureAccumulator) -> bool:
     first, second = one.tensors(), other.tensors()
     return all(
         torch.equal(first[name], second[name])

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from features.records import Evaluation, FeatureRange, FeatureRecord, InvalidInput, LogLine
 from tests.workers import planted_sae
 from tests.workers.pipeline.test_hooks import CONFIGS, FAMILIES, SIZE
-from workers.pipeline.dashboards.logit_lens import masked_tokens, readout
-from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.dashboards.compute import compute_dashboards
+from workers.pipeline.dashboards.logit_lens import find_readout, masked_tokens
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
@@ -99,7 +99,7 @@ def activation(language: Language, *hooks: str) -> list[Tensor]:
 
 
 def shown(language: Language, sae: SAE, hook: str) -> list[FeatureRecord]:
-    parts = dashboards(language, sae, hook, SEQUENCES, 10**6)
+    parts = compute_dashboards(language, sae, hook, SEQUENCES, 10**6)
     return [
         feature for part in parts if isinstance(part, FeatureRange) for feature in part.features
     ]
@@ -177,7 +177,7 @@ def test_features_that_fire_in_both_directions_are_shown_in_one_and_the_log_says
     agree(language, loaded, RESID, sae.encode(x), x, sae(x))
     lines = [
         line.text
-        for line in dashboards(language, loaded, RESID, SEQUENCES, 9)
+        for line in compute_dashboards(language, loaded, RESID, SEQUENCES, 9)
         if isinstance(line, LogLine)
     ]
     assert "both directions" in lines[0]
@@ -201,7 +201,7 @@ def test_a_transcoder_reads_one_hook_and_is_measured_at_another(
     loaded = saved(sae, tmp_path)
     agree(language, loaded, read, *as_defined(sae, x)[:1], target, sae(x))
     directions = sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True)
-    effects = readout(language.model, masked_tokens(language)).logits(directions)
+    effects = find_readout(language.model, masked_tokens(language)).logits(directions)
     tops = torch.tensor([feature.top_logits[0] for feature in shown(language, loaded, read)])
     torch.testing.assert_close(tops, effects.amax(1))
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from workers.pipeline.dashboards import cooccurrence
-from workers.pipeline.dashboards.cooccurrence import CoFiring, Partners
+from workers.pipeline.dashboards.cooccurrence import Cooccurrence, Partners
 
 
-def counted(tokens: list[list[int]], features: int, first: int = 0) -> CoFiring:
+def counted(tokens: list[list[int]], features: int, first: int = 0) -> Cooccurrence:
     """Count tokens given by the features that fire on each, as the firings of one batch."""
     firings = sorted(
         (feature, first + token) for token, fired in enumerate(tokens) for feature in fired
     )
-    made = CoFiring(features)
+    made = Cooccurrence(features)
     made.add(*torch.tensor(firings, dtype=torch.int64).view(-1, 2).unbind(1))
     return made
 
@@ -43,15 +43,15 @@ def test_every_pair_is_counted_however_many_fire_on_a_token() -> None:
     made = counted(tokens, 9)
     pairs = [(i, j) for i in range(9) for j in range(9) if i != j]
     for i, j in pairs:
-        assert int(made.both(torch.tensor(i), torch.tensor(j))) == plain(tokens, i, j) > 0
+        assert int(made.shared_tokens(torch.tensor(i), torch.tensor(j))) == plain(tokens, i, j) > 0
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 512])
 def test_the_way_of_a_gpu_counts_the_same(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(cooccurrence, "TOKENS", at_once)
+    monkeypatch.setattr(cooccurrence, "TOKENS_AT_ONCE", at_once)
     tokens = [sorted(fired) for fired in drawn(100, 9) if fired]
-    made = CoFiring(9)
-    made._count_columns(
+    made = Cooccurrence(9)
+    made._count_on_gpu(
         torch.tensor([feature for fired in tokens for feature in fired]),
         torch.tensor([len(fired) for fired in tokens]),
     )
@@ -68,10 +68,10 @@ def test_batches_and_shards_add_up_to_one_pass() -> None:
 
 def test_the_score_is_tokens_of_both_out_of_tokens_of_either() -> None:
     tokens = [[0, 1], [0, 1, 2], [0], [2, 3], [3]]
-    found = counted(tokens, 5).partners(fires(tokens, 5), 10, 0, 5)
+    found = counted(tokens, 5).most_cooccurring(fires(tokens, 5), 10, 0, 5)
     thirds, third, quarter = (torch.tensor(x).item() for x in (2 / 3, 1 / 3, 1 / 4))
     assert found.indices == [[1, 2], [0, 2], [1, 3, 0], [2], []]
-    assert found.both == [[2, 1], [2, 1], [1, 1, 1], [1], []]
+    assert found.shared_tokens == [[2, 1], [2, 1], [1, 1, 1], [1], []]
     assert found.jaccards == [
         [thirds, quarter],
         [thirds, third],
@@ -84,26 +84,26 @@ def test_the_score_is_tokens_of_both_out_of_tokens_of_either() -> None:
 def test_ties_go_by_index_and_neither_the_cut_nor_the_block_changes_that() -> None:
     tokens = [list(range(12))] * 3
     made, sums = counted(tokens, 12), fires(tokens, 12)
-    found = made.partners(sums, 4, 2, 12)
+    found = made.most_cooccurring(sums, 4, 2, 12)
     assert found.indices == [[i for i in range(12) if i != index][:4] for index in range(2, 12)]
-    assert found == made.partners(sums, 4, 2, 12, block=1)
+    assert found == made.most_cooccurring(sums, 4, 2, 12, block=1)
 
 
 def test_an_sae_that_is_too_wide_keeps_no_counts_and_has_no_partners() -> None:
-    made = CoFiring(9, widest=8)
+    made = Cooccurrence(9, max_width=8)
     made.add(torch.tensor([0, 8]), torch.tensor([0, 0]))
     assert (made.counted, made.counts.numel()) == (False, 0)
-    assert made.partners(torch.ones(9, dtype=torch.int64), 10, 3, 5) == Partners(
+    assert made.most_cooccurring(torch.ones(9, dtype=torch.int64), 10, 3, 5) == Partners(
         [[], []], [[], []], [[], []]
     )
 
 
 def test_the_memory_at_the_limit_is_two_gibibytes() -> None:
-    made = CoFiring(cooccurrence.WIDEST, "meta")
+    made = Cooccurrence(cooccurrence.MAX_WIDTH, "meta")
     assert made.counts.nbytes == pytest.approx(2 << 30, rel=1e-3)
 
 
 def test_one_feature_alone_has_no_partner() -> None:
-    assert counted([[0], [0]], 1).partners(torch.tensor([2]), 10, 0, 1) == Partners(
+    assert counted([[0], [0]], 1).most_cooccurring(torch.tensor([2]), 10, 0, 1) == Partners(
         [[]], [[]], [[]]
     )

@@ -20,12 +20,13 @@ from features.records import (
     SequenceRecord,
 )
 from tests.workers import planted_sae, reference
-from workers.pipeline.dashboards import accumulator
+from workers.pipeline.dashboards import accumulator as accumulator_module
+from workers.pipeline.dashboards import candidates
 from workers.pipeline.dashboards.accumulator import DashboardSettings
-from workers.pipeline.dashboards.cooccurrence import CoFiring
-from workers.pipeline.dashboards.corpus_pass import Shard, Target, scan
+from workers.pipeline.dashboards.compute import compute_dashboards
+from workers.pipeline.dashboards.cooccurrence import Cooccurrence
+from workers.pipeline.dashboards.corpus_pass import Shard, Target, run_scan
 from workers.pipeline.dashboards.records import feature_ranges
-from workers.pipeline.dashboards.run import dashboards
 from workers.pipeline.model.language import Language
 
 ALL = 10**9
@@ -39,7 +40,7 @@ def ranges(
     tokens: int = ALL,
     **settings: int,
 ):
-    made = dashboards(language, sae, HOOK, sequences, tokens, DashboardSettings(**settings))
+    made = compute_dashboards(language, sae, HOOK, sequences, tokens, DashboardSettings(**settings))
     return [record for record in made if isinstance(record, FeatureRange)]
 
 
@@ -194,11 +195,11 @@ def test_shards_merge_to_what_one_pass_makes(exact, shards: int) -> None:
     language, sae, sequences, expected = exact
     settings, targets = DashboardSettings(batch_sequences=8), [Target(sae, HOOK)]
     made = [
-        list(scan(language, targets, sequences, ALL, settings, Shard(i, shards)))[-1]
+        list(run_scan(language, targets, sequences, ALL, settings, Shard(i, shards)))[-1]
         for i in range(shards)
     ]
     whole, *others = random.Random(shards).sample(
-        [tally for done in made for tally in done.tallies], shards
+        [accumulator for done in made for accumulator in done.accumulators], shards
     )
     for other in others:
         whole.merge(other)
@@ -272,17 +273,19 @@ def test_texts_are_the_same_if_sixteen_tokens_to_each_side_are() -> None:
 
 
 def test_the_state_stops_growing_with_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accumulator, "SWEEP_FLOOR", 64)
+    monkeypatch.setattr(candidates, "MIN_COMPACTED", 64)
     language, sae = planted_sae.language(), planted_sae.sae("topk", 8)
     settings = DashboardSettings(top=2, per_band=1, batch_sequences=64)
     sizes = []
-    for done in scan(language, [Target(sae, HOOK)], planted_sae.texts(64 * 64, 16), ALL, settings):
-        (tally,) = done.tallies
-        sizes.append(tally.nbytes())
+    for done in run_scan(
+        language, [Target(sae, HOOK)], planted_sae.texts(64 * 64, 16), ALL, settings
+    ):
+        (accumulator,) = done.accumulators
+        sizes.append(accumulator.nbytes())
     assert len(sizes) == 64 + 1
     assert max(sizes[32:]) < 1.5 * max(sizes[:8])
-    tally.stored()  # leaves what is needed alone
-    assert max(sizes[32:]) < 2.5 * tally.nbytes()
+    accumulator.candidate_activations()  # leaves what is needed alone
+    assert max(sizes[32:]) < 2.5 * accumulator.nbytes()
 
 
 def test_exactly_the_asked_tokens_are_counted_whatever_the_batch() -> None:
@@ -292,7 +295,9 @@ def test_exactly_the_asked_tokens_are_counted_whatever_the_batch() -> None:
         planted_sae.texts(40, 24),
     )
     made = list(
-        dashboards(language, sae, HOOK, sequences, 301, DashboardSettings(batch_sequences=4))
+        compute_dashboards(
+            language, sae, HOOK, sequences, 301, DashboardSettings(batch_sequences=4)
+        )
     )
     progress = [record for record in made if isinstance(record, Progress)]
     assert [step.done for step in progress if step.unit == "tokens"][-1] == 301
@@ -304,7 +309,7 @@ def test_exactly_the_asked_tokens_are_counted_whatever_the_batch() -> None:
 
 
 def test_a_corpus_that_ends_early_is_said_in_the_log() -> None:
-    made = dashboards(
+    made = compute_dashboards(
         planted_sae.language(), planted_sae.sae("topk"), HOOK, planted_sae.texts(2, 8), 1000
     )
     (line,) = [record.text for record in made if isinstance(record, LogLine)]
@@ -321,9 +326,11 @@ def test_an_sae_too_wide_to_count_pairs_is_said_in_the_log_and_has_everything_el
     )
     narrow = features(language, sae, sequences)
     monkeypatch.setattr(
-        accumulator, "CoFiring", lambda width, device: CoFiring(width, device, widest=width - 1)
+        accumulator_module,
+        "Cooccurrence",
+        lambda width, device: Cooccurrence(width, device, max_width=width - 1),
     )
-    made = list(dashboards(language, sae, HOOK, sequences, ALL))
+    made = list(compute_dashboards(language, sae, HOOK, sequences, ALL))
     assert any("this is wider" in record.text for record in made if isinstance(record, LogLine))
     (part,) = [record for record in made if isinstance(record, FeatureRange)]
     assert part.features == [
@@ -335,7 +342,7 @@ def test_an_sae_too_wide_to_count_pairs_is_said_in_the_log_and_has_everything_el
 def test_it_stops_when_told_and_then_yields_no_features() -> None:
     stops = iter([False] * 3)
     made = list(
-        dashboards(
+        compute_dashboards(
             planted_sae.language(),
             planted_sae.sae("topk"),
             HOOK,
@@ -367,7 +374,7 @@ def test_what_cannot_work_is_refused_by_field(field: str, change: dict[str, obje
         "tokens": 9,
     }
     with pytest.raises(InvalidInput) as refused:
-        list(dashboards(planted_sae.language(), **{**usual, **change}))
+        list(compute_dashboards(planted_sae.language(), **{**usual, **change}))
     assert refused.value.field == field
 
 

@@ -6,9 +6,9 @@ from sae_lens.registry import SAE_CLASS_REGISTRY
 
 from features.records import FeatureRange
 from tests.workers import planted_sae
-from workers.pipeline.dashboards import encode as encoding
-from workers.pipeline.dashboards.encode import ALONE, tile, tiled
-from workers.pipeline.dashboards.run import DashboardSettings, dashboards
+from workers.pipeline.dashboards import encoding
+from workers.pipeline.dashboards.compute import DashboardSettings, compute_dashboards
+from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile, tiles
 
 ALL = 10**9
 
@@ -24,7 +24,7 @@ def test_tiles_change_no_record(monkeypatch: pytest.MonkeyPatch, architecture: s
         handle = sae.hook_sae_acts_post.register_forward_hook(
             lambda module, args, output: seen.append(output.shape[1])
         )
-        records = dashboards(
+        records = compute_dashboards(
             language,
             sae,
             planted_sae.HOOK,
@@ -49,7 +49,7 @@ def test_tiles_change_no_record(monkeypatch: pytest.MonkeyPatch, architecture: s
     assert (width, widths) == ({64}, {64} if architecture == "topk" else {23, 18})
 
 
-@pytest.mark.parametrize("kind", ALONE)
+@pytest.mark.parametrize("kind", PER_FEATURE_ENCODERS)
 def test_each_tile_encodes_its_features_as_the_whole_does_and_copies_no_weights(kind) -> None:
     torch.manual_seed(0)
     config = dict(SAE_CLASS_REGISTRY.values())[kind]
@@ -59,15 +59,15 @@ def test_each_tile_encodes_its_features_as_the_whole_does_and_copies_no_weights(
         parameter.copy_(torch.randn_like(parameter) / 2)
     read = torch.randn(30, 16)
     dense = sae.encode(read)
-    tiles = list(tiled(sae, 20))
-    assert [(first, part.cfg.d_sae) for first, part in tiles] == [(0, 20), (20, 20), (40, 10)]
+    parts = list(tiles(sae, 20))
+    assert [(first, part.cfg.d_sae) for first, part in parts] == [(0, 20), (20, 20), (40, 10)]
     assert (dense > 0).sum() > 100
-    torch.testing.assert_close(torch.cat([part.encode(read) for _, part in tiles], 1), dense)
+    torch.testing.assert_close(torch.cat([part.encode(read) for _, part in parts], 1), dense)
     assert sae.cfg.d_sae == 50
-    assert tiles[1][1].W_enc.untyped_storage().data_ptr() == sae.W_enc.untyped_storage().data_ptr()
+    assert parts[1][1].W_enc.untyped_storage().data_ptr() == sae.W_enc.untyped_storage().data_ptr()
     assert torch.equal(tile(sae, 7, 9).W_dec, sae.W_dec[7:9])
 
 
 def test_an_encoder_that_chooses_among_all_features_gets_them_all() -> None:
     sae = planted_sae.sae("topk")
-    assert list(tiled(sae, 8)) == [(0, sae)]
+    assert list(tiles(sae, 8)) == [(0, sae)]

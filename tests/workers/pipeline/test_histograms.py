@@ -47,7 +47,7 @@ def test_bins_are_half_open_so_a_power_of_two_opens_the_upper_half() -> None:
     histograms = counted([([0, 0, 0], [1.0, 0.999, 1.03125])])
     assert histograms.exponents[0] == 1
     assert histograms.counts[0].nonzero()[:, 0].tolist() == [31, 32, 33]
-    assert histograms.fires.tolist() == [3, 0, 0]
+    assert histograms.firing_counts.tolist() == [3, 0, 0]
 
 
 def test_the_range_doubles_for_a_larger_value_and_every_count_stays_exact() -> None:

@@ -14,8 +14,8 @@ from features.records import InvalidInput
 from tests.workers import planted_sae
 from workers.pipeline.dashboards import logit_lens
 from workers.pipeline.dashboards.logit_lens import (
+    find_readout,
     masked_tokens,
-    readout,
     readout_record,
     to_residual,
 )
@@ -71,7 +71,7 @@ def test_the_effect_is_the_change_of_the_logits_on_a_residual_of_unit_scale(fami
     expected = (seen[0] - seen[1]) / 2e-3
     along = torch.stack([_without(residual, d, family) for d in direction])
     torch.testing.assert_close(
-        readout(model, NOTHING).logits(along), expected, atol=2e-3, rtol=2e-3
+        find_readout(model, NOTHING).logits(along), expected, atol=2e-3, rtol=2e-3
     )
 
 
@@ -82,10 +82,10 @@ def _without(residual: torch.Tensor, direction: torch.Tensor, family: str) -> to
 
 def test_gains_are_read_as_each_family_means_them() -> None:
     llama, gemma, gpt2 = (model_of(family) for family in ("llama", "gemma2", "gpt2"))
-    torch.testing.assert_close(readout(llama, NOTHING).gain, llama.model.norm.weight)
-    torch.testing.assert_close(readout(gemma, NOTHING).gain, 1 + gemma.model.norm.weight)
-    torch.testing.assert_close(readout(gpt2, NOTHING).gain, gpt2.transformer.ln_f.weight)
-    assert [readout(model, NOTHING).centred for model in (llama, gemma, gpt2)] == [
+    torch.testing.assert_close(find_readout(llama, NOTHING).gain, llama.model.norm.weight)
+    torch.testing.assert_close(find_readout(gemma, NOTHING).gain, 1 + gemma.model.norm.weight)
+    torch.testing.assert_close(find_readout(gpt2, NOTHING).gain, gpt2.transformer.ln_f.weight)
+    assert [find_readout(model, NOTHING).centred for model in (llama, gemma, gpt2)] == [
         False,
         False,
         True,
@@ -93,7 +93,7 @@ def test_gains_are_read_as_each_family_means_them() -> None:
 
 
 def test_centring_is_part_of_the_effect_where_the_norm_centres() -> None:
-    out = readout(model_of("gpt2"), NOTHING)
+    out = find_readout(model_of("gpt2"), NOTHING)
     torch.testing.assert_close(
         out.logits(torch.full((1, 16), 7.0)), torch.zeros(1, 30), atol=1e-5, rtol=0
     )
@@ -106,7 +106,7 @@ def test_tables_show_both_ends_and_count_the_whole_vocabulary(
     monkeypatch.setattr(logit_lens, "BLOCK", block)
     masked = NOTHING.clone()
     masked[[3, 8, 29]] = True
-    out, directions = readout(model_of("llama"), masked), torch.randn(7, 16)
+    out, directions = find_readout(model_of("llama"), masked), torch.randn(7, 16)
     effects = (directions * out.gain) @ out.unembedding.T
     table = out.table(directions, 5)
     for i in range(7):
@@ -123,7 +123,7 @@ def test_tables_show_both_ends_and_count_the_whole_vocabulary(
 
 
 def test_a_direction_without_effect_fills_one_bin() -> None:
-    table = readout(model_of("llama"), NOTHING).table(torch.zeros(1, 16), 50)
+    table = find_readout(model_of("llama"), NOTHING).table(torch.zeros(1, 16), 50)
     assert table.histogram[0].tolist() == [30] + [0] * 49
     assert table.top_ids.shape == (1, 30)
 
@@ -135,10 +135,10 @@ def test_special_unused_and_fallback_rows_are_masked() -> None:
 
 def test_the_record_counts_masked_rows_by_reason_and_names_the_norm() -> None:
     language = planted_sae.language()
-    lens = readout(language.model, masked_tokens(language))
+    lens = find_readout(language.model, masked_tokens(language))
     record = readout_record(language, "blocks.0.hook_resid_post")
     assert (record.rows, record.special, record.unused, record.fallback) == (64, 2, 5, 1)
-    assert record.rows - len(lens.kept) == record.special + record.unused + record.fallback
+    assert record.rows - len(lens.unmasked) == record.special + record.unused + record.fallback
     assert (record.norm, record.centred, record.through) == ("LlamaRMSNorm", False, "")
     assert (record.gain_low, record.gain_high) == (float(lens.gain.min()), float(lens.gain.max()))
     assert (
@@ -190,4 +190,4 @@ def test_a_decoder_of_another_width_is_refused() -> None:
 
 def test_a_vocabulary_that_is_all_masked_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no logits to show"):
-        readout(model_of("llama"), ~NOTHING)
+        find_readout(model_of("llama"), ~NOTHING)

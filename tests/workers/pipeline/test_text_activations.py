@@ -83,7 +83,7 @@ def test_a_wide_sae_in_tiles_gives_the_same(llama, monkeypatch):
     sae = planted_sae.sae("standard")
     lens = {"a": Lens(sae, "blocks.0.hook_resid_post", True)}
     whole = TextActivations(llama).features_of_text(lens, TEXT)
-    monkeypatch.setattr("workers.pipeline.dashboards.encode.TILE", 5)
+    monkeypatch.setattr("workers.pipeline.dashboards.encoding.TILE", 5)
     assert [t.features for t in TextActivations(llama).features_of_text(lens, TEXT)["a"][1]] == [
         t.features for t in whole["a"][1]
     ]

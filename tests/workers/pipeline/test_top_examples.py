@@ -11,7 +11,7 @@ import torch
 from workers.pipeline.dashboards import top_examples
 from workers.pipeline.dashboards.top_examples import (
     NONE,
-    Best,
+    BestEntries,
     Entries,
     pack_payload,
     peak_priority,
@@ -23,11 +23,11 @@ from workers.pipeline.dashboards.top_examples import (
 Entry = tuple[int, int, int, int]
 
 
-def offered(batches: list[list[Entry]], groups: int = 5, keep: int = 3) -> Best:
-    best = Best(groups, keep)
+def offered(batches: list[list[Entry]], groups: int = 5, keep: int = 3) -> BestEntries:
+    best = BestEntries(groups, keep)
     for batch in batches:
         columns = torch.tensor(batch).unbind(1)
-        admitted = best.admits(columns[0], columns[1])
+        admitted = best.would_admit(columns[0], columns[1])
         best.offer(Entries(*columns).take(admitted))
     return best
 
@@ -41,7 +41,7 @@ def plain(entries: list[Entry], groups: int = 5, keep: int = 3) -> list[list[Ent
     return chosen
 
 
-def content(best: Best) -> list[list[Entry]]:
+def content(best: BestEntries) -> list[list[Entry]]:
     groups = [best.between(group, group + 1) for group in range(len(best.worst))]
     return [list(zip(*(column.tolist() for column in columns), strict=True)) for columns in groups]
 
@@ -75,12 +75,12 @@ def test_two_shards_merge_to_the_best_of_all() -> None:
 def test_a_group_that_is_renamed_joins_the_other_whether_its_entries_wait_or_not(
     monkeypatch, many: int
 ) -> None:
-    monkeypatch.setattr(top_examples, "MANY", many)
+    monkeypatch.setattr(top_examples, "MIN_PENDING", many)
     offers = entries(300, 2)
     names = torch.tensor([0, 0, 1, 1, 2])
-    best = Best(5, 3)
+    best = BestEntries(5, 3)
     best.offer(Entries(*torch.tensor(offers[:200]).unbind(1)))
-    best.rename(lambda group: names[group])
+    best.regroup(lambda group: names[group])
     best.offer(Entries(*torch.tensor(offers[200:]).unbind(1)))
     assert content(best) == plain(
         [(int(names[group]), *rest) for group, *rest in offers[:200]] + offers[200:]
@@ -105,7 +105,7 @@ def test_every_firing_has_the_same_chance_to_be_sampled() -> None:
     features, firings, kept = 4000, 40, 5
     feature = torch.arange(features).repeat_interleave(firings)
     sequence = torch.arange(firings).repeat(features)
-    best = Best(features, kept)
+    best = BestEntries(features, kept)
     best.offer(
         Entries(feature, sample_priority(7, feature, sequence, sequence % 3), sequence, sequence)
     )

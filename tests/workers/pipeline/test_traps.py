@@ -13,8 +13,8 @@ from tokenizers import processors
 from features.records import Evaluation, FeatureRange, FeatureRecord, InvalidInput
 from tests.workers import planted_sae
 from tests.workers.conftest import make_tokenizer
-from workers.pipeline.dashboards import encode as encoding
-from workers.pipeline.dashboards.run import dashboards
+from workers.pipeline.dashboards import encoding
+from workers.pipeline.dashboards.compute import compute_dashboards
 from workers.pipeline.data.tokens import pack
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
@@ -27,7 +27,7 @@ IDS = torch.tensor([record.token_ids for record in SEQUENCES])
 
 
 def shown(language: Language, sae, hook: str = HOOK) -> list[FeatureRecord]:
-    parts = dashboards(language, sae, hook, SEQUENCES, 10**6)
+    parts = compute_dashboards(language, sae, hook, SEQUENCES, 10**6)
     return [
         feature for part in parts if isinstance(part, FeatureRange) for feature in part.features
     ]
@@ -107,7 +107,7 @@ def test_weights_and_thresholds_of_half_precision_are_computed_with_in_float32(t
 
 
 # C14
-@pytest.mark.parametrize("work", [dashboards, evaluate])
+@pytest.mark.parametrize("work", [compute_dashboards, evaluate])
 def test_contexts_longer_than_the_model_takes_are_refused(work, languages):
     language, sae = on_planted_text(languages["gpt2"]), planted_sae.sae("standard")
     with pytest.raises(InvalidInput, match="65 tokens, but the model takes 64") as refused:

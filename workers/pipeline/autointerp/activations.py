@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from features.records import SequenceRecord
-from workers.pipeline.dashboards.corpus_pass import Target, batches, encode
+from workers.pipeline.dashboards.corpus_pass import Target, batches, encode_batch
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
@@ -32,7 +32,7 @@ def read(
     for batch, read_ in zip(
         fed, activations_at(language, [target.hook], (b.token_ids for b in fed)), strict=True
     ):
-        fired = encode(language, target, read_[target.hook].to(device), batch.to(device))
+        fired = encode_batch(language, target, read_[target.hook].to(device), batch.to(device))
         kept = torch.isin(fired.feature.cpu(), wanted)
         columns = (column.cpu()[kept].tolist() for column in fired)
         for feature, row, position, value in zip(*columns, strict=True):

@@ -1,13 +1,11 @@
-"""Reading a corpus once, whole or a shard of it, for any number of SAEs of one model at any of its
-hooks.
+"""Scan a corpus once, whole or a shard of it, for any number of SAEs of one model.
 
-Contexts are grouped into batches by their place in the corpus. A shard runs the model on every n-th
-batch and only counts the tokens of the others, so each batch is computed exactly as in a pass that
-is not sharded, tallies merge to the same bits, and together the shards count exactly the tokens
-that were asked for. Tokenizing is what every shard does for all of it.
+Contexts are grouped into batches by their position in the corpus. A shard runs the model on every
+n-th batch and only counts the tokens of the others. Each batch is therefore computed exactly as in
+an unsharded pass, accumulators merge to the same bits, and the shards together count exactly the
+tokens that were asked for. Every shard tokenizes the whole corpus.
 
-A scan can be put down between two batches (`tally_file`) and taken up again: it goes on with the
-batch that is next.
+A scan can be saved between two batches (`checkpoint.py`); it continues with the next batch.
 """
 
 from collections import deque
@@ -20,120 +18,121 @@ from sae_lens import SAE
 from torch import Tensor
 
 from features.records import SequenceRecord
-from workers.pipeline.dashboards.accumulator import Batch, DashboardSettings, Firings, Tally
-from workers.pipeline.dashboards.encode import firings
+from workers.pipeline.dashboards.accumulator import DashboardSettings, FeatureAccumulator
+from workers.pipeline.dashboards.batch import Batch, SparseActivations
+from workers.pipeline.dashboards.encoding import sparse_activations
 from workers.pipeline.memory import release_free_memory
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
 
+BATCHES_BETWEEN_TRIMS = 32
+"""Batches after which freed memory is returned to the system: often enough that memory stays flat,
+and seldom enough to cost no time.
+"""
+
 
 class Target(NamedTuple):
-    """An SAE, and the hook of the model that it reads."""
+    """An SAE, and the hook of the model whose activations it encodes."""
 
     sae: SAE
     hook: str
 
 
 class Shard(NamedTuple):
-    """Every `of`-th batch of a corpus, from the one at `number` on; batches and shards count from
-    0.
-    """
+    """Every `of`-th batch of a corpus, starting with the batch `number`; both count from 0."""
 
     number: int = 0
     of: int = 1
 
-    def has(self, batch: int) -> bool:
-        """Whether the batch at that place of the corpus is in this shard."""
+    def contains(self, batch: int) -> bool:
+        """Return whether the batch with this number in the corpus is in this shard."""
         return batch % self.of == self.number
 
 
 WHOLE = Shard()
 
 
-class Scan(NamedTuple):
-    """How far a scan is: a tally for each target, how many `batches` of the corpus went by, and
-    whether it was all.
+class ScanState(NamedTuple):
+    """How far a scan is: an accumulator for each target, the number of batches of the corpus that
+    are done, and whether the scan is complete.
     """
 
-    tallies: list[Tally]
+    accumulators: list[FeatureAccumulator]
     batches: int = 0
     complete: bool = False
 
     @property
     def tokens(self) -> int:
-        """How many tokens this shard counted."""
-        return self.tallies[0].tokens
+        """The number of tokens that this shard has counted."""
+        return self.accumulators[0].tokens
 
 
-GIVE_BACK_EVERY = 32
-"""Batches between two times that freed memory is given back: often enough that it stays flat, too
-seldom to cost time.
-"""
+def empty_scan(targets: Sequence[Target], settings: DashboardSettings) -> ScanState:
+    """Return the state of a scan before its first batch."""
+    return ScanState(
+        [FeatureAccumulator(sae.cfg.d_sae, settings, sae.W_dec.device) for sae, _ in targets]
+    )
 
 
-def begin(targets: Sequence[Target], settings: DashboardSettings) -> Scan:
-    """A scan of which nothing is done."""
-    return Scan([Tally(sae.cfg.d_sae, settings, sae.W_dec.device) for sae, _ in targets])
-
-
-def scan(
+def run_scan(
     language: Language,
     targets: Sequence[Target],
     sequences: Iterable[SequenceRecord],
     tokens: int,
     settings: DashboardSettings,
     shard: Shard = WHOLE,
-    begun: Scan | None = None,
+    begun: ScanState | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Scan]:
-    """Run what is left of a shard of the first `tokens` tokens that are not special; yield after
-    each batch, and at the end.
+) -> Iterator[ScanState]:
+    """Scan a shard of the first `tokens` tokens that are not special; yield after each batch, and
+    at the end.
 
-    The tallies of `begun`, which must be of the same targets, tokens, settings and shard, go on
-    growing in place. One forward pass serves all targets. Where `should_stop` turns true the
-    generator ends without a scan that is complete.
+    One forward pass serves all targets. The accumulators of `begun`, which must be of the same
+    targets, tokens, settings and shard, are continued in place. When `should_stop` returns true,
+    the generator ends without a complete state.
     """
-    done = begun or begin(targets, settings)
-    waiting: deque[tuple[int, Batch]] = deque()
-    seen = done.batches
+    state = begun or empty_scan(targets, settings)
+    pending: deque[tuple[int, Batch]] = deque()
+    batches_seen = state.batches
 
-    def feed() -> Iterator[Tensor]:
-        nonlocal seen
+    def shard_token_ids() -> Iterator[Tensor]:
+        nonlocal batches_seen
         grouped = batches(sequences, settings.batch_sequences, language.special_ids.cpu(), tokens)
-        for place, batch in enumerate(grouped):
+        for number, batch in enumerate(grouped):
             if should_stop():
                 return
-            seen = max(seen, place + 1)
-            if place >= done.batches and shard.has(place):
+            batches_seen = max(batches_seen, number + 1)
+            if number >= state.batches and shard.contains(number):
                 if language.device.type == "cuda":
                     batch = batch.pinned()
-                waiting.append((place, batch))
+                pending.append((number, batch))
                 yield batch.token_ids
 
-    if not done.complete:
-        for activations in activations_at(language, [target.hook for target in targets], feed()):
-            place, batch = waiting.popleft()
-            for target, tally in zip(targets, done.tallies, strict=True):
-                _add(language, target, tally, activations[target.hook], batch)
-            yield Scan(done.tallies, place + 1)
-            if place % GIVE_BACK_EVERY == 0:
+    if not state.complete:
+        hooks = [target.hook for target in targets]
+        for activations in activations_at(language, hooks, shard_token_ids()):
+            number, batch = pending.popleft()
+            for target, accumulator in zip(targets, state.accumulators, strict=True):
+                _add_batch(language, target, accumulator, activations[target.hook], batch)
+            yield ScanState(state.accumulators, number + 1)
+            if number % BATCHES_BETWEEN_TRIMS == 0:
                 release_free_memory()
     if not should_stop():
-        release_free_memory()  # the finish takes room of its own
-        yield Scan(done.tallies, seen, complete=True)
+        release_free_memory()  # computing the features takes memory of its own
+        yield ScanState(state.accumulators, batches_seen, complete=True)
 
 
 def batches(
     sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor, tokens: int
 ) -> Iterator[Batch]:
-    """Group sequences until exactly `tokens` are counted, so that the size of a group does not
-    matter.
+    """Yield batches of `size` sequences until exactly `tokens` tokens are counted.
 
-    Shorter sequences are padded on the right, which a causal model does not see.
+    Shorter sequences are padded on the right, where a causal model does not see it. What is counted
+    does not depend on `size`.
     """
-    stream = iter(sequences)
-    while tokens > 0 and (group := list(islice(stream, size))):
+    remaining, stream = tokens, iter(sequences)
+    while remaining > 0 and (group := list(islice(stream, size))):
         lengths = torch.tensor([len(record.token_ids) for record in group])
         real = torch.arange(int(lengths.max())) < lengths[:, None]
         token_ids = torch.zeros(real.shape, dtype=torch.int64)
@@ -141,28 +140,32 @@ def batches(
             [token_id for record in group for token_id in record.token_ids]
         )
         counted = real & ~torch.isin(token_ids, special_ids)
-        counted &= counted.flatten().cumsum(0).view(counted.shape) <= tokens
-        wanted = (
-            len(group) if int(counted.sum()) < tokens else int(counted.any(1).nonzero()[-1]) + 1
-        )
-        tokens -= int(counted.sum())
-        yield Batch(group[:wanted], token_ids[:wanted], real[:wanted], counted[:wanted])
+        counted &= counted.flatten().cumsum(0).view(counted.shape) <= remaining
+        count, rows = int(counted.sum()), len(group)
+        if count == remaining:  # leave out the sequences after the last counted token
+            rows = int(counted.any(1).nonzero()[-1]) + 1
+        remaining -= count
+        yield Batch(group[:rows], token_ids[:rows], real[:rows], counted[:rows])
 
 
-def encode(language: Language, target: Target, activations: Tensor, batch: Batch) -> Firings:
-    """The firings of an SAE on a batch, given the activations at its hook; both on the SAE's
-    device.
+def encode_batch(
+    language: Language, target: Target, activations: Tensor, batch: Batch
+) -> SparseActivations:
+    """Return the positive activations of an SAE on a batch, given the model's activations
+    [batch, pos, d_in] at its hook; both on the SAE's device.
     """
-    sae, hook = target
-    read = activations
-    if uses_centred_activations(sae, language.model, hook):
-        read = read - read.mean(-1, keepdim=True)
-    return firings(sae, read, batch)
+    if uses_centred_activations(target.sae, language.model, target.hook):
+        activations = activations - activations.mean(-1, keepdim=True)
+    return sparse_activations(target.sae, activations, batch)
 
 
-def _add(
-    language: Language, target: Target, tally: Tally, activations: Tensor, batch: Batch
+def _add_batch(
+    language: Language,
+    target: Target,
+    accumulator: FeatureAccumulator,
+    activations: Tensor,
+    batch: Batch,
 ) -> None:
     device = target.sae.W_dec.device
     batch = batch.to(device)
-    tally.add(batch, encode(language, target, activations.to(device), batch))
+    accumulator.add(batch, encode_batch(language, target, activations.to(device), batch))

@@ -5,18 +5,18 @@ import torch
 from torch import Tensor
 
 SEQUENCE_BITS = 32
-"""Corpus positions of sequences fit in so many bits; features take the bits above them in a pair.
-"""
+"""Bits for the corpus position of a sequence in a packed pair; the feature is in those above."""
 
 LOW = (1 << SEQUENCE_BITS) - 1
 
 
 def stable_argsort(keys: Tensor) -> Tensor:
-    """Return the indices that sort int64 `keys` [n] upwards, equal keys in their old order.
+    """Return the indices that sort int64 `keys` [n] upwards, equal keys in their original order.
 
-    On a CPU this is numpy's, whose sort of plain numbers is a vectorised one: keys of few bits are
-    sorted with their places in the bits below (1.3 ms for 100,000; the stable sort takes 7, torch's
-    3 to 185), and others are only sorted again where the quick sort met equal ones.
+    On a CPU this uses numpy's sort of plain integers, which is vectorised. Keys of few bits are
+    sorted together with their index in the low bits: 1.3 ms for 100,000 keys, against 7 ms for
+    numpy's stable sort and 3 to 185 ms for torch's. Other keys are sorted stably only if they have
+    duplicates.
     """
     if keys.device.type != "cpu":
         return torch.argsort(keys, stable=True)
@@ -39,51 +39,53 @@ def first_of_each(keys: Tensor) -> Tensor:
         order = np.argsort(keys.numpy())
         ordered = keys.numpy()[order]
         begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        found = np.minimum.reduceat(order, begins)
-        found.sort()
-        return torch.from_numpy(found)
+        first = np.minimum.reduceat(order, begins)
+        first.sort()
+        return torch.from_numpy(first)
     sorting = stable_argsort(keys)
-    return sorting[starts(keys[sorting])].sort().values
+    return sorting[run_starts(keys[sorting])].sort().values
 
 
-def positive(dense: Tensor) -> Tensor:
-    """Return the flat places [n] of what is above 0 in `dense`, rising. On a CPU numpy's comparison
-    is four times as fast.
+def positive_indices(dense: Tensor) -> Tensor:
+    """Return the flat indices [n] of the elements of `dense` above 0, in rising order.
+
+    On a CPU numpy's comparison is four times as fast as torch's.
     """
     if dense.device.type == "cpu" and dense.dtype == torch.float32:
         return torch.from_numpy(np.flatnonzero(dense.detach().numpy() > 0))
     return (dense > 0).flatten().nonzero()[:, 0]
 
 
-def distinct(keys: Tensor) -> Tensor:
-    """Return the different values of int64 `keys` [n], rising."""
+def sorted_unique(keys: Tensor) -> Tensor:
+    """Return the distinct values of int64 `keys` [n], in rising order."""
     ordered = keys[stable_argsort(keys)]
-    return ordered[starts(ordered)]
+    return ordered[run_starts(ordered)]
 
 
-def starts(ordered: Tensor) -> Tensor:
-    """Return a mask [n] that is true where a run of equal values begins in `ordered` [n]."""
+def run_starts(ordered: Tensor) -> Tensor:
+    """Return a mask [n] that is true where a run of equal values starts in `ordered` [n]."""
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[1:] = ordered[1:] != ordered[:-1]
     return first
 
 
 def run_lengths(first: Tensor) -> Tensor:
-    """Return how long each run is, given the mask [n] of where runs begin."""
+    """Return the length of each run, given the mask [n] of where runs start."""
     begins = first.nonzero()[:, 0]
     return torch.diff(begins, append=begins.new_tensor([first.numel()]))
 
 
-def mix(keys: Tensor) -> Tensor:
-    """Scramble int64 `keys` so that each output bit depends on every input bit; a bijection, so
-    nothing collides.
+def scramble(keys: Tensor) -> Tensor:
+    """Hash int64 `keys` so that each output bit depends on every input bit (splitmix64).
+
+    The function is a bijection, so distinct keys never collide.
     """
     keys = (keys ^ _shift(keys, 30)) * -0x40A7B892E31B1A47
     keys = (keys ^ _shift(keys, 27)) * -0x6B2FB644ECCEEE15
     return keys ^ _shift(keys, 31)
 
 
-def pair(feature: Tensor, sequence: Tensor) -> Tensor:
+def pack_pair(feature: Tensor, sequence: Tensor) -> Tensor:
     """Pack a feature and a sequence position into one int64 that sorts by feature, then
     sequence.
     """
@@ -91,4 +93,4 @@ def pair(feature: Tensor, sequence: Tensor) -> Tensor:
 
 
 def _shift(keys: Tensor, bits: int) -> Tensor:
-    return (keys >> bits) & ((1 << (64 - bits)) - 1)  # torch shifts the sign in; a hash wants zeros
+    return (keys >> bits) & ((1 << (64 - bits)) - 1)  # torch shifts the sign in; a hash needs zeros

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from features.records import LogLine, Progress, SequenceRecord
 from workers.pipeline.concepts.truth import Truth
-from workers.pipeline.dashboards.accumulator import Batch, Firings
-from workers.pipeline.dashboards.corpus_pass import Target, batches, encode
+from workers.pipeline.dashboards.batch import Batch, SparseActivations
+from workers.pipeline.dashboards.corpus_pass import Target, batches, encode_batch
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 
@@ -190,12 +190,12 @@ def _strong(
     activations: Tensor,
     batch: Batch,
     limits: Float32[Tensor, " features"],
-) -> Firings:
+) -> SparseActivations:
     """The firings of a batch above the limits of their features, on the processor."""
     device = target.sae.W_dec.device
-    found = encode(language, target, activations.to(device), batch.to(device))
+    found = encode_batch(language, target, activations.to(device), batch.to(device))
     strong = found.value > limits[found.feature]
-    return Firings(*(column[strong].cpu() for column in found))
+    return SparseActivations(*(column[strong].cpu() for column in found))
 
 
 class _Reading:
@@ -209,7 +209,7 @@ class _Reading:
         self._features: list[np.ndarray] = []
         self._documents: list[str] = []
 
-    def add(self, batch: Batch, found: Firings) -> None:
+    def add(self, batch: Batch, found: SparseActivations) -> None:
         counted, ids = batch.counted.numpy(), batch.token_ids.numpy().astype(np.int32)
         size = int(counted.sum())
         known = np.where(counted, ids, NOTHING)

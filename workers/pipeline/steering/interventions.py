@@ -34,7 +34,7 @@ from features.records import (
     InvalidInput,
     StrengthUnit,
 )
-from workers.pipeline.dashboards.encode import ALONE, tile
+from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
@@ -111,7 +111,7 @@ def encode_features(
     x = x.to(sae.W_dec.device, sae.W_dec.dtype)
     if uses_centred_activations(sae, language.model, lens.hook):
         x = x - x.mean(-1, keepdim=True)
-    if type(sae) in ALONE:
+    if type(sae) in PER_FEATURE_ENCODERS:
         codes = torch.cat([tile(sae, index, index + 1).encode(x) for index in indices], 1)
     else:
         codes = sae.encode(x)[:, list(indices)]

@@ -15,7 +15,7 @@ from sae_lens import SAE
 from torch import Tensor
 
 from features.records import InvalidInput
-from workers.pipeline.dashboards.encode import ALONE, tile, tiled
+from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile, tiles
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.io import uses_centred_activations
@@ -83,7 +83,7 @@ class TextActivations:
         if not 0 <= index < lens.sae.cfg.d_sae:
             raise InvalidInput("index", f"This SAE has features 0 to {lens.sae.cfg.d_sae - 1:,}.")
         ids = self.token_ids(text, lens.prepend_bos)
-        if type(lens.sae) in ALONE:
+        if type(lens.sae) in PER_FEATURE_ENCODERS:
             codes = self._encode(tile(lens.sae, index, index + 1), lens, ids, [lens.hook])
             return ids, codes[:, 0].tolist()
         return ids, self._encode(lens.sae, lens, ids, [lens.hook])[:, index].tolist()
@@ -120,7 +120,7 @@ class TextActivations:
         """Encode with one SAE; the forward pass serves all `lenses` that agree about BOS."""
         hooks = [other.hook for other in lenses if other.prepend_bos == lens.prepend_bos]
         return _strongest(
-            (first, self._encode(part, lens, ids, hooks)) for first, part in tiled(lens.sae)
+            (first, self._encode(part, lens, ids, hooks)) for first, part in tiles(lens.sae)
         )
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from features.records import FeatureMap, InvalidInput, LogLine, Progress
-from workers.pipeline.dashboards.neighbors import nearest
+from workers.pipeline.dashboards.neighbors import nearest_features
 from workers.pipeline.umap import layout_process
 
 MIN_FEATURES = 15
@@ -65,7 +65,7 @@ def compute_feature_map(
     found = []
     for start in range(0, len(rows), 4096):
         yield Progress(start, len(rows), "features", "Finding the nearest features")
-        found.append(nearest(unit, neighbours - 1, start, min(start + 4096, len(rows))))
+        found.append(nearest_features(unit, neighbours - 1, start, min(start + 4096, len(rows))))
         if should_stop():
             return
     yield Progress(0, 1, "epochs", "Preparing the layout")

@@ -1,4 +1,4 @@
-"""The live charts of a job: which lines each holds, in which colours, and the key to them."""
+"""The live charts of a job: the lines of each, their colours, and the legend."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,9 +21,7 @@ ORDER = (
     "learning_rate",
     "tokens_per_second",
 )
-"""Curves in the order in which a person asks: is it good, is it sparse, is it alive, how is it
-getting on.
-"""
+"""By the order of questions: is it good, is it sparse, is it alive, how does training go."""
 COLOURS = 8
 GHOST = "ghost"
 
@@ -45,7 +43,7 @@ class Chart(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a colour stands for."""
+    """An entry of the legend."""
 
     look: str
     text: str
@@ -53,7 +51,7 @@ class Key(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One SAE of a sweep: its last metrics by name, and the row that it became, if it has."""
+    """One SAE of a sweep: its last metrics by name, and its row once it is saved."""
 
     key: Key
     values: dict[str, float]
@@ -61,7 +59,7 @@ class Row(NamedTuple):
 
 
 def ghost(sae: Sae, curves: Curves) -> Run:
-    """The run that an SAE was made in; of a sweep only its own lines."""
+    """The run that trained an SAE; of a sweep only the lines of this SAE."""
     own = {
         name: {s: curve for s, curve in lines.items() if s in ("", sae.slug)}
         for name, lines in curves.items()
@@ -71,37 +69,35 @@ def ghost(sae: Sae, curves: Curves) -> Run:
 
 
 def charts(own: Run, ghost: Run | None, other: Run | None) -> list[Chart]:
-    """A chart for every metric that the job told, the known ones first; an unknown one goes by its
-    own name.
-    """
+    """A chart for every metric that the job reported: defined ones first, others by their name."""
     names = [n for n in ORDER if n in own.curves] + [n for n in own.curves if n not in ORDER]
     looks = _looks(own, other)
     return [_chart(name, own, ghost, other, looks) for name in names]
 
 
 def keys(own: Run, other: Run | None) -> list[Key]:
-    """The colours of the lines; none where there is one line of each."""
+    """The legend; empty if no chart has more than one line."""
     if not other and len(_series(own.curves)) < 2:
         return []
     slugs = {series: series or f"job {own.job.pk}" for series in _series(own.curves)}
-    found = [
+    legend = [
         Key(_looks(own, other)[own.job.pk, series], text, "") for series, text in slugs.items()
     ]
     if other:
         for series in _series(other.curves):
             text = f"job {other.job.pk}" + (f": {series}" if series else "")
-            found.append(
+            legend.append(
                 Key(_looks(own, other)[other.job.pk, series], text, other.job.get_absolute_url())
             )
-    return found
+    return legend
 
 
-def sweep(own: Run, made: list[Sae]) -> list[Row]:
-    """The SAEs of a sweep side by side; empty for a job of one SAE."""
+def sweep(own: Run, saes: list[Sae]) -> list[Row]:
+    """A table of the SAEs of a sweep; empty for a job with one SAE."""
     series = _series(own.curves)
     if len(series) < 2:
         return []
-    rows, looks = {sae.slug: sae for sae in made}, _looks(own, None)
+    rows, looks = {sae.slug: sae for sae in saes}, _looks(own, None)
     return [
         Row(
             Key(
@@ -115,37 +111,35 @@ def sweep(own: Run, made: list[Sae]) -> list[Row]:
 
 
 def spots(rows: list[Row]) -> list[Spot]:
-    """L0 and explained variance of a sweep's SAEs: as evaluated, or where they are not, as at their
-    last training step.
-    """
-    found = []
+    """L0 and explained variance of a sweep's SAEs: evaluated, else of the last training step."""
+    points = []
     for row in rows:
-        known = row.sae.evaluation["values"] if row.sae and row.sae.evaluation else row.values
-        if "l0" in known and "explained_variance" in known:
+        values = row.sae.evaluation["values"] if row.sae and row.sae.evaluation else row.values
+        if "l0" in values and "explained_variance" in values:
             name = (
-                f"{row.key.text}: L0 {number(known['l0'])}, explained variance "
-                f"{number(known['explained_variance'])}"
+                f"{row.key.text}: L0 {number(values['l0'])}, explained variance "
+                f"{number(values['explained_variance'])}"
             )
-            found.append(Spot(known["l0"], known["explained_variance"], name, row.key.look))
-    return found
+            points.append(Spot(values["l0"], values["explained_variance"], name, row.key.look))
+    return points
 
 
 def compare_url(rows: list[Row]) -> str:
-    """The page that compares the SAEs of a sweep with each other; empty until there are two."""
-    made = [row.sae for row in rows if row.sae]
-    if len(made) < 2:
+    """The page that compares the SAEs of a sweep; empty until there are two."""
+    saes = [row.sae for row in rows if row.sae]
+    if len(saes) < 2:
         return ""
     try:
-        page = reverse("compare", args=[made[0].model.slug])
+        page = reverse("compare", args=[saes[0].model.slug])
     except NoReverseMatch:
         return ""
-    return f"{page}?{urlencode([('sae', sae.slug) for sae in made])}"
+    return f"{page}?{urlencode([('sae', sae.slug) for sae in saes])}"
 
 
 def _chart(
     name: str, own: Run, ghost: Run | None, other: Run | None, looks: Mapping[tuple[int, str], str]
 ) -> Chart:
-    known = DEFINITIONS.get(f"job_{name}") or Definition(
+    definition = DEFINITIONS.get(f"job_{name}") or Definition(
         name.replace("_", " ").capitalize(), "A metric of this job."
     )
     lines = [_line(own, series, curve, looks) for series, curve in own.curves[name].items()]
@@ -160,8 +154,9 @@ def _chart(
             for curve in ghost.curves.get(name, {}).values()
         ]
     ends = [curve[-1][1] for curve in own.curves[name].values()]
-    least, most = written(known, min(ends)), written(known, max(ends))
-    return Chart(known.name, known.about, least if least == most else f"{least} to {most}", lines)
+    least, most = written(definition, min(ends)), written(definition, max(ends))
+    value = least if least == most else f"{least} to {most}"
+    return Chart(definition.name, definition.about, value, lines)
 
 
 def _line(run: Run, series: str, curve: Curve, looks: Mapping[tuple[int, str], str]) -> Line:
@@ -171,15 +166,15 @@ def _line(run: Run, series: str, curve: Curve, looks: Mapping[tuple[int, str], s
 
 
 def _looks(own: Run, other: Run | None) -> dict[tuple[int, str], str]:
-    """A colour for each line: of more lines than colours, the second eight are dashed. One line
-    alone has the plot's own.
+    """CSS classes of the lines: the ninth to sixteenth are dashed, a single line has the plot's own
+    colour.
     """
-    every = [(run.job.pk, series) for run in (own, other) if run for series in _series(run.curves)]
-    if len(every) == 1:
-        return {every[0]: ""}
+    keys = [(run.job.pk, series) for run in (own, other) if run for series in _series(run.curves)]
+    if len(keys) == 1:
+        return {keys[0]: ""}
     return {
         line: f"s{i % COLOURS}" + (" dashed" if i // COLOURS % 2 else "")
-        for i, line in enumerate(every)
+        for i, line in enumerate(keys)
     }
 
 

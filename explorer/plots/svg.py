@@ -1,6 +1,5 @@
 """Plots as inline SVG: pure functions from numbers to markup, each with a text alternative."""
 
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
@@ -8,12 +7,12 @@ from typing import NamedTuple
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-WIDTH, BAR_HEIGHT, BASE = 340, 86, 70
-CURVE_HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 110, 36, 8, 336, 88
-MOST_POINTS = 300
-"""A curve is at most as many points wide as it has pixels."""
+from explorer.plots.scale import Point, nice_range, nice_text, thinned
 
-Point = tuple[float, float]
+WIDTH, BAR_HEIGHT, BASE = 340, 86, 70
+BAR_HEIGHT_MOST = BASE - 4
+CURVE_HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 110, 36, 8, 336, 88
+AXES = f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>'
 
 
 class Tick(NamedTuple):
@@ -21,6 +20,13 @@ class Tick(NamedTuple):
 
     at: float
     text: str
+
+
+class Linked(NamedTuple):
+    """The hint of a bar, and the URL that it links to."""
+
+    hint: str
+    url: str
 
 
 def bars(
@@ -31,82 +37,74 @@ def bars(
     kind: str = "",
     mark: Tick | None = None,
 ) -> SafeString:
-    """Bars over the whole width, as high as `heights` says relative to the highest; `hints` show on
-    hover.
+    """Bars over the whole width, scaled to the highest; `hints` show on hover.
 
     A `mark` is a line across the plot, whose text shows on hover.
     """
-    step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
-    parts, wide = [], f"{max(step - 1, 0.5):.1f}"
+    scale = BAR_HEIGHT_MOST / (max(heights, default=0) or 1)
+    parts = []
     for i, (height, hint) in enumerate(zip(heights, hints, strict=True)):
-        tall, x = height / top * (BASE - 4), f"{i * step:.1f}"
         if height:
-            parts.append(
-                f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'
-            )
-        parts.append(
-            f'<rect class="hit" x="{x}" y="0" width="{wide}" '
-            f'height="{BASE}"><title>{escape(hint)}</title></rect>'
-        )
-    parts += [
-        _label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks
-    ]
+            parts.append(_bar(i, len(heights), height * scale))
+        parts.append(_hit_area(i, len(heights), f"<title>{escape(hint)}</title>"))
+    parts += [label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
     if mark:
         x = f"{min(max(mark.at, 0), 1) * (WIDTH - 2) + 1:.1f}"
         parts.append(
             f'<path class="mark" d="M{x} 0V{BASE}"><title>{escape(mark.text)}</title></path>'
         )
-    return format_html(
-        '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line x1="0" '
-        'x2="{}" y1="{}" y2="{}"/></svg>',
-        kind,
-        WIDTH,
-        BAR_HEIGHT,
-        alternative,
-        mark_safe("".join(parts)),
-        WIDTH,
-        BASE + 0.5,
-        BASE + 0.5,
-    )
-
-
-class Linked(NamedTuple):
-    """What a bar says, and the address that it leads to."""
-
-    hint: str
-    url: str
+    return _bar_plot(parts, kind, "img", alternative)
 
 
 def linked_bars(
     heights: Sequence[float], links: Sequence[Linked], ticks: Iterable[Tick], name: str
 ) -> SafeString:
-    """The same bars, each a link: a group of links with a name, as what is an image has nothing
-    inside that can be reached.
+    """The same bars, each a link. The plot is a named group: inside an image no link can be
+    reached.
     """
-    step, top = WIDTH / max(len(heights), 1), max(heights, default=0) or 1
-    parts, wide = [], f"{max(step - 1, 0.5):.1f}"
+    scale = BAR_HEIGHT_MOST / (max(heights, default=0) or 1)
+    parts = []
     for i, (height, link) in enumerate(zip(heights, links, strict=True)):
-        tall = max(height / top * (BASE - 4), 1.5 if height else 0)
-        x = f"{i * step:.1f}"
+        tall = max(height * scale, 1.5 if height else 0)
         parts.append(
             f'<a href="{escape(link.url)}" '
             f'aria-label="{escape(link.hint)}"><title>{escape(link.hint)}</title>'
-            f'<rect x="{x}" y="{BASE - tall:.1f}" width="{wide}" height="{tall:.1f}" rx="1"/>'
-            f'<rect class="hit" x="{x}" y="0" width="{wide}" height="{BASE}"/></a>'
+            f"{_bar(i, len(heights), tall)}{_hit_area(i, len(heights))}</a>"
         )
-    parts += [
-        _label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks
-    ]
+    parts += [label(tick.at * WIDTH, BAR_HEIGHT - 2, tick.text, _anchor(tick.at)) for tick in ticks]
+    return _bar_plot(parts, "quiet", "group", name)
+
+
+def _bar(i: int, count: int, tall: float) -> str:
+    x, width = _column(i, count)
+    return f'<rect x="{x}" y="{BASE - tall:.1f}" width="{width}" height="{tall:.1f}" rx="1"/>'
+
+
+def _hit_area(i: int, count: int, title: str = "") -> str:
+    """Covers the whole column, so that low bars can be hovered too."""
+    x, width = _column(i, count)
+    rect = f'<rect class="hit" x="{x}" y="0" width="{width}" height="{BASE}"'
+    return f"{rect}>{title}</rect>" if title else f"{rect}/>"
+
+
+def _column(i: int, count: int) -> tuple[str, str]:
+    """Left edge and width of one of `count` bars."""
+    step = WIDTH / max(count, 1)
+    return f"{i * step:.1f}", f"{max(step - 1, 0.5):.1f}"
+
+
+def _bar_plot(parts: Sequence[str], kind: str, role: str, name: str) -> SafeString:
     return format_html(
-        '<svg class="plot quiet" viewBox="0 0 {} {}" role="group" aria-label="{}">{}<line x1="0" '
-'x2="{}" y1="{}" y2="{}"/></svg>',
-        WIDTH, BAR_HEIGHT, name, mark_safe("".join(parts)), WIDTH, BASE + 0.5, BASE + 0.5,
+        '<svg class="plot {}" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}<line x1="0" '
+        'x2="{}" y1="{}" y2="{}"/></svg>',
+        kind, WIDTH, BAR_HEIGHT, role, name, mark_safe("".join(parts)),
+        WIDTH, BASE + 0.5, BASE + 0.5,
     )  # fmt: skip
 
 
 class Line(NamedTuple):
-    """One line of a plot: (x, y) points, what it is called, and its look (a CSS class; empty for
-    the plot's own, filled).
+    """One line of a plot: its points (x, y), its name, and its CSS class (empty: the plot's own,
+    filled).
     """
 
     points: Sequence[Point]
@@ -117,48 +115,41 @@ class Line(NamedTuple):
 def curve(
     lines: Sequence[Line], alternative: str, x_text: str, write_y: object = None
 ) -> SafeString:
-    """Lines with the ticks of their common range at the left. The first is on top."""
+    """Lines over one range, which is labelled at the left. The first line is on top."""
     lines = [line._replace(points=thinned(line.points)) for line in lines]
-    every = [point for line in lines for point in line.points]
-    if not every:
+    points = [point for line in lines for point in line.points]
+    if not points:
         return format_html('<p class="empty">{}</p>', "No values yet.")
-    low, high = nice_range([y for _, y in every])
-    right = max(x for x, _ in every) or 1
+    low, high = nice_range([y for _, y in points])
+    right = max(x for x, _ in points) or 1
     write = write_y if callable(write_y) else nice_text
 
-    def place(x: float, y: float) -> str:
+    def xy(x: float, y: float) -> str:
         return (
             f"{LEFT + x / right * (RIGHT - LEFT):.1f} "
             f"{BOTTOM - (y - low) / (high - low) * (BOTTOM - TOP):.1f}"
         )
 
-    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
+    parts = [AXES]
     for line in reversed(lines):
-        parts += _drawn(line, [place(*point) for point in line.points], BOTTOM)
-    parts += [
-        _label(LEFT - 6, TOP + 6, write(high), "end"),
-        _label(LEFT - 6, BOTTOM, write(low), "end"),
-    ]
-    parts += [
-        _label(LEFT, CURVE_HEIGHT - 6, "0", "start"),
-        _label(RIGHT, CURVE_HEIGHT - 6, x_text, "end"),
-    ]
+        parts += _path(line, [xy(*point) for point in line.points])
+    parts += axis_labels("0", x_text, write(low), write(high))
     return format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
         WIDTH, CURVE_HEIGHT, alternative, mark_safe("".join(parts)),
     )  # fmt: skip
 
 
-def _drawn(line: Line, places: Sequence[str], bottom: int) -> list[str]:
-    """A line with its name on hover; a single point as a dot."""
+def _path(line: Line, points: Sequence[str]) -> list[str]:
+    """A line with its name on hover; a single point is a dot."""
     title = f"<title>{escape(line.name)}</title>" if line.name else ""
     look = f' class="{line.look}"' if line.look else ""
-    if len(places) == 1:
-        return [_dot(places[0], line.look, title)]
-    if not places:
+    if len(points) == 1:
+        return [_dot(points[0], line.look, title)]
+    if not points:
         return []
-    path = "M" + "L".join(places)
-    ends = f"L{places[-1].split()[0]} {bottom}L{places[0].split()[0]} {bottom}Z"
+    path = "M" + "L".join(points)
+    ends = f"L{points[-1].split()[0]} {BOTTOM}L{points[0].split()[0]} {BOTTOM}Z"
     fill = [] if line.look else [f'<path class="fill" d="{path}{ends}"/>']
     return [
         *fill,
@@ -167,9 +158,7 @@ def _drawn(line: Line, places: Sequence[str], bottom: int) -> list[str]:
 
 
 class Spot(NamedTuple):
-    """One point of a scatter plot, what it is called, its look (a CSS class), and the page that it
-    links to.
-    """
+    """One point of a scatter plot: its name, its CSS class, and the page that it links to."""
 
     x: float
     y: float
@@ -179,10 +168,10 @@ class Spot(NamedTuple):
 
 
 def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -> SafeString:
-    """Spots over two axes with round ends, each with its name on hover."""
+    """Points over two axes with round ends, each with its name on hover."""
     left, right = nice_range([spot.x for spot in spots])
     low, high = nice_range([spot.y for spot in spots])
-    parts = [f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>']
+    parts = [AXES]
     for spot in spots:
         x = LEFT + (spot.x - left) / (right - left) * (RIGHT - LEFT)
         y = BOTTOM - (spot.y - low) / (high - low) * (BOTTOM - TOP)
@@ -192,16 +181,11 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
             if spot.url
             else dot
         )
+    parts += axis_labels(nice_text(left), nice_text(right), nice_text(low), nice_text(high))
     parts += [
-        _label(LEFT - 6, TOP + 6, nice_text(high), "end"),
-        _label(LEFT - 6, BOTTOM, nice_text(low), "end"),
+        label(LEFT + 6, TOP + 6, y_name, "start"),
+        label((LEFT + RIGHT) / 2, CURVE_HEIGHT - 6, x_name, "middle"),
     ]
-    parts += [
-        _label(LEFT + 6, TOP + 6, y_name, "start"),
-        _label((LEFT + RIGHT) / 2, CURVE_HEIGHT - 6, x_name, "middle"),
-    ]
-    parts += [_label(LEFT, CURVE_HEIGHT - 6, nice_text(left), "start")]
-    parts += [_label(RIGHT, CURVE_HEIGHT - 6, nice_text(right), "end")]
     return format_html(
         '<svg class="spark scatter" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}</svg>',
         WIDTH,
@@ -212,55 +196,26 @@ def scatter(spots: Sequence[Spot], x_name: str, y_name: str, alternative: str) -
     )
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """Finite points, at most `MOST_POINTS` of them, evenly drawn; the first and the last stay."""
-    finite = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
-    if len(finite) <= MOST_POINTS:
-        return finite
-    step = (len(finite) - 1) / (MOST_POINTS - 1)
-    return [finite[round(i * step)] for i in range(MOST_POINTS)]
-
-
-def nice_range(values: Sequence[float]) -> tuple[float, float]:
-    """The smallest range with round ends that holds all values; it begins at 0 where that wastes
-    less than half.
-    """
-    low, high = min(values), max(values)
-    if 0 < low <= 0.5 * high:
-        low = 0.0
-    if low == high:
-        low, high = min(low, 0.0), max(high, 0.0) or 1.0
-    step = nice_step((high - low) / 4)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-
-
-def nice_step(size: float) -> float:
-    """The smallest of 1, 2, 2.5 or 5 times a power of ten that is at least `size`."""
-    power = 10.0 ** math.floor(math.log10(size))
-    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= size * (1 - 1e-9))
-
-
-def nice_text(value: float) -> str:
-    """An axis label of at most five characters or so: 0.25, 30, 1.2k, 3M."""
-    for size, sign in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{sign}"
-    return f"{value:.3g}"
-
-
 def _anchor(at: float) -> str:
     return "start" if at <= 0.02 else "end" if at >= 0.98 else "middle"
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> str:
+def label(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _dot(place: str, look: str = "", title: str = "") -> str:
-    x, y = place.split()
-    known = f' class="{look}"' if look else ""
-    return (
-        f'<circle{known} cx="{x}" cy="{y}" r="3">{title}</circle>'
-        if title
-        else f'<circle{known} cx="{x}" cy="{y}" r="3"/>'
-    )
+def axis_labels(left: str, right: str, low: str, high: str) -> list[str]:
+    """The ends of both axes of a plot with `AXES`."""
+    return [
+        label(LEFT - 6, TOP + 6, high, "end"),
+        label(LEFT - 6, BOTTOM, low, "end"),
+        label(LEFT, CURVE_HEIGHT - 6, left, "start"),
+        label(RIGHT, CURVE_HEIGHT - 6, right, "end"),
+    ]
+
+
+def _dot(point: str, look: str = "", title: str = "") -> str:
+    x, y = point.split()
+    css_class = f' class="{look}"' if look else ""
+    circle = f'<circle{css_class} cx="{x}" cy="{y}" r="3"'
+    return f"{circle}>{title}</circle>" if title else f"{circle}/>"

@@ -7,7 +7,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from explorer.definitions import DEFINITIONS
-from explorer.plots import svg
+from explorer.plots import scale, svg
 from explorer.templatetags.numbers import count, number, short_count
 from features.inference.text_activations import FeatureReading
 from features.models import Feature
@@ -28,7 +28,7 @@ def activation_histogram(feature: Feature, reading: FeatureReading | None = None
     used = min(int(feature.max_activation / width) + 1, len(feature.histogram)) if width else 0
     counts = feature.histogram[:used]
     hints = _hints([i * width for i in range(used + 1)], counts, "firing")
-    ticks = [svg.Tick(share, svg.nice_text(share * used * width)) for share in (0, 0.5, 1)]
+    ticks = [svg.Tick(share, scale.nice_text(share * used * width)) for share in (0, 0.5, 1)]
     alternative = (
         f"Histogram of activations from 0 to {number(feature.max_activation)}: "
         f"{times(sum(counts), 'firing')}."
@@ -51,7 +51,7 @@ def logit_histogram(feature: Feature) -> SafeString:
     low, high, counts = feature.logit_low, feature.logit_high, feature.logit_histogram
     step = (high - low) / max(len(counts), 1)
     hints = _hints([low + i * step for i in range(len(counts) + 1)], counts, "token")
-    ticks = [svg.Tick(0, svg.nice_text(low)), svg.Tick(1, svg.nice_text(high))]
+    ticks = [svg.Tick(0, scale.nice_text(low)), svg.Tick(1, scale.nice_text(high))]
     if low < 0 < high and 0.15 < -low / (high - low) < 0.85:
         ticks.append(svg.Tick(-low / (high - low), "0"))
     alternative = (
@@ -88,7 +88,7 @@ def match_histogram(counts: Sequence[int]) -> SafeString:
     hints = [
         f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {times(n, 'feature')}" for i, n in enumerate(counts)
     ]
-    ticks = [svg.Tick(at, svg.nice_text(at)) for at in (0, 0.5, 1)]
+    ticks = [svg.Tick(at, scale.nice_text(at)) for at in (0, 0.5, 1)]
     mark = svg.Tick(MATCHED, f"A match from {MATCHED} on")
     alternative = f"Histogram of nearest cosines of {times(sum(counts), 'feature')}, from 0 to 1."
     return svg.bars(list(counts), hints, ticks, alternative, "quiet", mark)

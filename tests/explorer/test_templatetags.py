@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from explorer.plots import svg
+from explorer.plots import scale, svg
 from explorer.templatetags import heatmap, names, numbers, plots
 from features.models import Feature
 from features.token_spans import spans
@@ -173,7 +173,7 @@ def test_curves_of_no_one_or_endless_points_are_drawn():
     assert "No values yet" in plots.curve([])
     assert "<circle" in plots.curve([svg.Line([(0, 5.0)])])
     long = [(i, math.sin(i)) for i in range(100_000)]
-    assert plots.curve([svg.Line(long)]).count("L") <= 2 * svg.MOST_POINTS + 2
+    assert plots.curve([svg.Line(long)]).count("L") <= 2 * scale.MOST_POINTS + 2
     assert "nan" not in plots.curve([svg.Line([(0, 1.0), (1, math.nan), (2, math.inf), (3, 2.0)])])
 
 
@@ -209,7 +209,7 @@ def test_a_scatter_plot_says_every_spot():
     ],
 )
 def test_axes_end_at_round_numbers_that_hold_all_values(values, ends):
-    low, high = svg.nice_range(values)
+    low, high = scale.nice_range(values)
     assert low <= min(values)
     assert high >= max(values)
     assert (low, high) == pytest.approx(ends)

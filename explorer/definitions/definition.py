@@ -16,3 +16,8 @@ class Definition(NamedTuple):
     about: str
     form: Form = "number"
     saebench: str = ""
+
+    @property
+    def hint(self) -> str:
+        """The definition, and the same quantity in SAEBench."""
+        return f"{self.about} SAEBench: {self.saebench}" if self.saebench else self.about

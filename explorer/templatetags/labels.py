@@ -2,11 +2,11 @@
 them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from explorer import access
@@ -16,6 +16,7 @@ from explorer.plots import svg
 from explorer.templatetags.numbers import number
 from features.models import Comment, Label, LabelScore
 from features.models.label import UPLOADED
+from features.selectors.label_search import Part
 
 register = template.Library()
 
@@ -111,3 +112,16 @@ def draft_of(context: dict[str, Any], form: str, pk: int | str = "") -> Draft:
     """What was written in that form and could not be taken; an empty one where nothing was."""
     draft: Draft = context.get("draft") or NO_DRAFT
     return draft if draft.form == (f"{form}-{pk}" if pk else form) else NO_DRAFT
+
+
+@register.filter
+def text_or(draft: Draft, stored: str) -> str:
+    """The text of a draft; what is stored where there is no draft."""
+    return draft.text if draft.form else stored
+
+
+@register.filter
+def marked(parts: Iterable[Part]) -> SafeString:
+    """A label's text with the words that answer a search marked."""
+    marks = {True: "<mark>{}</mark>", False: "{}"}
+    return format_html_join("", "{}", ((format_html(marks[p.hit], p.text),) for p in parts))

@@ -1,8 +1,11 @@
 """Names and settings as people read them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import template
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from explorer.templatetags.numbers import DASH, count
 from features import hook_names
@@ -32,3 +35,15 @@ def setting(value: Any) -> str:
 def words(name: str) -> str:
     """A setting's name as words: learning_rate is “Learning rate”."""
     return name.replace("_", " ").capitalize()
+
+
+@register.filter
+def quoted(texts: Iterable[str]) -> str:
+    """Texts in quotation marks with commas between."""
+    return ", ".join(f"“{text}”" for text in texts)
+
+
+@register.filter
+def quoted_bold(texts: Iterable[str]) -> SafeString:
+    """The same, each in bold."""
+    return format_html_join(", ", "<b>“{}”</b>", ((text,) for text in texts))

@@ -5,7 +5,7 @@ log-probability and KL on hover.
 from collections.abc import Iterable
 
 from django import template
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.heatmap import BREAKS
@@ -14,7 +14,7 @@ from features.models import Feature
 from features.records import Intervention
 from features.selectors.effects import Effect, effect
 from features.steering.interventions import METHODS, METHODS_WITH_STRENGTH
-from features.steering.transcript import Box
+from features.steering.transcript import Box, Change
 
 register = template.Library()
 
@@ -36,6 +36,12 @@ def in_words(intervention: Intervention) -> str:
     if intervention.unit == "norm":
         return f"{method} {strength} × residual norm"
     return f"{method} {strength} × its maximum {number(intervention.maximum)}"
+
+
+@register.simple_tag
+def differences(changes: Iterable[Change]) -> SafeString:
+    """The two texts as one: what was taken out and what was put in instead."""
+    return format_html_join("", "{}", ((_difference(change),) for change in changes))
 
 
 @register.simple_tag
@@ -63,3 +69,11 @@ def _box(box: Box) -> SafeString:
         told,
         mark_safe(text),
     )
+
+
+def _difference(change: Change) -> SafeString:
+    if change.same:
+        return format_html("<span>{}</span>", change.before)
+    before = format_html("<del>{}</del>", change.before) if change.before else ""
+    after = format_html("<ins>{}</ins>", change.after) if change.after else ""
+    return format_html("{}{}", before, after)

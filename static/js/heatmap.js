@@ -1,62 +1,71 @@
-// A click, or Enter on a box, pins its value, so that several can be compared; a second one or Escape lets go. Hover needs no
-// script. Tab reaches one box of each text and arrows the others that fire. The address keeps what is pinned.
-const FIRING = "t[data-v]", texts = (root) => root.querySelectorAll("[data-pins]");
+// Values of tokens. A click or Enter pins one, so that several can be compared; again, or Escape,
+// unpins it. Tab reaches one token of each text, arrow keys the others that fire. The URL stores
+// what is pinned. Hovering needs no script.
+const FIRING = "t[data-v]";
+const texts = (root) => root.querySelectorAll("[data-pins]");
 
-// A box by its distance from the peak, which is the same however much of the context is shown.
-function place(box) {
-  const all = [...box.closest(".tokens").querySelectorAll("t")];
-  return all.indexOf(box) - Math.max(all.findIndex((other) => other.matches(".peak")), 0);
+// A token's distance from the peak is the same however much of the context is shown.
+function offset(token) {
+  const tokens = [...token.closest(".tokens").querySelectorAll("t")];
+  const peak = tokens.findIndex((other) => other.matches(".peak"));
+  return tokens.indexOf(token) - Math.max(peak, 0);
 }
 
-function pin(box, on) {
-  box.classList.toggle("pinned", on);
-  box.setAttribute("aria-pressed", box.classList.contains("pinned"));
+function pin(token, on) {
+  token.classList.toggle("pinned", on);
+  token.setAttribute("aria-pressed", token.classList.contains("pinned"));
 }
 
-function remember() {
-  const address = new URL(location);
-  address.searchParams.delete("pin");
+function storePins() {
+  const url = new URL(location);
+  url.searchParams.delete("pin");
   for (const text of texts(document)) {
-    for (const box of text.querySelectorAll(".pinned")) address.searchParams.append("pin", `${text.dataset.pins}:${place(box)}`);
+    for (const token of text.querySelectorAll(".pinned"))
+      url.searchParams.append("pin", `${text.dataset.pins}:${offset(token)}`);
   }
-  history.replaceState(history.state, "", address);
+  history.replaceState(history.state, "", url);
 }
 
 function prepare(root) {
   const pinned = new Set(new URL(location).searchParams.getAll("pin"));
   for (const text of texts(root)) {
-    const boxes = [...text.querySelectorAll(FIRING)];
-    for (const box of boxes) {
-      box.tabIndex = -1;
-      box.setAttribute("role", "button");
-      box.setAttribute("aria-label", `${box.textContent.trim() || "blank"}, ${box.dataset.v}`);
-      pin(box, pinned.has(`${text.dataset.pins}:${place(box)}`));
+    const tokens = [...text.querySelectorAll(FIRING)];
+    for (const token of tokens) {
+      token.tabIndex = -1;
+      token.setAttribute("role", "button");
+      token.setAttribute(
+        "aria-label",
+        `${token.textContent.trim() || "blank"}, ${token.dataset.v}`,
+      );
+      pin(token, pinned.has(`${text.dataset.pins}:${offset(token)}`));
     }
-    const first = boxes.find((box) => box.matches(".peak")) ?? boxes[0];
+    const first = tokens.find((token) => token.matches(".peak")) ?? tokens[0];
     if (first) first.tabIndex = 0;
   }
 }
 
-function toggle(box) {
-  pin(box, !box.matches(".pinned"));
-  remember();
+function toggle(token) {
+  pin(token, !token.matches(".pinned"));
+  storePins();
 }
 
 document.addEventListener("click", (event) => {
-  const box = event.target.closest?.(`.tokens ${FIRING}`);
-  if (box && !box.closest("label")) toggle(box);
+  const token = event.target.closest?.(`.tokens ${FIRING}`);
+  if (token && !token.closest("label")) toggle(token);
 });
 
 document.addEventListener("keydown", (event) => {
-  const box = event.target.closest?.(`[data-pins] ${FIRING}`), pinned = document.querySelectorAll(".tokens t.pinned");
+  const token = event.target.closest?.(`[data-pins] ${FIRING}`),
+    pinned = document.querySelectorAll(".tokens t.pinned");
   if (event.key === "Escape" && pinned.length) {
     for (const one of pinned) pin(one, false);
-    remember();
+    storePins();
   }
-  if (!box || event.ctrlKey || event.metaKey || event.altKey) return;
-  const boxes = [...box.closest("[data-pins]").querySelectorAll(FIRING)], step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step) boxes[boxes.indexOf(box) + step]?.focus();
-  else if (event.key === "Enter" || event.key === " ") toggle(box);
+  if (!token || event.ctrlKey || event.metaKey || event.altKey) return;
+  const tokens = [...token.closest("[data-pins]").querySelectorAll(FIRING)],
+    step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step) tokens[tokens.indexOf(token) + step]?.focus();
+  else if (event.key === "Enter" || event.key === " ") toggle(token);
   else return;
   event.preventDefault();
 });

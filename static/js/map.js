@@ -1,10 +1,14 @@
-// The map of an SAE's features on a canvas: one draw per frame, a grid to find what is under the pointer. The drawing of the
-// server shows until all features have come, and where there is no script.
+// The map of an SAE's features on a canvas: one draw per frame, and a grid to find the feature
+// under the pointer. The server's drawing shows until they have arrived, and without JavaScript.
 import { Labels } from "./map_labels.js";
 import { Lasso } from "./map_lasso.js";
 import { Points } from "./map_points.js";
 
-const SHADES = 8, GOLDEN = 137.508, EDGE = 14, REACH = 14, MOST_ROUND = 4000; // the first two as in maps.py
+const SHADES = 8,
+  GOLDEN = 137.508,
+  EDGE = 14,
+  REACH = 14,
+  MOST_ROUND = 4000; // the first two as in maps.py
 
 class FeatureMap {
   constructor(root, data) {
@@ -13,7 +17,11 @@ class FeatureMap {
     this.view = root.querySelector(".map-view");
     this.canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
     this.canvas.setAttribute("role", "application");
-    this.canvas.setAttribute("aria-label", `Map of ${this.points.count} features. Arrow keys move it, plus and minus zoom, 0 shows all, Enter opens the feature in the middle, Escape lets go of a lasso.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `Map of ${this.points.count} features. Arrow keys move it, plus and minus zoom, ` +
+        "0 shows all, Enter opens the feature in the middle, Escape clears a lasso.",
+    );
     this.tip = Object.assign(document.createElement("a"), { className: "map-tip", hidden: true });
     this.tip.setAttribute("role", "status");
     this.chosen = -1;
@@ -26,11 +34,17 @@ class FeatureMap {
     new ResizeObserver(() => this.#resize()).observe(this.view);
   }
 
-  paint(color) { // colours come from map.css; features are sorted by theirs, so that each is set once per frame
+  paint(color) {
+    // colours come from map.css; features are sorted by theirs, so that each is set once per frame
     this.color = this.root.dataset.color = color;
-    const { densities, clusters, count } = this.points, names = new Map(), of = new Uint16Array(count);
+    const { densities, clusters, count } = this.points,
+      names = new Map(),
+      of = new Uint16Array(count);
     const group = color === "density" ? shades(densities) : (i) => clusters[i] ?? -1;
-    for (const g of [...new Set(Array.from({ length: count }, (_, i) => group(i)))].sort((a, b) => a - b)) names.set(g, names.size);
+    for (const g of [...new Set(Array.from({ length: count }, (_, i) => group(i)))].sort(
+      (a, b) => a - b,
+    ))
+      names.set(g, names.size);
     for (let i = 0; i < count; i++) of[i] = names.get(group(i));
     this.order = Uint32Array.from(of.keys()).sort((a, b) => of[a] - of[b]);
     this.of = of;
@@ -43,15 +57,18 @@ class FeatureMap {
 
   #ink(group) {
     const probe = Object.assign(document.createElement("i"), { className: "ink", hidden: true });
-    if (this.color === "density") (probe.classList.add("dense"), probe.style.setProperty("--s", group / (SHADES - 1)));
-    else if (group >= 0) (probe.classList.add("grouped"), probe.style.setProperty("--h", (group * GOLDEN) % 360));
+    if (this.color === "density")
+      (probe.classList.add("dense"), probe.style.setProperty("--s", group / (SHADES - 1)));
+    else if (group >= 0)
+      (probe.classList.add("grouped"), probe.style.setProperty("--h", (group * GOLDEN) % 360));
     this.root.append(probe);
     const { color } = getComputedStyle(probe);
     probe.remove();
     return color;
   }
 
-  later() { // one draw per frame, however many events there were
+  later() {
+    // one draw per frame, however many events there were
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
       this.#draw();
@@ -59,7 +76,9 @@ class FeatureMap {
   }
 
   #draw() {
-    const context = this.canvas.getContext("2d"), r = this.#radius(), seen = this.#inSight(r);
+    const context = this.canvas.getContext("2d"),
+      r = this.#radius(),
+      seen = this.#inSight(r);
     context.setTransform(1, 0, 0, 1, 0, 0);
     if (seen.length > MOST_ROUND) this.#squares(context, seen, r);
     else context.clearRect(0, 0, this.canvas.width, this.canvas.height);
@@ -70,24 +89,30 @@ class FeatureMap {
     if (this.chosen >= 0) this.#mark(context, r);
   }
 
-  #inSight(r) { // features in the order of their colours
-    const { order, scale, left, top, width, height } = this, { x, y, count } = this.points;
+  #inSight(r) {
+    // features in the order of their colours
+    const { order, scale, left, top, width, height } = this,
+      { x, y, count } = this.points;
     let found = 0;
     for (let k = 0; k < count; k++) {
-      const i = order[k], px = x[i] * scale + left, py = y[i] * scale + top;
+      const i = order[k],
+        px = x[i] * scale + left,
+        py = y[i] * scale + top;
       if (px > -r && py > -r && px < width + r && py < height + r) this.seen[found++] = i;
     }
     return this.seen.subarray(0, found);
   }
 
   #rounds(context, seen, r) {
-    const { of, inks, scale, left, top } = this, { x, y } = this.points;
-    for (let k = 0; k < seen.length; ) {
+    const { of, inks, scale, left, top } = this,
+      { x, y } = this.points;
+    for (let k = 0; k < seen.length;) {
       const ink = of[seen[k]];
       context.fillStyle = inks[ink];
       context.beginPath();
       for (; k < seen.length && of[seen[k]] === ink; k++) {
-        const px = x[seen[k]] * scale + left, py = y[seen[k]] * scale + top;
+        const px = x[seen[k]] * scale + left,
+          py = y[seen[k]] * scale + top;
         context.moveTo(px + r, py);
         context.arc(px, py, r, 0, 7);
       }
@@ -95,13 +120,23 @@ class FeatureMap {
     }
   }
 
-  #squares(context, seen, r) { // straight into the pixels: a hundred thousand in a few milliseconds
-    const { width, height } = this.canvas, image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
-    const { of, scale, left, top } = this, { x, y } = this.points, dpr = devicePixelRatio, side = Math.max(1, Math.round(2 * r * dpr));
+  #squares(context, seen, r) {
+    // straight into the pixels: a hundred thousand in a few milliseconds
+    const { width, height } = this.canvas,
+      image = context.createImageData(width, height),
+      pixels = new Uint32Array(image.data.buffer);
+    const { of, scale, left, top } = this,
+      { x, y } = this.points,
+      dpr = devicePixelRatio,
+      side = Math.max(1, Math.round(2 * r * dpr));
     const words = this.inks.map((ink) => asPixel(ink));
     for (const i of seen) {
-      const word = words[of[i]], px = Math.round((x[i] * scale + left - r) * dpr), py = Math.round((y[i] * scale + top - r) * dpr);
-      const first = Math.max(px, 0), right = Math.min(px + side, width), bottom = Math.min(py + side, height);
+      const word = words[of[i]],
+        px = Math.round((x[i] * scale + left - r) * dpr),
+        py = Math.round((y[i] * scale + top - r) * dpr);
+      const first = Math.max(px, 0),
+        right = Math.min(px + side, width),
+        bottom = Math.min(py + side, height);
       for (let row = Math.max(py, 0); row < bottom; row++) {
         for (let at = row * width + first; at < row * width + right; at++) pixels[at] = word;
       }
@@ -110,27 +145,37 @@ class FeatureMap {
   }
 
   #mark(context, r) {
-    const px = this.points.x[this.chosen] * this.scale + this.left, py = this.points.y[this.chosen] * this.scale + this.top;
+    const px = this.points.x[this.chosen] * this.scale + this.left,
+      py = this.points.y[this.chosen] * this.scale + this.top;
     context.beginPath();
     context.arc(px, py, r + 3, 0, 7);
     context.lineWidth = 2;
     context.strokeStyle = this.edge;
     context.stroke();
     const { offsetWidth: w, offsetHeight: h } = this.tip;
-    const beside = px + 14 + w < this.width ? px + 14 : Math.max(px - 14 - w, 4);
-    this.tip.style.transform = `translate(${beside}px, ${Math.min(Math.max(py - h / 2, 4), Math.max(this.height - h - 4, 4))}px)`;
+    const tipLeft = px + 14 + w < this.width ? px + 14 : Math.max(px - 14 - w, 4);
+    const lowest = Math.max(this.height - h - 4, 4);
+    const tipTop = Math.min(Math.max(py - h / 2, 4), lowest);
+    this.tip.style.transform = `translate(${tipLeft}px, ${tipTop}px)`;
   }
 
   #radius() {
-    const fitting = 0.2 * Math.sqrt((this.width * this.height) / this.points.count) * Math.sqrt(this.scale / this.whole);
+    const fitting =
+      0.2 *
+      Math.sqrt((this.width * this.height) / this.points.count) *
+      Math.sqrt(this.scale / this.whole);
     return Math.min(Math.max(fitting, 0.8), 6);
   }
 
   #resize() {
     const { clientWidth: width, clientHeight: height } = this.view;
-    Object.assign(this.canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+    Object.assign(this.canvas, {
+      width: width * devicePixelRatio,
+      height: height * devicePixelRatio,
+    });
     Object.assign(this, { width, height });
-    const p = this.points, room = (size, of) => (of ? (size - 2 * EDGE) / of : Infinity);
+    const p = this.points,
+      room = (size, of) => (of ? (size - 2 * EDGE) / of : Infinity);
     const fit = Math.min(room(width, p.width), room(height, p.height));
     this.whole = Number.isFinite(fit) ? fit : Math.min(width, height) / 2;
     this.reset();
@@ -143,14 +188,21 @@ class FeatureMap {
     this.#moved();
   }
 
-  zoom(by, x = this.width / 2, y = this.height / 2) { // the place under (x, y) stays there
-    const scale = Math.min(Math.max(this.scale * by, this.whole), this.whole * 200), ratio = scale / this.scale;
+  zoom(by, x = this.width / 2, y = this.height / 2) {
+    // the place under (x, y) stays there
+    const scale = Math.min(Math.max(this.scale * by, this.whole), this.whole * 200),
+      ratio = scale / this.scale;
     if (scale === this.whole) return this.reset();
-    Object.assign(this, { scale, left: x - (x - this.left) * ratio, top: y - (y - this.top) * ratio });
+    Object.assign(this, {
+      scale,
+      left: x - (x - this.left) * ratio,
+      top: y - (y - this.top) * ratio,
+    });
     this.#moved();
   }
 
-  pan(dx, dy) { // some of the map stays in sight
+  pan(dx, dy) {
+    // some of the map stays in sight
     const held = (at, size, room) => Math.min(Math.max(at, 40 - size), room - 40);
     this.left = held(this.left + dx, this.points.width * this.scale, this.width);
     this.top = held(this.top + dy, this.points.height * this.scale, this.height);
@@ -158,7 +210,8 @@ class FeatureMap {
   }
 
   #moved() {
-    this.canvas.classList.toggle("moved", this.scale > this.whole); // then a finger moves the map, not the page
+    // When zoomed in, a finger moves the map, not the page.
+    this.canvas.classList.toggle("moved", this.scale > this.whole);
     this.later();
   }
 
@@ -176,10 +229,19 @@ class FeatureMap {
     const { indices, densities, maxima, token, tokens, clusters, sizes, labels } = this.points;
     const line = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
     const share = densities[i] ? `${Number((100 * densities[i]).toPrecision(2))}%` : "none";
-    const named = labels[i] ? [line("b", labels[i]), line("span", `feature ${indices[i]}`)] : [line("b", `Feature ${indices[i]}`)];
+    const named = labels[i]
+      ? [line("b", labels[i]), line("span", `feature ${indices[i]}`)]
+      : [line("b", `Feature ${indices[i]}`)];
     const lines = [...named, line("span", `fires on ${share} of tokens, up to ${maxima[i]}`)];
     if (token[i] >= 0) lines.push(line("span", `promotes “${tokens[token[i]]}”`));
-    lines.push(line("span", clusters[i] === null ? "in no cluster" : `cluster ${clusters[i]}, of ${sizes.get(clusters[i])} features`));
+    lines.push(
+      line(
+        "span",
+        clusters[i] === null
+          ? "in no cluster"
+          : `cluster ${clusters[i]}, of ${sizes.get(clusters[i])} features`,
+      ),
+    );
     this.tip.replaceChildren(...lines);
     this.tip.href = `${this.root.dataset.home}${indices[i]}/`;
   }
@@ -190,19 +252,33 @@ class FeatureMap {
   }
 
   #under(x, y, reach = REACH) {
-    return this.points.nearest((x - this.left) / this.scale, (y - this.top) / this.scale, reach / this.scale);
+    return this.points.nearest(
+      (x - this.left) / this.scale,
+      (y - this.top) / this.scale,
+      reach / this.scale,
+    );
   }
 
   #open(event) {
     if (this.chosen < 0) return;
-    if (event.ctrlKey || event.metaKey || event.button === 1) window.open(this.tip.href, "_blank", "noopener");
+    if (event.ctrlKey || event.metaKey || event.button === 1)
+      window.open(this.tip.href, "_blank", "noopener");
     else location.assign(this.tip.href);
   }
 
   #buttons() {
     const box = Object.assign(document.createElement("div"), { className: "map-zoom" });
-    for (const [text, name, act] of [["+", "Zoom in", () => this.zoom(1.6)], ["−", "Zoom out", () => this.zoom(1 / 1.6)], ["⤢", "Show all", () => this.reset()]]) {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: text, title: name, onclick: act });
+    for (const [text, name, act] of [
+      ["+", "Zoom in", () => this.zoom(1.6)],
+      ["−", "Zoom out", () => this.zoom(1 / 1.6)],
+      ["⤢", "Show all", () => this.reset()],
+    ]) {
+      const button = Object.assign(document.createElement("button"), {
+        type: "button",
+        textContent: text,
+        title: name,
+        onclick: act,
+      });
       button.setAttribute("aria-label", name);
       box.append(button);
     }
@@ -214,12 +290,17 @@ class FeatureMap {
     const on = (name, act, options) => this.canvas.addEventListener(name, act, options);
     let scrolled = 0;
     addEventListener("scroll", () => (scrolled = performance.now()), { passive: true });
-    on("wheel", (event) => {
-      const all = event.deltaY > 0 && this.scale <= this.whole; // nothing to zoom out of: the page scrolls on
-      if (all || performance.now() - scrolled < 250) return; // and a page that was scrolling does not stop at the map
-      event.preventDefault();
-      this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...this.#at(event));
-    }, { passive: false });
+    on(
+      "wheel",
+      (event) => {
+        // The page scrolls on where there is nothing to zoom out of, and where it was scrolling.
+        const all = event.deltaY > 0 && this.scale <= this.whole;
+        if (all || performance.now() - scrolled < 250) return;
+        event.preventDefault();
+        this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...this.#at(event));
+      },
+      { passive: false },
+    );
     on("pointerdown", (event) => {
       this.canvas.setPointerCapture(event.pointerId);
       this.fingers.set(event.pointerId, this.#at(event));
@@ -230,7 +311,8 @@ class FeatureMap {
       }
     });
     on("pointermove", (event) => {
-      const [x, y] = this.#at(event), before = this.fingers.get(event.pointerId);
+      const [x, y] = this.#at(event),
+        before = this.fingers.get(event.pointerId);
       if (!before) return this.choose(this.#under(x, y));
       if (this.lasting === event.pointerId) return this.lasso.move([x, y]);
       this.#drag(event.pointerId, before, [x, y]);
@@ -244,22 +326,28 @@ class FeatureMap {
       const tapped = this.fingers.delete(event.pointerId) && this.dragged < 5;
       if (!tapped || event.button === 2) return;
       if (event.pointerType === "mouse") this.#open(event);
-      else this.choose(this.#under(...this.#at(event), 24), true); // a finger hides what is under it: its tip is the link
+      // A finger hides what is under it, so the tip becomes the link.
+      else this.choose(this.#under(...this.#at(event), 24), true);
     });
     on("pointercancel", (event) => {
       this.fingers.delete(event.pointerId);
-      if (this.lasting === event.pointerId) (this.lasting = undefined), this.lasso.clear();
+      if (this.lasting === event.pointerId) ((this.lasting = undefined), this.lasso.clear());
     });
     on("pointerleave", (event) => event.pointerType === "mouse" && this.choose(-1));
     on("blur", () => this.choose(-1));
     on("keydown", (event) => this.#key(event));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint(this.color));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+      this.paint(this.color),
+    );
   }
 
-  #drag(id, before, now) { // one finger moves the map, two also zoom it about their middle
+  #drag(id, before, now) {
+    // one finger moves the map, two also zoom it about their middle
     const other = [...this.fingers].find(([key]) => key !== id)?.[1];
     this.fingers.set(id, now);
-    const share = other ? 0.5 : 1, dx = (now[0] - before[0]) * share, dy = (now[1] - before[1]) * share;
+    const share = other ? 0.5 : 1,
+      dx = (now[0] - before[0]) * share,
+      dy = (now[1] - before[1]) * share;
     this.dragged += Math.hypot(dx, dy);
     this.pan(dx, dy);
     if (!other) return;
@@ -269,9 +357,15 @@ class FeatureMap {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = 60, moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+    const step = 60,
+      moves = {
+        ArrowLeft: [step, 0],
+        ArrowRight: [-step, 0],
+        ArrowUp: [0, step],
+        ArrowDown: [0, -step],
+      };
     if (event.key === "Enter") return this.#open(event);
-    if (event.key === "Escape") return this.lasso.toggle(false), this.choose(-1);
+    if (event.key === "Escape") return (this.lasso.toggle(false), this.choose(-1));
     if (moves[event.key]) this.pan(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoom(1.6);
     else if (event.key === "-") this.zoom(1 / 1.6);
@@ -282,8 +376,10 @@ class FeatureMap {
   }
 }
 
-const asPixel = (() => { // a colour as one word of an image's pixels
-  const known = new Map(), context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+const asPixel = (() => {
+  // a colour as one word of an image's pixels
+  const known = new Map(),
+    context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   return (color) => {
     if (!known.has(color)) {
       context.fillStyle = color;
@@ -294,9 +390,13 @@ const asPixel = (() => { // a colour as one word of an image's pixels
   };
 })();
 
-function shades(densities) { // by feature, the eighth that it belongs to: from the rarest features to the densest
+function shades(densities) {
+  // by feature, the eighth that it belongs to: from the rarest features to the densest
   const ranked = Float64Array.from(densities).sort();
-  const edges = Array.from({ length: SHADES - 1 }, (_, k) => ranked[Math.ceil(((k + 1) * ranked.length) / SHADES) - 1]);
+  const edges = Array.from(
+    { length: SHADES - 1 },
+    (_, k) => ranked[Math.ceil(((k + 1) * ranked.length) / SHADES) - 1],
+  );
   return (i) => edges.filter((edge) => edge < densities[i]).length;
 }
 
@@ -304,14 +404,17 @@ async function start(root) {
   const answer = await fetch(root.dataset.src);
   if (!answer.ok) return; // the server's drawing stays
   const map = new FeatureMap(root, await answer.json());
-  root.addEventListener("click", (event) => { // the links of the colours work without a script too; the address keeps the choice
+  root.addEventListener("click", (event) => {
+    // the links of the colours work without a script too; the address keeps the choice
     const link = event.target.closest("a[data-color]");
     if (!link || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     history.replaceState(history.state, "", link.href);
-    for (const other of root.querySelectorAll("a[data-color]")) other.removeAttribute("aria-current");
+    for (const other of root.querySelectorAll("a[data-color]"))
+      other.removeAttribute("aria-current");
     link.setAttribute("aria-current", "true");
-    for (const key of root.querySelectorAll("[data-for]")) key.hidden = key.dataset.for !== link.dataset.color;
+    for (const key of root.querySelectorAll("[data-for]"))
+      key.hidden = key.dataset.for !== link.dataset.color;
     map.paint(link.dataset.color);
   });
   root.dataset.ready = "";

@@ -1,24 +1,43 @@
-// Labels of features on the map: as many as fit without touching one another, those of denser features first.
-const SIZE = 12, LONGEST = 34, MOST = 70, TRIED = 4000, GAP = 4;
+// Labels of features on the map: as many as fit without touching, those of denser features first.
+const SIZE = 12,
+  LONGEST = 34,
+  MOST = 70,
+  TRIED = 4000,
+  GAP = 4;
 
 export class Labels {
   constructor(points) {
     const { labels, densities } = points;
     this.points = points;
-    this.ranked = labels.map((text, i) => (text ? i : -1)).filter((i) => i >= 0).sort((a, b) => densities[b] - densities[a]);
+    this.ranked = labels
+      .map((text, i) => (text ? i : -1))
+      .filter((i) => i >= 0)
+      .sort((a, b) => densities[b] - densities[a]);
     this.widths = new Map();
   }
 
   draw(context, map, ink, paper) {
-    const { x, y } = this.points, { scale, left, top, width, height } = map, placed = [];
-    Object.assign(context, { font: `${SIZE}px system-ui, sans-serif`, textBaseline: "middle", lineWidth: 3, lineJoin: "round", fillStyle: ink, strokeStyle: paper });
+    const { x, y } = this.points,
+      { scale, left, top, width, height } = map,
+      placed = [];
+    Object.assign(context, {
+      font: `${SIZE}px system-ui, sans-serif`,
+      textBaseline: "middle",
+      lineWidth: 3,
+      lineJoin: "round",
+      fillStyle: ink,
+      strokeStyle: paper,
+    });
     let tried = 0;
     for (const i of this.ranked) {
-      const px = x[i] * scale + left, py = y[i] * scale + top;
+      const px = x[i] * scale + left,
+        py = y[i] * scale + top;
       if (px < 0 || py < 0 || px > width || py > height) continue;
       if (placed.length >= MOST || ++tried > TRIED) break;
-      const text = short(this.points.labels[i]), wide = this.#width(context, text);
-      const at = px + 8 + wide < width ? px + 8 : px - 8 - wide; // at the left where the edge is near
+      const text = short(this.points.labels[i]),
+        wide = this.#width(context, text);
+      // To the left of the dot where the right edge is near.
+      const at = px + 8 + wide < width ? px + 8 : px - 8 - wide;
       const box = [at - GAP, py - SIZE / 2 - GAP, at + wide + GAP, py + SIZE / 2 + GAP];
       if (at < 0 || placed.some((other) => meet(box, other))) continue;
       placed.push(box);

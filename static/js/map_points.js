@@ -1,10 +1,12 @@
-// Features on a map as typed arrays, with a grid that finds the one nearest to a place.
+// Features on a map as typed arrays, with a grid that finds the one nearest to a position.
 export class Points {
-  // Columns as typed arrays; places scaled to the longer side of the map, y counted downwards as on the server.
+  // Columns as typed arrays; coordinates are scaled to the longer side of the map, y downwards.
   constructor(data) {
     Object.assign(this, data);
     this.count = data.indices.length;
-    const [x0, x1] = ends(data.x), [y0, y1] = ends(data.y), size = Math.max(x1 - x0, y1 - y0) || 1;
+    const [x0, x1] = ends(data.x),
+      [y0, y1] = ends(data.y),
+      size = Math.max(x1 - x0, y1 - y0) || 1;
     this.x = Float32Array.from(data.x, (x) => (x - x0) / size);
     this.y = Float32Array.from(data.y, (y) => (y - y0) / size);
     this.width = (x1 - x0) / size;
@@ -20,7 +22,8 @@ export class Points {
     return at(y) * this.side + at(x);
   }
 
-  #fill() { // the members of cell c are members[starts[c]] to members[starts[c + 1] - 1]
+  #fill() {
+    // the members of cell c are members[starts[c]] to members[starts[c + 1] - 1]
     this.starts = new Uint32Array(this.side * this.side + 1);
     for (let i = 0; i < this.count; i++) this.starts[this.#cell(this.x[i], this.y[i]) + 1]++;
     for (let c = 1; c < this.starts.length; c++) this.starts[c] += this.starts[c - 1];
@@ -29,12 +32,21 @@ export class Points {
     for (let i = 0; i < this.count; i++) this.members[next[this.#cell(this.x[i], this.y[i])]++] = i;
   }
 
-  nearest(x, y, reach) { // the point within `reach` of a place that is nearest to it, or -1
-    let best = -1, least = reach * reach;
-    const low = this.#cell(x - reach, y - reach), high = this.#cell(x + reach, y + reach), { side } = this;
+  nearest(x, y, reach) {
+    // index of the nearest point within `reach`, or -1
+    let best = -1,
+      least = reach * reach;
+    const low = this.#cell(x - reach, y - reach),
+      high = this.#cell(x + reach, y + reach),
+      { side } = this;
     for (let row = Math.floor(low / side); row <= Math.floor(high / side); row++) {
-      for (let k = this.starts[row * side + (low % side)]; k < this.starts[row * side + (high % side) + 1]; k++) {
-        const i = this.members[k], far = (this.x[i] - x) ** 2 + (this.y[i] - y) ** 2;
+      for (
+        let k = this.starts[row * side + (low % side)];
+        k < this.starts[row * side + (high % side) + 1];
+        k++
+      ) {
+        const i = this.members[k],
+          far = (this.x[i] - x) ** 2 + (this.y[i] - y) ** 2;
         if (far <= least) [best, least] = [i, far];
       }
     }
@@ -43,5 +55,8 @@ export class Points {
 }
 
 function ends(values) {
-  return values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+  return values.reduce(
+    ([low, high], v) => [Math.min(low, v), Math.max(high, v)],
+    [Infinity, -Infinity],
+  );
 }

@@ -1,16 +1,26 @@
-// A run as it comes: tokens are appended as they are drawn, what is measured later is added to them. At its end the page's own
-// fragment, made on the server, takes the place of what was drawn here.
+// A steering run while it generates: tokens are appended as they are sampled, and what is measured
+// later is added to them. At the end the server's fragment replaces what was drawn here.
 let source = null;
 
 function follow(run) {
-  const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({ box, decoder: new TextDecoder(), boxes: [] }));
-  const empty = () => texts.forEach((text) => { text.box.textContent = ""; text.boxes = []; text.decoder = new TextDecoder(); });
+  const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({
+    box,
+    decoder: new TextDecoder(),
+    boxes: [],
+  }));
+  const empty = () =>
+    texts.forEach((text) => {
+      text.box.textContent = "";
+      text.boxes = [];
+      text.decoder = new TextDecoder();
+    });
   source = new EventSource(run.dataset.events);
   empty();
 
   function token(text, hex, logprob) {
     const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
-    const shown = text.decoder.decode(bytes, { stream: true }).replaceAll("\n", "↵\n"); // nothing until a character is whole
+    // The decoder returns nothing until a character is complete.
+    const shown = text.decoder.decode(bytes, { stream: true }).replaceAll("\n", "↵\n");
     const box = document.createElement("t");
     box.textContent = shown;
     box.title = `log-probability ${logprob.toPrecision(3)}`;
@@ -20,14 +30,19 @@ function follow(run) {
 
   const take = {
     again: empty,
-    ids: (piece) => texts.forEach((text, row) => {
-      if (piece.ids[row] !== null) token(text, piece.bytes[row], piece.logprobs[row]);
-    }),
-    done: (piece) => run.querySelector("[data-progress]")?.style.setProperty("--p", piece.done / piece.total),
-    start: (piece) => texts.forEach((text, row) => piece.kl[row].forEach((kl, i) => {
-      const box = text.boxes[piece.start + i];
-      if (box) box.title += ` · KL from default ${kl.toPrecision(3)}`;
-    })),
+    ids: (piece) =>
+      texts.forEach((text, row) => {
+        if (piece.ids[row] !== null) token(text, piece.bytes[row], piece.logprobs[row]);
+      }),
+    done: (piece) =>
+      run.querySelector("[data-progress]")?.style.setProperty("--p", piece.done / piece.total),
+    start: (piece) =>
+      texts.forEach((text, row) =>
+        piece.kl[row].forEach((kl, i) => {
+          const box = text.boxes[piece.start + i];
+          if (box) box.title += ` · KL from default ${kl.toPrecision(3)}`;
+        }),
+      ),
   };
 
   source.addEventListener("delta", (event) => {
@@ -47,12 +62,16 @@ function follow(run) {
   run.querySelector("[data-stop]")?.addEventListener("click", (event) => {
     event.preventDefault();
     const form = event.target.form;
-    fetch(event.target.formAction, { method: "POST", body: new FormData(form), redirect: "manual" });
+    fetch(event.target.formAction, {
+      method: "POST",
+      body: new FormData(form),
+      redirect: "manual",
+    });
   });
 }
 
-// A run begins without a new page; what the server refuses is said in the place of its texts. That place stays in the page, as an
-// answer to an element that has left it is lost.
+// A run starts without a new page; an error from the server replaces its texts. #result stays in
+// the page, because htmx drops an answer to an element that has been removed.
 function begin() {
   source?.close();
   const run = document.querySelector("#result [data-events]");
@@ -62,7 +81,8 @@ htmx.onLoad((part) => (part === document.body || part.parentElement?.id === "res
 document.addEventListener("htmx:historyRestore", begin);
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
-  if (!requestConfig.elt.isConnected) event.preventDefault(); // the end of a run in whose place another has begun
+  // The end of a run after another has started.
+  if (!requestConfig.elt.isConnected) event.preventDefault();
   if (xhr.status < 400 || !xhr.response.includes('id="mine"')) return;
   event.detail.shouldSwap = true;
   event.detail.isError = false;
@@ -71,11 +91,17 @@ for (const failure of ["htmx:sendError", "htmx:responseError"]) {
   document.addEventListener(failure, (event) => {
     if (event.detail.target?.id !== "result") return;
     source?.close();
-    const why = event.detail.xhr.status ? `could not answer (${event.detail.xhr.status})` : "does not answer";
+    const why = event.detail.xhr.status
+      ? `could not answer (${event.detail.xhr.status})`
+      : "does not answer";
     document.querySelector("#result").innerHTML =
-      `<p class="note error below-small" role="alert">The server ${why}. Nothing is lost: try again.</p>`;
+      '<p class="note error below-small" role="alert">' +
+      `The server ${why}. Nothing is lost: try again.</p>`;
   });
 }
 addEventListener("pagehide", () => source?.close());
 
-document.addEventListener("focusin", (event) => event.target.matches("[data-copy]") && event.target.select());
+document.addEventListener(
+  "focusin",
+  (event) => event.target.matches("[data-copy]") && event.target.select(),
+);

@@ -100,7 +100,7 @@ def test_where_no_label_has_every_word_some_are_found_and_it_is_said(
 ) -> None:
     page = get(client, "closing files brackets")
     assert found(page) == [0, 4], "words themselves before other forms of them"
-    assert "no label has every word, these have some" in page
+    assert "No label has every word; these have some" in page
 
 
 def test_common_words_only_rank_labels_that_have_a_rarer_one(
@@ -430,7 +430,7 @@ def test_words_come_at_once_and_meaning_a_moment_later(
     assert meaning == []
     later = re.search(r'role="status" hx-get="(.+?)" hx-trigger="load"', page)
     assert later
-    assert '<noscript> <a href="?q=close&amp;mode=hybrid">' in page
+    assert '<noscript><a href="?q=close&amp;mode=hybrid">' in page
     page = client.get(
         markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}
     ).content.decode()

@@ -8,9 +8,9 @@ BLOCKS = frozenset(
     re.findall(
         r"\w+",
         "doctype article aside body br button circle dd details dialog div dl dt fieldset footer "
-        "form h1 h2 h3 head header html legend li line link main meta nav noscript ol optgroup option "
-        "p path rect script section select style summary svg table tbody td text th thead title "
-        "tr ul",
+        "form h1 h2 h3 head header html legend li line link main meta nav noscript ol optgroup "
+        "option p path rect script section select style summary svg table tbody td text th thead "
+        "title tr ul",
     )
 )
 """Elements at whose edges white space is not shown."""

@@ -256,8 +256,19 @@ def test_the_list_is_sorted_by_its_headings_without_a_reload(page: Page, pages):
     assert page.evaluate("window.notReloaded")
 
 
-def test_keys_are_listed_where_they_work(page: Page, pages):
+@pytest.mark.parametrize("width", [1280, 380])
+def test_keys_are_listed_where_they_work(page: Page, pages, width):
+    page.set_viewport_size({"width": width, "height": 800})
     page.goto(pages["feature"])
     page.keyboard.press("?")
-    listed = page.get_by_role("dialog").locator("dt").all_text_contents()
-    assert {"/", "j", "k", "r", "t", "?"} <= set(listed)
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
+    groups = dialog.locator("tbody")
+    expect(groups.locator("th")).to_have_text(["On this page", "Everywhere"])
+    rows = [row.locator("td").all_text_contents() for row in groups.locator("tr:has(td)").all()]
+    assert {"/", "j", "k", "r", "t", "?"} <= {key for key, _ in rows}
+    assert ["s", "Steer with this feature"] in rows
+    assert ["?", "Show these shortcuts"] in rows
+    for key in dialog.locator("kbd").all():
+        expect(key).to_be_visible()
+    boxes = [cell.bounding_box() for cell in dialog.locator("td:last-child").all()]
+    assert len({box["x"] for box in boxes}) == 1, "what keys do stands in one column"

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from features.models import Feature
-from features.selectors.dashboard import Near
+from features.selectors.feature_view import Near
 
 register = template.Library()
 

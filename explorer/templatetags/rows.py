@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from explorer.templatetags.heatmap import aligned, crop, heatmap
 from explorer.templatetags.numbers import count, number, share, signed
 from features.models import Feature, LanguageModel, Sae
-from features.selectors.dashboard import Near, Partner, ShownExample, TokenLogit
+from features.selectors.feature_view import Near, Partner, ShownExample, TokenLogit
 
 register = template.Library()
 

@@ -10,9 +10,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from explorer.templatetags.heatmap import BREAKS
 from explorer.templatetags.numbers import number
-from features.models import Feature
 from features.records import Intervention
 from features.selectors.effects import Effect, effect
+from features.selectors.feature_view import FeatureView
 from features.steering.interventions import METHODS, METHODS_WITH_STRENGTH
 from features.steering.transcript import Box, Change
 
@@ -45,11 +45,11 @@ def differences(changes: Iterable[Change]) -> SafeString:
 
 
 @register.simple_tag
-def effect_of(feature: Feature) -> Effect | None:
+def effect_of(view: FeatureView) -> Effect | None:
     """What changing the feature did, with the tokens it promotes as text; None until it was
     measured.
     """
-    return effect(feature)
+    return effect(view)
 
 
 def _box(box: Box) -> SafeString:

@@ -40,17 +40,13 @@ def disputed(request: HtmxRequest) -> HttpResponse:
     form = FeedForm(request.GET)
     saes = form.scope()
     rows, of = activity.disputed(saes), f"disputed {saes}"
-    try:
-        found = keyset.page(
-            rows,
-            ["-density", "id"],
-            limit=activity.PAGE,
-            cursor=request.GET.get("cursor", ""),
-            of=of,
-        )
-    except keyset.BadCursor as error:
-        form.add_error(None, str(error))
-        found = keyset.page(rows, ["-density", "id"], limit=activity.PAGE, of=of)
+    keys, limit = ["-density", "id"], activity.PAGE
+    found, wrong = keyset.page_or_first(
+        lambda cursor: keyset.page(rows, keys, limit=limit, cursor=cursor, of=of),
+        request.GET.get("cursor", ""),
+    )
+    if wrong:
+        form.add_error(None, wrong)
     stood = activity.rivals(found.rows)
     context = {
         "form": form,

@@ -13,10 +13,10 @@ from explorer import access
 from explorer.definitions import DEFINITIONS, GROUPS
 from explorer.forms.features import BrowseForm, MapForm
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
-from features.db.keyset import BadCursor
+from features.db import keyset
 from features.models import LanguageModel, Sae
 from features.selectors import catalog as catalog_selectors
-from features.selectors import features as feature_selectors
+from features.selectors import feature_lists
 from features.selectors import maps as map_selectors
 
 MOST_CHOICES = 20
@@ -69,11 +69,11 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     found = find_sae(model, sae)
     form = BrowseForm(request.GET)
     wanted = form.arguments()
-    try:
-        listed = feature_selectors.page(found, **wanted)
-    except BadCursor as error:
-        form.add_error(None, str(error))
-        listed = feature_selectors.page(found, **wanted | {"cursor": ""})
+    listed, wrong = keyset.page_or_first(
+        lambda cursor: feature_lists.page(found, **wanted | {"cursor": cursor}), wanted["cursor"]
+    )
+    if wrong:
+        form.add_error(None, wrong)
     context = {
         "sae": found,
         "form": form,

@@ -174,12 +174,12 @@ def _index(
     request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200
 ) -> HttpResponse:
     mine = mine and request.user.is_authenticated
-    rows, wrong = collection_selectors.listed(request.user.pk, mine=mine), ""
+    rows = collection_selectors.listed(request.user.pk, mine=mine)
     of = f"collections of {request.user.pk if mine else 'all'}"
-    try:
-        page = keyset.page(rows, ["-id"], limit=PAGE, cursor=request.GET.get("cursor", ""), of=of)
-    except keyset.BadCursor as bad:
-        page, wrong = keyset.page(rows, ["-id"], limit=PAGE, of=of), str(bad)
+    page, wrong = keyset.page_or_first(
+        lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of=of),
+        request.GET.get("cursor", ""),
+    )
     context = {"page": page, "mine": mine, "form": form, "wrong": wrong}
     return render(request, "collections/index.html", context, status=status)
 

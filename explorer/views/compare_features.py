@@ -14,7 +14,7 @@ from explorer.views.features import tested
 from features.inference.text_activations import FeatureReading
 from features.models import Sae
 from features.selectors import catalog as catalog_selectors
-from features.selectors.feature_comparison import Beside, Path, beside
+from features.selectors.feature_comparison import ComparedFeature, Path, compared_features
 
 MOST = 6
 BIGGEST_INDEX = 2**31 - 1
@@ -74,7 +74,7 @@ class Side(NamedTuple):
     """A feature, what it does on the text, and the address of the page without it."""
 
     path: Path
-    beside: Beside
+    beside: ComparedFeature
     reading: FeatureReading | None
     without: str
 
@@ -91,7 +91,7 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
     """The features of the query string, each in a column, with what each does on the text."""
     form = FeaturesForm(request.GET)
     paths = form.paths()
-    known = beside(paths)
+    known = compared_features(paths)
     for path in paths:
         if path not in known:
             form.add_error(

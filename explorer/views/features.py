@@ -12,7 +12,7 @@ from explorer.views.catalog import find_sae
 from features.inference.text_activations import FeatureReading, read_feature
 from features.models import Feature
 from features.selectors import features as feature_selectors
-from features.selectors.dashboard import FeatureView
+from features.selectors.feature_view import FeatureView
 
 
 @require_safe

@@ -42,17 +42,13 @@ def index(request: HtmxRequest) -> HttpResponse:
     form.is_valid()
     kind, state = (form.cleaned_data.get(name) or "" for name in ("kind", "state"))
     rows = job_selectors.jobs(kind, state)
-    try:
-        found = keyset.page(
-            rows,
-            ["-id"],
-            limit=PAGE,
-            cursor=request.GET.get("cursor", ""),
-            of=f"jobs {kind} {state}",
-        )
-    except keyset.BadCursor as error:
-        form.add_error(None, str(error))
-        found = keyset.page(rows, ["-id"], limit=PAGE, of=f"jobs {kind} {state}")
+    of = f"jobs {kind} {state}"
+    found, wrong = keyset.page_or_first(
+        lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of=of),
+        request.GET.get("cursor", ""),
+    )
+    if wrong:
+        form.add_error(None, wrong)
     return render(request, "jobs/index.html", {"form": form, "page": found})
 
 

@@ -55,16 +55,11 @@ def index(request: HtmxRequest) -> HttpResponseBase:
                 return _taken(request, form)
             except InvalidInput as error:
                 wrong = error.messages
-    try:
-        found = keyset.page(
-            upload_services.uploads(),
-            ["-id"],
-            limit=PAGE,
-            cursor=request.GET.get("cursor", ""),
-            of="uploads",
-        )
-    except keyset.BadCursor:
-        found = keyset.page(upload_services.uploads(), ["-id"], limit=PAGE, of="uploads")
+    uploads = upload_services.uploads()
+    found, _ = keyset.page_or_first(
+        lambda cursor: keyset.page(uploads, ["-id"], limit=PAGE, cursor=cursor, of="uploads"),
+        request.GET.get("cursor", ""),
+    )
     context = {
         "form": form,
         "wrong": wrong,

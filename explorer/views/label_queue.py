@@ -84,12 +84,11 @@ def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResp
 def _page(
     request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200
 ) -> HttpResponse:
-    wrong = ""
-    try:
-        found, skip = label_queue.first(sae, request.user.pk, after)
-    except keyset.BadCursor as error:
-        wrong, after = str(error), ""
-        found, skip = label_queue.first(sae, request.user.pk)
+    (found, skip), wrong = keyset.page_or_first(
+        lambda cursor: label_queue.first(sae, request.user.pk, cursor), after
+    )
+    if wrong:
+        after = ""
     context: dict[str, Any] = {
         "saes": saes,
         "sae": sae,

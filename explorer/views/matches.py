@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
-from features.db.keyset import BadCursor
+from features.db import keyset
 from features.models import Matching
 from features.selectors import matches as match_selectors
 
@@ -36,11 +36,12 @@ def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpRespo
     matching = _find(model, sae, other)
     form = MatchesForm(request.GET)
     wanted = form.arguments()
-    try:
-        listed = match_selectors.page(matching, **wanted)
-    except BadCursor as error:
-        form.add_error(None, str(error))
-        listed = match_selectors.page(matching, **wanted | {"cursor": ""})
+    listed, wrong = keyset.page_or_first(
+        lambda cursor: match_selectors.page(matching, **wanted | {"cursor": cursor}),
+        wanted["cursor"],
+    )
+    if wrong:
+        form.add_error(None, wrong)
     context = {
         "matching": matching,
         "sae": matching.sae,

@@ -28,16 +28,11 @@ PAGE = 40
 @curators_only
 def index(request: HtmxRequest) -> HttpResponse:
     """Open reports, what was hidden last, and the trail of what moderators did."""
-    try:
-        trail = keyset.page(
-            moderation_selectors.trail(),
-            ["-id"],
-            limit=PAGE,
-            cursor=request.GET.get("cursor", ""),
-            of="trail",
-        )
-    except keyset.BadCursor:
-        trail = keyset.page(moderation_selectors.trail(), ["-id"], limit=PAGE, of="trail")
+    rows = moderation_selectors.trail()
+    trail, _ = keyset.page_or_first(
+        lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of="trail"),
+        request.GET.get("cursor", ""),
+    )
     context = {
         "flags": moderation_selectors.open_flags()[:PAGE],
         "labels": moderation_selectors.hidden_labels()[:PAGE],

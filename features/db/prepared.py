@@ -1,112 +1,75 @@
-"""Querysets whose SQL is put together once, and whose plan each connection keeps.
+"""SQL statements that PostgreSQL plans once for each connection.
 
-For a page that reads a dozen tables Django takes longer over the SQL than PostgreSQL over the
-answer, and PostgreSQL longer over the plan than over the rows; both are the same every time but for
-a few values:
+For a page that reads a dozen tables PostgreSQL takes longer to plan a statement than to run it, and
+the plan is the same for every value. Django's cursor puts the values into the text before it sends
+it, so psycopg never prepares a statement for it. `fetch` therefore sends SQL's own PREPARE once for
+each connection, and EXECUTE from then on, through Django's cursor: no private API of Django or
+psycopg takes part, and query logs and `execute_wrapper` see each call as one query.
 
-    @cache
-    def _made_by() -> Compiled[Sae]:
-        return
-        Compiled(Sae.objects.filter(made_by=Param("job")).select_related("model").order_by("-id"))
-
-    saes = _made_by()(job=12)
+PostgreSQL plans the first five executions for their values; then it keeps one plan for all values
+where that is as cheap.
 """
 
-from copy import copy
-from typing import Any, Generic, TypeVar
+from itertools import count
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import connections
-from django.db.models import Expression, QuerySet
-from django.db.models.sql.compiler import SQLCompiler
-from psycopg import Cursor
-
-Row = TypeVar("Row")
+from django.db import connection
 
 
-class Param(Expression):
-    """A value that is given with every call, wherever a lookup takes an expression."""
+class Statement(NamedTuple):
+    """A SELECT with named parameters, written as `%(name)s`; a literal percent sign is `%%`.
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        """Itself among the parameters: a call puts the value in its place."""
-        return "%s", [self]
-
-
-class Compiled(Generic[Row]):
-    """A queryset with `Param`s in it, as a function of their values that answers a list of rows.
-
-    Values reach the database as they are: they must be of their column's type, and within its
-    range. What the queryset prefetches is fetched as ever.
+    Constants belong into the text: a plan for all values knows no parameter's value, so that a
+    partial index would be out of its reach.
     """
 
-    def __init__(self, rows: QuerySet[Any, Row]) -> None:
-        self._rows = rows.all()
-        self._compiler = rows.query.get_compiler(rows.db)
-        sql, params = self._compiler.as_sql()
-        self._sql, self._params = _fixed(sql, params, connections[rows.db])
-        self._converters = self._compiler.get_converters(
-            [column[0] for column in self._compiler.select]
-        )
+    name: str
+    sql: str
+    parameters: tuple[str, ...]
 
-    def __call__(self, **values: Any) -> list[Row]:
-        """The rows for these values. Raises `KeyError` where one is missing."""
-        given = {name: values[name] for name in self._params}
-        compiler = copy(self._compiler)
-        compiler.connection = connections[self._rows.db]  # that of this thread
-        compiler.execute_sql = lambda *_args, **_kwargs: [
-            _prepared(compiler.connection, self._sql, given)
-        ]
-        compiler.get_converters = lambda _columns: self._converters
-        rows = type(self._rows)(self._rows.model, _Ready(compiler))  # type: ignore[arg-type]
-        for name in ("_iterable_class", "_fields", "_prefetch_related_lookups"):
-            setattr(rows, name, getattr(self._rows, name))
-        return list(rows)
+    def prepare(self, name: str) -> str:
+        """The statement that prepares it under that name."""
+        numbers = {parameter: f"${i}" for i, parameter in enumerate(self.parameters, start=1)}
+        text = (self.sql % numbers).replace("%", "%%")  # as `cursor.execute` takes it
+        return f"PREPARE {name} AS {text}"
+
+    def execute(self, name: str) -> str:
+        """The statement that runs it, with the same named parameters."""
+        return f"EXECUTE {name}({', '.join(f'%({parameter})s' for parameter in self.parameters)})"
 
 
-class _Ready:
-    """Stands for the query of a queryset that is only to be read: what compiles it has done so."""
-
-    def __init__(self, compiler: SQLCompiler) -> None:
-        self.compiler = compiler
-
-    def get_compiler(self, *_args: Any, **_kwargs: Any) -> SQLCompiler:
-        """The one that is there."""
-        return self.compiler
+_names: "WeakKeyDictionary[Any, dict[Statement, str]]" = WeakKeyDictionary()
+"""By connection of psycopg, the names of the statements prepared on it."""
+_numbers = count(1)
 
 
-def _fixed(sql: str, params: tuple[Any, ...], connection: Any) -> tuple[str, list[str]]:
-    """The SQL with every constant in it, and the names of the `Param`s, which stand there by name.
+def fetch(statement: Statement, **values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a statement for these values, in one query.
 
-    A plan that is kept knows no parameter's value: an index over a part of the rows would be out of
-    its reach.
+    Raises `KeyError` where a value is missing. Nothing is prepared where `settings.PREPARE` is
+    false, as a pooler between here and PostgreSQL may give the next query to another connection.
     """
-    marks = {param.name: f"{{param {param.name}}}" for param in params if isinstance(param, Param)}
-    given = [marks[param.name] if isinstance(param, Param) else param for param in params]
-    text = connection.ops.compose_sql(sql, given).replace("%", "%%")
-    for name, mark in marks.items():
-        text = text.replace(f"'{mark}'", f"%({name})s")
-    return text, list(marks)
-
-
-def _prepared(connection: Any, sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Rows by psycopg's own cursor: Django's puts the values in itself, and PostgreSQL sees a new
-    statement each time.
-
-    PostgreSQL keeps the plan from the sixth time on. Elsewhere nothing is prepared: psycopg would
-    keep every text of a hundred.
-    """
-    connection.ensure_connection()
-    plain = connection.connection
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    plain.prepare_threshold = 0 if settings.PREPARE else None
-    try:
-        with wrap(Cursor(plain)) as cursor:
-            cursor.execute(sql, given)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
-    finally:
-        plain.prepare_threshold = None
+    given = {parameter: values[parameter] for parameter in statement.parameters}
+    with connection.cursor() as cursor:
+        if settings.PREPARE:
+            _execute_prepared(cursor, statement, given)
+        else:
+            cursor.execute(statement.sql, given)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+def _execute_prepared(cursor: Any, statement: Statement, given: dict[str, Any]) -> None:
+    """Execute it, and where this connection has not prepared it yet, do so in the same message."""
+    names = _names.setdefault(cursor.connection, {})
+    if statement in names:
+        cursor.execute(statement.execute(names[statement]), given)
+        return
+    # A name of its own for each attempt: where the execution fails, the preparation has been done
+    # or not, and another attempt must not depend on which.
+    name = f"{statement.name}_{next(_numbers)}"
+    cursor.execute(f"{statement.prepare(name)}; {statement.execute(name)}", given)
+    cursor.nextset()
+    names[statement] = name

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from features.models import Feature, FeatureEffect
 from features.records import RoleRecord
+from features.selectors.feature_view import FeatureView
 from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import in_sentence
 
@@ -19,14 +19,13 @@ class Effect(NamedTuple):
     job_id: int | None
 
 
-def effect(feature: Feature) -> Effect | None:
-    """What changing a feature did; None until it was measured. One query where the feature came
-    with its effect, else two.
+def effect(view: FeatureView) -> Effect | None:
+    """What changing a feature did; None until it was measured. One query where a token is new to
+    this process.
     """
-    try:
-        row = feature.effect
-    except FeatureEffect.DoesNotExist:
+    row = view.effect
+    if row is None:
         return None
-    vocabulary = vocabulary_of(feature.sae.model_id, row.promoted)
+    vocabulary = vocabulary_of(view.sae.model_id, row.promoted)
     promoted = in_sentence(row.promoted, vocabulary)
     return Effect(RoleRecord(**row.reads), RoleRecord(**row.writes), promoted, row.job_id)

@@ -1,18 +1,12 @@
-"""Reads of features: one page of a list, and everything about one."""
+"""Reads of single features: everything about one, or its row alone."""
 
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Sequence
 from itertools import groupby, zip_longest
-from typing import Any, NamedTuple
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
-
-from features.db import keyset
-from features.db.prepared import Compiled, Param
-from features.models import Example, Feature, Match, Sae
-from features.selectors.dashboard import (
+from features.models import Feature, Sae
+from features.selectors import feature_page_sql
+from features.selectors.feature_page_sql import StoredExample
+from features.selectors.feature_view import (
     Band,
     Elsewhere,
     FeatureView,
@@ -21,216 +15,72 @@ from features.selectors.dashboard import (
     ShownExample,
     TokenLogit,
 )
-from features.selectors.feature_columns import COLUMNS, POSITIVE, keys
-from features.selectors.snippets import WIDER, Part, near_peaks, snippets
+from features.selectors.snippets import WIDER, Part, near_peaks
 from features.token_spans import Span, Vocabulary, spans, text_of, visible
 
-LISTED = ("sae_id", "index", "disputed", *COLUMNS)
-"""Fields that a list needs: the others are arrays of a kilobyte a row."""
-PAGE = 50
-LAST = 2**31 - 1
+LARGEST_INDEX = 2**31 - 1
 """The largest index that its column can hold."""
 
 
-class FeaturePage(NamedTuple):
-    """A page of features with a snippet of the top example of each, and the cursor of the next page
-    (empty at the end).
-    """
-
-    features: list[Feature]
-    snippets: dict[int, list[Span]]
-    next: str
-
-
-def features(
-    sae: Sae,
-    *,
-    order: str = "index",
-    alive: bool | None = None,
-    has_label: bool | None = None,
-    cluster: int | None = None,
-    **ranges: float | None,
-) -> QuerySet[Feature]:
-    """Features of an SAE, filtered, and to be put in that order.
-
-    `ranges` are ends of the columns that take them: density_min, max_activation_max …
-    """
-    rows = Feature.objects.filter(sae=sae)
-    if has_label is not None:
-        rows = rows.filter(label__isnull=not has_label)
-    if alive:
-        rows = rows.filter(**_lives(order, ranges))
-    elif alive is not None:
-        rows = rows.dead()
-    if cluster is not None:
-        rows = rows.filter(cluster=cluster)
-    for name, end in ranges.items():
-        column, _, which = name.rpartition("_")
-        if end is not None:
-            rows = rows.filter(
-                (f"{COLUMNS[column].name}__{'gte' if which == 'min' else 'lte'}", end)
-            )
-    return rows
-
-
-def page(
-    sae: Sae, *, order: str = "index", cursor: str = "", size: int = PAGE, **filters: Any
-) -> FeaturePage:
-    """One page of `features`, with their snippets, in three queries, four where they are filtered.
-    Raises `keyset.BadCursor`.
-    """
-    of = f"features of {sae.pk} {sorted(filters.items())}"
-    found, way = features(sae, order=order, **filters), keys(order, filters.get("alive"))
-    own = {
-        name: value for name, value in filters.items() if name == "alive" or _of_order(name, order)
-    }
-    filtered = any(value is not None for name, value in filters.items() if name not in own)
-    unfiltered = (
-        features(sae, order=order, **own).values("id", *LISTED, "label_id") if filtered else None
-    )
-    wide = Feature.objects.select_related("label").only(*LISTED, "label__text")
-    rows, after = keyset.page(
-        found,
-        way,
-        limit=size,
-        cursor=cursor,
-        of=of,
-        wide=wide,
-        unfiltered=unfiltered,
-        size=sae.width,
-    )
-    return FeaturePage(rows, snippets(rows, sae.model_id), after)
-
-
-def _lives(order: str, ranges: Mapping[str, float | None]) -> dict[str, float]:
-    """The lookups of what is alive, in the columns by which an index may be walked: there it begins
-    with the first that lives.
-    """
-    named = {
-        order.removeprefix("-"),
-        *(name.rpartition("_")[0] for name, end in ranges.items() if end is not None),
-    }
-    columns = {POSITIVE[name] for name in named if name in POSITIVE}
-    above = {
-        column for column in columns if (ranges.get(f"{column}_min") or 0) > 0
-    }  # these say so themselves
-    return {f"{column}__gt": 0 for column in (columns or {"fires"}) - above}
-
-
-def _of_order(filtered: str, order: str) -> bool:
-    """Whether a filter is an end of the column by which the order is."""
-    column, by = COLUMNS.get(filtered.rpartition("_")[0]), COLUMNS.get(order.removeprefix("-"))
-    return column is not None and by is not None and column.order == by.order
-
-
 def feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
-    """One feature with its examples, in three queries; contexts from end to end, or `WIDER` around
-    the peak alone.
+    """One feature with its examples, in two queries, and one where a token is new to this process;
+    contexts from end to end, or `WIDER` around the peak alone.
 
     Raises `Feature.DoesNotExist`.
     """
-    found = _one()(model=model, sae=sae, index=index) if index <= LAST else []
-    if not found:
+    if index > LARGEST_INDEX:
         raise Feature.DoesNotExist
-    (row,) = found
-    examples, also = _examples()(feature=row.pk), {*row.top_logit_ids, *row.bottom_logit_ids}
-    parts = [
-        Part(e.feature_id, e.peak, e.positions, e.values, 0, 0, e.sequence.token_ids)
-        for e in examples
-    ]
-    reach = None if whole else WIDER
-    shown, vocabulary = near_peaks(
-        parts, {row.pk: row.max_activation}, row.sae.model_id, reach, also
-    )
+    stored = feature_page_sql.feature(model, sae, index)
+    row, examples = stored.feature, feature_page_sql.examples(stored.feature.pk)
+    boxes, vocabulary = _boxes(row, examples, whole)
     return FeatureView(
         feature=row,
         sae=row.sae,
-        previous=row.previous_alive,  # type: ignore[attr-defined]  # the annotations of `_one`
-        next=row.next_alive,  # type: ignore[attr-defined]
-        bands=_bands(row, [_shown(e, tokens) for e, tokens in zip(examples, shown, strict=True)]),
+        previous=stored.previous,
+        next=stored.next,
+        bands=_bands(row, list(map(shown_example, examples, boxes))),
         top_logits=logits_of(row.top_logit_ids, row.top_logits, vocabulary),
         bottom_logits=logits_of(row.bottom_logit_ids, row.bottom_logits, vocabulary),
         nearest=[
-            Near(*known)
-            for known in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)
+            Near(*neighbor)
+            for neighbor in zip_longest(row.nearest, row.nearest_cosines, row.nearest_both)
         ],
         cofiring=list(map(Partner, row.cofiring, row.cofiring_jaccards, row.cofiring_both)),
-        elsewhere=[Elsewhere(**found) for found in row.elsewhere],  # type: ignore[attr-defined]
-    )
-
-
-@cache
-def _one() -> Compiled[Feature]:
-    """A feature with what its page says of its SAE, its live neighbours by index, and its nearest
-    elsewhere.
-    """
-    nearest = Match.objects.filter(sae=OuterRef("sae"), index=OuterRef("index")).order_by(
-        "-cosine", "other__slug"
-    )
-    siblings = Feature.objects.filter(sae=OuterRef("sae")).alive().values("index")
-    rows = (
-        Feature.objects.of(Param("model"), Param("sae"))
-        .filter(index=Param("index"))
-        .select_related("sae__model", "sae__dashboard__corpus", "sae__dashboard__job", "effect")
-        .annotate(
-            previous_alive=Subquery(
-                siblings.filter(index__lt=OuterRef("index")).order_by("-index")[:1]
-            ),
-            next_alive=Subquery(siblings.filter(index__gt=OuterRef("index")).order_by("index")[:1]),
-            elsewhere=ArraySubquery(
-                nearest.values(
-                    row=JSONObject(sae="other__slug", index="other_index", cosine="cosine")
-                )
-            ),
-        )
-    )
-    return Compiled(rows)
-
-
-@cache
-def _examples() -> Compiled[Example]:
-    return Compiled(
-        Example.objects.filter(feature=Param("feature"))
-        .select_related("sequence")
-        .order_by("band", "rank")
+        elsewhere=[Elsewhere(*match) for match in stored.elsewhere],
+        effect=stored.effect,
     )
 
 
 def row(model: str, sae: str, index: int) -> Feature:
-    """One feature alone, with its SAE and model. Raises `Feature.DoesNotExist`."""
+    """One feature alone, with its SAE and model, in one query. Raises `Feature.DoesNotExist`."""
     return Feature.objects.of(model, sae).select_related("sae__model").get(index=index)
 
 
 def random_alive(sae: Sae) -> int | None:
-    """Index of a live feature, drawn evenly; None where there is none."""
-    index: int | None = (
-        Feature.objects.filter(sae=sae)
-        .alive()
-        .order_by("?")
-        .values_list("index", flat=True)
-        .first()
-    )
+    """Index of a live feature, drawn evenly, in one query; None where there is none."""
+    alive = Feature.objects.filter(sae=sae).alive().order_by("?")
+    index: int | None = alive.values_list("index", flat=True).first()
     return index
 
 
-def shown_example(e: Example, vocabulary: Vocabulary, maximum: float) -> ShownExample:
-    """An example with its sequence, as a heatmap against the feature's maximum."""
-    return _shown(
-        e, spans(e.sequence.token_ids, vocabulary, e.positions, e.values, e.peak, maximum)
-    )
+def example_spans(example: StoredExample, vocabulary: Vocabulary, maximum: float) -> list[Span]:
+    """The heatmap of an example's whole context, against the feature's maximum."""
+    positions, values = example.positions, example.values
+    return spans(example.token_ids, vocabulary, positions, values, example.peak, maximum)
 
 
-def _shown(e: Example, tokens: list[Span]) -> ShownExample:
+def shown_example(example: StoredExample, tokens: list[Span]) -> ShownExample:
+    """An example as it is shown, with its heatmap."""
     return ShownExample(
-        sequence=e.sequence_id,
-        name=f"{e.band}.{e.rank}",
-        value=e.values[e.positions.index(e.peak)],
-        peak=e.peak,
-        document=e.sequence.document,
-        position=e.sequence.position,
+        sequence=example.sequence_id,
+        name=f"{example.band}.{example.rank}",
+        value=example.values[example.positions.index(example.peak)],
+        peak=example.peak,
+        document=example.document,
+        position=example.position,
         tokens=tokens,
-        positions=e.positions,
-        values=e.values,
+        positions=example.positions,
+        values=example.values,
     )
 
 
@@ -243,11 +93,21 @@ def logits_of(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> li
     ]
 
 
-def _bands(row: Feature, examples: Iterable[ShownExample]) -> list[Band]:
-    """Examples, in order of their bands."""
+def _boxes(
+    row: Feature, examples: Sequence[StoredExample], whole: bool
+) -> tuple[list[list[Span]], Vocabulary]:
+    """The heatmap of each example, and the vocabulary with the tokens of the page."""
+    parts = [Part(row.pk, e.peak, e.positions, e.values, 0, 0, e.token_ids) for e in examples]
+    reach = None if whole else WIDER
+    promoted = {*row.top_logit_ids, *row.bottom_logit_ids}
+    return near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, promoted)
+
+
+def _bands(row: Feature, examples: Sequence[ShownExample]) -> list[Band]:
+    """Examples, which come in the order of their bands, as bands."""
     return [
-        _band(row, int(number), list(of))
-        for number, of in groupby(examples, lambda e: e.name.partition(".")[0])
+        _band(row, int(number), list(group))
+        for number, group in groupby(examples, lambda e: e.name.partition(".")[0])
     ]
 
 

@@ -1,7 +1,6 @@
 """Reads of labels: those of a feature with their evidence and thread, and one with its history."""
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, NamedTuple
 
 from django.db.models import (
@@ -17,8 +16,8 @@ from django.db.models import (
 from django.db.models.fields import SmallIntegerField
 from django.db.models.functions import Coalesce
 
-from features.db.prepared import Compiled, Param
 from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
+from features.selectors import feature_page_sql
 
 DEEPEST = 6
 """Levels of answers to answers."""
@@ -48,56 +47,41 @@ class FeatureLabels(NamedTuple):
 def of_feature(
     feature: Feature, visitor: int | None = None, *, hidden: bool = False
 ) -> FeatureLabels:
-    """Everything said of a feature, in two queries and at most two more; with `hidden`, labels that
-    are not shown too.
+    """The labels and comments of a feature, in two queries and at most two more: scores where it
+    has a label, and history where one was edited. With `hidden`, labels that are not shown too.
     """
-    found = _said_of(known=visitor is not None, hidden=hidden)(feature=feature.pk, visitor=visitor)
-    labels = [label for label in found if label.state == Label.State.SHOWN]
+    rows = feature_page_sql.labels(feature.pk, visitor, hidden=hidden)
+    labels = [label for label in rows if label.state == Label.State.SHOWN]
     for label in labels:
         label.feature = feature
     consensus = next((label for label in labels if label.pk == feature.label_id), None)
-    others = [label for label in found if label.state != Label.State.SHOWN]
-    _with_scores(feature, labels)
+    others = [label for label in rows if label.state != Label.State.SHOWN]
+    _add_scores(feature, labels)
     prefetch_related_objects([label for label in labels if label.version > 1], history())
     return FeatureLabels(consensus, labels, others, thread(feature))
 
 
-@cache
-def _said_of(*, known: bool, hidden: bool) -> Compiled[Label]:
-    """Labels of a feature as a visitor who is known or not may see them."""
-    rows = _beside(
-        Label.objects.filter(feature=Param("feature")), Param("visitor") if known else None
-    )
-    return Compiled(rows if hidden else rows.shown())
-
-
-@cache
-def _scores() -> Compiled[LabelScore]:
-    return Compiled(
-        LabelScore.objects.filter(label__feature=Param("feature"), version=F("label__version"))
-    )
-
-
-def _with_scores(feature: Feature, labels: Iterable[Label]) -> None:
-    """Give the labels of a feature what `with_evidence` calls `shown_scores`."""
-    of = {label.pk: label for label in labels}
-    for label in of.values():
+def _add_scores(feature: Feature, labels: Iterable[Label]) -> None:
+    """Give the labels of a feature `shown_scores`, as `with_evidence` does."""
+    by_id = {label.pk: label for label in labels}
+    for label in by_id.values():
         label.shown_scores = []  # type: ignore[attr-defined]
-    for score in _scores()(feature=feature.pk) if of else []:
-        if score.label_id in of:
-            of[score.label_id].shown_scores.append(score)  # type: ignore[attr-defined]
+    for score in feature_page_sql.scores(feature.pk) if by_id else []:
+        if score.label_id in by_id:
+            by_id[score.label_id].shown_scores.append(score)  # type: ignore[attr-defined]
 
 
 def with_evidence(rows: QuerySet[Label], visitor: int | None = None) -> Any:
-    """What `_beside` gives, with scores of their present words, and history."""
+    """Labels as `with_votes` has them, with the scores of their present texts, and history."""
     scores = LabelScore.objects.filter(version=F("label__version"))
-    return _beside(rows, visitor).prefetch_related(
+    return with_votes(rows, visitor).prefetch_related(
         Prefetch("scores", scores, "shown_scores"), history()
     )
 
 
-def _beside(rows: QuerySet[Label], visitor: int | Param | None) -> Any:
-    """Labels, best first, with author, `mine` and `voted_before` (on earlier words)."""
+def with_votes(rows: QuerySet[Label], visitor: int | None) -> Any:
+    """Labels, best first, with author, `mine` (the vote of `visitor` for the present text) and
+    `voted_before` (on an earlier one)."""
     own = Vote.objects.filter(
         label=OuterRef("pk"), user=visitor, version=OuterRef("version")
     ).values("value")
@@ -166,16 +150,7 @@ def thread(feature: Feature) -> list[Thread]:
     """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves
     its words out.
     """
-    return threaded(_comments()(feature=feature.pk))
-
-
-@cache
-def _comments() -> Compiled[Comment]:
-    return Compiled(
-        Comment.objects.filter(feature=Param("feature"))
-        .select_related("author", "label")
-        .order_by("id")
-    )
+    return threaded(feature_page_sql.comments(feature.pk))
 
 
 def threaded(rows: Iterable[Comment]) -> list[Thread]:

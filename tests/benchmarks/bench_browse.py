@@ -54,18 +54,18 @@ def _list(slug: str) -> None:
     from django.db import connection
 
     from features.models import Sae
-    from features.selectors import features as feature_selectors
+    from features.selectors import feature_lists
     from features.selectors.feature_columns import ORDERS
     from tests.benchmarks.bench_tokens import Clock
 
     sae = Sae.objects.select_related("model").get(slug=slug)
     asked, queries, whole = list(product(FILTERS, ORDERS)), [], []
     for filters, order in asked:
-        feature_selectors.page(sae, order=order, **filters)
+        feature_lists.page(sae, order=order, **filters)
     for filters, order in asked:
         clock, start = Clock(), time.perf_counter()
         with connection.execute_wrapper(clock):
-            feature_selectors.page(sae, order=order, **filters)
+            feature_lists.page(sae, order=order, **filters)
         whole.append((time.perf_counter() - start, f"{filters} by {order}"))
         queries.append(clock.spent)
     worst = max(whole)

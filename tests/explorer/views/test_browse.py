@@ -9,7 +9,7 @@ import pytest
 
 from explorer.definitions import DEFINITIONS
 from features.models import Feature
-from features.selectors import features as feature_selectors
+from features.selectors import feature_lists
 from features.selectors.feature_columns import COLUMNS, ORDERED, ORDERS, keys
 from tests import builders
 
@@ -166,7 +166,7 @@ def test_bars_of_the_plot_are_links_to_their_range(client, planted):
 
 @pytest.mark.parametrize("columns", [[], list(COLUMNS)])
 def test_more_columns_cost_no_more_queries(client, planted, django_assert_num_queries, columns):
-    rows = feature_selectors.page(planted.sae).features
+    rows = feature_lists.page(planted.sae).features
     with django_assert_num_queries(0):
         for row in rows:
             assert len([getattr(row, name) for name in columns]) == len(columns)

@@ -11,9 +11,9 @@ from explorer.api.v1.serializers.catalog import PAGE, ProvenanceSerializer
 from explorer.api.v1.serializers.effects import StoredEffectSerializer
 from explorer.api.v1.serializers.labels import LabelSerializer
 from explorer.forms.features import RANGED
-from features.selectors.dashboard import FeatureView
 from features.selectors.effects import effect
 from features.selectors.feature_columns import ORDERS
+from features.selectors.feature_view import FeatureView
 from features.selectors.labels import FeatureLabels
 
 NUMBERS = ["fires", "density", "max_activation", "mean_activation"]
@@ -276,7 +276,7 @@ def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
         "writes": view.writes,
         "previous": view.previous,
         "next": view.next,
-        "effect": effect(row),
+        "effect": effect(view),
         "bands": view.bands,
         "provenance": getattr(sae, "dashboard", None),
     }

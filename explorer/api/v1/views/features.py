@@ -17,6 +17,7 @@ from explorer.api.v1.serializers.features import (
 )
 from explorer.forms.features import RANGED
 from features.selectors import catalog as catalog_selectors
+from features.selectors import feature_lists
 from features.selectors import features as feature_selectors
 from features.selectors import labels as label_selectors
 
@@ -41,7 +42,7 @@ class Features(APIView):
         owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
         filters = {name: asked[name] for name in FILTERS if name in asked}
         with cursor_errors():
-            page = feature_selectors.page(
+            page = feature_lists.page(
                 owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters
             )
         for row in page.features:

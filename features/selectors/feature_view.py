@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
-from features.models import Feature, Sae
+from features.models import Feature, FeatureEffect, Sae
 from features.token_spans import Span, short
 
 
@@ -90,6 +90,7 @@ class FeatureView(NamedTuple):
     nearest: list[Near]
     cofiring: list[Partner]
     elsewhere: list[Elsewhere]
+    effect: FeatureEffect | None
 
     @property
     def reads(self) -> list[str]:

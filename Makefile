@@ -5,10 +5,10 @@ export PYTHON
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup run test test-web test-workers test-instances test-pages lint types format bench faults lock clean
+.PHONY: help setup run test test-full checks test-web test-workers test-pages lint types format bench faults lock clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv and install what requirements.lock pins
 	@sh scripts/setup.sh
@@ -16,27 +16,30 @@ setup: ## Make .venv and install what requirements.lock pins
 run: setup ## Start everything; Ctrl-C stops it. PORT=8000 and FEATURESCOPE_VAR=var/ can be set
 	@exec $(BIN)/python manage.py up
 
-test: setup ## Lint, types, and every test: web without torch, workers on the CPU, pages in Chromium
-	@sh scripts/browser.sh
-	$(MAKE) --no-print-directory lint types
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -k -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) test-workers test-web test-instances test-pages
+# Tests in two tiers. What is marked `full` takes long and shows again, at size, what a quicker test shows.
+TIER ?= -m "not full"
+TESTS := $(PYTEST) --durations=10 $(TIER)
+TOGETHER := OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -k -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget)
 
-# Two at once, as each has databases of its own and waits for them half of the time. Each computes on one thread: two that wait
-# for one another beside two others nearly stand still.
+test: setup ## The gate: lint, types, and each behaviour once; 12 minutes on two cores
+	@sh scripts/browser.sh
+	@$(TOGETHER) checks test-web; checked=$$?; $(TOGETHER) test-workers test-pages && exit $$checked
+
+test-full: setup ## The gate, and the full-size demo, redis, slow races and one round of faults
+	@$(MAKE) --no-print-directory test TIER=; tested=$$?; $(MAKE) --no-print-directory faults && exit $$tested
+
+checks: lint types
+
+# Every process has a PostgreSQL of its own and computes on one thread. The tests of web and domain run in two
+# processes, where torch cannot be imported; Playwright's event loop stays in a thread for good, so that pages have one alone.
 test-web:
-	$(PYTEST) --without-torch tests --ignore=tests/workers --ignore=tests/e2e --ignore=tests/faults --ignore=tests/benchmarks
+	$(TESTS) --without-torch -n 2 --dist loadfile tests $(addprefix --ignore=tests/,workers e2e faults benchmarks)
 
 test-workers:
-	$(PYTEST) tests/workers
-
-# Each of these starts an instance of its own; the others share one.
-INSTANCES := $(addprefix tests/e2e/test_,first_run.py ctrl_c.py redis.py)
-
-test-instances:
-	$(PYTEST) $(INSTANCES)
+	$(TESTS) tests/workers
 
 test-pages:
-	$(PYTEST) tests/e2e $(addprefix --ignore=,$(INSTANCES))
+	$(TESTS) tests/e2e
 
 # Templates are linted, not reformatted: the reformatter breaks lines, and in a heatmap of tokens a blank is content.
 lint: setup ## Style, templates, and the rules of who may import whom

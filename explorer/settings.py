@@ -73,6 +73,13 @@ DEBUG = env.flag(
     "DEBUG", False, "1 shows tracebacks in the browser and rereads templates; for developers only."
 )
 DEMO = env.flag("FEATURESCOPE_DEMO", True, "0 starts an empty instance without the demo model.")
+DEMO_TOKENS = env.number(
+    "FEATURESCOPE_DEMO_TOKENS",
+    1_000_000,
+    "Tokens that each job of the demo reads at most; fewer make a smaller demo sooner.",
+    low=10_000,
+    high=10**9,
+)
 DEVICE = env.text(
     "FEATURESCOPE_DEVICE", "auto", "Where workers compute: auto, cpu, cuda, cuda:1 or mps."
 )

@@ -4,6 +4,7 @@ dashboards.
 
 from pathlib import Path
 
+from django.conf import settings as django_settings
 from django.db import transaction
 
 from features.models import Job, LanguageModel
@@ -26,4 +27,14 @@ def start_demo() -> Job | None:
         "add_corpus", {"slug": CORPUS, "source": "python-stdlib", "licence": "PSF-2.0"}, after=model
     )
     settings = {"model": MODEL, "slug": SAE, "corpus": CORPUS, "hook": HOOK, "then": True}
-    return start("train_sae", settings, after=corpus, promised={MODEL, CORPUS})
+    train = start("train_sae", settings, after=corpus, promised={MODEL, CORPUS})
+    _limit_tokens(django_settings.DEMO_TOKENS)
+    train.refresh_from_db()
+    return train
+
+
+def _limit_tokens(tokens: int) -> None:
+    """Have each job of the demo read at most so many tokens."""
+    for job in Job.objects.filter(params__tokens__gt=tokens):
+        job.params["tokens"] = tokens
+        job.save(update_fields=["params"])

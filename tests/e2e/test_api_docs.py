@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.chromium]
+pytestmark = pytest.mark.chromium
 
 
 def test_the_docs_page_shows_the_schema_and_sends_a_request(page, instance):

@@ -49,6 +49,7 @@ def redis(tmp_path):
     server.stop()
 
 
+@pytest.mark.full
 def test_jobs_go_by_redis_and_one_that_was_queued_while_it_was_gone_runs_when_it_is_back(redis):
     running = Instance(FEATURESCOPE_DEMO="0", CELERY_BROKER_URL=f"redis://127.0.0.1:{redis.port}/0")
     try:

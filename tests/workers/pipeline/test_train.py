@@ -301,7 +301,6 @@ for record in train(language, lambda: pack(texts, language.tokenizer, 32), setti
 """
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_checkpoint_that_can_be_read(model_folders, tmp_path):
     """The child writes a checkpoint at every step, so that SIGKILL falls into a write more often
     than not.

@@ -7,7 +7,7 @@ from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from features import saelens_registry
-from workers.pipeline.sae.converters import ASKED_FOR
+from workers.pipeline.sae.converters import FILES_OF_FORMAT
 from workers.saelens_registry import lines
 
 
@@ -23,8 +23,8 @@ def test_the_file_is_that_of_the_installed_package():
 
 def test_every_form_is_either_read_or_refused():
     forms = {release.form for release in saelens_registry.releases().values()}
-    assert forms == set(ASKED_FOR) | set(saelens_registry.UNREAD)
-    assert not set(ASKED_FOR) & set(saelens_registry.UNREAD)
+    assert forms == set(FILES_OF_FORMAT) | set(saelens_registry.UNREAD)
+    assert not set(FILES_OF_FORMAT) & set(saelens_registry.UNREAD)
 
 
 @pytest.mark.parametrize("form", ["gemma_2", "qwen_scope", "deepseek_r1", "goodfire"])

@@ -14,49 +14,55 @@ from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob, Stopped
 from workers.pipeline.data import corpora
-from workers.pipeline.sae import converters
-from workers.pipeline.sae.import_checks import import_sae
+from workers.pipeline.sae import sources
+from workers.pipeline.sae.import_checks import EvaluationCorpus, import_sae
 
 
 def add_sae(job: RunningJob) -> None:
-    """Fetch, check and test an SAE; its row is written when all of that went well, with the
-    warnings of the test.
-    """
+    """Fetch, check and test an SAE, and add its row with the warnings of the test."""
     model, corpus, folder = inputs.model(job), _corpus(job), job.folder / "sae"
-    (brought,) = job.results(_bring(job, folder))
+    (fetched,) = job.results(_fetch(job, folder))
     language = model_cache.load_model(model)
 
     def contexts(size: int, bos: bool) -> Iterator[SequenceRecord]:
         return inputs.sequences(language, corpus, size, False, bos=bos)
 
     hook, anyway = job.params.get("hook", ""), job.params.get("anyway", False)
-    known_as = {model.slug, redaction.of_source(model.source)}
+    model_names = {model.slug, redaction.of_source(model.source)}
+    evaluation_corpus = EvaluationCorpus(corpus.slug, contexts)
     records = import_sae(
-        language, known_as, brought, folder, hook, contexts, corpus.slug, anyway, job.should_stop
+        language,
+        model_names,
+        fetched,
+        folder,
+        hook,
+        evaluation_corpus,
+        anyway,
+        job.should_stop,
     )
     for record in job.results(records):
         assert isinstance(record, ImportedSae)
         _keep(job, model, record)
 
 
-def _bring(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | converters.FetchedSae]:
-    """The files of the source in `folder`; the last thing yielded says what they are."""
+def _fetch(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | sources.FetchedSae]:
+    """Write the files of the source to `folder`. The last record describes them."""
     source, params = _source(job.params["source"]), job.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
     job.log(f"Fetching {redaction.of_source(source.place)}.")
     if source.kind == "folder":
-        brought: converters.FetchedSae | None = converters.copy_from_folder(source.place, folder)
+        fetched: sources.FetchedSae | None = sources.copy_from_folder(source.place, folder)
     elif source.kind == "hub":
-        brought = yield from converters.download_from_hub(
+        fetched = yield from sources.download_from_hub(
             source.place, subfolder, revision, folder, job.should_stop
         )
     else:
-        brought = yield from converters.download_from_registry(
+        fetched = yield from sources.download_from_registry(
             source.place, revision, folder, job.should_stop
         )
-    if brought is None:
+    if fetched is None:
         raise Stopped
-    yield brought
+    yield fetched
 
 
 def _keep(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:

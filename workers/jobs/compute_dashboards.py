@@ -24,7 +24,7 @@ from workers.pipeline.dashboards.compute import describe_scan
 from workers.pipeline.dashboards.corpus_pass import WHOLE, ScanState
 from workers.pipeline.dashboards.logit_lens import readout_record
 from workers.pipeline.dashboards.records import feature_ranges
-from workers.pipeline.sae.io import written_hook
+from workers.pipeline.sae.reconstruct import written_hook
 
 
 def compute_dashboards(job: RunningJob) -> None:

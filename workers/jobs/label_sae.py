@@ -26,7 +26,7 @@ from workers.pipeline.data import tokens as token_data
 from workers.pipeline.labelling import concept, promotes
 from workers.pipeline.labelling.evidence import Evidence, Settings, gather
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import written_hook
+from workers.pipeline.sae.reconstruct import written_hook
 
 SETTINGS = ("tokens", "every", "strong", "seed")
 

@@ -16,9 +16,9 @@ from workers.lifecycle.work import RunningJob
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import diagnosis
+from workers.pipeline.sae.claims import canonical_hook_name
 from workers.pipeline.sae.diagnosis import explained_variance
 from workers.pipeline.sae.folder import CONFIG, SCALER, SPARSITY, WEIGHTS
-from workers.pipeline.sae.import_checks import canonical_hook_name
 from workers.pipeline.sae.io import load_sae
 
 HOOK = "blocks.1.hook_resid_post"
@@ -213,9 +213,13 @@ def test_a_scale_that_was_forgotten_is_found_out(ready, tmp_path, llama):
     (warning,) = [w for w in sae.origin["warnings"] if "Usual causes" in w]
     assert embedded in warning
     contexts = [SequenceRecord(n, "", [0, *range(20 * n + 1, 20 * n + 21)]) for n in range(16)]
-    scaled = diagnosis._tried(llama, load_sae(str(given)), embedded, contexts)[diagnosis.SCALED]
+    scaled = diagnosis.try_alternatives(llama, load_sae(str(given)), embedded, contexts)[
+        diagnosis.SCALED
+    ]
     assert scaled > 0.6
-    told = diagnosis._implausible(0.03, 4096, embedded, {diagnosis.SCALED: scaled, HOOK: 0.2})
+    told = diagnosis.explain_low_variance(
+        0.03, 4096, embedded, {diagnosis.SCALED: scaled, HOOK: 0.2}
+    )
     assert (
         f"scaled to a mean norm of √d it explains {scaled:.0%}: their scale was not folded" in told
     )

@@ -14,7 +14,8 @@ from features.records import Evaluation, InvalidInput, LogLine, Progress
 from workers.pipeline.data.tokens import pack
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.hooks import resolve_hook
-from workers.pipeline.sae.evaluate import DENSITY_EDGES, density_histogram, evaluate
+from workers.pipeline.sae.evaluate import evaluate
+from workers.pipeline.sae.evaluation_sums import DENSITY_EDGES, density_histogram
 from workers.pipeline.sae.weight_quality import weight_quality
 
 HOOK = "blocks.1.hook_resid_post"

@@ -19,7 +19,7 @@ from tests.workers import planted_sae
 from tests.workers.fake_hub import FakeHub
 from workers.pipeline.data import hub
 from workers.pipeline.model.language import load_language
-from workers.pipeline.sae import converters
+from workers.pipeline.sae import sources
 from workers.pipeline.sae.folder import CONFIG, WEIGHTS
 from workers.pipeline.sae.io import load_sae
 
@@ -60,7 +60,7 @@ def fetched(
     into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never
 ):
     """(what was brought, everything that was told on the way)."""
-    told, running = [], converters.download_from_hub(name, subfolder, revision, into, should_stop)
+    told, running = [], sources.download_from_hub(name, subfolder, revision, into, should_stop)
     while True:
         try:
             told.append(next(running))
@@ -245,8 +245,9 @@ def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path
 def test_hf_endpoint_is_honoured(fake, tmp_path):
     """In a process of its own, as the variable is read when huggingface_hub is imported."""
     script = (
-        "import sys; from pathlib import Path; from workers.pipeline.sae import converters\n"
-        "running = converters.from_hub(sys.argv[1], '', '', Path(sys.argv[2]), lambda: False)\n"
+        "import sys; from pathlib import Path; from workers.pipeline.sae import sources\n"
+        "target, never = Path(sys.argv[2]), lambda: False\n"
+        "running = sources.download_from_hub(sys.argv[1], '', '', target, never)\n"
         "print([type(record).__name__ for record in running][-1])\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
@@ -279,10 +280,10 @@ def entry(fake, tmp_path, monkeypatch):
     """
 
     def bring(release: str, sae_id: str, folder: Path):
-        known = converters.get_pretrained_saes_directory()[release]
+        known = sources.get_pretrained_saes_directory()[release]
         fake.repositories["models"][known.repo_id] = folder
         into, told = tmp_path / "brought", []
-        running = converters.download_from_registry(f"{release}:{sae_id}", "", into, never)
+        running = sources.download_from_registry(f"{release}:{sae_id}", "", into, never)
         while True:
             try:
                 told.append(next(running))
@@ -365,7 +366,7 @@ def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
         json.dumps({**told, "dataset_average_activation_norm": {"in": 8.0}})
     )
     _, into = entry("llama_scope_lxr_8x", "l3r_8x", tmp_path / "repo")
-    scale = converters.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
+    scale = sources.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
     sae, x = load_sae(str(into)), torch.randn(50, 16)
     before = x * scale @ weights["encoder.weight"].T + weights["encoder.bias"]
     codes = before * (before > 0.5 * 16**0.5 / 8.0)
@@ -409,7 +410,7 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
 def test_an_entry_whose_repository_holds_a_pickle_is_refused(fake, tmp_path):
     with pytest.raises(InvalidInput, match="A pickle may run code"):
         list(
-            converters.download_from_registry(
+            sources.download_from_registry(
                 "goodfire-llama-3.1-8b-instruct:layer_19", "", tmp_path / "sae", never
             )
         )

@@ -16,14 +16,9 @@ from safetensors.torch import load_file, save_file
 from features.records import InvalidInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.sae.folder import CONFIG, SCALER, WEIGHTS
-from workers.pipeline.sae.io import (
-    content_hash,
-    inference_form,
-    load_sae,
-    require_fit,
-    save_sae,
-    saved_decoder_norms,
-)
+from workers.pipeline.sae.folding import inference_form, saved_decoder_norms
+from workers.pipeline.sae.io import content_hash, load_sae, save_sae
+from workers.pipeline.sae.reconstruct import require_fit
 
 SPECIFIC = {
     "topk": {"k": 4},
@@ -126,7 +121,7 @@ def test_the_norms_that_are_folded_away_are_kept(tmp_path):
     save_sae(sae, str(tmp_path / "sae"))
     loaded = load_sae(str(tmp_path / "sae"))
     torch.testing.assert_close(saved_decoder_norms(loaded), torch.linspace(0.2, 3, 48) / SCALE)
-    assert "own_norms" not in loaded.state_dict()
+    assert "saved_decoder_norms" not in loaded.state_dict()
     again = inference_form(training_sae("topk"))  # not loaded: its norms are those of its rows
     assert torch.equal(saved_decoder_norms(again), again.W_dec.norm(dim=1))
 

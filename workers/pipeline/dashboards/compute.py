@@ -46,7 +46,7 @@ from workers.pipeline.dashboards.logit_lens import to_residual
 from workers.pipeline.dashboards.records import feature_ranges
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import written_hook
+from workers.pipeline.sae.reconstruct import written_hook
 
 DEFAULTS = DashboardSettings()
 CHECKPOINT_SECONDS = 60.0

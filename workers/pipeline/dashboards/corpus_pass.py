@@ -24,7 +24,7 @@ from workers.pipeline.dashboards.encoding import sparse_activations
 from workers.pipeline.memory import release_free_memory
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import uses_centred_activations
+from workers.pipeline.sae.reconstruct import uses_centred_activations
 
 BATCHES_BETWEEN_TRIMS = 32
 """Batches after which freed memory is returned to the system: often enough that memory stays flat,

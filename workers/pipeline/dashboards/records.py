@@ -23,7 +23,7 @@ from workers.pipeline.dashboards.neighbors import encoder_decoder_cosine, neares
 from workers.pipeline.dashboards.sorting import LOW, pack_pair
 from workers.pipeline.dashboards.top_examples import BestEntries, Entries, unpack_payload
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import saved_decoder_norms
+from workers.pipeline.sae.folding import saved_decoder_norms
 
 Columns = dict[str, list[Any]]
 """Fields of `FeatureRecord`: a list with one value for each feature."""

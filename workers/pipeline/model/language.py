@@ -1,5 +1,5 @@
-"""Load a causal language model and its tokenizer as they are: raw weights, plain Hugging Face
-modules, no folding.
+"""Load a causal language model and its tokenizer: plain Hugging Face modules with raw, unfolded
+weights.
 """
 
 import hashlib
@@ -27,10 +27,11 @@ from workers.pipeline.model.hooks import hook_names
 
 @dataclass(frozen=True)
 class Language:
-    """A model ready to run: in eval mode, without gradients, on `device`.
+    """A language model ready to run: in eval mode, without gradients, on `device`.
 
-    `special_ids` are the tokens that no statistic counts (BOS, EOS, padding, …); `revision` says
-    which weights these are, `stored_dtype` their type on disk (the model may run in another).
+    `special_ids` are the ids of BOS, EOS, padding and other special tokens, which no statistic
+    counts. `revision` identifies the weights: a commit of the hub or a hash of the files.
+    `stored_dtype` is the type of the weights on disk, which may differ from the type in memory.
     """
 
     model: PreTrainedModel
@@ -42,60 +43,37 @@ class Language:
 
     @property
     def context_size(self) -> int:
-        """The most positions the model takes."""
-        return (
-            int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0)) or 2048
-        )
+        """The largest number of positions that the model takes."""
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0)) or 2048
 
 
 def load_language(
     source: str, revision: str = "", device: str = "cpu", dtype: str = "auto"
 ) -> Language:
-    """Load a Hugging Face hub id or a local folder (config, safetensors weights, tokenizer).
+    """Load a model from the Hugging Face hub (owner/name) or a local folder.
 
-    `dtype` "auto" is the type of the weights; half precision runs as float32 on a CPU. Nothing of
-    the source is executed (no remote code, no pickles). Raises `InvalidInput` (field `source`, or
-    `revision`) with what is missing.
+    A folder has config.json, safetensors weights and a tokenizer. `revision` is a branch, tag or
+    commit of the hub, the default branch if empty. `dtype` "auto" is the type of the stored
+    weights, on a CPU always float32. No code of the source is executed: remote code and pickles
+    are refused.
+
+    Raises `InvalidInput` (field `source`, `revision` or `dtype`) if something is missing or
+    invalid.
     """
-    folder = Path(source).expanduser()
-    local = folder.is_dir()
-    if local:
-        source = str(folder)
-        _check_folder(folder)
-    elif source.startswith(("/", ".", "~")) or source.count("/") > 1:
-        raise InvalidInput(
-            "source",
-            f"There is no folder {source}. Give a hub id (owner/name) or a folder with "
-            "config.json.",
-        )
-    options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
-    repository = None if local else hub.find_repository(source, revision)
-    if repository:
-        if repository.unreachable and not hub.file_sizes(repository, ["config.json"]):
-            raise repository.unreachable
-        options["revision"] = (
-            repository.commit
-        )  # every file of one commit, whatever is pushed meanwhile
-    config = _ask(source, AutoConfig.from_pretrained, **options)
-    tokenizer = _tokenizer(source, options)
-    model = _model(source, config, device, dtype, options)
-    rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
-    if (largest := max(tokenizer.get_vocab().values())) >= rows:
-        raise InvalidInput(
-            "source",
-            f"The tokenizer has ids up to {largest}, the model only {rows} embeddings: they do "
-            "not match.",
-        )
-    at = torch.device(device)
-    ids = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=at)
-    known = repository.commit if repository else folder_revision(folder)
-    return Language(
-        model, tokenizer, at, ids, known, str(_stored_dtype(config)).removeprefix("torch.")
-    )
+    source, loaded_revision, options = _locate(source, revision)
+    config = _from_pretrained(source, AutoConfig.from_pretrained, **options)
+    tokenizer = _load_tokenizer(source, options)
+    model = _load_model(source, config, device, dtype, options)
+    _check_vocabulary(model, tokenizer)
+    torch_device = torch.device(device)
+    special = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=torch_device)
+    stored_dtype = str(_stored_dtype(config)).removeprefix("torch.")
+    return Language(model, tokenizer, torch_device, special, loaded_revision, stored_dtype)
 
 
 def check_context_length(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
-    """`InvalidInput("context_size")` where contexts are longer than the model was made for."""
+    """Raise `InvalidInput("context_size")` if the contexts are longer than the model takes."""
     if ids.shape[1] > language.context_size:
         raise InvalidInput(
             "context_size",
@@ -105,7 +83,7 @@ def check_context_length(language: Language, ids: Int64[Tensor, "batch pos"]) ->
 
 
 def describe_model(language: Language) -> ModelRecord:
-    """The model's shape, hooks and vocabulary, as ingest stores them."""
+    """Return the model's shape, hooks and vocabulary as a record."""
     config = language.model.config.get_text_config()
     return ModelRecord(
         architecture=type(language.model).__name__,
@@ -123,7 +101,7 @@ def describe_model(language: Language) -> ModelRecord:
 
 
 def folder_revision(folder: Path) -> str:
-    """`sha256:` and 12 hex digits over config.json and every safetensors file of a model folder."""
+    """Return `sha256:` and 12 hex digits of the hash of config.json and all safetensors files."""
     digest = hashlib.sha256()
     for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         digest.update(path.name.encode())
@@ -133,30 +111,47 @@ def folder_revision(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()[:12]}"
 
 
+def _locate(source: str, revision: str) -> tuple[str, str, dict[str, Any]]:
+    """The folder or hub id to load, the revision of its weights, and options for transformers.
+
+    A revision of the hub is resolved to a commit first, so that all files are of one commit.
+    """
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        _check_folder(folder)
+        return str(folder), folder_revision(folder), options
+    if source.startswith(("/", ".", "~")) or source.count("/") > 1:
+        message = (
+            f"There is no folder {source}. Give a hub id (owner/name) or a folder with config.json."
+        )
+        raise InvalidInput("source", message)
+    repository = hub.find_repository(source, revision)
+    if repository.unreachable and not hub.file_sizes(repository, ["config.json"]):
+        raise repository.unreachable
+    options |= {"local_files_only": False, "revision": repository.commit}
+    return source, repository.commit, options
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+
+
 def _check_folder(folder: Path) -> None:
+    problem = ""
     if not (folder / "config.json").is_file():
-        raise InvalidInput(
-            "source", f"{folder} has no config.json, so it is not a Hugging Face model folder."
+        problem = "has no config.json, so it is not a Hugging Face model folder."
+    elif not any(folder.glob("*.safetensors")):
+        problem = (
+            "has no *.safetensors weights (pickles are refused): save it with save_pretrained."
         )
-    if not any(folder.glob("*.safetensors")):
-        raise InvalidInput(
-            "source",
-            f"{folder} has no *.safetensors weights (pickles are refused): save it with "
-            "save_pretrained.",
-        )
-    if not any(
-        (folder / name).is_file()
-        for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
-    ):
-        raise InvalidInput(
-            "source",
-            f"{folder} has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in "
-            "it.",
-        )
+    elif not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        problem = "has no tokenizer. Put the model's tokenizer files (tokenizer.json, …) in it."
+    if problem:
+        raise InvalidInput("source", f"{folder} {problem}")
 
 
-def _ask(source: str, load: Any, **options: Any) -> Any:
-    """Call a `from_pretrained`; what it says of a bad source becomes a `InvalidInput`."""
+def _from_pretrained(source: str, load: Any, **options: Any) -> Any:
+    """Call `load`, a `from_pretrained` method. Its errors become `InvalidInput("source")`."""
     try:
         return load(source, **options)
     except (OSError, SafetensorError) as error:
@@ -171,8 +166,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = _ask(source, AutoTokenizer.from_pretrained, **options)
+def _load_tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = _from_pretrained(
+        source, AutoTokenizer.from_pretrained, **options
+    )
     if not tokenizer.get_vocab():
         raise InvalidInput(
             "source", f"The tokenizer of {source} is empty: is tokenizer.json missing?"
@@ -180,36 +177,38 @@ def _tokenizer(source: str, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _model(
+def _load_model(
     source: str, config: Any, device: str, dtype: str, options: dict[str, Any]
 ) -> PreTrainedModel:
-    """The weights, complete or refused, in the type that the device runs well."""
-    on_cpu = torch.device(device).type == "cpu"
-    wanted = _stored_dtype(config) if dtype == "auto" else getattr(torch, dtype, None)
-    if not isinstance(wanted, torch.dtype):
-        raise InvalidInput(
-            "dtype", f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or float16."
-        )
-    if dtype == "auto" and on_cpu:
-        wanted = torch.float32
-    load = AutoModelForCausalLM.from_pretrained
-    model, report = _ask(
+    model, report = _from_pretrained(
         source,
-        load,
+        AutoModelForCausalLM.from_pretrained,
         config=config,
-        dtype=wanted,
+        dtype=_runtime_dtype(config, device, dtype),
         use_safetensors=True,
         output_loading_info=True,
         **options,
     )
     if missing := sorted(report["missing_keys"]):
+        names = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise InvalidInput(
             "source",
-            f"{source} lacks weights of {type(model).__name__}: {', '.join(missing[:3])}"
-            f"{' …' if len(missing) > 3 else ''}. Is it a causal language model?",
+            f"{source} lacks weights of {type(model).__name__}: {names}. "
+            "Is it a causal language model?",
         )
-    hook_names(model)
+    hook_names(model)  # raises if the model has no decoder blocks
     return model.to(device).eval().requires_grad_(False)
+
+
+def _runtime_dtype(config: Any, device: str, name: str) -> torch.dtype:
+    if name == "auto":
+        on_cpu = torch.device(device).type == "cpu"
+        return torch.float32 if on_cpu else _stored_dtype(config)
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        message = f"There is no dtype {name!r}; use auto, float32, bfloat16 or float16."
+        raise InvalidInput("dtype", message)
+    return dtype
 
 
 def _stored_dtype(config: Any) -> torch.dtype:
@@ -218,3 +217,14 @@ def _stored_dtype(config: Any) -> torch.dtype:
         or getattr(config.get_text_config(), "dtype", None)
         or torch.float32
     )
+
+
+def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    embeddings = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= embeddings:
+        raise InvalidInput(
+            "source",
+            f"The tokenizer has ids up to {largest}, the model only {embeddings} embeddings: they "
+            "do not match.",
+        )

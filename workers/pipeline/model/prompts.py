@@ -1,15 +1,18 @@
-"""A prompt as token ids: as it is typed, or as a question through the model's own chat template."""
+"""Token ids of a prompt: a text to continue, or a message for the model's chat template."""
 
 from features.records import InvalidInput
 from workers.pipeline.model.language import Language
 
 
 def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[int]:
-    """The ids that the model goes on from; `bos` says whether a typed text begins with that token,
-    where there is one.
+    """Return the token ids that the model continues.
 
-    A chat template writes its own beginning, so that none is written twice. `InvalidInput`, by
-    field, for what cannot be read.
+    With `chat`, `prompt` is a user message in the tokenizer's chat template, which writes its own
+    BOS. Otherwise it is a plain text, which begins with BOS if `bos` is true and the tokenizer has
+    one.
+
+    Raises `InvalidInput("mode")` if the model has no chat template, and `InvalidInput("prompt")` if
+    the prompt is empty or leaves no room for another token.
     """
     tokenizer = language.tokenizer
     if chat:
@@ -17,18 +20,19 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
             raise InvalidInput(
                 "mode", "This model has no chat template: give it a text to go on with."
             )
-        turns = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        messages = [{"role": "user", "content": prompt}]
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        head: list[int] = []
     else:
+        text = prompt
         head = [tokenizer.bos_token_id] if bos and tokenizer.bos_token_id is not None else []
-        ids = head + list(tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"])
+    ids = head + list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     if not ids or not prompt.strip("\0"):
-        raise InvalidInput("prompt", "Write a prompt: this has no token.")
+        raise InvalidInput("prompt", "Write a prompt: this one has no tokens.")
     if len(ids) >= language.context_size:
-        most = language.context_size - 1
         raise InvalidInput(
             "prompt",
-            f"This prompt has {len(ids):,} tokens; the model reads at most {most:,} to go on from.",
+            f"This prompt has {len(ids):,} tokens; "
+            f"the model reads at most {language.context_size - 1:,} to continue.",
         )
     return ids

@@ -1,24 +1,21 @@
-"""Measure an SAE on held-out text: what it reconstructs, how sparsely, and what the model loses
-with it in its place.
+"""Evaluate an SAE on held-out text: how well it reconstructs, how sparsely, and how much worse the
+model predicts with the reconstruction in place of the activation.
 
-Three forward passes per batch: the model as it is, with the SAE's reconstruction at the hook, and
-with zero there. Special tokens keep their own activation in all three, and count nowhere. With x an
-activation, y its reconstruction, over all counted tokens (float64):
+Three forward passes per batch:
 
-    explained_variance = 1 - E|x - y|^2 / (E|x|^2 - |E x|^2)        mse = E|x - y|^2, summed over
-    dimensions cosine = E cos(x, y)        l2_ratio = E |y| / |x|        l0 = mean number of
-    features that fire ce_*  = cross-entropy of the next token in nats; kl_* = KL(model as it is ||
-    changed model) of the next token ce_loss_score = (ce_zero - ce_sae) / (ce_zero - ce_original)
-    kl_score = (kl_zero - kl_sae) / kl_zero dead_share, dense_share = features that never fired;
-    that fired on more than 10% of the tokens reconstruction_bias = E |y|^2 / E x.y (shrinkage:
-    below 1, scaling all y up would bring them nearer) explained_variance_per_token = E (1 - |x -
-    y|^2 / |x - m|^2), m the mean of the token's batch: what SAEBench reports
+    original    the model as it is
+    sae         the activation at the hook replaced by its reconstruction
+    zero        the activation at the hook replaced by zero
 
-and what the weights alone say (`quality`).
+    ce_*        cross-entropy of the next token, in nats
+    kl_*        KL(original || changed) of the distribution of the next token, in nats
 
-A transcoder is measured where it writes: x and zero are the activation there, y what it makes of
-the one that it reads. Next-token numbers count positions where neither the token nor the next one
-is special.
+Special tokens keep their own activation in all passes and are not counted. Predictions are counted
+where neither the token nor the next token is special. `evaluation_sums` defines the other numbers,
+`weight_quality` those that need no text.
+
+A transcoder is evaluated where it writes: x and zero are the activation there, and y is computed
+from the activation that the transcoder reads.
 """
 
 import math
@@ -36,17 +33,16 @@ from features.records import Evaluation, InvalidInput, LogLine, Progress, Sequen
 from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language, check_context_length
-from workers.pipeline.sae.io import reconstruct, require_fit, uses_centred_activations, written_hook
+from workers.pipeline.sae.evaluation_sums import EvaluationSums, density_histogram
+from workers.pipeline.sae.reconstruct import (
+    reconstruct,
+    require_fit,
+    uses_centred_activations,
+    written_hook,
+)
 from workers.pipeline.sae.weight_quality import weight_quality
 
-DENSITY_EDGES = [-7 + bin / 4 for bin in range(29)]
-"""Edges of `Evaluation.density_histogram`: log10 of the share of tokens a feature fires on, 28 bins
-from 1e-7 to 1.
-
-A bin holds its lower edge, the last one its upper edge too; features that never fired are in no bin
-(see `dead_share`).
-"""
-DENSE = 0.1
+CONTEXTS_AT_ONCE = 32
 LOGITS_AT_ONCE = 1 << 25
 """At most this many logits per forward pass (128 MiB in float32)."""
 
@@ -60,27 +56,25 @@ def evaluate(
     tokens: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | Evaluation]:
-    """Measure `sae` at `hook` on `sequences` until `tokens` tokens that are not special are
-    counted.
+    """Evaluate `sae` at `hook` on `sequences`, until `tokens` tokens are counted.
 
-    Yields `Progress`, and at the end one `Evaluation`; none where `should_stop()` turned true.
-    `InvalidInput` where the SAE does not fit the hook, or the sequences hold no token to count.
+    Yields `Progress` in tokens and at the end one `Evaluation`, unless `should_stop()` returns
+    true. Raises `InvalidInput` if the SAE does not fit the hook (field `hook` or `sae`) or no token
+    of the sequences counts (field `corpus`).
     """
-    points = _points(language, sae, hook)
-    sums = _Sums(sae, language.device)
-    total: int | None = None
+    points = _hook_points(language, sae, hook)
+    sums = EvaluationSums(sae, language.device)
     for ids in _batches(language, sequences):
         if should_stop():
             yield LogLine(f"Stopped after {sums.tokens:,} tokens.")
             return
-        _measure(language, sae, points, ids, sums)
-        total = tokens
+        _evaluate_batch(language, sae, points, ids, sums)
         yield Progress(min(sums.tokens, tokens), tokens, "tokens", "measuring on held-out text")
         if sums.tokens >= tokens:
             break
-    if total is None or not sums.tokens:
+    if not sums.tokens:
         raise InvalidInput(
-            "corpus", "The held-out part of the corpus holds no tokens to evaluate on."
+            "corpus", "The held-out part of the corpus has no tokens to evaluate on."
         )
     if sums.tokens < tokens:
         yield LogLine(f"The held-out text ended after {sums.tokens:,} of {tokens:,} tokens.")
@@ -89,20 +83,12 @@ def evaluate(
         yield LogLine("Stopped before the last number.")
         return
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    yield Evaluation(sums.tokens, finite, density_histogram(sums.fires, sums.tokens))
+    yield Evaluation(sums.tokens, finite, density_histogram(sums.firings, sums.tokens))
 
 
-def density_histogram(fires: Int64[Tensor, " d_sae"], tokens: int) -> list[int]:
-    """How many features fire on which share of `tokens`, in the bins of `DENSITY_EDGES`."""
-    shares = (fires[fires > 0].double() / tokens).log10().clamp(DENSITY_EDGES[0], DENSITY_EDGES[-1])
-    edges = torch.tensor(DENSITY_EDGES, dtype=torch.float64, device=shares.device)
-    bins = (torch.bucketize(shares, edges, right=True) - 1).clamp(max=len(DENSITY_EDGES) - 2)
-    return torch.bincount(bins, minlength=len(DENSITY_EDGES) - 1).tolist()
-
-
-class _Points(NamedTuple):
-    """Where an SAE reads and writes (one place, but for a transcoder), and whether it reads without
-    the mean.
+class _HookPoints(NamedTuple):
+    """Where an SAE reads and writes (the same point, except for a transcoder), and whether it was
+    trained on activations without their mean over dimensions.
     """
 
     read: HookPoint
@@ -110,143 +96,95 @@ class _Points(NamedTuple):
     without_mean: bool
 
 
-def _points(language: Language, sae: SAE[Any], hook: str) -> _Points:
-    read, written = (resolve_hook(language.model, name) for name in (hook, written_hook(sae, hook)))
+def _hook_points(language: Language, sae: SAE[Any], hook: str) -> _HookPoints:
+    read = resolve_hook(language.model, hook)
+    written = resolve_hook(language.model, written_hook(sae, hook))
     require_fit(sae, read)
-    if sae.W_dec.shape[1] != written.d_in:
-        raise InvalidInput(
-            "sae",
-            f"The SAE writes {sae.W_dec.shape[1]} dimensions, but {written.name} has "
-            f"{written.d_in}.",
-        )
-    return _Points(read, written, uses_centred_activations(sae, language.model, hook))
+    d_out = sae.W_dec.shape[1]
+    if d_out != written.d_in:
+        message = f"The SAE writes {d_out} dimensions, but {written.name} has {written.d_in}."
+        raise InvalidInput("sae", message)
+    return _HookPoints(read, written, uses_centred_activations(sae, language.model, hook))
 
 
-class _Sums:
-    """Sums over counted tokens, in float64."""
-
-    def __init__(self, sae: SAE[Any], device: torch.device) -> None:
-        self.tokens = self.predictions = 0
-        self.total: dict[str, float] = {}
-        self.mean = torch.zeros(sae.W_dec.shape[1], dtype=torch.float64, device=device)
-        self.fires = torch.zeros(sae.cfg.d_sae, dtype=torch.int64, device=device)
-
-    def add(self, **values: Tensor) -> None:
-        for name, value in values.items():
-            self.total[name] = self.total.get(name, 0.0) + value.sum(dtype=torch.float64).item()
-
-    def reconstruction(self, x: Tensor, y: Tensor, codes: Tensor) -> None:
-        """One batch of counted tokens: activations and reconstructions [tokens, d_out], features
-        [tokens, d_sae].
-        """
-        x, y = x.double(), y.double()
-        norm, length = x.norm(dim=-1), y.norm(dim=-1)
-        self.tokens += len(x)
-        self.mean += x.sum(0)
-        self.fires += (codes != 0).sum(0)
-        dot = (x * y).sum(-1)
-        error, spread = (x - y).pow(2).sum(-1), (x - x.mean(0)).pow(2).sum(-1)
-        self.add(error=error, power=x.pow(2), rebuilt=y.pow(2), dot=dot)
-        self.add(per_token=1 - error / spread.clamp(min=1e-12))
-        self.add(
-            cosine=dot / (norm * length).clamp(min=1e-12), ratio=length / norm.clamp(min=1e-12)
-        )
-
-    def values(self) -> dict[str, float]:
-        total, count = self.total, self.tokens
-        variance = total["power"] / count - (self.mean / count).pow(2).sum().item()
-        density = self.fires.double() / count
-        values = {
-            "l0": self.fires.sum().item() / count,
-            "explained_variance": 1 - total["error"] / count / variance
-            if variance > 0
-            else float("nan"),
-            "mse": total["error"] / count,
-            "cosine": total["cosine"] / count,
-            "l2_ratio": total["ratio"] / count,
-            "dead_share": (self.fires == 0).double().mean().item(),
-            "dense_share": (density > DENSE).double().mean().item(),
-            "reconstruction_bias": total["rebuilt"] / total["dot"]
-            if total["dot"]
-            else float("nan"),
-            "explained_variance_per_token": total["per_token"] / count,
-        }
-        return values | self._next_token()
-
-    def _next_token(self) -> dict[str, float]:
-        if not self.predictions:
-            return {}
-        names = ("ce_original", "ce_sae", "ce_zero", "kl_sae", "kl_zero")
-        values = {name: self.total[name] / self.predictions for name in names}
-        lost = values["ce_zero"] - values["ce_original"]
-        values["ce_loss_score"] = (
-            (values["ce_zero"] - values["ce_sae"]) / lost if lost else float("nan")
-        )
-        values["kl_score"] = (
-            (values["kl_zero"] - values["kl_sae"]) / values["kl_zero"]
-            if values["kl_zero"]
-            else float("nan")
-        )
-        return values
-
-
-def _measure(
-    language: Language, sae: SAE[Any], points: _Points, ids: Int64[Tensor, "batch pos"], sums: _Sums
+def _evaluate_batch(
+    language: Language,
+    sae: SAE[Any],
+    points: _HookPoints,
+    ids: Int64[Tensor, "batch pos"],
+    sums: EvaluationSums,
 ) -> None:
-    """Add one batch: reconstruction at the hook, and next-token numbers of the three forward
-    passes.
-    """
     ordinary = ~torch.isin(ids, language.special_ids)
     if not ordinary.any():
         return
-    seen: dict[str, Tensor] = {}
-
-    def read(x: Tensor) -> None:
-        seen["codes"], seen["y"] = reconstruct(sae, x[ordinary].float(), points.without_mean)
-
-    def replace(x: Tensor) -> Tensor:
-        if not seen:
-            places = (
-                f"The SAE writes to {points.written.name}, which comes before "
-                f"{points.read.name}, where it reads"
-            )
-            raise InvalidInput("sae", f"{places}: one of the two is wrong.")
-        seen["x"] = x[ordinary].float()
-        return _with(x, ordinary, seen["y"])
-
-    def remove(x: Tensor) -> Tensor:
-        return _with(x, ordinary, torch.zeros_like(x[ordinary]))
-
+    replacement = _Replacement(sae, points, ordinary)
     predicted = ordinary[:, :-1] & ordinary[:, 1:]
-    targets = ids[:, 1:][predicted]
     original = _log_probabilities(language, ids, predicted)
     changed = _log_probabilities(
         language,
         ids,
         predicted,
-        observe_hook(points.read, read),
-        edit_hook(points.written, replace),
+        observe_hook(points.read, replacement.encode),
+        edit_hook(points.written, replacement.replace),
     )
-    zero = _log_probabilities(language, ids, predicted, edit_hook(points.written, remove))
-    sums.reconstruction(seen["x"], seen["y"], seen["codes"])
-    sums.predictions += len(targets)
-    picked = targets[:, None]
-    sums.add(
-        ce_original=-original.gather(1, picked),
-        ce_sae=-changed.gather(1, picked),
-        ce_zero=-zero.gather(1, picked),
+    zero = _log_probabilities(
+        language, ids, predicted, edit_hook(points.written, replacement.set_to_zero)
     )
-    sums.add(kl_sae=_divergence(original, changed), kl_zero=_divergence(original, zero))
+    sums.add_reconstructions(replacement.x, replacement.y, replacement.features)
+    targets = ids[:, 1:][predicted][:, None]
+    sums.add_predictions(
+        len(targets),
+        ce_original=-original.gather(1, targets),
+        ce_sae=-changed.gather(1, targets),
+        ce_zero=-zero.gather(1, targets),
+        kl_sae=_kl_divergence(original, changed),
+        kl_zero=_kl_divergence(original, zero),
+    )
 
 
-def _divergence(original: Tensor, changed: Tensor) -> Float[Tensor, " predictions"]:
+class _Replacement:
+    """Hook callbacks that replace activations by their reconstruction at the `ordinary` positions.
+
+    After a forward pass, `x` and `y` [tokens, d_out] are the activations and reconstructions at
+    these positions, `features` [tokens, d_sae] the activations of the features.
+    """
+
+    x: Tensor
+    y: Tensor
+    features: Tensor
+
+    def __init__(
+        self, sae: SAE[Any], points: _HookPoints, ordinary: Bool[Tensor, "batch pos"]
+    ) -> None:
+        self.sae, self.points, self.ordinary = sae, points, ordinary
+        self.encoded = False
+
+    def encode(self, activation: Float[Tensor, "batch pos d_in"]) -> None:
+        x = activation[self.ordinary].float()
+        self.features, self.y = reconstruct(self.sae, x, self.points.without_mean)
+        self.encoded = True
+
+    def replace(self, activation: Float[Tensor, "batch pos d_out"]) -> Tensor:
+        if not self.encoded:
+            raise InvalidInput(
+                "sae",
+                f"The SAE writes to {self.points.written.name}, which comes before "
+                f"{self.points.read.name}, where it reads: one of the two is wrong.",
+            )
+        self.x = activation[self.ordinary].float()
+        return self._with_values(activation, self.y)
+
+    def set_to_zero(self, activation: Float[Tensor, "batch pos d_out"]) -> Tensor:
+        return self._with_values(activation, torch.zeros_like(activation[self.ordinary]))
+
+    def _with_values(self, activation: Tensor, values: Tensor) -> Tensor:
+        edited = activation.clone()
+        edited[self.ordinary] = values.to(activation.dtype)
+        return edited
+
+
+def _kl_divergence(original: Tensor, changed: Tensor) -> Float[Tensor, " predictions"]:
     return torch.nn.functional.kl_div(changed, original, reduction="none", log_target=True).sum(-1)
-
-
-def _with(x: Tensor, where: Bool[Tensor, "batch pos"], values: Tensor) -> Tensor:
-    changed = x.clone()
-    changed[where] = values.to(x.dtype)
-    return changed
 
 
 def _log_probabilities(
@@ -265,12 +203,13 @@ def _log_probabilities(
 def _batches(
     language: Language, sequences: Iterable[SequenceRecord]
 ) -> Iterator[Int64[Tensor, "batch pos"]]:
-    """Batches as large as `LOGITS_AT_ONCE` allows, at most 32 contexts, on the model's device."""
+    """Batches of at most `CONTEXTS_AT_ONCE` contexts and `LOGITS_AT_ONCE` logits, on the device."""
     vocabulary = int(language.model.config.get_text_config().vocab_size)
     iterator = iter(sequences)
-    while group := list(islice(iterator, 32)):
+    while group := list(islice(iterator, CONTEXTS_AT_ONCE)):
         longest = max(len(sequence.token_ids) for sequence in group)
-        size = max(1, min(32, LOGITS_AT_ONCE // (vocabulary * longest)))
+        contexts = LOGITS_AT_ONCE // (vocabulary * longest)
+        size = max(1, min(CONTEXTS_AT_ONCE, contexts))
         for ids in token_batches(group, size, language.special_ids):
             check_context_length(language, ids)
             yield ids.to(language.device)

@@ -1,4 +1,6 @@
-"""What lies in an SAE's folder, checked before and explained after SAELens reads it."""
+"""The files of an SAE folder in SAELens's format: checks before SAELens loads them, and an
+explanation if it cannot.
+"""
 
 import json
 from pathlib import Path
@@ -14,94 +16,93 @@ from safetensors import SafetensorError, safe_open
 
 from features.records import InvalidInput
 
-CONFIG, WEIGHTS, SPARSITY, SCALER = (
-    "cfg.json",
-    "sae_weights.safetensors",
-    "sparsity.safetensors",
-    "activation_scaler.json",
-)
+CONFIG = "cfg.json"
+WEIGHTS = "sae_weights.safetensors"
+SPARSITY = "sparsity.safetensors"
+SCALER = "activation_scaler.json"
+FOLDER_FILES = (CONFIG, WEIGHTS, SPARSITY, SCALER)
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
-TOPK = ("topk", "abstopk", "batchtopk", "matryoshka_batchtopk")
+TOPK_ARCHITECTURES = ("topk", "abstopk", "batchtopk", "matryoshka_batchtopk")
+TEMPORAL = "temporal"
+"""An architecture of SAELens that is not supported: it encodes contexts, not tokens."""
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The configuration of the SAE in `path`, with an architecture that can be read and sizes that
-    make sense.
+    """Load the configuration of the SAE in the folder `path`.
 
-    `InvalidInput("source")` for a folder that is not one of an SAE, for pickles, and for what the
-    configuration gets wrong.
+    Raises `InvalidInput("source")` if files are missing or pickled, or if the architecture, the
+    widths or k are invalid.
     """
-    if not path.is_dir():
-        raise InvalidInput("source", f"There is no folder {path}.")
-    names = sorted(file.name for file in path.iterdir())
-    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
-    if missing:
-        pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
-        refused = (
-            f" {pickles[0]} is a pickle, which may run code: convert it to safetensors."
-            if pickles
-            else ""
-        )
-        raise InvalidInput(
-            "source",
-            f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has.{refused}",
-        )
+    _check_files(path)
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InvalidInput("source", f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
-        raise InvalidInput(
-            "source", f"{CONFIG} is no JSON object of settings, with an object of metadata."
-        )
-    _check(config)
+        message = f"{CONFIG} is no JSON object of settings, with an object of metadata."
+        raise InvalidInput("source", message)
+    config.setdefault("architecture", "standard")  # the first SAEs had no other
+    _check_config(config)
     return config
 
 
 def explain_load_error(path: Path, config: dict[str, Any], error: Exception) -> str:
-    """Why SAELens could not read the SAE in `path`: the tensors that disagree with the
-    configuration, or else `error`.
+    """Return why SAELens could not load the SAE in `path`: the tensors that do not match the
+    configuration, or else the text of `error`.
     """
     try:
         with safe_open(path / WEIGHTS, "pt") as file:
-            found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as broken:
-        return f"{WEIGHTS} is not a whole safetensors file: {broken}"
-    wanted = _shapes(config)
-    lacking, extra = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
-    if wanted and (lacking or extra):
-        parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
-            f"has {', '.join(extra)} too much"
-        ] * bool(extra)
+            shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as file_error:
+        return f"{WEIGHTS} is not a whole safetensors file: {file_error}"
+    expected = _expected_shapes(config)
+    missing, extra = sorted(expected.keys() - shapes), sorted(shapes.keys() - expected)
+    if expected and (missing or extra):
+        parts = []
+        if missing:
+            parts.append(f"lacks {', '.join(missing)}")
+        if extra:
+            parts.append(f"has {', '.join(extra)} too much")
         return (
             f"{WEIGHTS} {' and '.join(parts)}: {CONFIG} says {config['architecture']!r}, made "
-            f"of {', '.join(wanted)}."
+            f"of {', '.join(expected)}."
         )
-    for name, shape in wanted.items():
-        if found[name] != shape:
-            return f"{name} is {found[name]} in {WEIGHTS}, but {CONFIG} makes it {shape}."
-    what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-    return f"{CONFIG} cannot be used: {what}"[:500]
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            return f"{name} is {shapes[name]} in {WEIGHTS}, but {CONFIG} makes it {shape}."
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    return f"{CONFIG} cannot be used: {reason}"[:500]
 
 
-def _check(config: dict[str, Any]) -> None:
-    architecture = config.setdefault("architecture", "standard")  # the first SAEs did not say
-    known = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {
-        "temporal"
-    }  # reads contexts, not tokens
-    if not isinstance(architecture, str) or architecture not in known:
+def _check_files(path: Path) -> None:
+    if not path.is_dir():
+        raise InvalidInput("source", f"There is no folder {path}.")
+    names = sorted(file.name for file in path.iterdir())
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
+    if not missing:
+        return
+    message = f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has."
+    pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
+    if pickles:
+        message += f" {pickles[0]} is a pickle, which may run code: convert it to safetensors."
+    raise InvalidInput("source", message)
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    architecture = config["architecture"]
+    supported = {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY} - {TEMPORAL}
+    if not isinstance(architecture, str) or architecture not in supported:
         raise InvalidInput(
             "source",
             f"{CONFIG} names the architecture {architecture!r}; known are "
-            f"{', '.join(sorted(known))}.",
+            f"{', '.join(sorted(supported))}.",
         )
     for name in ("d_in", "d_sae"):
-        if not isinstance(config.get(name), int) or config[name] < 1:
-            raise InvalidInput(
-                "source",
-                f"{name} is {config.get(name)!r} in {CONFIG}; it must be a whole number above 0.",
-            )
-    if architecture in TOPK:
+        value = config.get(name)
+        if not isinstance(value, int) or value < 1:
+            message = f"{name} is {value!r} in {CONFIG}; it must be a whole number above 0."
+            raise InvalidInput("source", message)
+    if architecture in TOPK_ARCHITECTURES:
         k = config.get("k", (config.get("activation_fn_kwargs") or {}).get("k"))
         if not isinstance(k, int | float) or not 0 < k <= config["d_sae"]:
             raise InvalidInput(
@@ -110,13 +111,16 @@ def _check(config: dict[str, Any]) -> None:
             )
 
 
-def _shapes(config: dict[str, Any]) -> dict[str, list[int]]:
-    """The tensors that the configuration asks for; none where it cannot even be built."""
-    name = config["architecture"]
-    training = "decoder_init_norm" in config or name not in SAE_CLASS_REGISTRY
-    cls, settings = get_sae_training_class(name) if training else get_sae_class(name)
+def _expected_shapes(config: dict[str, Any]) -> dict[str, list[int]]:
+    """Shapes of the tensors of the configuration, or none if no SAE can be built from it."""
+    architecture = config["architecture"]
+    if "decoder_init_norm" in config or architecture not in SAE_CLASS_REGISTRY:
+        sae_class, config_class = get_sae_training_class(architecture)
+    else:
+        sae_class, config_class = get_sae_class(architecture)
     try:
-        sae = cls(settings.from_dict({**config, "dtype": "float32", "device": "meta"}))
+        on_meta_device = {**config, "dtype": "float32", "device": "meta"}
+        sae = sae_class(config_class.from_dict(on_meta_device))
     except (TypeError, ValueError, KeyError, RuntimeError):
         return {}
     return {name: list(tensor.shape) for name, tensor in sae.state_dict().items()}

@@ -1,43 +1,30 @@
-"""Load and save SAEs in SAELens's folder format, in float32 and with every scale folded into the
-weights.
+"""Load and save SAEs in SAELens's folder format, in float32.
 
-After `load_sae` an activation is in units of the model's own activations along a unit decoder
-direction, whatever way the SAE was trained, so that numbers of different features and SAEs compare:
+    load        config, weights -> fold the input scale -> inference form -> fold decoder norms
+    save        write a temporary folder, then rename it
 
-- an input scale (`expected_average_only_in`) or whitening is multiplied into the weights; a
-  training checkpoint keeps it
-  in a file of its own, and without that file the SAE is refused, since it would silently run on the
-  wrong scale;
-- decoder norms are folded into the encoder (and thresholds), except for a TopK that chose its
-  features without them;
-  `own_norms` keeps them;
-- BatchTopK checkpoints become the JumpReLU that they are at inference.
+`load_sae` folds every scale into the weights (see `folding`). Then the activation of a feature is a
+length along a unit decoder direction, in units of the model's own activations, however the SAE was
+trained, and numbers of different features and SAEs can be compared.
 
-`layer_norm` and `constant_norm_rescale` act per token and stay in the SAE, whose activations are
-then in units of the normalised token. `hook_z` comes flattened, so it is not reshaped. A transcoder
-reads one hook and writes another (`written_hook`).
+`layer_norm` and `constant_norm_rescale` depend on the token and remain in the SAE, whose
+activations are then in units of the normalized token. `hook_z` comes flattened, so the SAE does
+not reshape it.
 """
 
 import hashlib
-import math
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float
 from sae_lens import SAE, TrainingSAE
 from sae_lens.registry import SAE_CLASS_REGISTRY
-from sae_lens.saes.transcoder import Transcoder
-from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from features.records import InvalidInput
-from workers.pipeline.model.hooks import HookPoint, decoder_blocks
 from workers.pipeline.sae.folder import (
     CONFIG,
     SCALER,
@@ -46,42 +33,46 @@ from workers.pipeline.sae.folder import (
     explain_load_error,
     load_config,
 )
+from workers.pipeline.sae.folding import (
+    fold_decoder_norms,
+    fold_input_scale,
+    inference_form,
+    require_finite,
+)
+
+HASH_CHUNK_BYTES = 1 << 20
 
 
 def load_sae(folder: str, device: str = "cpu") -> SAE[Any]:
-    """The SAE in `folder`, ready for inference. `InvalidInput("source")` for anything that is
-    missing, renamed or not finite.
+    """Load the SAE in `folder` for inference: W_enc [d_in, d_sae], W_dec [d_sae, d_out], no
+    gradients.
+
+    Raises `InvalidInput("source")` if a file is missing, tensors do not match the configuration, or
+    a weight is not finite.
     """
     path = Path(folder)
     config = load_config(path)
     try:
-        sae = _inference(path, config, device)
+        sae = _load_inference_form(path, config, device)
+    except InvalidInput:
+        raise
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InvalidInput):
-            raise
         raise InvalidInput("source", explain_load_error(path, config, error)) from error
-    for name, tensor in sae.state_dict().items():
-        # the ends are NaN where anything is; isfinite would make a copy of weights that may be half
-        # of the memory
-        if not torch.isfinite(torch.stack(tensor.aminmax())).all():
-            raise InvalidInput(
-                "source", f"Tensor {name} in {WEIGHTS} holds NaN or infinite values."
-            )
-    if tuple(sae.W_enc.shape) != (sae.cfg.d_in, sae.cfg.d_sae):
-        raise InvalidInput(
-            "source",
-            f"W_enc is {tuple(sae.W_enc.shape)}, {CONFIG} says {(sae.cfg.d_in, sae.cfg.d_sae)}.",
-        )
-    _fold_decoder_norm(sae)
+    require_finite(sae, WEIGHTS)
+    expected_shape = (sae.cfg.d_in, sae.cfg.d_sae)
+    if tuple(sae.W_enc.shape) != expected_shape:
+        message = f"W_enc is {tuple(sae.W_enc.shape)}, {CONFIG} says {expected_shape}."
+        raise InvalidInput("source", message)
+    fold_decoder_norms(sae)
     sae.turn_off_forward_pass_hook_z_reshaping()
     return sae.eval().requires_grad_(False)
 
 
 def save_sae(sae: SAE[Any], folder: str, log_density: Tensor | None = None) -> str:
-    """Write `sae` to `folder` all at once, replacing what was there; returns its `content_hash`.
+    """Write `sae` to `folder` in one step, replacing its content, and return its `content_hash`.
 
-    `log_density` [d_sae] is log10 of the share of tokens each feature fires on, SAELens's sparsity
-    file.
+    `log_density` [d_sae] is log10 of the share of tokens that each feature fires on, for SAELens's
+    sparsity file.
     """
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,83 +88,24 @@ def save_sae(sae: SAE[Any], folder: str, log_density: Tensor | None = None) -> s
 
 
 def content_hash(folder: str) -> str:
-    """Hex SHA-256 over the configuration, the weights and any input scale of an SAE folder: the
-    same bytes, the same SAE.
-    """
+    """Return the SHA-256, in hex, of an SAE folder's configuration, weights and input scale."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS, SCALER):
-        if name != SCALER or (Path(folder) / name).is_file():
-            with (Path(folder) / name).open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+        path = Path(folder) / name
+        if name == SCALER and not path.is_file():
+            continue
+        with path.open("rb") as file:
+            while chunk := file.read(HASH_CHUNK_BYTES):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
-def require_fit(sae: SAE[Any], point: HookPoint) -> None:
-    """`InvalidInput("hook")` where the SAE reads another width than the hook gives."""
-    if sae.cfg.d_in != point.d_in:
-        raise InvalidInput(
-            "hook", f"The SAE reads {sae.cfg.d_in} dimensions, but {point.name} has {point.d_in}."
-        )
-
-
-def written_hook(sae: SAE[Any], hook: str) -> str:
-    """The hook whose activation `sae` reconstructs from the one at `hook`: the same, or what a
-    transcoder's metadata names.
-
-    `InvalidInput("sae")` for a transcoder that does not say.
-    """
-    if not isinstance(sae, Transcoder):
-        return hook
-    name = sae.cfg.metadata.hook_name_out
-    if not name:
-        raise InvalidInput(
-            "sae",
-            f"This transcoder reads {hook}, but its {CONFIG} does not say where it writes: add "
-            "hook_name_out.",
-        )
-    return str(name)
-
-
-def uses_centred_activations(sae: SAE[Any], model: PreTrainedModel, hook: str) -> bool:
-    """Whether `sae` was trained on activations without their mean over dimensions, as its metadata
-    says.
-
-    TransformerLens takes that mean out of what writes to the residual stream
-    (`center_writing_weights`), which models with LayerNorm do not notice; for others it leaves the
-    weights alone.
-    """
-    options = sae.cfg.metadata.model_from_pretrained_kwargs or {}
-    writes = hook.rpartition(".")[2] in (
-        "hook_resid_pre",
-        "hook_resid_post",
-        "hook_attn_out",
-        "hook_mlp_out",
-    )
-    if not options.get("center_writing_weights") or not writes:
-        return False
-    return any(isinstance(module, nn.LayerNorm) for module in decoder_blocks(model)[0].modules())
-
-
-def reconstruct(
-    sae: SAE[Any], x: Float[Tensor, "tokens d_in"], without_mean: bool = False
-) -> tuple[Float[Tensor, "tokens d_sae"], Float[Tensor, "tokens d_out"]]:
-    """Activations of the features and what they stand for; encoded and decoded in one go, as norms
-    keep state in between.
-    """
-    if isinstance(sae, Transcoder):  # with its skip connection, where it has one
-        rebuilt, codes = sae.forward_with_activations(x)
-        return codes, rebuilt
-    mean = x.mean(-1, keepdim=True) * without_mean
-    codes = sae.encode(x - mean)
-    return codes, sae.decode(codes) + mean
-
-
 def replace_folder(partial: Path, target: Path) -> None:
-    """Put the finished folder `partial` in the place of `target`; whoever looks sees the old one,
-    none, or the new one whole.
+    """Rename the complete folder `partial` to `target`, replacing it.
+
+    A concurrent reader sees the old folder, none, or the new one, never a part of it.
     """
-    partial.chmod(0o755)  # mkdtemp makes folders that only their owner reads
+    partial.chmod(0o755)  # mkdtemp makes folders that only their owner can read
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)) / "old"
         target.rename(old)
@@ -183,73 +115,15 @@ def replace_folder(partial: Path, target: Path) -> None:
         partial.rename(target)
 
 
-def _inference(path: Path, config: dict[str, Any], device: str) -> SAE[Any]:
-    """Load without decoder folding; a training checkpoint is folded and turned into its inference
-    form.
-    """
-    if "decoder_init_norm" not in config and config["architecture"] in SAE_CLASS_REGISTRY:
+def _load_inference_form(path: Path, config: dict[str, Any], device: str) -> SAE[Any]:
+    """The SAE with its input scale folded, but not its decoder norms."""
+    is_training_checkpoint = "decoder_init_norm" in config
+    if not is_training_checkpoint and config["architecture"] in SAE_CLASS_REGISTRY:
         sae: SAE[Any] = SAE.load_from_disk(path, device=device, dtype="float32")
-        _fold_scale(sae, path)
+        fold_input_scale(sae, path)
         return sae
-    trained: TrainingSAE[Any] = TrainingSAE.load_from_disk(path, device=device, dtype="float32")
-    _fold_scale(trained, path)
-    return inference_form(trained)
-
-
-def inference_form(trained: TrainingSAE[Any]) -> SAE[Any]:
-    """The inference SAE that a training SAE is saved as (a BatchTopK becomes a JumpReLU), sharing
-    no memory with it.
-    """
-    weights = {name: tensor.detach().clone() for name, tensor in trained.state_dict().items()}
-    trained.process_state_dict_for_saving_inference(weights)
-    sae: SAE[Any] = SAE.from_dict(trained.cfg.get_inference_sae_cfg_dict())
-    sae.load_state_dict(weights)
-    return sae
-
-
-def _fold_scale(sae: SAE[Any], path: Path) -> None:
-    mode = sae.cfg.normalize_activations
-    if mode not in ("expected_average_only_in", "covariance_whitening"):
-        return
-    scaler = ActivationScaler()
-    if (path / SCALER).is_file():
-        try:
-            scaler.load(path / SCALER)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("source", f"{SCALER} is not what SAELens writes: {error}") from error
-    scale = scaler.scaling_factor
-    if mode == "expected_average_only_in" and scale is not None:
-        if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
-            raise InvalidInput(
-                "source", f"The input scale in {SCALER} is {scale!r}; it must be a positive number."
-            )
-        sae.fold_activation_norm_scaling_factor(scale)
-    elif mode == "covariance_whitening" and scaler.whitening is not None:
-        white = scaler.whitening
-        sae.fold_activation_whitening(white.mean, white.matrix, white.inverse_matrix)
-    else:
-        raise InvalidInput(
-            "source",
-            f"This is an unfolded training checkpoint ({mode}) without its {SCALER}: its input "
-            "scale is unknown. "
-            "Add that file, or give the final SAE.",
-        )
-
-
-def saved_decoder_norms(sae: SAE[Any]) -> Float[Tensor, " d_sae"]:
-    """Length of each decoder row as the SAE was saved, in the model's units; `load_sae` folds it,
-    so the rows have length 1.
-    """
-    return sae.own_norms if hasattr(sae, "own_norms") else sae.W_dec.detach().float().norm(dim=1)
-
-
-def _fold_decoder_norm(sae: SAE[Any]) -> None:
-    sae.register_buffer("own_norms", saved_decoder_norms(sae), persistent=False)
-    try:
-        sae.fold_W_dec_norm()
-    except (
-        NotImplementedError
-    ):  # a TopK trained without decoder norms: folding would change which features it picks
-        return
-    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
-        sae.cfg.rescale_acts_by_decoder_norm = False
+    training_sae: TrainingSAE[Any] = TrainingSAE.load_from_disk(
+        path, device=device, dtype="float32"
+    )
+    fold_input_scale(training_sae, path)
+    return inference_form(training_sae)

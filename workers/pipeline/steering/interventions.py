@@ -36,7 +36,7 @@ from features.records import (
 )
 from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import uses_centred_activations
+from workers.pipeline.sae.reconstruct import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
 
 

@@ -15,6 +15,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -77,9 +78,8 @@ class UnsteeredReader:
         """Record the activations at the hooks of the measured features."""
         stack = ExitStack()
         for point in self._points:
-            stack.enter_context(
-                observe_hook(point, lambda x, point=point: self._recorded.update({point.name: x}))
-            )  # type: ignore[misc]
+            record = partial(self._recorded.__setitem__, point.name)
+            stack.enter_context(observe_hook(point, record))
         return stack
 
     def begin(self, cache: Any, logits: Float[Tensor, "1 vocabulary"]) -> Measurements:

@@ -6,6 +6,7 @@ them changes it. The changes are then summed up, and directions are projected ou
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from features.records import InvalidInput
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import require_fit, written_hook
+from workers.pipeline.sae.reconstruct import require_fit, written_hook
 from workers.pipeline.steering.interventions import (
     FeatureIntervention,
     direction_of,
@@ -62,13 +63,10 @@ class Steering:
         self._edited.clear()
         with ExitStack() as stack:
             for point in self._input_points:
-                stack.enter_context(
-                    observe_hook(point, lambda x, point=point: self._inputs.update({point.name: x}))
-                )  # type: ignore[misc]
+                record = partial(self._inputs.__setitem__, point.name)
+                stack.enter_context(observe_hook(point, record))
             for edit in self._edits:
-                stack.enter_context(
-                    edit_hook(edit.point, lambda x, edit=edit: self._apply(edit, x))
-                )  # type: ignore[misc]
+                stack.enter_context(edit_hook(edit.point, partial(self._apply, edit)))
             yield
         if missed := {edit.point.name for edit in self._edits} - self._edited:
             raise InvalidInput(

@@ -18,7 +18,7 @@ from features.records import InvalidInput
 from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile, tiles
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.io import uses_centred_activations
+from workers.pipeline.sae.reconstruct import uses_centred_activations
 
 MAX_CACHED_TEXTS = 16
 MAX_FEATURES_PER_TOKEN = 64

@@ -286,11 +286,11 @@ def swept(
             "strengths": strengths,
         }
     )
-    plan, now = steering_runs.planned(form), timezone.now()
+    plan, now = steering_runs.plan_of(form), timezone.now()
     row = {
         "key": uuid4().hex,
         "state": SteeringRun.State.FINISHED,
-        "asked_by": "ada",
+        "requested_by": "ada",
         "ended": now,
     } | changes
     run = SteeringRun.objects.create(model=of.model, params=plan, watched_until=now, **row)

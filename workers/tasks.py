@@ -7,7 +7,7 @@ from celery.signals import worker_ready, worker_shutdown
 
 from features.inference import requests as inference_requests
 from features.jobs.events import TASK
-from features.steering import runs as steering_runs
+from features.steering import execution as steering_execution
 
 
 @shared_task(name=TASK, ignore_result=True)
@@ -20,13 +20,13 @@ def run_job(job_id: int) -> None:
 
 @shared_task(name=inference_requests.TASK, ignore_result=True)
 def answer(key: str) -> None:
-    """Answer a question to the models."""
-    from workers.inference import questions
+    """Compute the result of an inference request."""
+    from workers.inference import requests as inference_worker
 
-    questions.answer(key)
+    inference_worker.compute(key)
 
 
-@shared_task(name=steering_runs.TASK, ignore_result=True)
+@shared_task(name=steering_execution.TASK, ignore_result=True)
 def steer() -> None:
     """Run the steering run whose turn it is."""
     from workers.inference import steering as steering_worker

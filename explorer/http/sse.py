@@ -32,7 +32,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
     """
     over = False
     try:
-        async with aclosing(notifications.watch(pk, steering_runs.CHANNEL)) as wakes:
+        async with aclosing(notifications.watch(notifications.Channel.STEERING, pk)) as wakes:
             async for _ in wakes:
                 news = await on_own_connection(lambda: _news(pk, model_id, after))  # noqa: B023  # awaited at once
                 for number, pieces in news.deltas if news else ():
@@ -53,7 +53,7 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
                 yield ": still here\n\n"
     finally:
         if not over:
-            await on_own_connection(lambda: steering_runs.leave(pk))
+            await on_own_connection(lambda: steering_runs.unwatch(pk))
 
 
 async def on_own_connection(read: Callable[[], Any]) -> Any:

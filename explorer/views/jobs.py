@@ -146,7 +146,7 @@ async def _stream(pk: int) -> AsyncIterator[str]:
     clients honest.
     """
     seen: dict[str, Any] | None = {}
-    async with aclosing(notifications.watch(pk)) as wakes:
+    async with aclosing(notifications.watch(notifications.Channel.JOB, pk)) as wakes:
         async for _ in wakes:
             now = await _pulse(pk)
             yield "event: changed\ndata: \n\n" if now != seen else ": still here\n\n"

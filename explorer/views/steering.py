@@ -19,7 +19,7 @@ from explorer.http.requests import HtmxRequest, page
 from explorer.plots import dose_response
 from features.inference import requests as inference_requests
 from features.jobs.forms import JudgeSweep
-from features.models import LanguageModel, SteeringAsk, SteeringRun
+from features.models import LanguageModel, SteeringRequest, SteeringRun
 from features.records import InvalidParams
 from features.selectors import judgements as judgement_selectors
 from features.selectors import steering as steering_selectors
@@ -48,10 +48,10 @@ def index(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, request.POST, steering_forms.plain(form.errors), status=422)
     try:
-        run = steering_runs.ask(
+        run = steering_runs.request_run(
             form, steering_forms.who(request), steering_forms.owner(request, begin=True)
         )
-    except steering_runs.TooMany as many:
+    except steering_runs.TooManyRuns as many:
         return _page(request, request.POST, [("", str(many))], status=429)
     except inference_requests.NoAnswer as nobody:
         return _page(request, request.POST, [("", str(nobody))], status=503)
@@ -88,7 +88,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
     if (
-        SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).exists()
+        SteeringRequest.objects.filter(run=pk, who=steering_forms.owner(request)).exists()
         or request.user.is_staff
     ):
         steering_runs.stop(pk)
@@ -98,7 +98,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
     """Name a run, which makes it a preset of one's own; an empty name takes that back."""
-    SteeringAsk.objects.filter(run=pk, who=steering_forms.owner(request)).update(
+    SteeringRequest.objects.filter(run=pk, who=steering_forms.owner(request)).update(
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
     return redirect("steering", pk)
@@ -179,7 +179,7 @@ def _page(
         "errors": errors or [],
         "view": view,
         "run": view.run if view else None,
-        "mine": SteeringAsk.objects.filter(run=view.run, who=asked).first() if view else None,
+        "mine": SteeringRequest.objects.filter(run=view.run, who=asked).first() if view else None,
         "history": steering_selectors.history(asked),
         "saved": steering_selectors.presets(asked),
         "presets": steering_forms.PRESETS,

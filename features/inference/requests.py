@@ -1,57 +1,53 @@
-"""Asking the warm models of the inference workers, and waiting for what they say.
+"""Requests to the warm models of the inference workers.
 
-    result = answers.ask({"kind": "read", "model": "demo-python", ...})      # on the website
-    answers.give(key, result)                                                # on a worker
+    result = inference_requests.request({"kind": "read_feature", ...})   # on the website
+    inference_requests.store_result(key, result)                         # on a worker
 
-The question is a row whose key is its hash: who asks the same while it is being answered, or
-shortly after, gets the same answer without any work. A notice wakes who waits.
+A request is a row whose key is the hash of its params: an equal request that is made while the
+first one is computed, or shortly after, gets the same result without any work.
 """
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import psycopg
-from celery import current_app
-from django.db import connection, transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerDown
 
 from features import redaction
-from features.models import Answer
+from features.models import InferenceRequest
+from features.queue import messages
+from features.queue.leases import unsent
+from features.queue.notifications import Channel, notify, wait_for
 from features.records import InvalidInput
 from features.selectors.workers import listens
 
 TASK = "workers.answer"
 QUEUE = "inference"
-CHANNEL = "featurescope_answer"
 PATIENCE = 30.0
 """Seconds: a worker that loads a model first takes most of them."""
-LOST_AFTER = timedelta(seconds=20)
-"""A question that nobody answered for so long is sent again where somebody asks it again."""
-KEPT = timedelta(hours=1)
+RESENT_AFTER = timedelta(seconds=20)
+"""A request without a result is sent again after this, where the same is requested again."""
+STORED = timedelta(hours=1)
 
 
 class NoAnswer(Exception):
-    """Nobody answered in time; the message is for the person who waits."""
+    """No worker answered in time; the message is for the person who waits."""
 
 
-def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
-    """The answer, computed now or kept from before. Raises `InvalidInput` and `NoAnswer`."""
-    key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
-    row, new = Answer.objects.get_or_create(key=key, defaults={"question": dict(question)})
-    if row.error and row.error["passing"] and not new:
-        Answer.objects.filter(key=key).update(
-            answered=None, error=None, asked=timezone.now() - 2 * LOST_AFTER
-        )
-        row.answered = None
-    if row.answered is None:
-        _somebody_listens()
-        stale = Answer.objects.filter(key=key, answered=None, asked__lt=timezone.now() - LOST_AFTER)
-        if new or stale.update(asked=timezone.now()):
+def request(params: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
+    """The result, computed now or stored before. Raises `InvalidInput` and `NoAnswer`."""
+    key = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+    rows = InferenceRequest.objects.filter(key=key)
+    row, _ = InferenceRequest.objects.get_or_create(key=key, defaults={"params": dict(params)})
+    if row.error and row.error["passing"]:
+        rows.filter(error=row.error).update(completed=None, error=None, sent=None)
+        row.completed = None
+    if row.completed is None:
+        _require_worker()
+        if unsent(rows.filter(completed=None), RESENT_AFTER).update(sent=timezone.now()):
             _send(key)
         row = _wait(key, patience)
     if row.error:
@@ -59,70 +55,51 @@ def ask(question: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, An
     return dict(row.result or {})
 
 
-def question(key: str) -> dict[str, Any] | None:
-    """What is asked; None where that was answered already, or is forgotten."""
-    row = Answer.objects.filter(key=key, answered=None).first()
-    return dict(row.question) if row else None
+def pending(key: str) -> dict[str, Any] | None:
+    """The params of a request; None where it has a result already, or is deleted."""
+    row = InferenceRequest.objects.filter(key=key, completed=None).first()
+    return dict(row.params) if row else None
 
 
-def give(key: str, result: Mapping[str, Any]) -> None:
-    """Answer, and wake who waits."""
-    _answered(key, result=dict(result))
+def store_result(key: str, result: Mapping[str, Any]) -> None:
+    """Complete a request, and wake those who wait."""
+    _complete(key, result=dict(result))
 
 
-def refuse(key: str, field: str, message: str, *, passing: bool = False) -> None:
-    """Say why there is no answer; where that may be `passing`, the next who asks makes us try
-    again.
+def store_error(key: str, field: str, message: str, *, passing: bool = False) -> None:
+    """Complete a request with the reason why there is no result; where that may be `passing`, the
+    next equal request is computed anew.
     """
-    _answered(
-        key,
-        error={"field": field, "message": redaction.without_folders(message), "passing": passing},
-    )
+    message = redaction.without_folders(message)
+    _complete(key, error={"field": field, "message": message, "passing": passing})
 
 
-def forget() -> None:
-    """Remove old questions with their answers."""
-    Answer.objects.filter(asked__lt=timezone.now() - KEPT).delete()
+def delete_old() -> None:
+    """Delete old requests with their results."""
+    old = timezone.now() - STORED
+    InferenceRequest.objects.filter(requested__lt=old).exclude(sent__gte=old).delete()
 
 
-def _answered(key: str, **changes: Any) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        Answer.objects.filter(key=key).update(answered=timezone.now(), **changes)
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, key])
+@transaction.atomic
+def _complete(key: str, **changes: Any) -> None:
+    InferenceRequest.objects.filter(key=key).update(completed=timezone.now(), **changes)
+    notify(Channel.INFERENCE, key)
 
 
-def _wait(key: str, patience: float) -> Answer:
-    """Listen before looking, so that no answer falls between."""
-    end = time.monotonic() + patience
-    with connection.cursor() as cursor:
-        cursor.execute(f"LISTEN {CHANNEL}")
-        try:
-            while True:
-                row = Answer.objects.filter(key=key).exclude(answered=None).first()
-                left = end - time.monotonic()
-                if row is not None:
-                    return row
-                if left <= 0:
-                    raise NoAnswer(
-                        "No worker answered. Is one of the queue “inference” running? See "
-                        "/jobs/workers/."
-                    )
-                _next_notice(key, min(left, 2.0))
-        finally:
-            cursor.execute(f"UNLISTEN {CHANNEL}")
-
-
-def _next_notice(key: str, seconds: float) -> None:
-    """Return at a notice of this key, or after so many seconds."""
+def _wait(key: str, patience: float) -> InferenceRequest:
+    completed = InferenceRequest.objects.filter(key=key).exclude(completed=None)
     try:
-        for notice in connection.connection.notifies(timeout=seconds):
-            if notice.payload == key:
-                return
-    except psycopg.OperationalError:
+        row = wait_for(Channel.INFERENCE, key, completed.first, patience)
+    except OperationalError:
         raise NoAnswer("The database restarted meanwhile. Ask again.") from None
+    if row is None:
+        raise NoAnswer(
+            "No worker answered. Is one of the queue “inference” running? See /jobs/workers/."
+        )
+    return row
 
 
-def _somebody_listens() -> None:
+def _require_worker() -> None:
     """Raise `NoAnswer` at once where waiting is in vain."""
     if not listens(QUEUE):
         raise NoAnswer(
@@ -131,7 +108,6 @@ def _somebody_listens() -> None:
 
 
 def _send(key: str) -> None:
-    try:
-        current_app.send_task(TASK, args=[key], queue=QUEUE, retry=False)
-    except (OSError, BrokerDown):
-        raise NoAnswer("The message broker does not answer, so no worker can be asked.") from None
+    rows = InferenceRequest.objects.filter(key=key)
+    if not messages.send_now(rows, TASK, QUEUE, [key]):
+        raise NoAnswer("The message broker does not answer, so no worker can be asked.")

@@ -85,7 +85,7 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
         "tokens": feature.top_tokens,
         **_about(sae.model, [sae]),
     }
-    found = inference_requests.ask(asked)
+    found = inference_requests.request(asked)
     ids = found["token_ids"]
     roles = {
         name: HereRecord(**found[name]) if found[name] else None for name in ("reads", "writes")
@@ -124,7 +124,7 @@ def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -
         "text": _readable(text),
         **about,
     }
-    found = inference_requests.ask(asked)
+    found = inference_requests.request(asked)
     ids, values = found["token_ids"], found["values"]
     highest = max(values)
     firing = [(place, value) for place, value in enumerate(values) if value > 0]
@@ -154,7 +154,7 @@ def read_context(sae: Sae, token_ids: Sequence[int]) -> TextReading:
 
 def _read(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
     model = saes[0].model
-    found = inference_requests.ask(
+    found = inference_requests.request(
         {"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)}
     )
     vocabulary = vocabulary_of(model.pk, (i for sae in saes for i in found[sae.slug]["token_ids"]))

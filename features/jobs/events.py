@@ -1,48 +1,45 @@
-"""What others are told of a job: its events, the NOTIFY that wakes who watches, and the message
-that a worker gets.
+"""The events of a job, the notification that wakes those who watch it, and the message that its
+worker gets.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from celery import current_app
-from django.db import connection, transaction
-from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerDown
-
+from features import redaction
 from features.models import Job, JobEvent
+from features.queue import messages, notifications
+from features.records import Metrics
 
 TASK = "workers.run_job"
-CHANNEL = "featurescope_job"
 
 
-def note_state(job_id: int, state: str, note: str, by: Any = None) -> None:
-    """Add a change of state to the story of a job; `by` is the person who made it."""
-    event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note}, by)
+def note_state(job_id: int, state: str, note: str, by: Any = None, **data: Any) -> None:
+    """Add a change of state to the events of a job; `by` is the person who made it."""
+    event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note, **data}, by)
+
+
+def log(job_id: int, text: str, by: Any = None) -> None:
+    """Add a line to the log of a job. Everyone may read it, so folders are left out."""
+    event(job_id, JobEvent.Kind.LOG, {"text": redaction.without_folders(text)}, by)
+
+
+def metrics(job_id: int, record: Metrics) -> None:
+    """Add a row to the live charts of a job."""
+    series = {"series": record.series} if record.series else {}
+    event(job_id, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series})
 
 
 def event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any], by: Any = None) -> None:
-    """Add to the story of a job, and wake who watches it."""
+    """Add an event to a job, and wake those who watch it."""
     JobEvent.objects.create(job_id=job_id, kind=kind, data=dict(data), by=str(by or ""))
     notify(job_id)
 
 
 def notify(job_id: int) -> None:
-    """Wake who watches the job."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(job_id)])
+    """Wake those who watch the job."""
+    notifications.notify(notifications.Channel.JOB, job_id)
 
 
 def send(job_id: int, queue: str) -> None:
-    """Send the message after the commit. A broker that is down loses nothing: the row stays, and
-    `reap` sends again.
-    """
-    Job.objects.filter(pk=job_id).update(sent=timezone.now())
-
-    def send() -> None:
-        try:
-            current_app.send_task(TASK, args=[job_id], queue=queue, retry=False)
-        except (OSError, BrokerDown):
-            Job.objects.filter(pk=job_id).update(sent=None)
-
-    transaction.on_commit(send)
+    """Send the message of a job to its queue when the transaction commits."""
+    messages.send(Job.objects.filter(pk=job_id), TASK, queue, [job_id])

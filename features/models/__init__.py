@@ -6,19 +6,18 @@ from features.models.discussion import Comment, Flag, Moderation
 from features.models.effect import FeatureEffect
 from features.models.endpoint import Endpoint, Exchange
 from features.models.feature import Example, Feature, Peak
-from features.models.inference import Answer
+from features.models.inference import InferenceRequest
 from features.models.job import Job, JobEvent
 from features.models.judgement import SweepJudgement
 from features.models.label import Label, LabelRevision, LabelScore, Vote
 from features.models.label_index import LabelEmbedding, LabelWord
 from features.models.match import Match, Matching
-from features.models.steering import SteeringAsk, SteeringDelta, SteeringRun
+from features.models.steering import SteeringDelta, SteeringRequest, SteeringRun
 from features.models.upload import LabelUpload
 from features.models.word_list import WordList
 from features.models.worker import Worker
 
 __all__ = [
-    "Answer",
     "Collection",
     "CollectionItem",
     "Comment",
@@ -30,6 +29,7 @@ __all__ = [
     "Feature",
     "FeatureEffect",
     "Flag",
+    "InferenceRequest",
     "Job",
     "JobEvent",
     "Label",
@@ -45,8 +45,8 @@ __all__ = [
     "Peak",
     "Sae",
     "Sequence",
-    "SteeringAsk",
     "SteeringDelta",
+    "SteeringRequest",
     "SteeringRun",
     "SweepJudgement",
     "Token",

@@ -1,5 +1,5 @@
-"""Questions that a warm model answers in a moment, and their answers: a cache, and the way from
-worker to website.
+"""Requests to the warm models of the inference workers, with their results: a cache, and the way
+from worker to website.
 """
 
 from typing import Any
@@ -8,24 +8,25 @@ from django.db import models
 from django.db.models.functions import Now
 
 
-class Answer(models.Model):
-    """One question to the models. Equal questions are one row, so they are computed once; old rows
-    go.
+class InferenceRequest(models.Model):
+    """One request to the models. Equal requests are one row, so they are computed once; old rows
+    are deleted.
 
     The table is unlogged: it is empty after a crash of the database, which costs only time.
     """
 
-    key = models.CharField(max_length=64, primary_key=True, help_text="SHA-256 of the question.")
-    question = models.JSONField()
-    asked = models.DateTimeField(db_default=Now())
-    answered = models.DateTimeField(null=True)
+    key = models.CharField(max_length=64, primary_key=True, help_text="SHA-256 of the params.")
+    params = models.JSONField(help_text="The kind of request, and what that kind needs.")
+    requested = models.DateTimeField(db_default=Now())
+    sent = models.DateTimeField(null=True, help_text="When its message last went to the broker.")
+    completed = models.DateTimeField(null=True)
     result = models.JSONField(null=True)
     error: "models.JSONField[dict[str, Any] | None, Any]" = models.JSONField(
         null=True, help_text="{field, message, passing}"
     )
 
     class Meta:
-        indexes = [models.Index(fields=["asked"], name="answer_by_age")]
+        indexes = [models.Index(fields=["requested"], name="inference_request_by_age")]
 
     def __str__(self) -> str:
         return self.key[:12]

@@ -8,12 +8,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from features import redaction
+from features.models.queue import QueuedWork
 
 PACE_SECONDS = 2.0
 """A speed measured over less than this says little: until then the time left is being estimated."""
 
 
-class Job(models.Model):
+class Job(QueuedWork):
     """A request for work. The row is the truth; the Celery message only carries its id."""
 
     class State(models.TextChoices):
@@ -33,6 +34,7 @@ class Job(models.Model):
         NORMAL = 0, "normal"
         HIGH = 1, "high: before all others"
 
+    IDLE = (State.WAITING, State.QUEUED)
     FINAL = frozenset({State.FINISHED, State.FAILED, State.CANCELLED})
 
     kind = models.CharField(max_length=50)
@@ -65,14 +67,6 @@ class Job(models.Model):
         help_text="The job that waits until all its parts have finished.",
     )
     created = models.DateTimeField(db_default=Now())
-    sent = models.DateTimeField(null=True, help_text="When its message last went to the broker.")
-    started = models.DateTimeField(null=True)
-    ended = models.DateTimeField(null=True)
-    worker = models.CharField(max_length=200, blank=True, db_default="")
-    lease_until = models.DateTimeField(
-        null=True, help_text="A running job whose lease has passed lost its worker."
-    )
-    attempts = models.PositiveIntegerField(db_default=0, default=0)
     cancel_requested = models.BooleanField(db_default=False, default=False)
     done = models.BigIntegerField(db_default=0, default=0)
     total = models.BigIntegerField(db_default=0, default=0)
@@ -125,11 +119,6 @@ class Job(models.Model):
     def shown_params(self) -> dict[str, Any]:
         """The params as everyone may see them: a source on the worker's machine by its name."""
         return {k: redaction.of_source(v) if k == "source" else v for k, v in self.params.items()}
-
-    @property
-    def over(self) -> bool:
-        """Whether the state is final."""
-        return self.state in self.FINAL
 
     @property
     def in_parts(self) -> bool:

@@ -6,10 +6,11 @@ from django.db import models
 from django.db.models.functions import Now
 
 from features.models.catalog import LanguageModel
+from features.models.queue import QueuedWork
 from features.records import Intervention
 
 
-class SteeringRun(models.Model):
+class SteeringRun(QueuedWork):
     """One request to steer a model. Equal requests are one row, which is computed once; its address
     shows it for ever.
 
@@ -26,6 +27,7 @@ class SteeringRun(models.Model):
         FAILED = "failed", "failed"
         STOPPED = "stopped", "stopped"
 
+    LIVE = (State.QUEUED, State.RUNNING)
     FINAL = frozenset({State.FINISHED, State.FAILED, State.STOPPED})
 
     key = models.CharField(
@@ -33,7 +35,7 @@ class SteeringRun(models.Model):
     )
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="steering_runs")
     params = models.JSONField(help_text="As the form of features.steering.forms cleaned them.")
-    asked_by = models.CharField(
+    requested_by = models.CharField(
         max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address."
     )
     state = models.CharField(
@@ -41,17 +43,9 @@ class SteeringRun(models.Model):
     )
     created = models.DateTimeField(db_default=Now())
     queued = models.DateTimeField(db_default=Now(), help_text="When it last joined the queue.")
-    sent = models.DateTimeField(
-        null=True, help_text="When a worker was last told that something waits."
-    )
-    started = models.DateTimeField(null=True)
-    ended = models.DateTimeField(null=True)
-    worker = models.CharField(max_length=200, blank=True, db_default="", default="")
-    lease_until = models.DateTimeField(null=True)
     watched_until = models.DateTimeField(
         help_text="Nobody watches any more from then on: the run gives its place away."
     )
-    attempts = models.PositiveIntegerField(db_default=0, default=0)
     stop_requested = models.BooleanField(db_default=False, default=False)
     error: "models.JSONField[dict[str, Any] | None, Any]" = models.JSONField(
         null=True, help_text="{field, message, passing}"
@@ -59,7 +53,7 @@ class SteeringRun(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["state", "asked_by"], name="steering_by_state")]
+        indexes = [models.Index(fields=["state", "requested_by"], name="steering_by_state")]
 
     def __str__(self) -> str:
         return f"steering {self.pk}"
@@ -67,11 +61,6 @@ class SteeringRun(models.Model):
     def get_absolute_url(self) -> str:
         """Its page, which reproduces it."""
         return f"/steer/{self.pk}/"
-
-    @property
-    def over(self) -> bool:
-        """Whether the state is final."""
-        return self.state in self.FINAL
 
     @property
     def interventions(self) -> list[Intervention]:
@@ -98,18 +87,18 @@ class SteeringDelta(models.Model):
         return f"{self.run_id}/{self.number}"
 
 
-class SteeringAsk(models.Model):
-    """That somebody asked for a run: their history, and where it has a name, their presets."""
+class SteeringRequest(models.Model):
+    """That a person requested a run: their history, and where it has a name, their presets."""
 
-    run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="asks")
+    run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="requests")
     who = models.CharField(max_length=100)
     at = models.DateTimeField(db_default=Now())
     name = models.CharField(max_length=80, blank=True, db_default="", default="")
 
     class Meta:
         ordering = ["-at"]
-        constraints = [models.UniqueConstraint(fields=["run", "who"], name="asked_once")]
-        indexes = [models.Index(fields=["who", "-at"], name="asked_by_whom")]
+        constraints = [models.UniqueConstraint(fields=["run", "who"], name="requested_once")]
+        indexes = [models.Index(fields=["who", "-at"], name="steering_request_by_person")]
 
     def __str__(self) -> str:
         return f"{self.run_id} by {self.who}"

@@ -1,1 +1,1 @@
-"""Work that waits for a worker: claims, leases, and waking whoever waits."""
+"""Work that waits for a worker: claims, leases, messages to Celery, and notifications."""

@@ -1,41 +1,74 @@
-"""Who watches a job or a steering run is woken by PostgreSQL: one LISTEN connection per process,
-however many pages are open.
+"""Notifications: PostgreSQL wakes those who wait for a change of a row.
+
+`wait_for` listens on the connection of its thread. `watch` is for pages: one LISTEN connection
+serves a process, however many pages are open.
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TypeVar
 
 import psycopg
 from django.db import connection
 
-from features.jobs import events as job_events
-from features.steering import runs as steering_runs
-
 QUIET_SECONDS = 10.0
-"""Without a notice for this long the watcher is woken all the same: a notice lost with a connection
-costs no more.
+"""Without a notification for this long `watch` yields all the same: one that was lost with a
+connection costs no more.
 """
+LOOK_SECONDS = 2.0
+"""The same for `wait_for`."""
 
-CHANNELS = (job_events.CHANNEL, steering_runs.CHANNEL)
+T = TypeVar("T")
+
+
+class Channel(StrEnum):
+    """What changed; the payload of a notification is the key of the row."""
+
+    JOB = "featurescope_job"
+    STEERING = "featurescope_steering"
+    INFERENCE = "featurescope_inference"
+
 
 _waiters: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
 _listener: asyncio.Task[None] | None = None
 
 
-async def watch(pk: int, channel: str = job_events.CHANNEL) -> AsyncGenerator[None, None]:
-    """Yield once at the start, then after every change of that row (several at once count as one),
-    for ever.
+def notify(channel: Channel, key: int | str) -> None:
+    """Wake those who wait for that row, when the transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, str(key)])
+
+
+def wait_for(
+    channel: Channel, key: int | str, load: Callable[[], T | None], seconds: float
+) -> T | None:
+    """What `load` returns once it is not None; None after so many seconds.
+
+    It is called at the start, after each notification of that row, and every `LOOK_SECONDS`.
+    Listening begins before the first call, so that no change falls between. Raises
+    `django.db.OperationalError` where the database restarts.
     """
-    global _listener
-    if (
-        _listener is None
-        or _listener.done()
-        or _listener.get_loop() is not asyncio.get_running_loop()
-    ):
-        _listener = asyncio.create_task(_listen())
-    changed, key = asyncio.Event(), (channel, str(pk))
-    _waiters[key].add(changed)
+    deadline = time.monotonic() + seconds
+    with _listening(channel):
+        while (loaded := load()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            _next_notification(str(key), min(left, LOOK_SECONDS))
+        return loaded
+
+
+async def watch(channel: Channel, key: int | str) -> AsyncGenerator[None, None]:
+    """Yield once at the start, then after every change of that row (several at once count as one),
+    without end.
+    """
+    _start_listener()
+    changed, waiter = asyncio.Event(), (str(channel), str(key))
+    _waiters[waiter].add(changed)
     try:
         yield
         while True:
@@ -46,29 +79,56 @@ async def watch(pk: int, channel: str = job_events.CHANNEL) -> AsyncGenerator[No
             changed.clear()
             yield
     finally:
-        _waiters[key].discard(changed)
-        if not _waiters[key]:
-            del _waiters[key]
+        _waiters[waiter].discard(changed)
+        if not _waiters[waiter]:
+            del _waiters[waiter]
+
+
+@contextmanager
+def _listening(channel: Channel) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {channel}")
+    try:
+        yield
+    finally:
+        if connection.connection and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute(f"UNLISTEN {channel}")
+
+
+def _next_notification(key: str, seconds: float) -> None:
+    """Return at a notification of this key, or after so many seconds."""
+    with connection.wrap_database_errors:
+        for notification in connection.connection.notifies(timeout=seconds):
+            if notification.payload == key:
+                return
+
+
+def _start_listener() -> None:
+    """One task listens for all watchers of the event loop."""
+    global _listener
+    loop = asyncio.get_running_loop()
+    if _listener is None or _listener.done() or _listener.get_loop() is not loop:
+        _listener = asyncio.create_task(_listen())
 
 
 async def _listen() -> None:
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(
-                _address(), autocommit=True
+                _conninfo(), autocommit=True
             ) as listening:
-                for channel in CHANNELS:
+                for channel in Channel:
                     await listening.execute(f"LISTEN {channel}")
-                async for notice in listening.notifies():
-                    for waiter in _waiters.get((notice.channel, notice.payload), ()):
+                async for notification in listening.notifies():
+                    for waiter in _waiters.get((notification.channel, notification.payload), ()):
                         waiter.set()
-        except (
-            psycopg.OperationalError
-        ):  # the database restarted: watchers poll meanwhile, see QUIET_SECONDS
+        except psycopg.OperationalError:
+            # the database restarted: watchers poll meanwhile, see QUIET_SECONDS
             await asyncio.sleep(1)
 
 
-def _address() -> str:
+def _conninfo() -> str:
     params = connection.get_connection_params()
-    wanted = ("host", "port", "dbname", "user", "password", "sslmode")
-    return psycopg.conninfo.make_conninfo(**{key: params[key] for key in wanted if params.get(key)})
+    names = ("host", "port", "dbname", "user", "password", "sslmode")
+    return psycopg.conninfo.make_conninfo(**{key: params[key] for key in names if params.get(key)})

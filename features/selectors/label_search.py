@@ -188,7 +188,9 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     """
     if saes == []:
         return []
-    meant = inference_requests.ask({"kind": "embed", "embedder": settings.EMBEDDER, "text": said})
+    meant = inference_requests.request(
+        {"kind": "embed", "embedder": settings.EMBEDDER, "text": said}
+    )
     distance: Combinable = Func(
         Cast("vector", HalfVectorField(dimensions=len(meant["vector"]))),
         Value(HalfVector(meant["vector"]).to_text()),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from features.models import Feature, LanguageModel, SteeringAsk, SteeringDelta, SteeringRun
+from features.models import Feature, LanguageModel, SteeringDelta, SteeringRequest, SteeringRun
 from features.records import Intervention
 from features.selectors.vocabulary import vocabulary_of
 from features.steering import transcript
@@ -129,17 +129,19 @@ def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int
     return {(row.sae.slug, row.index): row for row in rows}
 
 
-def history(who: str) -> QuerySet[SteeringAsk]:
+def history(who: str) -> QuerySet[SteeringRequest]:
     """What somebody asked for, newest first; what has a name are their presets."""
     return (
-        SteeringAsk.objects.filter(who=who).select_related("run__model").order_by("-at")[:HISTORY]
+        SteeringRequest.objects.filter(who=who)
+        .select_related("run__model")
+        .order_by("-at")[:HISTORY]
     )
 
 
-def presets(who: str) -> QuerySet[SteeringAsk]:
+def presets(who: str) -> QuerySet[SteeringRequest]:
     """What somebody gave a name to."""
     return (
-        SteeringAsk.objects.filter(who=who)
+        SteeringRequest.objects.filter(who=who)
         .exclude(name="")
         .select_related("run__model")
         .order_by("name")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from features.jobs import events as job_events
 from features.jobs import lifecycle, sweeps
 from features.jobs.forms import KINDS
 from features.jobs.forms.compute_dashboards import MOST_TOGETHER
@@ -102,10 +103,11 @@ def resume(job_id: int, *, by: Any = None) -> Job:
     new = start(old.kind, old.params, by=by, placing=as_placed(old))
     Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint)
     who = f", by {by}" if by else ""
-    lifecycle.log(
-        new, f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}."
+    job_events.log(
+        new.pk,
+        f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.",
     )
-    lifecycle.log(old, f"Job {new.pk} goes on from here{who}.")
+    job_events.log(old.pk, f"Job {new.pk} goes on from here{who}.")
     new.refresh_from_db()
     return new
 

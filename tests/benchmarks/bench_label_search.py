@@ -208,7 +208,10 @@ def _near(vector: list[float], saes: Any, filters: dict[str, Any]) -> list[int]:
     from features.inference import requests as inference_requests
     from features.selectors import label_search
 
-    inference_requests.ask = lambda question, patience=0: {"embedder": "bench", "vector": vector}  # type: ignore[assignment]
+    inference_requests.request = lambda question, patience=0: {
+        "embedder": "bench",
+        "vector": vector,
+    }  # type: ignore[assignment]
     return [hit.label for hit in label_search.search_meaning("anything", saes, filters)]
 
 

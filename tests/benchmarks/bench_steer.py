@@ -19,6 +19,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from features.queue import messages
+
 LENGTH, TIMES, PEOPLE = 64, 7, 20
 PROMPT = 'def load(path):\n    """Read the file'
 STRENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -133,7 +135,7 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
 
     worker_services.here("bench", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
-    steering_runs.current_app.send_task = lambda *args, **kwargs: None
+    messages.current_app.send_task = lambda *args, **kwargs: None
     steering_worker.model_cache.load_model, steering_worker.model_cache.load_sae = (
         lambda row: language,
         lambda row: lens.sae,
@@ -142,7 +144,7 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
     given = {"model": "tiny", "prompt": PROMPT, "features": [intervention], "length": LENGTH}
     for person in range(PEOPLE):
         for n in range(2):
-            steering_runs.ask(
+            steering_runs.request_run(
                 SteerForm.checked(given | {"seed": person * 2 + n}), f"person {person}"
             )
     began, order, first = time.perf_counter(), [], {}
@@ -153,8 +155,8 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
         SteeringRun.objects.update(watched_until="2100-01-01T00:00:00Z")
         steering_worker.work()
     for run in SteeringRun.objects.order_by("started"):
-        order.append(run.asked_by)
-        first.setdefault(run.asked_by, (run.ended - run.queued).total_seconds())
+        order.append(run.requested_by)
+        first.setdefault(run.requested_by, (run.ended - run.queued).total_seconds())
     states = set(SteeringRun.objects.values_list("state", flat=True))
     rounds = len(set(order[:PEOPLE])) == PEOPLE
     return [

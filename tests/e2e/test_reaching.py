@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 
 from features.inference import requests as inference_requests
 from features.ingest import matches as match_ingest
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Sequence
 from features.records import Evaluation, FeatureMatches, Metrics, SaeMatches
@@ -50,15 +52,15 @@ def pages(db, transactional_db, monkeypatch):
     near = [FeatureMatches([i % 8 for i in range(120)], [0.5 + i / 300 for i in range(120)])]
     near.append(FeatureMatches([i * 9 for i in range(8)], [0.75] * 8))
     match_ingest.write(planted.sae, other, SaeMatches(*near), None)
-    job = lifecycle.claim(
+    job = job_execution.claim(
         lifecycle.create(
             "train_sae", {"model": "tiny", "slug": "9-res", "corpus": "tiny-stories"}
         ).pk,
         "here",
     )
-    lifecycle.metrics(job, Metrics(1000, {"explained_variance": 0.5, "l0": 30.0}))
-    lifecycle.fail(job, "It broke.")
-    monkeypatch.setattr(inference_requests, "ask", _ask)
+    job_events.metrics(job.pk, Metrics(1000, {"explained_variance": 0.5, "l0": 30.0}))
+    job_execution.fail(job, "It broke.")
+    monkeypatch.setattr(inference_requests, "request", _ask)
     feature, context = "/tiny/2-res/8/", Sequence.objects.first()
     return {
         "home": "/",

@@ -3,8 +3,10 @@
 import pytest
 
 from features.inference import requests as inference_requests
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
-from features.models import Answer, Job
+from features.models import InferenceRequest, Job
 from features.redaction import without_folders
 
 
@@ -30,13 +32,13 @@ def test_folders_go_and_everything_else_stays(text, shown):
 @pytest.mark.django_db
 def test_neither_a_jobs_error_nor_its_log_nor_an_answer_says_where_files_lie():
     text = "There is no folder /data/private/sae."
-    for end in (lifecycle.fail, lifecycle.retry):
-        job = lifecycle.claim(lifecycle.create("add_sae", {}).pk, "one")
-        lifecycle.log(job, text)
+    for end in (job_execution.fail, job_execution.retry):
+        job = job_execution.claim(lifecycle.create("add_sae", {}).pk, "one")
+        job_events.log(job.pk, text)
         end(job, text, "source")
         told = [Job.objects.get(pk=job.pk).error, *job.events.values_list("data", flat=True)]
         assert "private" not in str(told)
         assert "no folder sae" in str(told)
-    Answer.objects.create(key="k", question={})
-    inference_requests.refuse("k", "sae", text)
-    assert Answer.objects.get().error["message"] == "There is no folder sae."
+    InferenceRequest.objects.create(key="k", question={})
+    inference_requests.store_error("k", "sae", text)
+    assert InferenceRequest.objects.get().error["message"] == "There is no folder sae."

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from features.models import Sae, Sequence, SteeringRun
+from features.queue.claims import LostLease
 from features.records import Intervention, InvalidInput
-from features.steering import runs as steering_runs
+from features.steering import execution as steering_execution
 from workers import model_cache
 from workers.lifecycle import reaper
 from workers.lifecycle.heartbeat import Heartbeat
@@ -37,18 +38,18 @@ def work() -> None:
     """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went
     wrong with it.
     """
-    run = steering_runs.take(reaper.name())
+    run = steering_execution.claim_next(reaper.name())
     if run is None:
         return
     try:
-        renew = partial(steering_runs.beat, run)
+        renew = partial(steering_execution.renew_lease, run)
         with Heartbeat(f"steering run {run.pk}", renew, HEARTBEAT_SECONDS) as heartbeat:
             _run(run, heartbeat)
         if heartbeat.should_stop:
-            steering_runs.stopped(run, heartbeat.stop_reason)
+            steering_execution.end_stopped(run, heartbeat.stop_reason)
         else:
-            steering_runs.finish(run)
-    except steering_runs.LostRun:
+            steering_execution.finish(run)
+    except LostLease:
         log.warning("steering %s is another worker's by now, or over", run.pk)
     except InvalidInput as error:
         _refuse(run, error.field, error.message)
@@ -118,10 +119,10 @@ def _run(run: SteeringRun, heartbeat: Heartbeat) -> None:
         if "prompt" in piece:
             continue  # what it says is shown at the end; the first token is waited for
         if time.monotonic() - told > WRITE_SECONDS:
-            steering_runs.write(run, waiting)
+            steering_execution.write(run, waiting)
             waiting, told = [], time.monotonic()
     if waiting:
-        steering_runs.write(run, waiting)
+        steering_execution.write(run, waiting)
 
 
 def _told(news: Iterator[Step | Measurements], ids: list[int]) -> Iterator[dict[str, Any]]:
@@ -157,7 +158,7 @@ def _swept(
     )
     for new in news:
         if isinstance(new, DoseResponse):
-            steering_runs.keep_dose(run, new._asdict())
+            steering_execution.store_best_dose(run, new._asdict())
             yield {"dose": _rounded(new._asdict())}
         else:
             yield {"done": new.done, "total": new.total}
@@ -179,8 +180,8 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
 
 def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
     try:
-        steering_runs.fail(run, field, message, passing=passing)
-    except steering_runs.LostRun:
+        steering_execution.fail(run, field, message, passing=passing)
+    except LostLease:
         log.warning("steering %s is another worker's by now, or over: %s", run.pk, message)
     release_free_memory()
     if torch.cuda.is_available():

@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from features import redaction
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.services import catalog as catalog_services
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.data import corpora
@@ -31,4 +31,4 @@ def add_corpus(job: RunningJob) -> None:
             chat=description.chat,
             **cut,
         )
-        lifecycle.finish(job.row, {"corpus": corpus.slug})
+        job_execution.finish(job.row, {"corpus": corpus.slug})

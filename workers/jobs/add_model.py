@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from features import redaction
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.services import catalog as catalog_services
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.model.language import describe_model, load_language
@@ -17,4 +17,4 @@ def add_model(job: RunningJob) -> None:
     job.raise_if_stopped()
     with transaction.atomic():
         model = catalog_services.add_model(job.params["slug"], source, record)
-        lifecycle.finish(job.row, {"model": model.slug})
+        job_execution.finish(job.row, {"model": model.slug})

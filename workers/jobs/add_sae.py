@@ -6,7 +6,7 @@ from pathlib import Path
 from django.db import transaction
 
 from features import artifact_store, redaction, sae_sources
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Corpus, LanguageModel
 from features.records import ImportedSae, InvalidInput, LogLine, Progress, SequenceRecord
 from features.services import catalog as catalog_services
@@ -73,7 +73,7 @@ def _keep(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:
     with transaction.atomic():
         sae = catalog_services.add_sae(model, slug, made, artifact, None, job.row, record.origin)
         result = {name: values[name] for name in ("explained_variance", "l0") if name in values}
-        lifecycle.finish(job.row, {"sae": str(sae), **result, "warnings": warnings})
+        job_execution.finish(job.row, {"sae": str(sae), **result, "warnings": warnings})
 
 
 def _source(text: str) -> sae_sources.Source:

@@ -1,6 +1,6 @@
 """Keeping an instance in order."""
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.services import garbage, label_words
 from workers.lifecycle.work import RunningJob
 
@@ -11,7 +11,7 @@ def collect_garbage(job: RunningJob) -> None:
     gone = garbage.collect()
     job.log(f"{gone.folders:,} folders removed, {gone.bytes / 1e6:,.1f} MB.")
     words = label_words.forget()
-    lifecycle.finish(
+    job_execution.finish(
         job.row,
         {"folders_removed": gone.folders, "bytes_freed": gone.bytes, "words_forgotten": words},
     )

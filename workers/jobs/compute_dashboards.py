@@ -13,7 +13,7 @@ from django.db import transaction
 
 from features.ingest import background
 from features.ingest import dashboards as dashboard_ingest
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Dashboard, Example, Job
 from features.records import FeatureRange, Progress
 from features.version import VERSION
@@ -72,7 +72,7 @@ def _write(job: RunningJob, given: corpus_scan.ScanInputs, scan: ScanState, plac
     @transaction.atomic
     def write(record: FeatureRange) -> int:
         dashboard_ingest.write_range(sae, given.corpus, sae.context_size, record)
-        lifecycle.wrote(job.row, {**job.row.written, key: record.stop})
+        job_execution.store_written(job.row, {**job.row.written, key: record.stop})
         return record.stop
 
     hook, first = written_hook(target.sae, target.hook), job.row.written.get(key, 0)
@@ -100,8 +100,10 @@ def _declare(job: RunningJob, given: corpus_scan.ScanInputs, scan: ScanState, pl
             alive = sum(
                 Dashboard.objects.filter(sae__in=given.saes).values_list("alive", flat=True)
             )
-            lifecycle.finish(
+            job_execution.finish(
                 job.row, {"sae": job.params["sae"], "alive": alive, "tokens": scan.tokens}
             )
         else:
-            lifecycle.wrote(job.row, job.row.written)  # fails where the job is no longer ours
+            job_execution.store_written(
+                job.row, job.row.written
+            )  # fails where the job is no longer ours

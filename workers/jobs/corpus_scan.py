@@ -11,7 +11,7 @@ import shutil
 from typing import NamedTuple
 
 from features import artifact_store
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Corpus, Sae
 from features.records import InvalidInput
 from features.version import VERSION
@@ -96,7 +96,7 @@ def _begun(job: RunningJob, given: ScanInputs) -> ScanState | None:
             job.log(f"Going on after the {found.tokens:,} tokens that were read.")
             return found
     if job.row.written:
-        lifecycle.wrote(job.row, {})  # of another reading
+        job_execution.store_written(job.row, {})  # of another reading
     return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.records import Progress
 from features.services import embeddings
 from workers import model_cache
@@ -22,7 +22,7 @@ def embed_labels(job: RunningJob) -> None:
     done = 0
     for progress in job.results(_embedded(job)):
         done = progress
-    lifecycle.finish(job.row, {"embedded": done, "embedder": embedder.name})
+    job_execution.finish(job.row, {"embedded": done, "embedder": embedder.name})
 
 
 def _embedded(job: RunningJob) -> Iterator[Progress | int]:

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.records import Evaluation
 from features.services import catalog as catalog_services
 from workers import model_cache
@@ -28,4 +28,4 @@ def evaluate_sae(job: RunningJob) -> None:
         assert isinstance(record, Evaluation)
         with transaction.atomic():
             catalog_services.keep_evaluation(sae, record, corpus, job.row)
-            lifecycle.finish(job.row, {"sae": str(sae), **record.values})
+            job_execution.finish(job.row, {"sae": str(sae), **record.values})

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.jobs.forms import ExplainSae
 from features.models import Feature, Sae
 from features.records import LabelRecord
@@ -55,7 +55,7 @@ def explain_sae(job: RunningJob) -> None:
         said = label_services.write_found(
             row, method, (found[index] for index in sorted(found)), job.row, only=list(found)
         )
-        lifecycle.finish(
+        job_execution.finish(
             job.row, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)}
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.records import InvalidInput
 from features.selectors import judgements as judgement_selectors
 from features.services import judgements as judgement_services
@@ -42,7 +42,7 @@ def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
     with transaction.atomic():
         row = judgement_services.write(sweep, job.row, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
-        lifecycle.finish(job.row, {"run": sweep.run.pk, "judged": judged, **counts})
+        job_execution.finish(job.row, {"run": sweep.run.pk, "judged": judged, **counts})
 
 
 def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:

@@ -10,7 +10,7 @@ import torch
 from django.db import transaction
 from sae_lens import SAE
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.jobs.forms import LabelSae
 from features.models import Feature, Sae, WordList
 from features.records import InvalidInput, LabelRecord
@@ -62,7 +62,7 @@ def label_sae(job: RunningJob) -> None:
             NAMES[setting]: label_services.write_found(row, NAMES[setting], found[setting], job.row)
             for setting in chosen
         }
-        lifecycle.finish(job.row, {"sae": str(row), **said})
+        job_execution.finish(job.row, {"sae": str(row), **said})
 
 
 def _given(job: RunningJob, row: Sae) -> Given | None:

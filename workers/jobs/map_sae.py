@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from features.ingest import dashboards as dashboard_ingest
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.jobs.forms import MapSae
 from features.models import Dashboard, Feature
 from features.records import FeatureMap, InvalidInput
@@ -33,7 +33,7 @@ def map_sae(job: RunningJob) -> None:
                 dashboard_ingest.write_map(dashboard, record, job.row)
                 assert dashboard.map is not None
                 counts = {name: dashboard.map[name] for name in ("features", "clusters")}
-                lifecycle.finish(job.row, {"sae": str(sae), **counts})
+                job_execution.finish(job.row, {"sae": str(sae), **counts})
         except Dashboard.DoesNotExist:
             again = "were made anew while the map was being made; their own job makes the new map"
             raise InvalidInput("sae", f"The dashboards of {sae} {again}.") from None

@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from features.ingest import matches as match_ingest
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.records import InvalidInput, SaeMatches
 from workers import model_cache
 from workers.jobs import inputs
@@ -24,4 +24,4 @@ def match_saes(job: RunningJob) -> None:
         with transaction.atomic():
             there, back = match_ingest.write(sae, other, record, job.row)
             found = {"matched": there.matched, "matched_back": back.matched}
-            lifecycle.finish(job.row, {"sae": str(sae), "other": str(other), **found})
+            job_execution.finish(job.row, {"sae": str(sae), "other": str(other), **found})

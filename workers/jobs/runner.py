@@ -18,9 +18,11 @@ from django.db import OperationalError as DatabaseBusy
 from django.db import close_old_connections
 
 from features import artifact_store
-from features.jobs import lifecycle
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs.forms import EVERY
 from features.models import Job
+from features.queue.claims import LostLease
 from features.records import InvalidInput
 from features.version import VERSION
 from workers import devices
@@ -36,13 +38,13 @@ log = logging.getLogger(__name__)
 
 def run(job_id: int) -> None:
     """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
-    row = lifecycle.take(job_id, reaper.name())
+    row = job_execution.claim_next(job_id, reaper.name())
     if row is None:
         return
     folder = _own_folder(row)
     reaper.busy.set()
     try:
-        with _heartbeat(row) as heartbeat, contextlib.suppress(lifecycle.LostJob):
+        with _heartbeat(row) as heartbeat, contextlib.suppress(LostLease):
             _run_to_an_end(RunningJob(row, heartbeat, folder), heartbeat)
     finally:
         reaper.busy.clear()
@@ -54,10 +56,10 @@ def _heartbeat(row: Job) -> Heartbeat:
     text = f"No sign of life for {minutes} min: its worker ends itself."
     return Heartbeat(
         f"job {row.pk}",
-        lambda: "cancelled" if lifecycle.heartbeat(row) else "",
+        lambda: "cancelled" if job_execution.renew_lease(row) else "",
         HEARTBEAT_SECONDS,
         silence_limit=minutes * 60,
-        on_silence=lambda: lifecycle.log(row, text),
+        on_silence=lambda: job_events.log(row.pk, text),
     )
 
 
@@ -83,26 +85,26 @@ def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
         return
     except Stopped:
         if not heartbeat.stop_reason:
-            lifecycle.release(row, "its worker was told to stop")
+            job_execution.release(row, "its worker was told to stop")
             return
-        lifecycle.stop(row)
-    except lifecycle.LostJob:
+        job_execution.end_cancelled(row)
+    except LostLease:
         raise
     except Unavailable as error:
-        lifecycle.retry(row, error.message, _field_of(row, error.field))
+        job_execution.retry(row, error.message, _field_of(row, error.field))
         return
     except (DatabaseBusy, ConnectionError, TimeoutError) as error:
         close_old_connections()
-        lifecycle.retry(row, _message_of(error))
+        job_execution.retry(row, _message_of(error))
         return
     except artifact_store.Missing as error:
-        lifecycle.fail(row, str(error))
+        job_execution.fail(row, str(error))
     except InvalidInput as error:
-        lifecycle.fail(row, error.message, _field_of(row, error.field))
+        job_execution.fail(row, error.message, _field_of(row, error.field))
     except Exception as error:
         log.exception("job %s failed", row.pk)
-        lifecycle.log(row, traceback.format_exc(limit=-4))
-        lifecycle.fail(row, _message_of(error))
+        job_events.log(row.pk, traceback.format_exc(limit=-4))
+        job_execution.fail(row, _message_of(error))
     cleanup.clear()
 
 

@@ -6,7 +6,7 @@ from itertools import islice
 from django.db import transaction
 
 from features.ingest import effects as effect_ingest
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Example, Feature, Sae, Sequence
 from features.records import CauseRecord, InvalidInput, Progress
 from workers import model_cache
@@ -54,7 +54,7 @@ def score_causes(job: RunningJob) -> None:
         effect_ingest.write(sae, some, job.row)
         written += len(some)
     with transaction.atomic():
-        lifecycle.finish(
+        job_execution.finish(
             job.row,
             {"sae": str(sae), "features": written, "without enough texts": len(live) - written},
         )

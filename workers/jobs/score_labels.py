@@ -10,7 +10,7 @@ import numpy as np
 from django.db import transaction
 from django.db.models import F
 
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Label, Sae
 from features.records import InvalidInput, Progress, ScoreRecord
 from features.services import labels as label_services
@@ -44,7 +44,9 @@ def score_labels(job: RunningJob) -> None:
         kept = label_services.write_scores(
             {chosen[index]: scores[index] for index in scores}, job.row
         )
-        lifecycle.finish(job.row, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill})
+        job_execution.finish(
+            job.row, {"sae": str(row), "labels": len(chosen), "scores": kept, **bill}
+        )
 
 
 def _score_by_asking(

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import transaction
 
 from features import artifact_store
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle, sweeps
 from features.models import Corpus, Job, LanguageModel
 from features.records import InvalidInput, TrainedSae
@@ -50,7 +52,7 @@ def train_sae(job: RunningJob) -> None:
     with transaction.atomic():
         rows = _written(job, model, corpus, trained, kept)
         _spare_the_lost(job.row, [f"{model}/{slug}" for slug in sweep if slug not in trained])
-        lifecycle.finish(job.row, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
+        job_execution.finish(job.row, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
     cleanup.clear()
 
 
@@ -79,7 +81,7 @@ def _resume(job: RunningJob) -> str | None:
             "checkpoint", "Its checkpoint is gone. Run it again from the start."
         ) from None
     if not found.startswith(f"jobs/{job.row.pk}/"):
-        lifecycle.remember(
+        job_execution.store_checkpoint(
             job.row,
             artifact_store.put(folder, f"jobs/{job.row.pk}/checkpoints/{found.rpartition('/')[2]}"),
         )
@@ -125,6 +127,6 @@ def _spare_the_lost(job: Job, lost: list[str]) -> None:
             Job.objects.filter(pk=follower.pk).update(
                 params={**follower.params, "sae": " ".join(left)}
             )
-            lifecycle.log(
-                follower, f"Left out, because their training came to nothing: {', '.join(lost)}."
+            job_events.log(
+                follower.pk, f"Left out, because their training came to nothing: {', '.join(lost)}."
             )

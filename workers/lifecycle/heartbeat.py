@@ -11,8 +11,7 @@ from typing import Self
 
 from django.db import Error, close_old_connections, connection
 
-from features.jobs.lifecycle import LostJob
-from features.steering.runs import LostRun
+from features.queue.claims import LostLease
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Heartbeat(threading.Thread):
                 self._end_process()
             try:
                 self.stop_reason = self._renew() or self.stop_reason
-            except (LostJob, LostRun):
+            except LostLease:
                 self.lost = True
             except Error as error:  # the database restarts; the lease outlives a short restart
                 log.warning("heartbeat of %s: %s", self._of, error)

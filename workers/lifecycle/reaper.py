@@ -14,10 +14,10 @@ from typing import Any
 from django.db import Error, close_old_connections
 
 from features.inference import requests as inference_requests
-from features.jobs import lifecycle
+from features.jobs import recovery as job_recovery
 from features.services import embeddings, garbage
 from features.services import workers as worker_services
-from features.steering import runs as steering_runs
+from features.steering import execution as steering_execution
 from workers import devices
 from workers.lifecycle import cleanup
 
@@ -61,16 +61,16 @@ def _reap_for_ever(queues: list[str]) -> None:
         close_old_connections()
         try:
             worker_services.here(name(), queues, devices.worker_state())
-            for job_id in lifecycle.reap(() if busy.is_set() else queues):
+            for job_id in job_recovery.reap(() if busy.is_set() else queues):
                 log.warning("job %s lost its worker", job_id)
-            for run_id in steering_runs.reap(queues):
+            for run_id in steering_execution.reap(queues):
                 log.warning("steering %s lost its worker", run_id)
             cleanup.clear()
             if time.monotonic() - kept > UPKEEP_SECONDS:
                 kept = time.monotonic()
                 garbage.start_when_due()
                 embeddings.start_when_due()
-                inference_requests.forget()
+                inference_requests.delete_old()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
         except Exception:  # a store or a device that answers strangely must not end this thread

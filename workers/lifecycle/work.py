@@ -8,7 +8,8 @@ from typing import Any
 from celery.worker import state as worker_state
 
 from features import artifact_store
-from features.jobs import lifecycle
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.models import Job
 from features.records import Checkpoint, LogLine, Metrics, Progress
 from workers.lifecycle.heartbeat import Heartbeat
@@ -47,7 +48,7 @@ class RunningJob:
                 case Progress():
                     self._write_progress(record)
                 case Metrics():
-                    lifecycle.metrics(self.row, record)
+                    job_events.metrics(self.row.pk, record)
                 case LogLine():
                     self.log(record.text)
                 case Checkpoint():
@@ -65,18 +66,18 @@ class RunningJob:
 
     def log(self, text: str) -> None:
         """Add a line to the job's log."""
-        lifecycle.log(self.row, text)
+        job_events.log(self.row.pk, text)
 
     def _write_progress(self, record: Progress) -> None:
         now = time.monotonic()
         if now - self._progress_written > PROGRESS_SECONDS or record.done >= record.total:
-            lifecycle.progress(self.row, record)
+            job_execution.write_progress(self.row, record)
             self._progress_written = now
 
     def _store_checkpoint(self, record: Checkpoint) -> None:
         before = self.row.checkpoint
         name = f"jobs/{self.row.pk}/checkpoints/{record.step}"
-        lifecycle.remember(self.row, artifact_store.put(record.path, name))
+        job_execution.store_checkpoint(self.row, artifact_store.put(record.path, name))
         if before and before != self.row.checkpoint:
             artifact_store.remove(before)
         self.log(f"Checkpoint at {record.step:,} tokens.")

@@ -57,10 +57,10 @@ class Command(BaseCommand):
             "length": options["length"],
         }
         try:
-            run = steering_runs.ask(
+            run = steering_runs.request_run(
                 SteerForm.checked({**asked, "strengths": list(STRENGTHS)}), "command"
             )
-        except (InvalidParams, NoAnswer, steering_runs.TooMany) as error:
+        except (InvalidParams, NoAnswer, steering_runs.TooManyRuns) as error:
             raise CommandError(str(error)) from None
         if not steering_runs.wait(run.pk, PATIENCE):
             raise CommandError(f"Run {run.pk} is not over after {PATIENCE / 60:.0f} minutes.")

@@ -9,6 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from features.ingest import effects as effect_ingest
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Feature
 from features.records import CauseRecord, Metrics, RoleRecord
@@ -228,10 +230,10 @@ def test_kinds_come_from_the_forms(api):
 
 
 def test_a_jobs_events_can_be_followed_by_cursor(api):
-    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
+    job = job_execution.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
     for step in range(5):
-        lifecycle.metrics(job, Metrics(step, {"loss": 1.0 / (step + 1)}))
-    lifecycle.log(job, "Half way.")
+        job_events.metrics(job.pk, Metrics(step, {"loss": 1.0 / (step + 1)}))
+    job_events.log(job.pk, "Half way.")
     rows = everything(api, f"jobs/{job.pk}/events/", limit=2)
     assert [row["kind"] for row in rows] == ["state", "state", *["metrics"] * 5, "log"]
     assert rows[3]["data"] == {"step": 1, "values": {"loss": 0.5}}
@@ -278,8 +280,8 @@ def test_features_cost_the_same_for_10_and_20_rows(client):
 
 
 def test_a_jobs_events_cost_the_same_however_many(client):
-    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
+    job = job_execution.claim(lifecycle.create("add_corpus", {"slug": "a"}).pk, "here")
     few = queries(client, f"/api/v1/jobs/{job.pk}/events/")
     for step in range(20):
-        lifecycle.metrics(job, Metrics(step, {"loss": 1.0}))
+        job_events.metrics(job.pk, Metrics(step, {"loss": 1.0}))
     assert queries(client, f"/api/v1/jobs/{job.pk}/events/") == few == 2

@@ -5,6 +5,7 @@ done.
 import pytest
 
 from explorer.models import ApiKey
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.jobs.forms import KINDS
 from features.models import Job
@@ -132,7 +133,7 @@ def test_staff_and_who_started_it_may_cancel(post):
 
 
 def test_a_running_job_is_asked_to_stop(post):
-    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
+    job = job_execution.claim(lifecycle.create("add_corpus", {}).pk, "here")
     for _ in range(2):  # asking twice is no error
         answer = post(f"jobs/{job.pk}/cancel/")
         assert answer.status_code == 200
@@ -140,8 +141,8 @@ def test_a_running_job_is_asked_to_stop(post):
 
 
 def test_a_job_that_is_over_cannot_be_cancelled(post):
-    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
-    lifecycle.finish(job, {"corpus": "a"})
+    job = job_execution.claim(lifecycle.create("add_corpus", {}).pk, "here")
+    job_execution.finish(job, {"corpus": "a"})
     response = post(f"jobs/{job.pk}/cancel/")
     assert response.status_code == 409
     assert response.json()["error"]["code"] == "conflict"
@@ -149,8 +150,8 @@ def test_a_job_that_is_over_cannot_be_cancelled(post):
 
 
 def test_a_failed_job_tells_its_field(post, client):
-    job = lifecycle.claim(lifecycle.create("add_corpus", {}).pk, "here")
-    lifecycle.fail(job, "There is no such folder.", "source")
+    job = job_execution.claim(lifecycle.create("add_corpus", {}).pk, "here")
+    job_execution.fail(job, "There is no such folder.", "source")
     told = client.get(f"/api/v1/jobs/{job.pk}/").json()
     assert (told["state"], told["error"], told["error_field"]) == (
         "failed",

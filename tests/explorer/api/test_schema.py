@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from explorer.models import ApiKey, User
 from features.ingest import matches as match_ingest
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Collection, Comment, Label, LabelUpload, Vote, WordList
 from features.records import (
@@ -87,10 +89,10 @@ def rows(db):
         planted.sae, "a.csv", [{"index": 1, "text": "a fox"}], by=ben, weight=1, trusted=False
     )
     WordList.objects.create(slug="animals", entries=["cat", "guinea pig"], owner=ben)
-    job = lifecycle.claim(lifecycle.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
-    lifecycle.progress(job, Progress(1, 2, "tokens", "reading"))
-    lifecycle.metrics(job, Metrics(1, {"loss": 0.5}))
-    lifecycle.log(job, "Half way.")
+    job = job_execution.claim(lifecycle.create("add_corpus", {"slug": "a"}, by=ada).pk, "here")
+    job_execution.write_progress(job, Progress(1, 2, "tokens", "reading"))
+    job_events.metrics(job.pk, Metrics(1, {"loss": 0.5}))
+    job_events.log(job.pk, "Half way.")
     lifecycle.create("train_sae", {"width": 8}, after=job)
     kept = Collection.objects.create(pk=job.pk, owner=ben, name="Days", public=True)
     collection_services.add(kept, [planted.feature(0).pk, planted.feature(1).pk])

@@ -54,7 +54,7 @@ def worker(monkeypatch):
         ids = builders.encode(question["text"])
         return {"token_ids": ids, "values": [1.5 if i == 258 else 0.0 for i in ids]}
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -141,7 +141,7 @@ def test_nobody_to_answer_is_told_once_beside_the_features(client, two, monkeypa
     def ask(question, patience=0):
         raise inference_requests.NoAnswer("Nobody is there.")
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     page = html(client, "/compare/?f=tiny/2-res/0&f=tiny/2-res/1&text=a")
     assert len(sides(page)) == 2
     assert page.count("Nobody is there.") == 1

@@ -41,7 +41,7 @@ def worker(monkeypatch):
             "writes": None,
         }
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -79,7 +79,7 @@ def test_what_is_in_the_way_is_told(client, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     response = client.get(PAGE, {"prompt": " day"})
     assert response.status_code == 200
     assert str(error) in response.content.decode()

@@ -38,7 +38,7 @@ def worker(monkeypatch):
             for slug in question["saes"]
         }
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -188,7 +188,7 @@ def test_a_context_that_nobody_reads_says_why(client, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     page = html(client, f"/tiny/2-res/contexts/{first_story().pk}/")
     assert "Too &lt;long&gt;." in page or "Nobody is there." in page
 

@@ -16,6 +16,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job
 from features.records import Progress
@@ -97,7 +99,7 @@ def elsewhere(code):
     clock.
     """
     script = (
-        "import django; django.setup(); from features.jobs import lifecycle as jobs; "
+        "import django; django.setup(); from features.jobs import events; "
         f"from features.models import Job; {code}"
     )
     at = connection.get_connection_params()
@@ -131,7 +133,7 @@ def listening():
 
 
 def test_a_change_in_another_process_arrives_within_a_second(server):
-    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
+    job = job_execution.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert answer.headers["Cache-Control"] == "no-store"
@@ -140,21 +142,21 @@ def test_a_change_in_another_process_arrives_within_a_second(server):
         eventually(lambda: listening() == 1)  # it listens
         with ThreadPoolExecutor(1) as pool:
             arrived = pool.submit(lambda: (next_event(answer), time.time()))
-            written = elsewhere(f"jobs.log(Job.objects.get(pk={job.pk}), 'News.')")
+            written = elsewhere(f"events.log({job.pk}, 'News.')")
             event, at = arrived.result(30)
         assert event == "changed"
         assert at - written < 1
 
 
 def test_many_changes_at_once_are_told_at_most_twice_a_second_and_the_end_closes_the_stream(server):
-    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
+    job = job_execution.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as answer:
         assert next_event(answer) == "changed"
         eventually(lambda: inside(server)["watchers"] == 1)
         began = time.monotonic()
         for n in range(200):
-            lifecycle.progress(job, Progress(n, 200, "steps", ""))
-        lifecycle.finish(job, {})
+            job_execution.write_progress(job, Progress(n, 200, "steps", ""))
+        job_execution.finish(job, {})
         took = time.monotonic() - began
         events = []
         while event := next_event(answer):
@@ -165,7 +167,7 @@ def test_many_changes_at_once_are_told_at_most_twice_a_second_and_the_end_closes
 
 
 def test_watchers_share_one_connection_and_one_that_leaves_is_forgotten_with_its_task(server):
-    job = lifecycle.claim(lifecycle.create("add_model", {}).pk, "one")
+    job = job_execution.claim(lifecycle.create("add_model", {}).pk, "one")
     with stream(server, job) as first:
         next_event(first)
         eventually(lambda: listening() == 1)
@@ -178,7 +180,7 @@ def test_watchers_share_one_connection_and_one_that_leaves_is_forgotten_with_its
         eventually(lambda: listening() == 1)  # the LISTEN, which all share
     eventually(lambda: inside(server)["watchers"] == 0)
     eventually(lambda: inside(server)["tasks"] < alone["tasks"])
-    lifecycle.log(job, "Nobody listens.")
+    job_events.log(job.pk, "Nobody listens.")
     assert get(server, "/healthz")[0] == 200
 
 

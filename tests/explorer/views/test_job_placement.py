@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job, JobEvent
 from features.services.jobs import resume, start
@@ -123,9 +124,9 @@ def test_what_is_resumed_or_run_again_asks_for_the_same_device(client, ada, monk
     """The message, too: it is what a worker gets."""
     sent = []
     monkeypatch.setattr(job_events, "send", lambda job_id, queue: sent.append(queue))
-    old = lifecycle.claim(start("train_sae", SETTINGS, placing=URGENT).pk, "one")
-    lifecycle.remember(old, f"jobs/{old.pk}/checkpoints/5000")
-    lifecycle.stop(old)
+    old = job_execution.claim(start("train_sae", SETTINGS, placing=URGENT).pk, "one")
+    job_execution.store_checkpoint(old, f"jobs/{old.pk}/checkpoints/5000")
+    job_execution.end_cancelled(old)
     lifecycle.cancel(resume(old.pk).pk)
     ada.is_superuser = True
     ada.save()

@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from explorer.definitions import DEFINITIONS
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job, Sae
 from features.records import InvalidParams, Metrics, Progress
@@ -42,7 +44,7 @@ def training():
 
 def running(job, points=10):
     """Claim the job and tell of progress and metrics."""
-    claimed = lifecycle.claim(job.pk, "worker:1")
+    claimed = job_execution.claim(job.pk, "worker:1")
     for n in range(1, points + 1):
         values = {
             "odd_metric": 1.0,
@@ -50,11 +52,11 @@ def running(job, points=10):
             "explained_variance": n / (points + 1),
             "dead_share": 0.06,
         }
-        lifecycle.metrics(claimed, Metrics(n * 1000, values))
-    lifecycle.progress(
+        job_events.metrics(claimed.pk, Metrics(n * 1000, values))
+    job_execution.write_progress(
         claimed, Progress(points * 1000, 1_000_000, "tokens", "explained variance 0.9")
     )
-    lifecycle.log(claimed, "A line & its <b>text</b>.")
+    job_events.log(claimed.pk, "A line & its <b>text</b>.")
     return claimed
 
 
@@ -151,7 +153,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
     html = page(client, training)
     assert f'sse-connect="/jobs/{training.pk}/events/"' in html
     assert "look again" in html.split("<noscript>")[1].split("</noscript>")[0]
-    lifecycle.finish(claimed, {"sae": "tiny/new"})
+    job_execution.finish(claimed, {"sae": "tiny/new"})
     html = page(client, training)
     assert "sse-connect" not in html
     assert "<noscript>" not in html
@@ -161,7 +163,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
 def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, training):
     running(training)
     last = training.events.order_by("-id").first().pk
-    lifecycle.log(training, "News.")
+    job_events.log(training.pk, "News.")
     html = client.get(
         f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}
     ).content.decode()
@@ -178,7 +180,7 @@ def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_th
     client, training
 ):
     result = {"kl_score": 0.9, "explained_variance": 0.812, "strange": 7, "sae": "tiny/2-res"}
-    lifecycle.finish(running(training), result)
+    job_execution.finish(running(training), result)
     html = page(client, training).split("<h2>Result</h2>")[1].split("</section>")[0]
     names = [
         escape(DEFINITIONS[term].name) for term in ("eval_explained_variance", "eval_kl_score")
@@ -191,7 +193,7 @@ def test_a_finished_job_shows_its_sae_first_and_then_its_numbers_by_name_with_th
 
 def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training):
     claimed = running(training)
-    lifecycle.fail(
+    job_execution.fail(
         claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate"
     )
     html = page(client, training)
@@ -215,7 +217,7 @@ def test_a_chain_is_shown_from_each_of_its_jobs_in_five_queries(
 def test_the_dashed_line_is_the_best_earlier_run_on_the_same_hook(client):
     builders.planted()
     earlier = start("train_sae", SETTINGS | {"then": "false", "slug": "earlier"})
-    lifecycle.finish(running(earlier), {"sae": "tiny/2-res"})
+    job_execution.finish(running(earlier), {"sae": "tiny/2-res"})
     Sae.objects.update(made_by=earlier)
     training = start("train_sae", SETTINGS)
     assert "The dashed line" not in page(client, training)
@@ -275,7 +277,7 @@ def test_a_long_curve_is_thinned_to_what_can_be_seen_and_keeps_its_ends(client, 
 
 def test_what_a_resumed_attempt_measured_again_replaces_what_was_lost(training):
     for step, value in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (4, 0.4)]:
-        lifecycle.metrics(training, Metrics(step, {"l0": value}))
+        job_events.metrics(training.pk, Metrics(step, {"l0": value}))
     assert curves(training.pk)["l0"] == {"": [(1, 0.1), (2, 0.25), (4, 0.4)]}
 
 
@@ -289,10 +291,10 @@ def divided():
     )
     first, second, _ = whole.parts.order_by("id")
     for part, done in ((first, 1000), (second, 500)):
-        claimed = lifecycle.claim(part.pk, "worker:7")
-        lifecycle.progress(claimed, Progress(done, 1000, "tokens", "Reading the corpus"))
+        claimed = job_execution.claim(part.pk, "worker:7")
+        job_execution.write_progress(claimed, Progress(done, 1000, "tokens", "Reading the corpus"))
         if done == 1000:
-            lifecycle.finish(claimed, {"tokens": done})
+            job_execution.finish(claimed, {"tokens": done})
     return Job.objects.get(pk=whole.pk)
 
 

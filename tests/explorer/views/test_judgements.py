@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from features.models import Endpoint, Job, SteeringDelta, SteeringRun, SweepJudgement
+from features.queue import messages
 from features.records import WorkerState
 from features.services import labels as label_services
 from features.services import workers as worker_services
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def planted(monkeypatch):
     worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
-    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
+    monkeypatch.setattr(messages.current_app, "send_task", lambda *args, **kwargs: None)
     return builders.planted()
 
 
@@ -235,7 +236,7 @@ def test_the_api_tells_every_judgement_of_a_sweep(client, planted, sweep, monkey
         "features": [intervention],
         "strengths": [1, 2, 3],
     }
-    monkeypatch.setattr(steering_runs, "ask", lambda form, who: sweep)
+    monkeypatch.setattr(steering_runs, "request_run", lambda form, who: sweep)
     monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: True)
     told = client.post("/api/v1/steer/", body, content_type="application/json").json()["judgements"]
     assert [one["judge"] for one in told] == ["wise-1", "old-1"]

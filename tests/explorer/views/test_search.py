@@ -40,7 +40,7 @@ def worker(monkeypatch):
         ids = builders.encode(question["text"])
         return {slug: {"token_ids": ids, "fired": list(map(on, ids))} for slug in question["saes"]}
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -255,7 +255,7 @@ def test_what_the_worker_says_is_told(client, planted, monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     for query in ({"text": "a"}, {"text": "a", "text2": "b"}):
         html = get(client, **query)
         assert "Too &lt;long&gt;." in html or "Nobody is there." in html or "Broken." in html

@@ -14,10 +14,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from explorer.http import sse
-from features.models import SteeringAsk, SteeringRun, Worker
-from features.queue import notifications
+from features.models import SteeringRequest, SteeringRun, Worker
+from features.queue import messages, notifications
 from features.records import WorkerState
 from features.services import workers as worker_services
+from features.steering import execution as steering_execution
 from features.steering import runs as steering_runs
 from tests import builders
 
@@ -41,7 +42,7 @@ DAY, FOX = 258, 260
 @pytest.fixture(autouse=True)
 def planted(monkeypatch):
     worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
-    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
+    monkeypatch.setattr(messages.current_app, "send_task", lambda *args, **kwargs: None)
     return builders.planted()
 
 
@@ -54,9 +55,9 @@ def run_of(client, **changes):
 
 def worked(run):
     """A worker's part: a prompt, and two tokens of each text, the second of which differs."""
-    took = steering_runs.take("w")
+    took = steering_execution.claim_next("w")
     assert took == run
-    steering_runs.write(
+    steering_execution.write(
         took,
         [
             {"prompt": [0, 257, DAY], "activations": [[0, 0, 1.5]]},
@@ -65,10 +66,10 @@ def worked(run):
     )
     measured = {"kl": [[0, 0], [0, 0.75]], "surprise": [[0.5, 1.5], [0.5, 3.5]]}
     values = {"activations": [[[1.0, 0], [1.0, 2.0]]], "mass": [[[0.1, 0.1], [0.1, 0.2]]]}
-    steering_runs.write(
+    steering_execution.write(
         took, [{"ids": [FOX, 257], "logprobs": [-1.5, -0.25]}, {"start": 0, **measured, **values}]
     )
-    steering_runs.finish(took)
+    steering_execution.finish(took)
 
 
 def test_the_playground_is_the_same_page(client):
@@ -161,7 +162,7 @@ def test_what_is_wrong_is_said_on_the_form_and_nothing_is_written(client, change
 
 
 def test_too_many_and_nobody_there_are_told(client):
-    for seed in range(steering_runs.MOST_AT_ONCE):
+    for seed in range(steering_runs.MAX_AT_ONCE):
         run_of(client, seed=seed)
     response = client.post("/steer/", FORM | {"seed": "99"})
     assert (response.status_code, "under way already" in response.content.decode()) == (429, True)
@@ -173,11 +174,11 @@ def test_too_many_and_nobody_there_are_told(client):
 
 def test_only_who_asked_stops_a_run(client):
     run = run_of(client)
-    SteeringAsk.objects.update(who="somebody else")
+    SteeringRequest.objects.update(who="somebody else")
     client.post(f"/steer/{run.pk}/stop/")
     run.refresh_from_db()
     assert run.state == "queued"
-    SteeringAsk.objects.all().delete()
+    SteeringRequest.objects.all().delete()
     ada = builders.cast()[0]
     client.force_login(ada)
     assert client.post(f"/steer/{run.pk}/stop/").status_code == 302
@@ -209,7 +210,7 @@ def test_visitors_behind_one_address_share_its_turns_and_not_their_history(clien
     client.post(f"/steer/{theirs.pk}/stop/")
     theirs.refresh_from_db()
     assert theirs.state == "queued", "another visitor asked for it"
-    assert mine.asked_by == theirs.asked_by
+    assert mine.requested_by == theirs.requested_by
     assert f"/steer/{mine.pk}/" not in Client().get("/steer/").content.decode()
 
 
@@ -220,15 +221,15 @@ def test_an_intervention_begins_with_the_dose_that_a_sweep_marked(client, plante
 
     assert strength() == "0.5"
     run = SteeringRun(model=planted.model, params={"features": [SWEPT_FEATURE]})
-    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 1})
+    steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": 1})
     assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
     assert (
         "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
     )
     assert "Best dose" in client.get("/tiny/2-res/0/").content.decode()
-    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": None})
+    steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": None})
     assert strength() == "0.5"
-    steering_runs.keep_dose(run, {"strengths": [0.2, 0.35], "best": 0})
+    steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": 0})
     contexts = builders.sequences()
     builders.dashboards(
         planted.sae, planted.corpus, [builders.firing(0, " day", contexts, 9.0)], contexts
@@ -247,7 +248,9 @@ SWEPT_FEATURE = {
 
 def test_a_failed_run_says_why_and_shows_no_text(client):
     run = run_of(client)
-    steering_runs.fail(steering_runs.take("w"), "length", "The prompt has too many tokens.")
+    steering_execution.fail(
+        steering_execution.claim_next("w"), "length", "The prompt has too many tokens."
+    )
     page = client.get(run.get_absolute_url()).content.decode()
     assert "The prompt has too many tokens." in page
     assert "data-row" not in page
@@ -272,10 +275,10 @@ def test_the_number_of_queries_does_not_grow_with_features_or_tokens(client):
         "unit": ["maximum"] * 3,
     }
     other = run_of(client, **many)
-    took = steering_runs.take("w")
+    took = steering_execution.claim_next("w")
     for n in range(20):
-        steering_runs.write(took, [{"ids": [DAY, 257 + n % 10], "logprobs": [-1, -1]}])
-    steering_runs.finish(took)
+        steering_execution.write(took, [{"ids": [DAY, 257 + n % 10], "logprobs": [-1, -1]}])
+    steering_execution.finish(took)
     assert queries(other) == few
 
 
@@ -297,11 +300,11 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
     run = run_of(client, sweep="1")
     assert len(run.params["strengths"]) == 8
     assert len(run.params["neutral"]) > 0
-    took = steering_runs.take("w")
-    steering_runs.write(took, [{"done": 3, "total": 10}])
+    took = steering_execution.claim_next("w")
+    steering_execution.write(took, [{"done": 3, "total": 10}])
     assert "data-progress" in client.get(run.get_absolute_url()).content.decode()
-    steering_runs.write(took, [{"dose": DOSE}])
-    steering_runs.finish(took)
+    steering_execution.write(took, [{"dose": DOSE}])
+    steering_execution.finish(took)
     page = client.get(run.get_absolute_url()).content.decode()
     assert "best dose <b>2×</b>" in page
     assert page.count('class="control"') == 5
@@ -349,7 +352,7 @@ def test_the_api_refuses_by_field(client, changes, status, field):
 
 def test_the_api_tells_why_a_run_failed(client, monkeypatch):
     def broken(pk, patience):
-        steering_runs.fail(steering_runs.take("w"), "length", "So at most 3 new.")
+        steering_execution.fail(steering_execution.claim_next("w"), "length", "So at most 3 new.")
         return True
 
     monkeypatch.setattr(steering_runs, "wait", broken)

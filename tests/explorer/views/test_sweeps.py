@@ -6,7 +6,8 @@ import pytest
 
 from explorer.models import ApiKey
 from explorer.plots import jobs as job_plots
-from features.jobs import lifecycle
+from features.jobs import events as job_events
+from features.jobs import execution as job_execution
 from features.models import Job, Sae
 from features.records import Metrics, Progress
 from features.selectors.jobs import curves
@@ -34,13 +35,14 @@ def ada(client):
 
 def told(job: Job, series: tuple[str, ...] = ("",), points: int = 5) -> Job:
     """Claim the job and tell of metrics of each series."""
-    claimed = lifecycle.claim(job.pk, "worker:1")
+    claimed = job_execution.claim(job.pk, "worker:1")
     for n in range(1, points + 1):
         for place, name in enumerate(series):
-            lifecycle.metrics(
-                claimed, Metrics(n * 1000, {"l0": 8.0 + place, "explained_variance": n / 10}, name)
+            job_events.metrics(
+                claimed.pk,
+                Metrics(n * 1000, {"l0": 8.0 + place, "explained_variance": n / 10}, name),
             )
-    lifecycle.progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "…"))
+    job_execution.write_progress(claimed, Progress(points * 1000, 1_000_000, "tokens", "…"))
     return claimed
 
 
@@ -131,7 +133,7 @@ def test_a_finished_sweeps_table_names_its_saes_and_their_evaluations(client, ad
                 "values": {"l0": 7.5, "explained_variance": 0.71, "ce_loss_score": 0.93},
             }
         row.save()
-    lifecycle.finish(claimed, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
+    job_execution.finish(claimed, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
     response = page(client, claimed)
     html = response.content.decode()
     for name in ("new-k8", "new-k16"):
@@ -199,8 +201,8 @@ def test_a_jobs_page_costs_the_same_for_two_series_and_for_eight(
 @pytest.fixture
 def cancelled(ada):
     claimed = told(start("train_sae", SETTINGS))
-    lifecycle.remember(claimed, f"jobs/{claimed.pk}/checkpoints/5000")
-    lifecycle.stop(claimed)
+    job_execution.store_checkpoint(claimed, f"jobs/{claimed.pk}/checkpoints/5000")
+    job_execution.end_cancelled(claimed)
     return claimed
 
 
@@ -286,7 +288,7 @@ def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
         row = builders.sae(model, name)
         row.made_by, row.training_metrics = earlier, {"explained_variance": 0.9 + place / 100}
         row.save()
-    lifecycle.finish(earlier, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
+    job_execution.finish(earlier, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
     response = page(client, told(start("train_sae", SETTINGS | {"slug": "later", "then": False})))
     card = next(
         card for card in response.context["cards"] if card.name == "Features firing per token"

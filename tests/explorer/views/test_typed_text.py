@@ -35,7 +35,7 @@ def worker(monkeypatch):
         fired = [[[5, 1], [value, value / 2]] if value else [[], []] for value in values]
         return {slug: {"token_ids": ids, "fired": fired} for slug in question["saes"]}
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -43,7 +43,7 @@ def refuses(monkeypatch, error):
     def ask(question, patience=0):
         raise error
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
 
 
 def read(client, **body):

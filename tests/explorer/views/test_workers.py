@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Worker
 from features.records import Progress, WorkerState
@@ -26,7 +27,7 @@ def silent(name):
 def test_a_worker_is_idle_working_silent_or_stopped():
     for name in ("a:1", "b:2", "c:3", "d:4"):
         worker_services.here(name, ["jobs"], STATE)
-    lifecycle.claim(queued().pk, "b:2")
+    job_execution.claim(queued().pk, "b:2")
     silent("c:3")
     worker_services.gone("d:4")
     states = {view.worker.name: (view.state, bool(view.job)) for view in worker_selectors.workers()}
@@ -84,8 +85,8 @@ def test_the_page_shows_device_memory_and_what_each_is_doing(client):
         device="NVIDIA H200", device_memory=140 << 30, device_memory_free=100 << 30
     )
     worker_services.here("a:1", ["jobs"], gpu)
-    job = lifecycle.claim(queued("named").pk, "a:1")
-    lifecycle.progress(job, Progress(5, 10, "tokens", "Reading <it>"))
+    job = job_execution.claim(queued("named").pk, "a:1")
+    job_execution.write_progress(job, Progress(5, 10, "tokens", "Reading <it>"))
     html = client.get("/jobs/workers/").content.decode()
     for part in (
         "NVIDIA H200",
@@ -102,7 +103,7 @@ def test_the_page_shows_device_memory_and_what_each_is_doing(client):
 def test_it_costs_the_same_for_ten_workers_as_for_two(client, django_assert_num_queries):
     for n in range(10):
         worker_services.here(f"a:{n}", ["jobs"], STATE)
-        lifecycle.claim(queued(f"m{n}").pk, f"a:{n}")
+        job_execution.claim(queued(f"m{n}").pk, f"a:{n}")
     with django_assert_num_queries(3):
         client.get("/jobs/workers/")
 

@@ -3,6 +3,7 @@
 import pytest
 from django.db.models import F
 
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Example, Feature, LanguageModel, Sae
 from features.records import SequenceRecord
@@ -48,7 +49,7 @@ def test_what_is_happening_is_told_apart_by_model_and_sae(planted):
     adding = lifecycle.create("add_model", {"slug": "tiny-2", "source": "x"})
     over = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "c"})
     lifecycle.cancel(over.pk)
-    lifecycle.claim(show.pk, "worker")
+    job_execution.claim(show.pk, "worker")
     assert list(catalog_selectors.happening()) == [show, train, other, adding]
     assert list(catalog_selectors.happening("tiny")) == [show, train]
     assert list(catalog_selectors.happening("tiny-2")) == [other, adding]

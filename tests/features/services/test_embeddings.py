@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from features.inference import requests as inference_requests
-from features.jobs import lifecycle
+from features.jobs import execution as job_execution
 from features.models import Job, Label, LabelEmbedding, Sae
 from features.selectors import label_search
 from features.services import embeddings
@@ -48,7 +48,7 @@ def worker(monkeypatch: Any) -> list[Any]:
         asked.append(question)
         return {"embedder": "a", "vector": WAYS[question["text"]]}
 
-    monkeypatch.setattr(inference_requests, "ask", ask)
+    monkeypatch.setattr(inference_requests, "request", ask)
     return asked
 
 
@@ -189,7 +189,7 @@ def test_whoever_writes_labels_starts_one_job_once_it_commits(
     write("two")
     write("three")
     assert Job.objects.filter(kind="embed_labels").count() == 1, "one that waits is enough"
-    assert lifecycle.claim(Job.objects.get(kind="embed_labels").pk, "here")
+    assert job_execution.claim(Job.objects.get(kind="embed_labels").pk, "here")
     write("four")
     assert Job.objects.filter(kind="embed_labels").count() == 2, "one that runs may have passed it"
 

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from features import artifact_store
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job, Sae
 from features.services import garbage
@@ -67,7 +68,7 @@ def test_a_broken_upload_goes_after_a_day(keep, store):
 
 def test_checkpoints_stay_while_a_job_may_go_on_from_them(keep, store):
     running, kept, over = (lifecycle.create("train_sae", {}) for _ in range(3))
-    lifecycle.claim(running.pk, "one")
+    job_execution.claim(running.pk, "one")
     for job, checkpoint in ((kept, "jobs/x/checkpoints/1"), (over, "")):
         Job.objects.filter(pk=job.pk).update(
             state="cancelled", ended=timezone.now(), checkpoint=checkpoint
@@ -92,8 +93,8 @@ def test_it_runs_once_a_day_by_itself_and_not_on_a_new_instance():
     garbage.start_when_due()
     job = Job.objects.get(kind=garbage.KIND)
     assert job.priority == Job.Priority.LOW
-    running = lifecycle.claim(job.pk, "a worker")
-    lifecycle.finish(running, {})
+    running = job_execution.claim(job.pk, "a worker")
+    job_execution.finish(running, {})
     Job.objects.filter(pk=job.pk).update(created=timezone.now() - timedelta(days=2))
     garbage.start_when_due()
     assert Job.objects.filter(kind=garbage.KIND).count() == 2

@@ -8,10 +8,13 @@ import pytest
 from django.utils import timezone
 
 from features.inference.requests import NoAnswer
-from features.models import SteeringAsk, SteeringDelta, SteeringRun, Worker
+from features.models import SteeringDelta, SteeringRequest, SteeringRun, Worker
+from features.queue import messages
+from features.queue.claims import LostLease
 from features.records import InvalidParams, WorkerState
 from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
+from features.steering import execution as steering_execution
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 from tests import builders
@@ -28,11 +31,11 @@ def tiny():
 @pytest.fixture(autouse=True)
 def sent(monkeypatch, django_capture_on_commit_callbacks):
     """The messages that went out."""
-    messages = []
+    sent_tasks = []
     monkeypatch.setattr(
-        steering_runs.current_app, "send_task", lambda *args, **kwargs: messages.append(args)
+        messages.current_app, "send_task", lambda *args, **kwargs: sent_tasks.append(args)
     )
-    return messages
+    return sent_tasks
 
 
 FEATURE = {"sae": "2-res", "index": 0, "strength": 2}
@@ -43,7 +46,7 @@ def asked(prompt="One day", **changes) -> SteerForm:
 
 
 def test_what_is_asked_is_kept_with_everything_that_the_text_follows_from():
-    run = steering_runs.ask(asked(), "ada")
+    run = steering_runs.request_run(asked(), "ada")
     feature = run.params["features"][0]
     assert (run.state, feature["maximum"], feature["tokens"][:2]) == (
         "queued",
@@ -56,62 +59,62 @@ def test_what_is_asked_is_kept_with_everything_that_the_text_follows_from():
 
 
 def test_equal_requests_share_a_run_whoever_asks():
-    first = steering_runs.ask(asked(), "ada")
-    assert steering_runs.ask(asked(length=48), "ben").pk == first.pk, "48 is the default"
-    assert steering_runs.ask(asked(seed=3), "ben").pk != first.pk
-    assert set(SteeringAsk.objects.filter(run=first).values_list("who", flat=True)) == {
+    first = steering_runs.request_run(asked(), "ada")
+    assert steering_runs.request_run(asked(length=48), "ben").pk == first.pk, "48 is the default"
+    assert steering_runs.request_run(asked(seed=3), "ben").pk != first.pk
+    assert set(SteeringRequest.objects.filter(run=first).values_list("who", flat=True)) == {
         "ada",
         "ben",
     }
-    took = steering_runs.take("w")
-    steering_runs.write(took, [{"ids": [1, 2], "logprobs": [0, 0]}])
-    steering_runs.finish(took)
-    assert steering_runs.ask(asked(), "cam").state == "finished"
+    took = steering_execution.claim_next("w")
+    steering_execution.write(took, [{"ids": [1, 2], "logprobs": [0, 0]}])
+    steering_execution.finish(took)
+    assert steering_runs.request_run(asked(), "cam").state == "finished"
     assert SteeringDelta.objects.filter(run=first).count() == 1
 
 
 def test_turns_go_round_between_people():
     for n in range(3):
-        steering_runs.ask(asked(seed=n), "ada")
-    steering_runs.ask(asked(seed=10), "ben")
-    steering_runs.ask(asked(seed=20), "cam")
+        steering_runs.request_run(asked(seed=n), "ada")
+    steering_runs.request_run(asked(seed=10), "ben")
+    steering_runs.request_run(asked(seed=20), "cam")
     order = []
-    while run := steering_runs.take("w"):
-        order.append(run.asked_by)
-        steering_runs.finish(run)
+    while run := steering_execution.claim_next("w"):
+        order.append(run.requested_by)
+        steering_execution.finish(run)
     assert order == ["ada", "ben", "cam", "ada", "ada"]
 
 
 def test_one_person_has_so_many_at_once_and_no_more():
-    for n in range(steering_runs.MOST_AT_ONCE):
-        run = steering_runs.ask(asked(seed=n), "ada")
-    with pytest.raises(steering_runs.TooMany, match="stop it"):
-        steering_runs.ask(asked(seed=99), "ada")
-    assert steering_runs.ask(asked(seed=0), "ada").state == "queued", (
+    for n in range(steering_runs.MAX_AT_ONCE):
+        run = steering_runs.request_run(asked(seed=n), "ada")
+    with pytest.raises(steering_runs.TooManyRuns, match="stop it"):
+        steering_runs.request_run(asked(seed=99), "ada")
+    assert steering_runs.request_run(asked(seed=0), "ada").state == "queued", (
         "what is under way already takes no new place"
     )
-    assert steering_runs.ask(asked(seed=99), "ben")
+    assert steering_runs.request_run(asked(seed=99), "ben")
     steering_runs.stop(run.pk)
-    assert steering_runs.ask(asked(seed=98), "ada")
+    assert steering_runs.request_run(asked(seed=98), "ada")
 
 
 def test_without_a_worker_nothing_is_written():
     Worker.objects.all().delete()
     with pytest.raises(NoAnswer, match="nobody can steer"):
-        steering_runs.ask(asked(), "ada")
+        steering_runs.request_run(asked(), "ada")
     assert not SteeringRun.objects.exists()
 
 
 def test_a_stopped_run_keeps_what_came_and_is_run_again_where_somebody_asks():
-    run = steering_runs.ask(asked(), "ada")
-    took = steering_runs.take("w")
-    steering_runs.write(took, [{"ids": [1, 2], "logprobs": [0, 0]}])
+    run = steering_runs.request_run(asked(), "ada")
+    took = steering_execution.claim_next("w")
+    steering_execution.write(took, [{"ids": [1, 2], "logprobs": [0, 0]}])
     steering_runs.stop(run.pk)
-    assert steering_runs.beat(took) == "Stopped."
-    steering_runs.stopped(took, "Stopped.")
+    assert steering_execution.renew_lease(took) == "Stopped."
+    steering_execution.end_stopped(took, "Stopped.")
     assert steering_selectors.view(run.pk).result.texts[1].token_ids == [2]
-    again = steering_runs.ask(asked(), "ben")
-    assert (again.pk, again.state, again.asked_by, again.stop_requested) == (
+    again = steering_runs.request_run(asked(), "ben")
+    assert (again.pk, again.state, again.requested_by, again.stop_requested) == (
         run.pk,
         "queued",
         "ben",
@@ -121,41 +124,41 @@ def test_a_stopped_run_keeps_what_came_and_is_run_again_where_somebody_asks():
 
 
 def test_a_refusal_stays_and_a_failure_that_may_pass_is_tried_again():
-    run = steering_runs.ask(asked(), "ada")
-    steering_runs.fail(steering_runs.take("w"), "length", "too long")
-    assert steering_runs.ask(asked(), "ada").state == "failed"
-    other = steering_runs.ask(asked(seed=1), "ada")
-    steering_runs.fail(steering_runs.take("w"), "", "out of memory", passing=True)
-    assert steering_runs.ask(asked(seed=1), "ada").state == "queued"
+    run = steering_runs.request_run(asked(), "ada")
+    steering_execution.fail(steering_execution.claim_next("w"), "length", "too long")
+    assert steering_runs.request_run(asked(), "ada").state == "failed"
+    other = steering_runs.request_run(asked(seed=1), "ada")
+    steering_execution.fail(steering_execution.claim_next("w"), "", "out of memory", passing=True)
+    assert steering_runs.request_run(asked(seed=1), "ada").state == "queued"
     run.refresh_from_db()
     other.refresh_from_db()
     assert (run.error["message"], other.error) == ("too long", None)
 
 
 def test_a_run_whose_worker_died_begins_anew_and_whoever_watches_is_told():
-    run = steering_runs.ask(asked(), "ada")
-    dead = steering_runs.take("w")
-    steering_runs.write(dead, [{"ids": [1, 2], "logprobs": [0, 0]}])
+    run = steering_runs.request_run(asked(), "ada")
+    dead = steering_execution.claim_next("w")
+    steering_execution.write(dead, [{"ids": [1, 2], "logprobs": [0, 0]}])
     SteeringRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert steering_runs.reap(["inference"]) == [run.pk]
+    assert steering_execution.reap(["inference"]) == [run.pk]
     news = steering_selectors.news(run.pk, after=1)
     assert (news.state, news.deltas) == ("queued", [(2, [{"again": True}])])
-    alive = steering_runs.take("v")
-    with pytest.raises(steering_runs.LostRun):
-        steering_runs.write(dead, [{"ids": [3, 4], "logprobs": [0, 0]}])
-    with pytest.raises(steering_runs.LostRun):
-        steering_runs.finish(dead)
-    steering_runs.write(alive, [{"ids": [5, 6], "logprobs": [0, 0]}])
-    steering_runs.finish(alive)
+    alive = steering_execution.claim_next("v")
+    with pytest.raises(LostLease):
+        steering_execution.write(dead, [{"ids": [3, 4], "logprobs": [0, 0]}])
+    with pytest.raises(LostLease):
+        steering_execution.finish(dead)
+    steering_execution.write(alive, [{"ids": [5, 6], "logprobs": [0, 0]}])
+    steering_execution.finish(alive)
     assert steering_selectors.view(run.pk).result.texts[1].token_ids == [6]
 
 
 def test_a_run_that_kills_every_worker_is_given_up():
-    run = steering_runs.ask(asked(), "ada")
-    for _ in range(steering_runs.MOST_ATTEMPTS):
-        steering_runs.take("w")
+    run = steering_runs.request_run(asked(), "ada")
+    for _ in range(steering_execution.MAX_ATTEMPTS):
+        steering_execution.claim_next("w")
         SteeringRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-        steering_runs.reap([])
+        steering_execution.reap([])
     run.refresh_from_db()
     assert run.state == "failed"
     assert "died 3 times" in run.error["message"]
@@ -163,30 +166,30 @@ def test_a_run_that_kills_every_worker_is_given_up():
 
 def test_a_closed_tab_gives_the_place_away():
     waits, runs_now = (
-        steering_runs.ask(asked(seed=0), "ada"),
-        steering_runs.ask(asked(seed=1), "ben"),
+        steering_runs.request_run(asked(seed=0), "ada"),
+        steering_runs.request_run(asked(seed=1), "ben"),
     )
-    took = steering_runs.take("w")
-    assert steering_runs.beat(took) == ""
-    steering_runs.leave(waits.pk)
-    steering_runs.leave(runs_now.pk)
+    took = steering_execution.claim_next("w")
+    assert steering_execution.renew_lease(took) == ""
+    steering_runs.unwatch(waits.pk)
+    steering_runs.unwatch(runs_now.pk)
     SteeringRun.objects.update(watched_until=timezone.now() - timedelta(seconds=1))
-    assert "Nobody watched" in steering_runs.beat(took)
-    steering_runs.stopped(took, steering_runs.beat(took))
-    assert steering_runs.take("w") is None
+    assert "Nobody watched" in steering_execution.renew_lease(took)
+    steering_execution.end_stopped(took, steering_execution.renew_lease(took))
+    assert steering_execution.claim_next("w") is None
     assert set(SteeringRun.objects.values_list("state", flat=True)) == {"stopped"}
 
 
 def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_callbacks):
-    steering_runs.ask(asked(), "ada")
+    steering_runs.request_run(asked(), "ada")
     SteeringRun.objects.update(sent=None)
     with django_capture_on_commit_callbacks(execute=True):
-        steering_runs.reap(["jobs"])
+        steering_execution.reap(["jobs"])
     assert not sent
     with django_capture_on_commit_callbacks(execute=True):
-        steering_runs.reap(["inference"])
-        steering_runs.reap(["inference"])
-    assert sent == [(steering_runs.TASK,)]
+        steering_execution.reap(["inference"])
+        steering_execution.reap(["inference"])
+    assert sent == [(steering_execution.TASK,)]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ import torch
 from django.utils import timezone
 
 from features.models import SteeringDelta, SteeringRun
+from features.queue import messages
 from features.records import WorkerState
 from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
+from features.steering import execution as steering_execution
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 from tests import builders
@@ -31,7 +33,7 @@ def weights(monkeypatch, llama):
     worker_services.here("a:1", ["inference"], WorkerState("cpu", "0", 1, 1, 1, None, None))
     builders.planted()
     made = planted_sae.sae("standard", features=8)
-    monkeypatch.setattr(steering_runs.current_app, "send_task", lambda *args, **kwargs: None)
+    monkeypatch.setattr(messages.current_app, "send_task", lambda *args, **kwargs: None)
     monkeypatch.setattr(steering_worker.model_cache, "load_model", lambda row: llama)
     monkeypatch.setattr(steering_worker.model_cache, "load_sae", lambda row: made)
     return made
@@ -45,7 +47,7 @@ def asked(prompt="def cat(self)", who="ada", **changes):
         "temperature": 0,
         "length": 10,
     }
-    return steering_runs.ask(SteerForm.checked(given | changes), who)
+    return steering_runs.request_run(SteerForm.checked(given | changes), who)
 
 
 def done(run):
@@ -170,7 +172,7 @@ def test_weights_that_changed_are_not_steered_with(monkeypatch):
 def test_it_stops_at_the_next_token_where_somebody_asks(monkeypatch):
     monkeypatch.setattr(steering_worker, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(steering_worker, "WRITE_SECONDS", 0.0)
-    run, real, times = asked(length=40), steering_runs.write, []
+    run, real, times = asked(length=40), steering_execution.write, []
 
     def slowly(*args):
         real(*args)
@@ -179,7 +181,7 @@ def test_it_stops_at_the_next_token_where_somebody_asks(monkeypatch):
             steering_runs.stop(run.pk)
             time.sleep(0.1)
 
-    monkeypatch.setattr(steering_runs, "write", slowly)
+    monkeypatch.setattr(steering_execution, "write", slowly)
     done(run)
     assert (run.state, run.error["message"]) == ("stopped", "Stopped.")
     assert 0 < len(steering_selectors.view(run.pk).result.texts[1].token_ids) < 20

@@ -16,7 +16,7 @@ from features.services import jobs as job_services
 from features.services import labels as label_services
 from tests import builders
 from workers import model_cache
-from workers.inference import questions
+from workers.inference import requests as inference_worker
 from workers.jobs import runner
 from workers.pipeline.embedder import Embedder
 
@@ -103,7 +103,7 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     monkeypatch.setattr(
         inference_requests,
         "ask",
-        lambda question, patience=0: questions.KINDS[question["kind"]](question),
+        lambda question, patience=0: inference_worker.KINDS[question["kind"]](question),
     )
     (hit,) = label_search.search_meaning("numbers", None, {})
     assert hit.label == label.pk

@@ -14,6 +14,7 @@ from celery.worker import state as worker_state
 from django.db import OperationalError
 
 from features import artifact_store
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job, JobEvent
 from features.records import Checkpoint, InvalidInput, LogLine, Metrics, Progress
@@ -53,7 +54,7 @@ def test_work_that_finishes_leaves_its_result_and_its_story(run):
             Progress(2, 2, "tokens", ""),
         ]
         assert list(job.results([*records, "extra"])) == ["extra"]
-        lifecycle.finish(job.row, {"answer": 42})
+        job_execution.finish(job.row, {"answer": 42})
 
     job = run(work)
     assert (job.state, job.result, job.done, job.unit) == ("finished", {"answer": 42}, 2, "tokens")
@@ -115,7 +116,7 @@ def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
         assert not job.should_stop()
         os.kill(os.getpid(), signal.SIGTERM)
         list(job.results([]))
-        lifecycle.finish(job.row, {"went": "on"})
+        job_execution.finish(job.row, {"went": "on"})
 
     try:
         job = run(work)
@@ -127,7 +128,7 @@ def test_a_worker_that_gets_a_sigterm_puts_its_job_back(run, monkeypatch):
 def test_work_whose_lease_was_lost_writes_no_end(run):
     def work(job: RunningJob) -> None:
         Job.objects.filter(pk=job.row.pk).update(worker="another:1")
-        lifecycle.finish(job.row, {"stolen": True})
+        job_execution.finish(job.row, {"stolen": True})
 
     job = run(work)
     assert (job.state, job.worker, job.result) == ("running", "another:1", {})
@@ -140,7 +141,7 @@ def test_checkpoints_go_to_the_artifacts_and_only_the_last_is_kept(run, tmp_path
             place.mkdir(parents=True)
             (place / "weights").write_text(str(step))
             list(job.results([Checkpoint(step, str(place))]))
-        lifecycle.finish(job.row, {})
+        job_execution.finish(job.row, {})
 
     job = run(work)
     assert job.checkpoint == f"jobs/{job.pk}/checkpoints/20"
@@ -187,7 +188,7 @@ def test_what_a_dead_worker_of_the_same_number_left_is_no_obstacle(run, settings
 
     def work(job: RunningJob) -> None:
         assert list(job.folder.iterdir()) == []
-        lifecycle.finish(job.row, {})
+        job_execution.finish(job.row, {})
 
     assert run(work, job).state == "finished"
 
@@ -197,7 +198,7 @@ def test_a_message_that_comes_twice_does_nothing_the_second_time(run):
 
     def work(job: RunningJob) -> None:
         times.append(job.row.pk)
-        lifecycle.finish(job.row, {})
+        job_execution.finish(job.row, {})
 
     job = run(work)
     running.run(job.pk)
@@ -233,7 +234,7 @@ def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypa
             job.should_stop()
         assert not ended.is_set()
         assert ended.wait(5)
-        lifecycle.finish(job.row, {})
+        job_execution.finish(job.row, {})
 
     log = [e.data.get("text", "") for e in run(work).events.all()]
     assert any(text.startswith("No sign of life") for text in log)

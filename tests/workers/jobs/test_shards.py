@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from features.ingest import dashboards as dashboard_ingest
-from features.jobs import lifecycle
+from features.jobs import recovery as job_recovery
 from features.models import Dashboard, Feature, Job, JobEvent, Sequence
 from features.records import InvalidInput, InvalidParams
 from features.services import jobs as job_services
@@ -199,7 +199,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     assert (cut.state, bool(cut.checkpoint)) == ("running", True)
     assert not Dashboard.objects.filter(job=job).exists()
     Job.objects.filter(pk=job.pk).update(lease_until=cut.started)
-    assert lifecycle.reap() == [job.pk]
+    assert job_recovery.reap() == [job.pk]
 
     def spy(language, hooks, fed):
         return harvest(language, hooks, (ran.append(len(ids)) or ids for ids in fed))

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from features import artifact_store
+from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Job
 from workers.lifecycle import cleanup
@@ -27,14 +28,14 @@ def ended(tmp_path):
     """
 
     def end(field=None, checkpoint=""):
-        job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "one")
+        job = job_execution.claim(lifecycle.create("train_sae", {}).pk, "one")
         name = checkpoint or f"jobs/{job.pk}/checkpoints/5000"
         if not checkpoint:
             (tmp_path / "made").mkdir(exist_ok=True)
             (tmp_path / "made" / "run.json").write_text("{}")
             artifact_store.put(tmp_path / "made", name)
-        lifecycle.remember(job, name)
-        lifecycle.stop(job) if field is None else lifecycle.fail(job, "no", field)
+        job_execution.store_checkpoint(job, name)
+        job_execution.end_cancelled(job) if field is None else job_execution.fail(job, "no", field)
         return job
 
     return end
@@ -70,28 +71,28 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
 
 
 def test_the_folder_of_an_attempt_that_died_goes_once_its_job_runs_nowhere():
-    job = lifecycle.claim(lifecycle.create("add_model", {"slug": "x"}).pk, "w")
+    job = job_execution.claim(lifecycle.create("add_model", {"slug": "x"}).pk, "w")
     died, goes_on = cleanup.folder_of(job.pk, 1), cleanup.folder_of(job.pk, 2)
     for folder in (died, goes_on):
         (folder / "checkpoints").mkdir(parents=True)
     cleanup.clear()
     assert died.exists(), "it may hang, and another look at the lease decides"
     assert goes_on.exists()
-    lifecycle.finish(job, {})
+    job_execution.finish(job, {})
     cleanup.clear()
     assert list(died.parent.iterdir()) == []
 
 
 def test_the_checkpoint_of_a_job_that_finished_goes_also_where_its_worker_died_just_then(ended):
     first = ended()
-    job = lifecycle.claim(lifecycle.create("train_sae", {}).pk, "two")
+    job = job_execution.claim(lifecycle.create("train_sae", {}).pk, "two")
     artifact_store.put(
         artifact_store.get(first.checkpoint, Path(settings.VAR) / "got"),
         f"jobs/{job.pk}/checkpoints/7000",
     )
-    lifecycle.remember(job, f"jobs/{job.pk}/checkpoints/7000")
+    job_execution.store_checkpoint(job, f"jobs/{job.pk}/checkpoints/7000")
     assert kept(job)
-    lifecycle.finish(job, {})
+    job_execution.finish(job, {})
     assert not kept(job)
     assert kept(first)
     assert [folder.name for folder in artifact_store.folders("jobs", 1)] == [f"jobs/{first.pk}"]

@@ -73,8 +73,8 @@ class Steer(APIView):
 
 def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
     try:
-        return steering_runs.ask(SteerForm.checked(given), who(request))
-    except steering_runs.TooMany as many:
+        return steering_runs.request_run(SteerForm.checked(given), who(request))
+    except steering_runs.TooManyRuns as many:
         raise Throttled(detail=str(many)) from None
     except inference_requests.NoAnswer as nobody:
         raise Unanswered(str(nobody)) from None

@@ -1,4 +1,4 @@
-"""What the inference workers are asked: each kind of question, answered by a warm model."""
+"""The kinds of inference requests, each computed by a warm model."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,23 +14,23 @@ from workers.pipeline.steering.causal_effects import FeatureCase, measure_on_tex
 from workers.pipeline.steering.text_activations import Lens, TextActivations, TokenFeatures
 
 log = logging.getLogger(__name__)
-Question = dict[str, Any]
+Params = dict[str, Any]
 LONGEST_CHANGED = 256
 """Tokens of a text in which a feature is changed: each is read some thirty times."""
 
 
-def answer(key: str) -> None:
-    """Answer one question. Never raises for what is wrong with it."""
-    question = inference_requests.question(key)
-    if question is None:
+def compute(key: str) -> None:
+    """Compute the result of one request. Never raises for what is wrong with it."""
+    params = inference_requests.pending(key)
+    if params is None:
         return
     try:
-        inference_requests.give(key, KINDS[question["kind"]](question))
+        inference_requests.store_result(key, KINDS[params["kind"]](params))
     except InvalidInput as error:
-        inference_requests.refuse(key, error.field, error.message)
+        inference_requests.store_error(key, error.field, error.message)
     except Exception as error:
-        log.exception("cannot answer %s", question)
-        inference_requests.refuse(
+        log.exception("cannot compute %s", params)
+        inference_requests.store_error(
             key,
             "",
             f"The worker could not answer: {type(error).__name__}. Its log says more.",
@@ -38,22 +38,22 @@ def answer(key: str) -> None:
         )
 
 
-def read_feature(question: Question) -> dict[str, Any]:
+def read_feature(params: Params) -> dict[str, Any]:
     """One feature on each token of a text."""
-    model = _model(question)
-    lens = _lenses(model, [question["sae"]])[question["sae"]]
+    model = _model(params)
+    lens = _lenses(model, [params["sae"]])[params["sae"]]
     ids, values = _reader(model_cache.load_model(model)).feature_activations(
-        lens, question["index"], question["text"]
+        lens, params["index"], params["text"]
     )
     return {"token_ids": ids, "values": values}
 
 
-def effect(question: Question) -> dict[str, Any]:
+def effect(params: Params) -> dict[str, Any]:
     """What changing a feature does in a text; a role is null where the text has no place for it."""
-    model = _model(question)
-    lens = _lenses(model, [question["sae"]])[question["sae"]]
+    model = _model(params)
+    lens = _lenses(model, [params["sae"]])[params["sae"]]
     language = model_cache.load_model(model)
-    ids, values = _reader(language).feature_activations(lens, question["index"], question["text"])
+    ids, values = _reader(language).feature_activations(lens, params["index"], params["text"])
     if len(ids) > LONGEST_CHANGED:
         raise InvalidInput(
             "prompt",
@@ -61,7 +61,7 @@ def effect(question: Question) -> dict[str, Any]:
             "once.",
         )
     fires = [place for place, value in enumerate(values) if value > 0]
-    case = FeatureCase(question["index"], question["maximum"], question["tokens"], [(ids, fires)])
+    case = FeatureCase(params["index"], params["maximum"], params["tokens"], [(ids, fires)])
     reads, writes = measure_on_text(language, lens, case)
     return {
         "token_ids": ids,
@@ -70,32 +70,30 @@ def effect(question: Question) -> dict[str, Any]:
     }
 
 
-def read_text(question: Question) -> dict[str, Any]:
+def read_text(params: Params) -> dict[str, Any]:
     """The strongest features of some SAEs on each token of a text."""
-    model = _model(question)
-    lenses = _lenses(model, question["saes"])
+    model = _model(params)
+    lenses = _lenses(model, params["saes"])
+    return _listed(_reader(model_cache.load_model(model)).features_of_text(lenses, params["text"]))
+
+
+def read_context(params: Params) -> dict[str, Any]:
+    """The same on each token of a context, whose ids are in the params as they were stored."""
+    model = _model(params)
+    lenses = _lenses(model, params["saes"])
     return _listed(
-        _reader(model_cache.load_model(model)).features_of_text(lenses, question["text"])
+        _reader(model_cache.load_model(model)).features_of_context(lenses, params["token_ids"])
     )
 
 
-def read_context(question: Question) -> dict[str, Any]:
-    """The same on each token of a context, whose ids are in the question as they were stored."""
-    model = _model(question)
-    lenses = _lenses(model, question["saes"])
-    return _listed(
-        _reader(model_cache.load_model(model)).features_of_context(lenses, question["token_ids"])
-    )
-
-
-def embed(question: Question) -> dict[str, Any]:
+def embed(params: Params) -> dict[str, Any]:
     """What a text means, and by whose reading."""
     embedder = model_cache.load_embedder()
-    (vector,) = embedder.embed([question["text"]]).tolist()
+    (vector,) = embedder.embed([params["text"]]).tolist()
     return {"embedder": embedder.name, "vector": [round(value, 6) for value in vector]}
 
 
-KINDS: dict[str, Callable[[Question], dict[str, Any]]] = {
+KINDS: dict[str, Callable[[Params], dict[str, Any]]] = {
     "read_feature": read_feature,
     "effect": effect,
     "read_text": read_text,
@@ -116,10 +114,10 @@ def _reader(language: Language) -> TextActivations:
     return TextActivations(language)
 
 
-def _model(question: Question) -> LanguageModel:
-    model = LanguageModel.objects.filter(slug=question["model"]).first()
+def _model(params: Params) -> LanguageModel:
+    model = LanguageModel.objects.filter(slug=params["model"]).first()
     if model is None:
-        raise InvalidInput("model", f"There is no model “{question['model']}” any more.")
+        raise InvalidInput("model", f"There is no model “{params['model']}” any more.")
     return model
 
 

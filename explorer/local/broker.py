@@ -1,10 +1,10 @@
-"""A message broker of plain files: kombu's filesystem transport, made safe for several processes on
-one folder.
+"""A message broker of plain files: kombu's filesystem transport, safe for several processes on one
+folder.
 
-kombu writes a message where readers already look, and makes a table of queues before it locks it: a
-reader that comes between finds an empty file, and its worker dies of it (met when two workers
-started at once). Here a message appears whole, by a rename, and one lock covers each use of a
-table.
+kombu writes a message into the folder that readers watch, and creates a table of queues before it
+locks it. A reader that comes in between finds an empty file, and its worker dies (seen with two
+workers that started at once). Here a rename publishes the whole message, and one lock covers each
+use of a table.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ TRANSPORT_ALIASES[SCHEME] = "explorer.local.broker:Transport"
 
 
 class Channel(filesystem.Channel):
-    """Writes whole messages only, and has every table of queues to itself."""
+    """Publishes whole messages, and locks the tables of queues."""
 
     def get_table(self, exchange: str) -> Any:
         """The queues bound to `exchange`."""
@@ -45,16 +45,14 @@ class Channel(filesystem.Channel):
             super()._delete(*arguments, **options)
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu has it
-        """Queue a message: readers take them in the order of their names, which begin with the
-        time.
-        """
+        """Queue a message. Readers take messages by name, which begins with the time."""
         folder, name = Path(self.data_folder_out), f"{time.time_ns():020}_{uuid.uuid4()}"
         draft = folder / f"{name}.draft"
         draft.write_text(json.dumps(payload))
         draft.rename(folder / f"{name}.{queue}.msg")
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
-        """Take the oldest message; the rename decides which of several readers gets it."""
+        """Take the oldest message; of several readers, the one whose rename succeeds gets it."""
         for name in sorted(os.listdir(self.data_folder_in)):
             if name.partition(".")[2] != f"{queue}.msg":
                 continue
@@ -76,9 +74,7 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport behind `files://`. What a connection declared is known of its own folder only,
-    not of every folder.
-    """
+    """The transport of `files://`. Queues are declared per folder, not for all folders together."""
 
     Channel = Channel
 
@@ -89,23 +85,21 @@ class Transport(filesystem.Transport):
     def drain_events(  # type: ignore[override]  # as kombu has it
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """Wait for a message, but not long: a worker looks between two waits whether it was told to
-        stop.
-        """
+        """Wait for a message, but not long: in between a worker checks for a signal to stop."""
         super().drain_events(connection, timeout=timeout and min(timeout, LONGEST_WAIT_SECONDS))
 
 
 def celery_settings(folder: Path) -> dict[str, Any]:
-    """Celery's settings for a broker in `folder`, which is made."""
-    places = {
+    """Celery's settings for a broker in `folder`, which is created."""
+    folders = {
         "data_folder_in": folder / "messages",
         "data_folder_out": folder / "messages",
         "processed_folder": folder / "processed",
         "control_folder": folder / "control",
     }
-    for place in places.values():
-        place.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {name: str(place) for name, place in places.items()}
+    for path in folders.values():
+        path.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {name: str(path) for name, path in folders.items()}
     return {
         "broker_url": f"{SCHEME}://localhost",
         "broker_transport_options": options | {"polling_interval": POLLING_SECONDS},
@@ -113,7 +107,7 @@ def celery_settings(folder: Path) -> dict[str, Any]:
 
 
 def clear(folder: Path) -> None:
-    """Forget every message and queue: what a crash left half-written stops nobody, and queued jobs
+    """Delete all messages and queues, with what a crash left unfinished; messages of queued jobs
     are sent again.
     """
     shutil.rmtree(folder, ignore_errors=True)

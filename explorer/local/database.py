@@ -1,9 +1,9 @@
 """PostgreSQL with pgvector inside the data folder, for a machine that has only Python.
 
-A process that uses the server holds a shared lock on `postgres.users` for as long as it lives. One
-keeper process (`explorer.local.keeper`) runs the server, waits until it can lock that file alone,
-and then stops the server. The kernel drops locks with their process, so this stays true after `kill
--9`, and no process has to count the others.
+A process that uses the server holds a shared lock on `postgres.users` until it ends. One keeper
+process (`explorer.local.keeper`) runs the server, waits for the exclusive lock on that file, and
+then stops the server. The kernel releases the locks of a process that ends, also after `kill -9`,
+so no process has to count the others.
 """
 
 import fcntl
@@ -23,19 +23,16 @@ _user_locks: dict[Path, IO[bytes]] = {}
 
 
 class DatabaseFailed(Exception):
-    """The server could not be started; the message is one sentence for the person who
-    started it.
-    """
+    """The server could not be started; the message is one sentence for the terminal."""
 
 
 def data_folder(var: Path) -> Path:
-    """Where the server keeps its data."""
     return var / "postgres"
 
 
 def socket_folder(var: Path) -> Path:
-    """Where the server's Unix socket is: beside the data, or below /tmp where that path is too long
-    for a socket.
+    """The folder of the server's Unix socket: the data folder, or one below /tmp if that path is
+    too long for a socket.
     """
     folder = data_folder(var).absolute()
     longest = LONGEST_SOCKET_PATH if sys.platform == "linux" else 103
@@ -52,7 +49,7 @@ def socket_folder(var: Path) -> Path:
 
 
 def database(var: Path) -> dict[str, Any]:
-    """Django's settings for the server; whether it runs is `ensure`'s business."""
+    """Django's settings for the server; `ensure` starts it."""
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": DATABASE,
@@ -64,7 +61,7 @@ def database(var: Path) -> dict[str, Any]:
 
 
 def ensure(var: Path) -> None:
-    """Have the server up until this process ends or calls `release`. Raises `DatabaseFailed`."""
+    """Run the server until this process ends or calls `release`. Raises `DatabaseFailed`."""
     if var in _user_locks:
         return
     try:
@@ -78,13 +75,12 @@ def ensure(var: Path) -> None:
 
 
 def revive(var: Path) -> bool:
-    """Start the keeper where none runs; True where that was so. For who uses the server. Raises
-    `DatabaseFailed`.
+    """Start the keeper if none runs; True if it was started. The caller holds the users' lock.
+    Raises `DatabaseFailed`.
     """
     with (var / "postgres.start").open("ab") as start:
-        fcntl.flock(
-            start, fcntl.LOCK_EX
-        )  # first: asking for the keeper's lock would be in the way of one that starts
+        # First, as trying the keeper's lock would get in the way of a keeper that starts.
+        fcntl.flock(start, fcntl.LOCK_EX)
         if _locked(var / "postgres.keeper"):
             return False
         _start_keeper(var)
@@ -92,7 +88,7 @@ def revive(var: Path) -> bool:
 
 
 def release(var: Path, wait: float = 10.0) -> bool:
-    """Stop using the server; True where it stopped within `wait` seconds, False where somebody else
+    """Stop using the server; True if it stopped within `wait` seconds, False if another process
     uses it.
     """
     _user_locks.pop(var).close()
@@ -108,8 +104,7 @@ def _start_keeper(var: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "explorer.local.keeper", str(var)]
     root = Path(__file__).resolve().parents[2]
     (var / "logs").mkdir(exist_ok=True)
-    # Its errors go to a file: it may outlive us, and would hold our own error stream open for
-    # whoever reads that.
+    # Its errors go to a file: it may outlive this process, and would keep its error stream open.
     with (var / "logs" / "postgres.log").open("a") as log:
         keeper = subprocess.Popen(
             command,
@@ -121,20 +116,18 @@ def _start_keeper(var: Path) -> None:
             start_new_session=True,
         )
     assert keeper.stdout is not None
-    said = ""
+    message = ""
     for line in keeper.stdout:
         if line == "ready\n":
             keeper.stdout.close()
-            keeper.returncode = (
-                0  # it outlives us on purpose: no warning that a child was left running
-            )
+            keeper.returncode = 0  # it outlives this process on purpose: no warning about a child
             return
-        said = line.strip()
-        if said.startswith("note: "):
-            print(said, file=sys.stderr)
+        message = line.strip()
+        if message.startswith("note: "):
+            print(message, file=sys.stderr)
     keeper.wait()
     raise DatabaseFailed(
-        said
+        message
         or f"the database's keeper ended at once ({keeper.returncode}); see "
         f"{var}/logs/postgres.log."
     )

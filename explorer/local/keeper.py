@@ -1,8 +1,7 @@
-"""The process that runs the embedded PostgreSQL for as long as somebody uses it: `python -m
+"""The process that runs the embedded PostgreSQL while a process uses it: `python -m
 explorer.local.keeper VAR`.
 
-It writes `ready` on its standard output, or one sentence about what went wrong. It must start fast:
-no Django here.
+It prints `ready`, or one sentence with the error. It has to start fast: no Django here.
 """
 
 import fcntl
@@ -19,7 +18,7 @@ from explorer.local.postgres import Server, ServerFailed
 
 
 def keep(var: Path) -> None:
-    """Run the server until nobody holds `postgres.users`, starting it again where it dies."""
+    """Run the server until no process holds `postgres.users`; restart it if it dies."""
     with (var / "postgres.users").open("ab") as users, _exclusive_lock(var / "postgres.keeper"):
         server = Server(var)
         try:
@@ -32,8 +31,8 @@ def keep(var: Path) -> None:
                     server.start()
         finally:
             server.stop()
-    # The keeper's lock is freed before the users': who waits for the latter then finds no keeper,
-    # and starts one.
+    # The keeper's lock is released before the users': a process that waits for the latter then
+    # finds no keeper, and starts one.
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def _lock(file: IO[bytes]) -> bool:
 def _print(line: str) -> None:
     try:
         print(line, flush=True)
-    except BrokenPipeError:  # who asked is gone; the lock will tell
+    except BrokenPipeError:  # the process that started it is gone
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
@@ -64,7 +63,6 @@ def _exit(*_: object) -> NoReturn:
 
 
 def main() -> None:
-    """Keep the server of the folder named on the command line."""
     signal.signal(signal.SIGTERM, _exit)
     os.umask(0o022)
     try:

@@ -1,4 +1,4 @@
-"""What must hold before the processes start. Each failure is one sentence with its remedy."""
+"""Checks before the processes start. Each failure is one sentence with its remedy."""
 
 import fcntl
 import os
@@ -11,11 +11,11 @@ LEAST_FREE_BYTES = 1 << 30
 
 
 class NotReady(Exception):
-    """Why nothing was started, for the person at the terminal."""
+    """Why nothing was started; shown in the terminal."""
 
 
 def var_is_writable(var: Path) -> None:
-    """Make the data folder; refuse one that cannot be written to."""
+    """Create the data folder. Raises `NotReady` if it cannot be written to."""
     try:
         var.mkdir(parents=True, exist_ok=True)
         probe = var / f".probe-{os.getpid()}"
@@ -28,8 +28,8 @@ def var_is_writable(var: Path) -> None:
 
 
 def disk_has_room(var: Path, least: int = LEAST_FREE_BYTES) -> None:
-    """Refuse a disk that is nearly full: a database that runs out of room mid-way is worse than
-    none.
+    """Raise `NotReady` for a disk that is nearly full: a database that runs out of space in the
+    middle of its work is worse than none.
     """
     free = shutil.disk_usage(var).free
     if free < least:
@@ -41,7 +41,7 @@ def disk_has_room(var: Path, least: int = LEAST_FREE_BYTES) -> None:
 
 
 def port_is_free(host: str, port: int) -> None:
-    """Refuse an address that cannot be listened on."""
+    """Raise `NotReady` if the server could not listen there."""
     try:
         family, kind, _protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -66,7 +66,7 @@ def port_is_free(host: str, port: int) -> None:
 
 
 def only_one(var: Path) -> IO[str]:
-    """Lock the data folder for this process; keep the file open for as long as that should last."""
+    """Lock the data folder for this process, as long as the returned file is open."""
     file = (var / "up.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,6 @@ def die_with_parent(sign: signal.Signals) -> Callable[[], None] | None:
     """
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(
-        None, use_errno=True
-    ).prctl  # looked up here: between fork and exec as little as can be
+    # Looked up here: as little as possible should happen between fork and exec.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
     return lambda: prctl(PR_SET_PDEATHSIG, int(sign), 0, 0, 0)

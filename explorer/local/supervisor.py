@@ -1,6 +1,4 @@
-"""The processes of one machine: started together, started again where one dies, and stopped
-together.
-"""
+"""The processes of one machine: started together, restarted when one dies, and stopped together."""
 
 import os
 import signal
@@ -15,13 +13,11 @@ from explorer.local.processes import die_with_parent
 GRACE_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
 HEALTHY_AFTER = 60.0
-"""A child that lived this long has its next death forgiven: it starts again without a pause."""
+"""A child that ran this long is restarted without a pause."""
 
 
 class Child:
-    """One process, with its log file and how often in a row it died. What is `nice` lets the others
-    go first.
-    """
+    """One process with its log file, its priority (`nice`), and how often in a row it died."""
 
     def __init__(
         self, name: str, command: list[str], folder: Path, logs: Path, nice: int = 0
@@ -33,14 +29,12 @@ class Child:
         self.started = self.again_at = 0.0
 
     def rotate_log(self) -> None:
-        """Keep the log of the run before, and begin a new one."""
+        """Rename the log of the previous run."""
         if self.log.exists():
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
 
     def start(self) -> None:
-        """Start it in a process group of its own, so that a Ctrl-C at the terminal reaches only who
-        supervises it.
-        """
+        """Start it in a process group of its own, so that Ctrl-C reaches only the supervisor."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -62,15 +56,14 @@ class Child:
         self.started = time.monotonic()
 
     def ended(self) -> int | None:
-        """Its return code where it has ended, else None."""
+        """Its return code, or None while it runs."""
         return self.process.poll() if self.process else None
 
     def alive(self) -> bool:
-        """Whether it runs."""
         return self.process is not None and self.process.poll() is None
 
     def lived(self) -> float:
-        """Seconds since it was started last."""
+        """Seconds since the last start."""
         return time.monotonic() - self.started
 
     def signal(self, sign: signal.Signals) -> None:
@@ -85,19 +78,18 @@ class Child:
 
 
 class Supervisor:
-    """Keeps children running. `say` gets a line where something goes wrong."""
+    """Keeps children running. `say` gets a line when one dies."""
 
     def __init__(self, children: list[Child], say: Callable[[str], None]) -> None:
         self.children, self.say = children, say
 
     def start(self) -> None:
-        """Start them all."""
         for child in self.children:
             child.rotate_log()
             child.start()
 
     def restart_dead(self) -> None:
-        """Start again what died, after a pause that doubles with each death in a row. Call it a few
+        """Restart dead children, after a pause that doubles with each death in a row. Call it a few
         times a second.
         """
         for child in self.children:
@@ -108,9 +100,7 @@ class Supervisor:
                 child.start()
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Ask all to end, then kill what is left after `grace` seconds, or at once at a second
-        Ctrl-C.
-        """
+        """Terminate all; kill those left after `grace` seconds, or at once at a second Ctrl-C."""
         for child in self.children:
             child.signal(signal.SIGTERM)
         end = time.monotonic() + grace

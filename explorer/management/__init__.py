@@ -1,1 +1,1 @@
-"""Commands that run the house."""
+"""Management commands of the explorer."""

@@ -1,4 +1,4 @@
-"""`manage.py create_api_key USERNAME`: a key for that user's programs, shown once."""
+"""`manage.py create_api_key USERNAME`: an API key of that user, shown once."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -9,19 +9,16 @@ from explorer.models import ApiKey, User
 
 
 class Command(BaseCommand):
-    """Make an API key and print it."""
-
     help = "Make an API key for a user and print it, once. Send it as `Authorization: Bearer KEY`."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Whose key, and what it is for."""
         parser.add_argument("username", help="Who the key acts as; staff may start jobs with it.")
         parser.add_argument(
             "--name", default="command line", help="What the key is for, at most 100 characters."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print nothing but the key on standard output, so that a script can keep it."""
+        """Print only the key on standard output, so that a script can store it."""
         username, name = options["username"], options["name"].strip()
         if not 1 <= len(name) <= 100 or not name.isprintable():
             raise CommandError("--name must have 1 to 100 characters that can be printed.")

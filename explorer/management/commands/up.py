@@ -2,10 +2,7 @@
 
 import secrets
 import signal
-import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,36 +12,27 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, OperationalError, connections
 
-from explorer import celery
 from explorer.local import broker, preflight
 from explorer.local import database as local_database
-from explorer.local.supervisor import HEALTHY_AFTER, Child, Supervisor
+from explorer.local.supervisor import HEALTHY_AFTER, Supervisor
+from explorer.management.children import children, site_url, website_answers
 from explorer.models import User
 from features.selectors import workers as worker_selectors
 
 READY_SECONDS = 180
-"""Long, for a machine that is busy; a website that cannot start ends much sooner, and that is seen
-at once.
+"""Long enough for a busy machine; a website that cannot start ends much sooner, which is noticed at
+once.
 """
 WATCH_SECONDS = 3.0
 MUTE_LOOKS = 10
-"""A worker is ended when so many looks in a row found it mute: after a night asleep, or without the
-database, all seem so.
+"""Checks in a row without a sign of life after which a worker is killed: after a night asleep, or
+without the database, every worker fails some.
 """
-NICE = 10
-"""Of the jobs' worker: threads that wait for one another 150 times a token nearly stand still
-beside a job of the same rank.
-"""
-SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-)  # a shell starts what is in its background deaf to the first
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A shell starts background processes with the first one ignored."""
 
 
 class Command(BaseCommand):
-    """Start the database, the website and both workers; stop them all at Ctrl-C."""
-
     help = "Start everything on this machine: database, website and workers. Ctrl-C stops it all."
     requires_system_checks = ()  # migrate runs them, once the database is there
 
@@ -53,7 +41,7 @@ class Command(BaseCommand):
         self.mute: dict[int, int] = {}
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until told to stop. One sentence and exit code 1 where something is in the way."""
+        """Run until a signal comes. Errors are one sentence, with exit code 1."""
         for sign in SIGNALS:
             signal.signal(sign, _interrupt)
         try:
@@ -76,8 +64,8 @@ class Command(BaseCommand):
                 self._say(f"First start: making a database in {settings.VAR} …")
             local_database.ensure(settings.VAR)
             stack.callback(self._stop_database)
-        self._fill()
-        self._introduce(*first_admin())  # before anybody can sign up under that name
+        self._migrate()
+        self._introduce(*create_first_admin())  # before a visitor can sign up under that name
         connections.close_all()
         supervisor = Supervisor(children(), self._say)
         stack.callback(supervisor.stop)
@@ -93,8 +81,8 @@ class Command(BaseCommand):
                 watched = time.monotonic()
 
     def _watch(self, supervisor: Supervisor) -> None:
-        """Start the database again where its keeper was killed too, and end workers that live but
-        do not speak.
+        """Restart the database if its keeper was killed too, and kill workers that run without a
+        sign of life.
         """
         try:
             if settings.DATABASE_IS_EMBEDDED and local_database.revive(settings.VAR):
@@ -118,8 +106,8 @@ class Command(BaseCommand):
                 self._say(f"{child.name} does not speak any more; ending it.")
                 child.signal(signal.SIGKILL)
 
-    def _fill(self) -> None:
-        """Bring the tables up to date; on the first run, queue the demo."""
+    def _migrate(self) -> None:
+        """Migrate the database and empty the broker; on the first run, queue the demo."""
         try:
             call_command("migrate", interactive=False, verbosity=0)
         except OperationalError as error:
@@ -132,11 +120,11 @@ class Command(BaseCommand):
             start_demo()
 
     def _await_website(self, supervisor: Supervisor) -> None:
-        """Wait until the website answers. What died meanwhile is not started again: it would die
-        again.
+        """Wait until the website answers. A child that dies in the meantime is not restarted: it
+        would die again.
         """
         end = time.monotonic() + READY_SECONDS
-        while not _website_answers():
+        while not website_answers():
             dead = next((child for child in supervisor.children if not child.alive()), None)
             if dead:
                 raise CommandError(
@@ -178,50 +166,9 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def children() -> list[Child]:
-    """The website and a worker for each queue."""
-    web = [
-        "uvicorn",
-        "explorer.asgi:application",
-        "--host",
-        settings.HOST,
-        "--port",
-        str(settings.PORT),
-    ]
-    web += [
-        "--lifespan",
-        "off",
-        "--no-access-log",
-        "--no-server-header",
-        "--timeout-graceful-shutdown",
-        "2",
-    ]
-    logs = settings.VAR / "logs"
-    logs.mkdir(exist_ok=True)
-    inference, jobs = (f"worker-{queue}" for queue in (celery.INFERENCE, celery.JOBS))
-    commands = {"web": web, inference: _worker(celery.INFERENCE), jobs: _worker(celery.JOBS)}
-    return [
-        Child(
-            name,
-            [sys.executable, "-m", *parts],
-            settings.BASE_DIR,
-            logs,
-            nice=NICE if name == jobs else 0,
-        )
-        for name, parts in commands.items()
-    ]
-
-
-def _worker(queue: str) -> list[str]:
-    # By name: this ring does not import that of the workers.
-    app = ["celery", "--app", "explorer", "worker", "--queues", queue, "--include", "workers.tasks"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [*app, "--hostname", f"{queue}@%h", "--pool", "solo", "--loglevel", "INFO", *quiet]
-
-
-def first_admin() -> tuple[str, str]:
-    """Make an admin where there is none: their name, and their password where it was made up here.
-    Raises `NotReady`.
+def create_first_admin() -> tuple[str, str]:
+    """Create an admin if there is none. Returns the name, empty if there was one, and the password
+    if it was generated. Raises `NotReady`.
     """
     if User.objects.filter(is_superuser=True).exists():
         return "", ""
@@ -230,32 +177,11 @@ def first_admin() -> tuple[str, str]:
             f"There is no admin yet, and the account “{settings.SUPERUSER_NAME}” is none: "
             "set DJANGO_SUPERUSER_USERNAME to another name."
         )
-    made_up = "" if settings.SUPERUSER_PASSWORD else secrets.token_urlsafe(12)
+    generated = "" if settings.SUPERUSER_PASSWORD else secrets.token_urlsafe(12)
     User.objects.create_superuser(
-        settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or made_up
+        settings.SUPERUSER_NAME, password=settings.SUPERUSER_PASSWORD or generated
     )
-    return settings.SUPERUSER_NAME, made_up
-
-
-def site_url(path: str = "/") -> str:
-    """Where a browser on this machine finds the website."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"  # IPv6
-    return f"http://{host}:{settings.PORT}{path}"
-
-
-def _website_answers() -> bool:
-    # Asks by a name that ALLOWED_HOSTS has, whatever the address is.
-    name = next((host for host in settings.ALLOWED_HOSTS if host.strip(".*")), "localhost").lstrip(
-        "."
-    )
-    request = urllib.request.Request(site_url("/healthz"), headers={"Host": name})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+    return settings.SUPERUSER_NAME, generated
 
 
 def _interrupt(*_: object) -> None:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from explorer.local import database as local_database
-from explorer.local import postgres
+from explorer.local import host
 from tests.conftest import ROOT
 from tests.e2e.instance import wait_for
 
@@ -127,9 +127,9 @@ def test_it_keeps_what_it_read_in_a_quarter_of_the_memory(var):
 )
 def test_a_containers_limit_counts_as_its_memory(tmp_path, monkeypatch, said, most):
     (tmp_path / "memory.max").write_text(said)
-    monkeypatch.setattr(postgres, "LIMITS", [tmp_path / "memory.max", tmp_path / "not there"])
+    monkeypatch.setattr(host, "LIMITS", [tmp_path / "memory.max", tmp_path / "not there"])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1 << 40))
-    assert postgres._shared_buffers() == most
+    assert host.shared_buffers() == most
 
 
 def test_it_runs_for_as_long_as_anybody_uses_it(var):

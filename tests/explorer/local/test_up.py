@@ -18,7 +18,7 @@ import pytest
 
 from explorer.local import preflight
 from explorer.local.supervisor import Child, Supervisor
-from explorer.management.commands.up import NICE, children
+from explorer.management.children import NICE, children
 from tests.conftest import ROOT
 from tests.e2e.instance import Instance, free_port, wait_for
 

@@ -4,7 +4,7 @@ Positions count tokens from 0 inside a sequence; activations are in the units of
 folding (see docs/numbers.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 
@@ -437,3 +437,25 @@ class LabelRecord(NamedTuple):
     text: str
     provenance: dict[str, object]
     scores: list[ScoreRecord]
+
+
+MODEL_ALIASES = {
+    "gpt2-small": "gpt2",
+    "mistral-7b": "mistral-7b-v0.1",
+    "llama-3-8b": "meta-llama-3-8b",
+    "llama-3.1-8b": "meta-llama-3.1-8b",
+}
+"""Names that TransformerLens gives to models, and those of their repositories."""
+
+
+def model_key(name: str) -> str:
+    """What all names of one model have in common: the last part, in lower case, by the name of
+    its repository.
+    """
+    last = name.rstrip("/").rpartition("/")[2].lower().removesuffix("-hf")
+    return MODEL_ALIASES.get(last, last)
+
+
+def same_model(claimed: str, known_as: Collection[str]) -> bool:
+    """Whether a name of a model means one of `known_as`."""
+    return model_key(claimed) in {model_key(name) for name in known_as}

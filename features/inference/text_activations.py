@@ -1,7 +1,7 @@
 """Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is
 written on the way.
 
-`InvalidInput` and `answers.NoAnswer` pass through everything here.
+`InvalidInput` and `NoAnswer` pass through everything here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

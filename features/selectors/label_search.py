@@ -1,7 +1,7 @@
 """Features found by their labels: by the words of a label, by its meaning, or by both, merged by
 reciprocal rank.
 
-`InvalidInput` and `answers.NoAnswer` pass through `search_meaning`.
+`InvalidInput` and `NoAnswer` pass through `search_meaning`.
 """
 
 import json

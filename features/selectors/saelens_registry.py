@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from features import redaction, saelens_registry
 from features.models import LanguageModel
+from features.records import model_key
 from features.saelens_registry import Entry, Release
 
 SITES = {
@@ -58,11 +59,11 @@ def search(wanted: Wanted, here: dict[str, LanguageModel]) -> list[Published]:
     model or repository.
     """
     words = wanted.q.lower().split()
-    model = redaction.of_model(wanted.model) if wanted.model else ""
+    model = model_key(wanted.model) if wanted.model else ""
     found = []
     for release in saelens_registry.releases().values():
-        ours = here.get(redaction.of_model(release.model))
-        if (model and redaction.of_model(release.model) != model) or (wanted.here and ours is None):
+        ours = here.get(model_key(release.model))
+        if (model and model_key(release.model) != model) or (wanted.here and ours is None):
             continue
         if wanted.release in ("", release.name):
             found += [
@@ -90,9 +91,7 @@ def models_here() -> dict[str, LanguageModel]:
     """
     rows = LanguageModel.objects.order_by("-id")
     return {
-        redaction.of_model(name): row
-        for row in rows
-        for name in (redaction.of_source(row.source), row.slug)
+        model_key(name): row for row in rows for name in (redaction.of_source(row.source), row.slug)
     }
 
 
@@ -100,7 +99,7 @@ def model_names() -> list[str]:
     """Every model that the registry has SAEs of."""
     return sorted(
         {release.model for release in saelens_registry.releases().values()},
-        key=lambda name: (redaction.of_model(name), name),
+        key=lambda name: (model_key(name), name),
     )
 
 

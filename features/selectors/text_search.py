@@ -2,7 +2,7 @@
 second text.
 
 Positions count the tokens of the text itself: the BOS that some SAEs read first is left out, so all
-SAEs share one line. `InvalidInput` and `answers.NoAnswer` pass through everything here.
+SAEs share one line. `InvalidInput` and `NoAnswer` pass through everything here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

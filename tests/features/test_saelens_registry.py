@@ -4,7 +4,8 @@ here.
 
 import pytest
 
-from features import redaction, sae_sources, saelens_registry
+from features import sae_sources, saelens_registry
+from features.records import same_model
 from features.selectors import saelens_registry as registry_selectors
 from features.selectors.saelens_registry import Wanted
 from tests import builders
@@ -66,7 +67,7 @@ def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
     ],
 )  # fmt: skip
 def test_a_model_is_known_by_either_of_its_names(claimed, same):
-    assert redaction.same_model(claimed, {"mine", "openai-community/gpt2"}) == same
+    assert same_model(claimed, {"mine", "openai-community/gpt2"}) == same
 
 
 def test_no_two_entries_of_a_model_are_proposed_the_same_slug():

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from sae_lens import SAE
 from transformers import PreTrainedModel
 
-from features.records import InvalidInput
-from features.redaction import same_model
+from features.records import InvalidInput, same_model
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.folder import CONFIG

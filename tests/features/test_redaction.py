@@ -39,6 +39,6 @@ def test_neither_a_jobs_error_nor_its_log_nor_an_answer_says_where_files_lie():
         told = [Job.objects.get(pk=job.pk).error, *job.events.values_list("data", flat=True)]
         assert "private" not in str(told)
         assert "no folder sae" in str(told)
-    InferenceRequest.objects.create(key="k", question={})
+    InferenceRequest.objects.create(key="k", params={})
     inference_requests.store_error("k", "sae", text)
     assert InferenceRequest.objects.get().error["message"] == "There is no folder sae."

@@ -23,8 +23,9 @@ from workers.lifecycle.work import RunningJob
 from workers.pipeline.dashboards.corpus_pass import Target
 from workers.pipeline.dashboards.logit_lens import find_readout, masked_tokens, to_residual
 from workers.pipeline.data import tokens as token_data
-from workers.pipeline.labelling import concept, promotes
-from workers.pipeline.labelling.evidence import Evidence, Settings, gather
+from workers.pipeline.labelling import concept_labels, promoted_token_labels
+from workers.pipeline.labelling.collect_evidence import EvidenceSettings, collect_evidence
+from workers.pipeline.labelling.evidence import Evidence
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import written_hook
 
@@ -67,21 +68,22 @@ def label_sae(job: RunningJob) -> None:
 
 def _given(job: RunningJob, row: Sae) -> Given | None:
     """What the corpus shows; None where it is too little."""
-    from workers.pipeline.concepts import (
-        lists,
-    )  # its dictionary takes seconds to load, which no other job needs
-    from workers.pipeline.concepts.catalogue import with_lists
-    from workers.pipeline.concepts.truth import Truth
+    # Imported here because the dictionary takes seconds to load, and no other job needs it.
+    from workers.pipeline.concepts import word_lists
+    from workers.pipeline.concepts.all_concepts import concepts_with_lists
+    from workers.pipeline.concepts.token_concepts import TokenConcepts
 
     corpus = inputs.corpus(job)
     inputs.dashboard(row, LabelSae.because)
     language, sae = model_cache.load_model(row.model), model_cache.load_sae(row)
     vocabulary = _vocabulary(language)
-    truth = Truth(
-        with_lists(lists.concepts(_word_lists(job))), vocabulary, partial(_offsets, language)
+    concepts = TokenConcepts(
+        concepts_with_lists(word_lists.word_list_concepts(_word_lists(job))),
+        vocabulary,
+        partial(_offsets, language),
     )
     contexts = inputs.sequences(
-        language, corpus, row.context_size, False, bos=row.prepend_bos, seen=truth.see
+        language, corpus, row.context_size, False, bos=row.prepend_bos, seen=concepts.add_document
     )
     maxima = torch.zeros(row.width)
     rows = list(
@@ -92,10 +94,14 @@ def _given(job: RunningJob, row: Sae) -> Given | None:
     )
     for index, maximum in rows:
         maxima[index] = maximum
-    settings = Settings(**{name: job.params[name] for name in SETTINGS})
+    settings = EvidenceSettings(**{name: job.params[name] for name in SETTINGS})
     target = Target(sae, row.hook)
     found = list(
-        job.results(gather(language, target, contexts, truth, maxima, settings, job.should_stop))
+        job.results(
+            collect_evidence(
+                language, target, contexts, concepts, maxima, settings, job.should_stop
+            )
+        )
     )
     if not found:
         return None
@@ -121,7 +127,7 @@ def _word_lists(job: RunningJob) -> dict[str, list[str]]:
 
 def _concepts(given: Given, job: RunningJob) -> Iterator[Any]:
     options = {"minimum": job.params["minimum"], "seed": job.params["seed"]}
-    return concept.label(
+    return concept_labels.label_concepts(
         given.evidence,
         given.alive,
         given.vocabulary,
@@ -132,17 +138,17 @@ def _concepts(given: Given, job: RunningJob) -> Iterator[Any]:
 
 
 def _promotes(given: Given, job: RunningJob) -> Iterator[Any]:
-    from workers.pipeline.concepts.catalogue import CONCEPTS
+    from workers.pipeline.concepts.all_concepts import CONCEPTS
 
-    lens = find_readout(given.language.model, masked_tokens(given.language))
+    readout = find_readout(given.language.model, masked_tokens(given.language))
     rows = torch.tensor(given.alive, dtype=torch.int64, device=given.sae.W_dec.device)
     hook = written_hook(given.sae, given.row.hook)
     directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(
-        lens.gain.device
+        readout.gain.device
     )
-    classes = promotes.Classes(CONCEPTS, given.vocabulary)
-    return promotes.label(
-        given.evidence, given.alive, lens, directions, classes, given.vocabulary,
+    classes = promoted_token_labels.TokenClasses(CONCEPTS, given.vocabulary)
+    return promoted_token_labels.label_promoted_tokens(
+        given.evidence, given.alive, readout, directions, classes, given.vocabulary,
         seed=job.params["seed"], about=given.about, should_stop=job.should_stop,
     )  # fmt: skip
 

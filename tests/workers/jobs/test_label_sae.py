@@ -15,7 +15,7 @@ from workers import model_cache
 from workers.jobs import runner
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.concepts import lists
+from workers.pipeline.concepts import word_lists
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = "blocks.0.hook_resid_post"
@@ -160,7 +160,7 @@ def test_lists_that_are_kept_are_concepts_and_one_that_is_gone_is_told(ready):
     )
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "concepts", lambda given: found.update(given) or [])
+        patch.setattr(word_lists, "word_list_concepts", lambda given: found.update(given) or [])
         assert done(job).state == "finished", job.error
     assert found == {"animals": ["horse", "cat", "dog"], "signs": ["cat", "dog"]}
     late = job_services.start("label_sae", {**SETTINGS, "kept_lists": "signs"})

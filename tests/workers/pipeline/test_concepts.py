@@ -5,11 +5,11 @@ any other text.
 import pytest
 
 from features.records import Piece, SequenceRecord
-from workers.pipeline.concepts import lists
-from workers.pipeline.concepts.catalogue import CONCEPTS, with_lists
-from workers.pipeline.concepts.contexts import CONTEXTS, flags
-from workers.pipeline.concepts.document import Document, spans_of
-from workers.pipeline.concepts.truth import Truth
+from workers.pipeline.concepts import word_lists
+from workers.pipeline.concepts.all_concepts import CONCEPTS, concepts_with_lists
+from workers.pipeline.concepts.context_concepts import CONTEXTS, context_flags
+from workers.pipeline.concepts.token_concepts import TokenConcepts
+from workers.pipeline.concepts.tokenized_document import Document, token_spans
 from workers.pipeline.data.tokens import Tokenized, pack, vocabulary
 
 BY_NAME = {concept.name: concept for concept in CONCEPTS}
@@ -184,13 +184,13 @@ def test_a_token_lies_where_its_text_without_leading_blanks_does():
 def test_tokens_lie_where_their_bytes_do(text):
     data = text.encode()
     cut = [data[i : i + 2] for i in range(0, len(data), 2)]
-    spans = spans_of(text, cut)
+    spans = token_spans(text, cut)
     assert len(spans) == len(cut)
     for (start, end), piece in zip(spans, cut, strict=True):
         assert piece in text[start:end].encode()
         assert len(text[start:end].encode()) <= len(piece) + 6
-    assert spans_of(text, [b" ", *cut])[1:] == spans  # a blank that SentencePiece puts first
-    assert spans_of(text + "x", cut) is None
+    assert token_spans(text, [b" ", *cut])[1:] == spans  # a blank that SentencePiece puts first
+    assert token_spans(text + "x", cut) is None
 
 
 def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenizer):
@@ -200,11 +200,11 @@ def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenize
         ("three", CODE),
     ]
     texts = [record.text for record in vocabulary(tokenizer)]
-    truth = Truth(CONCEPTS, texts)
+    truth = TokenConcepts(CONCEPTS, texts)
     column = truth.names.index("python.comment")
     marked = b""
-    for record in pack(documents, tokenizer, 16, seen=truth.see):
-        flags = truth.of(record)
+    for record in pack(documents, tokenizer, 16, seen=truth.add_document):
+        flags = truth.flags_of(record)
         assert flags.shape == (16, len(truth.names)) == (16, len(truth.words))
         assert not flags[0, : len(CONCEPTS)].any()  # BOS
         marked += b"".join(
@@ -215,31 +215,31 @@ def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenize
 
 
 def test_a_document_whose_tokens_are_not_its_text_is_counted_and_has_no_concepts():
-    truth = Truth(CONCEPTS, [b"", b"x"])
-    truth.see(Tokenized("odd", "y y", [1, 1]))
+    truth = TokenConcepts(CONCEPTS, [b"", b"x"])
+    truth.add_document(Tokenized("odd", "y y", [1, 1]))
     record = SequenceRecord(0, "odd", [1, 1], [Piece(0, "odd", 0)])
-    assert not truth.of(record)[:, : len(CONCEPTS)].any()
+    assert not truth.flags_of(record)[:, : len(CONCEPTS)].any()
     assert truth.unplaced == 1
-    told = Truth(CONCEPTS, [b"", b"x"], lambda text: [(0, 1), (1, 3)])
-    told.see(Tokenized("odd", "y y", [1, 1]))
-    assert told.of(record)[:, : len(CONCEPTS)].any()
+    told = TokenConcepts(CONCEPTS, [b"", b"x"], lambda text: [(0, 1), (1, 3)])
+    told.add_document(Tokenized("odd", "y y", [1, 1]))
+    assert told.flags_of(record)[:, : len(CONCEPTS)].any()
     assert told.unplaced == 0
 
 
 def test_repeats_are_told_from_the_context_alone():
     names = [concept.name for concept in CONTEXTS]
-    found = dict(zip(names, flags([5, 6, 5, 6, 7, 7]).T.tolist(), strict=True))
+    found = dict(zip(names, context_flags([5, 6, 5, 6, 7, 7]).T.tolist(), strict=True))
     assert found["context.repeated"] == [False, False, True, True, False, True]
     assert found["context.pair"] == [False, False, False, True, False, False]
     assert found["context.doubled"] == [False] * 5 + [True]
 
 
 def test_an_entry_of_a_list_is_found_as_whole_words_in_any_case():
-    concept = lists.listed("animals", ["cat", "guinea pig", "C++"])
+    concept = word_lists.word_list_concept("animals", ["cat", "guinea pig", "C++"])
     text = "A Cat, a category, guinea\n pigs, Guinea  pig and C++"
     document = Document("any", text, [(i, i + 1) for i in range(len(text))])
     marked = "".join(
         c if flag else " " for c, flag in zip(text, concept.find(document), strict=True)
     ).split()
     assert marked == ["Cat", "Guinea", "pig", "C++"]
-    assert with_lists([concept])[-1].name == "list.animals"
+    assert concepts_with_lists([concept])[-1].name == "list.animals"

@@ -8,18 +8,13 @@ import torch
 
 from workers.pipeline.concepts.concept import Concept as Row
 from workers.pipeline.dashboards.logit_lens import Readout
-from workers.pipeline.labelling import concept, promotes
-from workers.pipeline.labelling.evidence import NOTHING, Evidence, Sides
-from workers.pipeline.labelling.rules import (
-    Clause,
-    Concept,
-    Index,
-    describe,
-    provenance,
-    token_text,
-)
-from workers.pipeline.labelling.scores import Scored, ranked
-from workers.pipeline.labelling.search import Limits, Search
+from workers.pipeline.labelling import concept_labels, promoted_token_labels
+from workers.pipeline.labelling.document_split import DocumentSplit
+from workers.pipeline.labelling.evidence import NONE, Evidence
+from workers.pipeline.labelling.prediction_scores import ScoredTokens, rank_levels
+from workers.pipeline.labelling.rule_search import RuleSearch, SearchLimits
+from workers.pipeline.labelling.rule_text import describe, rule_as_data, token_text
+from workers.pipeline.labelling.rules import Clause, RuleConcept, TokenIndex
 
 NAMES = ["in-call", "in-string", "digit", "rare"]
 WORDS = ["in the brackets of a call", "in a string", "a digit", "a rare thing"]
@@ -50,9 +45,9 @@ def evidence(
         begin.append(begin[-1] + len(where))
     return Evidence(
         ids=ids,
-        previous=np.where(place > 0, np.roll(ids, 1), NOTHING).astype(np.int32),
-        following=np.where(place < LENGTH - 1, np.roll(ids, -1), NOTHING).astype(np.int32),
-        before=np.where(place > 0, rows - 1, NOTHING).astype(np.int32),
+        previous=np.where(place > 0, np.roll(ids, 1), NONE).astype(np.int32),
+        following=np.where(place < LENGTH - 1, np.roll(ids, -1), NONE).astype(np.int32),
+        before=np.where(place > 0, rows - 1, NONE).astype(np.int32),
         context=context,
         document=np.arange(contexts, dtype=np.int32),
         held=context % 2 == 1,
@@ -69,7 +64,7 @@ def dense(found: Evidence) -> np.ndarray:
     """Concepts of this token, then of the one before, one column each."""
     here = np.unpackbits(found.flags, axis=1, count=len(NAMES)).astype(bool)
     there = np.array(
-        [here[row] if row != NOTHING else np.zeros(len(NAMES), bool) for row in found.before]
+        [here[row] if row != NONE else np.zeros(len(NAMES), bool) for row in found.before]
     )
     return np.concatenate([here, there], axis=1)
 
@@ -102,8 +97,8 @@ CLAUSES = [
     Clause(),
     Clause(tokens=(3,)),
     Clause(tokens=(3, 5), previous=(1, 2)),
-    Clause(concepts=(Concept(0, False),)),
-    Clause(previous=(7,), concepts=(Concept(2, True), Concept(1, False))),
+    Clause(concepts=(RuleConcept(0, False),)),
+    Clause(previous=(7,), concepts=(RuleConcept(2, True), RuleConcept(1, False))),
     Clause(tokens=(99,)),
     Clause(earlier=(4, 99)),
     Clause(tokens=(3, 8), previous=(5, 6, 7), earlier=(1, 2, 3, 4)),
@@ -113,7 +108,7 @@ CLAUSES = [
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_a_clause_is_found_where_it_holds(clause):
     found = evidence()
-    where = Index(found).where(clause)
+    where = TokenIndex(found).matching_rows(clause)
     assert where.tolist() == np.flatnonzero(holds(clause, found)).tolist()
 
 
@@ -121,7 +116,7 @@ def test_a_token_is_as_sure_as_the_most_precise_clause_that_holds():
     found = evidence()
     rule = (CLAUSES[1]._replace(precision=0.2), CLAUSES[3]._replace(precision=0.9))
     expected = np.where(holds(rule[1], found), 2, np.where(holds(rule[0], found), 1, 0))
-    rows, levels = Index(found).levels(rule)
+    rows, levels = TokenIndex(found).rule_levels(rule)
     assert rows.tolist() == np.flatnonzero(expected).tolist()
     assert levels.tolist() == expected[expected > 0].tolist()
 
@@ -130,20 +125,20 @@ def test_a_token_is_as_sure_as_the_most_precise_clause_that_holds():
     ("planted", "limits"),
     [
         (Clause(tokens=(3, 5, 11)), {}),
-        (Clause(concepts=(Concept(0, False),)), {}),
-        (Clause(tokens=(4, 9), concepts=(Concept(0, False),)), {}),
-        (Clause(previous=(6, 7), concepts=(Concept(1, False),)), {}),
+        (Clause(concepts=(RuleConcept(0, False),)), {}),
+        (Clause(tokens=(4, 9), concepts=(RuleConcept(0, False),)), {}),
+        (Clause(previous=(6, 7), concepts=(RuleConcept(1, False),)), {}),
         (Clause(tokens=(1, 2), previous=(3, 4, 5)), {}),
         (Clause(previous=(3, 4, 5), earlier=(8, 9)), {}),
         (Clause(tokens=(2,), earlier=(1, 8, 9)), {}),
-        (Clause(concepts=(Concept(0, False), Concept(1, True))), {}),
+        (Clause(concepts=(RuleConcept(0, False), RuleConcept(1, True))), {}),
     ],
 )
 def test_a_planted_clause_is_found_exactly(planted, limits):
     blank = evidence(contexts=400)
     where = holds(planted, blank)
     found = evidence({0: where}, contexts=400)
-    rule, train = Search(Index(found), Limits(**limits)).rule(0)
+    rule, train = RuleSearch(TokenIndex(found), SearchLimits(**limits)).best_rule(0)
     assert train == pytest.approx(1.0)
     held = np.zeros(len(where), bool)
     for clause in rule:
@@ -157,10 +152,10 @@ def test_a_planted_clause_is_found_exactly(planted, limits):
 
 def test_a_planted_union_is_found():
     blank = evidence(contexts=400)
-    parts = (Clause(tokens=(3, 5)), Clause(previous=(8,), concepts=(Concept(0, False),)))
+    parts = (Clause(tokens=(3, 5)), Clause(previous=(8,), concepts=(RuleConcept(0, False),)))
     where = holds(parts[0], blank) | holds(parts[1], blank)
     found = evidence({0: where}, contexts=400)
-    rule, train = Search(Index(found)).rule(0)
+    rule, train = RuleSearch(TokenIndex(found)).best_rule(0)
     assert train > 0.97
     assert {(frozenset(c.tokens), frozenset(c.previous)) for c in rule} >= {
         (frozenset({3, 5}), frozenset()),
@@ -174,7 +169,7 @@ def test_the_first_set_is_the_best_there_is():
     chance = np.random.default_rng(1)
     blank = evidence(contexts=60)
     small = blank._replace(
-        ids=(blank.ids % 8).astype(np.int32), previous=np.full_like(blank.previous, NOTHING)
+        ids=(blank.ids % 8).astype(np.int32), previous=np.full_like(blank.previous, NONE)
     )
     where = (
         chance.random(len(small.ids))
@@ -190,10 +185,11 @@ def test_the_first_set_is_the_best_there_is():
         for size in range(1, 9)
         for tokens in itertools.combinations(range(8), size)
     )
-    search = Search(
-        Index(found), Limits(clauses=1, smooth=0.0, fewest=1, part_gain=10, documents=1, doubt=0.0)
+    search = RuleSearch(
+        TokenIndex(found),
+        SearchLimits(clauses=1, smooth=0.0, fewest=1, part_gain=10, documents=1, doubt=0.0),
     )
-    rule, value = search.rule(0)
+    rule, value = search.best_rule(0)
     assert value == pytest.approx(best)
     assert f1(holds(rule[0], found)[train], where[train]) == pytest.approx(best)
 
@@ -204,7 +200,9 @@ def test_the_f1_of_a_rule_is_that_of_its_clauses_on_the_training_half():
     blank = evidence()
     where |= holds(Clause(tokens=(2,)), blank) & (chance.random(len(where)) < 0.7)
     found = evidence({1: where})
-    rule, value = Search(Index(found), Limits(clause_gain=0.0, part_gain=0.0)).rule(1)
+    rule, value = RuleSearch(
+        TokenIndex(found), SearchLimits(clause_gain=0.0, part_gain=0.0)
+    ).best_rule(1)
     held = np.zeros(len(where), bool)
     for clause in rule:
         held |= holds(clause, found)
@@ -219,10 +217,10 @@ def test_rows_that_are_not_scored_do_not_count():
         np.repeat(np.arange(20), 10),
     )
     some = np.flatnonzero(context % 3 == 0)
-    found = Scored(some, context, 0).measure(
+    found = ScoredTokens(some, context, 0).measure(
         np.flatnonzero(level), level[level > 0], np.flatnonzero(true)
     )
-    alone = Scored(np.arange(len(some)), context[some], 0)
+    alone = ScoredTokens(np.arange(len(some)), context[some], 0)
     said = level[some]
     assert found == alone.measure(np.flatnonzero(said), said[said > 0], np.flatnonzero(true[some]))
 
@@ -232,19 +230,19 @@ def test_a_token_that_one_document_alone_has_is_in_no_set():
     ids = np.where(blank.ids == 5, 6, blank.ids).astype(np.int32)
     ids[np.flatnonzero(blank.context == 4)[:9]] = 5
     found = evidence({0: np.isin(ids, (3, 5))}, contexts=400)._replace(ids=ids)
-    rule, _ = Search(Index(found)).rule(0)
+    rule, _ = RuleSearch(TokenIndex(found)).best_rule(0)
     assert [set(c.tokens) for c in rule] == [{3}]
-    rule, _ = Search(Index(found), Limits(documents=1, doubt=0.0, clause_gain=0, part_gain=0)).rule(
-        0
-    )
+    rule, _ = RuleSearch(
+        TokenIndex(found), SearchLimits(documents=1, doubt=0.0, clause_gain=0, part_gain=0)
+    ).best_rule(0)
     assert any(5 in c.tokens for c in rule)
 
 
 def test_a_feature_that_fires_too_seldom_has_no_rule():
     where = np.zeros(120 * LENGTH, bool)
     where[:1] = True
-    assert Search(Index(evidence({0: where}))).rule(0) == ((), 0.0)
-    assert Search(Index(evidence({0: where}))).rule(1) == ((), 0.0)
+    assert RuleSearch(TokenIndex(evidence({0: where}))).best_rule(0) == ((), 0.0)
+    assert RuleSearch(TokenIndex(evidence({0: where}))).best_rule(1) == ((), 0.0)
 
 
 def test_scores_are_those_of_a_plain_reference():
@@ -252,7 +250,7 @@ def test_scores_are_those_of_a_plain_reference():
     level = chance.integers(0, 4, 120)
     true = chance.random(120) < 0.1 + level / 6
     context = np.repeat(np.arange(30), 4)
-    scored = Scored(np.arange(120), context, 0)
+    scored = ScoredTokens(np.arange(120), context, 0)
     found = scored.measure(np.flatnonzero(level), level[level > 0], np.flatnonzero(true))
     plain = _plain(level, true)
     for name, value in plain.items():
@@ -290,7 +288,7 @@ def test_a_label_that_says_always_or_never_scores_a_half(said):
     true = chance.random(600) < 0.2
     context = np.repeat(np.arange(30), 20)
     rows = np.flatnonzero(np.full(600, said))
-    found = Scored(np.arange(600), context, 0).measure(
+    found = ScoredTokens(np.arange(600), context, 0).measure(
         rows, np.ones_like(rows), np.flatnonzero(true)
     )
     assert (found.balanced_accuracy, found.auroc) == (0.5, 0.5)
@@ -300,11 +298,11 @@ def test_a_label_that_says_always_or_never_scores_a_half(said):
 def test_an_always_true_label_among_others_scores_a_half_on_held_out_contexts():
     blank = evidence()
     where = holds(Clause(tokens=(3,)), blank)
-    index = Index(evidence({0: where}))
-    always = concept.Scorer(index, 0).of((Clause(),), 0)
+    index = TokenIndex(evidence({0: where}))
+    always = concept_labels.RuleScorer(index, 0).measure((Clause(),), 0)
     assert (always.balanced_accuracy, always.auroc) == (0.5, 0.5)
     assert always.recall == 1
-    record = concept.score(always, 60)
+    record = concept_labels.concept_score(always, 60)
     assert (record.balanced_accuracy, record.auroc, record.n) == (0.5, 0.5, 60)
     assert record.value == pytest.approx(
         2 * where[index.evidence.held].mean() / (1 + where[index.evidence.held].mean())
@@ -314,19 +312,21 @@ def test_an_always_true_label_among_others_scores_a_half_on_held_out_contexts():
 def test_noise_learned_by_heart_does_not_hold_on_other_documents():
     chance = np.random.default_rng(5)
     found = evidence({0: chance.random(120 * LENGTH) < 0.02})
-    rule, train = Search(Index(found), Limits(fewest=1, smooth=0.0, documents=1, doubt=0.0)).rule(0)
-    held = concept.Scorer(Index(found), 0).of(rule, 0)
+    rule, train = RuleSearch(
+        TokenIndex(found), SearchLimits(fewest=1, smooth=0.0, documents=1, doubt=0.0)
+    ).best_rule(0)
+    held = concept_labels.RuleScorer(TokenIndex(found), 0).measure(rule, 0)
     assert held.auroc == pytest.approx(0.5, abs=0.05)
     assert held.f1 < train / 2
 
 
 def test_labels_say_the_rule_and_carry_its_score():
     blank = evidence(contexts=400)
-    where = holds(Clause(tokens=(4, 9), concepts=(Concept(0, False),)), blank)
+    where = holds(Clause(tokens=(4, 9), concepts=(RuleConcept(0, False),)), blank)
     found = evidence({2: where}, contexts=400)
     records = [
         r
-        for r in concept.label(found, [0, 2], VOCABULARY, about={"corpus": "c"})
+        for r in concept_labels.label_concepts(found, [0, 2], VOCABULARY, about={"corpus": "c"})
         if hasattr(r, "provenance")
     ]
     (record,) = records
@@ -342,7 +342,9 @@ def test_a_rule_below_the_minimum_makes_no_label():
     chance = np.random.default_rng(5)
     found = evidence({0: chance.random(120 * LENGTH) < 0.02})
     assert not [
-        r for r in concept.label(found, [0], VOCABULARY, minimum=0.9) if hasattr(r, "provenance")
+        r
+        for r in concept_labels.label_concepts(found, [0], VOCABULARY, minimum=0.9)
+        if hasattr(r, "provenance")
     ]
 
 
@@ -352,18 +354,21 @@ def test_a_rule_below_the_minimum_makes_no_label():
         ((Clause(tokens=(1,)),), "`t1`"),
         ((Clause(tokens=(1, 2, 3)),), "`t1`, `t2` or `t3`"),
         ((Clause(tokens=tuple(range(9))),), "`t0`, `t1`, `t2`, `t3`, `t4`, `t5` or 3 more"),
-        ((Clause(concepts=(Concept(2, False),)),), "a digit"),
-        ((Clause(concepts=(Concept(1, False),)),), "any token in a string"),
+        ((Clause(concepts=(RuleConcept(2, False),)),), "a digit"),
+        ((Clause(concepts=(RuleConcept(1, False),)),), "any token in a string"),
         (
-            (Clause(tokens=(1,), concepts=(Concept(2, False), Concept(1, False))),),
+            (Clause(tokens=(1,), concepts=(RuleConcept(2, False), RuleConcept(1, False))),),
             "`t1` as a digit in a string",
         ),
         ((Clause(previous=(1,)),), "any token after `t1`"),
-        ((Clause(tokens=(2,), concepts=(Concept(1, True),)),), "`t2` after a token in a string"),
+        (
+            (Clause(tokens=(2,), concepts=(RuleConcept(1, True),)),),
+            "`t2` after a token in a string",
+        ),
         ((Clause(tokens=(2,), earlier=(1,)),), "`t2` two tokens after `t1`"),
         ((Clause(tokens=(2,), previous=(3,), earlier=(1,)),), "`t2` after `t3` after `t1`"),
         (
-            (Clause(tokens=(2,)), Clause(concepts=(Concept(2, True),))),
+            (Clause(tokens=(2,)), Clause(concepts=(RuleConcept(2, True),))),
             "`t2`; or any token after a digit",
         ),
         ((Clause(),), "any token"),
@@ -371,7 +376,7 @@ def test_a_rule_below_the_minimum_makes_no_label():
 )
 def test_rules_in_words(rule, words):
     assert describe(rule, WORDS, lambda token: token_text(VOCABULARY[token])) == words
-    assert provenance(rule, NAMES)[0]["tokens"] == list(rule[0].tokens)
+    assert rule_as_data(rule, NAMES)[0]["tokens"] == list(rule[0].tokens)
 
 
 @pytest.mark.parametrize(
@@ -390,22 +395,22 @@ def test_tokens_inside_a_sentence(token, shown):
 
 
 def test_no_text_is_on_both_sides_and_the_seed_decides():
-    sides = Sides(0.5, seed=1)
+    sides = DocumentSplit(0.5, seed=1)
     contexts = [
         [f"text {i // 3}", f"text {i // 3 + 1}"] if i % 3 == 2 else [f"text {i // 3}"]
         for i in range(600)
     ]
-    dealt = [(texts, sides.of(texts)) for texts in contexts]
+    dealt = [(texts, sides.side_of(texts)) for texts in contexts]
     by_side = {
         side: {t for texts, s in dealt if s is side for t in texts} for side in (True, False)
     }
     assert not by_side[True] & by_side[False]
     assert min(map(len, by_side.values())) > 50
     assert None in {side for _, side in dealt}
-    other = Sides(0.5, seed=2)
-    assert [side for _, side in dealt] != [other.of(texts) for texts in contexts]
-    same = Sides(0.5, seed=1)
-    assert [side for _, side in dealt] == [same.of(texts) for texts in contexts]
+    other = DocumentSplit(0.5, seed=2)
+    assert [side for _, side in dealt] != [other.side_of(texts) for texts in contexts]
+    same = DocumentSplit(0.5, seed=1)
+    assert [side for _, side in dealt] == [same.side_of(texts) for texts in contexts]
 
 
 def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_token():
@@ -433,13 +438,15 @@ def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_to
     closing = Row(
         "character.closing",
         "a closing bracket",
-        lambda d: d.marked((i, i + 1) for i, c in enumerate(d.text) if c in ")]}"),
+        lambda d: d.tokens_in((i, i + 1) for i, c in enumerate(d.text) if c in ")]}"),
     )
-    classes = promotes.Classes([closing], vocabulary)
+    classes = promoted_token_labels.TokenClasses([closing], vocabulary)
     directions = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1.0, 0]])
     records = [
         r
-        for r in promotes.label(found, [0, 1], lens, directions, classes, vocabulary)
+        for r in promoted_token_labels.label_promoted_tokens(
+            found, [0, 1], lens, directions, classes, vocabulary
+        )
         if hasattr(r, "provenance")
     ]
     assert records[0].text == "promotes a closing bracket: `)`, `]`, `}`, `))`, `)]`, `),`"
@@ -452,7 +459,7 @@ def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_to
 
 def test_activations_are_ranked_into_levels_that_keep_their_order():
     values = np.array([0, 0.1, 5, 0, 2, 2, 9], dtype=np.float32)
-    level = ranked(values, most=3)
+    level = rank_levels(values, max_levels=3)
     assert (level == 0).tolist() == (values == 0).tolist()
     order = np.argsort(values, kind="stable")
     assert (np.diff(level[order]) >= 0).all()

@@ -1,8 +1,8 @@
-"""Concepts of words, by what a dictionary says they can be, and by lists that people give.
+"""Concepts of English words: by closed word classes, and by the parts of speech in a dictionary.
 
-The dictionary is LemmInflect's, made from the SPECIALIST Lexicon; it comes with the package. A word
-that can be several things is all of them. A word is a run of letters, so the parts of `snake_case`
-names are words of their own.
+The dictionary is LemmInflect's, derived from the SPECIALIST Lexicon, and is part of that package. A
+word that can be several parts of speech counts as all of them. A word is a run of letters, so the
+parts of a `snake_case` name are words of their own.
 """
 
 import calendar
@@ -68,61 +68,67 @@ DAYS = frozenset(name.lower() for name in (*calendar.day_name, *calendar.day_abb
 
 @lru_cache(maxsize=1 << 16)
 def _lemmas(word: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = getAllLemmas(word)
-    return found
+    lemmas: dict[str, tuple[str, ...]] = getAllLemmas(word)
+    return lemmas
 
 
-def _where(name: str, words: str, wanted: Callable[[str], bool]) -> Concept:
-    """Tokens that hold a character of a word that is wanted; words in small letters."""
-
-    known = lru_cache(maxsize=1 << 16)(wanted)
-    return Concept(name, words, lambda document: document.between(document.words.where(known)))
-
-
-def _one_of(name: str, words: str, members: Collection[str]) -> Concept:
-    chosen = frozenset(members)
-    return _where(name, words, lambda word: word in chosen)
+def _word_concept(name: str, words: str, predicate: Callable[[str], bool]) -> Concept:
+    """Return the concept of tokens that overlap a word, in lower case, for which `predicate` is
+    true.
+    """
+    cached = lru_cache(maxsize=1 << 16)(predicate)
+    return Concept(
+        name, words, lambda document: document.tokens_in_array(document.words.spans_of(cached))
+    )
 
 
-def _can_be(part: str) -> Callable[[str], bool]:
-    return lambda word: len(word) > 1 and part in _lemmas(word)
+def _member_concept(name: str, words: str, members: Collection[str]) -> Concept:
+    return _word_concept(name, words, frozenset(members).__contains__)
 
 
-def _only(part: str) -> Callable[[str], bool]:
-    return lambda word: len(word) > 1 and set(_lemmas(word)) == {part}
+def _can_be(part_of_speech: str) -> Callable[[str], bool]:
+    return lambda word: len(word) > 1 and part_of_speech in _lemmas(word)
 
 
-def _inflected(part: str, ending: str) -> Callable[[str], bool]:
-    """Whether a word is that part of speech in another form than its lemma, with that ending."""
+def _can_only_be(part_of_speech: str) -> Callable[[str], bool]:
+    return lambda word: len(word) > 1 and set(_lemmas(word)) == {part_of_speech}
+
+
+def _is_inflected(part_of_speech: str, ending: str) -> Callable[[str], bool]:
+    """Match inflected forms of a part of speech that have an ending."""
     return lambda word: (
-        word.endswith(ending) and any(lemma != word for lemma in _lemmas(word).get(part, ()))
+        word.endswith(ending)
+        and any(lemma != word for lemma in _lemmas(word).get(part_of_speech, ()))
     )
 
 
 DICTIONARY: tuple[Concept, ...] = (
-    *(_one_of(f"english.{name}", words, members.split()) for name, words, members in CLASSES),
-    _one_of("english.function-word", "a function word of English", ENGLISH_STOP_WORDS),
-    _one_of("english.month", "the name of a month", MONTHS),
-    _one_of("english.day", "the name of a weekday", DAYS),
-    _where("english.noun", "a word that can only be a noun", _only("NOUN")),
-    _where("english.verb", "a word that can only be a verb", _only("VERB")),
-    _where("english.adjective", "a word that can only be an adjective", _only("ADJ")),
-    _where("english.adverb", "an adverb", _can_be("ADV")),
-    _where(
+    *(
+        _member_concept(f"english.{name}", words, members.split())
+        for name, words, members in CLASSES
+    ),
+    _member_concept("english.function-word", "a function word of English", ENGLISH_STOP_WORDS),
+    _member_concept("english.month", "the name of a month", MONTHS),
+    _member_concept("english.day", "the name of a weekday", DAYS),
+    _word_concept("english.noun", "a word that can only be a noun", _can_only_be("NOUN")),
+    _word_concept("english.verb", "a word that can only be a verb", _can_only_be("VERB")),
+    _word_concept("english.adjective", "a word that can only be an adjective", _can_only_be("ADJ")),
+    _word_concept("english.adverb", "an adverb", _can_be("ADV")),
+    _word_concept(
         "english.noun-or-verb",
         "a word that can be noun and verb",
-        lambda w: _can_be("NOUN")(w) and _can_be("VERB")(w),
+        lambda word: _can_be("NOUN")(word) and _can_be("VERB")(word),
     ),
-    _where("english.plural", "a noun in the plural", _inflected("NOUN", "s")),
-    _where("english.past", "a verb that ends in -ed", _inflected("VERB", "ed")),
-    _where("english.gerund", "a verb that ends in -ing", _inflected("VERB", "ing")),
-    _where("english.third-person", "a verb that ends in -s", _inflected("VERB", "s")),
-    _where(
+    _word_concept("english.plural", "a noun in the plural", _is_inflected("NOUN", "s")),
+    _word_concept("english.past", "a verb that ends in -ed", _is_inflected("VERB", "ed")),
+    _word_concept("english.gerund", "a verb that ends in -ing", _is_inflected("VERB", "ing")),
+    _word_concept("english.third-person", "a verb that ends in -s", _is_inflected("VERB", "s")),
+    _word_concept(
         "english.comparative",
         "an adjective that ends in -er or -est",
-        lambda word: _inflected("ADJ", "er")(word) or _inflected("ADJ", "est")(word),
+        lambda word: _is_inflected("ADJ", "er")(word) or _is_inflected("ADJ", "est")(word),
     ),
-    _where(
+    _word_concept(
         "english.unknown",
         "a word that no dictionary has",
         lambda word: len(word) > 2 and not _lemmas(word),

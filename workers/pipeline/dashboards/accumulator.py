@@ -152,7 +152,7 @@ class FeatureAccumulator:
         - "candidates.pairs", "candidates.positions" and "candidates.values" [n];
         - "sequences.*", see `CandidateStore.sequence_tensors`.
         """
-        columns = {
+        columns: dict[str, Entries | CandidateActivations] = {
             "top": self.top.entries,
             "samples": self.samples.entries,
             "candidates": self.candidate_activations(),

@@ -85,15 +85,17 @@ class Cooccurrence:
         in float32: tokens on which both fire / tokens on which at least one does.
         """
         if not self.counted:
-            return Partners(*([[] for _ in range(start, stop)] for _ in range(3)))
+            features = range(start, stop)
+            return Partners([[] for _ in features], [[] for _ in features], [[] for _ in features])
         partners = Partners([], [], [])
         rows_at_once = max(1, block // self.features)
         for rows in torch.arange(start, stop, device=firing_counts.device).split(rows_at_once):
             indices, jaccards = self._highest_scores(firing_counts, count, rows[:, None])
             shared = self.shared_tokens(rows[:, None], indices)
             lengths = (jaccards > 0).sum(1).tolist()
-            for lists, table in zip(partners, (indices, shared, jaccards), strict=True):
-                lists += [row[:end] for row, end in zip(table.tolist(), lengths, strict=True)]
+            partners.indices.extend(_truncated(indices, lengths))
+            partners.shared_tokens.extend(_truncated(shared, lengths))
+            partners.jaccards.extend(_truncated(jaccards, lengths))
         return partners
 
     def _highest_scores(
@@ -132,6 +134,10 @@ class Cooccurrence:
         for distance in range(1, len(features)):
             indices = (rows[distance:] + features[:-distance]).flatten()
             self.counts.scatter_add_(0, indices, ones[: len(indices)])
+
+
+def _truncated(table: Tensor, lengths: list[int]) -> list[list[Any]]:
+    return [row[:length] for row, length in zip(table.tolist(), lengths, strict=True)]
 
 
 def _flat_index(high: Any, low: Any) -> Any:

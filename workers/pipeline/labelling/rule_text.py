@@ -1,0 +1,88 @@
+"""Rules in words, for labels, and as data, for provenance."""
+
+from collections.abc import Callable, Sequence
+
+from workers.pipeline.labelling.rules import Clause, Rule
+
+MAX_NAMED_TOKENS = 6
+"""Tokens of a set that a label names; the others are counted."""
+PLACE_PREFIXES = ("in ", "inside ", "between ", "at ", "where ", "beyond ")
+"""How the words of concepts begin that say where a token is, not what it is."""
+
+TokenText = Callable[[int], str]
+"""Returns the text of a token id."""
+
+
+def describe(
+    rule: Rule, words: Sequence[str], token_text: TokenText, max_tokens: int = MAX_NAMED_TOKENS
+) -> str:
+    """Return a rule in words, in the order of its clauses. `words` are those of the concepts."""
+    return "; or ".join(_describe_clause(clause, words, token_text, max_tokens) for clause in rule)
+
+
+def rule_as_data(rule: Rule, names: Sequence[str]) -> list[dict[str, object]]:
+    """Return a rule as token ids and names of concepts, for JSON."""
+    return [
+        {
+            "tokens": list(clause.tokens),
+            "previous": list(clause.previous),
+            "earlier": list(clause.earlier),
+            "concepts": [names[one.column] for one in clause.concepts if not one.before],
+            "before": [names[one.column] for one in clause.concepts if one.before],
+            "train_precision": round(clause.precision, 4),
+        }
+        for clause in rule
+    ]
+
+
+def _describe_clause(
+    clause: Clause, words: Sequence[str], token_text: TokenText, max_tokens: int
+) -> str:
+    tokens, previous, earlier = (
+        _describe_tokens(ids, token_text, max_tokens)
+        for ids in (clause.tokens, clause.previous, clause.earlier)
+    )
+    own_words = [words[one.column] for one in clause.concepts if not one.before]
+    previous_words = [words[one.column] for one in clause.concepts if one.before]
+    text = _phrase(tokens, own_words, "any token")
+    if previous or previous_words:
+        text = f"{text} after {_phrase(previous, previous_words, 'a token')}"
+        return f"{text} after {earlier}" if earlier else text
+    return f"{text} two tokens after {earlier}" if earlier else text
+
+
+def _phrase(tokens: str, words: Sequence[str], default: str) -> str:
+    """Return tokens and concepts as one phrase, such as: `self` as a parameter of a function in a
+    docstring.
+    """
+    kinds = " and ".join(word for word in words if not word.startswith(PLACE_PREFIXES))
+    places = [word for word in words if word.startswith(PLACE_PREFIXES)]
+    subject = f"{tokens} as {kinds}" if tokens and kinds else tokens or kinds or default
+    return " ".join([subject, *places])
+
+
+def _describe_tokens(tokens: Sequence[int], token_text: TokenText, max_tokens: int) -> str:
+    texts = list(dict.fromkeys(token_text(token) for token in tokens))
+    if len(texts) <= 1:
+        return "".join(texts)
+    if len(texts) > max_tokens:
+        return f"{', '.join(texts[:max_tokens])} or {len(texts) - max_tokens} more"
+    return f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+def token_text(token: bytes) -> str:
+    """Return a token between backticks, for use in a sentence.
+
+    White space around a word is left out; a token of white space alone is shown as symbols.
+    """
+    text = token.decode("utf-8", "replace")
+    return f"`{text.strip() or _white_space_symbols(text)}`"
+
+
+def _white_space_symbols(text: str) -> str:
+    if text.strip(" ") == "" and len(text) > 2:
+        return f"␣×{len(text)}"
+    symbols = text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    head = symbols.rstrip("␣")
+    spaces = len(symbols) - len(head)
+    return f"{head}␣×{spaces}" if spaces > 2 else symbols

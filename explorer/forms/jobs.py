@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from features import hook_names
 from features.formfields import Several, split
-from features.jobs.forms import KINDS, JobForm
+from features.jobs.forms import JOB_FORMS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
 
 Choices = list[tuple[str, Any]]
@@ -21,7 +21,7 @@ class JobFilter(forms.Form):
     """The query string of the list of jobs."""
 
     kind = forms.ChoiceField(
-        required=False, choices=[("", "every kind"), *((k, f.title) for k, f in KINDS.items())]
+        required=False, choices=[("", "every kind"), *((k, f.title) for k, f in JOB_FORMS.items())]
     )
     state = forms.ChoiceField(required=False, choices=[("", "every state"), *Job.State.choices])
     cursor = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -31,7 +31,7 @@ def posted(kind: str, data: QueryDict) -> dict[str, str]:
     """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and
     means no.
     """
-    fields = KINDS[kind].base_fields
+    fields = JOB_FORMS[kind].base_fields
     unticked = {
         name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)
     }
@@ -42,7 +42,7 @@ def asked(kind: str, data: QueryDict) -> dict[str, str]:
     """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign
     that no name has.
     """
-    fields = KINDS[kind].base_fields
+    fields = JOB_FORMS[kind].base_fields
     given = {name: data.getlist(name) for name in fields if name in data}
     several = {
         name: _with_commas(values)
@@ -64,7 +64,7 @@ def job_form(
     """The kind's form for a page: rows to choose from, and attributes that tie help and errors to
     their fields.
     """
-    form = KINDS[kind](data, initial=dict(initial or {}))
+    form = JOB_FORMS[kind](data, initial=dict(initial or {}))
     values = form.data if form.is_bound else form.initial
     for name, field in form.fields.items():
         if isinstance(field, Several):

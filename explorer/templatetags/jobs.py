@@ -11,7 +11,7 @@ from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
 from features import hook_names
 from features.formfields import joined
-from features.jobs.forms import EVERY
+from features.jobs.forms import ALL_FORMS
 from features.jobs.forms.placement import as_placed
 from features.models import Job
 
@@ -58,13 +58,13 @@ def roughly(seconds: float) -> str:
 @register.filter
 def headline(job: Job) -> str:
     """What the job does, in one line."""
-    return EVERY[job.kind].headline(job.params) if job.kind in EVERY else job.kind
+    return ALL_FORMS[job.kind].headline(job.params) if job.kind in ALL_FORMS else job.kind
 
 
 @register.filter
 def kind_title(job: Job) -> str:
     """The name of the job's kind."""
-    return EVERY[job.kind].title if job.kind in EVERY else job.kind
+    return ALL_FORMS[job.kind].title if job.kind in ALL_FORMS else job.kind
 
 
 @register.filter
@@ -76,7 +76,7 @@ def in_sentence(title: str) -> str:
 @register.simple_tag
 def settings_of(job: Job) -> list[Setting]:
     """The job's params under the names that the start page has for them."""
-    fields = EVERY[job.kind].base_fields if job.kind in EVERY else {}
+    fields = ALL_FORMS[job.kind].base_fields if job.kind in ALL_FORMS else {}
     params = job.shown_params
     names = [name for name in fields if name in params] + [
         name for name in params if name not in fields
@@ -119,7 +119,7 @@ def again(job: Job) -> str:
 @register.filter
 def field_name(job: Job) -> str:
     """The label of the setting that made the job fail."""
-    field = EVERY[job.kind].base_fields.get(job.error_field) if job.kind in EVERY else None
+    field = ALL_FORMS[job.kind].base_fields.get(job.error_field) if job.kind in ALL_FORMS else None
     return _label(job.error_field, field)
 
 

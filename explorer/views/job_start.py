@@ -12,10 +12,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from explorer.access import staff_only
 from explorer.forms.jobs import asked, job_form, posted
 from explorer.http.requests import HtmxRequest
-from features.jobs.forms import KINDS, JobForm
+from features.jobs.forms import JOB_FORMS, JobForm
 from features.jobs.forms.placement import Placing
 from features.records import InvalidParams
-from features.selectors.defaults import defaults
 from features.services import jobs as job_services
 from features.services.estimates import Estimate, estimate
 
@@ -27,7 +26,7 @@ RENEWED = {"model": {"hook", "width", "context_size"}}
 @staff_only
 def choose(request: HtmxRequest) -> HttpResponse:
     """Every kind of job."""
-    return render(request, "jobs/choose.html", {"kinds": KINDS.values()})
+    return render(request, "jobs/choose.html", {"kinds": JOB_FORMS.values()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -36,7 +35,7 @@ def start(request: HtmxRequest, kind: str) -> HttpResponse:
     """The form of a kind. A GET may prefill it; a POST starts the job, or with `recheck` proposes
     and estimates again.
     """
-    if kind not in KINDS:
+    if kind not in JOB_FORMS:
         raise Http404(f"There is no kind of job “{kind}”.")
     recheck = request.POST.get("recheck", "")
     if request.method == "POST" and not recheck:
@@ -47,7 +46,7 @@ def start(request: HtmxRequest, kind: str) -> HttpResponse:
         }
     else:
         given = asked(kind, request.GET)
-    initial = given if recheck == "estimate" else defaults(kind, given)
+    initial = given if recheck == "estimate" else JOB_FORMS[kind].defaults(given)
     return _page(
         request, kind, job_form(kind, initial=initial), estimate_of(kind, initial), recheck=recheck
     )
@@ -77,12 +76,12 @@ def _page(
     part = {"": "", "estimate": "#estimate"}.get(recheck, "#fields") if request.htmx else ""
     given = request.POST if request.method == "POST" else request.GET
     sent = given if any(name in given for name in Placing.base_fields) else None
-    context = {"kind": KINDS[kind], "form": form, "placing": Placing(sent), "estimate": guess}
+    context = {"kind": JOB_FORMS[kind], "form": form, "placing": Placing(sent), "estimate": guess}
     return render(request, f"jobs/start.html{part}", context, status=status)
 
 
 def estimate_of(kind: str, data: Mapping[str, Any]) -> Estimate | None:
     """The estimate from those fields that are right so far."""
-    form = KINDS[kind]({name: value for name, value in data.items() if value is not None})
+    form = JOB_FORMS[kind]({name: value for name, value in data.items() if value is not None})
     form.is_valid()
     return estimate(kind, form.cleaned_data)

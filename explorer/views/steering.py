@@ -122,9 +122,7 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
         )
     try:
         return redirect(
-            job_services.start(
-                judgement_selectors.KIND, {"run": pk, "endpoint": endpoint}, by=request.user
-            )
+            job_services.start(JudgeSweep.kind, {"run": pk, "endpoint": endpoint}, by=request.user)
         )
     except InvalidParams as error:
         errors = [("Judge", message) for message in error.messages]
@@ -222,7 +220,7 @@ def _swept(request: HtmxRequest, view: steering_selectors.RunView) -> dict[str, 
         "judged": judged,
         "judged_cards": dose_response.judged_cards(dose, judged) if judged else [],
         "other_judgements": [one for one in found if one != judged],
-        "judging": judgement_selectors.judging(view.run.pk),
+        "judging": JudgeSweep.unfinished(view.run.pk),
         "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,
         "limits": {
             name: JudgeSweep.base_fields[name].initial for name in ("most_tokens", "most_cost")

@@ -3,6 +3,7 @@
 from django.db.models import Case, Count, F, FloatField, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.functions import Cast, Coalesce, NullIf
 
+from features.jobs.forms import AddModel
 from features.models import Corpus, Feature, Job, LanguageModel, Sae
 
 
@@ -67,7 +68,7 @@ def happening(model: str = "", sae: str = "") -> QuerySet[Job]:
     elif model:
         uses = (
             Q(params__model=model)
-            | Q(kind="add_model", params__slug=model)
+            | Q(kind=AddModel.kind, params__slug=model)
             | Q(params__sae__startswith=f"{model}/")
         )
         rows = rows.filter(uses)

@@ -6,7 +6,7 @@ from django.db.models import Count, F, IntegerField, Max, OuterRef, Q, QuerySet,
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Mod, RowNumber
 
-from features.jobs import sweeps
+from features.jobs.forms import ALL_FORMS
 from features.models import Job, JobEvent, Sae
 
 LOG_LINES = 200
@@ -125,7 +125,8 @@ def rival(job: Job) -> Sae | None:
     """Of the SAEs that earlier jobs made on the same hook, the one that explained the most variance
     at the end of training.
     """
-    if job.kind != "train_sae" or len(sweeps.members(job.params)) > 1:
+    form = ALL_FORMS.get(job.kind)
+    if form is None or not form.compares_with_earlier(job.params):
         return None
     same = Sae.objects.filter(
         model__slug=job.params.get("model"), hook=job.params.get("hook"), made_by__lt=job.pk

@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 from django.db.models import QuerySet
 
-from features.models import Feature, Job, SteeringRun, SweepJudgement
+from features.models import Feature, SteeringRun, SweepJudgement
 from features.records import InvalidInput
 from features.selectors import steering as steering_selectors
 from features.token_spans import text_of
 
-KIND = "judge_sweep"
 LISTED = 10
 """Judgements of one run that are shown."""
 
@@ -62,13 +61,3 @@ def sweep(pk: int) -> Sweep:
 def judgements(run: int) -> QuerySet[SweepJudgement]:
     """What was said of a run, newest first."""
     return SweepJudgement.objects.filter(run=run).order_by("-id")[:LISTED]
-
-
-def judging(run: int) -> Job | None:
-    """The job that is having it judged, if one is under way."""
-    return (
-        Job.objects.filter(kind=KIND, params__run=run)
-        .exclude(state__in=Job.FINAL)
-        .order_by("id")
-        .first()
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings as django_settings
 from django.db import transaction
 
+from features.jobs.forms import AddCorpus, AddModel, TrainSae
 from features.models import Job, LanguageModel
 from features.services.jobs import start
 
@@ -22,12 +23,11 @@ def start_demo() -> Job | None:
     """
     if LanguageModel.objects.exists() or Job.objects.exists():
         return None
-    model = start("add_model", {"slug": MODEL, "source": str(FOLDER)})
-    corpus = start(
-        "add_corpus", {"slug": CORPUS, "source": "python-stdlib", "licence": "PSF-2.0"}, after=model
-    )
+    model = start(AddModel.kind, {"slug": MODEL, "source": str(FOLDER)})
+    stdlib = {"slug": CORPUS, "source": "python-stdlib", "licence": "PSF-2.0"}
+    corpus = start(AddCorpus.kind, stdlib, after=model)
     settings = {"model": MODEL, "slug": SAE, "corpus": CORPUS, "hook": HOOK, "then": True}
-    train = start("train_sae", settings, after=corpus, promised={MODEL, CORPUS})
+    train = start(TrainSae.kind, settings, after=corpus, promised={MODEL, CORPUS})
     _limit_tokens(django_settings.DEMO_TOKENS)
     train.refresh_from_db()
     return train

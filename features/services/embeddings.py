@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from features.jobs.forms import EmbedLabels
 from features.models import Job, LabelEmbedding
 from features.records import InvalidParams
 from features.services import jobs as job_services
@@ -129,11 +130,11 @@ def _start_where_missing(features: list[int]) -> None:
 
 def _start() -> None:
     lately = Job.objects.filter(
-        kind="embed_labels", state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE
+        kind=EmbedLabels.kind, state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE
     )
     if lately.exists():
         return  # what failed a moment ago would fail again, with every label that somebody writes
     try:
-        job_services.start("embed_labels", {})
+        job_services.start(EmbedLabels.kind, {})
     except InvalidParams:
         return  # one waits already

@@ -1,21 +1,9 @@
 """How long a job will take, before it is queued: its work in floating-point operations, divided by
 a measured speed.
 
-Per token, with P parameters and N layers of the model, a hook in layer L, and an SAE of `width`
-features on `d` numbers:
-
-    forward to the hook      2 P (L + 1) / N        a multiplication and an addition per parameter
-    on the way train_sae                forward + 12 d width   encode and decode are 4 d width; the
-    way back costs twice as much;
-                                                    in a sweep: forward to its deepest hook, and the
-                                                    sum of its widths
-    compute_dashboards       forward + 2 d width    encode only; of several SAEs: forward to the
-    deepest hook, and the sum
-                                                    of d width; with shards: as long as one worker
-                                                    takes for all of them
-    label_sae                forward + 2 d width    the same; the search of labels is in its
-    measured speed evaluate_sae             3 x 2 P + 4 d width    the model as it is, with the
-    reconstruction, and with zeros at the hook
+Each form says how many operations its jobs take per token (`JobForm.operations`), from the
+parameters of the model, the depth of the hook, and the size of the SAEs; a sweep or several SAEs
+read to the deepest of their hooks.
 
 The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was
 measured with the same formulas, loading included, puts that back.
@@ -27,18 +15,10 @@ from typing import Any, NamedTuple
 
 from features import hook_names
 from features.jobs import sweeps
+from features.jobs.forms import JOB_FORMS, JobForm
+from features.jobs.forms.base import Shape
 from features.models import Job, LanguageModel, Sae
-from features.services.memory import needed
 
-ASSUMED_SPEED = {
-    "train_sae": 1e11,
-    "compute_dashboards": 4e10,
-    "evaluate_sae": 4e10,
-    "label_sae": 1e10,
-}
-"""Operations per second of a computer with two cores, for kinds that never finished here; other
-kinds read no tokens.
-"""
 EARLIER = 5
 
 
@@ -56,12 +36,6 @@ class Estimate(NamedTuple):
     saes: int = 1
 
 
-class _Shape(NamedTuple):
-    model: LanguageModel
-    hook: str
-    weights: int
-
-
 def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     """The estimate of a job, at most four queries; None where params are incomplete or nothing is
     known of the kind.
@@ -72,33 +46,29 @@ def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
     earlier = list(
         alone.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER]
     )
-    if kind not in ASSUMED_SPEED:
+    form = JOB_FORMS[kind]
+    if form.assumed_speed is None:
         return _as_long_as(earlier)
     tokens = params.get("tokens")
     shapes = _shapes([params, *(job.params for job in earlier)])
     if shapes[0] is None or not tokens:
         return None
-    work = _work(kind, shapes[0]) * tokens
-    size = (
-        (needed(params, shapes[0].model).total, len(sweeps.members(params)))
-        if kind == "train_sae"
-        else (0, 1)
-    )
+    memory = form.memory(params, shapes[0].model)
+    size = (memory, len(form.promises(params)) if memory else 1)
     speeds = {
         job.pk: speed
         for job, shape in zip(earlier, shapes[1:], strict=True)
-        if (speed := _speed(job, shape))
+        if (speed := _speed(form, job, shape))
     }
-    if not speeds:
-        assumed = ASSUMED_SPEED[kind]
-        told = (
-            f"Assumes {_si(assumed)} operations per second, as two CPU cores do: no job of "
-            "this kind has finished here yet."
-        )
-        return Estimate(work / assumed, tokens, told + _side_by_side(params), *size)
-    speed = median(speeds.values())
-    told = f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
-    return Estimate(work / speed, tokens, told + _side_by_side(params), *size)
+    speed = median(speeds.values()) if speeds else form.assumed_speed
+    basis = (
+        f"From {_si(speed)} operations per second, measured on {_named(list(speeds))}."
+        if speeds
+        else f"Assumes {_si(speed)} operations per second, as two CPU cores do: no job of "
+        "this kind has finished here yet."
+    )
+    seconds = form.operations(shapes[0]) * tokens / speed
+    return Estimate(seconds, tokens, basis + _side_by_side(params), *size)
 
 
 def _side_by_side(params: Mapping[str, Any]) -> str:
@@ -110,28 +80,15 @@ def _side_by_side(params: Mapping[str, Any]) -> str:
     )
 
 
-def _speed(job: Job, shape: _Shape | None) -> float | None:
+def _speed(form: type[JobForm], job: Job, shape: Shape | None) -> float | None:
     """Operations per second that a finished job reached, from claim to end."""
     tokens = job.done if job.unit == "tokens" else job.params.get("tokens", 0)
     if shape is None or not job.seconds or not tokens:
         return None
-    return _work(job.kind, shape) * tokens / job.seconds
+    return form.operations(shape) * tokens / job.seconds
 
 
-def _work(kind: str, shape: _Shape) -> float:
-    """Operations per token; see the top of the file."""
-    whole, sae = 2.0 * shape.model.parameters, float(shape.weights)
-    layer = hook_names.read(shape.hook).layer
-    share = (layer + 1) / shape.model.layers if layer is not None else 1.0
-    return {
-        "train_sae": whole * share + 12 * sae,
-        "compute_dashboards": whole * share + 2 * sae,
-        "label_sae": whole * share + 2 * sae,
-        "evaluate_sae": 3 * whole + 4 * sae,
-    }[kind]
-
-
-def _shapes(many: list[Mapping[str, Any]]) -> list[_Shape | None]:
+def _shapes(many: list[Mapping[str, Any]]) -> list[Shape | None]:
     """The shapes that params speak of, None where a row is unknown; two queries."""
     models = LanguageModel.objects.in_bulk(
         [p["model"] for p in many if p.get("model")], field_name="slug"
@@ -147,7 +104,7 @@ def _shapes(many: list[Mapping[str, Any]]) -> list[_Shape | None]:
 
 def _shape(
     params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes: Mapping[str, Sae]
-) -> _Shape | None:
+) -> Shape | None:
     named, model = (
         [saes.get(path) for path in str(params.get("sae") or "").split()],
         models.get(params.get("model", "")),
@@ -155,11 +112,11 @@ def _shape(
     found = [sae for sae in named if sae]
     if named and len(found) == len(named):
         deepest = max((sae.hook for sae in found), key=_depth)
-        return _Shape(found[0].model, deepest, sum(sae.d_in * sae.width for sae in found))
+        return Shape(found[0].model, deepest, sum(sae.d_in * sae.width for sae in found))
     if model and params.get("hook") and params.get("width"):
         sweep = list(sweeps.members(params).values())
         deepest = max((one["hook"] for one in sweep), key=_depth)
-        return _Shape(model, deepest, model.d_model * sum(one["width"] for one in sweep))
+        return Shape(model, deepest, model.d_model * sum(one["width"] for one in sweep))
     return None
 
 

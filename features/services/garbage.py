@@ -9,12 +9,12 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from features import artifact_store
+from features.jobs.forms import CollectGarbage
 from features.models import Job, Sae
 from features.records import InvalidParams
 from features.services import jobs as job_services
 
-KIND = "collect_garbage"
-EVERY = timedelta(days=1)
+INTERVAL = timedelta(days=1)
 YOUNG = timedelta(hours=1)
 """Weights lie in the store for a moment before the row that refers to them does."""
 ARRIVING = timedelta(days=1)
@@ -43,13 +43,13 @@ def collect() -> Collected:
 
 def start_when_due() -> None:
     """Once a day, start the job that collects; any number of workers may ask."""
-    day = timezone.now() - EVERY
+    day = timezone.now() - INTERVAL
     if (
         Job.objects.filter(created__lt=day).exists()
-        and not Job.objects.filter(kind=KIND, created__gt=day).exists()
+        and not Job.objects.filter(kind=CollectGarbage.kind, created__gt=day).exists()
     ):
         try:
-            job_services.start(KIND, {}, placing={"priority": "low"})
+            job_services.start(CollectGarbage.kind, {}, placing={"priority": "low"})
         except InvalidParams:
             return  # another worker was quicker
 

@@ -1,15 +1,14 @@
 """Starting jobs: validate, write the row, and queue what follows."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
 from features.jobs import events as job_events
-from features.jobs import lifecycle, sweeps
-from features.jobs.forms import KINDS
-from features.jobs.forms.compute_dashboards import MOST_TOGETHER
+from features.jobs import lifecycle
+from features.jobs.forms import JOB_FORMS, FollowUp, JobForm
 from features.jobs.forms.placement import as_placed, placed
 from features.models import Job
 from features.records import InvalidParams
@@ -24,53 +23,55 @@ def start(
     after: Job | None = None,
     promised: Collection[str] = (),
     placing: Mapping[str, Any] | None = None,
-    labelled: bool = True,
+    follow_ups: Iterable[FollowUp] | None = None,
 ) -> Job:
-    """Validate `data` with the kind's form and queue the job, with the jobs that its params ask to
-    follow it.
+    """Validate `data` with the kind's form and queue the job, with the jobs that follow it: those
+    of its form, or `follow_ups` where these are given.
 
     `placing` holds the fields of `features.jobs.forms.placement.Placing`; the jobs that follow take
-    the same place. Dashboards are followed by maps and, where they are to be `labelled`, by labels.
-    Raises `InvalidParams` before anything is written.
+    the same place. `promised` names what earlier jobs of the chain will make. Raises
+    `InvalidParams` before anything is written.
     """
-    if kind not in KINDS:
-        raise InvalidParams({"kind": [f"There is no kind “{kind}”. Known: {', '.join(KINDS)}."]})
+    if kind not in JOB_FORMS:
+        raise InvalidParams(
+            {"kind": [f"There is no kind “{kind}”. Known: {', '.join(JOB_FORMS)}."]}
+        )
     _one_at_a_time()
-    form = KINDS[kind]
+    form = JOB_FORMS[kind]
     params = form.checked(data, promised=promised).params()
-    place = placed(form.queue, placing or {})
-    shards = params.get("shards", 1) if form.part else 1
+    job = _create(form, params, placing or {}, by, after)
+    promised = {*promised, *form.promises(params)}
+    for following in form.follow_ups(params) if follow_ups is None else follow_ups:
+        start(
+            following.kind,
+            following.data,
+            by=by,
+            after=job,
+            promised=promised,
+            placing=placing,
+            follow_ups=following.follow_ups,
+        )
+    return job
+
+
+def _create(
+    form: type[JobForm],
+    params: dict[str, Any],
+    placing: Mapping[str, Any],
+    by: Any,
+    after: Job | None,
+) -> Job:
+    """The rows of a job and its parts."""
+    place = placed(form.queue, placing)
     create = partial(
         lifecycle.create, queue=place.queue, priority=place.priority, by=by, after=after
     )
-    job = create(kind, params, in_parts=shards > 1)
-    for number in range(1, shards + 1) if shards > 1 else ():
+    shards = params.get("shards", 1) if form.part else 1
+    if shards == 1:
+        return create(form.kind, params, in_parts=False)
+    job = create(form.kind, params, in_parts=True)
+    for number in range(1, shards + 1):
         create(form.part, {**params, "shard": number}, part_of=job)
-    if kind == "compute_dashboards":
-        for sae in params["sae"].split():
-            start(
-                "map_sae",
-                {"sae": sae},
-                by=by,
-                after=job,
-                promised={*promised, sae},
-                placing=placing,
-            )
-        for sae in params["sae"].split() if labelled else ():
-            label = {"sae": sae, "corpus": params["corpus"]}
-            start("label_sae", label, by=by, after=job, promised={*promised, sae}, placing=placing)
-    if params.get("then"):
-        saes = [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
-        follow = partial(start, by=by, promised={*promised, *saes}, placing=placing)
-        for first in range(0, len(saes), MOST_TOGETHER):
-            together = saes[first : first + MOST_TOGETHER]
-            read = {"corpus": params["corpus"]}
-            shown = follow(
-                "compute_dashboards", {"sae": " ".join(together), **read}, after=job, labelled=False
-            )
-            for following in ("evaluate_sae", "label_sae"):  # labels take longest
-                for sae in together:
-                    follow(following, {"sae": sae, **read}, after=shown)
     return job
 
 
@@ -78,7 +79,7 @@ def may_resume(job: Job) -> bool:
     """Whether a new job can go on where this one stood: it came to no good end, and no later one
     took its checkpoint.
     """
-    kind = KINDS.get(job.kind)
+    kind = JOB_FORMS.get(job.kind)
     if not (
         kind
         and kind.resumable

@@ -21,20 +21,23 @@ from workers.jobs.train_sae import train_sae
 from workers.lifecycle.work import RunningJob
 
 RUNNERS: dict[str, Callable[[RunningJob], None]] = {
-    "add_model": add_model,
-    "add_corpus": add_corpus,
-    "train_sae": train_sae,
-    "add_sae": add_sae,
-    "evaluate_sae": evaluate_sae,
-    "compute_dashboards": compute_dashboards,
-    "scan_shard": scan_shard,
-    "map_sae": map_sae,
-    "label_sae": label_sae,
-    "explain_sae": explain_sae,
-    "score_labels": score_labels,
-    "judge_sweep": judge_sweep,
-    "match_saes": match_saes,
-    "score_causes": score_causes,
-    "embed_labels": embed_labels,
-    "collect_garbage": collect_garbage,
+    runner.__name__: runner
+    for runner in (
+        add_model,
+        add_corpus,
+        train_sae,
+        add_sae,
+        evaluate_sae,
+        compute_dashboards,
+        scan_shard,
+        map_sae,
+        label_sae,
+        explain_sae,
+        score_labels,
+        judge_sweep,
+        match_saes,
+        score_causes,
+        embed_labels,
+        collect_garbage,
+    )
 }

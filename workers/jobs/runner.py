@@ -20,7 +20,7 @@ from django.db import close_old_connections
 from features import artifact_store
 from features.jobs import events as job_events
 from features.jobs import execution as job_execution
-from features.jobs.forms import EVERY
+from features.jobs.forms import ALL_FORMS
 from features.models import Job
 from features.queue.claims import LostLease
 from features.records import InvalidInput
@@ -123,7 +123,7 @@ def _field_of(row: Job, field: str) -> str:
     """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is
     the job's `corpus`.
     """
-    fields = EVERY[row.kind].base_fields
+    fields = ALL_FORMS[row.kind].base_fields
     if field in fields:
         return field
     stands_for = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")

@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from features import artifact_store
-from features.jobs.forms import KINDS
+from features.jobs.forms import JOB_FORMS
 from features.models import Job
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def _clear_folders() -> None:
 
 
 def _clear_checkpoints() -> None:
-    resumable = [kind for kind, form in KINDS.items() if form.resumable]
+    resumable = [kind for kind, form in JOB_FORMS.items() if form.resumable]
     kept = Q(kind__in=resumable, error_field__in=["", *READ], ended__gt=timezone.now() - KEPT)
     unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept
     merged = Q(state=State.FINISHED, part_of__state__in=Job.FINAL)

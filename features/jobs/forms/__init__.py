@@ -2,22 +2,25 @@
 command line.
 """
 
-from features.jobs.forms.add_model import AddCorpus, AddModel
+from features.jobs.forms.add_corpus import AddCorpus
+from features.jobs.forms.add_model import AddModel
 from features.jobs.forms.add_sae import AddSae
-from features.jobs.forms.base import JobForm
+from features.jobs.forms.base import FollowUp, JobForm
 from features.jobs.forms.collect_garbage import CollectGarbage
-from features.jobs.forms.compute_dashboards import ComputeDashboards, ScanShard
+from features.jobs.forms.compute_dashboards import ComputeDashboards
 from features.jobs.forms.embed_labels import EmbedLabels
 from features.jobs.forms.evaluate_sae import EvaluateSae
-from features.jobs.forms.explain_sae import ExplainSae, ScoreLabels
+from features.jobs.forms.explain_sae import ExplainSae
 from features.jobs.forms.judge_sweep import JudgeSweep
 from features.jobs.forms.label_sae import LabelSae
 from features.jobs.forms.map_sae import MapSae
 from features.jobs.forms.match_saes import MatchSaes
+from features.jobs.forms.scan_shard import ScanShard
 from features.jobs.forms.score_causes import ScoreCauses
+from features.jobs.forms.score_labels import ScoreLabels
 from features.jobs.forms.train_sae import TrainSae
 
-KINDS: dict[str, type[JobForm]] = {
+JOB_FORMS: dict[str, type[JobForm]] = {
     form.kind: form
     for form in (
         TrainSae,
@@ -38,17 +41,17 @@ KINDS: dict[str, type[JobForm]] = {
     )
 }
 
-PARTS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}
-"""Kinds that other jobs are divided into: nobody starts one by itself, and lists of kinds leave
+PART_FORMS: dict[str, type[JobForm]] = {ScanShard.kind: ScanShard}
+"""Kinds that other jobs are divided into: they are never started alone, and lists of kinds leave
 them out.
 """
 
-EVERY = KINDS | PARTS
+ALL_FORMS = JOB_FORMS | PART_FORMS
 
 __all__ = [
-    "EVERY",
-    "KINDS",
-    "PARTS",
+    "ALL_FORMS",
+    "JOB_FORMS",
+    "PART_FORMS",
     "AddCorpus",
     "AddModel",
     "AddSae",
@@ -57,6 +60,7 @@ __all__ = [
     "EmbedLabels",
     "EvaluateSae",
     "ExplainSae",
+    "FollowUp",
     "JobForm",
     "JudgeSweep",
     "LabelSae",

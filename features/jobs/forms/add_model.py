@@ -1,9 +1,9 @@
-"""Jobs that add what there is to explore: models and corpora."""
+"""The job that adds a language model."""
 
 from django import forms
 
 from features.jobs.forms.base import JobForm
-from features.models import Corpus, LanguageModel
+from features.models import LanguageModel
 from features.slugs import is_slug, not_a_fixed_word
 
 
@@ -40,59 +40,3 @@ class AddModel(JobForm):
                 f"There is a model “{slug}” already, or a job is adding it; choose another slug."
             )
         return slug
-
-
-class AddCorpus(JobForm):
-    """Check that a body of text can be read, and give it a name."""
-
-    kind = "add_corpus"
-    title = "Add a corpus"
-    about = (
-        "Checks that the text can be read, keeps its revision, and says how it is cut into "
-        "contexts."
-    )
-
-    slug = forms.CharField(
-        max_length=63, validators=[is_slug], help_text="Its name here, such as openwebtext."
-    )
-    source = forms.CharField(
-        max_length=500,
-        help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that "
-        "the worker can read; a hub id.",
-    )
-    text_column = forms.CharField(
-        max_length=100,
-        initial="text",
-        required=False,
-        help_text="The column or key that holds the text, or the conversations (often messages "
-        "or conversations): lists of "
-        "role and content, which each model reads through its own chat template.",
-    )
-    packing = forms.ChoiceField(
-        choices=Corpus.Packing.choices,
-        initial=Corpus.Packing.PACKED,
-        help_text="Packed wastes nothing; separate lets no token see another document.",
-    )
-    bos = forms.ChoiceField(
-        choices=Corpus.Bos.choices,
-        initial=Corpus.Bos.ASKED,
-        label="Begin contexts with BOS",
-        help_text="The model's token for a beginning, where its tokenizer has one. It is shown, "
-        "and counts nowhere.",
-    )
-    licence = forms.CharField(
-        max_length=200, required=False, help_text="Shown beside every example taken from it."
-    )
-
-    def clean_slug(self) -> str:
-        """Refuse a slug that is taken."""
-        slug: str = self.cleaned_data["slug"]
-        if Corpus.objects.filter(slug=slug).exists() or self.being_made(slug=slug):
-            raise forms.ValidationError(
-                f"There is a corpus “{slug}” already, or a job is adding it; choose another slug."
-            )
-        return slug
-
-    def clean_text_column(self) -> str:
-        """An empty column means the usual one."""
-        return self.cleaned_data["text_column"] or "text"

@@ -6,7 +6,8 @@ from typing import Any
 from django import forms
 
 from features import hook_names, sae_sources
-from features.jobs.forms.base import JobForm
+from features.jobs.forms.base import FollowUp, JobForm
+from features.jobs.forms.compute_dashboards import ComputeDashboards
 from features.models import Corpus, LanguageModel
 from features.slugs import is_slug, not_a_page_of_a_model
 
@@ -76,6 +77,25 @@ class AddSae(JobForm):
     def headline(cls, params: Mapping[str, Any]) -> str:
         """Such as: Import gpt2-small/6-res-jb."""
         return f"Import {params.get('model')}/{params.get('slug')}"
+
+    @classmethod
+    def defaults(cls, data: Mapping[str, str]) -> dict[str, Any]:
+        """The oldest model."""
+        values = super().defaults(data)
+        models = LanguageModel.objects.order_by("id").values_list("slug", flat=True)
+        return {**values, "model": values["model"] or models.first()}
+
+    @classmethod
+    def promises(cls, params: Mapping[str, Any]) -> list[str]:
+        """The SAE."""
+        return [f"{params['model']}/{params['slug']}"]
+
+    @classmethod
+    def follow_ups(cls, params: Mapping[str, Any]) -> list[FollowUp]:
+        """Dashboards and all that comes after them, where they are wanted."""
+        if not params.get("then"):
+            return []
+        return ComputeDashboards.of_new_saes(cls.promises(params), params["corpus"])
 
     def params(self) -> dict[str, Any]:
         """What was given: a place that was left empty is no setting."""

@@ -1,16 +1,50 @@
 """What every kind of job shares: a Django form as the schema of its params."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.db.models import Model
 
+from features import hook_names
 from features.jobs import sweeps
-from features.models import Corpus, Job, Sae
+from features.models import Corpus, Job, LanguageModel, Sae
 from features.params_form import ParamsForm
 
 T = TypeVar("T", bound=Model)
-MAKES_SAES = ("train_sae", "add_sae")
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A job that is queued when another finishes: its kind and its form's data.
+
+    It brings the follow-ups of its own form, or `follow_ups` where these are given.
+    """
+
+    kind: str
+    data: dict[str, Any]
+    follow_ups: tuple["FollowUp", ...] | None = None
+
+
+class Shape(NamedTuple):
+    """What a job runs per token: a model up to a hook, and SAEs there, `weights` the sum of their
+    d x width.
+    """
+
+    model: LanguageModel
+    hook: str
+    weights: float
+
+    @property
+    def forward(self) -> float:
+        """Operations of a forward pass: a multiplication and an addition per parameter."""
+        return 2.0 * self.model.parameters
+
+    @property
+    def forward_to_hook(self) -> float:
+        """Operations of a forward pass that ends at the hook."""
+        layer = hook_names.read(self.hook).layer
+        return self.forward * ((layer + 1) / self.model.layers if layer is not None else 1.0)
 
 
 class JobForm(ParamsForm):
@@ -28,6 +62,10 @@ class JobForm(ParamsForm):
     """Whether a cancelled or failed job keeps its last checkpoint, for a new one to go on from."""
     part: ClassVar[str] = ""
     """The kind of the parts that a job with more than one of `shards` is divided into."""
+    assumed_speed: ClassVar[float | None] = None
+    """Operations per second of a computer with two cores, where no job of the kind has finished
+    yet; None where jobs of the kind read no tokens.
+    """
 
     def __init__(
         self,
@@ -44,6 +82,44 @@ class JobForm(ParamsForm):
         """What a job of these params does, as the title of its page."""
         named = params.get("slug") or params.get("sae")
         return f"{cls.title}: {named}" if named else cls.title
+
+    @classmethod
+    def defaults(cls, data: Mapping[str, str]) -> dict[str, Any]:
+        """Values for every field of the start page: those of `data` that are not empty, else a
+        proposal.
+        """
+        values: dict[str, Any] = {name: field.initial for name, field in cls.base_fields.items()}
+        values |= {name: value for name, value in data.items() if value}
+        if "corpus" in values and not values["corpus"]:
+            values["corpus"] = Corpus.objects.order_by("id").values_list("slug", flat=True).first()
+        if "sae" in values and not values["sae"]:
+            values["sae"] = str(Sae.objects.select_related("model").order_by("-id").first() or "")
+        return values
+
+    @classmethod
+    def promises(cls, params: Mapping[str, Any]) -> list[str]:
+        """Names of what a job of these params will make, which its follow-ups may use."""
+        return []
+
+    @classmethod
+    def follow_ups(cls, params: Mapping[str, Any]) -> list[FollowUp]:
+        """The jobs that a job of these params brings along."""
+        return []
+
+    @classmethod
+    def operations(cls, shape: Shape) -> float:
+        """Floating-point operations per token, of kinds with an `assumed_speed`."""
+        raise NotImplementedError
+
+    @classmethod
+    def memory(cls, params: Mapping[str, Any], model: LanguageModel) -> int:
+        """Bytes that the job takes; 0 where that is not estimated."""
+        return 0
+
+    @classmethod
+    def compares_with_earlier(cls, params: Mapping[str, Any]) -> bool:
+        """Whether the job's page compares its SAE with those that earlier jobs made."""
+        return False
 
     def require(self, row: T | None, name: str, noun: str, others: Iterable[str]) -> T | None:
         """The row; None where an earlier job of the chain will make it."""
@@ -72,7 +148,7 @@ class JobForm(ParamsForm):
         """Whether the model has an SAE of that slug, or a job of any kind is making it."""
         if Sae.objects.filter(model__slug=model, slug=slug).exists():
             return True
-        making = Job.objects.filter(kind__in=MAKES_SAES, params__model=model).exclude(
+        making = Job.objects.filter(params__model=model, params__has_key="slug").exclude(
             state__in=Job.FINAL
         )
         return any(slug in sweeps.members(job.params) for job in making)

@@ -1,20 +1,19 @@
-"""Jobs that make dashboards: of one SAE or of several of one model, by one worker or by many."""
+"""The job that makes dashboards, of one SAE or of several of one model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from django import forms
 
 from features.formfields import Several
-from features.jobs.forms.evaluate_sae import TOKENS_HELP, OnSae
+from features.jobs.forms.base import FollowUp, Shape
+from features.jobs.forms.on_sae import TOKENS_HELP, OnSae
 from features.models import Job, Sae
 
-MOST_SHARDS = 64
-MOST_TOGETHER = 4
-"""SAEs that one job reads at once: what is kept of each is in memory beside the others
-(docs/running.md says how much).
-"""
+MAX_SHARDS = 64
+MAX_SAES = 4
+"""SAEs that one job reads at once: each takes memory of its own (docs/running.md says how much)."""
 
 
 class SaePaths(Several):
@@ -44,6 +43,7 @@ class ComputeDashboards(OnSae):
         "logits of every feature."
     )
     part: ClassVar[str] = "scan_shard"
+    assumed_speed = 4e10
 
     sae = SaePaths(  # type: ignore[assignment]
         label="SAE",
@@ -55,7 +55,7 @@ class ComputeDashboards(OnSae):
     )
     shards = forms.IntegerField(
         min_value=1,
-        max_value=MOST_SHARDS,
+        max_value=MAX_SHARDS,
         initial=1,
         help_text="Parts that workers read side by side: as many as there are workers for it. "
         "They change no number.",
@@ -68,14 +68,55 @@ class ComputeDashboards(OnSae):
         rest = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
         return f"{cls.verb} {first}{rest}"
 
+    @classmethod
+    def promises(cls, params: Mapping[str, Any]) -> list[str]:
+        """The SAEs: they will have dashboards."""
+        return str(params["sae"]).split()
+
+    @classmethod
+    def follow_ups(cls, params: Mapping[str, Any]) -> list[FollowUp]:
+        """A map and labels of each SAE."""
+        labels = [
+            FollowUp("label_sae", {"sae": sae, "corpus": params["corpus"]})
+            for sae in cls.promises(params)
+        ]
+        return cls.maps(cls.promises(params)) + labels
+
+    @classmethod
+    def operations(cls, shape: Shape) -> float:
+        """To encode takes 2 d width. With shards this is what one worker takes for all of them."""
+        return shape.forward_to_hook + 2 * shape.weights
+
+    @classmethod
+    def maps(cls, saes: Sequence[str]) -> list[FollowUp]:
+        """A map of each SAE."""
+        return [FollowUp("map_sae", {"sae": sae}) for sae in saes]
+
+    @classmethod
+    def of_new_saes(cls, saes: Sequence[str], corpus: str) -> list[FollowUp]:
+        """Dashboards of SAEs that a job makes, up to `MAX_SAES` at once, each followed by maps,
+        then evaluations, then labels, which take longest.
+        """
+        jobs = []
+        for first in range(0, len(saes), MAX_SAES):
+            together = saes[first : first + MAX_SAES]
+            last = [
+                FollowUp(kind, {"sae": sae, "corpus": corpus})
+                for kind in ("evaluate_sae", "label_sae")
+                for sae in together
+            ]
+            data = {"sae": " ".join(together), "corpus": corpus}
+            jobs.append(FollowUp(cls.kind, data, (*cls.maps(together), *last)))
+        return jobs
+
     def clean_sae(self) -> str:
         """All must exist, be read alike, and be in no other job that makes dashboards: two would
         mix their ranges.
         """
         paths = str(self.cleaned_data["sae"]).split()
-        if len(paths) > MOST_TOGETHER:
+        if len(paths) > MAX_SAES:
             raise forms.ValidationError(
-                f"These are {len(paths)} SAEs; one job takes at most {MOST_TOGETHER}."
+                f"These are {len(paths)} SAEs; one job takes at most {MAX_SAES}."
             )
         found = [self.find_sae(path) for path in paths]
         models = {path.partition("/")[0]: path for path in paths}
@@ -100,23 +141,6 @@ class ComputeDashboards(OnSae):
                 "it or cancel it."
             )
         return " ".join(paths)
-
-
-class ScanShard(ComputeDashboards):
-    """One part of a job that makes dashboards: read one shard of the corpus. Nobody starts it by
-    itself.
-    """
-
-    kind = "scan_shard"
-    title = "Read a shard"
-
-    shard = forms.IntegerField(min_value=1, max_value=MOST_SHARDS, help_text="Which of the shards.")
-
-    @classmethod
-    def headline(cls, params: Mapping[str, Any]) -> str:
-        """Such as: Shard 2 of 4 for demo-python/2-res."""
-        whole = ComputeDashboards.headline(params).removeprefix(f"{cls.verb} ")
-        return f"Shard {params.get('shard')} of {params.get('shards')} for {whole}"
 
 
 def _reading(sae: Sae) -> str:

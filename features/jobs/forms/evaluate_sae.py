@@ -1,65 +1,9 @@
-"""Jobs that measure and show sparse autoencoders."""
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
+"""The job that measures an SAE on text that it was not trained on."""
 
 from django import forms
 
-from features.jobs.forms.base import JobForm
-from features.models import Dashboard
-
-TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
-
-
-class OnSae(JobForm):
-    """What jobs on an existing SAE share."""
-
-    verb: ClassVar[str]
-
-    sae = forms.CharField(label="SAE", help_text="As MODEL/SLUG.")
-    corpus = forms.CharField(help_text="The text to run.")
-
-    @classmethod
-    def headline(cls, params: Mapping[str, Any]) -> str:
-        """Such as: Evaluate demo-python/2-res."""
-        return f"{cls.verb} {params.get('sae')}"
-
-    def clean_sae(self) -> str:
-        """The SAE must exist."""
-        self.find_sae(self.cleaned_data["sae"])
-        return str(self.cleaned_data["sae"])
-
-    def clean_corpus(self) -> str:
-        """The corpus must exist."""
-        self.find_corpus(self.cleaned_data["corpus"])
-        return str(self.cleaned_data["corpus"])
-
-
-class OnDashboards(OnSae):
-    """What jobs share that read the dashboards of an SAE: it must have some."""
-
-    because: ClassVar[str]
-    """What the dashboards are needed for: “which say what is alive”."""
-    busy: ClassVar[str] = ""
-    """What a job of this kind is doing with an SAE, of which there is one at a time; empty where
-    there may be several.
-    """
-
-    def clean_sae(self) -> str:
-        """The SAE must have dashboards, unless a job before this one makes it."""
-        path = super().clean_sae()
-        if path in self.promised:
-            return path
-        model, _, slug = path.partition("/")
-        if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
-            raise forms.ValidationError(
-                f"{path} has no dashboards yet, {self.because}: make them first."
-            )
-        if self.busy and self.being_made(sae=path):
-            raise forms.ValidationError(
-                f"A job {self.busy.format(path)} already; wait for it or cancel it."
-            )
-        return path
+from features.jobs.forms.base import Shape
+from features.jobs.forms.on_sae import OnSae
 
 
 class EvaluateSae(OnSae):
@@ -68,6 +12,7 @@ class EvaluateSae(OnSae):
     kind = "evaluate_sae"
     title = "Evaluate an SAE"
     verb = "Evaluate"
+    assumed_speed = 4e10
     about = (
         "Measures sparsity, explained variance and the model's loss with the reconstruction "
         "spliced in, on held-out text."
@@ -79,3 +24,8 @@ class EvaluateSae(OnSae):
         initial=50_000,
         help_text="Held-out tokens to measure on; special tokens are not counted.",
     )
+
+    @classmethod
+    def operations(cls, shape: Shape) -> float:
+        """Of the model as it is, with the reconstruction, and with zeros at the hook."""
+        return 3 * shape.forward + 4 * shape.weights

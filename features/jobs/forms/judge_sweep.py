@@ -5,17 +5,18 @@ from typing import Any
 
 from django import forms
 
-from features.jobs.forms.llm import Spending, dollars_field, tokens_field
+from features.jobs.forms.llm import EndpointForm, dollars_field, tokens_field
+from features.models import Job
 from features.records import InvalidInput
 from features.selectors import judgements as judgement_selectors
 
 
-class JudgeSweep(Spending):
+class JudgeSweep(EndpointForm):
     """Ask of each text that a sweep kept how much of the feature's label is in it, and how well it
     reads.
     """
 
-    kind = judgement_selectors.KIND
+    kind = "judge_sweep"
     title = "Judge a sweep"
     about = (
         "Shows each text that a sweep over strengths kept to a language model behind an "
@@ -38,6 +39,12 @@ class JudgeSweep(Spending):
         """Such as: Judge sweep 12."""
         return f"Judge sweep {params.get('run')}"
 
+    @classmethod
+    def unfinished(cls, run: int) -> Job | None:
+        """The job that is having this sweep judged, if there is one."""
+        jobs = Job.objects.filter(kind=cls.kind, params__run=run)
+        return jobs.exclude(state__in=Job.FINAL).order_by("id").first()
+
     def clean_run(self) -> int:
         """A finished sweep of a feature that has a label, which no job is having judged already."""
         pk = int(self.cleaned_data["run"])
@@ -45,7 +52,7 @@ class JudgeSweep(Spending):
             judgement_selectors.sweep(pk)
         except InvalidInput as error:
             raise forms.ValidationError(error.message) from None
-        if job := judgement_selectors.judging(pk):
+        if job := self.unfinished(pk):
             raise forms.ValidationError(
                 f"Job {job.pk} is having it judged already; wait for it or cancel it."
             )

@@ -5,7 +5,8 @@ logits say.
 from django import forms
 
 from features.formfields import Several
-from features.jobs.forms.evaluate_sae import TOKENS_HELP, OnDashboards
+from features.jobs.forms.base import Shape
+from features.jobs.forms.on_sae import TOKENS_HELP, OnDashboards
 from features.models import WordList
 from features.word_list_format import MOST_LISTS, parse
 
@@ -18,6 +19,7 @@ class LabelSae(OnDashboards):
     kind = "label_sae"
     title = "Label the features"
     verb = "Label"
+    assumed_speed = 1e10
     about = (
         "Compares where each feature fires with hundreds of concepts (syntax of Python, "
         "characters, words, positions) and with "
@@ -88,6 +90,11 @@ class LabelSae(OnDashboards):
         initial=0,
         help_text="Deals documents to learning and scoring.",
     )
+
+    @classmethod
+    def operations(cls, shape: Shape) -> float:
+        """As of dashboards; the search of labels is in the measured speed."""
+        return shape.forward_to_hook + 2 * shape.weights
 
     def clean_lists(self) -> str:
         """The lists must be lists."""

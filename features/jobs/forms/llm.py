@@ -1,10 +1,12 @@
-"""What jobs share that ask a language model behind an endpoint: whom, and how much may be spent on
-it.
-"""
+"""What jobs that ask a language model have in common: the endpoint and how much may be spent."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from django import forms
 
 from features.jobs.forms.base import JobForm
+from features.jobs.forms.on_sae import OnDashboards
 from features.models import Endpoint
 
 
@@ -26,7 +28,7 @@ def dollars_field(initial: float) -> forms.FloatField:
     )  # fmt: skip
 
 
-class Spending(JobForm):
+class EndpointForm(JobForm):
     """The endpoint and the limits."""
 
     endpoint = forms.CharField(
@@ -48,3 +50,37 @@ class Spending(JobForm):
                 ),  # others are nobody else's business
             )
         return slug
+
+
+class FeaturesEndpointForm(EndpointForm, OnDashboards):
+    """The SAE, the endpoint, how many features, and what may be spent."""
+
+    because = "which hold the examples"
+    busy = "of this kind is at {}"
+    field_order = ["sae", "endpoint", "most", "texts", "most_tokens", "most_cost", "seed"]
+
+    corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
+    most = forms.IntegerField(
+        min_value=1,
+        max_value=1_000_000,
+        initial=200,
+        label="Features at most",
+        help_text="Those that fire most come first.",
+    )
+    texts = forms.IntegerField(
+        min_value=4,
+        max_value=40,
+        initial=10,
+        help_text="Texts of a feature that a prompt is made of, or that are asked about.",
+    )
+    seed = forms.IntegerField(
+        min_value=0,
+        max_value=2**31 - 1,
+        initial=0,
+        help_text="Deals contexts to writing labels and to scoring them.",
+    )
+
+    @classmethod
+    def headline(cls, params: Mapping[str, Any]) -> str:
+        """Such as: Explain the features of demo-python/2-res."""
+        return f"{cls.title} of {params.get('sae')}"

@@ -2,7 +2,7 @@
 
 from django import forms
 
-from features.jobs.forms.evaluate_sae import OnDashboards
+from features.jobs.forms.on_sae import OnDashboards
 
 
 class MapSae(OnDashboards):

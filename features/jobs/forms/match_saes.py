@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from features.jobs.forms.evaluate_sae import OnSae
+from features.jobs.forms.on_sae import OnSae
 
 
 class MatchSaes(OnSae):

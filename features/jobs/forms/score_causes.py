@@ -3,7 +3,7 @@
 from django import forms
 
 from features.formfields import NumbersField
-from features.jobs.forms.evaluate_sae import OnDashboards
+from features.jobs.forms.on_sae import OnDashboards
 
 
 class ScoreCauses(OnDashboards):

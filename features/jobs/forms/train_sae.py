@@ -1,5 +1,6 @@
 """Training: one SAE, or a sweep of several from one forward pass."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,11 @@ from django import forms
 
 from features import hook_names
 from features.formfields import Several, split
-from features.jobs import sweeps
-from features.jobs.forms.base import JobForm
-from features.jobs.forms.evaluate_sae import TOKENS_HELP
-from features.models import LanguageModel
-from features.services import memory
+from features.jobs import sweeps, training_memory
+from features.jobs.forms.base import FollowUp, JobForm, Shape
+from features.jobs.forms.compute_dashboards import ComputeDashboards
+from features.jobs.forms.on_sae import TOKENS_HELP
+from features.models import Job, LanguageModel
 from features.slugs import is_slug, not_a_page_of_a_model
 
 ARCHITECTURES = [
@@ -22,6 +23,12 @@ ARCHITECTURES = [
     ("gated", "Gated: separate gate and size"),
     ("standard", "Standard: ReLU with an L1 penalty"),
 ]
+FEATURES_PER_DIMENSION = 8
+USUAL_CONTEXT = 128
+SUGGESTED_SLUG = re.compile(
+    r"(\d+-(res-pre|res|mlp-in|mlp|att|z)(-[a-z]+)?|sweep|topk|batchtopk|matryoshka|jumprelu|gated|standard)(-\d+)?"
+)
+"""A slug of this form follows the hook and the architecture; one that a person wrote stays."""
 WITH_K = frozenset({"topk", "batchtopk", "matryoshka", "jumprelu"})
 
 
@@ -31,6 +38,7 @@ class TrainSae(JobForm):
     kind = "train_sae"
     title = "Train an SAE"
     resumable = True
+    assumed_speed = 1e11
     about = (
         "Trains a sparse autoencoder on the activations of a hook point while a corpus runs "
         "through the model. Several hooks, "
@@ -122,6 +130,53 @@ class TrainSae(JobForm):
             f"{hook_names.read(params.get('hook', '')).words}"
         )
 
+    @classmethod
+    def defaults(cls, data: Mapping[str, str]) -> dict[str, Any]:
+        """A hook in the middle of the model, a usual width and context, and a slug that is free."""
+        values = super().defaults(data)
+        models = LanguageModel.objects.order_by("id")
+        model = models.filter(slug=values["model"] or "").first() or models.first()
+        if model is None:
+            return values
+        values["model"] = values["model"] or model.slug
+        hooks = [hook for hook in split(values["hook"] or "") if hook in model.hooks]
+        hooks = hooks or [hook_names.middle(model.hooks)]
+        values["hook"] = ",".join(hooks)
+        if not data.get("width"):
+            values["width"] = FEATURES_PER_DIMENSION * model.d_model
+        if not data.get("context_size"):
+            values["context_size"] = min(USUAL_CONTEXT, model.context_size)
+        if not values["slug"] or SUGGESTED_SLUG.fullmatch(values["slug"]):
+            values["slug"] = _free_slug(model, _slug_of(hooks, split(values["architecture"])))
+        return values
+
+    @classmethod
+    def promises(cls, params: Mapping[str, Any]) -> list[str]:
+        """The SAEs."""
+        return [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
+
+    @classmethod
+    def follow_ups(cls, params: Mapping[str, Any]) -> list[FollowUp]:
+        """Dashboards and all that comes after them, where they are wanted."""
+        if not params.get("then"):
+            return []
+        return ComputeDashboards.of_new_saes(cls.promises(params), params["corpus"])
+
+    @classmethod
+    def operations(cls, shape: Shape) -> float:
+        """To encode and decode takes 4 d width, and the way back twice as much."""
+        return shape.forward_to_hook + 12 * shape.weights
+
+    @classmethod
+    def memory(cls, params: Mapping[str, Any], model: LanguageModel) -> int:
+        """All of it, in bytes."""
+        return training_memory.memory_of(params, model).total
+
+    @classmethod
+    def compares_with_earlier(cls, params: Mapping[str, Any]) -> bool:
+        """A sweep compares its own SAEs."""
+        return len(sweeps.members(params)) == 1
+
     def clean_corpus(self) -> str:
         """The corpus must exist."""
         self.find_corpus(self.cleaned_data["corpus"])
@@ -137,8 +192,12 @@ class TrainSae(JobForm):
         if not self.errors:
             cleaned = _kept(cleaned)
             self._check_sweep(cleaned)
-        if model and not self.errors and (refusal := memory.refusal(cleaned, model, self.queue)):
-            self.add_error("width", refusal)
+        if (
+            model
+            and not self.errors
+            and (message := training_memory.shortage(cleaned, model, self.queue))
+        ):
+            self.add_error("width", message)
         return cleaned
 
     def _model(self, cleaned: dict[str, Any]) -> LanguageModel | None:
@@ -199,6 +258,27 @@ class TrainSae(JobForm):
                 f"“{longest}” would be {len(longest)} characters long, and 63 are the most: "
                 "shorten it.",
             )
+
+
+def _slug_of(hooks: list[str], architectures: list[str]) -> str:
+    """What all SAEs have in common: the hook, the architecture."""
+    parts = [hook_names.read(hooks[0]).short] if len(hooks) == 1 else []
+    parts += architectures if len(architectures) == 1 else []
+    return "-".join(parts or ["sweep"])[:58]
+
+
+def _free_slug(model: LanguageModel, slug: str) -> str:
+    """`slug`, or with the first number behind it that neither an SAE nor a job that trains one
+    has.
+    """
+    training = Job.objects.filter(kind=TrainSae.kind, params__model=model.slug)
+    taken = {
+        *model.saes.values_list("slug", flat=True),
+        *training.exclude(state__in=Job.FINAL).values_list("params__slug", flat=True),
+    }
+    if slug not in taken:
+        return slug
+    return next(name for n in range(2, len(taken) + 3) if (name := f"{slug}-{n}") not in taken)
 
 
 def _many(count: int) -> str:

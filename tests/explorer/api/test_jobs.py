@@ -7,7 +7,7 @@ import pytest
 from explorer.models import ApiKey
 from features.jobs import execution as job_execution
 from features.jobs import lifecycle
-from features.jobs.forms import KINDS
+from features.jobs.forms import JOB_FORMS
 from features.models import Job
 from tests import builders
 
@@ -48,7 +48,7 @@ def test_a_job_starts_with_defaults_and_its_followers(post):
     assert response.status_code == 201
     job = response.json()
     assert (job["state"], job["share"], job["created_by"]) == ("queued", 0.0, "ada")
-    assert job["params"]["width"] == KINDS["train_sae"].base_fields["width"].initial
+    assert job["params"]["width"] == JOB_FORMS["train_sae"].base_fields["width"].initial
     kinds = [(j.kind, j.state, j.after_id) for j in Job.objects.order_by("id")]
     assert kinds[0] == ("train_sae", "queued", None)
     assert kinds[1][:2] == ("compute_dashboards", "waiting")
@@ -58,7 +58,7 @@ def test_params_are_the_very_same_as_the_forms(post):
     builders.planted()
     post("jobs/", {"kind": "train_sae", "params": TRAIN | {"then": False, "width": "64", "k": 8}})
     job = Job.objects.get()
-    form = KINDS["train_sae"](TRAIN | {"slug": "other", "then": False, "width": 64, "k": 8})
+    form = JOB_FORMS["train_sae"](TRAIN | {"slug": "other", "then": False, "width": 64, "k": 8})
     assert form.is_valid()
     assert job.params == form.params() | {"slug": "new"}
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from features import encryption
-from features.jobs.forms import KINDS
+from features.jobs.forms import JOB_FORMS
 from features.models import Endpoint
 from tests import builders
 
@@ -152,6 +152,6 @@ def test_a_job_for_an_endpoint_that_is_not_there_tells_the_names_of_shared_ones_
 ) -> None:
     ada.post("/labels/endpoints/", RIGHT | {"slug": "adas"})
     ada.post("/labels/endpoints/", RIGHT | {"slug": "together", "shared": "on"})
-    (refused,) = KINDS["explain_sae"]({"endpoint": "nobody"}).errors["endpoint"]
+    (refused,) = JOB_FORMS["explain_sae"]({"endpoint": "nobody"}).errors["endpoint"]
     assert "together" in refused
     assert "adas" not in refused

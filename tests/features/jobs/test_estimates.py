@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from features.jobs.forms import JOB_FORMS
 from features.models import Job, LanguageModel, Sae
-from features.services.estimates import ASSUMED_SPEED, estimate
+from features.services.estimates import estimate
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +20,9 @@ PER_TOKEN = {
     "evaluate_sae": 3 * 2 * 3_456_789 + 4 * 64 * 8,
     "label_sae": 2 * 3_456_789 * 3 / 4 + 2 * 64 * 8,
 }
+
+
+ASSUMED_SPEED = {kind: form.assumed_speed for kind, form in JOB_FORMS.items() if form.assumed_speed}
 
 
 @pytest.fixture(autouse=True)

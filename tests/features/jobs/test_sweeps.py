@@ -10,11 +10,10 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from features.formfields import Several
-from features.jobs import sweeps
+from features.jobs import sweeps, training_memory
+from features.jobs.forms import TrainSae
 from features.models import Job, LanguageModel, Worker
 from features.records import InvalidParams
-from features.selectors.defaults import defaults
-from features.services import memory
 from features.services.estimates import estimate
 from features.services.jobs import start
 from tests import builders
@@ -167,12 +166,10 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(planted, changes, field)
 @pytest.mark.django_db
 def test_a_proposed_name_says_what_the_saes_have_in_common(planted):
     both = {"hook": ",".join(HOOKS), "model": "tiny"}
-    assert defaults("train_sae", both)["slug"] == "topk"
-    assert defaults("train_sae", both | {"architecture": "topk,gated"})["slug"] == "sweep"
-    assert (
-        defaults("train_sae", {"architecture": "topk,gated", "model": "tiny"})["slug"] == "2-res-2"
-    )
-    assert defaults("train_sae", both)["hook"] == ",".join(HOOKS)
+    assert TrainSae.defaults(both)["slug"] == "topk"
+    assert TrainSae.defaults(both | {"architecture": "topk,gated"})["slug"] == "sweep"
+    assert TrainSae.defaults({"architecture": "topk,gated", "model": "tiny"})["slug"] == "2-res-2"
+    assert TrainSae.defaults(both)["hook"] == ",".join(HOOKS)
 
 
 @pytest.mark.django_db
@@ -187,7 +184,7 @@ def test_the_estimate_of_a_sweep_runs_the_model_once_to_its_deepest_hook(planted
 @pytest.mark.django_db
 def test_memory_by_hand(planted):
     model = LanguageModel.objects.get()
-    need = memory.needed({"hook": HOOKS, "width": [512, 1024]}, model)
+    need = training_memory.memory_of({"hook": HOOKS, "width": [512, 1024]}, model)
     assert need.model == 4 * 3_456_789
     assert need.saes == 2 * 16 * (2 * 64 * (512 + 1024) + 4 * (512 + 1024) + 2 * 64)
     assert need.activations == 2048 * 8 * (1024 + 64) * 4 + 2 * 2 * 16 * 2048 * 64 * 4

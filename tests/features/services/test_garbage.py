@@ -10,6 +10,7 @@ from django.utils import timezone
 from features import artifact_store
 from features.jobs import execution as job_execution
 from features.jobs import lifecycle
+from features.jobs.forms import CollectGarbage
 from features.models import Job, Sae
 from features.services import garbage
 from tests import builders
@@ -87,14 +88,14 @@ def test_it_runs_once_a_day_by_itself_and_not_on_a_new_instance():
     garbage.start_when_due()
     lifecycle.create("add_model", {})
     garbage.start_when_due()
-    assert not Job.objects.filter(kind=garbage.KIND).exists()
+    assert not Job.objects.filter(kind=CollectGarbage.kind).exists()
     Job.objects.update(created=timezone.now() - timedelta(days=2))
     garbage.start_when_due()
     garbage.start_when_due()
-    job = Job.objects.get(kind=garbage.KIND)
+    job = Job.objects.get(kind=CollectGarbage.kind)
     assert job.priority == Job.Priority.LOW
     running = job_execution.claim(job.pk, "a worker")
     job_execution.finish(running, {})
     Job.objects.filter(pk=job.pk).update(created=timezone.now() - timedelta(days=2))
     garbage.start_when_due()
-    assert Job.objects.filter(kind=garbage.KIND).count() == 2
+    assert Job.objects.filter(kind=CollectGarbage.kind).count() == 2

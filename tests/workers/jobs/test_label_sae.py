@@ -73,7 +73,7 @@ def _make(place, texts, model_folders):
     }
     done(job_services.start("train_sae", {**settings, "context_size": 32, "then": False}))
     shown = {"sae": "tiny/s", "corpus": "texts", "tokens": 10_000}
-    job = job_services.start("compute_dashboards", shown, labelled=False)
+    job = job_services.start("compute_dashboards", shown, follow_ups=[])
     assert done(job).state == "finished", done(job).error
 
 

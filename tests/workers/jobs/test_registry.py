@@ -236,6 +236,6 @@ def test_a_promise_that_was_not_kept_fails_by_field(ready):
 
 
 def test_every_kind_that_can_be_started_can_be_run():
-    from features.jobs.forms import EVERY
+    from features.jobs.forms import ALL_FORMS
 
-    assert set(job_registry.RUNNERS) == set(EVERY)
+    assert set(job_registry.RUNNERS) == set(ALL_FORMS)

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from explorer.api.v1.fields import PageQuery, TextField
 from explorer.api.v1.serializers.catalog import PAGE, Slug
 from features.formfields import Several
-from features.jobs.forms import KINDS, JobForm
+from features.jobs.forms import JOB_FORMS, JobForm
 from features.jobs.forms.placement import OPTIONS
 from features.models import Job, JobEvent
 
@@ -19,7 +19,7 @@ BIGGEST_ID = 2**63 - 1
 class JobQuery(PageQuery):
     """Which jobs."""
 
-    kind = serializers.ChoiceField(choices=list(KINDS), required=False)
+    kind = serializers.ChoiceField(choices=list(JOB_FORMS), required=False)
     state = serializers.ChoiceField(choices=Job.State.choices, required=False)
 
 
@@ -122,7 +122,7 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     """A job to start."""
 
     kind = serializers.ChoiceField(
-        choices=list(KINDS), help_text="`/api/v1/kinds/` lists them with their settings."
+        choices=list(JOB_FORMS), help_text="`/api/v1/kinds/` lists them with their settings."
     )
     params = serializers.DictField(
         help_text="The settings of that kind, by name; what is left out takes its default.",

@@ -26,7 +26,7 @@ from explorer.api.v1.serializers.jobs import (
     wrong_types,
 )
 from features.jobs import lifecycle
-from features.jobs.forms import KINDS
+from features.jobs.forms import JOB_FORMS
 from features.jobs.forms.placement import OPTIONS
 from features.records import InvalidParams
 from features.selectors import jobs as job_selectors
@@ -43,7 +43,9 @@ class Kinds(APIView):
         return Response(
             {
                 "next": None,
-                "results": KindSerializer([kind(form) for form in KINDS.values()], many=True).data,
+                "results": KindSerializer(
+                    [kind(form) for form in JOB_FORMS.values()], many=True
+                ).data,
             }
         )
 
@@ -83,7 +85,7 @@ class Jobs(APIView):
         """
         asked = parse_body(request, JobRequestSerializer)
         name, params = asked["kind"], asked["params"]
-        if wrong := wrong_types(KINDS[name], params):
+        if wrong := wrong_types(JOB_FORMS[name], params):
             raise _refusal(wrong)
         placing = {name: asked[name] for name in OPTIONS}
         try:

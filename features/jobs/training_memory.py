@@ -2,10 +2,11 @@
 
 The sum of these, in bytes, with d for the width of the model's residual stream:
 
-    model            parameters x 4: on a CPU half precision runs as float32 each SAE         its
-    numbers x 16: weight, gradient, and Adam's two means, in float32 one step         batch x 8
-    (width + d) x 4, of the widest SAE: activations before and after the nonlinearity, the gradients
-                     of both, masks, reconstructions; SAEs take their steps one after the other
+    model            parameters x 4: on a CPU half precision runs as float32
+    each SAE         its numbers x 16: weight, gradient, and Adam's two means, in float32
+    one step         batch x 8 (width + d) x 4, of the widest SAE: activations before and after the
+                     nonlinearity, the gradients of both, masks, reconstructions; SAEs take their
+                     steps one after the other
     block            16 batches x d x 4 per hook, twice while it is put together
     everything else  0.7 GiB: Python, torch, the tokenizer, the corpus's buffer
 
@@ -25,7 +26,7 @@ from features.models import LanguageModel, Worker
 
 BATCH, BLOCK_BATCHES, STEP, NUMBER = 2048, 16, 8, 4
 EVERYTHING_ELSE = 700 * 2**20
-HEARD_OF = timedelta(minutes=2)
+SEEN_LATELY = timedelta(minutes=2)
 """A worker that was silent for longer says nothing about what there is now."""
 
 
@@ -42,7 +43,7 @@ class Memory(NamedTuple):
         return self.model + self.saes + self.activations + EVERYTHING_ELSE
 
 
-def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
+def memory_of(params: Mapping[str, Any], model: LanguageModel) -> Memory:
     """What a `train_sae` job of valid params will take; hooks are taken to be as wide as the
     model's residual stream.
     """
@@ -54,17 +55,17 @@ def needed(params: Mapping[str, Any], model: LanguageModel) -> Memory:
     return Memory(model.parameters * NUMBER, saes, step + block)
 
 
-def refusal(params: Mapping[str, Any], model: LanguageModel, queue: str) -> str:
-    """Why no worker of `queue` could train this, as a sentence; empty where one could, or none told
-    of itself lately.
+def shortage(params: Mapping[str, Any], model: LanguageModel, queue: str) -> str:
+    """Why no worker of `queue` could train this, as a message; empty where one could, or where no
+    worker has reported lately.
     """
     seen = Worker.objects.filter(
-        queues__contains=[queue], left=None, seen__gt=timezone.now() - HEARD_OF
+        queues__contains=[queue], left=None, seen__gt=timezone.now() - SEEN_LATELY
     )
     largest = max(seen, key=lambda worker: worker.device_memory or worker.memory, default=None)
     if largest is None:
         return ""
-    there, need = largest.device_memory or largest.memory, needed(params, model)
+    there, need = largest.device_memory or largest.memory, memory_of(params, model)
     if need.total <= there:
         return ""
     return (

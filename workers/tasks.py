@@ -31,7 +31,7 @@ def steer() -> None:
     """Run the steering run whose turn it is."""
     from workers.inference import steering as steering_worker
 
-    steering_worker.work()
+    steering_worker.run_next()
 
 
 @worker_ready.connect

@@ -149,11 +149,11 @@ def _together(language, lens) -> list[str]:  # type: ignore[no-untyped-def]
             )
     began, order, first = time.perf_counter(), [], {}
     process = psutil.Process()
-    steering_worker.work()
+    steering_worker.run_next()
     memory = process.memory_info().rss
     while SteeringRun.objects.filter(state="queued").exists():
         SteeringRun.objects.update(watched_until="2100-01-01T00:00:00Z")
-        steering_worker.work()
+        steering_worker.run_next()
     for run in SteeringRun.objects.order_by("started"):
         order.append(run.requested_by)
         first.setdefault(run.requested_by, (run.ended - run.queued).total_seconds())

@@ -1,5 +1,5 @@
-"""Steering runs on an inference worker: one at a time, told piece by piece, stopped when somebody
-asks or nobody looks.
+"""Steering runs on an inference worker: one at a time, written piece by piece, stopped on request
+or when no page watches.
 """
 
 import logging
@@ -31,12 +31,15 @@ WRITE_SECONDS = 0.04
 """Pieces that come faster than this are written together: a person sees no difference."""
 DIGITS = 5
 NEUTRAL_TOKENS = 64
+OUT_OF_MEMORY = (
+    "The worker ran out of memory. Ask for fewer new tokens, fewer strengths or a shorter prompt."
+)
 log = logging.getLogger(__name__)
 
 
-def work() -> None:
-    """Take the run whose turn it is, if any waits, and run it to an end. Never raises for what went
-    wrong with it.
+def run_next() -> None:
+    """Claim the run whose turn it is, if any waits, and run it to an end. Never raises for what
+    went wrong with it.
     """
     run = steering_execution.claim_next(reaper.name())
     if run is None:
@@ -66,11 +69,6 @@ def work() -> None:
         )
 
 
-OUT_OF_MEMORY = (
-    "The worker ran out of memory. Ask for fewer new tokens, fewer strengths or a shorter prompt."
-)
-
-
 def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """What a run tells, as it comes."""
     params = run.params
@@ -85,10 +83,10 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
         any(lens.prepend_bos for lens in lenses.values()),
     )
     if params["strengths"]:
-        yield from _swept(run, interventions[0], ids, should_stop)
+        yield from _sweep_pieces(run, interventions[0], ids, should_stop)
         return
     watched = [MeasuredFeature(lenses[one.sae], one.index, one.tokens) for one in run.interventions]
-    yield from _told(
+    yield from _generation_pieces(
         decode(
             language, [interventions], ids, where(params), sampling(params), watched, should_stop
         ),
@@ -113,19 +111,21 @@ def sampling(params: dict[str, Any]) -> Sampling:
 
 def _run(run: SteeringRun, heartbeat: Heartbeat) -> None:
     waiting: list[dict[str, Any]] = []
-    told = 0.0
+    written = 0.0
     for piece in pieces(run, lambda: heartbeat.should_stop):
         waiting.append(piece)
         if "prompt" in piece:
             continue  # what it says is shown at the end; the first token is waited for
-        if time.monotonic() - told > WRITE_SECONDS:
+        if time.monotonic() - written > WRITE_SECONDS:
             steering_execution.write(run, waiting)
-            waiting, told = [], time.monotonic()
+            waiting, written = [], time.monotonic()
     if waiting:
         steering_execution.write(run, waiting)
 
 
-def _told(news: Iterator[Step | Measurements], ids: list[int]) -> Iterator[dict[str, Any]]:
+def _generation_pieces(
+    news: Iterator[Step | Measurements], ids: list[int]
+) -> Iterator[dict[str, Any]]:
     for new in news:
         if isinstance(new, Step):
             yield {"ids": new.ids, "logprobs": _rounded(new.logprobs)}
@@ -138,7 +138,7 @@ def _told(news: Iterator[Step | Measurements], ids: list[int]) -> Iterator[dict[
             }
 
 
-def _swept(
+def _sweep_pieces(
     run: SteeringRun, one: FeatureIntervention, ids: list[int], should_stop: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
     params = run.params

@@ -51,7 +51,7 @@ def asked(prompt="def cat(self)", who="ada", **changes):
 
 
 def done(run):
-    steering_worker.work()
+    steering_worker.run_next()
     run.refresh_from_db()
     return run
 

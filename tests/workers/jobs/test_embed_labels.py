@@ -102,7 +102,7 @@ def test_the_job_reads_what_is_new_and_edited_and_nothing_twice(
     assert run().result["embedded"] == 1
     monkeypatch.setattr(
         inference_requests,
-        "ask",
+        "request",
         lambda question, patience=0: inference_worker.KINDS[question["kind"]](question),
     )
     (hit,) = label_search.search_meaning("numbers", None, {})

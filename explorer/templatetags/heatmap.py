@@ -4,12 +4,12 @@ them.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from html import escape
 
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from explorer.templatetags.markup import concatenated, format_row
 from explorer.templatetags.numbers import number
 from features.token_spans import Span, around
 
@@ -17,6 +17,17 @@ register = template.Library()
 
 BREAKS, FLAT = "↵\n", "↵ "
 SNIPPET_BEFORE, SNIPPET_AFTER = 24, 12
+FIRING = '<t%s data-v="%s" style="--a:%s">%s</t>'
+CLASSES = {
+    (peak, special): format_html(' class="{}"', names) if names else mark_safe("")
+    for peak, special, names in (
+        (False, False, ""),
+        (True, False, "peak"),
+        (False, True, "special"),
+        (True, True, "peak special"),
+    )
+}
+"""The class attribute of a box, by whether it is the peak and whether it is special."""
 
 
 @register.simple_tag
@@ -24,7 +35,8 @@ def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
     """One `<t>` per box, value in `data-v` and strength in `--a`; `breaks=False` shows line ends
     without breaking there.
     """
-    return mark_safe("".join(_box(span, BREAKS if breaks else FLAT) for span in spans))
+    line_end = BREAKS if breaks else FLAT
+    return concatenated(_box(span, line_end) for span in spans)
 
 
 @register.simple_tag
@@ -33,16 +45,11 @@ def aligned(spans: Sequence[Span]) -> SafeString:
     peaks.
     """
     middle = next((i for i, span in enumerate(spans) if span.peak), 0)
-    before, after = (
-        heatmap(spans[:middle], breaks=False),
-        heatmap(spans[middle + 1 :], breaks=False),
-    )
-    peak = heatmap(spans[middle : middle + 1], breaks=False)
     return format_html(
         '<span class="before"><span>{}</span></span><span>{}</span><span class="after">{}</span>',
-        before,
-        peak,
-        after,
+        heatmap(spans[:middle], breaks=False),
+        heatmap(spans[middle : middle + 1], breaks=False),
+        heatmap(spans[middle + 1 :], breaks=False),
     )
 
 
@@ -52,19 +59,25 @@ def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
     return around(spans, before, SNIPPET_AFTER)
 
 
-def _box(span: Span, line_end: str) -> str:
-    marks = ""
-    if span.peak or span.special:
-        names = " ".join(
-            name for name, holds in (("peak", span.peak), ("special", span.special)) if holds
-        )
-        marks = f' class="{names}"'
-    if span.value is not None:
-        marks += f' data-v="{number(span.value)}" style="--a:{span.strength:.2f}"'
-    return f"<t{marks}>{_text(span.text, line_end)}</t>"
+def _box(span: Span, line_end: str) -> SafeString:
+    if span.value is None:
+        return _silent_box(span.text, line_end, span.peak, span.special)
+    return format_row(
+        FIRING,
+        CLASSES[span.peak, span.special],
+        number(span.value),
+        f"{span.strength:.2f}",
+        _text(span.text, line_end),
+    )
 
 
 @lru_cache(maxsize=10_000)
-def _text(text: str, line_end: str) -> str:
-    """Kept, as texts are made of few different tokens."""
-    return escape(text.replace("\r\n", "\n").replace("\n", line_end))
+def _silent_box(text: str, line_end: str, peak: bool, special: bool) -> SafeString:
+    """A box where the feature does not fire. Cached, as texts consist of few different tokens."""
+    return format_row("<t%s>%s</t>", CLASSES[peak, special], _text(text, line_end))
+
+
+@lru_cache(maxsize=10_000)
+def _text(text: str, line_end: str) -> SafeString:
+    """The text of a box with its line ends visible."""
+    return format_row("%s", text.replace("\r\n", "\n").replace("\n", line_end))

@@ -1,46 +1,60 @@
 """Rows of a feature's page as HTML: examples, logits and neighbours, a hundred of them a page, each
 of ten values.
 
-Written here rather than in templates, where every value costs as much as a row does here.
+They are tags in Python because a template engine takes as long for one value as these for a row.
 """
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from urllib.parse import quote
 
 from django import template
 from django.urls import reverse
-from django.utils.html import conditional_escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from explorer.templatetags.heatmap import aligned, crop, heatmap
+from explorer.templatetags.markup import concatenated, format_row
 from explorer.templatetags.numbers import count, number, share, signed
 from features.models import Feature, LanguageModel, Sae
 from features.selectors.feature_view import Near, Partner, ShownExample, TokenLogit
 
 register = template.Library()
 
+EXAMPLE = (
+    '<div class="example"><output>'
+    '<a href="%s" title="%s, context %s: all of it, with every feature that fires">%s</a>'
+    '</output><div class="tokens" data-pins="%s">%s</div>'
+    '<a class="try" href="try/%s/%s" title="Take this text into the test box"'
+    ' aria-label="Test on this text">test</a></div>\n'
+)
+TOKEN = '<a href="%s" title="Features that fire on this token, or promote it">%s</a>'
+LOGIT = '<div class="%s" style="--w:%s"><span>%s</span>%s</div>\n'
+NEAR = (
+    '<a href="%s%s/">%s</a><span class="measure" style="--w:%s"></span><i>%s</i><small>%s</small>'
+)
+
 
 @register.simple_tag
 def example_rows(
     examples: Iterable[ShownExample], feature: Feature, width: str, breaks: bool, state: str
 ) -> SafeString:
-    """Examples: the value, which leads to the whole context, the boxes, and the way into the test
-    box, where `state` is kept.
+    """Examples: the value as a link to the whole context, the heatmap, and a link that takes the
+    text into the test box; `state` is the query string that this link keeps.
     """
-    contexts = escape(f"{feature.sae.get_absolute_url()}contexts/")
-    lit, kept = escape(f"?feature={feature.sae.slug}/{feature.index}"), conditional_escape(state)
-    return mark_safe(
-        "".join(
-            f'<div class="example"><output><a href="{contexts}{e.sequence}/{lit}" '
-            f'title="{escape(e.document)}, context'
-            f" {e.position}: all of it, with every feature that "
-            f'fires">{number(e.value)}</a></output>'
-            f'<div class="tokens" data-pins="{e.name}">{_boxes(e, width, breaks)}</div>'
-            f'<a class="try" href="try/{e.name}/{kept}" title="Take this text into the test box"'
-            ' aria-label="Test on this text">test</a></div>\n'
-            for e in examples
+    contexts = f"{feature.sae.get_absolute_url()}contexts/"
+    query = f"?feature={feature.sae.slug}/{feature.index}"
+    return concatenated(
+        format_row(
+            EXAMPLE,
+            f"{contexts}{example.sequence}/{query}",
+            example.document,
+            example.position,
+            number(example.value),
+            example.name,
+            _boxes(example, width, breaks),
+            example.name,
+            state,
         )
+        for example in examples
     )
 
 
@@ -48,16 +62,15 @@ def example_rows(
 def logit_rows(
     up: Sequence[TokenLogit], down: Sequence[TokenLogit], model: LanguageModel
 ) -> SafeString:
-    """What a feature promotes beside what it suppresses, each with a bar against the largest, and
-    the way to search it.
+    """Promoted tokens, each followed by a suppressed one: a link to the search for the token, and a
+    bar against the largest logit of its side.
     """
-    search = escape(f"{reverse('search')}?model={quote(model.slug)}&token=")
-    sides = [("up", up, _largest(up)), ("down", down, _largest(down))]
-    pairs = zip(
-        *([_logit(kind, row, largest, search) for row in rows] for kind, rows, largest in sides),
-        strict=False,
+    search = f"{reverse('search')}?model={quote(model.slug)}&token="
+    promoted, suppressed = (
+        [_logit(side, row, _largest(rows), search) for row in rows]
+        for side, rows in (("up", up), ("down", down))
     )
-    return mark_safe("".join(first + second for first, second in pairs))
+    return concatenated(row for pair in zip(promoted, suppressed, strict=False) for row in pair)
 
 
 @register.simple_tag
@@ -65,39 +78,30 @@ def near_rows(rows: Iterable[Near | Partner], sae: Sae) -> SafeString:
     """Features of the same SAE by cosine, or by shared tokens, with the tokens on which
     both fire.
     """
-    return mark_safe("".join(_near(row, escape(sae.get_absolute_url())) for row in rows))
+    sae_url = sae.get_absolute_url()
+    return concatenated(_near(row, sae_url) for row in rows)
 
 
-def _boxes(e: ShownExample, width: str, breaks: bool) -> SafeString:
+def _boxes(example: ShownExample, width: str, breaks: bool) -> SafeString:
     if width == "stacked":
-        return aligned(crop(e.tokens))
-    return heatmap(e.tokens if width == "full" else crop(e.tokens), breaks)
+        return aligned(crop(example.tokens))
+    return heatmap(example.tokens if width == "full" else crop(example.tokens), breaks)
 
 
 def _largest(rows: Iterable[TokenLogit]) -> float:
     return max((abs(row.logit) for row in rows), default=0.0) or 1.0
 
 
-def _logit(kind: str, row: TokenLogit, largest: float, search: str) -> str:
-    link = ""
+def _logit(side: str, row: TokenLogit, largest: float, search: str) -> SafeString:
+    link = SafeString()
     if row.plain:
-        title = "Features that fire on this token, or promote it"
-        link = (
-            f'<a href="{search}{quote(row.plain, safe="")}" title="{title}">{escape(row.text)}</a>'
-        )
-    return (
-        f'<div class="{kind}" '
-        f'style="--w:{abs(row.logit) / largest:.2f}"><span>{link}</span>{signed(row.logit)}</div>\n'
-    )
+        link = format_row(TOKEN, f"{search}{quote(row.plain, safe='')}", row.text)
+    return format_row(LOGIT, side, f"{abs(row.logit) / largest:.2f}", link, signed(row.logit))
 
 
-def _near(row: Near | Partner, home: str) -> str:
+def _near(row: Near | Partner, sae_url: str) -> SafeString:
     if isinstance(row, Near):
-        wide = told = f"{row.cosine:.2f}"
+        width = text = f"{row.cosine:.2f}"
     else:
-        wide, told = f"{row.jaccard:.4f}", share(row.jaccard)
-    return (
-        f'<a href="{home}{row.index}/">{row.index}</a><span class="measure" '
-        f'style="--w:{wide}"></span>'
-        f"<i>{told}</i><small>{count(row.both)}</small>"
-    )
+        width, text = f"{row.jaccard:.4f}", share(row.jaccard)
+    return format_row(NEAR, sae_url, row.index, row.index, width, text, count(row.both))

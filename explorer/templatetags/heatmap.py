@@ -36,7 +36,12 @@ def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
     without breaking there.
     """
     line_end = BREAKS if breaks else FLAT
-    return concatenated(_box(span, line_end) for span in spans)
+    return concatenated(
+        _silent_box(span.text, line_end, span.peak, span.special)
+        if span.value is None
+        else _firing_box(span, line_end)
+        for span in spans
+    )
 
 
 @register.simple_tag
@@ -59,9 +64,7 @@ def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
     return around(spans, before, SNIPPET_AFTER)
 
 
-def _box(span: Span, line_end: str) -> SafeString:
-    if span.value is None:
-        return _silent_box(span.text, line_end, span.peak, span.special)
+def _firing_box(span: Span, line_end: str) -> SafeString:
     return format_row(
         FIRING,
         CLASSES[span.peak, span.special],

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from explorer.templatetags.markup import format_row
 from features.models import Feature
 from features.selectors.feature_view import Near
 
@@ -31,6 +32,13 @@ def steer_url(feature: Feature, prompt: str | None = None) -> str:
     model, path = str(feature).split("/", 1)
     url = f"{reverse('steer')}?model={quote(model)}&feature={quote(path)}"
     return url if prompt is None else f"{url}&prompt={quote(prompt, safe='')}"
+
+
+@register.simple_tag
+def feature_link(feature: Feature) -> SafeString:
+    """A link to a feature by its SAE's slug and its index."""
+    text = f"{feature.sae.slug}/{feature.index}"
+    return format_row('<a href="%s">%s</a>', feature.get_absolute_url(), text)
 
 
 @register.simple_tag

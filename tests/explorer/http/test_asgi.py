@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from explorer.management.commands import up
+from explorer.management import children
 from tests.conftest import ROOT
 
 OPTIONS = ("--lifespan off", "--no-server-header")
@@ -25,7 +25,7 @@ def test_imports_are_frozen_and_collections_are_rare() -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_up_and_the_image_start_the_server_alike(option: str, tmp_path, settings) -> None:
     settings.VAR = tmp_path
-    web = next(child for child in up.children() if child.name == "web")
+    web = next(child for child in children.children() if child.name == "web")
     assert option in " ".join(web.command)
     image = (ROOT / "Dockerfile").read_text().replace('", "', " ").replace('", \\\n     "', " ")
     command = next(line for line in image.splitlines() if "explorer.asgi:application" in line)

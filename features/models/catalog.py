@@ -1,6 +1,4 @@
-"""What there is to explore: language models with their tokens, corpora with their sequences, SAEs
-with their dashboards.
-"""
+"""Language models and their tokens, corpora and their sequences, SAEs and their dashboards."""
 
 from typing import Any
 
@@ -16,9 +14,7 @@ from features.slugs import is_slug, not_a_fixed_word
 
 
 class LanguageModel(models.Model):
-    """A causal language model as it was read from its configuration: its shape, revision and hook
-    points.
-    """
+    """A causal language model: shape, revision and hook points, from its configuration."""
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug, not_a_fixed_word])
     source = models.CharField(max_length=500, help_text="Hub id or local Hugging Face folder.")
@@ -55,9 +51,7 @@ class LanguageModel(models.Model):
 
 
 class Token(models.Model):
-    """One row of a model's vocabulary, as the exact bytes it stands for: alone they may not be
-    valid UTF-8.
-    """
+    """One row of a model's vocabulary, as exact bytes, which may not be valid UTF-8 alone."""
 
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="tokens")
     token_id = models.IntegerField()
@@ -75,7 +69,7 @@ class Token(models.Model):
 
 
 class Corpus(models.Model):
-    """A named body of text that models are run on, and how it is cut into contexts."""
+    """A named source of text, and the rules that cut it into contexts."""
 
     class Packing(models.TextChoices):
         """Whether a context may hold more than one document."""
@@ -84,7 +78,7 @@ class Corpus(models.Model):
         SEPARATE = "separate", "Separate: each document its own contexts, the last one shorter"
 
     class Bos(models.TextChoices):
-        """Whether contexts begin with the model's token for a beginning."""
+        """Whether contexts begin with the model's BOS token."""
 
         ASKED = "asked", "As the SAE asks, in training as the model does"
         ALWAYS = "always", "Always"
@@ -119,9 +113,7 @@ class Corpus(models.Model):
 
     @property
     def cut(self) -> str:
-        """How it becomes contexts, in words: “chats by the model's template, documents packed,
-        never a BOS”.
-        """
+        """The rules in words, such as “documents packed, no BOS”."""
         bos = {
             "asked": "BOS as the SAE asks",
             "always": "each context after a BOS",
@@ -135,16 +127,12 @@ class Corpus(models.Model):
         )
 
     def begins_with_bos(self, asked: bool) -> bool:
-        """Whether its contexts begin with BOS for an SAE (or a model) that has asked so, where the
-        model has one.
-        """
+        """Whether contexts begin with BOS for an SAE or model that was trained so (`asked`)."""
         return asked if self.bos == self.Bos.ASKED else self.bos == self.Bos.ALWAYS
 
 
 class Sequence(models.Model):
-    """Token ids of one context of a corpus, cut for a model: stored once, and only where an example
-    needs it.
-    """
+    """Token ids of one context of a corpus for one model; stored only if an example needs it."""
 
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="sequences")
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="sequences")
@@ -152,9 +140,7 @@ class Sequence(models.Model):
     bos = models.BooleanField(
         db_default=True, default=True, help_text="Cut to begin with BOS, where the model has one."
     )
-    position = models.PositiveIntegerField(
-        help_text="Place in the corpus as cut, counted in contexts."
-    )
+    position = models.PositiveIntegerField(help_text="Number of the context in the corpus, from 0.")
     document = models.CharField(
         max_length=300, help_text="Name of the document that the context begins in."
     )
@@ -172,7 +158,7 @@ class Sequence(models.Model):
 
 
 class Sae(models.Model):
-    """A sparse autoencoder on one hook point of one model, and the evidence of how good it is."""
+    """A sparse autoencoder at one hook point of one model, with its evaluation."""
 
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="saes")
     slug = models.CharField(max_length=63, validators=[is_slug])
@@ -182,7 +168,7 @@ class Sae(models.Model):
     width = models.PositiveIntegerField()
     context_size = models.PositiveIntegerField()
     artifact = models.CharField(
-        max_length=500, help_text="Folder of the weights, below the artifacts' address."
+        max_length=500, help_text="Folder of the weights in the artifact store."
     )
     sha256 = models.CharField(max_length=64)
     config = models.JSONField(default=dict, help_text="The settings it was trained with.")
@@ -197,7 +183,7 @@ class Sae(models.Model):
     made_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
     origin = models.JSONField(
         null=True,
-        help_text="Where it was imported from, and how its test went; empty if made here.",
+        help_text="Source of an imported SAE, and the result of its test; null if trained here.",
     )
     created = models.DateTimeField(db_default=Now())
 
@@ -219,14 +205,12 @@ class Sae(models.Model):
 
     @property
     def prepend_bos(self) -> bool:
-        """Whether it asks for contexts that begin with BOS: as it was trained; yes where nobody
-        wrote that down.
-        """
+        """Whether it was trained on contexts with BOS; true if unknown."""
         return bool(self.config.get("prepend_bos", True))
 
     @property
     def shown_origin(self) -> dict[str, Any] | None:
-        """The origin as everyone may see it: of a folder only its name."""
+        """The origin without the path of a folder."""
         return (
             {**self.origin, "source": redaction.of_source(self.origin["source"])}
             if self.origin
@@ -235,25 +219,19 @@ class Sae(models.Model):
 
     @property
     def alive_share(self) -> float:
-        """Share of its features that fired on the dashboard's tokens. Raises
-        `Dashboard.DoesNotExist` before there is one.
-        """
+        """Share of features that fired. Raises `Dashboard.DoesNotExist` without a dashboard."""
         return self.dashboard.alive / self.width
 
 
 @receiver(pre_delete, sender=Sae)
 @receiver(pre_delete, sender=Corpus)
 def wait_for_writers(instance: Sae | Corpus, **_: Any) -> None:
-    """Let a range that is being written end first, so that what it wrote goes too; the next one
-    finds nothing to write to.
-    """
+    """Wait for a range of features that is being written, so that its rows are deleted too."""
     type(instance).objects.select_for_update().filter(pk=instance.pk).first()
 
 
 class Dashboard(models.Model):
-    """The run that computed the features of an SAE: written last, so its presence says that they
-    are complete.
-    """
+    """The run that computed an SAE's features; written last, so it marks them complete."""
 
     sae = models.OneToOneField(Sae, models.CASCADE, related_name="dashboard")
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="+")
@@ -272,13 +250,13 @@ class Dashboard(models.Model):
     code_version = models.CharField(max_length=50)
     map = models.JSONField(
         null=True,
-        help_text="features, clusters, neighbours, seed and made_with of the map; null until made.",
+        help_text="features, clusters, neighbours, seed and made_with of the map; null without "
+        "one.",
     )
     mapped_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
     readout = models.JSONField(
         null=True,
-        help_text="How the logits were made: norm, centred, through, masked rows by reason, "
-        "vocabulary.",
+        help_text="How logits were computed: norm, centred, through, masked rows, vocabulary.",
     )
     made = models.DateTimeField(db_default=Now())
 

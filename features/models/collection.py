@@ -1,6 +1,4 @@
-"""Collections: features that somebody put together, in an order and with notes, to keep or to send
-as a link.
-"""
+"""Collections: ordered lists of features with notes."""
 
 from typing import Self
 
@@ -12,13 +10,13 @@ from features.models.feature import Feature
 
 LONGEST_NAME, LONGEST_ABOUT, LONGEST_NOTE = 100, 2000, 500
 MOST_ITEMS = 1000
-"""Features in one: it is one page, read and downloaded whole."""
+"""Features in a collection, which is shown and downloaded as a whole."""
 MOST_COLLECTIONS = 500
-"""Of one person: the list to choose from is read whole."""
+"""Collections of one person, which are listed as a whole."""
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
-    """Filters on collections, to be chained."""
+    """Filters on collections."""
 
     def visible_to(self, user: int | None) -> Self:
         """Public ones, and the private ones of the user of that id."""
@@ -30,9 +28,7 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
 
 class Collection(models.Model):
-    """Features of any SAEs under a name. Whoever has the link sees a public one; a private one is
-    there for its owner alone.
-    """
+    """A named list of features of any SAEs. A private one is visible to its owner only."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
     name = models.CharField(max_length=LONGEST_NAME)
@@ -57,18 +53,16 @@ class Collection(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        """Its page: the link to send."""
+        """The collection's page."""
         return f"/collections/{self.pk}/"
 
 
 class CollectionItem(models.Model):
-    """A feature in a collection, at most once, and what is to be said of it there."""
+    """A feature in a collection, at most once, with a note."""
 
     collection = models.ForeignKey(Collection, models.CASCADE, related_name="items", db_index=False)
     feature = models.ForeignKey(Feature, models.CASCADE, related_name="+")
-    position = models.IntegerField(
-        help_text="Items go by it, then by id; the numbers may have gaps."
-    )
+    position = models.IntegerField(help_text="Sort key, then id; may have gaps.")
     note = models.CharField(max_length=LONGEST_NOTE, blank=True, db_default="", default="")
     added = models.DateTimeField(db_default=Now())
 

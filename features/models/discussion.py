@@ -1,4 +1,4 @@
-"""What people say about features and labels, what they report, and what moderators did."""
+"""Comments on features and labels, reports of them, and actions of moderators."""
 
 from django.conf import settings
 from django.db import models
@@ -11,14 +11,16 @@ LONGEST_COMMENT = 5000
 
 
 class Comment(models.Model):
-    """A sentence or more in the thread of a feature; about one of its labels where
-    `label` is set.
-    """
+    """A comment on a feature, or on one of its labels if `label` is set."""
 
     feature = models.ForeignKey(Feature, models.CASCADE, related_name="comments")
     label = models.ForeignKey(Label, models.CASCADE, null=True, related_name="comments")
     parent = models.ForeignKey(
-        "self", models.CASCADE, null=True, related_name="replies", help_text="What it answers."
+        "self",
+        models.CASCADE,
+        null=True,
+        related_name="replies",
+        help_text="The comment it replies to.",
     )
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="comments"
@@ -28,7 +30,7 @@ class Comment(models.Model):
     deleted = models.BooleanField(
         db_default=False,
         default=False,
-        help_text="Its author took it back; replies keep their place below it.",
+        help_text="Deleted by its author; replies stay below it.",
     )
     created = models.DateTimeField(db_default=Now())
     edited = models.DateTimeField(null=True)
@@ -82,9 +84,7 @@ class Flag(models.Model):
 
 
 class Moderation(models.Model):
-    """One thing that a moderator did. Rows are only added: this is the trail that an
-    audit reads.
-    """
+    """One action of a moderator. Append-only: this is the audit log."""
 
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     action = models.CharField(
@@ -94,7 +94,7 @@ class Moderation(models.Model):
     comment = models.ForeignKey(Comment, models.SET_NULL, null=True, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True, db_default="", default="")
-    details = models.JSONField(default=dict, help_text="The words that it was about, as they were.")
+    details = models.JSONField(default=dict, help_text="The text at that time.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What a feature does to its model, measured by changing it."""
+"""Causal effects of features on their model."""
 
 from typing import Any
 
@@ -11,11 +11,9 @@ from features.models.job import Job
 
 
 class FeatureEffect(models.Model):
-    """The input and the output role of a feature; `RoleRecord` of features.records defines what
-    both columns hold.
+    """The input and output role of a feature, each a `RoleRecord` of features.records.
 
-    `Feature.causal_effect` repeats the effect size of the output role, so that lists are ordered by
-    it with one index.
+    `Feature.causal_effect` copies the effect size of the output role, for ordered lists.
     """
 
     feature = models.OneToOneField(Feature, models.CASCADE, related_name="effect")

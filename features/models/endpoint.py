@@ -1,6 +1,4 @@
-"""Language models behind OpenAI-compatible endpoints, and every prompt and answer that went through
-them.
-"""
+"""OpenAI-compatible endpoints of language models, and their prompts and responses."""
 
 from decimal import Decimal
 
@@ -14,9 +12,7 @@ from features.slugs import is_slug
 
 
 class Endpoint(models.Model):
-    """Where to ask, whom, and with which key. It belongs to one user, or to the instance where
-    `owner` is empty.
-    """
+    """URL, model and key of an endpoint. Without an `owner`, it is shared by the instance."""
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug])
     owner = models.ForeignKey(
@@ -35,20 +31,20 @@ class Endpoint(models.Model):
     per_minute = models.PositiveIntegerField(
         default=0,
         validators=[MaxValueValidator(100_000)],
-        help_text="Requests a minute at most; 0: no limit.",
+        help_text="Maximum requests per minute; 0: no limit.",
     )
     timeout = models.PositiveSmallIntegerField(
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(600)],
-        help_text="Seconds for one answer.",
+        help_text="Seconds to wait for a response.",
     )
     price_in = models.DecimalField(
         max_digits=9, decimal_places=4, default=Decimal(0), validators=[MinValueValidator(0)],
-        help_text="US dollars for a million tokens of prompts; 0 costs nothing.",
+        help_text="US dollars per million prompt tokens; 0 if free.",
     )  # fmt: skip
     price_out = models.DecimalField(
         max_digits=9, decimal_places=4, default=Decimal(0), validators=[MinValueValidator(0)],
-        help_text="US dollars for a million tokens of answers.",
+        help_text="US dollars per million response tokens.",
     )  # fmt: skip
     created = models.DateTimeField(db_default=Now())
 
@@ -60,12 +56,10 @@ class Endpoint(models.Model):
 
 
 class Exchange(models.Model):
-    """One prompt with its answer, or with why there is none. A job that goes on reads what it asked
-    before from here.
-    """
+    """One prompt with its response or error; a resumed job reads earlier responses from here."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="exchanges")
-    feature = models.PositiveIntegerField(help_text="Index of the feature that it is about.")
+    feature = models.PositiveIntegerField(help_text="Index of the feature.")
     purpose = models.CharField(
         max_length=30, help_text="explain, judge concept, judge fluency, or a kind of score."
     )

@@ -16,9 +16,7 @@ ORDERED = ("mean_activation", "decoder_norm", "encoder_decoder_cosine")
 
 
 def _include(field: str) -> list[str]:
-    """What an index holds besides its keys, so that no row is fetched that is not listed: what
-    lists filter by, and where it serves as a filter itself, what they may be ordered by then.
-    """
+    """Columns that an index covers, so that a filtered list fetches only the rows that it shows."""
     return [
         "id",
         *(name for name in (*FILTERED, *(ORDERED if field in FILTERED else ())) if name != field),
@@ -26,23 +24,23 @@ def _include(field: str) -> list[str]:
 
 
 def _listed(field: str, name: str) -> models.Index:
-    """The order of a list of one SAE's features; ties go by index."""
+    """An index for lists of one SAE's features in this order, then by index."""
     return models.Index(fields=["sae", field, "index"], include=_include(field), name=name)
 
 
 class FeatureQuerySet(models.QuerySet["Feature"]):
-    """Filters on features, to be chained."""
+    """Filters on features."""
 
     def of(self, model: str | Expression, sae: str | Expression) -> Self:
-        """Those of one SAE, by slugs."""
+        """Features of one SAE, by slugs."""
         return self.filter(sae__model__slug=model, sae__slug=sae)
 
     def alive(self) -> Self:
-        """Those that fired at least once on the dashboard's tokens."""
+        """Features that fired on the dashboard's tokens."""
         return self.filter(fires__gt=0)
 
     def dead(self) -> Self:
-        """Those that never fired on the dashboard's tokens."""
+        """Features that never fired on the dashboard's tokens."""
         return self.filter(fires=0)
 
 
@@ -82,11 +80,11 @@ class Feature(models.Model):
     cofiring_both = ArrayField(models.BigIntegerField(), default=list)
     cofiring_jaccards = ArrayField(RealField(), default=list)
     map_x = RealField(  # type: ignore[misc]  # the stubs want another class for a column that may be null
-        null=True, help_text="Place on the SAE's map; null where it is not on it."
+        null=True, help_text="Coordinate on the SAE's map; null if it is not on it."
     )
     map_y = RealField(null=True)  # type: ignore[misc]  # as above
     cluster = models.IntegerField(
-        null=True, help_text="Its group on the map, 0 the largest; null where it is in none."
+        null=True, help_text="Cluster on the map, 0 is the largest; null if in none."
     )
     label = models.ForeignKey(
         "Label",
@@ -102,8 +100,7 @@ class Feature(models.Model):
     )
     best_dose = RealField(  # type: ignore[misc]  # as above
         null=True,
-        help_text="Strength, of its maximum, that the latest sweep marked best; null where none "
-        "did.",
+        help_text="Best strength of the latest sweep, in units of its maximum; null without one.",
     )
     disputed = models.BooleanField(
         db_default=False, default=False, help_text="People disagree on what it means."
@@ -145,8 +142,9 @@ class Feature(models.Model):
                 name="feature_disputed",
             ),
             _listed("causal_effect", "feature_by_effect"),
-            # of thousands that were not measured yet the index decides: no walk backwards gives
-            # that order
+            # Ties (thousands of unmeasured features) go by rising index, so the index above cannot
+            # be
+            # read backwards.
             models.Index(
                 fields=["sae", "-causal_effect", "index"],
                 include=_include("causal_effect"),
@@ -164,29 +162,27 @@ class Feature(models.Model):
 
     @property
     def alive(self) -> bool:
-        """Whether it fired at least once on the dashboard's tokens."""
+        """Whether it fired on the dashboard's tokens."""
         return self.fires > 0
 
     @property
     def top_tokens(self) -> list[int]:
-        """The ten tokens that its direction promotes most: what is meant by its own tokens where it
-        is changed.
-        """
+        """The ten tokens that its direction promotes most."""
         return self.top_logit_ids[:10]
 
 
 class Example(models.Model):
-    """A context in which a feature fires: sparse positions and values, never zeros, never strings.
+    """A context in which a feature fires: positions and values of all firings, without zeros.
 
-    PostgreSQL does not check the feature and the sequence of each row: that took half of an ingest.
-    `ingest.write_range` has just written both, and holds what whoever deletes an SAE or a corpus
-    has to hold first (`catalog.wait_for_writers`).
+    There are no foreign key constraints: checking them took half of the time of an ingest. The
+    writer inserts feature and sequence in the same transaction, and holds the lock that deleting an
+    SAE or corpus takes first (`catalog.wait_for_writers`).
     """
 
     pk = models.CompositePrimaryKey("feature", "band", "rank")
     feature = models.ForeignKey(
         Feature, models.CASCADE, related_name="examples", db_constraint=False, db_index=False
-    )  # the key begins with it
+    )  # the primary key begins with it
     sequence = models.ForeignKey(Sequence, models.CASCADE, related_name="+", db_constraint=False)
     band = models.SmallIntegerField(
         help_text="0: the top examples; 1 (highest) to 5: an even sample of that band."
@@ -210,17 +206,16 @@ class Example(models.Model):
 
 
 class Peak(models.Model):
-    """How many of a feature's top examples peak on one token: what a search by token reads, kept by
-    ingest.
+    """How many of a feature's top examples peak on one token, for searches by token.
 
-    It repeats the SAE and the maximum of its feature, so that one index answers without touching
-    the features' wide rows. Its feature is checked as an example's is.
+    SAE and maximum are copied from the feature, so that one index answers without reading the wide
+    rows of features. As in `Example`, there are no foreign key constraints.
     """
 
     pk = models.CompositePrimaryKey("feature", "token_id")
     feature = models.ForeignKey(
         Feature, models.CASCADE, related_name="peaks", db_constraint=False, db_index=False
-    )  # the key begins with it
+    )  # the primary key begins with it
     sae = models.ForeignKey(
         Sae, models.CASCADE, related_name="+", db_constraint=False, db_index=False
     )  # peak_by_token begins with it

@@ -1,4 +1,4 @@
-"""What a language model said of the texts of a sweep, beside what was measured of them."""
+"""Judgements of a sweep's texts by a language model."""
 
 from typing import Any
 
@@ -15,30 +15,22 @@ Scores = list[int | None]
 
 
 class SweepJudgement(models.Model):
-    """Scores of the texts that a sweep kept, the default first and then one for each strength; null
-    where there is none.
-    """
+    """Scores of a sweep's texts, the default first, then one per strength; null if not judged."""
 
     run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="judgements")
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="judgements")
     judge = models.CharField(
         max_length=200, help_text="The language model, as its endpoint names it."
     )
-    label = models.TextField(
-        help_text="What was looked for: the feature's label when it was judged."
-    )
+    label = models.TextField(help_text="The feature's label at that time, which was searched for.")
     concept: "models.JSONField[Scores, Any]" = models.JSONField(
         help_text="How much of the label is in each text."
     )
     fluency: "models.JSONField[Scores, Any]" = models.JSONField(
         help_text="How well each text reads."
     )
-    unread = models.PositiveSmallIntegerField(
-        help_text="Questions whose answer was none, or could not be read."
-    )
-    unasked = models.PositiveSmallIntegerField(
-        help_text="Questions that the budget left no room for."
-    )
+    unread = models.PositiveSmallIntegerField(help_text="Questions without a readable response.")
+    unasked = models.PositiveSmallIntegerField(help_text="Questions that exceeded the budget.")
     prompt_tokens = models.PositiveIntegerField()
     completion_tokens = models.PositiveIntegerField()
     cost = models.FloatField(help_text="US dollars, by the prices of the endpoint.")
@@ -52,12 +44,12 @@ class SweepJudgement(models.Model):
 
     @property
     def both(self) -> list[float | None]:
-        """Of each text the harmonic mean of its two scores."""
+        """The harmonic mean of the two scores of each text."""
         return [harmonic(*scores) for scores in zip(self.concept, self.fluency, strict=True)]
 
     @property
     def tokens(self) -> int:
-        """Of prompts and answers."""
+        """Tokens of prompts and responses."""
         return self.prompt_tokens + self.completion_tokens
 
 

@@ -1,6 +1,4 @@
-"""Labels: claims of what a feature means, with their words' history, their scores and people's
-votes.
-"""
+"""Labels of features, with their revisions, scores and votes."""
 
 from typing import Self
 
@@ -16,39 +14,32 @@ from features.models.feature import Feature
 from features.models.job import Job
 
 LONGEST = 500
-"""Characters of a label: a claim, not an essay."""
-
+"""Characters of a label."""
 
 UPLOADED = "upload:"
-"""What the method of an uploaded label begins with: what a file says that it came from is not what
-was run here.
-"""
+"""Prefix of the method of an uploaded label: the file's method was not run here."""
 
 
 class LabelQuerySet(models.QuerySet["Label"]):
-    """Filters on labels, to be chained."""
+    """Filters on labels."""
 
     def shown(self) -> Self:
-        """Those that nobody hid, and that were not merged into another."""
+        """Labels that are neither hidden nor merged into another."""
         return self.filter(state=Label.State.SHOWN)
 
 
 class Label(models.Model):
-    """What somebody, or some method, says that a feature means.
+    """A claim by a person or a method about what a feature means.
 
-    Votes and scores are of the words they were given to: `version` counts the words, and only what
-    names the present version counts. `up`, `down`, `score` and `support` follow from other rows by
-    `features.services.consensus`.
+    Votes and scores belong to one version of the text; only those of the current `version` count.
+    `features.services.consensus` computes `up`, `down`, `score` and `support` from them.
 
-    `density` and `causal_effect` are the feature's: what searches filter by stands beside the
-    words, as a feature's row is wide and lies elsewhere. The consensus copies them, and a trigger
-    when the feature's change.
+    `density` and `causal_effect` are copies of the feature's, so that searches filter without
+    reading the wide rows of features. The consensus writes them, and a trigger updates them.
     """
 
     class State(models.TextChoices):
-        """Whether it is shown. What is hidden or merged stays, for its history and for whoever
-        restores it.
-        """
+        """Visibility. Hidden and merged labels can be restored."""
 
         SHOWN = "shown", "shown"
         HIDDEN = "hidden", "hidden"
@@ -62,7 +53,7 @@ class Label(models.Model):
     )
     text = models.CharField(max_length=LONGEST)
     method = models.CharField(
-        max_length=50, help_text="“person”, or what made it: concept, logits, an explainer …"
+        max_length=50, help_text="“person”, or the method: concept, logits, an explainer …"
     )
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="labels"
@@ -70,20 +61,24 @@ class Label(models.Model):
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
     upload = models.ForeignKey("LabelUpload", models.SET_NULL, null=True, related_name="labels")
     provenance = models.JSONField(
-        default=dict, help_text="How the method came to it: settings, examples shown, prompt."
+        default=dict, help_text="How the method derived it: settings, examples, prompt."
     )
     version = models.PositiveIntegerField(
-        db_default=1, default=1, help_text="Which words these are, counted from 1."
+        db_default=1, default=1, help_text="Version of the text, from 1."
     )
     state = models.CharField(
         max_length=10, choices=State, db_default=State.SHOWN, default=State.SHOWN
     )
     merged_into = models.ForeignKey("self", models.SET_NULL, null=True, related_name="merged")
     weight = models.SmallIntegerField(
-        db_default=0, default=0, help_text="Trust in its author; 0 of a machine's."
+        db_default=0, default=0, help_text="Weight of its author; 0 for a method."
     )
-    up = models.IntegerField(db_default=0, default=0, help_text="Weights of votes for these words.")
-    down = models.IntegerField(db_default=0, default=0, help_text="Weights of votes against them.")
+    up = models.IntegerField(
+        db_default=0, default=0, help_text="Sum of weights of votes for the current text."
+    )
+    down = models.IntegerField(
+        db_default=0, default=0, help_text="Sum of weights of votes against it."
+    )
     score = models.FloatField(
         null=True,
         help_text="Balanced accuracy or AUROC on held-out examples by `score_kind`; chance is 0.5.",
@@ -99,7 +94,7 @@ class Label(models.Model):
         output_field=SearchVectorField(),
         db_persist=True,
     )
-    """Words, their stems, signs, and “sae:ID”: what features.selectors.label_words searches."""
+    """Words, their stems, signs and “sae:ID”, which features.selectors.label_query searches."""
 
     objects = LabelQuerySet.as_manager()
 
@@ -136,7 +131,7 @@ class Label(models.Model):
 
 
 class LabelRevision(models.Model):
-    """The words of a label at one version, and who put them."""
+    """One version of a label's text, and its author."""
 
     label = models.ForeignKey(Label, models.CASCADE, related_name="revisions")
     version = models.PositiveIntegerField()
@@ -156,14 +151,13 @@ class LabelRevision(models.Model):
 
 
 class LabelScore(models.Model):
-    """How well the words of one version of a label tell, on held-out examples, where the feature
-    fires.
+    """How well one version of a label predicts, on held-out examples, where the feature fires.
 
     Scores of different kinds measure different things and are never averaged.
     """
 
     class Kind(models.TextChoices):
-        """What was measured, in the order in which one of them is taken as the label's evidence."""
+        """What was measured. The first kind of `EVIDENCE` that a label has is its evidence."""
 
         DETECTION = "detection", "detection: which texts hold the feature"
         FUZZING = "fuzzing", "fuzzing: whether the marked tokens are right"
@@ -174,11 +168,11 @@ class LabelScore(models.Model):
         INTRUDER = "intruder", "intruder: the text that does not belong, without the label"
 
     EVIDENCE = (Kind.DETECTION, Kind.FUZZING, Kind.EMBEDDING, Kind.CONCEPT, Kind.PROMOTES)
-    """A simulation's correlation has another chance level, so it is shown and ranks nothing."""
+    """Kinds with a chance level of 0.5; a simulation's correlation does not rank labels."""
 
     label = models.ForeignKey(Label, models.CASCADE, related_name="scores")
     version = models.PositiveIntegerField(
-        db_default=1, default=1, help_text="The words that were scored."
+        db_default=1, default=1, help_text="Version of the text that was scored."
     )
     kind = models.CharField(max_length=20, choices=Kind)
     scorer = models.CharField(
@@ -213,13 +207,13 @@ class LabelScore(models.Model):
 
 
 class Vote(models.Model):
-    """One person for or against the words of one version of a label."""
+    """One person's vote for or against one version of a label."""
 
     label = models.ForeignKey(Label, models.CASCADE, related_name="votes")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="votes")
     value = models.SmallIntegerField(choices=[(1, "for"), (-1, "against")])
-    version = models.PositiveIntegerField(help_text="The words that were voted on.")
-    weight = models.SmallIntegerField(help_text="Trust in the voter; 0 while suspended.")
+    version = models.PositiveIntegerField(help_text="Version of the text that was voted on.")
+    weight = models.SmallIntegerField(help_text="Weight of the voter; 0 while suspended.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

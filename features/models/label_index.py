@@ -1,4 +1,4 @@
-"""What searches of labels read beside the labels themselves."""
+"""Embeddings and words of labels, for searches."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -10,15 +10,11 @@ from features.models.label import Label
 
 
 class LabelEmbedding(models.Model):
-    """What the present words of a shown label mean, to one embedder: a vector of length 1, of as
-    many numbers as it gives.
+    """The embedding of a visible label's current text: a unit vector of half-precision floats.
 
-    A trigger of the table of labels removes it when the words change, or the label is no longer
-    shown.
-
-    Halves: a label is found as well, in half the room (Matryoshka or binary codes would be the next
-    step). The index `label_by_meaning` is made for the length of the vectors by
-    `features.services.embeddings`, as a type with no length has none.
+    A trigger deletes it when the text changes or the label is hidden. The dimension depends on the
+    embedder; `features.services.embeddings` creates the index `label_by_meaning` for it, because
+    pgvector cannot index a column without a fixed dimension.
     """
 
     label = models.OneToOneField(Label, models.CASCADE, primary_key=True, related_name="embedding")
@@ -33,13 +29,10 @@ class LabelEmbedding(models.Model):
 
 
 class LabelWord(models.Model):
-    """A word that some label has, or had, or the stem of one; a trigger of the table of labels
-    writes it.
+    """A word, or the stem of a word, of some label, past ones included; written by a trigger.
 
-    `features.services.label_words` removes, once a day, those that no label has any more.
-
-    `one_less` holds the word and what is left of it without any one letter: two words that are a
-    typo apart share one.
+    `features.services.label_words` deletes unused words daily. `one_less` holds the word and each
+    variant with one letter removed: words that are one typo apart share a variant.
     """
 
     word = models.TextField()

@@ -9,22 +9,18 @@ from features.models.catalog import Sae
 from features.models.job import Job
 
 BINS = 20
-"""Of a histogram of cosines from 0 to 1; what is below 0 is in the first."""
+"""Bins of the histogram of cosines from 0 to 1; negative ones are in the first bin."""
 MATCHED = 0.7
-"""A feature has a match where the nearest direction of the other SAE has this cosine or a higher
-one. An edge of the bins.
-"""
+"""Cosine from which the nearest feature counts as a match; an edge of a bin."""
 
 
 class Matching(models.Model):
-    """How the features of one SAE find their nearest in another: written last, so its presence says
-    that all are there.
-    """
+    """Summary of the matches of one SAE in another; written last, so matches are complete."""
 
     sae = models.ForeignKey(Sae, models.CASCADE, related_name="matchings")
     other = models.ForeignKey(Sae, models.CASCADE, related_name="+")
     histogram = ArrayField(
-        models.IntegerField(), help_text="Features by the cosine with their nearest."
+        models.IntegerField(), help_text="Features by cosine with their nearest feature."
     )
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
     made = models.DateTimeField(db_default=Now())
@@ -37,19 +33,17 @@ class Matching(models.Model):
         return f"{self.sae} in {self.other}"
 
     def get_absolute_url(self) -> str:
-        """The page of its features."""
+        """The page of the matches."""
         return f"{self.sae.get_absolute_url()}matches/{self.other.slug}/"
 
     @property
     def matched(self) -> float:
-        """Share of the features whose nearest has a cosine of `MATCHED` or more."""
+        """Share of features whose nearest feature has a cosine of `MATCHED` or more."""
         return sum(self.histogram[round(MATCHED * BINS) :]) / max(sum(self.histogram), 1)
 
 
 class Match(models.Model):
-    """The feature `other_index` of `other` is nearest to the feature `index` of `sae`, by cosine of
-    decoder directions.
-    """
+    """The nearest feature in `other` of feature `index` of `sae`, by cosine of decoder rows."""
 
     pk = models.CompositePrimaryKey("sae", "other", "index")
     sae = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Labels that came in a file, to be taken back as a whole."""
+"""Uploaded files of labels."""
 
 from django.conf import settings
 from django.db import models
@@ -8,21 +8,19 @@ from features.models.catalog import Sae
 
 
 class LabelUpload(models.Model):
-    """A file of labels of one SAE: who brought it, and what it made. `Label.upload` names those
-    that it added.
-    """
+    """A file of labels of one SAE, which can be undone as a whole. `Label.upload` refers to it."""
 
     sae = models.ForeignKey(Sae, models.CASCADE, related_name="+")
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="label_uploads"
     )
-    name = models.CharField(max_length=200, help_text="What the file was called.")
+    name = models.CharField(max_length=200, help_text="Name of the file.")
     rows = models.PositiveIntegerField(help_text="Labels in the file.")
     added = models.PositiveIntegerField(
-        db_default=0, default=0, help_text="Those that were not there yet."
+        db_default=0, default=0, help_text="Labels that did not exist before."
     )
     votes = models.JSONField(
-        default=list, help_text="Ids of the votes that it gave to labels that were there."
+        default=list, help_text="Ids of its votes for labels that existed before."
     )
     at = models.DateTimeField(db_default=Now())
     undone = models.DateTimeField(null=True)
@@ -30,7 +28,8 @@ class LabelUpload(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
     kept = models.PositiveIntegerField(
-        null=True, help_text="Labels that stayed when it was undone, as people had touched them."
+        null=True,
+        help_text="Labels that remained when it was undone, because people had changed them.",
     )
 
     class Meta:

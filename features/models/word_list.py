@@ -1,4 +1,4 @@
-"""Lists of words that people keep, to be concepts of labels."""
+"""Word lists, which are concepts for labels."""
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -9,9 +9,7 @@ from features.slugs import is_slug
 
 
 class WordList(models.Model):
-    """Words and phrases under a name. It never changes: labels name it, and what they were learned
-    from must stay what it was.
-    """
+    """Named words and phrases. It never changes, because the provenance of labels names it."""
 
     slug = models.CharField(max_length=63, unique=True, validators=[is_slug])
     entries = ArrayField(models.TextField())

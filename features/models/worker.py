@@ -1,4 +1,4 @@
-"""A worker process, as it last told of itself."""
+"""Worker processes."""
 
 import socket
 
@@ -7,36 +7,36 @@ from django.db import models
 
 
 class Worker(models.Model):
-    """One process that runs jobs. What it is doing is the running `Job` of its name."""
+    """A worker process, as of its last report. Its current job is the running `Job` of its name."""
 
     name = models.CharField(
         max_length=200, unique=True, help_text="HOST:PID, the same as in `Job.worker`."
     )
     queues = ArrayField(models.CharField(max_length=50))
     device = models.CharField(
-        max_length=100, help_text="Where it computes, as torch or the processor names it."
+        max_length=100, help_text="Name of its device, from torch or the CPU."
     )
     version = models.CharField(max_length=50)
-    memory = models.BigIntegerField(help_text="Bytes of memory that its machine has.")
-    memory_free = models.BigIntegerField(help_text="Of those, what a process could still take.")
-    memory_own = models.BigIntegerField(help_text="What this process holds.")
-    device_memory = models.BigIntegerField(null=True, help_text="Bytes of memory that its GPU has.")
+    memory = models.BigIntegerField(help_text="Memory of its machine in bytes.")
+    memory_free = models.BigIntegerField(help_text="Available memory in bytes.")
+    memory_own = models.BigIntegerField(help_text="Memory of this process in bytes.")
+    device_memory = models.BigIntegerField(null=True, help_text="Memory of its GPU in bytes.")
     device_memory_free = models.BigIntegerField(null=True)
     started = models.DateTimeField()
-    seen = models.DateTimeField(help_text="When it last told of itself.")
-    left = models.DateTimeField(null=True, help_text="When it stopped in good order.")
+    seen = models.DateTimeField(help_text="Time of its last report.")
+    left = models.DateTimeField(null=True, help_text="Time of a regular exit.")
 
     class Meta:
         ordering = ["name"]
 
     @property
     def pid(self) -> int:
-        """The number of the process on its machine."""
+        """Process id on its machine."""
         return int(self.name.rpartition(":")[2])
 
     @property
     def here(self) -> bool:
-        """Whether its machine is this one."""
+        """Whether it runs on this machine."""
         return self.name.rpartition(":")[0] == socket.gethostname()
 
     def __str__(self) -> str:

@@ -1,10 +1,8 @@
 """Search by token: which tokens are meant, what ingest keeps for it, and what is found."""
 
 from collections import Counter
-from importlib import import_module
 
 import pytest
-from django.db import connection
 
 from features.ingest import dashboards as dashboard_ingest
 from features.models import Example, Feature, Peak, Token
@@ -13,7 +11,6 @@ from features.selectors import tokens as token_selectors
 from tests import builders
 
 pytestmark = pytest.mark.django_db
-FILL = import_module("features.migrations.0011_peaks").FILL
 
 
 @pytest.fixture
@@ -65,14 +62,6 @@ def test_peaks_go_with_their_sae(planted):
     builders.planted(slug="other")
     planted.sae.delete()
     assert set(Peak.objects.values_list("sae__model__slug", flat=True)) == {"other"}
-
-
-def test_the_migration_fills_in_what_ingest_would_have_kept(planted):
-    before = kept()
-    Peak.objects.all()._raw_delete(Peak.objects.db)
-    with connection.cursor() as cursor:
-        cursor.execute(FILL)
-    assert kept() == before != []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from explorer.forms.search import ScopeForm
 from features import hook_names
 from features.models import Sae
 from features.selectors.label_query import LONGEST
-from features.selectors.label_search import FILTERS, MOST_FOUND
+from features.selectors.label_ranking import MOST_FOUND
+from features.selectors.label_search import FILTERS
 
 PAGE = 50
 MODES = [

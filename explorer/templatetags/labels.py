@@ -16,7 +16,7 @@ from explorer.plots import svg
 from explorer.templatetags.numbers import number
 from features.models import Comment, Label, LabelScore
 from features.models.label import UPLOADED
-from features.selectors.label_search import Part
+from features.selectors.label_ranking import Part
 
 register = template.Library()
 

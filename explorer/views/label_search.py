@@ -11,8 +11,9 @@ from explorer.http.requests import HtmxRequest, page
 from features.inference import requests as inference_requests
 from features.models import Sae
 from features.records import InvalidInput
-from features.selectors import label_search
-from features.selectors.label_search import Found, Hit, Words
+from features.selectors import label_ranking, label_search
+from features.selectors.label_ranking import Found
+from features.selectors.label_search import Hit, Words
 from features.services.embeddings import OFF
 
 
@@ -45,7 +46,7 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "saes": saes or [],
         "said": said,
         "weighed": label_search.MOST_WEIGHED,
-        "most": label_search.MOST_FOUND if form.cleaned_data.get("order") else None,
+        "most": label_ranking.MOST_FOUND if form.cleaned_data.get("order") else None,
         "shown": _shown(form, saes, said) if said else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})
@@ -62,7 +63,7 @@ def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
     meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
     words = label_search.beside(words, meaning)
-    merged = label_search.merge(
+    merged = label_ranking.merge(
         words.query, words.hits, meaning, order=order, limit=limit, start=start
     )
     after = start + limit if start + limit < merged.features else None

@@ -5,8 +5,6 @@ reciprocal rank.
 """
 
 import json
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
@@ -21,11 +19,9 @@ from pgvector import HalfVector
 from pgvector.django import HalfVectorField
 
 from features.inference import requests as inference_requests
-from features.models import Feature, Label, LabelEmbedding, Sae
+from features.models import Label, LabelEmbedding, Sae
 from features.selectors import label_query
 from features.selectors.label_query import LabelQuery, Lexemes, Word
-from features.selectors.snippets import snippets
-from features.token_spans import Span
 
 MOST_WEIGHED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for
@@ -35,7 +31,6 @@ MOST_EXPECTED = 8_000
 """Labels with some words of a query among which those are sought: the index gives all of them
 before the first is ranked.
 """
-MOST_FOUND = 200
 MOST_NEAR = 100
 """Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer
 walk through the index.
@@ -56,13 +51,6 @@ LEAST_COSINE = 0.3
 """With the bundled embedder what is less near has hardly to do with a query: “calendar” is 0.43
 from days of the week, 0.10 from brackets.
 """
-CUT = re.compile(r"([^\W_]+|[^\w\s]|_)")
-"""Cuts a text where `features_parts` does, signs one by one; what it finds stands at odd places."""
-RRF = 60
-"""Added to every rank before it is inverted (Cormack, Clarke and Büttcher 2009): no single first
-rank decides.
-"""
-
 FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "density_min": lambda share: {"density__gte": share},
     "density_max": lambda share: {"density__lte": share},
@@ -77,17 +65,6 @@ FILTERS: dict[str, Callable[[Any], dict[str, Any]]] = {
 names.
 """
 
-ORDERS: dict[str, Callable[["Found"], Any]] = {
-    "relevance": lambda row: -row.merged,
-    "-score": lambda row: -(row.score or 0.0),
-    "-support": lambda row: -max(said.label.support for said in row.labels),
-    "-causal_effect": lambda row: -row.feature.causal_effect,
-    "-density": lambda row: -row.feature.density,
-    "density": lambda row: row.feature.density,
-    "-max_activation": lambda row: -row.feature.max_activation,
-}
-
-
 Row = tuple[int, int, int, int, int, float]
 """(label, feature, words less, words themselves less, length, -support): to be sorted by what
 follows the first two.
@@ -100,48 +77,6 @@ class Hit(NamedTuple):
     feature: int
     label: int
     cosine: float | None = None
-
-
-class Part(NamedTuple):
-    """A piece of a label's text; `hit` where it answers the query."""
-
-    text: str
-    hit: bool
-
-
-class Said(NamedTuple):
-    """A label with the words that answer the query marked."""
-
-    label: Label
-    parts: list[Part]
-    cosine: float | None
-
-
-class Found(NamedTuple):
-    """A feature with every label of it that was found, best first; ranks count from 1, None where
-    it was not found so.
-    """
-
-    feature: Feature
-    labels: list[Said]
-    by_words: int | None
-    by_meaning: int | None
-    merged: float
-    snippet: list[Span]
-
-    @property
-    def score(self) -> float | None:
-        """The best held-out score of its labels here; None where none was scored."""
-        return max(
-            (said.label.score for said in self.labels if said.label.score is not None), default=None
-        )
-
-
-class Merged(NamedTuple):
-    """Some rows of so many features that were found."""
-
-    rows: list[Found]
-    features: int
 
 
 class Words(NamedTuple):
@@ -223,50 +158,6 @@ def beside(words: Words, meaning: Sequence[Hit]) -> Words:
     return words._replace(hits=[], some=False, more=False) if words.some and meaning else words
 
 
-def merge(
-    query: LabelQuery,
-    words: Sequence[Hit],
-    meaning: Sequence[Hit],
-    *,
-    order: str = "relevance",
-    limit: int,
-    start: int = 0,
-) -> Merged:
-    """One row a feature from what words and meaning found, most relevant first, or the `MOST_FOUND`
-    most relevant in `order`; `limit` of them from place `start` on, counted from 0.
-
-    Five queries, and two more for each further model.
-    """
-    ranks = [_ranks(words), _ranks(meaning)]
-    scores = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
-    ranked = sorted(scores, key=lambda pk: (-scores[pk], pk))
-    by_relevance, part = order == "relevance", slice(start, start + limit)
-    first = ranked if by_relevance else ranked[:MOST_FOUND]
-    shown = first[part] if by_relevance else first  # another order needs the numbers of all of them
-    features = (
-        Feature.objects.select_related("sae__model")
-        .only(
-            "index",
-            "density",
-            "fires",
-            "max_activation",
-            "causal_effect",
-            "label_id",
-            "sae__slug",
-            "sae__hook",
-            "sae__model__slug",
-        )
-        .in_bulk(shown)
-    )
-    said = _said(_by_feature(shown, [*words, *meaning]))
-    rows = [
-        Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
-        for pk in shown if pk in features and said.get(pk)
-    ]  # fmt: skip
-    rows.sort(key=ORDERS[order])
-    return Merged(_with_snippets(_marked(query, rows if by_relevance else rows[part])), len(first))
-
-
 def _with_some(query: LabelQuery, within: str, filters: Mapping[str, Any]) -> list[Row]:
     """Labels with one of the rarer words or more; where none has, with any."""
     needed = query.needed()
@@ -335,62 +226,3 @@ def narrowed(filters: Mapping[str, Any], prefix: str = "") -> Q:
     return Q(
         *((f"{prefix}{lookup}", value) for lookups in wanted for lookup, value in lookups.items())
     )
-
-
-def _ranks(hits: Iterable[Hit]) -> dict[int, int]:
-    """The place of each feature, that of its best label."""
-    return {pk: place for place, pk in enumerate(dict.fromkeys(hit.feature for hit in hits), 1)}
-
-
-def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[int, float | None]]:
-    found: dict[int, dict[int, float | None]] = {pk: {} for pk in wanted}
-    for hit in hits:
-        if hit.feature in found:
-            known = found[hit.feature].get(hit.label)
-            found[hit.feature][hit.label] = hit.cosine if known is None else known
-    return found
-
-
-def _said(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
-    """The labels of each feature, nothing marked; those that went meanwhile are left out."""
-    rows = Label.objects.shown().select_related("author").only(
-        "feature_id", "text", "method", "score", "support", "author__username"
-    )  # fmt: skip
-    labels = rows.in_bulk([label for of in hits.values() for label in of])
-    return {
-        feature: [Said(labels[pk], [], cosine) for pk, cosine in of.items() if pk in labels]
-        for feature, of in hits.items()
-    }
-
-
-def _marked(query: LabelQuery, rows: Iterable[Found]) -> list[Found]:
-    """With the words that answer the query marked; one query for all of them."""
-    rows = list(rows)
-    cut = {said.label.pk: CUT.split(said.label.text) for row in rows for said in row.labels}
-    lexemes = label_query.stems({part.lower() for parts in cut.values() for part in parts[1::2]})
-    parts = {
-        pk: [_part(query, part, lexemes) for part in parts if part] for pk, parts in cut.items()
-    }
-    return [
-        row._replace(labels=[said._replace(parts=parts[said.label.pk]) for said in row.labels])
-        for row in rows
-    ]
-
-
-def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Part:
-    small = text.lower()
-    return Part(
-        text,
-        small in lexemes and any(word.answered_by(small, lexemes[small]) for word in query.words),
-    )
-
-
-def _with_snippets(rows: Sequence[Found]) -> list[Found]:
-    """Each with the words around the peak of its best example; two queries a model."""
-    seen: dict[int, list[Span]] = {}
-    by_model: dict[int, list[Feature]] = defaultdict(list)
-    for row in rows:
-        by_model[row.feature.sae.model_id].append(row.feature)
-    for model, features in by_model.items():
-        seen |= snippets(features, model)
-    return [row._replace(snippet=seen.get(row.feature.pk, [])) for row in rows]

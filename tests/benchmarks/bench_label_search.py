@@ -160,14 +160,14 @@ def _embed(embeddings: int) -> str:
 def _words(queries: list[str], saes: Any, filters: dict[str, Any]) -> str:
     from django.db import connection
 
-    from features.selectors import label_search
+    from features.selectors import label_ranking, label_search
 
     database, whole, empty = [], [], 0
     for said in queries:
         start, clock = time.perf_counter(), Clock()
         with connection.execute_wrapper(clock):
             words = label_search.search_words(said, saes, filters)
-        label_search.merge(words.query, words.hits, [], limit=50)
+        label_ranking.merge(words.query, words.hits, [], limit=50)
         whole.append(time.perf_counter() - start)
         database.append(clock.spent)
         empty += not words.hits

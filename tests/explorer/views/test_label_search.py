@@ -12,7 +12,7 @@ from django.db import connection
 from explorer.models import User
 from features.models import Feature, Label
 from features.records import InvalidInput
-from features.selectors import label_query, label_search
+from features.selectors import label_query, label_ranking, label_search
 from features.services import labels as label_services
 from tests import builders
 
@@ -287,7 +287,7 @@ def test_an_empty_query_shows_the_form(client: Any, planted: Any) -> None:
 def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
     words = label_search.search_words("close", None, {})
     planted.feature(0).delete()
-    merged = label_search.merge(words.query, words.hits, [], limit=50)
+    merged = label_ranking.merge(words.query, words.hits, [], limit=50)
     assert [row.feature.index for row in merged.rows] == [4]
 
 
@@ -445,7 +445,7 @@ def test_words_come_at_once_and_meaning_a_moment_later(
 
 def test_ranks_are_merged_by_their_reciprocals(planted: Any, meaning: Any) -> None:
     words = label_search.search_words("close", None, {})
-    merged = label_search.merge(
+    merged = label_ranking.merge(
         words.query, words.hits, label_search.search_meaning("close", None, {}), limit=50
     )
     assert [(row.feature.index, row.by_words, row.by_meaning) for row in merged.rows] == [

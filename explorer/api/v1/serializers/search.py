@@ -8,7 +8,8 @@ from explorer.api.v1.fields import LIMIT, MOST, FiniteField, Query, TextField, a
 from explorer.api.v1.serializers.catalog import PAGE
 from explorer.api.v1.serializers.features import SpanSerializer
 from features.selectors.label_query import LONGEST
-from features.selectors.label_search import MOST_FOUND, MOST_WEIGHED, ORDERS
+from features.selectors.label_ranking import MOST_FOUND, ORDERS
+from features.selectors.label_search import MOST_WEIGHED
 
 
 class TokenQuery(Query):

@@ -22,7 +22,7 @@ from features.inference import requests as inference_requests
 from features.models import Sae
 from features.records import InvalidInput
 from features.selectors import catalog as catalog_selectors
-from features.selectors import label_search
+from features.selectors import label_ranking, label_search
 from features.selectors import tokens as token_selectors
 
 
@@ -59,7 +59,7 @@ class Labels(APIView):
         meaning, silent = _meaning(asked, saes, filters)
         words = label_search.beside(words, meaning)
         part = {name: asked[name] for name in ("order", "limit", "start")}
-        found = label_search.merge(words.query, words.hits, meaning, **part)
+        found = label_ranking.merge(words.query, words.hits, meaning, **part)
         answer = {
             "corrections": words.query.corrected(),
             "every_word": not words.some,

@@ -21,7 +21,7 @@ def sequences(
     held_out: bool,
     *,
     bos: bool,
-    seen: token_data.Seen | None = None,
+    seen: token_data.OnDocument | None = None,
 ) -> Iterator[SequenceRecord]:
     """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks,
     where the corpus asks it.
@@ -50,7 +50,7 @@ def sequences(
         language.tokenizer,
         context_size,
         prepend_bos=corpus.begins_with_bos(bos),
-        seen=seen,
+        on_document=seen,
     )
 
 

@@ -203,7 +203,7 @@ def test_concepts_follow_a_document_through_the_contexts_it_is_cut_into(tokenize
     truth = TokenConcepts(CONCEPTS, texts)
     column = truth.names.index("python.comment")
     marked = b""
-    for record in pack(documents, tokenizer, 16, seen=truth.add_document):
+    for record in pack(documents, tokenizer, 16, on_document=truth.add_document):
         flags = truth.flags_of(record)
         assert flags.shape == (16, len(truth.names)) == (16, len(truth.words))
         assert not flags[0, : len(CONCEPTS)].any()  # BOS

@@ -12,7 +12,7 @@ import pytest
 
 from features.records import InvalidInput
 from workers.pipeline.data import stdlib
-from workers.pipeline.data.corpora import BUFFER, describe_corpus, load_documents
+from workers.pipeline.data.corpora import SHUFFLE_BUFFER, describe_corpus, load_documents
 
 TEXTS = [f"document {number} says {'x' * (number % 7)}" for number in range(200)]
 
@@ -67,7 +67,7 @@ def test_names_are_different(corpus):
 
 
 def test_a_corpus_larger_than_the_shuffle_buffer_loses_and_repeats_nothing(tmp_path):
-    count = BUFFER + 500
+    count = SHUFFLE_BUFFER + 500
     (tmp_path / "c.jsonl").write_text(
         "".join(json.dumps({"text": f"t {n}"}) + "\n" for n in range(count))
     )

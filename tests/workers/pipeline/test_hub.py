@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from features.records import InvalidInput, Progress
 from tests.workers import planted_sae
 from tests.workers.fake_hub import FakeHub
-from workers.pipeline.data import hub
+from workers.pipeline.data import download
 from workers.pipeline.model.language import load_language
 from workers.pipeline.sae import sources
 from workers.pipeline.sae.folder import CONFIG, WEIGHTS
@@ -162,7 +162,7 @@ def test_what_came_of_another_content_is_thrown_away_and_not_gone_on_from(
     fake, half, repositories, tmp_path
 ):
     half.write_bytes(bytes(half.stat().st_size))
-    assert "is not what was to come" in refusal(tmp_path / "sae").message
+    assert "The downloaded file is damaged" in refusal(tmp_path / "sae").message
     fetched(tmp_path / "again")
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
 
@@ -227,7 +227,7 @@ def test_without_a_connection_the_error_names_the_mirror_and_the_folder(tmp_path
 
 def test_a_disk_that_has_no_room_is_seen_before_anything_is_downloaded(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        hub.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
+        download.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
     )
     error = refusal(tmp_path / "sae")
     assert (error.field, "HF_HOME" in error.message) == ("source", True)
@@ -236,7 +236,9 @@ def test_a_disk_that_has_no_room_is_seen_before_anything_is_downloaded(fake, tmp
 
 def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        hub._Transfer, "run", lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full"))
+        download._Transfer,
+        "run",
+        lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full")),
     )
     with pytest.raises(OSError, match="full"):
         fetched(tmp_path / "sae")

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from features.records import InvalidInput, SequenceRecord
 from workers.pipeline.data.tokens import (
-    BYTES,
+    BYTE_OF_CHARACTER,
     pack,
     separate,
     special_ids,
@@ -60,8 +60,8 @@ def test_joining_the_bytes_of_tokens_gives_the_text_back(kind, text, tokenizer):
 
 
 def test_the_byte_alphabet_is_that_of_the_tokenizers_library():
-    assert set(BYTES) == set(pre_tokenizers.ByteLevel.alphabet())
-    assert sorted(BYTES.values()) == [bytes([byte]) for byte in range(256)]
+    assert set(BYTE_OF_CHARACTER) == set(pre_tokenizers.ByteLevel.alphabet())
+    assert sorted(BYTE_OF_CHARACTER.values()) == [bytes([byte]) for byte in range(256)]
 
 
 def test_special_tokens_are_marked_by_id_and_keep_their_name(tokenizer):

@@ -1,9 +1,9 @@
-"""Conversations of chat corpora: the shapes they are stored in, and their text by a model's own
+"""Conversations of chat corpora: the formats that they are stored in, and their text in a model's
 chat template.
 
-A document is a conversation where its column holds a list of turns instead of a text, as {role,
-content} (`messages`) or as ShareGPT's {from, value}. Roles keep their names but for ShareGPT's,
-which become those that templates know.
+A document is a conversation if its column has a list of turns instead of a text, either {role,
+content} (`messages`) or ShareGPT's {from, value}. ShareGPT's roles become those of chat templates;
+other roles keep their names.
 """
 
 import json
@@ -16,44 +16,44 @@ from features.records import InvalidInput
 
 Conversation = list[dict[str, str]]
 Content = str | Conversation
-"""What a document holds: its text, or its turns as [{role, content}]."""
+"""The content of a document: a text, or turns as [{role, content}]."""
 
-SHAREGPT = {
+ROLE_OF_SHAREGPT = {
     "human": "user",
     "gpt": "assistant",
     "bing": "assistant",
     "chatgpt": "assistant",
     "bard": "assistant",
 }
-KEYS = (("role", "content"), ("from", "value"))
+TURN_KEYS = (("role", "content"), ("from", "value"))
 
 
 def as_content(value: Any) -> Content:
-    """The text or the conversation in a cell of a corpus; None is an empty text. Raises
-    `ValueError` in words.
+    """Return the text or conversation in a cell of a corpus; None is an empty text.
+
+    Raises `ValueError` if it is neither. The message is written for users, to follow the name of
+    the cell.
     """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):  # a list of structs, stored by column
-        value = _by_turn(value)
+        value = _turns_from_columns(value)
     if not isinstance(value, list):
         raise ValueError(f"holds {type(value).__name__}, neither text nor a conversation")
-    return [_turn(turn, number) for number, turn in enumerate(value, 1)]
+    return [_parse_turn(turn, number) for number, turn in enumerate(value, 1)]
 
 
 def content_key(content: Content) -> str:
-    """One string for one content: what the held-out part is chosen by."""
+    """Return a string that identifies the content. The held-out part is chosen by its hash."""
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
 def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of document `name` as the model reads it: a conversation through the tokenizer's
-    chat template.
+    """Return the text of document `name`, a conversation in the tokenizer's chat template.
 
-    Raises `InvalidInput("corpus")` where there is no template, or where it refuses the
-    conversation.
+    Raises `InvalidInput("corpus")` if there is no template or it cannot render the conversation.
     """
     if isinstance(content, str):
         return content
@@ -72,7 +72,7 @@ def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase
         ) from error
 
 
-def _by_turn(columns: dict[str, Any]) -> list[dict[str, Any]]:
+def _turns_from_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:
     lists = {name: values for name, values in columns.items() if isinstance(values, list)}
     if not lists or len({len(values) for values in lists.values()}) != 1:
         raise ValueError(
@@ -81,21 +81,22 @@ def _by_turn(columns: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(lists, turn, strict=True)) for turn in zip(*lists.values(), strict=True)]
 
 
-def _turn(turn: Any, number: int) -> dict[str, str]:
-    for role, content in KEYS:
+def _parse_turn(turn: Any, number: int) -> dict[str, str]:
+    for role, content in TURN_KEYS:
         if isinstance(turn, dict) and isinstance(turn.get(role), str):
             name = str(turn[role])
-            return {"role": SHAREGPT.get(name, name), "content": _words(turn.get(content), number)}
-    there = ", ".join(map(str, turn)) if isinstance(turn, dict) else f"a {type(turn).__name__}"
+            return {
+                "role": ROLE_OF_SHAREGPT.get(name, name),
+                "content": _turn_text(turn.get(content), number),
+            }
+    fields = ", ".join(map(str, turn)) if isinstance(turn, dict) else f"a {type(turn).__name__}"
     raise ValueError(
-        f"has a turn {number} without role and content (or from and value); it has {there}"
+        f"has a turn {number} without role and content (or from and value); it has {fields}"
     )
 
 
-def _words(content: Any, number: int) -> str:
-    """A turn's text; of a list of parts, those that are text. A turn that only calls a tool has
-    none.
-    """
+def _turn_text(content: Any, number: int) -> str:
+    """The text of a turn, which may be a list of text parts, or None if it only calls a tool."""
     if content is None:
         return ""
     if isinstance(content, str):

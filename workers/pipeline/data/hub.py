@@ -1,16 +1,13 @@
-"""Files of a Hugging Face hub repository, with progress: looked up by name, then downloaded to the
-worker's cache.
+"""Look up a repository of the Hugging Face hub and its files, at one commit.
 
-`HF_ENDPOINT` names a mirror, `HF_TOKEN` a token for gated repositories, `HF_HOME` the place of the
-cache; a file that is in the cache is not asked for again, and one that breaks off goes on from
-where it was, in another process too (`partial`). Without a connection the cache is read.
+`HF_ENDPOINT` is a mirror of the hub, `HF_TOKEN` a token for gated repositories and `HF_HOME` the
+folder of the cache. Without a connection, the cache alone is used (`Repository.unreachable`).
+`download` downloads the files.
 """
 
-import shutil
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
@@ -23,24 +20,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-from features.records import InvalidInput, Progress
-from workers.pipeline.data import resumable_download
-
-POLL_SECONDS = 0.2
-ROOM = 1.05
-"""Asked for on the disk, as a multiple of what is to be downloaded."""
-UNREACHABLE = (
-    "Cannot reach the hub at {at}: {why} Set HF_ENDPOINT to a mirror that this worker can reach, "
-    "or give a folder on this"
-    " machine, which works offline."
-)
+from features.records import InvalidInput
 
 
 class Repository(NamedTuple):
-    """A repository at one commit. `unreachable` says why only the cache is read, where the hub
-    could not be asked.
+    """A repository at one commit. `unreachable` is the error of the hub if only the cache can be
+    used.
     """
 
     name: str
@@ -48,42 +34,42 @@ class Repository(NamedTuple):
     unreachable: InvalidInput | None = None
 
 
-class Stop(Exception):
-    """Raised inside a download that was asked to stop."""
-
-
 def find_repository(name: str, revision: str = "") -> Repository:
-    """The repository at the commit that `revision` (branch, tag or commit; empty for the newest)
-    names now.
+    """Return the repository at the current commit of `revision`: a branch, tag or commit, by
+    default the newest commit.
 
-    Where it cannot be reached, what the cache holds. `InvalidInput` (field `source` or `revision`)
-    says what the hub answered.
+    If the hub cannot be reached, the commit is that of the cache. Raises `InvalidInput` (field
+    `source` or `revision`) with the answer of the hub.
     """
     try:
         info = HfApi().model_info(name, revision=revision or None)
     except (HfHubHTTPError, HFValidationError) as error:
-        raise _refusal(name, revision, error) from error
-    except Exception as error:  # the connection's own errors, of several libraries
-        return Repository(name, _cached_commit(name, revision), _refusal(name, revision, error))
+        raise hub_error(name, revision, error) from error
+    except Exception as error:  # connection errors of several libraries
+        return Repository(name, _cached_commit(name, revision), hub_error(name, revision, error))
     return Repository(name, str(info.sha))
 
 
 def file_sizes(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
-    """Bytes of those of `paths` that the repository has, in order."""
+    """Return the size in bytes of each of `paths` that exists in the repository, in order."""
     if repository.unreachable:
-        found = {path: _place(repository, path) for path in paths}
-        return {path: place.stat().st_size for path, place in found.items() if place}
+        return {
+            path: local_path.stat().st_size
+            for path in paths
+            if (local_path := cached_path(repository, path))
+        }
     try:
         infos = HfApi().get_paths_info(repository.name, list(paths), revision=repository.commit)
     except Exception as error:
-        raise _refusal(repository.name, repository.commit, error) from error
-    there = {info.path: int(info.size) for info in infos if isinstance(info, RepoFile)}
-    return {path: there[path] for path in paths if path in there}
+        raise hub_error(repository.name, repository.commit, error) from error
+    sizes = {info.path: int(info.size) for info in infos if isinstance(info, RepoFile)}
+    return {path: sizes[path] for path in paths if path in sizes}
 
 
 def file_names(repository: Repository, folder: str = "") -> list[str]:
-    """Every file below `folder`; none where it has no such folder. Raises `InvalidInput` where the
-    hub cannot be asked.
+    """Return the paths of all files below `folder`, none if there is no such folder.
+
+    Raises `InvalidInput` if the hub cannot be reached.
     """
     if repository.unreachable:
         raise repository.unreachable
@@ -95,166 +81,65 @@ def file_names(repository: Repository, folder: str = "") -> list[str]:
     except EntryNotFoundError:
         return []
     except Exception as error:
-        raise _refusal(repository.name, repository.commit, error) from error
+        raise hub_error(repository.name, repository.commit, error) from error
 
 
-def download(
-    repository: Repository, files: dict[str, int], should_stop: Callable[[], bool]
-) -> Generator[Progress, None, dict[str, Path] | None]:
-    """Bring `files` (path to bytes) into the cache; yields progress in bytes and returns their
-    places, None where stopped.
-
-    Raises `InvalidInput("source")` where the disk has no room for them or the connection is lost
-    for good.
-    """
-    if repository.unreachable:
-        return {path: place for path in files if (place := _place(repository, path))}
-    wanted = {path: size for path, size in files.items() if _place(repository, path) is None}
-    _require_room(repository, sum(wanted.values()))
-    transfer = _Transfer(repository, wanted)
-    transfer.start()
-    total = sum(files.values())
-    had = total - sum(wanted.values())
-    while transfer.is_alive():
-        transfer.join(POLL_SECONDS)
-        transfer.stop = transfer.stop or should_stop()
-        yield Progress(
-            min(had + transfer.received, total), total, "bytes", f"Downloading {transfer.now}"
-        )
-    if transfer.stop:
-        return None
-    if transfer.error is not None:
-        if isinstance(transfer.error, OSError) and transfer.error.errno == 28:
-            raise transfer.error
-        raise _refusal(repository.name, repository.commit, transfer.error) from transfer.error
-    return {path: place for path in files if (place := _place(repository, path))}
-
-
-class _Transfer(threading.Thread):
-    """Downloads in a thread of its own, so that whoever waits can tell how far it is; `received`
-    counts bytes.
-    """
-
-    def __init__(self, repository: Repository, files: dict[str, int]) -> None:
-        super().__init__(daemon=True, name=f"download of {repository.name}")
-        self.repository, self.files = repository, files
-        self.received, self.now, self.stop = 0, "", False
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        """Every file in turn."""
-        before = 0
-        try:
-            for path, size in self.files.items():
-                self.now, bar = path, _counting(self, before)
-                resumable_download.download_large_file(
-                    self.repository.name, path, self.repository.commit, bar
-                )
-                hf_hub_download(
-                    self.repository.name, path, revision=self.repository.commit, tqdm_class=bar
-                )
-                before += size
-                self.received = before
-        except Stop:
-            pass
-        except Exception as error:
-            self.error = error
-
-
-def _counting(transfer: _Transfer, before: int) -> type[tqdm]:
-    """A progress bar that shows nothing: it tells `transfer` how many bytes are there, and stops it
-    when asked to.
-    """
-
-    class Counting(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **options | {"disable": True})
-            self.there = int(options.get("initial") or 0)
-            transfer.received = before + self.there
-
-        def update(self, n: float | None = 1) -> bool | None:
-            if transfer.stop:
-                raise Stop
-            self.there += int(n or 0)
-            transfer.received = before + self.there
-            return None
-
-    return Counting
-
-
-def _require_room(repository: Repository, needed: int) -> None:
-    place = Path(constants.HF_HUB_CACHE)
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if needed * ROOM > free:
-        raise InvalidInput(
-            "source",
-            f"{repository.name} needs {needed / 1e9:,.2f} GB, but the disk of the hub's cache "
-            f"has {free / 1e9:,.2f} GB"
-            " free. Make room, or set HF_HOME to a folder on a larger disk.",
-        )
-
-
-def _place(repository: Repository, path: str) -> Path | None:
-    """Where a file of that commit lies in the cache, if it does."""
+def cached_path(repository: Repository, path: str) -> Path | None:
+    """Return the local path of a file that is in the cache, or None."""
     try:
-        return Path(
-            hf_hub_download(
-                repository.name, path, revision=repository.commit, local_files_only=True
-            )
+        local_path = hf_hub_download(
+            repository.name, path, revision=repository.commit, local_files_only=True
         )
     except EntryNotFoundError:
         return None
+    return Path(local_path)
+
+
+def hub_error(name: str, revision: str, error: Exception) -> InvalidInput:
+    """Return an error that says what the hub answered, and what to do about it."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, RevisionNotFoundError):
+        return InvalidInput("revision", f"{name} has no revision {revision!r}.")
+    if isinstance(error, GatedRepoError) or status == 403:
+        message = (
+            f"{name} is gated: accept its terms at the hub, then set HF_TOKEN on the worker to a "
+            "token of that account."
+        )
+    elif isinstance(error, RepositoryNotFoundError) or status == 401:
+        message = (
+            f"The hub has no model repository {name}, or it is private: check the spelling, or "
+            "set HF_TOKEN on the worker."
+        )
+    elif isinstance(error, HFValidationError):
+        message = f"{name} is no name of a repository: write owner/name."
+    elif status is not None:
+        message = f"The hub answered {status} for {name}: {_first_line(error)}"
+    else:
+        message = _unreachable_message(error)
+    return InvalidInput("source", message)
+
+
+def _unreachable_message(error: Exception) -> str:
+    reason = "HF_HUB_OFFLINE is set." if constants.HF_HUB_OFFLINE else f"{_first_line(error)}."
+    # The message is public, and the URL of a mirror may belong to a private network.
+    is_default = constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
+    site = constants.ENDPOINT if is_default else "the mirror that HF_ENDPOINT names"
+    return (
+        f"Cannot reach the hub at {site}: {reason} Set HF_ENDPOINT to a mirror that this worker "
+        "can reach, or give a folder on this machine, which works offline."
+    )
 
 
 def _cached_commit(name: str, revision: str) -> str:
-    """The commit that the cache knows by that name, or holds last; the name itself where it knows
-    none.
-    """
-    kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-    known = kept / "refs" / (revision or constants.DEFAULT_REVISION)
-    if known.is_file():
-        return known.read_text().strip()
-    snapshots = sorted((kept / "snapshots").glob("*"), key=lambda place: place.stat().st_mtime)
-    return (
-        snapshots[-1].name if snapshots and not revision else revision or constants.DEFAULT_REVISION
-    )
-
-
-def _refusal(name: str, revision: str, error: Exception) -> InvalidInput:
-    """What went wrong at the hub, and what to do."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, GatedRepoError) or status == 403:
-        return InvalidInput(
-            "source",
-            f"{name} is gated: accept its terms at the hub, then set HF_TOKEN on the worker to a "
-            "token of that account.",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return InvalidInput("revision", f"{name} has no revision {revision!r}.")
-    if isinstance(error, RepositoryNotFoundError) or status == 401:
-        return InvalidInput(
-            "source",
-            f"The hub has no model repository {name}, or it is private: check the spelling, or "
-            "set HF_TOKEN on the worker.",
-        )
-    if isinstance(error, HFValidationError):
-        return InvalidInput("source", f"{name} is no name of a repository: write owner/name.")
-    if status is not None:
-        return InvalidInput("source", f"The hub answered {status} for {name}: {_first_line(error)}")
-    why = "HF_HUB_OFFLINE is set." if constants.HF_HUB_OFFLINE else f"{_first_line(error)}."
-    return InvalidInput("source", UNREACHABLE.format(at=_site(), why=why))
-
-
-def _site() -> str:
-    """The hub as everybody may read of it: a mirror's address may be of a network of one's own."""
-    return (
-        constants.ENDPOINT
-        if constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
-        else "the mirror that HF_ENDPOINT names"
-    )
+    """The commit of `revision` in the cache, or the newest there; `revision` if there is none."""
+    cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    reference = cache / "refs" / (revision or constants.DEFAULT_REVISION)
+    if reference.is_file():
+        return reference.read_text().strip()
+    snapshots = sorted((cache / "snapshots").glob("*"), key=lambda folder: folder.stat().st_mtime)
+    if snapshots and not revision:
+        return snapshots[-1].name
+    return revision or constants.DEFAULT_REVISION
 
 
 def _first_line(error: Exception) -> str:

@@ -1,16 +1,16 @@
-"""Token ids: the vocabulary as exact bytes, and the one token stream that training, evaluation and
+"""Token ids: the vocabulary as exact bytes, and the contexts that training, evaluation and
 dashboards share.
 
-The stream is every document end to end with a separator between them, cut into contexts of one size
-(`pack`); or each document alone, whose last context is shorter (`separate`):
+Documents are cut into contexts in one of two ways:
 
     pack        [BOS] a a a a a a a | [BOS] a a SEP b b b b | [BOS] b b b SEP c c c | …
     separate    [BOS] a a a a a a a | [BOS] a a | [BOS] b b b b b b b | [BOS] c c c | …
 
-SEP is the tokenizer's BOS, or its EOS where it has no BOS; a tokenizer without BOS gets contexts
-without one. A conversation is what the tokenizer's chat template makes of it, without the BOS that
-some templates write first: there is never a second one. Ids are the truth from here on: nothing
-downstream decodes and tokenizes again.
+`pack` joins all documents with a separator and cuts contexts of one size; `separate` cuts each
+document alone, so that its last context may be shorter. SEP is the tokenizer's BOS, or its EOS if
+it has no BOS; then contexts begin without one. A conversation is rendered by the tokenizer's chat
+template, and a BOS that the template writes first is dropped, so that there is never a second one.
+From here on everything works with ids: nothing decodes and tokenizes again.
 """
 
 import json
@@ -29,46 +29,38 @@ from workers.pipeline.data.chat import Content, content_text
 
 T = TypeVar("T")
 DOCUMENTS_AT_ONCE = 32
-"""Documents per call of the tokenizer, which spreads them over the processor's cores."""
+"""Documents per call of the tokenizer, which tokenizes them in parallel on all CPU cores."""
 
 
 class Tokenized(NamedTuple):
-    """A document as it is read: its text (a conversation's as the chat template writes it) and the
-    text's token ids.
-    """
+    """A document with its text (a conversation as the chat template renders it) and token ids."""
 
     name: str
     text: str
     token_ids: list[int]
 
 
-Seen = Callable[[Tokenized], None]
+OnDocument = Callable[[Tokenized], None]
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids that stand for no text: BOS, EOS, padding and every added token that is
-    marked special.
-    """
+    """Return the ids of BOS, EOS, padding and every added token that is marked special."""
     added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added | set(tokenizer.all_special_ids)
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
-    """Every token by id, as the exact bytes it stands for; joining the bytes of a text's ids gives
-    the text's bytes.
+    """Return every token in order of ids, with its exact bytes.
 
-    Reads byte-level tokens (GPT-2's alphabet), byte fallbacks (`<0xE2>`) and U+2581 for a space; an
-    added token stands for its own content.
+    The bytes of a text's ids, joined, are the bytes of the text. Handles byte-level tokens (GPT-2's
+    alphabet), byte fallbacks (`<0xE2>`) and U+2581 for a space; added tokens are their own content.
     """
     special, added = special_ids(tokenizer), tokenizer.added_tokens_decoder
     byte_level = _is_byte_level(tokenizer)
     records = []
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
-        text = (
-            token.encode()
-            if index in added or index in special
-            else _token_bytes(token, byte_level)
-        )
+        literal = index in added or index in special
+        text = token.encode() if literal else _token_bytes(token, byte_level)
         records.append(TokenRecord(index, text, index in special))
     return records
 
@@ -79,42 +71,42 @@ def pack(
     context_size: int,
     *,
     prepend_bos: bool = True,
-    seen: Seen | None = None,
+    on_document: OnDocument | None = None,
 ) -> Iterator[SequenceRecord]:
-    """Cut the stream of `documents` (name, content) into contexts of exactly `context_size` ids
-    (see the top of this file).
+    """Yield contexts of exactly `context_size` ids, cut from all `documents` (name, content)
+    joined.
 
-    `position` counts contexts from 0; `document` names where the first id after BOS is from. The
-    last, partial context is dropped. `seen` is told each document before the first context that
-    holds some of it. Raises `InvalidInput("corpus")` where the documents do not fill one context.
+    `position` counts contexts from 0; `document` names the document of the first id after BOS. The
+    last, partial context is dropped. `on_document` is called with each document before the first
+    context that contains some of it.
+
+    Raises `InvalidInput("corpus")` if the documents do not fill one context, and
+    `InvalidInput("context_size")` if a context has no room for a token after BOS.
     """
-    separator = (
-        tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    )
-    head = _head(tokenizer, context_size, prepend_bos)
+    separator = tokenizer.bos_token_id
+    if separator is None:
+        separator = tokenizer.eos_token_id
+    head = _context_head(tokenizer, context_size, prepend_bos)
     position, context = 0, list(head)
     pieces: list[Piece] = []
-    for name, _, ids in _tokenized(documents, tokenizer, seen):
+    for name, _, ids in _tokenized(documents, tokenizer, on_document):
         start = 0
         while start < len(ids):
             pieces.append(Piece(len(context), name, start))
-            taken = ids[start : start + context_size - len(context)]
-            context, start = context + taken, start + len(taken)
+            end = start + context_size - len(context)
+            context, start = context + ids[start:end], end
             if len(context) == context_size:
                 yield SequenceRecord(position, pieces[0].document, context, pieces)
                 position, context, pieces = position + 1, list(head), []
-        if (
-            ids and separator is not None and len(context) > len(head)
-        ):  # a context never starts with BOS and a separator
+        # A context does not start with BOS and a separator.
+        if ids and separator is not None and len(context) > len(head):
             context.append(separator)
             if len(context) == context_size:
                 yield SequenceRecord(position, pieces[0].document, context, pieces)
                 position, context, pieces = position + 1, list(head), []
     if not position:
-        raise InvalidInput(
-            "corpus",
-            f"The corpus has only {len(context)} tokens; one context needs {context_size}.",
-        )
+        message = f"The corpus has only {len(context)} tokens; one context needs {context_size}."
+        raise InvalidInput("corpus", message)
 
 
 def separate(
@@ -123,65 +115,64 @@ def separate(
     context_size: int,
     *,
     prepend_bos: bool = True,
-    seen: Seen | None = None,
+    on_document: OnDocument | None = None,
 ) -> Iterator[SequenceRecord]:
-    """Cut each of `documents` (name, content) into contexts of its own, at most `context_size` ids
-    long.
+    """Yield contexts of at most `context_size` ids, cut from each of `documents` (name, content)
+    alone.
 
-    The last context of a document holds what is left of it, and no padding. Raises
-    `InvalidInput("corpus")` where no document holds a token.
+    The last context of a document is shorter, without padding. See `pack` for the records and
+    `on_document`. Raises `InvalidInput("corpus")` if no document has a token.
     """
-    head, position = _head(tokenizer, context_size, prepend_bos), 0
-    for name, _, ids in _tokenized(documents, tokenizer, seen):
-        for start in range(0, len(ids), context_size - len(head)):
-            context = [*head, *ids[start : start + context_size - len(head)]]
+    head, position = _context_head(tokenizer, context_size, prepend_bos), 0
+    size = context_size - len(head)
+    for name, _, ids in _tokenized(documents, tokenizer, on_document):
+        for start in range(0, len(ids), size):
+            context = [*head, *ids[start : start + size]]
             yield SequenceRecord(position, name, context, [Piece(len(head), name, start)])
             position += 1
     if not position:
-        raise InvalidInput("corpus", "The documents of the corpus hold no token.")
+        raise InvalidInput("corpus", "The documents of the corpus have no tokens.")
 
 
 def take_tokens(
     sequences: Iterable[SequenceRecord], tokens: int, special: Collection[int] = ()
 ) -> Iterator[SequenceRecord]:
-    """Yield whole contexts until they hold at least `tokens` ids; ids in `special` are not counted
-    (none by default).
-    """
-    left = tokens
+    """Yield contexts until they have `tokens` ids or more, not counting the ids in `special`."""
+    missing = tokens
     uncounted = frozenset(map(int, special))
     iterator = iter(sequences)
-    while left > 0 and (sequence := next(iterator, None)) is not None:
-        left -= sum(index not in uncounted for index in sequence.token_ids)
+    while missing > 0 and (sequence := next(iterator, None)) is not None:
+        missing -= sum(index not in uncounted for index in sequence.token_ids)
         yield sequence
 
 
 def token_batches(
     sequences: Iterable[SequenceRecord], size: int, special: Collection[int] = ()
 ) -> Iterator[Int64[Tensor, "batch pos"]]:
-    """Token ids of `size` contexts at a time; the last batch may be smaller.
+    """Yield the token ids of `size` contexts at a time; the last batch may be smaller.
 
-    Shorter contexts are filled up at their end with one of the `special` ids, which nobody counts
-    and which a causal model does not see from before. Raises `InvalidInput("corpus")` where that is
-    needed and there is none.
+    Shorter contexts are padded at the end with one of the `special` ids, which are not counted and
+    do not influence earlier positions of a causal model. Raises `InvalidInput("corpus")` if padding
+    is needed and `special` is empty.
     """
-    filler = next(iter(map(int, special)), None)
+    padding = next(iter(map(int, special)), None)
     for group in _groups(sequences, size):
-        longest = max(len(sequence.token_ids) for sequence in group)
-        if filler is None and any(len(sequence.token_ids) != longest for sequence in group):
+        contexts = [sequence.token_ids for sequence in group]
+        longest = max(map(len, contexts))
+        if padding is None and any(len(ids) != longest for ids in contexts):
             raise InvalidInput(
                 "corpus",
                 "The tokenizer has no special token to fill contexts up with: add the corpus "
                 "with packed documents.",
             )
-        rows = [
-            [*ids, *[filler] * (longest - len(ids))]
-            for ids in (sequence.token_ids for sequence in group)
-        ]
+        rows = [[*ids, *[padding] * (longest - len(ids))] for ids in contexts]
         yield torch.tensor(rows, dtype=torch.int64)
 
 
-def _head(tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bool) -> list[int]:
-    """What each context begins with."""
+def _context_head(
+    tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bool
+) -> list[int]:
+    """The ids that each context begins with: BOS or none."""
     head = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
     if context_size <= len(head):
         raise InvalidInput("context_size", f"A context needs at least {len(head) + 1} tokens.")
@@ -189,7 +180,9 @@ def _head(tokenizer: PreTrainedTokenizerBase, context_size: int, prepend_bos: bo
 
 
 def _tokenized(
-    documents: Iterable[tuple[str, Content]], tokenizer: PreTrainedTokenizerBase, seen: Seen | None
+    documents: Iterable[tuple[str, Content]],
+    tokenizer: PreTrainedTokenizerBase,
+    on_document: OnDocument | None,
 ) -> Iterator[Tokenized]:
     bos = tokenizer.bos_token_id
     for group in _groups(documents, DOCUMENTS_AT_ONCE):
@@ -198,10 +191,10 @@ def _tokenized(
             texts, add_special_tokens=False, return_attention_mask=False, verbose=False
         )["input_ids"]
         for (name, content), text, ids in zip(group, texts, encoded, strict=True):
-            second = bos is not None and not isinstance(content, str) and ids[:1] == [bos]
-            document = Tokenized(name, text, ids[1:] if second else ids)
-            if seen:
-                seen(document)
+            bos_of_template = bos is not None and not isinstance(content, str) and ids[:1] == [bos]
+            document = Tokenized(name, text, ids[1:] if bos_of_template else ids)
+            if on_document:
+                on_document(document)
             yield document
 
 
@@ -220,23 +213,19 @@ def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def _token_bytes(token: str, byte_level: bool) -> bytes:
     if byte_level:
-        return b"".join(
-            BYTES[character] if character in BYTES else character.encode() for character in token
-        )
-    if FALLBACK.fullmatch(token):
+        return b"".join(BYTE_OF_CHARACTER.get(char) or char.encode() for char in token)
+    if BYTE_FALLBACK.fullmatch(token):
         return bytes([int(token[3:5], 16)])
     return token.replace("\u2581", " ").encode()
 
 
-def _byte_alphabet() -> dict[str, bytes]:
-    """Byte-level tokenizers write printable Latin-1 bytes as themselves, and the 68 others as
-    U+0100 onwards.
-    """
+def _byte_level_alphabet() -> dict[str, bytes]:
+    """GPT-2's alphabet: printable Latin-1 bytes are themselves, the 68 others U+0100 onwards."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
-    written = {chr(byte): bytes([byte]) for byte in printable}
-    return written | {chr(256 + place): bytes([byte]) for place, byte in enumerate(others)}
+    alphabet = {chr(byte): bytes([byte]) for byte in printable}
+    return alphabet | {chr(256 + index): bytes([byte]) for index, byte in enumerate(others)}
 
 
-BYTES = _byte_alphabet()
-FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")
+BYTE_OF_CHARACTER = _byte_level_alphabet()
+BYTE_FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")

@@ -20,6 +20,7 @@ from sae_lens.loading.pretrained_saes_directory import (
 
 from features.records import InvalidInput, LogLine, Progress
 from workers.pipeline.data import hub
+from workers.pipeline.data.download import download
 from workers.pipeline.sae.converters import FILES_OF_FORMAT, RegistryEntry, convert
 from workers.pipeline.sae.folder import CONFIG, FOLDER_FILES, PICKLES, WEIGHTS, load_config
 
@@ -125,7 +126,7 @@ def _download(
 ) -> Generator[Progress | LogLine, None, dict[str, Path] | None]:
     megabytes = sum(sizes.values()) / 1e6
     yield LogLine(f"{repository.name} at {repository.commit[:12]}: {megabytes:,.1f} MB.")
-    return (yield from hub.download(repository, sizes, should_stop))
+    return (yield from download(repository, sizes, should_stop))
 
 
 def _copy_files(files: dict[str, Path], target: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process(
 def test_what_takes_longest_to_compile_is_kept_for_the_next_map(found):
     import umap
 
-    layout_process._keep_compiled(umap.umap_)
+    layout_process._cache_compiled_functions(umap.umap_)
     kept = Path(umap.umap_.smooth_knn_dist.stats.cache_path)
     for name in ("smooth_knn_dist", "compute_membership_strengths"):
         assert list(kept.glob(f"umap_.{name}-*.nbi")), "by the process that made the map"
@@ -145,9 +145,9 @@ def test_the_layout_ends_where_its_parent_does(tmp_path):
             "-c",
             "import time; from pathlib import Path; from workers.pipeline.umap "
             "import layout_process as layout;"
-            "layout.place = lambda *a: time.sleep(60); layout.np.load = lambda p: "
+            "layout.layout_points = lambda *a: time.sleep(60); layout.np.load = lambda p: "
             "__import__('contextlib').nullcontext("
-            "dict(vectors=0, near=0, distances=0, seed=0)); layout.main(Path('.'))",
+            "dict(vectors=0, neighbours=0, distances=0, seed=0)); layout.main(Path('.'))",
         ],
         stdin=subprocess.PIPE,
         cwd=tmp_path,
@@ -165,7 +165,7 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
         np.float32
     )
     whole = layout_process.cluster_points(points, 20)
-    monkeypatch.setattr(layout_process, "GROUPED_AT_ONCE", 350)
+    monkeypatch.setattr(layout_process, "CLUSTERED_AT_ONCE", 350)
     sampled = layout_process.cluster_points(points, 20)
     for found in (whole, sampled):
         assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [

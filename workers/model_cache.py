@@ -1,4 +1,4 @@
-"""Models and SAEs kept in memory between jobs, least recently used out first."""
+"""Caches of loaded models and SAEs: those that were used last stay loaded from job to job."""
 
 import tempfile
 from functools import lru_cache
@@ -16,35 +16,38 @@ from workers.pipeline.embedder import Embedder
 from workers.pipeline.model.language import Language, load_language
 from workers.pipeline.sae import io as sae_io
 
-MODELS, SAES = 2, 8
+CACHED_MODELS, CACHED_SAES = 2, 8
 
 
 def load_model(model: LanguageModel) -> Language:
-    """The weights of `model`. Raises `InvalidInput` where they are no longer the ones that
-    were added.
+    """Return the weights of `model`.
+
+    Raises `InvalidInput("model")` if they cannot be loaded, or are not those that were added.
     """
     try:
-        loaded = _language(model.source, model.revision)
-    except InvalidInput as error:  # to whoever asked here, its source is no setting
+        language = _load_language(model.source, model.revision)
+    except InvalidInput as error:  # the caller has a model, not a source
         raise type(error)("model", error.message) from error
-    if loaded.revision != model.revision:
+    if language.revision != model.revision:
         raise InvalidInput(
             "model",
-            f"{model.source} is now {loaded.revision}, but {model} was added at {model.revision}.",
+            f"{model.source} is now {language.revision}, but {model} was added at "
+            f"{model.revision}.",
         )
-    return loaded
+    return language
 
 
-def load_sae(row: Sae) -> SAE:
-    """The weights of an SAE, with every scale folded. Raises `InvalidInput` where they are gone, or
-    not those that were kept.
+def load_sae(sae: Sae) -> SAE:
+    """Return the weights of `sae`, with every scale folded.
+
+    Raises `InvalidInput("sae")` if they are missing, or are not those that were stored.
     """
-    return _sae(row.artifact, row.sha256)
+    return _load_artifact(sae.artifact, sae.sha256)
 
 
 @lru_cache(maxsize=1)
 def load_embedder() -> Embedder:
-    """The model that reads what labels mean. Raises `InvalidInput` where there is none."""
+    """Return the embedding model of labels. Raises `InvalidInput` if there is none."""
     if settings.EMBEDDER == embeddings.OFF:
         raise InvalidInput(
             "", "Search by meaning is switched off here: FEATURESCOPE_EMBEDDER is “off”."
@@ -52,22 +55,28 @@ def load_embedder() -> Embedder:
     return Embedder(settings.EMBEDDER, device())
 
 
-@lru_cache(maxsize=MODELS)
-def _language(source: str, revision: str) -> Language:
+def clear() -> None:
+    """Forget the loaded models and SAEs."""
+    _load_language.cache_clear()
+    _load_artifact.cache_clear()
+
+
+@lru_cache(maxsize=CACHED_MODELS)
+def _load_language(source: str, revision: str) -> Language:
     return load_language(source, "" if Path(source).is_dir() else revision, device=device())
 
 
-@lru_cache(maxsize=SAES)
-def _sae(artifact: str, sha256: str) -> SAE:
+@lru_cache(maxsize=CACHED_SAES)
+def _load_artifact(artifact: str, sha256: str) -> SAE:
     with tempfile.TemporaryDirectory() as folder:
         try:
             artifact_store.get(artifact, folder)
-        except artifact_store.Missing as missing:
-            raise InvalidInput("sae", str(missing)) from None
+        except artifact_store.Missing as error:
+            raise InvalidInput("sae", str(error)) from None
         if sae_io.content_hash(folder) != sha256:
             raise InvalidInput(
                 "sae",
-                f"The weights at {artifact} are not those that were kept: import or train it "
-                "again.",
+                f"The weights at {artifact} are not those that were stored: import or train the "
+                "SAE again.",
             )
         return sae_io.load_sae(folder, device=device())

@@ -8,11 +8,11 @@ from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_direc
 
 from features import saelens_registry
 from workers.pipeline.sae.converters import FILES_OF_FORMAT
-from workers.saelens_registry import lines
+from workers.saelens_registry import registry_lines
 
 
 def test_the_file_is_that_of_the_installed_package():
-    assert saelens_registry.FILE.read_text().splitlines() == list(lines()), (
+    assert saelens_registry.FILE.read_text().splitlines() == list(registry_lines()), (
         "run python -m workers.saelens_registry"
     )
     theirs = get_pretrained_saes_directory()

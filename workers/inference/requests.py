@@ -109,7 +109,7 @@ def _listed(found: Mapping[str, tuple[list[int], list[TokenFeatures]]]) -> dict[
     }
 
 
-@lru_cache(maxsize=model_cache.MODELS)
+@lru_cache(maxsize=model_cache.CACHED_MODELS)
 def _reader(language: Language) -> TextActivations:
     return TextActivations(language)
 

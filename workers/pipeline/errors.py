@@ -1,9 +1,9 @@
-"""The errors of the pipeline that pass: a user need not change anything."""
+"""Errors of the pipeline that may pass without a change by the user."""
 
 from features.records import InvalidInput
 
 
 class Unavailable(InvalidInput):
-    """What a setting names cannot be had now, but perhaps in a while: a hub that does not answer, a
-    download that broke off.
+    """What a setting names is temporarily unavailable: a hub that does not answer, a download that
+    broke off.
     """

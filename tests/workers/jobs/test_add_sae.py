@@ -30,8 +30,7 @@ Added = tuple[Job, "Sae | None"]
 def ready(settings, tmp_path, model_folders, texts):
     """The model “tiny” and the corpus “texts”, in places of their own."""
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    model_cache._language.cache_clear()
-    model_cache._sae.cache_clear()
+    model_cache.clear()
     place = tmp_path / "texts.jsonl"
     rows = [{"text": f"{text}\n# {round_} {name}"} for round_ in range(20) for name, text in texts]
     place.write_text("\n".join(map(json.dumps, rows)))

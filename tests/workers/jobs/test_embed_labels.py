@@ -68,11 +68,11 @@ def test_it_is_the_mean_of_the_last_layer_as_the_plain_model_gives_it(embedder: 
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    from workers.pipeline.embedder import _bundled
+    from workers.pipeline.embedder import _bundled_folder
 
     tokenizer, model = (
-        AutoTokenizer.from_pretrained(_bundled()),
-        AutoModel.from_pretrained(_bundled()),
+        AutoTokenizer.from_pretrained(_bundled_folder()),
+        AutoModel.from_pretrained(_bundled_folder()),
     )
     read = tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():

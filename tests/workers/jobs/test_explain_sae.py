@@ -61,8 +61,7 @@ def brain(messages: list[dict[str, str]]) -> str:
 def _places(settings, tmp_path, monkeypatch):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.02)
-    model_cache._language.cache_clear()
-    model_cache._sae.cache_clear()
+    model_cache.clear()
 
 
 @pytest.fixture

@@ -34,8 +34,7 @@ HOOK = "blocks.1.hook_resid_post"
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    model_cache._language.cache_clear()
-    model_cache._sae.cache_clear()
+    model_cache.clear()
 
 
 @pytest.fixture

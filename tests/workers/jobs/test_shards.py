@@ -30,8 +30,7 @@ ROWS = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    model_cache._language.cache_clear()
-    model_cache._sae.cache_clear()
+    model_cache.clear()
 
 
 @pytest.fixture

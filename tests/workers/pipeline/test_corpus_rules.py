@@ -24,8 +24,7 @@ SHORT = [f"Le café {n} 日本 🧠 там {n % 7}." for n in range(1500)]
 @pytest.fixture(autouse=True)
 def _places(settings, tmp_path):
     settings.VAR, settings.ARTIFACTS_URL = tmp_path / "var", str(tmp_path / "artifacts")
-    model_cache._language.cache_clear()
-    model_cache._sae.cache_clear()
+    model_cache.clear()
 
 
 @pytest.fixture

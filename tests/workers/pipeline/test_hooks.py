@@ -54,23 +54,24 @@ every_family = pytest.mark.parametrize("family", FAMILIES, indirect=True)
 
 
 def activations(model: PreTrainedModel, hooks: list[str]) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
+    at_hooks: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
         for hook in hooks:
             stack.enter_context(
                 observe_hook(
-                    resolve_hook(model, hook), lambda x, hook=hook: found.update({hook: x.clone()})
+                    resolve_hook(model, hook),
+                    lambda x, hook=hook: at_hooks.update({hook: x.clone()}),
                 )
             )
         model(IDS)
-    return found
+    return at_hooks
 
 
 @every_family
 def test_the_residual_stream_is_what_the_hooks_add_to_it(family):
-    found = activations(family, hook_names(family))
+    at_hooks = activations(family, hook_names(family))
     for layer in range(3):
-        at = {site: found[f"blocks.{layer}.{site}"] for site in SITES}
+        at = {site: at_hooks[f"blocks.{layer}.{site}"] for site in SITES}
         total = at["hook_resid_pre"] + at["hook_attn_out"] + at["hook_mlp_out"]
         torch.testing.assert_close(total, at["hook_resid_post"], rtol=1e-5, atol=1e-5)
         assert at["hook_attn_out"].abs().mean() > 1e-3
@@ -79,12 +80,13 @@ def test_the_residual_stream_is_what_the_hooks_add_to_it(family):
 @every_family
 def test_resid_post_is_the_hidden_state_between_the_blocks(family):
     """`hidden_states[-1]` comes after the final norm, so only those between blocks are compared."""
-    found = activations(family, hook_names(family))
+    at_hooks = activations(family, hook_names(family))
     states = family(IDS, output_hidden_states=True).hidden_states
     for layer in range(2):
-        torch.testing.assert_close(found[f"blocks.{layer}.hook_resid_post"], states[layer + 1])
+        torch.testing.assert_close(at_hooks[f"blocks.{layer}.hook_resid_post"], states[layer + 1])
         assert torch.equal(
-            found[f"blocks.{layer}.hook_resid_post"], found[f"blocks.{layer + 1}.hook_resid_pre"]
+            at_hooks[f"blocks.{layer}.hook_resid_post"],
+            at_hooks[f"blocks.{layer + 1}.hook_resid_pre"],
         )
 
 
@@ -111,21 +113,21 @@ def test_the_mlp_makes_its_output_of_what_is_read_before_it(family):
     rest is `hook_mlp_out`.
     """
     point, seen = resolve_hook(family, "blocks.1.mlp.hook_in"), {}
-    found = activations(family, ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"])
+    at_hooks = activations(family, ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"])
     handle = point.module.register_forward_hook(
         lambda _, __, output: seen.update(out=output.clone())
     )
     family(IDS)
     handle.remove()
-    torch.testing.assert_close(point.module(found["blocks.1.mlp.hook_in"]), seen["out"])
+    torch.testing.assert_close(point.module(at_hooks["blocks.1.mlp.hook_in"]), seen["out"])
     if not family.config.model_type.startswith("gemma"):
-        torch.testing.assert_close(seen["out"], found["blocks.1.hook_mlp_out"])
+        torch.testing.assert_close(seen["out"], at_hooks["blocks.1.hook_mlp_out"])
 
 
 @every_family
 def test_widths_are_those_of_the_activations(family):
-    found = activations(family, hook_names(family))
-    assert {hook: x.shape[-1] for hook, x in found.items()} == {
+    at_hooks = activations(family, hook_names(family))
+    assert {hook: x.shape[-1] for hook, x in at_hooks.items()} == {
         hook: resolve_hook(family, hook).d_in for hook in hook_names(family)
     }
 

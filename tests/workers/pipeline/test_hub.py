@@ -33,10 +33,10 @@ def never() -> bool:
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("hub")
-    made = planted_sae.sae("standard", features=4096, d_in=64)
-    made.cfg.metadata.hook_name, made.cfg.metadata.model_name = planted_sae.HOOK, "tiny"
+    planted = planted_sae.sae("standard", features=4096, d_in=64)
+    planted.cfg.metadata.hook_name, planted.cfg.metadata.model_name = planted_sae.HOOK, "tiny"
     for name in ("sae", "many/one", "many/two"):
-        made.save_model(root / name)
+        planted.save_model(root / name)
     (root / "pickled").mkdir()
     torch.save({"encoder.weight": torch.zeros(2, 2)}, root / "pickled" / "ae.pt")
     return {SAE: root / "sae", GATED: root / "sae", PICKLED: root / "pickled", MANY: root / "many"}
@@ -56,53 +56,51 @@ def fake(repositories, tmp_path, monkeypatch):
         yield site
 
 
-def fetched(
-    into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never
-):
-    """(what was brought, everything that was told on the way)."""
-    told, running = [], sources.download_from_hub(name, subfolder, revision, into, should_stop)
+def fetch(into: Path, name: str = SAE, subfolder: str = "", revision: str = "", should_stop=never):
+    """The SAE, and the records that were yielded."""
+    records, running = [], sources.download_from_hub(name, subfolder, revision, into, should_stop)
     while True:
         try:
-            told.append(next(running))
+            records.append(next(running))
         except StopIteration as end:
-            return end.value, told
+            return end.value, records
 
 
-def refusal(into: Path, *args, **options) -> InvalidInput:
+def fetch_error(into: Path, *args, **options) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
-        fetched(into, *args, **options)
+        fetch(into, *args, **options)
     assert not into.exists() or not (into / WEIGHTS).exists()
     return refused.value
 
 
 def test_an_sae_comes_whole_with_its_commit_and_progress_in_bytes(fake, repositories, tmp_path):
-    brought, told = fetched(tmp_path / "sae")
+    fetched_sae, records = fetch(tmp_path / "sae")
     for name in (CONFIG, WEIGHTS):
         assert (tmp_path / "sae" / name).read_bytes() == (repositories[SAE] / name).read_bytes()
-    assert brought.provenance == {
+    assert fetched_sae.provenance == {
         "kind": "hub",
         "source": SAE,
         "subfolder": "",
         "revision": fake.commit("models", SAE),
     }
     size = sum((repositories[SAE] / name).stat().st_size for name in (CONFIG, WEIGHTS))
-    assert (told[-1].done, told[-1].total, told[-1].unit) == (size, size, "bytes")
+    assert (records[-1].done, records[-1].total, records[-1].unit) == (size, size, "bytes")
     assert load_sae(str(tmp_path / "sae")).cfg.d_sae == 4096
 
 
 def test_what_is_in_the_cache_is_not_asked_for_again_and_serves_without_a_connection(
     fake, tmp_path, monkeypatch
 ):
-    fetched(tmp_path / "first")
+    fetch(tmp_path / "first")
     fake.asked.clear()
-    fetched(tmp_path / "second")
+    fetch(tmp_path / "second")
     assert not [path for _, path, _ in fake.asked if "resolve" in path or "cdn" in path]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    brought, _ = fetched(tmp_path / "third")
+    fetched_sae, _ = fetch(tmp_path / "third")
     assert (tmp_path / "third" / WEIGHTS).read_bytes() == (
         tmp_path / "first" / WEIGHTS
     ).read_bytes()
-    assert brought.provenance["revision"] == fake.commit("models", SAE)
+    assert fetched_sae.provenance["revision"] == fake.commit("models", SAE)
 
 
 def test_a_connection_that_drops_in_the_middle_goes_on_from_there(
@@ -111,7 +109,7 @@ def test_a_connection_that_drops_in_the_middle_goes_on_from_there(
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
     fake.breaks[WEIGHTS] = 1 << 18
-    fetched(tmp_path / "sae")
+    fetch(tmp_path / "sae")
     assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
     ranges = [asked for _, path, asked in fake.asked if path.startswith("/cdn/") and asked]
     assert ranges
@@ -122,12 +120,12 @@ def test_a_download_that_is_to_stop_stops_and_can_begin_again(fake, tmp_path, mo
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
     fake.pace = 0.05
     asked = iter([False, False, True])
-    brought, told = fetched(tmp_path / "sae", should_stop=lambda: next(asked, True))
-    assert brought is None
+    fetched_sae, records = fetch(tmp_path / "sae", should_stop=lambda: next(asked, True))
+    assert fetched_sae is None
     assert not (tmp_path / "sae").exists()
-    assert 0 < told[-1].done < told[-1].total
+    assert 0 < records[-1].done < records[-1].total
     fake.pace = 0
-    assert fetched(tmp_path / "sae")[0] is not None
+    assert fetch(tmp_path / "sae")[0] is not None
 
 
 @pytest.fixture
@@ -136,7 +134,7 @@ def half(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
     fake.pace = 0.05
     asked = iter([False, False, True])
-    assert fetched(tmp_path / "first", should_stop=lambda: next(asked, True))[0] is None
+    assert fetch(tmp_path / "first", should_stop=lambda: next(asked, True))[0] is None
     fake.pace = 0
     fake.asked.clear()
     (left,) = (tmp_path / "cache").rglob("*.incomplete")
@@ -148,12 +146,12 @@ def test_a_download_that_was_cut_off_goes_on_in_the_next_attempt(
 ):
     there = half.stat().st_size
     assert 0 < there < (repositories[SAE] / WEIGHTS).stat().st_size
-    _, told = fetched(tmp_path / "sae")
+    _, records = fetch(tmp_path / "sae")
     assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
     assert [
         asked for method, path, asked in fake.asked if path.startswith("/cdn/") and method == "GET"
     ] == [f"bytes={there}-"]
-    done = [record.done for record in told if isinstance(record, Progress)]
+    done = [record.done for record in records if isinstance(record, Progress)]
     assert done == sorted(done)
     assert not half.exists()
 
@@ -162,8 +160,8 @@ def test_what_came_of_another_content_is_thrown_away_and_not_gone_on_from(
     fake, half, repositories, tmp_path
 ):
     half.write_bytes(bytes(half.stat().st_size))
-    assert "The downloaded file is damaged" in refusal(tmp_path / "sae").message
-    fetched(tmp_path / "again")
+    assert "The downloaded file is damaged" in fetch_error(tmp_path / "sae").message
+    fetch(tmp_path / "again")
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
 
 
@@ -173,7 +171,7 @@ def test_of_two_workers_that_bring_one_file_none_waits_or_writes_into_the_others
     with half.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         there = half.stat().st_size
-        fetched(tmp_path / "sae")
+        fetch(tmp_path / "sae")
         assert half.stat().st_size == there
     assert (tmp_path / "sae" / WEIGHTS).read_bytes() == (repositories[SAE] / WEIGHTS).read_bytes()
 
@@ -189,7 +187,7 @@ def test_of_two_workers_that_bring_one_file_none_waits_or_writes_into_the_others
     ],
 )
 def test_what_is_not_there_is_said_at_its_field(fake, tmp_path, name, options, field, said):
-    error = refusal(tmp_path / "sae", name, **options)
+    error = fetch_error(tmp_path / "sae", name, **options)
     assert error.field == field
     assert said in error.message
     assert not [path for _, path, _ in fake.asked if path.startswith("/cdn/")], (
@@ -198,28 +196,31 @@ def test_what_is_not_there_is_said_at_its_field(fake, tmp_path, name, options, f
 
 
 def test_an_sae_in_a_folder_and_at_a_tag(fake, tmp_path):
-    brought, _ = fetched(tmp_path / "sae", MANY, subfolder="two", revision="v1")
-    assert (brought.provenance["subfolder"], len(brought.provenance["revision"])) == ("two", 40)
+    fetched_sae, _ = fetch(tmp_path / "sae", MANY, subfolder="two", revision="v1")
+    assert (fetched_sae.provenance["subfolder"], len(fetched_sae.provenance["revision"])) == (
+        "two",
+        40,
+    )
 
 
 def test_a_gated_repository_says_how_to_get_in_and_opens_to_its_token(fake, tmp_path, monkeypatch):
     fake.gated[GATED] = "hf_right"
     for token in (None, "hf_wrong"):
         monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda token=token: token)
-        error = refusal(tmp_path / "sae", GATED)
+        error = fetch_error(tmp_path / "sae", GATED)
         assert error.field == "source"
         assert "set HF_TOKEN" in error.message
     monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: "hf_right")
-    assert fetched(tmp_path / "sae", GATED)[0] is not None
+    assert fetch(tmp_path / "sae", GATED)[0] is not None
 
 
 def test_without_a_connection_the_error_names_the_mirror_and_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    offline = refusal(tmp_path / "sae")
+    offline = fetch_error(tmp_path / "sae")
     assert "HF_HUB_OFFLINE is set. Set HF_ENDPOINT to a mirror" in offline.message
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    gone = refusal(tmp_path / "sae")
+    gone = fetch_error(tmp_path / "sae")
     assert "Cannot reach the hub at the mirror that HF_ENDPOINT names" in gone.message
     assert "127.0.0.1" not in gone.message, "everybody may read it"
     assert "give a folder on this machine" in gone.message
@@ -229,7 +230,7 @@ def test_a_disk_that_has_no_room_is_seen_before_anything_is_downloaded(fake, tmp
     monkeypatch.setattr(
         download.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
     )
-    error = refusal(tmp_path / "sae")
+    error = fetch_error(tmp_path / "sae")
     assert (error.field, "HF_HOME" in error.message) == ("source", True)
     assert not [path for _, path, _ in fake.asked if path.startswith("/cdn/")]
 
@@ -241,7 +242,7 @@ def test_a_disk_that_fills_up_on_the_way_is_the_systems_own_error(fake, tmp_path
         lambda self: setattr(self, "error", OSError(errno.ENOSPC, "full")),
     )
     with pytest.raises(OSError, match="full"):
-        fetched(tmp_path / "sae")
+        fetch(tmp_path / "sae")
 
 
 def test_hf_endpoint_is_honoured(fake, tmp_path):
@@ -277,29 +278,27 @@ def test_a_model_comes_from_the_hub_at_its_commit(fake, model_folders):
 
 @pytest.fixture
 def entry(fake, tmp_path, monkeypatch):
-    """An entry of SAELens's registry, served by the fake hub: `entry(form, files)` gives what was
-    brought.
-    """
+    """Download an entry of SAELens's registry from the fake hub, which serves `folder`."""
 
-    def bring(release: str, sae_id: str, folder: Path):
-        known = sources.get_pretrained_saes_directory()[release]
-        fake.repositories["models"][known.repo_id] = folder
-        into, told = tmp_path / "brought", []
+    def download_entry(release: str, sae_id: str, folder: Path):
+        published = sources.get_pretrained_saes_directory()[release]
+        fake.repositories["models"][published.repo_id] = folder
+        into, records = tmp_path / "sae", []
         running = sources.download_from_registry(f"{release}:{sae_id}", "", into, never)
         while True:
             try:
-                told.append(next(running))
+                records.append(next(running))
             except StopIteration as end:
                 return end.value, into
 
-    return bring
+    return download_entry
 
 
 def test_an_entry_of_the_registry_takes_what_the_registry_says_of_it(entry, tmp_path):
     """gpt2-small-res-jb: an old configuration, and weights that were centred."""
-    place = tmp_path / "repo" / "blocks.2.hook_resid_pre"
-    made = planted_sae.sae("standard", features=48, d_in=16)
-    made.save_model(place)
+    folder = tmp_path / "repo" / "blocks.2.hook_resid_pre"
+    planted = planted_sae.sae("standard", features=48, d_in=16)
+    planted.save_model(folder)
     old = {
         "d_in": 16,
         "d_sae": 48,
@@ -307,27 +306,27 @@ def test_an_entry_of_the_registry_takes_what_the_registry_says_of_it(entry, tmp_
         "hook_point": "blocks.2.hook_resid_pre",
         "context_size": 128,
     }
-    (place / CONFIG).write_text(json.dumps({**old, "model_name": "gpt2-small", "device": "cpu"}))
-    brought, into = entry("gpt2-small-res-jb", "blocks.2.hook_resid_pre", tmp_path / "repo")
+    (folder / CONFIG).write_text(json.dumps({**old, "model_name": "gpt2-small", "device": "cpu"}))
+    fetched_sae, into = entry("gpt2-small-res-jb", "blocks.2.hook_resid_pre", tmp_path / "repo")
     sae = load_sae(str(into))
     assert sae.cfg.metadata.model_from_pretrained_kwargs == {"center_writing_weights": True}
     assert (sae.cfg.metadata.hook_name, sae.cfg.metadata.context_size) == (
         "blocks.2.hook_resid_pre",
         128,
     )
-    assert (brought.provenance["release"], brought.provenance["id"]) == (
+    assert (fetched_sae.provenance["release"], fetched_sae.provenance["id"]) == (
         "gpt2-small-res-jb",
         "blocks.2.hook_resid_pre",
     )
     x = torch.randn(20, 16)
-    torch.testing.assert_close(sae.decode(sae.encode(x)), made.decode(made.encode(x)))
+    torch.testing.assert_close(sae.decode(sae.encode(x)), planted.decode(planted.encode(x)))
 
 
 def test_gemma_scopes_arrays_are_read_as_saelens_reads_them(entry, tmp_path):
     import numpy as np
 
-    place = tmp_path / "repo" / "layer_0" / "width_16k" / "average_l0_105"
-    place.mkdir(parents=True)
+    folder = tmp_path / "repo" / "layer_0" / "width_16k" / "average_l0_105"
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     size = {
         "w_enc": (2304, 16384),
@@ -337,7 +336,7 @@ def test_gemma_scopes_arrays_are_read_as_saelens_reads_them(entry, tmp_path):
         "threshold": (16384,),
     }
     arrays = {name: rng.random(shape, dtype=np.float32) * 0.01 for name, shape in size.items()}
-    np.savez(place / "params.npz", **arrays)
+    np.savez(folder / "params.npz", **arrays)
     _, into = entry("gemma-scope-2b-pt-res", "layer_0/width_16k/average_l0_105", tmp_path / "repo")
     sae = load_sae(str(into))
     norms = torch.from_numpy(arrays["w_dec"]).norm(dim=-1)
@@ -350,22 +349,22 @@ def test_gemma_scopes_arrays_are_read_as_saelens_reads_them(entry, tmp_path):
 
 
 def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
-    place = tmp_path / "repo" / "Llama3_1-8B-Base-L3R-8x"
-    (place / "checkpoints").mkdir(parents=True)
+    folder = tmp_path / "repo" / "Llama3_1-8B-Base-L3R-8x"
+    (folder / "checkpoints").mkdir(parents=True)
     torch.manual_seed(0)
     weights = {
         "encoder.weight": torch.randn(48, 16), "decoder.weight": torch.randn(16, 48),
         "encoder.bias": torch.randn(48), "decoder.bias": torch.randn(16),
     }  # fmt: skip
-    save_file(weights, place / "checkpoints" / "final.safetensors")
-    told = {
+    save_file(weights, folder / "checkpoints" / "final.safetensors")
+    config = {
         "d_model": 16,
         "d_sae": 48,
         "jump_relu_threshold": 0.5,
         "hook_point_in": "blocks.3.hook_resid_post",
     }
-    (place / "hyperparams.json").write_text(
-        json.dumps({**told, "dataset_average_activation_norm": {"in": 8.0}})
+    (folder / "hyperparams.json").write_text(
+        json.dumps({**config, "dataset_average_activation_norm": {"in": 8.0}})
     )
     _, into = entry("llama_scope_lxr_8x", "l3r_8x", tmp_path / "repo")
     scale = sources.get_norm_scaling_factor("llama_scope_lxr_8x", "l3r_8x")
@@ -377,8 +376,8 @@ def test_llama_scopes_input_scale_is_folded(entry, tmp_path):
 
 
 def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, tmp_path):
-    place = tmp_path / "repo" / "transcoder_all" / "layer_1_width_16k_l0_big_affine"
-    place.mkdir(parents=True)
+    folder = tmp_path / "repo" / "transcoder_all" / "layer_1_width_16k_l0_big_affine"
+    folder.mkdir(parents=True)
     torch.manual_seed(0)
     weights = {
         "w_enc": torch.randn(16, 48),
@@ -388,14 +387,14 @@ def test_gemma_scope_2s_affine_transcoders_keep_both_hooks_and_the_skip(entry, t
         "threshold": torch.rand(48),
         "affine_skip_connection": torch.randn(16, 16),
     }
-    save_file(weights, place / "params.safetensors")
-    told = {
+    save_file(weights, folder / "params.safetensors")
+    config = {
         "architecture": "jump_relu",
         "model_name": "gemma-v3-270m-pt",
         "affine_connection": True,
     }
     where = {"hf_hook_point_in": "model.layers.1.pre_feedforward_layernorm.output"}
-    (place / "config.json").write_text(json.dumps({**told, **where}))
+    (folder / "config.json").write_text(json.dumps({**config, **where}))
     _, into = entry(
         "gemma-scope-2-270m-pt-transcoders-all",
         "layer_1_width_16k_l0_big_affine",

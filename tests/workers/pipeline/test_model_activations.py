@@ -14,10 +14,10 @@ BATCHES = list(torch.randint(1, 350, (6, 20), generator=torch.Generator().manual
 def test_activations_equal_the_reference_that_runs_the_whole_model(languages, family):
     language = languages[family]
     hooks = ["blocks.1.hook_resid_post", "blocks.0.hook_resid_post", "blocks.0.hook_resid_pre"]
-    for ids, found in zip(BATCHES, activations_at(language, hooks, BATCHES), strict=True):
+    for ids, collected in zip(BATCHES, activations_at(language, hooks, BATCHES), strict=True):
         states = language.model(ids, output_hidden_states=True).hidden_states
         for hook, expected in zip(hooks, (states[2], states[1], states[0]), strict=True):
-            assert torch.equal(found[hook], expected)
+            assert torch.equal(collected[hook], expected)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
@@ -51,8 +51,8 @@ def test_the_model_is_left_as_it_was(llama):
 
 
 def test_a_hook_named_twice_is_read_once(llama):
-    found = next(activations_at(llama, ["blocks.1.hook_resid_post"] * 2, BATCHES))
-    assert list(found) == ["blocks.1.hook_resid_post"]
+    collected = next(activations_at(llama, ["blocks.1.hook_resid_post"] * 2, BATCHES))
+    assert list(collected) == ["blocks.1.hook_resid_post"]
 
 
 def test_an_unknown_hook_is_refused_before_anything_runs(llama):

@@ -9,14 +9,14 @@ from features.records import InvalidInput, Progress, SaeMatches
 from workers.pipeline.sae import matching as sae_matching
 
 
-def plain(first, second):
+def all_cosines(first, second):
     """All cosines at once; the lowest index of the highest, and its value."""
     unit = [torch.nn.functional.normalize(rows.double(), dim=1) for rows in (first, second)]
     cosines = unit[0] @ unit[1].T
     return cosines.argmax(1).tolist(), cosines.max(1).values.tolist()
 
 
-def found(*decoders):
+def match(*decoders):
     *progress, record = sae_matching.match_features(*decoders)
     assert all(isinstance(one, Progress) for one in progress)
     assert isinstance(record, SaeMatches)
@@ -30,10 +30,10 @@ def test_every_feature_finds_what_a_plain_comparison_finds_both_ways(monkeypatch
     torch.manual_seed(0)
     first, second = torch.randn(40, 12) * torch.rand(40, 1) * 9, torch.randn(23, 12)
     second[5] = first[17] * 3
-    record = found(first, second)
+    record = match(first, second)
     for side, expected in (
-        (record.there, plain(first, second)),
-        (record.back, plain(second, first)),
+        (record.there, all_cosines(first, second)),
+        (record.back, all_cosines(second, first)),
     ):
         assert side.indices == expected[0]
         assert side.cosines == pytest.approx(expected[1], abs=1e-6)
@@ -47,7 +47,7 @@ def test_of_equal_ones_the_first_is_taken_and_a_row_of_zeros_has_cosine_0(monkey
     monkeypatch.setattr(sae_matching, "COLUMNS", size)
     first = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])
     second = torch.tensor([[0.0, 1.0], [2.0, 0.0], [5.0, 0.0]])
-    record = found(first, second)
+    record = match(first, second)
     assert record.there == ([1, 0, 0], [1.0, 0.0, 0.0])
     assert record.back == ([0, 0, 0], [0.0, 1.0, 1.0])
 
@@ -55,7 +55,7 @@ def test_of_equal_ones_the_first_is_taken_and_a_row_of_zeros_has_cosine_0(monkey
 def test_bfloat16_is_compared_as_float32():
     torch.manual_seed(0)
     first, second = torch.randn(30, 8).bfloat16(), torch.randn(30, 8).bfloat16()
-    assert found(first, second).there.indices == plain(first, second)[0]
+    assert match(first, second).there.indices == all_cosines(first, second)[0]
 
 
 def test_directions_of_different_lengths_are_refused():

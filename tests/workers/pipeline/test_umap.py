@@ -30,7 +30,7 @@ def decoder():
     return torch.cat([rows, torch.zeros(1, 32)])
 
 
-def made(decoder, folder, **settings):
+def compute_map(decoder, folder, **settings):
     folder.mkdir()
     records = list(compute_feature_map(decoder, range(len(decoder)), str(folder), **settings))
     return records, next(r for r in records if isinstance(r, FeatureMap))
@@ -38,57 +38,57 @@ def made(decoder, folder, **settings):
 
 @pytest.fixture(scope="module")
 def records_and_map(decoder, tmp_path_factory):
-    return made(decoder, tmp_path_factory.mktemp("map") / "first")
+    return compute_map(decoder, tmp_path_factory.mktemp("map") / "first")
 
 
 @pytest.fixture(scope="module")
-def found(records_and_map):
+def feature_map(records_and_map):
     return records_and_map[1]
 
 
-def test_the_planted_groups_are_the_clusters(found):
-    of = np.array([-1 if c is None else c for c in found.clusters]).reshape(GROUPS, EACH)
+def test_the_planted_groups_are_the_clusters(feature_map):
+    of = np.array([-1 if c is None else c for c in feature_map.clusters]).reshape(GROUPS, EACH)
     main = [np.bincount(row[row >= 0]).argmax() for row in of]
     assert len(set(main)) == GROUPS
     assert np.mean([row == most for row, most in zip(of, main, strict=True)]) > 0.9
 
 
-def test_the_neighbours_on_the_map_are_those_of_the_directions(decoder, found):
-    places = torch.tensor([found.x, found.y]).T
-    near = torch.cdist(places, places).fill_diagonal_(torch.inf).topk(10, largest=False).indices
-    assert ((near // EACH) == (torch.arange(len(places)) // EACH)[:, None]).float().mean() > 0.95
+def test_the_neighbours_on_the_map_are_those_of_the_directions(decoder, feature_map):
+    points = torch.tensor([feature_map.x, feature_map.y]).T
+    near = torch.cdist(points, points).fill_diagonal_(torch.inf).topk(10, largest=False).indices
+    assert ((near // EACH) == (torch.arange(len(points)) // EACH)[:, None]).float().mean() > 0.95
 
 
-def test_a_row_of_zeros_has_no_place(decoder, found):
-    assert found.indices == list(range(len(decoder) - 1))
+def test_a_row_of_zeros_has_no_place(decoder, feature_map):
+    assert feature_map.indices == list(range(len(decoder) - 1))
 
 
 def test_progress_comes_in_epochs_to_the_last_one(records_and_map):
-    told = [
+    epochs = [
         r
         for r in records_and_map[0]
         if isinstance(r, Progress) and r.unit == "epochs" and r.total > 1
     ]
-    assert [r.done for r in told] == sorted({r.done for r in told})
-    assert (told[-1].done, told[-1].total) == (layout_process.EPOCHS, layout_process.EPOCHS)
+    assert [r.done for r in epochs] == sorted({r.done for r in epochs})
+    assert (epochs[-1].done, epochs[-1].total) == (layout_process.EPOCHS, layout_process.EPOCHS)
 
 
 def test_the_same_seed_gives_the_same_bits_in_another_process(
-    decoder, found, tmp_path, monkeypatch
+    decoder, feature_map, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")  # whatever the worker's own environment says
-    again = made(decoder, tmp_path / "again")[1]
-    assert digest(again) == digest(found)
-    assert digest(made(decoder, tmp_path / "other", seed=1)[1]) != digest(found)
+    again = compute_map(decoder, tmp_path / "again")[1]
+    assert digest(again) == digest(feature_map)
+    assert digest(compute_map(decoder, tmp_path / "other", seed=1)[1]) != digest(feature_map)
 
 
-def test_what_takes_longest_to_compile_is_kept_for_the_next_map(found):
+def test_what_takes_longest_to_compile_is_kept_for_the_next_map(feature_map):
     import umap
 
     layout_process._cache_compiled_functions(umap.umap_)
-    kept = Path(umap.umap_.smooth_knn_dist.stats.cache_path)
+    cache = Path(umap.umap_.smooth_knn_dist.stats.cache_path)
     for name in ("smooth_knn_dist", "compute_membership_strengths"):
-        assert list(kept.glob(f"umap_.{name}-*.nbi")), "by the process that made the map"
+        assert list(cache.glob(f"umap_.{name}-*.nbi")), "by the process that made the map"
 
 
 def digest(of: FeatureMap) -> str:
@@ -104,17 +104,17 @@ def test_few_features_have_no_map_and_the_log_says_so(decoder, tmp_path):
 
 
 def test_the_fewest_features_have_one(decoder, tmp_path):
-    found = list(
+    feature_map = list(
         compute_feature_map(decoder, range(5, 5 + MIN_FEATURES), str(tmp_path), neighbours=200)
     )[-1]
-    assert found.indices == list(range(5, 5 + MIN_FEATURES))
-    assert found.neighbours == MIN_FEATURES
-    assert np.isfinite([found.x, found.y]).all()
+    assert feature_map.indices == list(range(5, 5 + MIN_FEATURES))
+    assert feature_map.neighbours == MIN_FEATURES
+    assert np.isfinite([feature_map.x, feature_map.y]).all()
 
 
 def test_equal_directions_are_no_error(tmp_path):
-    found = list(compute_feature_map(torch.ones(40, 8), range(40), str(tmp_path)))[-1]
-    assert np.isfinite([found.x, found.y]).all()
+    feature_map = list(compute_feature_map(torch.ones(40, 8), range(40), str(tmp_path)))[-1]
+    assert np.isfinite([feature_map.x, feature_map.y]).all()
 
 
 def test_a_request_to_stop_ends_it_at_once_and_leaves_no_process(decoder, tmp_path):
@@ -167,8 +167,10 @@ def test_clusters_are_numbered_by_size_also_where_only_a_sample_is_grouped(monke
     whole = layout_process.cluster_points(points, 20)
     monkeypatch.setattr(layout_process, "CLUSTERED_AT_ONCE", 350)
     sampled = layout_process.cluster_points(points, 20)
-    for found in (whole, sampled):
-        assert [np.bincount(part[part >= 0]).argmax() for part in np.split(found, [400, 500])] == [
+    for feature_map in (whole, sampled):
+        assert [
+            np.bincount(part[part >= 0]).argmax() for part in np.split(feature_map, [400, 500])
+        ] == [
             0,
             2,
             1,

@@ -87,16 +87,15 @@ def import_sae(
     warnings = diagnose_reconstruction(language, sae, hook, contexts.recorded, evaluation)
     for warning in warnings:
         yield LogLine(f"Warning: {warning}")
-    test = {"tokens": evaluation.tokens, "corpus": corpus.name, "values": evaluation.values}
     origin = {
-        **fetched.provenance,
-        "model_name": last_part(claims.model),
-        "hook_name": claims.hook,
-        **_describe_weights(folder),
-        "normalize_activations": str(fetched.config.get("normalize_activations") or "none"),
+        **_published_origin(fetched, claims, folder),
         "notes": notes,
         "warnings": warnings,
-        "test": test,
+        "test": {
+            "tokens": evaluation.tokens,
+            "corpus": corpus.name,
+            "values": evaluation.values,
+        },
     }
     yield ImportedSae(_sae_record(sae, fetched, folder, hook, context_size, claims), origin)
 
@@ -129,12 +128,18 @@ def _sae_record(
     )
 
 
-def _describe_weights(folder: Path) -> dict[str, Any]:
-    """Type and [minimum, mean, maximum] decoder norm of the weights as they are in the file."""
+def _published_origin(fetched: FetchedSae, claims: Claims, folder: Path) -> dict[str, Any]:
+    """Where the SAE is from, what it claims, and its weights as they are in the file: the type and
+    [minimum, mean, maximum] decoder norm.
+    """
     with safe_open(folder / WEIGHTS, "pt") as file:
         decoder = file.get_tensor("W_dec")
     norms = decoder.float().norm(dim=-1)
     return {
+        **fetched.provenance,
+        "model_name": last_part(claims.model),
+        "hook_name": claims.hook,
         "dtype": str(decoder.dtype).removeprefix("torch."),
         "decoder_norms": [norms.min().item(), norms.mean().item(), norms.max().item()],
+        "normalize_activations": str(fetched.config.get("normalize_activations") or "none"),
     }

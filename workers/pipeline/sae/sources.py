@@ -83,6 +83,28 @@ def download_from_registry(
     Yields progress in bytes and returns the SAE, or None if `should_stop()` returned true. Raises
     `InvalidInput("source")` for an unknown entry, a pickle, and files that SAELens cannot load.
     """
+    entry = _find_registry_entry(source)
+    repository = hub.find_repository(entry.repository, revision)
+    patterns = FILES_OF_FORMAT[entry.format]
+    sizes = hub.file_sizes(repository, [pattern.format(entry.path) for pattern in patterns])
+    if not any(name.endswith((".safetensors", ".npz")) for name in sizes):
+        raise repository.unreachable or _no_sae_error(repository, entry.path)
+    paths = yield from _download(repository, sizes, should_stop)
+    if paths is None:
+        return None
+    config = convert(entry, paths, get_norm_scaling_factor(entry.release, entry.sae_id), target)
+    provenance = _provenance(
+        "registry",
+        repository,
+        source=entry.repository,
+        subfolder=entry.path,
+        release=entry.release,
+        id=entry.sae_id,
+    )
+    return FetchedSae(config, provenance)
+
+
+def _find_registry_entry(source: str) -> RegistryEntry:
     release, _, sae_id = source.partition(":")
     published = get_pretrained_saes_directory().get(release)
     if published is None or sae_id not in published.saes_map:
@@ -101,24 +123,7 @@ def download_from_registry(
             f"{source} is published as {entry.path} in the format {entry.format!r}. "
             f"{PICKLE_REMEDY}",
         )
-    repository = hub.find_repository(entry.repository, revision)
-    patterns = FILES_OF_FORMAT[entry.format]
-    sizes = hub.file_sizes(repository, [pattern.format(entry.path) for pattern in patterns])
-    if not any(name.endswith((".safetensors", ".npz")) for name in sizes):
-        raise repository.unreachable or _no_sae_error(repository, entry.path)
-    paths = yield from _download(repository, sizes, should_stop)
-    if paths is None:
-        return None
-    config = convert(entry, paths, get_norm_scaling_factor(release, sae_id), target)
-    provenance = _provenance(
-        "registry",
-        repository,
-        source=entry.repository,
-        subfolder=entry.path,
-        release=release,
-        id=sae_id,
-    )
-    return FetchedSae(config, provenance)
+    return entry
 
 
 def _download(

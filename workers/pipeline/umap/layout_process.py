@@ -87,7 +87,7 @@ def _cache_compiled_functions(module: ModuleType) -> None:
 
 
 def align_axes(points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
-    """Centre the points and rotate them so that their longest axis is horizontal: pages are wide."""
+    """Centre the points and rotate their longest axis to the horizontal: pages are wide."""
     centred = points - points.mean(0)
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # an eigenvector has either sign

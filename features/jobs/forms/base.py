@@ -2,16 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
-
-from django.db.models import Model
+from typing import Any, ClassVar
 
 from features import hook_names
 from features.jobs import sweeps
 from features.models import Corpus, Job, LanguageModel, Sae
-from features.params_form import ParamsForm
-
-T = TypeVar("T", bound=Model)
+from features.params_form import ParamsForm, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +22,8 @@ class FollowUp:
     follow_ups: tuple["FollowUp", ...] | None = None
 
 
-class Shape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shape:
     """What a job runs per token: a model up to a hook, and SAEs there, `weights` the sum of their
     d x width.
     """

@@ -15,10 +15,7 @@ def format_row(template: str, *values: str | int) -> SafeString:
     """The template with a value for each `%s`, escaped unless it is a number or marked safe."""
     return SafeString(
         template
-        % tuple(
-            value if type(value) is SafeString or type(value) is int else escape(value)
-            for value in values
-        )
+        % tuple(value if isinstance(value, SafeString | int) else escape(value) for value in values)
     )
 
 

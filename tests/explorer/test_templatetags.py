@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from explorer.plots import scale, svg
-from explorer.templatetags import heatmap, names, numbers, plots
+from explorer.templatetags import heatmap, markup, names, numbers, plots
 from features.models import Feature
 from features.token_spans import spans
 
@@ -213,3 +213,10 @@ def test_axes_end_at_round_numbers_that_hold_all_values(values, ends):
     assert low <= min(values)
     assert high >= max(values)
     assert (low, high) == pytest.approx(ends)
+
+
+def test_a_row_escapes_whatever_is_not_safe():
+    inner = markup.format_row("<i>%s</i>", "<&\"'")
+    row = markup.format_row('<b title="%s">%s%s</b>', '"', inner, 3)
+    assert row == '<b title="&quot;"><i>&lt;&amp;&quot;&#x27;</i>3</b>'
+    assert markup.concatenated([inner, row]).__html__() == inner + row

@@ -143,8 +143,9 @@ writers_only = _only(
     back=_page_or_home,
 )
 curators_only = _only(
-    may_curate, "Only curators moderate. Ask whoever runs this instance to make you one."
+    may_curate, "Only curators moderate. Ask the administrator of this instance to make you one."
 )
 staff_only = _only(
-    may_start_jobs, "Only staff may start jobs. Ask whoever runs this instance to make you staff."
+    may_start_jobs,
+    "Only staff may start jobs. Ask the administrator of this instance to make you staff.",
 )

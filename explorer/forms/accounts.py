@@ -56,7 +56,8 @@ class SignUp(UserCreationForm[User]):
         """Refuse where this server takes no new accounts."""
         if not settings.SIGNUP:
             raise ValidationError(
-                "This server takes no new accounts. Ask its admin for one.", code="closed"
+                "This server does not accept new accounts. Ask its administrator for one.",
+                code="closed",
             )
         return super().clean() or {}
 

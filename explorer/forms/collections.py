@@ -16,7 +16,7 @@ class CollectionForm(forms.ModelForm[Collection]):
         fields = ["name", "about", "public"]
         labels = {
             "about": "What it is about",
-            "public": "Public: listed, and open to whoever has the link",
+            "public": "Public: listed, and open to anyone",
         }
         widgets = {"about": forms.Textarea({"rows": 2})}
 
@@ -32,9 +32,7 @@ class CollectForm(forms.Form):
         label="Or a new one",
         widget=forms.TextInput({"placeholder": "Its name", "autocomplete": "off"}),
     )
-    public = forms.BooleanField(
-        required=False, label="Public: listed, and open to whoever has the link"
-    )
+    public = forms.BooleanField(required=False, label="Public: listed, and open to anyone")
     note = forms.CharField(
         required=False,
         max_length=LONGEST_NOTE,

@@ -174,7 +174,7 @@ class RegistryForm(forms.Form):
         ],
     )
     layer = forms.IntegerField(required=False, min_value=0, max_value=999)
-    here = forms.BooleanField(required=False, label="models that are here")
+    here = forms.BooleanField(required=False, label="only models on this instance")
     release = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
     start = forms.IntegerField(
         required=False, min_value=0, max_value=10**6, widget=forms.HiddenInput

@@ -35,7 +35,7 @@ class FeedForm(forms.Form):
         name = self.cleaned_data["user"].strip()
         found = User.objects.filter(username=name).first() if name else None
         if name and found is None:
-            raise forms.ValidationError("There is nobody of that name.")
+            raise forms.ValidationError("There is no user of that name.")
         return found
 
     def clean_after(self) -> activity.Place | None:
@@ -45,7 +45,7 @@ class FeedForm(forms.Form):
             return activity.Place.read(given) if given else None
         except ValueError:
             raise forms.ValidationError(
-                "This is no place in the feed; begin again without it."
+                "This position in the feed does not exist; start again without it."
             ) from None
 
     def scope(self) -> list[int] | None:

@@ -85,11 +85,11 @@ class ScopeForm(forms.Form):
         )
 
     def clean_sae(self) -> list[str]:
-        """Not more than are read at once."""
+        """Not more than can be searched at once."""
         slugs: list[str] = self.cleaned_data["sae"]
         if self.most and len(slugs) > self.most:
             raise forms.ValidationError(
-                f"{len(slugs)} SAEs are ticked; at most {self.most} are read at once."
+                f"{len(slugs)} SAEs are selected; at most {self.most} can be searched at once."
             )
         return slugs
 

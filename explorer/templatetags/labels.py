@@ -27,7 +27,7 @@ NAMES = {"concept": "concept matcher", "logits": "what it promotes"}
 def maker(label: Label) -> str:
     """Who or what made a label, as text: a person's name, or the method."""
     if label.by_person:
-        return label.author.get_username() if label.author else "somebody who left"
+        return label.author.get_username() if label.author else "a former user"
     return method_words(label.method)
 
 

@@ -41,7 +41,7 @@ class PasswordView(PasswordChangeView):
 @never_cache
 @sensitive_post_parameters("password1", "password2")
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account and sign in."""
+    """Create an account and sign in."""
     if request.user.is_authenticated:
         return redirect("profile")
     form = SignUp(request.POST or None)
@@ -63,7 +63,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def create_key(request: HttpRequest) -> HttpResponse:
-    """Make a key and show it, this once: it is in no redirect, session or cache."""
+    """Create a key and show it, this once: it is in no redirect, session or cache."""
     form = NewApiKey(request.POST)
     if not form.is_valid():
         return _profile(request, form, status=422)

@@ -61,7 +61,7 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
     """What one person has labelled, said and voted."""
     member = User.objects.filter(username=username).first()
     if member is None:
-        raise Http404(f"There is nobody called “{username}” here.")
+        raise Http404(f"There is no user “{username}” here.")
     form = FeedForm(request.GET)
     found = activity.feed(person=member.pk, after=form.place())
     context = {

@@ -115,4 +115,4 @@ def _moderate(request: HtmxRequest, pk: int, *, hidden: bool) -> HttpResponseBas
 
 def _may_edit(request: HtmxRequest, comment: Comment) -> None:
     if not access.may_edit_comment(request.user, comment):
-        raise PermissionDenied("Only who wrote a comment may change it.")
+        raise PermissionDenied("Only its author may change a comment.")

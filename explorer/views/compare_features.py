@@ -36,7 +36,7 @@ class PathsField(forms.Field):
         found = list(dict.fromkeys(found))
         if len(found) > MOST:
             raise forms.ValidationError(
-                f"{len(found)} features are too many to read beside each other: at most {MOST}."
+                f"{len(found)} features are too many to compare: at most {MOST}."
             )
         return found
 

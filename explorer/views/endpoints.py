@@ -23,7 +23,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid():
         shared = bool(request.POST.get("shared")) and access.may_start_jobs(request.user)
         made = form.save_for(None if shared else request.user)
-        messages.success(request, f"{made} is kept. Its key cannot be read again.")
+        messages.success(request, f"{made} is saved. Its key cannot be shown again.")
         return redirect("endpoints")
     return _shown(request, form, None)
 
@@ -46,7 +46,7 @@ def change(request: HtmxRequest, slug: str) -> HttpResponseBase:
 def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
     """Forget it with its key; jobs that name it fail and say so."""
     _own(request, slug).delete()
-    messages.success(request, f"{slug} is forgotten, and its key with it.")
+    messages.success(request, f"{slug} is deleted, and its key with it.")
     return redirect("endpoints")
 
 

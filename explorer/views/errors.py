@@ -12,7 +12,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with what there is instead where the view knows."""
     known = exception if isinstance(exception, NotHere) else None
     context = {
-        "message": known.message if known else "There is no page at this address.",
+        "message": known.message if known else "This page does not exist.",
         "choices": known.choices if known else [],
         "error_page": True,
     }
@@ -31,5 +31,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, likewise, for what broke outside a view."""
     if request.path_info.startswith("/api/"):
-        return error_response("server_error", "Something broke here. It was logged.", status=500)
+        return error_response(
+            "server_error", "Something went wrong. The error was logged.", status=500
+        )
     return defaults.server_error(request)

@@ -27,7 +27,7 @@ def tried(
     except Example.DoesNotExist:
         back = find_row(model, sae, index).get_absolute_url()
         raise NotHere(
-            "There is no such example: dashboards may have been made anew.",
+            "There is no such example: dashboards may have been computed again.",
             [Choice(f"feature {index}", back)],
         ) from None
     kept = request.GET.copy()

@@ -125,7 +125,7 @@ def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
     if job is None:
         raise Http404(f"There is no job {pk}.")
     if not may_cancel(request.user, job):
-        raise PermissionDenied("Only staff and whoever started a job may cancel it.")
+        raise PermissionDenied("Only staff and the user who started a job may cancel it.")
     lifecycle.cancel(pk, by=request.user)
     return redirect("job", pk)
 

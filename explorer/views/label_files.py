@@ -95,7 +95,7 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
     """Take an upload back as a whole; what people touched since stays."""
     upload = _find(pk)
     if not access.may_undo(request.user, upload):
-        raise PermissionDenied("Only who uploaded a file and curators may take it back.")
+        raise PermissionDenied("Only curators and the user who uploaded a file may undo it.")
     try:
         done = upload_services.undo(upload, by=request.user)
         kept = (
@@ -103,7 +103,7 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
             if done.kept
             else ""
         )
-        messages.success(request, f"Taken back: {done.removed:,} labels are gone.{kept}")
+        messages.success(request, f"Undone: {done.removed:,} labels removed.{kept}")
     except InvalidInput as error:
         messages.error(request, error.message)
     return redirect(upload)

@@ -150,8 +150,7 @@ def find(pk: int) -> Label:
     label = Label.objects.select_related("feature__sae__model").filter(pk=pk).first()
     if label is None:
         raise Http404(
-            f"There is no label {pk}. It was deleted meanwhile, with its feature or by who "
-            "uploaded it."
+            f"There is no label {pk}. It was deleted meanwhile, with its feature or its upload."
         )
     return label
 
@@ -203,7 +202,7 @@ def write(
 def _may_edit(request: HtmxRequest, label: Label) -> None:
     if not access.may_edit_label(request.user, label):
         raise PermissionDenied(
-            "Only its author and curators may change a label. Propose your own words beside it."
+            "Only its author and curators may change a label. Propose your own label instead."
         )
 
 
@@ -211,5 +210,5 @@ def must_curate(request: HtmxRequest) -> None:
     """Refuse who is no curator."""
     if not access.may_curate(request.user):
         raise PermissionDenied(
-            "Only curators may do that. Ask whoever runs this instance to make you one."
+            "Only curators may do that. Ask the administrator of this instance to make you one."
         )

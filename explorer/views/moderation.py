@@ -73,7 +73,7 @@ def suspend(request: HtmxRequest, username: str) -> HttpResponseBase:
     member, curator = _member(username), _curator(request)
     if not access.may_suspend(curator, member):
         raise PermissionDenied(
-            "Curators suspend members, staff suspend curators too; nobody suspends staff."
+            "Curators suspend members, staff suspend curators too; staff cannot be suspended."
         )
     change = roles.suspend if request.POST.get("suspend") == "1" else roles.unsuspend
     change(member, by=curator, reason=request.POST.get("reason", ""))
@@ -103,7 +103,7 @@ def _done(request: HtmxRequest, act: Callable[[], object], said: str) -> HttpRes
 def _member(username: str) -> User:
     member = User.objects.filter(username=username).first()
     if member is None:
-        raise Http404(f"There is nobody called “{username}” here.")
+        raise Http404(f"There is no user “{username}” here.")
     return member
 
 

@@ -47,7 +47,7 @@ def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
     """Delete one; labels that were learned with it stay."""
     found = _find(slug)
     if not access.may_delete_list(request.user, found):
-        raise PermissionDenied("Only who keeps a list and curators may delete it.")
+        raise PermissionDenied("Only its owner and curators may delete a list.")
     found.delete()
     messages.success(request, f"{slug} is deleted. Labels that were learned with it stay.")
     return redirect("word_lists")

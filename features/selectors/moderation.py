@@ -36,7 +36,7 @@ def hidden_comments() -> QuerySet[Comment]:
 
 
 def trail(**of: Any) -> QuerySet[Moderation]:
-    """What moderators did, latest first."""
+    """Moderation log, latest first."""
     rows = Moderation.objects.filter(**of).select_related(
         "by", "label__feature__sae__model", "comment", "user"
     )

@@ -1,4 +1,4 @@
-"""Reads of the registry of published SAEs, beside the models that are here."""
+"""Reads of the registry of published SAEs, beside the only models on this instance."""
 
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ SITES = {
 
 
 class Wanted(NamedTuple):
-    """What to look for; empty and None take everything. `here` keeps SAEs of models
-    that are here.
+    """What to look for; empty and None take everything. `here` keeps SAEs of only models on this
+    instance.
     """
 
     q: str = ""
@@ -86,7 +86,7 @@ def groups(found: list[Published]) -> list[Group]:
 
 
 def models_here() -> dict[str, LanguageModel]:
-    """The models that are here, by what their names have in common with the registry's;
+    """The only models on this instance, by what their names have in common with the registry's;
     one query.
     """
     rows = LanguageModel.objects.order_by("-id")

@@ -29,7 +29,7 @@ def create(name: str, *, by: Any, about: str = "", public: bool = False) -> Coll
     if Collection.objects.filter(owner=by).count() >= MOST_COLLECTIONS:
         raise InvalidInput(
             "name",
-            f"You have {MOST_COLLECTIONS} collections, as many as one person may: delete one "
+            f"You have {MOST_COLLECTIONS} collections, as many as one user may have: delete one "
             "first.",
         )
     return Collection.objects.create(

@@ -32,7 +32,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         max_length=500,
         widget=forms.PasswordInput({"autocomplete": "off"}),
         label="Key",
-        help_text="Kept encrypted, and never shown again. Local servers mostly need none.",
+        help_text="Stored encrypted and never shown again. Local servers usually need none.",
     )
 
     class Meta:
@@ -55,7 +55,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
         except ValueError:
-            raise forms.ValidationError("This is no address.") from None
+            raise forms.ValidationError("This is not a valid URL.") from None
         if (
             parts.scheme not in ("http", "https")
             or not host
@@ -64,7 +64,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
             or parts.fragment
         ):
             raise forms.ValidationError(
-                "Give an address such as https://api.example.com/v1, without a name or a question."
+                "Enter a URL such as https://api.example.com/v1, without a user name or a query."
             )
         if not settings.PRIVATE_ENDPOINTS and _private(host):
             raise forms.ValidationError(
@@ -86,7 +86,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
             and not self.errors
             and moved
         ):
-            self.add_error("key", "This is another address: give its key again.")
+            self.add_error("key", "This is another URL: enter its key again.")
         return cleaned
 
     def save_for(self, owner: Any) -> Endpoint:

@@ -5,7 +5,7 @@ Each form says how many operations its jobs take per token (`JobForm.operations`
 parameters of the model, the depth of the hook, and the size of the SAEs; a sweep or several SAEs
 read to the deepest of their hooks.
 
-The formulas leave out attention and everything that is not arithmetic; dividing by a speed that was
+The formulas remove attention and everything that is not arithmetic; dividing by a speed that was
 measured with the same formulas, loading included, puts that back.
 """
 

@@ -99,7 +99,11 @@ def resume(job_id: int, *, by: Any = None) -> Job:
     """
     old = Job.objects.select_for_update().get(pk=job_id)
     if not may_resume(old):
-        why = "it has no checkpoint, or another job took it up" if old.over else "it is not over"
+        why = (
+            "it has no checkpoint, or another job continued from it"
+            if old.over
+            else "it is not over"
+        )
         raise InvalidParams({"__all__": [f"Job {job_id} cannot be resumed: {why}."]})
     new = start(old.kind, old.params, by=by, placing=as_placed(old))
     Job.objects.filter(pk=new.pk).update(checkpoint=old.checkpoint)

@@ -34,7 +34,7 @@ class Changed(InvalidInput):
 
     def __init__(self, label: Label) -> None:
         super().__init__(
-            "text", f"It says “{label.text}” by now; somebody edited it while you did."
+            "text", f"It says “{label.text}” now: someone else edited it at the same time."
         )
         self.label = label
 
@@ -146,9 +146,7 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
         Label.objects.shown().filter(feature=now.feature_id, method=now.method).exclude(pk=now.pk)
     )
     if others.annotate(lower=Lower("text")).filter(lower=Lower(Value(words))).exists():
-        raise InvalidInput(
-            "text", "Another label of this feature says that already; vote for it instead."
-        )
+        raise InvalidInput("text", "This feature has that label already; vote for it instead.")
     LabelRevision.objects.get_or_create(
         label=now, version=now.version, defaults={"text": now.text, "at": now.created}
     )
@@ -171,7 +169,7 @@ def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = N
     """
     now = present(label)
     if now.author_id == by.pk:
-        raise InvalidInput("value", "It is your own label: you stand for it already.")
+        raise InvalidInput("value", "This is your own label; it has your vote already.")
     given = Vote.objects.filter(label=now, user=by)
     version = now.version if seen is None else min(seen, now.version)
     if value and given.filter(version__gt=version).exists():

@@ -81,7 +81,7 @@ def _show(label: Label) -> int:
             )
     except IntegrityError:
         raise InvalidInput(
-            "", "Another label of this feature says the same by now; merge them instead."
+            "", "Another label of this feature now says the same; merge them instead."
         ) from None
 
 

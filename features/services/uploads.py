@@ -74,7 +74,7 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
     """
     now = LabelUpload.objects.select_for_update().get(pk=upload.pk)
     if now.undone:
-        raise InvalidInput("", "This upload was taken back already.")
+        raise InvalidInput("", "This upload was undone already.")
     votes = Vote.objects.filter(
         pk__in=now.votes, user=now.by, at=now.at
     )  # given again since, it has another time

@@ -15,7 +15,7 @@ class WordListForm(forms.ModelForm[WordList]):
 
     words = forms.CharField(
         required=False, max_length=MOST_BYTES, strip=False, widget=forms.Textarea({"rows": 8}),
-        help_text="One word or phrase on a line; lines that begin with # are left out.",
+        help_text="One word or phrase per line. Lines that start with # are ignored.",
     )  # fmt: skip
     file = forms.FileField(
         required=False,
@@ -33,7 +33,7 @@ class WordListForm(forms.ModelForm[WordList]):
         cleaned = super().clean() or {}
         words, file = cleaned.get("words") or "", cleaned.get("file")
         if words.strip() and file:
-            self.add_error("file", "Write the words, or choose a file: not both.")
+            self.add_error("file", "Enter words or choose a file, not both.")
         elif "words" in cleaned and "file" in cleaned:
             self._take("file" if file else "words", self._read(file) if file else words)
         return cleaned
@@ -59,5 +59,5 @@ class WordListForm(forms.ModelForm[WordList]):
         try:
             return str(file.read().decode("utf-8-sig"))
         except UnicodeDecodeError:
-            self.add_error("file", "This is no text file in UTF-8.")
+            self.add_error("file", "This is not a UTF-8 text file.")
             return None

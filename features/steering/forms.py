@@ -19,7 +19,7 @@ PLACES = {
     "generated": "generated tokens only",
     "chosen": "chosen tokens of the prompt",
 }
-MODES = {"text": "text to go on with", "chat": "a question, through the chat template"}
+MODES = {"text": "text to continue", "chat": "a question, through the chat template"}
 STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0)
 """What a sweep tries unless it is told."""
 
@@ -35,8 +35,8 @@ class SteerForm(ParamsForm):
     prompt = forms.CharField(
         strip=False,
         max_length=MOST_CHARACTERS,
-        widget=forms.Textarea({"rows": 5, "placeholder": "What the model goes on from"}),
-        error_messages={"required": "Write a prompt: the model goes on from it."},
+        widget=forms.Textarea({"rows": 5, "placeholder": "Text for the model to continue"}),
+        error_messages={"required": "Enter a prompt for the model to continue."},
     )
     mode = forms.ChoiceField(
         choices=list(MODES.items()), initial="text", required=False, label="Prompt is"

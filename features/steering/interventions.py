@@ -43,7 +43,7 @@ class InterventionsField(forms.Field):
         names = [intervention.name for intervention in interventions]
         for name in names:
             if names.count(name) > 1:
-                raise forms.ValidationError(f"{name} is there twice: say once what is done to it.")
+                raise forms.ValidationError(f"{name} is listed twice. List each feature once.")
         return interventions
 
 

@@ -37,7 +37,7 @@ class Text(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The prompt as it was read, with each feature's activations, and the texts: the
+    """The prompt as the model reads it, with each feature's activations, and the texts: the
     default first.
     """
 

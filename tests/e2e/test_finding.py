@@ -32,7 +32,7 @@ def finder(browser, instance, shown):
     page.get_by_label("Username").fill("finder")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Make an account").click()
+    page.get_by_role("button", name="Create an account").click()
     page.wait_for_url(lambda url: "signup" not in url)
     yield page
     context.close()

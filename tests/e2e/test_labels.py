@@ -36,7 +36,7 @@ def people(browser, instance, shown):
         page.get_by_label("Username").fill(name)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_label("Password confirmation").fill(PASSWORD)
-        page.get_by_role("button", name="Make an account").click()
+        page.get_by_role("button", name="Create an account").click()
         page.wait_for_url(lambda url: "signup" not in url)
         return page
 
@@ -98,7 +98,7 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
     # Each has the page as it was; what they do crosses on the way.
     anna.locator(f"#label-{label} summary", has_text="Edit").click()
     anna.get_by_label("Its words").fill("animals and birds")
-    bert.get_by_label("What does it stand for?").fill("things that run")
+    bert.get_by_label("What does this feature represent?").fill("things that run")
     bert_and_anna = [
         anna.locator(f"#label-{label}").get_by_role("button", name="Save"),
         bert.get_by_role("button", name="Add", exact=True),
@@ -235,7 +235,7 @@ def test_the_queue_by_keyboard_without_leaving_the_page(people, instance, shown)
 def test_all_of_it_works_without_javascript(people, instance, feature):
     page = people("plain", java_script_enabled=False)
     page.goto(feature)
-    page.get_by_label("What does it stand for?").fill("said without script")
+    page.get_by_label("What does this feature represent?").fill("said without script")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("said without script")
     page.get_by_label("Your comment").fill("Because it is so.")
@@ -252,13 +252,15 @@ def test_what_a_visitor_writes_waits_until_they_are_signed_in(browser, instance,
     context = browser.new_context(base_url=instance.url)
     page = context.new_page()
     page.goto(feature)
-    page.get_by_label("What does it stand for?").fill("written before signing in")
+    page.get_by_label("What does this feature represent?").fill("written before signing in")
     page.get_by_role("button", name="Sign in and add").click()
     page.get_by_label("Username").fill("visitor")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(re.compile(re.escape(feature)))
-    expect(page.get_by_label("What does it stand for?")).to_have_value("written before signing in")
+    expect(page.get_by_label("What does this feature represent?")).to_have_value(
+        "written before signing in"
+    )
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("written before signing in")
     context.close()

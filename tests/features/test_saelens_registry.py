@@ -1,5 +1,5 @@
-"""Published SAEs: looked up by what a person writes, searched, and matched with the models that are
-here.
+"""Published SAEs: looked up by what a person writes, searched, and matched with the only models on
+this instance.
 """
 
 import pytest

@@ -35,5 +35,5 @@ class Unavailable(APIException):
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "unavailable"
-    default_detail = "The database does not answer. Nothing was changed: try again."
+    default_detail = "The database is not responding. Nothing was changed: try again."
     wait = RETRY_SECONDS

@@ -94,7 +94,7 @@ class Command(BaseCommand):
             }
         except (local_database.DatabaseFailed, DatabaseError) as error:
             self.mute.clear()
-            self._say(f"The database does not answer: {str(error).strip()}")
+            self._say(f"The database is not responding: {str(error).strip()}")
             return
         finally:
             connections.close_all()

@@ -30,7 +30,7 @@ class AddSae(JobForm):
     slug = forms.CharField(
         max_length=63,
         validators=[is_slug, not_a_page_of_a_model],
-        help_text="The SAE's name in its address, such as 6-res-jb.",
+        help_text="The SAE's name in its URL, such as 6-res-jb.",
     )
     source = forms.CharField(
         max_length=500,
@@ -52,24 +52,24 @@ class AddSae(JobForm):
     hook = forms.CharField(
         max_length=100,
         required=False,
-        help_text="Where it reads. Empty takes what its configuration says.",
+        help_text="The hook point. Leave it empty to use the one in its configuration.",
     )
     corpus = forms.CharField(
         required=False,
-        help_text="Text for the test, and for what follows. Empty takes the only corpus there "
-        "is, or python-stdlib.",
+        help_text="Text for the test and the following jobs. Leave it empty to use the only "
+        "corpus, or python-stdlib.",
     )
     anyway = forms.BooleanField(
         initial=False,
         required=False,
         label="Use it anyway",
-        help_text="Also where its configuration names another model: right where that is the "
-        "same model by another name.",
+        help_text="Even if its configuration names another model. Choose this if that is another "
+        "name of the same model.",
     )
     then = forms.BooleanField(
         initial=True,
         required=False,
-        label="Then make dashboards and evaluate it",
+        label="Then compute dashboards and evaluate it",
         help_text="Two more jobs, queued when this one finishes.",
     )
 
@@ -146,7 +146,7 @@ class AddSae(JobForm):
         ):
             self.add_error(
                 "corpus",
-                "Dashboards and evaluation need a corpus: add one first, or do without them.",
+                "Dashboards and evaluation need a corpus: add one first, or leave them out.",
             )
         return cleaned
 

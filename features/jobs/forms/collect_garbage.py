@@ -16,7 +16,7 @@ class CollectGarbage(JobForm):
     title = "Remove unused files"
     about = (
         "Deletes weights of deleted SAEs, checkpoints of jobs that are over, and broken "
-        "uploads. Runs once a day by itself."
+        "uploads. Runs once a day automatically."
     )
 
     def clean(self) -> dict[str, Any]:

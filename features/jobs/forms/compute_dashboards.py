@@ -37,7 +37,7 @@ class ComputeDashboards(OnSae):
 
     kind = "compute_dashboards"
     title = "Make dashboards"
-    verb = "Make the dashboards of"
+    verb = "Compute dashboards of"
     about = (
         "One pass over the corpus: top examples, samples of every band, histograms and "
         "logits of every feature."
@@ -47,8 +47,8 @@ class ComputeDashboards(OnSae):
 
     sae = SaePaths(  # type: ignore[assignment]
         label="SAE",
-        help_text="As MODEL/SLUG. Several of one model, with spaces between, share one run of "
-        "the model.",
+        help_text="As MODEL/SLUG. Several SAEs of one model, separated by spaces, share one pass "
+        "of the model.",
     )
     tokens = forms.IntegerField(
         min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP
@@ -57,13 +57,13 @@ class ComputeDashboards(OnSae):
         min_value=1,
         max_value=MAX_SHARDS,
         initial=1,
-        help_text="Parts that workers read side by side: as many as there are workers for it. "
-        "They change no number.",
+        help_text="Parts that workers process in parallel: one per worker. The results stay the "
+        "same.",
     )
 
     @classmethod
     def headline(cls, params: Mapping[str, Any]) -> str:
-        """Such as: Make the dashboards of demo-python/2-res and 2 others."""
+        """Such as: Compute dashboards of demo-python/2-res and 2 others."""
         first, *others = str(params.get("sae")).split() or [""]
         rest = f" and {len(others)} other{'s' if len(others) > 1 else ''}" if others else ""
         return f"{cls.verb} {first}{rest}"
@@ -127,7 +127,7 @@ class ComputeDashboards(OnSae):
         for one, other in pairwise(sae for sae in found if sae):
             if _reading(one) != _reading(other):
                 raise forms.ValidationError(
-                    f"{one} reads {_reading(one)}, {other} {_reading(other)}: make their "
+                    f"{one} reads {_reading(one)}, {other} {_reading(other)}: compute their "
                     "dashboards in two jobs."
                 )
         live = (
@@ -137,7 +137,7 @@ class ComputeDashboards(OnSae):
         )
         if busy := set(paths) & {path for sae in live for path in sae.split()}:
             raise forms.ValidationError(
-                f"A job is making the dashboards of {', '.join(sorted(busy))} already; wait for "
+                f"A job is computing the dashboards of {', '.join(sorted(busy))} already; wait for "
                 "it or cancel it."
             )
         return " ".join(paths)

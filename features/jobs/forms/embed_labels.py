@@ -14,8 +14,8 @@ class EmbedLabels(JobForm):
     kind = "embed_labels"
     title = "Embed labels"
     about = (
-        "Reads what new and edited labels mean, for searches by meaning. Runs by itself "
-        "after labels are written."
+        "Embeds new and edited labels, for searches by meaning. Runs automatically after "
+        "labels are written."
     )
 
     def clean(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class JudgeSweep(EndpointForm):
     kind = "judge_sweep"
     title = "Judge a sweep"
     about = (
-        "Shows each text that a sweep over strengths kept to a language model behind an "
+        "Shows each text of a sweep over strengths to a language model behind an "
         "OpenAI-compatible endpoint, without its"
         " strength, and asks apart how much of the feature's label is in it and how well it reads."
     )
@@ -54,7 +54,7 @@ class JudgeSweep(EndpointForm):
             raise forms.ValidationError(error.message) from None
         if job := self.unfinished(pk):
             raise forms.ValidationError(
-                f"Job {job.pk} is having it judged already; wait for it or cancel it."
+                f"Job {job.pk} is judging it already; wait for it or cancel it."
             )
         return pk
 

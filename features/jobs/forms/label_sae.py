@@ -38,8 +38,8 @@ class LabelSae(OnDashboards):
         max_value=1000,
         initial=4,
         label="Every nth context",
-        help_text="More documents for the same number of tokens: labels that hold on many need "
-        "many. 1 reads all.",
+        help_text="Covers more documents with the same number of tokens, so labels generalise "
+        "better. 1 reads everything.",
     )
     strong = forms.FloatField(
         min_value=0,
@@ -54,20 +54,20 @@ class LabelSae(OnDashboards):
         max_value=1,
         initial=0.2,
         label="Minimum F1",
-        help_text="A rule that is worse than this on the documents it was learned on makes no "
-        "label.",
+        help_text="Rules that score lower than this on the documents they were learned on are "
+        "dropped.",
     )
     concepts = forms.BooleanField(
         initial=True,
         required=False,
         label="Rules over concepts",
-        help_text="Says where the feature fires.",
+        help_text="Describes where the feature fires.",
     )
     logits = forms.BooleanField(
         initial=True,
         required=False,
         label="What it promotes",
-        help_text="Says which next tokens the feature raises.",
+        help_text="Lists the next tokens that the feature makes more likely.",
     )
     lists = forms.CharField(
         required=False,
@@ -75,20 +75,20 @@ class LabelSae(OnDashboards):
         strip=False,
         widget=forms.Textarea({"rows": 4}),
         label="Word lists",
-        help_text="Concepts of your own: a line with [name], then one word or phrase on a line; "
-        "any number of lists.",
+        help_text="Your own concepts: a line with [name], then one word or phrase per line. Any "
+        "number of lists.",
     )
     kept_lists = Several(
         forms.CharField(max_length=63),
         required=False,
-        label="Kept word lists",
-        help_text="Names of lists from Labels, Word lists, with commas between.",
+        label="Saved word lists",
+        help_text="Names of lists from Labels, Word lists, separated by commas.",
     )
     seed = forms.IntegerField(
         min_value=0,
         max_value=2**31 - 1,
         initial=0,
-        help_text="Deals documents to learning and scoring.",
+        help_text="Splits documents between learning and scoring.",
     )
 
     @classmethod
@@ -126,5 +126,5 @@ class LabelSae(OnDashboards):
         """At least one of the two methods."""
         cleaned = super().clean() or {}
         if not self.errors and not (cleaned.get("concepts") or cleaned.get("logits")):
-            self.add_error("concepts", "Choose at least one way to make labels.")
+            self.add_error("concepts", "Choose at least one way to create labels.")
         return cleaned

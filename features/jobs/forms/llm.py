@@ -16,7 +16,7 @@ def tokens_field(initial: int) -> forms.IntegerField:
         min_value=1_000,
         max_value=10**10,
         initial=initial,
-        help_text="Tokens of prompts and answers, after which it ends.",
+        help_text="Stops after this many tokens of prompts and answers.",
     )
 
 
@@ -24,7 +24,7 @@ def dollars_field(initial: float) -> forms.FloatField:
     """US dollars at most."""
     return forms.FloatField(
         min_value=0.01, max_value=100_000, initial=initial, label="Most dollars",
-        help_text="Cost after which it ends, by the prices of the endpoint.",
+        help_text="Stops at this cost, by the endpoint's prices.",
     )  # fmt: skip
 
 

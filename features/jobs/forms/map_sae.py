@@ -16,24 +16,24 @@ class MapSae(OnDashboards):
     title = "Map the features"
     verb = "Map"
     about = (
-        "Places the live features in the plane so that those of similar decoder directions "
-        "are near, and finds clusters."
+        "Arranges the live features in a plane so that similar decoder directions are close, "
+        "and finds clusters."
     )
 
     because = "which say what is alive"
-    busy = "is making the map of {}"
+    busy = "is computing the map of {}"
 
-    corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
+    corpus = None  # type: ignore[assignment]  # Django's way to remove what the class above has
     neighbours = forms.IntegerField(
         min_value=2,
         max_value=200,
         initial=15,
-        help_text="How many nearest features, itself among them, hold each one in its place: few "
-        "show detail, many the whole.",
+        help_text="Nearest features that set each feature's position, itself included: few show "
+        "detail, many the overall shape.",
     )
     seed = forms.IntegerField(
         min_value=0,
         max_value=2**31 - 1,
         initial=0,
-        help_text="The same seed gives the same map; another, another view.",
+        help_text="The same seed gives the same map.",
     )

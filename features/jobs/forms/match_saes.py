@@ -21,7 +21,7 @@ class MatchSaes(OnSae):
         "cosine of decoder directions."
     )
 
-    corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
+    corpus = None  # type: ignore[assignment]  # Django's way to remove what the class above has
     other = forms.CharField(
         label="Other SAE",
         help_text="As MODEL/SLUG, of the same model and reading a vector of the same width.",
@@ -47,11 +47,11 @@ class MatchSaes(OnSae):
 
     def _compare(self, first: str, second: str) -> None:
         if first == second:
-            self.add_error("other", "Choose another SAE: every feature is nearest to itself.")
+            self.add_error("other", "Choose another SAE: an SAE matches itself exactly.")
         elif first.partition("/")[0] != second.partition("/")[0]:
             self.add_error(
                 "other",
-                f"{second} reads another model than {first}: their directions do not compare.",
+                f"{second} reads another model than {first}: their directions cannot be compared.",
             )
         elif self.being_made(sae=first, other=second) or self.being_made(sae=second, other=first):
             self.add_error(

@@ -30,14 +30,14 @@ class Placing(forms.Form):
         choices=[(name, value.label) for name, value in PRIORITIES.items()],
         initial="normal",
         required=False,
-        help_text="Which of the jobs that wait goes first.",
+        help_text="Jobs with a higher priority start first.",
     )
     device = forms.ChoiceField(
         choices=list(DEVICES.items()),
         initial="any",
         required=False,
         label="Worker with",
-        help_text="Only a worker with such a device takes the job.",
+        help_text="Only a worker with this device runs the job.",
     )
 
 

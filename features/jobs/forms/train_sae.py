@@ -42,27 +42,27 @@ class TrainSae(JobForm):
     about = (
         "Trains a sparse autoencoder on the activations of a hook point while a corpus runs "
         "through the model. Several hooks, "
-        "or several values with commas between, make a sweep: every combination, all from one "
+        "or several values separated by commas, make a sweep: every combination, all from one "
         "forward pass."
     )
 
-    model = forms.CharField(help_text="The language model to read.")
+    model = forms.CharField(help_text="The language model to train on.")
     slug = forms.CharField(
         max_length=63,
         validators=[is_slug, not_a_page_of_a_model],
-        help_text="The SAE's name in its address, such as 2-res-topk. In a sweep each SAE adds "
-        "what it differs in.",
+        help_text="The SAE's name in its URL, such as 2-res-topk. In a sweep each SAE adds its "
+        "own settings.",
     )
     corpus = forms.CharField(help_text="The text to run; a part of it is held out for evaluation.")
     hook = Several(
         forms.CharField(),
-        help_text="Where to read: residual stream, MLP or attention of a layer. The middle "
-        "layers hold the most concepts.",
+        help_text="The activations to train on: residual stream, MLP or attention of a layer. "
+        "Middle layers have the most concepts.",
     )
     architecture = Several(
         forms.ChoiceField(choices=ARCHITECTURES),
         initial="topk",
-        help_text="How the features are kept sparse.",
+        help_text="How features are made sparse.",
     )
     width = Several(
         forms.IntegerField(min_value=1, max_value=2**20),
@@ -80,8 +80,8 @@ class TrainSae(JobForm):
     sparsity = Several(
         forms.FloatField(min_value=1e-9, max_value=1000),
         required=False,
-        help_text="Weight of the sparsity penalty, above 0 (standard, gated, JumpReLU). Empty "
-        "takes the architecture's default.",
+        help_text="Weight of the sparsity penalty, above 0 (standard, gated, JumpReLU). Leave it "
+        "empty for the architecture's default.",
     )
     tokens = forms.IntegerField(
         min_value=10_000, max_value=10**11, initial=1_000_000, help_text=TOKENS_HELP
@@ -95,7 +95,7 @@ class TrainSae(JobForm):
     learning_rate = Several(
         forms.FloatField(min_value=1e-7, max_value=1.0),
         required=False,
-        help_text="Of Adam, 1e-7 to 1. Empty takes the architecture's own default.",
+        help_text="Of Adam, 1e-7 to 1. Leave it empty for the architecture's default.",
     )
     seed = Several(
         forms.IntegerField(min_value=0, max_value=2**31 - 1),
@@ -107,13 +107,13 @@ class TrainSae(JobForm):
         max_value=10**10,
         initial=100_000,
         label="Dead after",
-        help_text="Tokens. A feature that did not fire in so many counts as dead; the TopK "
-        "family revives it.",
+        help_text="Tokens. A feature that has not fired for this many tokens counts as dead; the "
+        "TopK family revives it.",
     )
     then = forms.BooleanField(
         initial=True,
         required=False,
-        label="Then make dashboards and evaluate",
+        label="Then compute dashboards and evaluate",
         help_text="More jobs, queued when this one finishes.",
     )
 

@@ -315,7 +315,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(quiet, mon
     page, told = quiet.get("/"), quiet.get("/api/v1/corpora/")
     assert error(told, 503) == "unavailable"
     assert page.status_code == 503
-    assert "The database does not answer" in page.content.decode()
+    assert "The database is not responding" in page.content.decode()
     assert page["Retry-After"] == told["Retry-After"] == "5"
     assert "5.00 sec" not in page.content.decode() + told.content.decode()
 

@@ -220,7 +220,7 @@ def test_the_measured_evaluation_replaces_the_last_step_of_training(client, plan
             'href="/tiny/2-res/7/"',
         ),
         ("/tiny/2-res/99999999999999999999/", "there is no 99,999,999", 'href="/tiny/2-res/"'),
-        ("/tiny/2-res/eight/", "There is no page at this address.", 'href="/"'),
+        ("/tiny/2-res/eight/", "This page does not exist.", 'href="/"'),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(client, planted, address, sentence, link):

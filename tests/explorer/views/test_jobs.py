@@ -371,7 +371,7 @@ def test_several_saes_are_chosen_on_the_start_page_and_linked_on_the_jobs(client
     job = Job.objects.get(kind="compute_dashboards")
     assert (there.status_code, job.params["sae"]) == (302, "tiny/2-res tiny/1-res")
     html = page(client, job)
-    assert "Make the dashboards of tiny/2-res and 1 other" in html
+    assert "Compute dashboards of tiny/2-res and 1 other" in html
     assert '<a href="/tiny/2-res/">tiny/2-res</a>' in html
     assert '<a href="/tiny/1-res/">tiny/1-res</a>' in html
     assert "/jobs/new/compute_dashboards/?sae=tiny%2F2-res+tiny%2F1-res" in html

@@ -197,7 +197,7 @@ def test_an_empty_corpus_is_the_only_one_and_several_must_be_chosen_from(client,
 def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gpt2):
     imported(gpt2)
     html = client.get("/gpt2-small/theirs/").content.decode()
-    assert "<b>Doubtful.</b> It explains -12% of the variance." in html
+    assert "<b>Warning.</b> It explains -12% of the variance." in html
     assert "in its test, on 4.1k tokens of stories" in html.replace("\n", "")
     assert "Taken for gpt2." in html
     assert "their-sae" in html
@@ -225,5 +225,5 @@ def test_a_finished_imports_page_shows_its_warnings(client, gpt2):
         result=result,
     )
     html = client.get(f"/jobs/{job.pk}/").content.decode()
-    assert "<b>Doubtful.</b> It explains -12%." in html
+    assert "<b>Warning.</b> It explains -12%." in html
     assert "Explained variance" in html

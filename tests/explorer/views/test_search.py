@@ -287,7 +287,7 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
     assert len(worker[0]["saes"]) == 12
     assert "The first 12 of 14 SAEs" in html
     html = get(client, text=TEXT, sae=[f"m{number:02}" for number in range(13)])
-    assert "13 SAEs are ticked; at most 12 are read at once." in html
+    assert "13 SAEs are selected; at most 12 can be searched at once." in html
     html = get(client, token=" day")
     assert "All 14 SAEs" in html
     assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote it")])) == 14

@@ -142,7 +142,7 @@ def batches(
         counted = real & ~torch.isin(token_ids, special_ids)
         counted &= counted.flatten().cumsum(0).view(counted.shape) <= remaining
         count, rows = int(counted.sum()), len(group)
-        if count == remaining:  # leave out the sequences after the last counted token
+        if count == remaining:  # remove the sequences after the last counted token
             rows = int(counted.any(1).nonzero()[-1]) + 1
         remaining -= count
         yield Batch(group[:rows], token_ids[:rows], real[:rows], counted[:rows])

@@ -18,7 +18,7 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
     if chat:
         if not tokenizer.chat_template:
             raise InvalidInput(
-                "mode", "This model has no chat template: give it a text to go on with."
+                "mode", "This model has no chat template: give it a text to continue."
             )
         messages = [{"role": "user", "content": prompt}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -27,7 +27,7 @@ ARCHITECTURES_WITHOUT_K = frozenset({"standard", "gated"})
 class TrainSettings(NamedTuple):
     """How to train an SAE.
 
-    Token counts leave out special tokens and sinks. None means the architecture's default.
+    Token counts remove special tokens and sinks. None means the architecture's default.
 
     `k`: active features per token (TopK), their mean (BatchTopK, Matryoshka) or target (JumpReLU).
     `l1_coefficient`: weight of the sparsity loss of standard and gated SAEs.

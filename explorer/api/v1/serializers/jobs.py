@@ -136,7 +136,7 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     device = serializers.ChoiceField(
         choices=OPTIONS["device"],
         default="any",
-        help_text="Only a worker with such a device takes the job.",
+        help_text="Only a worker with this device runs the job.",
     )
 
 

@@ -27,7 +27,7 @@ class RegistryQuery(PageQuery):
         min_value=0, max_value=999, required=False, help_text="Only this layer."
     )
     here = serializers.BooleanField(
-        required=False, default=False, help_text="Only SAEs of models that are here."
+        required=False, default=False, help_text="Only SAEs of only models on this instance."
     )
     cursor = serializers.RegexField(
         r"\A\d{1,6}\Z",

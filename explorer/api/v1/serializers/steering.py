@@ -147,7 +147,7 @@ class JudgementSerializer(serializers.Serializer[Any]):
     default = ScoredSerializer()
     strengths = ScoredSerializer(many=True)
     unread = serializers.IntegerField(help_text="Answers that could not be read.")
-    unasked = serializers.IntegerField(help_text="Questions for which the budget had no room.")
+    unasked = serializers.IntegerField(help_text="Questions because the budget was used up.")
     prompt_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
     cost = serializers.FloatField(help_text="US dollars, by the prices of the endpoint.")

@@ -46,5 +46,5 @@ class WordListRequestSerializer(serializers.Serializer[Any]):
     words = serializers.CharField(
         max_length=MOST_BYTES,
         trim_whitespace=False,
-        help_text="One word or phrase on a line; lines that begin with # are left out.",
+        help_text="One word or phrase per line. Lines that start with # are ignored.",
     )

@@ -104,5 +104,5 @@ def _mine(request: Request, pk: int) -> Row:
     parse_query(request)
     row = get_or_404(_row, pk, noun="comment")
     if not access.may_edit_comment(request.user, row):
-        raise PermissionDenied("Only who wrote a comment may change it.")
+        raise PermissionDenied("Only its author may change a comment.")
     return row

@@ -84,7 +84,7 @@ class Undo(MembersWriteView):
         parse_query(request)
         upload = _find(pk)
         if not access.may_undo(request.user, upload):
-            raise PermissionDenied("Only who uploaded a file and curators may take it back.")
+            raise PermissionDenied("Only curators and the user who uploaded a file may undo it.")
         try:
             upload_services.undo(upload, by=request.user)
         except InvalidInput as error:

@@ -71,7 +71,7 @@ class OneWordList(MembersWriteView):
         parse_query(request)
         row = _find(slug)
         if not access.may_delete_list(request.user, row):
-            raise PermissionDenied("Only who keeps a list and curators may delete it.")
+            raise PermissionDenied("Only its owner and curators may delete a list.")
         row.delete()
         return Response(status=204)
 

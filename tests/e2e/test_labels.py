@@ -110,7 +110,7 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
     expect(anna.locator(f"#label-{label} .words")).to_contain_text("animals and birds")
     expect(
         carl.locator(f"#label-{label}")
-        .get_by_text("You voted on earlier words")
+        .get_by_text("You voted on an earlier version")
         .or_(carl.locator(f"#label-{label} [aria-pressed=true]"))
     ).to_be_visible()
     for page in (anna, bert, carl):

@@ -95,7 +95,7 @@ def test_names_of_many_alphabets_are_welcome(client, name):
 
 def test_sign_up_can_be_closed(client, settings):
     settings.SIGNUP = False
-    assert "takes no new accounts" in client.get("/accounts/signup/").content.decode()
+    assert "does not accept new accounts" in client.get("/accounts/signup/").content.decode()
     assert "/accounts/signup/" not in client.get("/accounts/login/").content.decode()
     client.post("/accounts/signup/", {"username": "dora", "password1": STRONG, "password2": STRONG})
     assert not User.objects.exists()

@@ -101,7 +101,7 @@ def test_numbers_of_different_text_are_told_apart(client, compared):
 
 def test_a_model_without_saes_says_so_and_an_unknown_one_is_a_404(client):
     builders.model()
-    assert "No SAE reads this model yet" in page(client)
+    assert "This model has no SAE yet" in page(client)
     assert client.get("/none/compare/").status_code == 404
 
 

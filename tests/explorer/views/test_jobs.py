@@ -112,8 +112,8 @@ def test_the_list_costs_the_same_for_ten_jobs_as_for_twenty(client, django_asser
 
 def test_a_queued_job_says_how_many_are_before_it(client, training):
     later = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
-    assert "next for a worker" in page(client, training)
-    assert "1 job before it" in page(client, later)
+    assert "next in the queue “jobs”" in page(client, training)
+    assert "1 job ahead" in page(client, later)
 
 
 def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_escaped(

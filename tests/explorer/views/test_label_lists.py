@@ -87,7 +87,7 @@ def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, a
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"user": "nobody"}, "nobody of that name"),
+        ({"user": "nobody"}, "There is no user of that name"),
         ({"user": "a" * 200}, "at most 150"),
         ({"user": "\x00"}, "Null characters"),
         ({"sae": "no/such"}, "Select a valid choice"),

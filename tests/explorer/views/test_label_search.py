@@ -308,7 +308,7 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     assert len(seen) == 5
     assert not address, "the last page has no next"
     beyond = client.get(f"/search/?q=kind&start=900&order={order}").content.decode()
-    assert "There are no further ones" in beyond
+    assert "There are no more features" in beyond
     assert 'href="?q=kind' in beyond
     answer = client.get(
         "/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}

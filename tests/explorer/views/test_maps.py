@@ -123,7 +123,7 @@ def test_too_few_live_features_are_told(client, planted):
     dashboard_ingest.write_map(
         planted.sae.dashboard, FeatureMap([], [], [], [], 15, 0, "umap"), None
     )
-    assert "too few for a map" in section(client)
+    assert "A map needs at least 15 live features" in section(client)
     assert json.loads(client.get(API).content)["indices"] == []
 
 

@@ -102,7 +102,7 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
 
 
 def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
-    assert "No published SAE is like that" in client.get("/registry/?q=zzzz").content.decode()
+    assert "No published SAE matches" in client.get("/registry/?q=zzzz").content.decode()
     for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
         response = client.get(f"/registry/?{query}")
         assert (response.status_code, "errorlist" in response.content.decode()) == (200, True), (

@@ -285,7 +285,7 @@ def test_the_pages_upload_show_and_take_back(client, planted, people):
     assert made.status_code == 302
     page = client.get(made["Location"]).content.decode()
     assert "&lt;b&gt;day&lt;/b&gt;" in page
-    assert "Take it back" in page
+    assert "Undo this upload" in page
     cleo = User.objects.create_user("cleo")
     client.force_login(cleo)
     assert client.post(f"{made['Location']}undo/").status_code == 403

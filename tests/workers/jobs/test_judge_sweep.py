@@ -314,7 +314,7 @@ def test_other_settings_are_refused_beside_their_fields(
 
 def test_one_job_at_a_time_judges_a_sweep(sweep: SteeringRun, server: StandIn) -> None:
     first = start(sweep)
-    with pytest.raises(InvalidParams, match=f"Job {first.pk} is having it judged already"):
+    with pytest.raises(InvalidParams, match=f"Job {first.pk} is judging it already"):
         start(sweep)
     done(first)
     assert done(start(sweep)).state == "finished"

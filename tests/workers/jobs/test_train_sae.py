@@ -148,7 +148,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
     assert job_services.may_resume(Job.objects.get(pk=old.pk))
     new = job_services.resume(old.pk, by=ada)
     assert not job_services.may_resume(Job.objects.get(pk=old.pk))
-    with pytest.raises(InvalidParams, match="another job took it up"):
+    with pytest.raises(InvalidParams, match="another job continued from it"):
         job_services.resume(old.pk, by=ada)
     assert f"Goes on from job {old.pk}, which was cancelled after" in log(new)
     assert "by ada" in log(new)

@@ -26,7 +26,7 @@ TASK = "workers.steer"
 LEASE = timedelta(seconds=15)
 MAX_ATTEMPTS = 3
 MAX_RESENT = 20
-NOT_WATCHED = "Nobody watched any more."
+NOT_WATCHED = "Stopped because nobody was watching."
 
 State = SteeringRun.State
 

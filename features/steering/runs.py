@@ -159,7 +159,8 @@ def _require_turn(who: str) -> None:
         )
     if not listens(QUEUE):
         raise NoAnswer(
-            "No worker of the queue “inference” runs, so nobody can steer. See /jobs/workers/."
+            "No worker of the queue “inference” is running, so steering is not available. See "
+            "/jobs/workers/."
         )
 
 

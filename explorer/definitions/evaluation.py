@@ -27,7 +27,7 @@ EVALUATION: dict[str, Definition] = {
         "read it with its"
         " three losses.",
         "share",
-        "ce_loss_score: the same of its three losses, which differ as said there.",
+        "ce_loss_score: the same of its three losses, which differ as described there.",
     ),
     "eval_kl_score": Definition(
         "KL recovered",
@@ -56,7 +56,7 @@ EVALUATION: dict[str, Definition] = {
     "eval_ce_sae": Definition(
         "Loss with the SAE",
         "The same with the SAE's reconstruction in place of the activation.",
-        saebench="ce_loss_with_sae: special tokens are replaced too unless it is told otherwise; "
+        saebench="ce_loss_with_sae: special tokens are replaced too unless configured otherwise; "
         "here they keep their own.",
     ),
     "eval_ce_zero": Definition(

@@ -5,7 +5,8 @@ from explorer.definitions.definition import Definition
 LABELS: dict[str, Definition] = {
     "label_score": Definition(
         "Score",
-        "How well the label's present words tell, on held-out examples, where the feature fires, "
+        "How well the label's current text predicts, on held-out examples, where the feature "
+        "fires, "
         "with its 95% interval and"
         " the number of examples. Scores of different kinds measure different things and are "
         "never averaged.",
@@ -26,35 +27,34 @@ LABELS: dict[str, Definition] = {
     ),
     "label_votes": Definition(
         "Votes",
-        "Weights of the people for the label's present words, its author among them, less those "
-        "against: a member weighs 1,"
-        " a curator or staff 3, somebody suspended 0.",
+        "Votes for the label's current text, its author's included, minus those against: a "
+        "member weighs 1,"
+        " a curator or staff 3, a suspended user 0.",
         "count",
     ),
     "label_support": Definition(
         "Support",
         "Weights for the label less those against it, and 2 × score - 1 where it was scored "
         "better than chance. The shown"
-        " label with the most support above zero is the feature's label; of equals the one "
-        "scored higher, then the older.",
+        " label with the most support above zero is the feature's label; on a tie, the one with "
+        "the higher score, then the older one.",
     ),
     "label_disputed": Definition(
         "Disputed",
-        "The feature's label has as much weight against it as for it, or people stand for "
-        "another one that has at least half"
-        " its support.",
+        "The feature's label has as much weight against it as for it, or people support another "
+        "label that has at least half its support.",
         "count",
     ),
     "label_queue": Definition(
         "Needs a label",
         "Live features without a label that fire on 0.001% to 10% of tokens, then disputed ones; "
         "of each the densest first."
-        " Those on which you have had a say are left out.",
+        " Features that you have voted on or labelled are left out.",
         "count",
     ),
     "labelled_share": Definition(
         "Labelled",
-        "Share of the SAE's live features that have a label, by whoever or whatever.",
+        "Share of the SAE's live features that have a label, from a person or a method.",
         "share",
     ),
     "labelled_by_people": Definition(
@@ -74,8 +74,8 @@ LABELS: dict[str, Definition] = {
         "Methods, same words",
         "Krippendorff's alpha, nominal: a unit is a feature, a rating the words of a method's "
         "best label of it, in small"
-        " letters; people together are one method. Unlike words of one meaning count as "
-        "disagreement.",
+        " letters; people together are one method. Different words with the same meaning count "
+        "as disagreement.",
     ),
     "method_chosen": Definition(
         "Chosen", "Of the method's labels, those that are their feature's label.", "count"

@@ -6,8 +6,7 @@ SAES: dict[str, Definition] = {
     "width": Definition("Width", "Number of features in the SAE.", "count"),
     "published_l0": Definition(
         "L0",
-        "Features that fire per token, as whoever published the SAE gives it; nothing where they "
-        "do not.",
+        "Features that fire per token, as published with the SAE; empty if it was not.",
     ),
     "matched": Definition(
         "Matched",
@@ -46,8 +45,8 @@ SAES: dict[str, Definition] = {
     "map": Definition(
         "Map",
         "Live features in the plane (UMAP on their exact nearest neighbours by decoder cosine, a "
-        "fixed seed). What is near on"
-        " it has a similar direction; distances between far groups mean little, and the axes "
+        "fixed seed). Features close together have similar directions; distances between far "
+        "groups mean little, and the axes "
         "have no unit.",
         "count",
     ),

@@ -54,9 +54,10 @@ STEERING: dict[str, Definition] = {
     ),
     "dose_best": Definition(
         "Best dose",
-        "The sound strength that expresses most (concept and top tokens averaged), if that is "
+        "The usable strength that expresses the feature most (concept and top tokens averaged), "
+        "if that is "
         "more than by default and with"
-        " any random direction. Sound: text and neutral text cost at most 1 nat per token more "
+        " any random direction. Usable: text and neutral text cost at most 1 nat per token more "
         "than by default, and half of"
         " the default's distinct pairs are left.",
     ),
@@ -71,7 +72,7 @@ STEERING: dict[str, Definition] = {
         "Input role",
         "Ablated where it fires, how far the next-token distribution moves: KL in nats, less "
         "that of a random direction of"
-        " equal norm in the same places. Mean over texts with its 95% interval.",
+        " equal norm at the same positions. Mean over texts with its 95% interval.",
     ),
     "cause_writes": Definition(
         "Output role",
@@ -87,37 +88,36 @@ STEERING: dict[str, Definition] = {
     "here_kl": Definition(
         "Distribution",
         "KL of the changed from the unchanged next-token distribution, in nats: mean over the "
-        "places of this text that were"
-        " changed.",
+        "changed positions of this text.",
     ),
     "here_ce": Definition(
         "Loss of what follows",
         "Cross-entropy of the token that follows in this text, changed less unchanged, in nats: "
-        "mean over those places.",
+        "mean over those positions.",
     ),
     "here_logit": Definition(
         "Its top tokens",
         "Change of the logits of the ten tokens that its direction promotes most, less the mean "
         "change over the vocabulary:"
-        " mean over those places.",
+        " mean over those positions.",
     ),
     "here_control": Definition(
         "Random directions",
-        "The same with sixteen random directions of equal norm in the same places: their mean, "
+        "The same with sixteen random directions of equal norm at the same positions: their mean, "
         "and the highest of them.",
     ),
-    "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is sound."),
+    "dose_breaks": Definition("Breaks at", "The smallest strength from which on none is usable."),
     "judge_concept": Definition(
         "Concept, judged",
         "How much of the feature's label is in the text, as a language model says that reads it "
         "without its strength: 0, 1 or"
-        " 2. One text per strength, so a step may be chance.",
+        " 2. One text per strength, so a single step may be random.",
     ),
     "judge_fluency": Definition(
         "Fluency, judged",
         "How well the same text reads, asked apart from the label: 0 (unreadable, or the same "
         "again and again), 1 or 2"
-        " (nearly as somebody would write it).",
+        " (nearly as a person would write it).",
     ),
     "judge_both": Definition(
         "Both, judged",

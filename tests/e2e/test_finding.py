@@ -123,9 +123,9 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     finder.get_by_label("Note").fill("its neighbour")
     finder.get_by_role("button", name="Add 1 feature").click()
     finder.wait_for_url(link)
-    expect(finder.locator(".kept > li")).to_have_count(2)
+    expect(finder.locator(".collection-items > li")).to_have_count(2)
     finder.get_by_role("button", name=f"Move {names[1]} up").click()
-    expect(finder.locator(".kept > li").first).to_contain_text(names[1])
+    expect(finder.locator(".collection-items > li").first).to_contain_text(names[1])
     picture(finder, "6-collection")
 
     # the link, to somebody who has no account, on a phone and without a script
@@ -135,8 +135,8 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     visitor = context.new_page()
     visitor.goto(link)
     expect(visitor.get_by_role("heading", name="On the meadow")).to_be_visible()
-    expect(visitor.locator(".kept > li")).to_have_count(2)
-    expect(visitor.locator(".kept")).to_contain_text("its neighbour")
+    expect(visitor.locator(".collection-items > li")).to_have_count(2)
+    expect(visitor.locator(".collection-items")).to_contain_text("its neighbour")
     expect(visitor.get_by_role("button", name="Take")).to_have_count(0)
     picture(visitor, "7-link")
     visitor.goto(f"{instance.url}/search/")
@@ -175,4 +175,4 @@ def test_a_lasso_on_the_map_becomes_a_collection(page: Page, instance, shown):
     page.wait_for_url(re.compile("/collections/add/"))
     page.get_by_label("Or a new one").fill("A corner of the map")
     page.get_by_role("button", name=f"Add {chosen} features").click()
-    expect(page.locator(".kept > li")).to_have_count(chosen)
+    expect(page.locator(".collection-items > li")).to_have_count(chosen)

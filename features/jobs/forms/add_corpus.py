@@ -13,8 +13,8 @@ class AddCorpus(JobForm):
     kind = "add_corpus"
     title = "Add a corpus"
     about = (
-        "Checks that the text can be read, keeps its revision, and says how it is cut into "
-        "contexts."
+        "Checks that the text can be read, stores its revision, and sets how it is split "
+        "into contexts."
     )
 
     slug = forms.CharField(
@@ -36,17 +36,17 @@ class AddCorpus(JobForm):
     packing = forms.ChoiceField(
         choices=Corpus.Packing.choices,
         initial=Corpus.Packing.PACKED,
-        help_text="Packed wastes nothing; separate lets no token see another document.",
+        help_text="Packed uses every token; separate keeps documents apart.",
     )
     bos = forms.ChoiceField(
         choices=Corpus.Bos.choices,
         initial=Corpus.Bos.ASKED,
-        label="Begin contexts with BOS",
-        help_text="The model's token for a beginning, where its tokenizer has one. It is shown, "
-        "and counts nowhere.",
+        label="Start contexts with BOS",
+        help_text="The model's beginning-of-sequence token, if its tokenizer has one. It is "
+        "shown, but never counted.",
     )
     licence = forms.CharField(
-        max_length=200, required=False, help_text="Shown beside every example taken from it."
+        max_length=200, required=False, help_text="Shown next to every example from this corpus."
     )
 
     def clean_slug(self) -> str:

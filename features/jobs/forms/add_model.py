@@ -19,7 +19,7 @@ class AddModel(JobForm):
     slug = forms.CharField(
         max_length=63,
         validators=[is_slug, not_a_fixed_word],
-        help_text="Its name in every address, such as gpt2-small.",
+        help_text="Its name in URLs, such as gpt2-small.",
     )
     source = forms.CharField(
         max_length=500,

@@ -25,19 +25,21 @@ class ExplainSae(FeaturesEndpointForm):
     )
 
     explainer = forms.ChoiceField(
-        choices=list(EXPLAINERS.items()), initial="examples", help_text="What it is shown."
+        choices=list(EXPLAINERS.items()),
+        initial="examples",
+        help_text="What the language model sees.",
     )
     only_unlabelled = forms.BooleanField(
         required=False,
         initial=True,
         label="Only what has no label",
-        help_text="Leave features out that have a label.",
+        help_text="Skip features that have a label.",
     )
     least_fires = forms.IntegerField(
         min_value=1,
         max_value=10**9,
         initial=20,
-        help_text="Features that fired on fewer tokens are left out.",
+        help_text="Skip features that fired on fewer tokens.",
     )
 
     def clean(self) -> dict[str, Any]:

@@ -59,25 +59,25 @@ class FeaturesEndpointForm(EndpointForm, OnDashboards):
     busy = "of this kind is at {}"
     field_order = ["sae", "endpoint", "most", "texts", "most_tokens", "most_cost", "seed"]
 
-    corpus = None  # type: ignore[assignment]  # Django's way to leave out what the class above has
+    corpus = None  # type: ignore[assignment]  # Django's way to remove what the class above has
     most = forms.IntegerField(
         min_value=1,
         max_value=1_000_000,
         initial=200,
         label="Features at most",
-        help_text="Those that fire most come first.",
+        help_text="The most frequent come first.",
     )
     texts = forms.IntegerField(
         min_value=4,
         max_value=40,
         initial=10,
-        help_text="Texts of a feature that a prompt is made of, or that are asked about.",
+        help_text="Texts of a feature that go into a prompt or a question.",
     )
     seed = forms.IntegerField(
         min_value=0,
         max_value=2**31 - 1,
         initial=0,
-        help_text="Deals contexts to writing labels and to scoring them.",
+        help_text="Splits contexts between writing labels and scoring them.",
     )
 
     @classmethod

@@ -8,7 +8,7 @@ from django import forms
 from features.jobs.forms.base import JobForm
 from features.models import Dashboard
 
-TOKENS_HELP = "Special tokens are not counted. More tokens find rarer features and take longer."
+TOKENS_HELP = "Special tokens are not counted. More tokens catch rarer features and take longer."
 
 
 class OnSae(JobForm):
@@ -53,7 +53,7 @@ class OnDashboards(OnSae):
         model, _, slug = path.partition("/")
         if not Dashboard.objects.filter(sae__model__slug=model, sae__slug=slug).exists():
             raise forms.ValidationError(
-                f"{path} has no dashboards yet, {self.because}: make them first."
+                f"{path} has no dashboards yet, {self.because}: compute them first."
             )
         if self.busy and self.being_made(sae=path):
             raise forms.ValidationError(

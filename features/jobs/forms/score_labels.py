@@ -27,18 +27,18 @@ class ScoreLabels(FeaturesEndpointForm):
     title = "Score the labels"
     about = (
         "Asks a model that sees only the label about held-out texts, firing and silent ones: "
-        "how much does the label tell?"
+        "how well does the label predict them?"
     )
 
     scores = Several(
         forms.ChoiceField(choices=list(SCORES.items())),
         initial="detection",
-        help_text="What is measured; never averaged.",
+        help_text="How labels are tested. Different kinds are never averaged.",
     )
     negatives = forms.ChoiceField(
         choices=list(NEGATIVES.items()),
         initial="random",
-        help_text="Where texts come from in which the feature is silent.",
+        help_text="Where texts without the feature come from.",
     )
     method = forms.CharField(
         required=False, max_length=50, initial="",

@@ -110,7 +110,7 @@ def results_of(job: Job) -> list[Setting]:
 
 
 @register.filter
-def again(job: Job) -> str:
+def rerun_url(job: Job) -> str:
     """The start page's address, filled in as this job was, in its place."""
     params = {name: joined(value) for name, value in job.params.items()}
     return f"/jobs/new/{job.kind}/?{urlencode(params | as_placed(job))}"
@@ -124,7 +124,7 @@ def field_name(job: Job) -> str:
 
 
 @register.filter
-def said(event: Any) -> str:
+def event_text(event: Any) -> str:
     """An event of the log in words."""
     data = event.data
     if event.kind == "state":

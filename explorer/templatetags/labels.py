@@ -24,7 +24,7 @@ NAMES = {"concept": "concept matcher", "logits": "what it promotes"}
 
 
 @register.filter
-def maker(label: Label) -> str:
+def author_name(label: Label) -> str:
     """Who or what made a label, as text: a person's name, or the method."""
     if label.by_person:
         return label.author.get_username() if label.author else "a former user"
@@ -41,19 +41,19 @@ def method_words(method: str) -> str:
 
 
 @register.filter
-def stands(label: Label) -> int:
+def net_votes(label: Label) -> int:
     """Weights of the people for a label less those against it."""
     return label.weight + label.up - label.down
 
 
 @register.filter
-def for_it(label: Label) -> int:
+def votes_for(label: Label) -> int:
     """Weights of the people for it, its author among them."""
     return label.weight + label.up
 
 
 @register.simple_tag
-def scored(score: LabelScore) -> SafeString:
+def score_line(score: LabelScore) -> SafeString:
     """One score with its kind, 95% interval and n, and what else was measured on hover."""
     interval = "" if score.low is None else f" ({number(score.low, 2)} to {number(score.high, 2)})"
     more = {"scorer": score.scorer, "negatives": score.negatives} | _beside(score)

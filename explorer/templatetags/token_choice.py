@@ -14,18 +14,18 @@ from features.selectors.text_search import Box
 from features.token_spans import visible
 
 register = template.Library()
-register.filter("signs", visible)
+register.filter("visible_token", visible)
 HINTED = 3
 
 
 @register.filter
-def places(box: Box) -> str:
+def token_positions(box: Box) -> str:
     """The positions of a box's tokens, as the query string names them."""
     return ",".join(str(box.span.position + i) for i in range(len(box.span.token_ids)))
 
 
 @register.simple_tag
-def boxes(found: Iterable[Box], chosen: Collection[int] | None = None) -> SafeString:
+def token_boxes(found: Iterable[Box], chosen: Collection[int] | None = None) -> SafeString:
     """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except
     special tokens.
     """
@@ -44,7 +44,7 @@ def _box(box: Box, chosen: Collection[int] | None) -> SafeString:
         'aria-label="Token {}, {}"{}>{}</label>',
         hint or "No feature within the density fires here.",
         span.position,
-        places(box),
+        token_positions(box),
         span.position,
         visible(span.text),
         mark_safe(" checked") if span.position in chosen else "",

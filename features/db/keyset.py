@@ -49,7 +49,7 @@ def after(rows: QuerySet[Any], keys: Sequence[str], cursor: str, of: str) -> Que
             last = signing.loads(cursor, salt=_salt(keys, of))
         except signing.BadSignature:
             raise BadCursor(
-                "The cursor is damaged or belongs to another list: begin again without it."
+                "The cursor is damaged or belongs to another list: start again without it."
             ) from None
         values = [_typed(rows.model, *pair) for pair in zip(keys, last, strict=True)]
         rows = rows.filter(_beyond(keys, values))

@@ -97,7 +97,7 @@ def test_the_page_stays_from_run_to_run_and_says_what_is_refused(instance, page,
     wait_for(lambda: run(instance, first)["state"] == "finished", 60, "the run")
     page.get_by_role("textbox", name="Prompt").fill("")
     page.get_by_role("button", name="Steer", exact=True).click()
-    page.get_by_role("alert").get_by_text("Write a prompt").wait_for()
+    page.get_by_role("alert").get_by_text("Enter a prompt").wait_for()
     page.get_by_role("textbox", name="Prompt").fill("a cat saw")
     page.get_by_label(f"Strength of shown/{feature}").fill("0.25")
     page.get_by_label(f"Strength of shown/{feature}").press("Enter")
@@ -141,7 +141,7 @@ def test_a_refusal_is_seen_where_the_run_before_it_ends_meanwhile(instance, page
         worker.resume()
     page.get_by_text("Underlined tokens differ").or_(page.get_by_text("changed nothing")).wait_for()
     asked[0].continue_()
-    page.get_by_role("alert").get_by_text("Write a prompt").wait_for()
+    page.get_by_role("alert").get_by_text("Enter a prompt").wait_for()
 
 
 def test_the_end_of_a_run_takes_no_place_from_the_next(instance, page, feature):

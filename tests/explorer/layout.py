@@ -18,7 +18,7 @@ SPACES = " \t\r\n"
 VOID = frozenset(["br", "hr", "img", "input", "link", "meta"])
 INLINE_BOXES = frozenset(["img", "input", "output", "textarea", "t"])
 PRESERVED = frozenset(["pre", "textarea"])
-PRESERVED_CLASSES = re.compile(r'class="[^"]*\b(tokens|heatmap|diff|text-diff|prose|log)\b')
+PRESERVED_CLASSES = re.compile(r'class="[^"]*\b(tokens|diff|prose|log|code-block)\b')
 
 
 def collapsed(html: str) -> str:

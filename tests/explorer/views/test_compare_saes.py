@@ -90,13 +90,13 @@ def test_an_unknown_sae_gets_a_sentence_that_names_those_there_are(client, compa
 
 
 def test_numbers_of_different_text_are_told_apart(client, compared):
-    assert "do not compare" not in page(client)
+    assert "Compare only numbers from the same text" not in page(client)
     other = builders.corpus("other")
     catalog_services.keep_evaluation(
         compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None
     )
     assert "10 tokens of other" in page(client)
-    assert "do not compare" in page(client)
+    assert "Compare only numbers from the same text" in page(client)
 
 
 def test_a_model_without_saes_says_so_and_an_unknown_one_is_a_404(client):

@@ -152,7 +152,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
     claimed = running(training)
     html = page(client, training)
     assert f'sse-connect="/jobs/{training.pk}/events/"' in html
-    assert "look again" in html.split("<noscript>")[1].split("</noscript>")[0]
+    assert "reload it" in html.split("<noscript>")[1].split("</noscript>")[0]
     job_execution.finish(claimed, {"sae": "tiny/new"})
     html = page(client, training)
     assert "sse-connect" not in html

@@ -78,7 +78,7 @@ def test_scores_stand_beside_what_was_measured_with_who_said_so_and_at_what_cost
         "3× · judged: concept –, fluency 2, both –",
     ]
     assert "wise-1 rated one text per strength" in page
-    assert "looked for “the word &lt;day&gt;”" in page
+    assert "for “the word &lt;day&gt;”" in page
     assert "Not judged: 1 answer that could not be read" in page
     assert "1,590 tokens, $0.013" in page
     assert "best dose <b>2×</b>" in page, "the judge moves no mark"

@@ -91,10 +91,10 @@ def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, a
         ({"user": "a" * 200}, "at most 150"),
         ({"user": "\x00"}, "Null characters"),
         ({"sae": "no/such"}, "Select a valid choice"),
-        ({"after": "yesterday"}, "begin again"),
-        ({"after": "2026-13-45~label~1"}, "begin again"),
-        ({"after": "2026-01-01T00:00:00Z~job~1"}, "begin again"),
-        ({"after": "2026-01-01T00:00:00Z~label~x"}, "begin again"),
+        ({"after": "yesterday"}, "start again without it"),
+        ({"after": "2026-13-45~label~1"}, "start again without it"),
+        ({"after": "2026-01-01T00:00:00Z~job~1"}, "start again without it"),
+        ({"after": "2026-01-01T00:00:00Z~label~x"}, "start again without it"),
     ],
 )
 def test_a_wrong_filter_is_said(client, planted, people, asked, said):

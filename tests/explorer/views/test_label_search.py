@@ -280,8 +280,8 @@ def test_what_cannot_be_searched_is_refused_with_the_way_on(
 
 
 def test_an_empty_query_shows_the_form(client: Any, planted: Any) -> None:
-    assert "What features mean" in get(client, "")
-    assert "What features mean" in client.get("/search/").content.decode()
+    assert "Search what features mean" in get(client, "")
+    assert "Search what features mean" in client.get("/search/").content.decode()
 
 
 def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:

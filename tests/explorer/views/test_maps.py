@@ -113,7 +113,7 @@ def test_without_a_map_the_api_names_the_job_that_makes_it(client, planted):
 
 def test_without_a_map_the_page_offers_it_to_staff(client, planted):
     Dashboard.objects.update(map=None)
-    assert "No map yet" in section(client)
+    assert "There is no map yet" in section(client)
     assert "Make it now" not in section(client)
     client.force_login(builders.cast()[0])
     assert "/jobs/new/map_sae/?sae=tiny/2-res" in section(client)

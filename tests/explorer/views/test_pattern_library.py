@@ -28,7 +28,17 @@ PARTS = [
         "segmented",
         "band",
     ),
-    *("example", "stacked", "progress", "fields", "errorlist", "primary", "log", "empty", "foot"),
+    *(
+        "example",
+        "stacked",
+        "progress",
+        "fields",
+        "errorlist",
+        "primary",
+        "code-block",
+        "empty",
+        "foot",
+    ),
 ]
 
 

@@ -97,7 +97,7 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
         "anyway": False,
     }
     away = client.get("/registry/?q=gemma-scope-2-1b-pt-res-all+layer_12").content.decode()
-    assert "not here" in away
+    assert "not installed" in away
     assert "/jobs/new/add_model/?source=google%2Fgemma-3-1b-pt" in away
 
 

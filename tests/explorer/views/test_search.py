@@ -290,7 +290,7 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
     assert "13 SAEs are selected; at most 12 can be searched at once." in html
     html = get(client, token=" day")
     assert "All 14 SAEs" in html
-    assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote it")])) == 14
+    assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote this token")])) == 14
 
 
 def test_more_features_cost_no_more_queries(client, worker, django_assert_num_queries, monkeypatch):
@@ -306,8 +306,8 @@ def test_more_features_cost_no_more_queries(client, worker, django_assert_num_qu
 def test_a_token_finds_what_peaks_on_it_and_what_promotes_it(client, planted):
     html = get(client, token=" day")
     fire, promote = (
-        html[html.index("Fire on it") : html.index("Promote it")],
-        html[html.index("Promote it") :],
+        html[html.index("Fire on this token") : html.index("Promote this token")],
+        html[html.index("Promote this token") :],
     )
     assert re.findall(r'href="/tiny/2-res/(\d)/"', fire) == ["0"]
     assert re.findall(r'<td class="n">(\d+)</td>', fire) == ["3"]

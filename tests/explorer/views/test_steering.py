@@ -148,7 +148,7 @@ def test_the_link_of_a_run_fills_the_form_that_starts_the_same(client):
         ({"feature": "other/0"}, 422, "no feature other/0"),
         ({"feature": "2-res/3"}, 422, "never fired"),
         ({"feature": "nonsense"}, 422, "name a feature"),
-        ({"prompt": ""}, 422, "Write a prompt"),
+        ({"prompt": ""}, 422, "Enter a prompt"),
         ({"prompt": "a" * 20_001}, 422, "at most 20000"),
         ({"model": "none"}, 422, "no model"),
         ({"sweep": "1", "method": "ablate"}, 422, "one feature that is added"),
@@ -169,7 +169,10 @@ def test_too_many_and_nobody_there_are_told(client):
     SteeringRun.objects.all().delete()
     Worker.objects.all().delete()
     response = client.post("/steer/", FORM)
-    assert (response.status_code, "nobody can steer" in response.content.decode()) == (503, True)
+    assert (response.status_code, "steering is not available" in response.content.decode()) == (
+        503,
+        True,
+    )
 
 
 def test_only_who_asked_stops_a_run(client):

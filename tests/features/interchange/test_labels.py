@@ -275,7 +275,7 @@ def test_the_pages_upload_show_and_take_back(client, planted, people):
         return client.post("/labels/uploads/", {"sae": sae, "file": file})
 
     wrong = post("index,text\n0,<b>day</b>\n99,x\n").content.decode()
-    assert "Nothing was written" in wrong
+    assert "Nothing was saved" in wrong
     assert "Row 2, index" in wrong
     assert post("x", name="a.xlsx").status_code == 422
     assert post("index,text\n0,x\n", sae="no/such").status_code == 422

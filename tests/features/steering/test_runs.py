@@ -100,7 +100,7 @@ def test_one_person_has_so_many_at_once_and_no_more():
 
 def test_without_a_worker_nothing_is_written():
     Worker.objects.all().delete()
-    with pytest.raises(NoAnswer, match="nobody can steer"):
+    with pytest.raises(NoAnswer, match="steering is not available"):
         steering_runs.request_run(asked(), "ada")
     assert not SteeringRun.objects.exists()
 
@@ -204,7 +204,7 @@ def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_ca
         ({"features": [FEATURE | {"strength": 1e9}]}, "features", "from -100 to 100"),
         ({"features": [FEATURE | {"strength": float("nan")}]}, "features", "from -100 to 100"),
         ({"features": [FEATURE | {"strength": "a lot"}]}, "features", "from -100 to 100"),
-        ({"features": [FEATURE, FEATURE]}, "features", "there twice"),
+        ({"features": [FEATURE, FEATURE]}, "features", "listed twice"),
         ({"features": [FEATURE | {"sae": "other"}]}, "features", "no feature other/0"),
         ({"features": [FEATURE | {"index": 800}]}, "features", "no feature 2-res/800"),
         ({"features": [FEATURE | {"index": -1}]}, "features", "name a feature"),
@@ -218,7 +218,7 @@ def test_a_message_that_was_lost_is_sent_again(sent, django_capture_on_commit_ca
         ({"features": [FEATURE | {"colour": 1}]}, "features", "no setting colour"),
         ({"features": "2-res/0"}, "features", "list of objects"),
         ({"model": "none"}, "model", "no model"),
-        ({"prompt": ""}, "prompt", "Write a prompt"),
+        ({"prompt": ""}, "prompt", "Enter a prompt"),
         ({"prompt": "a\0b"}, "prompt", "Null characters"),
         ({"prompt": "a" * 20_001}, "prompt", "at most 20000"),
         ({"where": "chosen"}, "tokens", "Choose tokens"),

@@ -97,7 +97,7 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
 
     # Each has the page as it was; what they do crosses on the way.
     anna.locator(f"#label-{label} summary", has_text="Edit").click()
-    anna.get_by_label("Its words").fill("animals and birds")
+    anna.get_by_label("Label text").fill("animals and birds")
     bert.get_by_label("What does this feature represent?").fill("things that run")
     bert_and_anna = [
         anna.locator(f"#label-{label}").get_by_role("button", name="Save"),
@@ -140,12 +140,12 @@ def test_the_slower_editor_sees_the_newer_words_and_keeps_their_own(
     admin.goto(feature)
     for editor, text in ((page, "the author's words"), (admin, "a curator's words")):
         editor.locator("#labels summary", has_text="Edit").click()
-        editor.get_by_label("Its words").fill(text)
+        editor.get_by_label("Label text").fill(text)
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#labels .words")).to_contain_text("the author's words")
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_role("alert")).to_contain_text("the author's words")
-    expect(admin.get_by_label("Its words")).to_have_value("a curator's words")
+    expect(admin.get_by_label("Label text")).to_have_value("a curator's words")
     admin.get_by_role("button", name="Save").click()
     expect(admin.locator("#labels .words")).to_contain_text("a curator's words")
     (row,) = labels_of(instance, feature)
@@ -242,7 +242,7 @@ def test_all_of_it_works_without_javascript(people, instance, feature):
     page.get_by_role("button", name="Comment").click()
     expect(page.locator("#talk")).to_contain_text("Because it is so.")
     page.locator("#labels summary", has_text="Edit").click()
-    page.get_by_label("Its words").fill("edited without script")
+    page.get_by_label("Label text").fill("edited without script")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("edited without script")
 

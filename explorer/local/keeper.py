@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
-from explorer.local.postgres import Server, ServerFailed
+from explorer.local.host import ServerFailed
+from explorer.local.postgres import Server
 
 
 def keep(var: Path) -> None:

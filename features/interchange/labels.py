@@ -179,6 +179,7 @@ def _score(one: Any) -> ScoreRecord:
     if kind not in LabelScore.Kind.values:
         raise InvalidInput("scores", f"kind is one of {', '.join(LabelScore.Kind.values)}.")
     value, low, high = (_number(one, name, name == "value") for name in ("value", "low", "high"))
+    assert value is not None
     shares = {name: _number(one, name) for name in ("balanced_accuracy", "auroc")}
     if any(share is not None and not 0 <= share <= 1 for share in shares.values()):
         raise InvalidInput("scores", "balanced_accuracy and auroc are from 0 to 1.")
@@ -188,10 +189,6 @@ def _score(one: Any) -> ScoreRecord:
             "scores",
             f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.",
         )
-    names = {
-        name: _string(one, name, longest, "scores")
-        for name, longest in (("scorer", 200), ("negatives", 20))
-    }
     return ScoreRecord(
         kind,
         value,
@@ -199,9 +196,10 @@ def _score(one: Any) -> ScoreRecord:
         high,
         _whole(one.get("n", 0), "scores"),
         details=details,
-        **names,
+        scorer=_string(one, "scorer", 200, "scores"),
+        negatives=_string(one, "negatives", 20, "scores"),
         **shares,
-    )  # type: ignore[arg-type]
+    )
 
 
 def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -> str:

@@ -36,12 +36,12 @@ class TokenConcepts:
     @property
     def names(self) -> list[str]:
         """The names of the columns of `flags_of`."""
-        return [concept.name for concept in (*self.concepts, *CONTEXTS)]
+        return [c.name for c in self.concepts] + [c.name for c in CONTEXTS]
 
     @property
     def words(self) -> list[str]:
         """The words of the columns of `flags_of`, for labels."""
-        return [concept.words for concept in (*self.concepts, *CONTEXTS)]
+        return [c.words for c in self.concepts] + [c.words for c in CONTEXTS]
 
     def add_document(self, document: Tokenized) -> None:
         """Store a document until the contexts are past it."""

@@ -32,11 +32,11 @@ def explain_sae(job: RunningJob) -> None:
         for material in materials(row, indices, params["texts"], params["seed"]):
             if material.learn:
                 prompt = explainers.messages(params["explainer"], material)
-                yield Question(material.index, "explain", prompt, explainers.MOST_TOKENS)
+                yield Question(material.index, "explain", prompt, explainers.MAX_TOKENS)
 
     total, unread = len(indices), 0
     for question, answer in job.results(llm.ask(job, client, questions(), total)):
-        text = None if answer.error else explainers.read(answer.text)
+        text = None if answer.error else explainers.parse_label(answer.text)
         if text is None:
             unread += 1
             continue

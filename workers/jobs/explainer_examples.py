@@ -12,8 +12,18 @@ from features.models import Sequence as Context
 from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Vocabulary, spans, text_of
 from workers import model_cache
-from workers.pipeline.autointerp.activations import Fired, read
-from workers.pipeline.autointerp.examples import BEFORE, STRONG, Material, Text, around, held_out
+from workers.pipeline.autointerp.examples import (
+    BEFORE,
+    STRONG_SHARE,
+    ExampleText,
+    FeatureExamples,
+    is_held_out,
+    text_around,
+)
+from workers.pipeline.autointerp.feature_activations import (
+    ContextActivations,
+    activations_in_contexts,
+)
 from workers.pipeline.dashboards.corpus_pass import Target
 
 AT_ONCE = 32
@@ -34,7 +44,7 @@ class _Found(NamedTuple):
     centre: int
 
 
-def materials(sae: Sae, indices: Sequence[int], texts: int, seed: int) -> Iterator[Material]:
+def materials(sae: Sae, indices: Sequence[int], texts: int, seed: int) -> Iterator[FeatureExamples]:
     """The material of each of those features, `texts` of a kind at most, in their order."""
     for start in range(0, len(indices), AT_ONCE):
         rows = {
@@ -59,7 +69,7 @@ def dealt(row: Sae, seed: int) -> dict[str, Any]:
     }
 
 
-def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Material]:
+def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[FeatureExamples]:
     examples = _examples([row.pk for row in rows])
     near = {row.index: row.nearest for row in rows}
     others = _examples_of_indices(sae, {index for indices in near.values() for index in indices})
@@ -69,7 +79,7 @@ def _some(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterator[Mate
     target = Target(model_cache.load_sae(sae), sae.hook)
     language = model_cache.load_model(sae.model)
     ordered = list(contexts.values())
-    fired = read(
+    fired = activations_in_contexts(
         language, target, [context.token_ids for context in ordered], [row.index for row in rows]
     )
     on = {context.pk: found for context, found in zip(ordered, fired, strict=True)}
@@ -86,16 +96,16 @@ def _material(
     examples: list[Example],
     pool: list[Context],
     near: list[tuple[Context, int]],
-    on: dict[int, Fired],
+    on: dict[int, ContextActivations],
     vocabulary: Vocabulary,
     texts: int,
     seed: int,
-) -> Material:
+) -> FeatureExamples:
     draw = random.Random(f"{seed} {row.index}")
     found: dict[bool, dict[int, _Found]] = {False: {}, True: {}}
     for e in sorted(examples, key=lambda e: -max(e.values)):
         fires = dict(zip(e.positions, e.values, strict=True))
-        side = found[held_out(seed, e.sequence.position)]
+        side = found[is_held_out(seed, e.sequence.position)]
         side.setdefault(e.sequence_id, _Found(e.sequence, fires, max(fires, key=fires.__getitem__)))
     learn = [_cut(one, vocabulary) for one in _evenly(list(found[False].values()), texts)]
     peaks = {e.sequence.token_ids[e.peak] for e in examples if e.band == 0}
@@ -113,8 +123,8 @@ def _material(
     draw.shuffle(anywhere)
     draw.shuffle(at_peaks)
 
-    def silent(places: list[tuple[Context, int]], shown: list[Text]) -> list[Text]:
-        pieces: dict[int, Text] = {}
+    def silent(places: list[tuple[Context, int]], shown: list[ExampleText]) -> list[ExampleText]:
+        pieces: dict[int, ExampleText] = {}
         for context, centre in places:
             piece = _cut(_Found(context, on[context.pk].get(row.index, {}), centre), vocabulary)
             if (
@@ -129,16 +139,16 @@ def _material(
     strong = [
         one
         for one in found[True].values()
-        if max(one.fired.values()) >= STRONG * row.max_activation
+        if max(one.fired.values()) >= STRONG_SHARE * row.max_activation
     ]
     firing = [piece for piece in (_cut(one, vocabulary) for one in strong) if _new(piece, learn)]
-    alike = silent([place for place in near if not held_out(seed, place[0].position)], [])
+    alike = silent([place for place in near if not is_held_out(seed, place[0].position)], [])
     shown = [*learn, *alike]
-    hard = silent([place for place in near if held_out(seed, place[0].position)], shown)[
+    hard = silent([place for place in near if is_held_out(seed, place[0].position)], shown)[
         : (texts + 1) // 2
     ]
     hard += silent(at_peaks, [*shown, *hard])
-    return Material(
+    return FeatureExamples(
         row.index,
         row.max_activation,
         learn,
@@ -151,14 +161,14 @@ def _material(
     )
 
 
-def _new(piece: Text, shown: list[Text]) -> bool:
+def _new(piece: ExampleText, shown: list[ExampleText]) -> bool:
     """Whether it is no text that was shown already: corpora repeat themselves, and the same words
     teach the answer.
     """
     return not any(piece.plain in other.plain or other.plain in piece.plain for other in shown)
 
 
-def _cut(found: _Found, vocabulary: Vocabulary) -> Text:
+def _cut(found: _Found, vocabulary: Vocabulary) -> ExampleText:
     """The text around the centre; tokens that split a character are one piece."""
     fired = sorted(found.fired.items())
     boxes = [
@@ -175,7 +185,7 @@ def _cut(found: _Found, vocabulary: Vocabulary) -> Text:
         (n for n, box in enumerate(boxes) if box.position + len(box.token_ids) > found.centre),
         BEFORE,
     )
-    return around([box.text for box in boxes], [box.value or 0.0 for box in boxes], centre)
+    return text_around([box.text for box in boxes], [box.value or 0.0 for box in boxes], centre)
 
 
 def _evenly(found: list[T], count: int) -> list[T]:
@@ -217,7 +227,7 @@ def _pool(sae: Sae, seed: int) -> list[Context]:
     places = [
         (pk, at)
         for pk, at in stored.order_by("position").values_list("pk", "position")
-        if held_out(seed, at)
+        if is_held_out(seed, at)
     ]
     chosen = random.Random(seed).sample(places, min(POOL, len(places)))
     return list(Context.objects.filter(pk__in=[pk for pk, _ in chosen]).order_by("position"))

@@ -32,7 +32,7 @@ def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
         job, client, questions, len(questions), "answers", counted=lambda question: question.about
     )
     for question, answer in job.results(told):
-        said[question.about] = None if answer.error else judge.read(answer.text)
+        said[question.about] = None if answer.error else judge.parse_rating(answer.text)
     job.raise_if_stopped()
     unread = sum(score is None for score in said.values())
     if unread == len(said):
@@ -59,7 +59,7 @@ def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
     for score, text in pairs:
         prompt = judge.messages(score, text, sweep.label)
         yield Question(
-            sweep.feature.index, f"judge {score}", prompt, judge.MOST_TOKENS, (score, text)
+            sweep.feature.index, f"judge {score}", prompt, judge.MAX_TOKENS, (score, text)
         )
 
 

@@ -20,9 +20,10 @@ from features import encryption
 from features.models import Endpoint, Exchange, Job
 from features.records import InvalidInput, Progress
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.autointerp import client
+from workers.pipeline.autointerp import completions
 from workers.pipeline.autointerp.budget import Budget
-from workers.pipeline.autointerp.client import Answer, Client, Request
+from workers.pipeline.autointerp.client import Client
+from workers.pipeline.autointerp.completions import Completion, CompletionRequest, Message
 
 
 class Question(NamedTuple):
@@ -32,7 +33,7 @@ class Question(NamedTuple):
 
     feature: int
     purpose: str
-    messages: list[client.Message]
+    messages: list[Message]
     most: int
     about: Any = None
 
@@ -64,8 +65,8 @@ def endpoint(job: RunningJob) -> tuple[Endpoint, Client]:
     for tokens in Exchange.objects.filter(job=job.row).values_list(
         "prompt_tokens", "completion_tokens"
     ):
-        budget.take(*tokens)
-    to = client.Endpoint(
+        budget.add_earlier_spending(*tokens)
+    to = completions.Endpoint(
         row.base_url, row.model, key, row.concurrency, row.per_minute, float(row.timeout), *prices,
         private_allowed=settings.PRIVATE_ENDPOINTS, name=row.slug,
     )  # fmt: skip
@@ -89,17 +90,17 @@ def ask(
     known = {row.sha256: row for row in Exchange.objects.filter(job=job.row).defer("messages")}
     unanswered, left = 0, set(known)
     told_of: set[Hashable] = set()
-    again: list[tuple[Question, Answer]] = []
+    again: list[tuple[Question, Completion]] = []
 
-    def new() -> Iterator[Request]:
+    def new() -> Iterator[CompletionRequest]:
         for question in questions:
             left.discard(question.sha256(model))
             if kept := known.get(question.sha256(model)):
                 told_of.add(counted(question))
                 counts = (kept.prompt_tokens, kept.completion_tokens)
-                again.append((question, Answer(kept.answer, *counts, kept.seconds, kept.error)))
+                again.append((question, Completion(kept.answer, *counts, kept.seconds, kept.error)))
             else:
-                yield Request(question, question.messages, question.most)
+                yield CompletionRequest(question, question.messages, question.most)
 
     def told(question: Question) -> Progress:
         told_of.add(counted(question))
@@ -118,7 +119,7 @@ def ask(
             question = request.name
             if answer.error and not unanswered:
                 job.log(
-                    f"{asking.endpoint.called} gave no answer: {answer.error}. Others like it "
+                    f"{asking.endpoint.description} gave no answer: {answer.error}. Others like it "
                     "are counted as unread."
                 )
             unanswered += bool(answer.error)
@@ -136,7 +137,7 @@ def ask(
         )
 
 
-def keep(job: Job, question: Question, model: str, answer: Answer) -> None:
+def keep(job: Job, question: Question, model: str, answer: Completion) -> None:
     """Write a prompt with its answer, before the answer is used."""
     Exchange.objects.get_or_create(
         job=job,

@@ -19,8 +19,8 @@ from workers.jobs import inputs, llm
 from workers.jobs.explainer_examples import dealt, materials
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.autointerp import results, scorers
-from workers.pipeline.autointerp.examples import Material
+from workers.pipeline.autointerp import answer_scores, scorers
+from workers.pipeline.autointerp.examples import FeatureExamples
 
 NEGATIVES_OF = {"fuzzing": "", "intruder": "random", "simulation": "random"}
 """Kinds that do not choose where silent texts come from."""
@@ -58,8 +58,8 @@ def _score_by_asking(
 ) -> dict[str, Any]:
     params = job.params
     endpoint, client = llm.endpoint(job)
-    answered: dict[tuple[int, str], list[tuple[scorers.Quiz, list[float | None]]]] = defaultdict(
-        list
+    answered: dict[tuple[int, str], list[tuple[scorers.ScorerPrompt, list[float | None]]]] = (
+        defaultdict(list)
     )
 
     def questions() -> Iterator[Question]:
@@ -67,12 +67,12 @@ def _score_by_asking(
             for kind in kinds:
                 for quiz in _quizzes(kind, material, chosen[material.index].text, params):
                     yield Question(
-                        material.index, kind, quiz.messages, scorers.MOST_TOKENS[kind], quiz
+                        material.index, kind, quiz.messages, scorers.MAX_TOKENS[kind], quiz
                     )
 
     for question, answer in job.results(llm.ask(job, client, questions(), len(chosen))):
-        nothing: list[float | None] = [None] * len(question.about.truth)
-        said = nothing if answer.error else scorers.read(question.about, answer.text)
+        nothing: list[float | None] = [None] * len(question.about.labels)
+        said = nothing if answer.error else scorers.parse_answer(question.about, answer.text)
         answered[question.feature, question.purpose].append((question.about, said))
     for (index, kind), quizzes in answered.items():
         if score := _score(kind, quizzes, params["seed"]):
@@ -115,10 +115,10 @@ def _labels(row: Sae, params: dict[str, Any]) -> list[Label]:
 
 
 def _quizzes(
-    kind: str, material: Material, label: str, params: dict[str, Any]
-) -> list[scorers.Quiz]:
+    kind: str, material: FeatureExamples, label: str, params: dict[str, Any]
+) -> list[scorers.ScorerPrompt]:
     seed = params["seed"]
-    makers: dict[str, Callable[[], list[scorers.Quiz]]] = {
+    makers: dict[str, Callable[[], list[scorers.ScorerPrompt]]] = {
         "detection": lambda: scorers.detection(material, label, params["negatives"], seed),
         "fuzzing": lambda: scorers.fuzzing(material, label, seed),
         "simulation": lambda: scorers.simulation(material, label, seed),
@@ -128,18 +128,18 @@ def _quizzes(
 
 
 def _score(
-    kind: str, quizzes: list[tuple[scorers.Quiz, list[float | None]]], seed: int
+    kind: str, quizzes: list[tuple[scorers.ScorerPrompt, list[float | None]]], seed: int
 ) -> ScoreRecord | None:
     if kind == "simulation":
-        return results.of_simulation(
-            [quiz.truth for quiz, _ in quizzes], [said for _, said in quizzes], seed
+        return answer_scores.score_simulation(
+            [quiz.labels for quiz, _ in quizzes], [said for _, said in quizzes], seed
         )
-    truth = [one for quiz, _ in quizzes for one in quiz.truth]
+    truth = [one for quiz, _ in quizzes for one in quiz.labels]
     said = [one for _, answers in quizzes for one in answers]
     return (
-        results.of_intruder(truth, said, seed)
+        answer_scores.score_intruder(truth, said, seed)
         if kind == "intruder"
-        else results.of_answers(kind, truth, said, seed)
+        else answer_scores.score_answers(kind, truth, said, seed)
     )
 
 
@@ -155,7 +155,7 @@ def _nearness(row: Sae, chosen: Mapping[int, Label], params: dict[str, Any]) -> 
         texts = [chosen[material.index].text, *(text.plain for text in [*material.firing, *silent])]
         vectors = embedder.embed(texts)
         near, firing = np.asarray(vectors[1:] @ vectors[0]), len(material.firing)
-        if score := results.of_embedding(near[:firing], near[firing:], params["seed"]):
+        if score := answer_scores.score_embedding(near[:firing], near[firing:], params["seed"]):
             yield (
                 material.index,
                 score._replace(scorer=embedder.name, negatives=params["negatives"]),

@@ -34,8 +34,8 @@ from workers import model_cache
 from workers.jobs import runner
 from workers.jobs.explainer_examples import materials
 from workers.pipeline.autointerp import client
-from workers.pipeline.autointerp.activations import read
-from workers.pipeline.autointerp.examples import STRONG, held_out
+from workers.pipeline.autointerp.examples import STRONG_SHARE, is_held_out
+from workers.pipeline.autointerp.feature_activations import activations_in_contexts
 from workers.pipeline.dashboards.corpus_pass import Target
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,7 +120,7 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
     )
     found = list(materials(ready, indices, 10, seed=0))
     assert [material.index for material in found] == indices
-    sides = {s.pk: held_out(0, s.position) for s in Sequence.objects.all()}
+    sides = {s.pk: is_held_out(0, s.position) for s in Sequence.objects.all()}
     for material in found:
         examples = Example.objects.filter(feature__index=material.index)
         strongest = max(
@@ -130,7 +130,7 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
         )
         if strongest:
             assert max(material.learn[0].values) == max(strongest.values)
-        assert all(max(text.values) >= STRONG * material.maximum for text in material.firing)
+        assert all(max(text.values) >= STRONG_SHARE * material.maximum for text in material.firing)
         assert all(max(text.values) == 0 for text in [*material.random, *material.hard])
         held_out_texts = {
             text.plain for text in [*material.firing, *material.random, *material.hard]
@@ -143,7 +143,7 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
 def test_what_is_read_is_what_the_dashboards_kept(ready: Sae) -> None:
     target = Target(model_cache.load_sae(ready), ready.hook)
     some = list(Example.objects.select_related("sequence", "feature").order_by("pk")[:12])
-    fired = read(
+    fired = activations_in_contexts(
         model_cache.load_model(ready.model),
         target,
         [e.sequence.token_ids for e in some],

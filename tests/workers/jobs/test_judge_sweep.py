@@ -229,7 +229,7 @@ def test_a_refused_key_fails_the_job_without_a_row(sweep: SteeringRun, server: S
 def test_an_endpoint_that_is_too_slow_puts_the_job_off(
     sweep: SteeringRun, server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 0.1)
     Endpoint.objects.update(timeout=1, concurrency=1)
     server.mishaps = ["late", "late"]
     job = done(start(sweep))

@@ -11,8 +11,9 @@ from features.records import InvalidInput
 from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.budget import Budget
-from workers.pipeline.autointerp.client import Answer, Client, Endpoint, Request
-from workers.pipeline.autointerp.endpoint_urls import resolve
+from workers.pipeline.autointerp.client import Client
+from workers.pipeline.autointerp.completions import Completion, CompletionRequest, Endpoint
+from workers.pipeline.autointerp.endpoint_urls import checked_address
 from workers.pipeline.errors import Unavailable
 
 
@@ -27,15 +28,15 @@ def server() -> Iterator[StandIn]:
         yield running
 
 
-def request(name: int = 0, text: str = "hello") -> Request:
-    return Request(
+def request(name: int = 0, text: str = "hello") -> CompletionRequest:
+    return CompletionRequest(
         name, [{"role": "system", "content": "Repeat."}, {"role": "user", "content": text}], 20
     )
 
 
 def ask(
     server: StandIn, count: int = 1, budget: Budget | None = None, **changes: object
-) -> dict[int, Answer]:
+) -> dict[int, Completion]:
     endpoint = Endpoint(server.url, MODEL, KEY)._replace(**changes)  # type: ignore[arg-type]
     with Client(endpoint, budget or Budget()) as asking:
         return {
@@ -69,7 +70,7 @@ def test_a_minute_of_429s_is_waited_for(server: StandIn) -> None:
 def test_patience_ends_and_the_job_is_put_off(
     server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 0.1)
     server.mishaps = ["500"] * 1000
     with pytest.raises(Unavailable, match="answers 500: The server had an error"):
         ask(server)
@@ -107,7 +108,7 @@ def test_a_refused_key_and_an_unknown_model_end_the_job_at_once(server: StandIn)
 def test_nobody_there_is_told_with_the_name_and_the_address_is_for_the_workers_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 0.1)
     with (
         Client(Endpoint("http://127.0.0.1:9/v1", MODEL, name="local"), Budget()) as asking,
         pytest.raises(Unavailable, match="The endpoint “local” cannot be reached") as error,
@@ -155,8 +156,8 @@ def test_a_job_that_must_stop_asks_nothing_more(server: StandIn) -> None:
 )
 def test_private_addresses_are_refused_where_the_instance_forbids_them(host: str) -> None:
     with pytest.raises(InvalidInput, match="private address"):
-        resolve(f"http://{host}:8080/v1", private_allowed=False)
-    assert resolve(f"http://{host}:8080/v1", private_allowed=True) is None
+        checked_address(f"http://{host}:8080/v1", private_allowed=False)
+    assert checked_address(f"http://{host}:8080/v1", private_allowed=True) is None
 
 
 def test_a_public_name_that_leads_to_a_private_address_is_refused(
@@ -165,7 +166,7 @@ def test_a_public_name_that_leads_to_a_private_address_is_refused(
     found = [(0, 0, 0, "", ("93.184.216.34", 0)), (0, 0, 0, "", ("10.0.0.1", 0))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     with pytest.raises(InvalidInput, match="private address") as error:
-        resolve("https://models.example/v1", private_allowed=False)
+        checked_address("https://models.example/v1", private_allowed=False)
     assert "10.0.0.1" not in error.value.message, "everybody may read it"
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found[:1])
-    assert resolve("https://models.example/v1", private_allowed=False) == "93.184.216.34"
+    assert checked_address("https://models.example/v1", private_allowed=False) == "93.184.216.34"

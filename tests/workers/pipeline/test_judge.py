@@ -36,7 +36,7 @@ from workers.pipeline.autointerp import judge
     ],
 )
 def test_a_score_is_read_or_there_is_none(answer: str, score: int | None) -> None:
-    assert judge.read(answer) == score
+    assert judge.parse_rating(answer) == score
 
 
 def test_both_is_the_harmonic_mean_and_missing_where_one_is() -> None:

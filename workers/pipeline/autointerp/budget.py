@@ -1,5 +1,6 @@
-"""What a job may spend: tokens, and dollars where an endpoint has prices. Reserved before a
-request, settled after it.
+"""Limits on what a job may spend: tokens, and dollars if an endpoint has prices.
+
+Each request is reserved before it is sent, and accounted for after it.
 """
 
 import threading
@@ -7,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 CHARACTERS_PER_TOKEN = 3.5
-"""A low guess for English and code, so that estimates are rather too high; what servers count
-replaces it.
+"""A low estimate for English and code, so that token estimates are rather too high. The counts of
+the server replace it.
 """
 OVERHEAD = 8
-"""Tokens that a message costs beside its words."""
+"""Tokens that a message costs in addition to its text."""
 
 
-class Spent(NamedTuple):
+class Spending(NamedTuple):
     """Tokens as servers counted them, and their price in US dollars."""
 
     prompt_tokens: int
@@ -22,15 +23,17 @@ class Spent(NamedTuple):
     cost: float
 
 
-def guess(messages: Iterable[Mapping[str, str]]) -> int:
-    """About how many tokens a prompt has."""
+def estimate_tokens(messages: Iterable[Mapping[str, str]]) -> int:
+    """Return an estimate of how many tokens a prompt has."""
     return sum(
         int(len(message["content"]) / CHARACTERS_PER_TOKEN) + 1 + OVERHEAD for message in messages
     )
 
 
 class Budget:
-    """Limits of one job; 0 is no limit. Threads share it."""
+    """The limits of one job, shared by its threads; 0 is no limit. Prices are in US dollars for a
+    million tokens.
+    """
 
     def __init__(
         self,
@@ -42,31 +45,32 @@ class Budget:
         self.most_tokens, self.most_cost = most_tokens, most_cost
         self.prices = (price_in / 1e6, price_out / 1e6)
         self.exhausted = False
-        self._prompt = self._completion = self._guessed = self._reserved_in = self._reserved_out = 0
+        self._prompt = self._completion = self._estimated = 0
+        self._reserved_in = self._reserved_out = 0
         self._lock = threading.Lock()
 
     @property
-    def spent(self) -> Spent:
-        """So far."""
-        return Spent(self._prompt, self._completion, self._cost(self._prompt, self._completion))
+    def spent(self) -> Spending:
+        """What was spent so far."""
+        return Spending(self._prompt, self._completion, self._cost(self._prompt, self._completion))
 
-    def admits(self, messages: Iterable[Mapping[str, str]], most: int) -> bool:
-        """Reserve a request with an answer of at most `most` tokens; False, for good, where it
-        would not fit.
+    def reserve(self, messages: Iterable[Mapping[str, str]], most: int) -> bool:
+        """Reserve a request with an answer of at most `most` tokens.
+
+        Returns False if it does not fit; from then on nothing fits.
         """
-        asked = guess(messages)
+        estimate = estimate_tokens(messages)
         with self._lock:
-            factor = max(
-                1.0, self._prompt / max(self._guessed, 1)
-            )  # this server's tokens may be smaller than the guess
-            tokens_in = self._prompt + int(factor * (self._reserved_in + asked))
+            # The tokens of this server may be smaller than estimated.
+            factor = max(1.0, self._prompt / max(self._estimated, 1))
+            tokens_in = self._prompt + int(factor * (self._reserved_in + estimate))
             tokens_out = self._completion + self._reserved_out + most
             too_many = self.most_tokens and tokens_in + tokens_out > self.most_tokens
-            too_dear = self.most_cost and self._cost(tokens_in, tokens_out) > self.most_cost
-            if self.exhausted or too_many or too_dear:
+            too_expensive = self.most_cost and self._cost(tokens_in, tokens_out) > self.most_cost
+            if self.exhausted or too_many or too_expensive:
                 self.exhausted = True
                 return False
-            self._reserved_in += asked
+            self._reserved_in += estimate
             self._reserved_out += most
             return True
 
@@ -77,18 +81,18 @@ class Budget:
         prompt_tokens: int,
         completion_tokens: int,
     ) -> None:
-        """Put what a request cost in the place of what was reserved for it."""
+        """Replace the reservation of a request by the tokens that it took."""
         with self._lock:
-            self._reserved_in -= guess(messages)
+            self._reserved_in -= estimate_tokens(messages)
             self._reserved_out -= most
-            self._guessed += guess(messages) if prompt_tokens else 0
+            self._estimated += estimate_tokens(messages) if prompt_tokens else 0
             self._prompt += prompt_tokens
             self._completion += completion_tokens
 
-    def take(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count what an earlier attempt of the job spent."""
+    def add_earlier_spending(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add the tokens of a request by an earlier attempt of the job."""
         with self._lock:
-            self._guessed += prompt_tokens
+            self._estimated += prompt_tokens
             self._prompt += prompt_tokens
             self._completion += completion_tokens
 

@@ -1,18 +1,23 @@
-"""Prompts that ask for a label, and reading it from the answer. The prompts are ours; what they
-show is said at each.
+"""Prompts that ask for a label, and how the label is parsed from the answer. The prompts are our
+own.
 
-Every prompt ends by asking for one last line that begins with LABEL:, so that a model may think
-before it answers.
+Every prompt asks for a last line that begins with LABEL:, so that a model may think before it
+answers.
 """
 
 import re
 from collections.abc import Callable
 
-from workers.pipeline.autointerp.examples import Material, Text, marked, steps
+from workers.pipeline.autointerp.examples import (
+    ExampleText,
+    FeatureExamples,
+    activation_level,
+    mark_active_tokens,
+)
 
-LONGEST = 300
-"""Characters of a label that are taken from an answer; a longer one is no label."""
-MOST_TOKENS = 300
+MAX_LABEL_LENGTH = 300
+"""Characters of a label; a longer text is not accepted as one."""
+MAX_TOKENS = 300
 TASK = """\
 You study one feature of a language model: a direction inside it that is active on some tokens of \
 a text and silent on all \
@@ -29,93 +34,96 @@ REFUSALS = re.compile(
 )
 
 
-def from_examples(material: Material) -> str:
-    """Its strongest texts, with << >> around the tokens on which it is active."""
+def from_examples(examples: FeatureExamples) -> str:
+    """Show the strongest texts, with << >> around the tokens on which the feature is active."""
     return _numbered(
         "Texts, with << >> around the active tokens:",
-        [_shown(text, material) for text in material.learn],
+        [_marked(text, examples) for text in examples.learn],
     )
 
 
-def from_pairs(material: Material) -> str:
-    """Its strongest texts token by token, each with an activation from 0 to 10."""
+def from_pairs(examples: FeatureExamples) -> str:
+    """Show the strongest texts token by token, each with an activation from 0 to 10."""
     texts = [
-        "\n".join(f"{_quoted(t)}\t{steps(v, material.maximum)}" for t, v in zip(*text, strict=True))
-        for text in material.learn
+        "\n".join(
+            f"{_quoted(t)}\t{activation_level(v, examples.maximum)}"
+            for t, v in zip(*text, strict=True)
+        )
+        for text in examples.learn
     ]
     return _numbered(
         "Texts, a token in a line with its activation from 0 (silent) to 10 (the most):", texts
     )
 
 
-def from_logits(material: Material) -> str:
-    """The tokens on which it peaks, the tokens after them, those that it promotes and suppresses,
-    and its texts.
+def from_logits(examples: FeatureExamples) -> str:
+    """Show the tokens on which the feature peaks, the tokens after them, those that it promotes and
+    suppresses, and its strongest texts.
     """
-    peaks = [max(range(len(text.values)), key=text.values.__getitem__) for text in material.learn]
-    at = [_quoted(text.tokens[peak]) for text, peak in zip(material.learn, peaks, strict=True)]
+    peaks = [max(range(len(text.values)), key=text.values.__getitem__) for text in examples.learn]
+    at = [_quoted(text.tokens[peak]) for text, peak in zip(examples.learn, peaks, strict=True)]
     after = [
         _quoted("".join(text.tokens[peak + 1 : peak + 3]))
-        for text, peak in zip(material.learn, peaks, strict=True)
+        for text, peak in zip(examples.learn, peaks, strict=True)
     ]
     lists = {
         "Tokens on which it is most active": at,
         "What follows them": after,
-        "Next tokens that it makes more likely": list(map(_quoted, material.promotes)),
-        "Next tokens that it makes less likely": list(map(_quoted, material.suppresses)),
+        "Next tokens that it makes more likely": list(map(_quoted, examples.promotes)),
+        "Next tokens that it makes less likely": list(map(_quoted, examples.suppresses)),
     }
-    told = "\n".join(f"{name}: {', '.join(words)}" for name, words in lists.items())
+    summary = "\n".join(f"{name}: {', '.join(words)}" for name, words in lists.items())
     return (
-        f"{told}\n\n{from_examples(material)}\n\nWhere what it makes likely explains it best, "
+        f"{summary}\n\n{from_examples(examples)}\n\nWhere what it makes likely explains it best, "
         "say “says …” or “predicts …”."
     )
 
 
-def contrastive(material: Material) -> str:
-    """The same as `from_examples`, with texts that look alike and in which it is silent."""
-    alike = [text.plain for text in material.alike]
+def contrastive(examples: FeatureExamples) -> str:
+    """Show the same as `from_examples`, and similar texts in which the feature is not active."""
+    alike = [text.plain for text in examples.alike]
     silent = (
         _numbered("Texts that look alike, in all of which it is silent:", alike) if alike else ""
     )
     return (
-        f"{from_examples(material)}\n\n{silent}\n\nThe label must hold for the first texts "
+        f"{from_examples(examples)}\n\n{silent}\n\nThe label must hold for the first texts "
         "and for none of the others."
     ).strip()
 
 
-EXPLAINERS: dict[str, Callable[[Material], str]] = {
+EXPLAINERS: dict[str, Callable[[FeatureExamples], str]] = {
     "examples": from_examples,
     "pairs": from_pairs,
     "logits": from_logits,
     "contrastive": contrastive,
 }
-"""By the name that follows “explainer:” in a label's method."""
+"""The user message of each explainer, by the name after “explainer:” in a label's method."""
 
 
-def messages(explainer: str, material: Material) -> list[dict[str, str]]:
-    """The prompt of one of `EXPLAINERS` about a feature."""
+def messages(explainer: str, examples: FeatureExamples) -> list[dict[str, str]]:
+    """Return the prompt of one of `EXPLAINERS` about a feature."""
     return [
         {"role": "system", "content": TASK},
-        {"role": "user", "content": EXPLAINERS[explainer](material)},
+        {"role": "user", "content": EXPLAINERS[explainer](examples)},
     ]
 
 
-def read(answer: str) -> str | None:
-    """The label in an answer, without quotes and full stop; None where there is none,
-    or a refusal.
+def parse_label(answer: str) -> str | None:
+    """Return the label in an answer, without quotes and full stop; None if there is none, or if the
+    model declined.
     """
-    found = re.findall(r"^\W*LABEL\W*:[\s*]*(.+?)\s*$", answer, re.MULTILINE | re.IGNORECASE)
+    labels = re.findall(r"^\W*LABEL\W*:[\s*]*(.+?)\s*$", answer, re.MULTILINE | re.IGNORECASE)
     lines = [line for line in answer.strip().splitlines() if line.strip()]
-    if not found and len(lines) != 1:
+    if not labels and len(lines) != 1:
         return None
-    label = (found[-1] if found else lines[0]).strip().strip("* ").removesuffix(".").strip()
+    label = (labels[-1] if labels else lines[0]).strip().strip("* ").removesuffix(".").strip()
     if len(label) > 1 and label[0] + label[-1] in QUOTES:
         label = label[1:-1].strip()
-    return None if not label or len(label) > LONGEST or REFUSALS.match(label) else label
+    return None if not label or len(label) > MAX_LABEL_LENGTH or REFUSALS.match(label) else label
 
 
-def _shown(text: Text, material: Material) -> str:
-    return marked(text, material.maximum)
+def _marked(text: ExampleText, examples: FeatureExamples) -> str:
+    return mark_active_tokens(text, examples.maximum)
 
 
 def _numbered(title: str, texts: list[str]) -> str:

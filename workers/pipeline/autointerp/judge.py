@@ -1,15 +1,15 @@
-"""Judging a generated text: how much of a label is in it, and how well it reads; asked apart, so
-that neither sways the other.
+"""Judge a generated text: how much of a label is in it, and how well it reads, in two separate
+questions, so that neither answer influences the other.
 
-As in AxBench (arXiv 2501.17148): scores of 0, 1 and 2, and their harmonic mean, so that a text must
-have both. Its third question, whether the text does what an instruction asks, is left out: a prompt
-that a model goes on from asks for nothing. The prompts are ours. A judge sees one text at a time,
-without the prompt, and never how it was made.
+As in AxBench (arXiv 2501.17148), scores are 0, 1 or 2, and are combined by their harmonic mean. Its
+third question, whether the text follows an instruction, is left out, because a prompt that a model
+continues contains none. The prompts are our own. A judge sees one text at a time, without the
+prompt and without knowing how the text was generated.
 """
 
 import re
 
-MOST_TOKENS = 300
+MAX_TOKENS = 300
 ENDING = "Think briefly if you like, then end with one line:\nRATING: 0, 1 or 2"
 FRAGMENT = (
     "You are shown a fragment of a text, which may be prose or code. It was cut out of something "
@@ -32,24 +32,26 @@ mistakes, odd turns or repetitions. \
 Do not judge what it is about, nor whether it is true or useful.
 {ENDING}"""
 QUESTIONS = {"concept": CONCEPT, "fluency": FLUENCY}
-"""By the name of the score."""
+"""The question of each score, by its name."""
 
 
 def messages(score: str, text: str, label: str) -> list[dict[str, str]]:
-    """The prompt that asks for one score of a text; `label` is only told to a judge who is asked
-    about it.
+    """Return the prompt that asks for one score of a text. Only the concept question contains
+    `label`.
     """
-    task = QUESTIONS[score].replace("{label}", label)  # a label may have braces of its own
+    task = QUESTIONS[score].replace("{label}", label)  # a label may contain braces itself
     return [
         {"role": "system", "content": task},
         {"role": "user", "content": f"The fragment:\n\n{text}"},
     ]
 
 
-def read(answer: str) -> int | None:
-    """The score in an answer: what follows its last RATING, or the answer as a whole; None where
-    that is not 0, 1 or 2.
+def parse_rating(answer: str) -> int | None:
+    """Return the score in an answer: what follows its last RATING, or the whole answer.
+
+    None if that is not 0, 1 or 2.
     """
-    found = re.findall(r"^\W*RATING\W*:[\s*]*(.*)$", answer, re.MULTILINE | re.IGNORECASE)
-    said = re.fullmatch(r"[\s*\[(]*([012])(?:\.0+)?[\s*\]).]*", found[-1] if found else answer)
-    return int(said[1]) if said else None
+    ratings = re.findall(r"^\W*RATING\W*:[\s*]*(.*)$", answer, re.MULTILINE | re.IGNORECASE)
+    text = ratings[-1] if ratings else answer
+    match = re.fullmatch(r"[\s*\[(]*([012])(?:\.0+)?[\s*\]).]*", text)
+    return int(match[1]) if match else None

@@ -1,5 +1,5 @@
-"""Scores of a label on held-out texts, by asking a model that sees only the label; and what the
-answers come to.
+"""Prompts that score a label on held-out texts by asking a model that sees only the label, and how
+their answers are parsed.
 
 - Detection: five texts in a prompt; in which does the feature fire? Firing and silent texts, mixed.
 - Fuzzing: five texts in which it fires, some tokens marked: those on which it fires, or as many
@@ -9,8 +9,8 @@ answers come to.
 - Intruder: five texts without a label, four in which it fires; which is the fifth? It measures the
   feature, not the label.
 
-An answer that cannot be read counts as unparsed, never as right or wrong. A label that says
-“always” gets every text called firing: recall 1, specificity 0, balanced accuracy 0.5.
+An answer that cannot be parsed counts as unparsed, never as right or wrong. For a label that says
+“always”, every text is called firing: recall 1, specificity 0, balanced accuracy 0.5.
 """
 
 import json
@@ -19,66 +19,76 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from workers.pipeline.autointerp.examples import STRONG, Material, mark, marked
+from workers.pipeline.autointerp.examples import (
+    STRONG_SHARE,
+    FeatureExamples,
+    mark_active_tokens,
+    mark_tokens,
+)
 
-TOGETHER = 5
-"""Texts in one prompt: cheaper than one each, with little harm to the answers."""
-MOST_TOKENS = {"detection": 60, "fuzzing": 60, "simulation": 800, "intruder": 200}
-SIMULATED = 6
-"""Texts of one simulation, half of them firing."""
+TEXTS_PER_PROMPT = 5
+"""Texts in one prompt: cheaper than one prompt each, with little effect on the answers."""
+MAX_TOKENS = {"detection": 60, "fuzzing": 60, "simulation": 800, "intruder": 200}
+SIMULATED_TEXTS = 6
+"""Texts of a simulation, half of them firing."""
 
 
-class Quiz(NamedTuple):
-    """One prompt of a scorer about a feature: `truth` is what a right answer says of each of its
-    texts (or tokens).
+class ScorerPrompt(NamedTuple):
+    """A prompt of a scorer about a feature.
+
+    `labels` are the right answers for its texts, or for the tokens of its text.
     """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     kind: str
     messages: list[dict[str, str]]
-    truth: list[float]
+    labels: list[float]
 
 
-def detection(material: Material, label: str, negatives: str, seed: int) -> list[Quiz]:
-    """Firing and silent texts in equal numbers, shuffled."""
-    silent = material.hard if negatives == "hard" else material.random
-    count = min(len(material.firing), len(silent))
-    texts = [(text.plain, 1.0) for text in material.firing[:count]] + [
+def detection(
+    examples: FeatureExamples, label: str, negatives: str, seed: int
+) -> list[ScorerPrompt]:
+    """Return prompts with firing and silent texts in equal numbers, shuffled."""
+    silent = examples.hard if negatives == "hard" else examples.random
+    count = min(len(examples.firing), len(silent))
+    texts = [(text.plain, 1.0) for text in examples.firing[:count]] + [
         (text.plain, 0.0) for text in silent[:count]
     ]
     task = (
         f"A language model has a feature that is active on: {label}\nIn which of these texts "
         "is it active on some token?"
     )
-    return _mixed(material.index, "detection", task, texts, seed)
+    return _mixed(examples.index, "detection", task, texts, seed)
 
 
-def fuzzing(material: Material, label: str, seed: int) -> list[Quiz]:
-    """Firing texts with right marks, and as many with as many marks on tokens where the feature is
-    silent.
+def fuzzing(examples: FeatureExamples, label: str, seed: int) -> list[ScorerPrompt]:
+    """Return prompts with firing texts: half of them marked rightly, half with as many marks on
+    tokens where the feature is silent.
     """
-    draw = random.Random(f"{seed} {material.index}")
+    generator = random.Random(f"{seed} {examples.index}")
     texts = []
-    for place, text in enumerate(material.firing):
-        strong = [value >= STRONG * material.maximum for value in text.values]
+    for number, text in enumerate(examples.firing):
+        strong = [value >= STRONG_SHARE * examples.maximum for value in text.values]
         silent = [i for i, value in enumerate(text.values) if value <= 0]
-        wrong = set(draw.sample(silent, min(sum(strong), len(silent))))
-        if place % 2 and wrong:
-            texts.append((mark(text.tokens, [i in wrong for i in range(len(text.tokens))]), 0.0))
+        wrong = set(generator.sample(silent, min(sum(strong), len(silent))))
+        if number % 2 and wrong:
+            texts.append(
+                (mark_tokens(text.tokens, [i in wrong for i in range(len(text.tokens))]), 0.0)
+            )
         else:
-            texts.append((marked(text, material.maximum), 1.0))
+            texts.append((mark_active_tokens(text, examples.maximum), 1.0))
     task = (
         f"A language model has a feature that is active on: {label}\n"
         "In each text some tokens are marked << >>. In which texts are the marked tokens those "
         "on which it is active?"
     )
-    return _mixed(material.index, "fuzzing", task, texts, seed)
+    return _mixed(examples.index, "fuzzing", task, texts, seed)
 
 
-def simulation(material: Material, label: str, seed: int) -> list[Quiz]:
-    """A few texts, firing and silent in turns, each a prompt of its own."""
-    texts = [text for both in zip(material.firing, material.random, strict=False) for text in both][
-        :SIMULATED
+def simulation(examples: FeatureExamples, label: str, seed: int) -> list[ScorerPrompt]:
+    """Return a prompt for each of a few texts, alternately firing and silent."""
+    texts = [text for both in zip(examples.firing, examples.random, strict=False) for text in both][
+        :SIMULATED_TEXTS
     ]
     task = (
         f"A language model has a feature that is active on: {label}\nHow active is it on each "
@@ -87,8 +97,8 @@ def simulation(material: Material, label: str, seed: int) -> list[Quiz]:
         "order, and nothing else."
     )
     return [
-        Quiz(
-            material.index,
+        ScorerPrompt(
+            examples.index,
             "simulation",
             _prompt(task, [json.dumps(text.tokens, ensure_ascii=False)]),
             list(text.values),
@@ -97,71 +107,76 @@ def simulation(material: Material, label: str, seed: int) -> list[Quiz]:
     ]
 
 
-def intruder(material: Material, seed: int) -> list[Quiz]:
-    """Four firing texts and a silent one, as often as there are; no label is shown."""
-    draw = random.Random(f"{seed} {material.index} intruder")
-    quizzes = []
-    for number, other in enumerate(material.random):
-        four = material.firing[4 * number : 4 * number + 4]
+def intruder(examples: FeatureExamples, seed: int) -> list[ScorerPrompt]:
+    """Return prompts with four firing texts and a silent one, without a label."""
+    generator = random.Random(f"{seed} {examples.index} intruder")
+    prompts = []
+    for number, other in enumerate(examples.random):
+        four = examples.firing[4 * number : 4 * number + 4]
         if len(four) < 4:
             break
-        place = draw.randrange(TOGETHER)
+        position = generator.randrange(TEXTS_PER_PROMPT)
         texts = [text.plain for text in four]
-        texts.insert(place, other.plain)
+        texts.insert(position, other.plain)
         task = (
             "Four of these five texts have something in common that the fifth has not: a word, a "
             "meaning, a place in the text."
             " Which is the fifth? Answer with a JSON list of its number and nothing else, such "
             "as [3]."
         )
-        quizzes.append(Quiz(material.index, "intruder", _prompt(task, texts), [float(place + 1)]))
-    return quizzes
+        prompts.append(
+            ScorerPrompt(examples.index, "intruder", _prompt(task, texts), [float(position + 1)])
+        )
+    return prompts
 
 
-def read(quiz: Quiz, answer: str) -> list[float | None]:
-    """What the answer says of each text or token, in the order of `truth`; None for all where it
-    cannot be read.
+def parse_answer(prompt: ScorerPrompt, answer: str) -> list[float | None]:
+    """Return the answer for each text or token, in the order of `labels`; None for all of them if
+    the answer cannot be parsed.
     """
-    found = re.findall(r"\[[^\[\]]*\]", answer)
-    nothing: list[float | None] = [None] * len(quiz.truth)
+    lists = re.findall(r"\[[^\[\]]*\]", answer)
+    unparsed: list[float | None] = [None] * len(prompt.labels)
     try:
-        said = json.loads(found[-1]) if found else None
-        numbers = [float(one) for one in said] if isinstance(said, list) else []
+        values = json.loads(lists[-1]) if lists else None
+        numbers = [float(value) for value in values] if isinstance(values, list) else []
     except (ValueError, TypeError):
-        return nothing
-    highest = {"simulation": 10, "intruder": TOGETHER}.get(quiz.kind, 1)
-    if len(numbers) != len(quiz.truth) or any(not 0 <= number <= highest for number in numbers):
-        return nothing
-    if quiz.kind != "simulation" and any(number != int(number) for number in numbers):
-        return nothing
+        return unparsed
+    highest = {"simulation": 10, "intruder": TEXTS_PER_PROMPT}.get(prompt.kind, 1)
+    if len(numbers) != len(prompt.labels) or any(not 0 <= number <= highest for number in numbers):
+        return unparsed
+    if prompt.kind != "simulation" and any(number != int(number) for number in numbers):
+        return unparsed
     return list(numbers)
 
 
 def _mixed(
     index: int, kind: str, task: str, texts: Sequence[tuple[str, float]], seed: int
-) -> list[Quiz]:
+) -> list[ScorerPrompt]:
     shuffled = list(texts)
     random.Random(f"{seed} {index} {kind}").shuffle(shuffled)
-    ask = (
+    request = (
         "Answer with a JSON list of one 1 (yes) or 0 (no) for each text, in order, and nothing "
         "else."
     )
-    groups = [shuffled[start : start + TOGETHER] for start in range(0, len(shuffled), TOGETHER)]
+    groups = [
+        shuffled[start : start + TEXTS_PER_PROMPT]
+        for start in range(0, len(shuffled), TEXTS_PER_PROMPT)
+    ]
     return [
-        Quiz(
+        ScorerPrompt(
             index,
             kind,
-            _prompt(f"{task} {ask}", [text for text, _ in group]),
-            [truth for _, truth in group],
+            _prompt(f"{task} {request}", [text for text, _ in group]),
+            [label for _, label in group],
         )
         for group in groups
     ]
 
 
 def _prompt(task: str, texts: Sequence[str]) -> list[dict[str, str]]:
-    told = (
+    content = (
         "\n\n".join(f"{number}.\n{text}" for number, text in enumerate(texts, 1))
         if len(texts) > 1
         else texts[0]
     )
-    return [{"role": "system", "content": task}, {"role": "user", "content": told}]
+    return [{"role": "system", "content": task}, {"role": "user", "content": content}]

@@ -223,6 +223,7 @@ def test_the_queue_by_keyboard_without_leaving_the_page(people, instance, shown)
         page.keyboard.type(text)
         page.keyboard.press("Enter")
         expect(page.locator(".queue")).not_to_have_attribute("aria-label", seen[-1])
+        expect(page.locator(".htmx-added")).to_have_count(0)  # now htmx handles its forms
     assert len(set(seen)) == 3
     assert page.evaluate("window.notReloaded") is True
     mine = instance.rows(

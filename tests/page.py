@@ -42,6 +42,7 @@ class Element:
 
     def all(self, selector: str, text: str = "") -> list["Element"]:
         """The elements, where `text` is given those in whose visible text it is."""
+        text = " ".join(text.split())
         elements = (Element(node) for node in self.node.css(selector))
         return [element for element in elements if text in element.text]
 

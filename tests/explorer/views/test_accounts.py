@@ -4,6 +4,7 @@ import pytest
 
 from explorer.models import ApiKey, User
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 STRONG = "a-quiet-otter-42"
@@ -129,8 +130,8 @@ def test_signing_in_goes_on_to_where_one_came_from_but_never_to_another_site(cli
 def test_too_many_wrong_passwords_ask_for_patience_even_with_the_right_one(client):
     builders.cast()
     for _ in range(8):
-        assert "correct username and password" in sign_in(client, "wrong").content.decode()
-    assert "Too many attempts" in sign_in(client, "ben-password-1").content.decode()
+        assert Page(sign_in(client, "wrong")).has("#main li", "correct username and password")
+    assert Page(sign_in(client, "ben-password-1")).has("#main li", "Too many attempts")
     assert sign_in(client, "ada-password-1", name="ada").status_code == 302, (
         "others may still sign in"
     )
@@ -164,19 +165,19 @@ def test_a_password_is_changed_only_by_who_knows_the_old_one(client, ben):
 def test_a_key_is_shown_once_works_and_is_listed_by_its_beginning(client, ben):
     response = client.post("/accounts/keys/", {"name": "notebook"})
     key = response.context["new_key"]
-    assert key in response.content.decode()
+    assert Page(response).has("main", key)
     assert "no-store" in response.headers["Cache-Control"]
     assert ApiKey.by_key(key).user == ben
-    html = client.get("/accounts/").content.decode()
+    html = Page(client.get("/accounts/"))
     assert key not in html
     assert key[:11] in html
-    assert "notebook" in html
+    assert html.has("#main td", "notebook")
 
 
 def test_a_key_needs_a_name_that_says_what_it_is_for(client, ben):
     response = client.post("/accounts/keys/", {"name": " "})
     assert response.status_code == 422
-    assert "errorlist" in response.content.decode()
+    assert "errorlist" in Page(response)
     assert not ApiKey.objects.exists()
 
 
@@ -199,7 +200,7 @@ def test_no_admin_page_shows_more_of_a_key_than_its_beginning(client, ben):
     row, key = ApiKey.create(ben, "old")
     client.force_login(User.objects.create_superuser("root", password="root-password-1"))
     for url in ("/admin/explorer/apikey/", f"/admin/explorer/apikey/{row.pk}/change/"):
-        html = client.get(url).content.decode()
+        html = Page(client.get(url))
         assert row.prefix in html
         assert key not in html
         assert row.sha256 not in html

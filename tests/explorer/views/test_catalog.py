@@ -13,6 +13,7 @@ from features.selectors import catalog as catalog_selectors
 from features.selectors import label_report
 from features.services import labels as label_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +26,7 @@ def planted():
 def text(client: Client, address: str, **headers: str) -> str:
     response = client.get(address, headers=headers)
     assert response.status_code == 200, response.content[:500]
-    return response.content.decode()
+    return Page(response)
 
 
 def cost(client: Client, address: str, django_assert_max_num_queries) -> int:
@@ -43,8 +44,8 @@ def test_an_empty_instance_says_what_it_is_and_what_to_do(client):
 def test_home_shows_the_job_that_makes_the_first_model_and_keeps_asking(client):
     job = lifecycle.create("add_model", {"slug": "demo-python", "source": "demo"})
     page = text(client, "/")
-    assert f'href="/jobs/{job.pk}/"' in page
-    assert 'hx-trigger="every 2s"' in page
+    assert page.has(f'a[href="/jobs/{job.pk}/"]')
+    assert page.has('div[hx-trigger="every 2s"]')
     fragment = text(client, "/", HX_Request="true", HX_Target="live")
     assert fragment.lstrip().startswith('<div id="live"')
     assert "<html" not in fragment
@@ -53,14 +54,14 @@ def test_home_shows_the_job_that_makes_the_first_model_and_keeps_asking(client):
 def test_home_stops_asking_when_nothing_happens(client, planted):
     page = text(client, "/")
     assert "every 2s" not in page
-    assert 'href="/tiny/2-res/random/"' in page
+    assert page.has('a[href="/tiny/2-res/random/"]')
 
 
 def test_a_models_page_shows_its_shape_hooks_and_saes(client, planted):
     page = text(client, "/tiny/")
-    assert "3,456,789" in page
-    assert "blocks.3.hook_resid_post" in page
-    assert 'href="/tiny/2-res/"' in page
+    assert page.has("main", "3,456,789")
+    assert page.has("#main td", "blocks.3.hook_resid_post")
+    assert page.has('a[href="/tiny/2-res/"]')
 
 
 def test_home_and_the_models_page_tell_how_many_live_features_have_a_label(client, planted):
@@ -104,9 +105,9 @@ def test_a_local_folders_path_is_not_shown(client):
 def test_an_saes_page_shows_how_it_was_made_and_its_features(client, planted):
     page = text(client, "/tiny/2-res/")
     assert planted.sae.sha256[:10] in page
-    assert "tiny-stories" in page
-    assert "Learning rate" in page
-    assert 'href="/tiny/2-res/0/"' in page
+    assert page.has("#main h2", "tiny-stories")
+    assert page.has("#main dt", "Learning rate")
+    assert page.has('a[href="/tiny/2-res/0/"]')
     assert 'href="/tiny/2-res/3/"' not in page, "feature 3 is dead and hidden by default"
 
 
@@ -166,7 +167,7 @@ def test_more_features_come_as_rows_alone(client):
 )
 def test_wrong_queries_get_a_sentence_and_the_list(client, planted, query, sentence):
     page = text(client, f"/tiny/2-res/?{query}")
-    assert sentence in page
+    assert page.has("main", sentence)
     assert indices(page)
 
 
@@ -175,7 +176,7 @@ def test_a_cursor_of_another_order_begins_again(client):
     page = text(client, "/tiny/2-res/?alive=all")
     cursor = re.search(r"cursor=([^\"&]+)", page)[1]
     again = text(client, f"/tiny/2-res/?alive=all&order=-density&cursor={cursor}")
-    assert "belongs to another list" in again
+    assert again.has("#features li", "belongs to another list")
     assert len(indices(again)) == 50
 
 
@@ -183,20 +184,20 @@ def test_an_sae_whose_job_runs_says_so(client, planted):
     job = lifecycle.create("compute_dashboards", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
     lifecycle.create("compute_dashboards", {"sae": "other/2-res", "corpus": "tiny-stories"})
     page = text(client, "/tiny/2-res/")
-    assert f'href="/jobs/{job.pk}/"' in page
+    assert page.has(f'a[href="/jobs/{job.pk}/"]')
     assert f'href="/jobs/{job.pk + 1}/"' not in page
 
 
 def test_an_sae_without_dashboards_says_so(client):
     builders.sae(builders.model())
     page = text(client, "/tiny/2-res/")
-    assert "dashboards not ready" in page
-    assert "as soon as their dashboards are computed" in page
+    assert page.has("main", "dashboards not ready")
+    assert page.has("#features p", "as soon as their dashboards are computed")
     assert client.get("/tiny/2-res/random/").headers["Location"] == "/tiny/2-res/"
 
 
 def test_the_measured_evaluation_replaces_the_last_step_of_training(client, planted):
-    assert "0.83" in text(client, "/tiny/2-res/")
+    assert text(client, "/tiny/2-res/").has("#main dd", "0.83")
     planted.sae.evaluation = {
         "tokens": 50_000,
         "corpus": "held-out",
@@ -204,7 +205,7 @@ def test_the_measured_evaluation_replaces_the_last_step_of_training(client, plan
     }
     planted.sae.save()
     page = text(client, "/tiny/2-res/")
-    assert "0.771" in page
+    assert page.has("#main dd", "0.771")
     assert "0.83<" not in page
 
 
@@ -226,8 +227,8 @@ def test_the_measured_evaluation_replaces_the_last_step_of_training(client, plan
 def test_what_is_not_there_is_answered_with_what_is(client, planted, address, sentence, link):
     response = client.get(address)
     assert response.status_code == 404
-    assert sentence in response.content.decode()
-    assert link in response.content.decode()
+    assert Page(response).has("h1", sentence)
+    assert link in Page(response)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from features.models.collection import MOST_ITEMS
 from features.services import collections as collection_services
 from features.services import labels as label_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -44,9 +45,9 @@ def test_who_has_no_account_sees_public_ones_and_is_asked_to_sign_in_to_keep(
     client: Any, planted: Any, people: Any
 ) -> None:
     mine, hidden = made(people[0], planted, 0), made(people[0], planted, 1, public=False)
-    assert f"/collections/{mine.pk}/" in client.get("/collections/").content.decode()
-    assert f"/collections/{hidden.pk}/" not in client.get("/collections/").content.decode()
-    assert "/tiny/2-res/0/" in client.get(mine.get_absolute_url()).content.decode()
+    assert f"/collections/{mine.pk}/" in Page(client.get("/collections/"))
+    assert f"/collections/{hidden.pk}/" not in Page(client.get("/collections/"))
+    assert "/tiny/2-res/0/" in Page(client.get(mine.get_absolute_url()))
     for address in (
         hidden.get_absolute_url(),
         f"/collections/{hidden.pk}/collection.json",
@@ -76,7 +77,7 @@ def test_only_its_owner_sees_a_private_one_and_changes_any(
         client.post(f"/collections/{public.pk}/items/{item.pk}/", {"remove": "1"}).status_code
         == 403
     )
-    assert "Take out" not in client.get(public.get_absolute_url()).content.decode()
+    assert "Take out" not in Page(client.get(public.get_absolute_url()))
     other = made(ben, planted, 1)
     assert (
         client.post(f"/collections/{other.pk}/items/{item.pk}/", {"remove": "1"}).status_code == 302
@@ -90,9 +91,7 @@ def test_features_are_put_into_a_new_one_and_into_one_that_is_there(
     client: Any, planted: Any, people: Any
 ) -> None:
     client.force_login(people[1])
-    page = client.get(
-        "/collections/add/?feature=tiny/2-res/0&feature=tiny/2-res/4"
-    ).content.decode()
+    page = Page(client.get("/collections/add/?feature=tiny/2-res/0&feature=tiny/2-res/4"))
     assert page.count('type="hidden" name="feature"') == 2
     answer = client.post(
         "/collections/add/", {"feature": ["tiny/2-res/0", "tiny/2-res/4"], "name": " Two\nof them "}
@@ -110,8 +109,8 @@ def test_features_are_put_into_a_new_one_and_into_one_that_is_there(
         {"feature": ["tiny/2-res/4,1,2"], "collection": collection.pk, "note": "<i>hm</i>"},
     )
     assert order(collection) == [0, 4, 1, 2]
-    page = client.get(collection.get_absolute_url()).content.decode()
-    assert "2 added, 1 were there already." in page
+    page = Page(client.get(collection.get_absolute_url()))
+    assert page.has("#main li", "2 added, 1 were there already.")
     assert "&lt;i&gt;hm&lt;/i&gt;" in page
     assert "<i>hm" not in page
 
@@ -119,9 +118,9 @@ def test_features_are_put_into_a_new_one_and_into_one_that_is_there(
 def test_the_lasso_sends_many_and_is_asked_where_to(client: Any, planted: Any, people: Any) -> None:
     client.force_login(people[1])
     answer = client.post("/collections/add/", {"feature": "tiny/2-res/0,1,2,4,5,6,7"})
-    page = answer.content.decode()
+    page = Page(answer)
     assert answer.status_code == 200
-    assert "Add 7 features" in page
+    assert page.has("#main button", "Add 7 features")
     assert not Collection.objects.exists()
 
 
@@ -147,8 +146,8 @@ def test_what_is_no_feature_is_told_and_nothing_is_made(
     client.force_login(people[1])
     answer = client.post("/collections/add/", {"feature": feature, "name": "Mine"})
     assert answer.status_code == 422
-    assert told in answer.content.decode()
-    assert "<script>" not in answer.content.decode().replace('<script type="module"', "").replace(
+    assert Page(answer).has("#main [role=alert]", told)
+    assert "<script>" not in Page(answer).replace('<script type="module"', "").replace(
         "<script src", ""
     )
     assert not Collection.objects.exists()
@@ -177,7 +176,7 @@ def test_a_wrong_choice_is_told_beside_its_field(
     client.force_login(ben)
     answer = client.post("/collections/add/", {"feature": "tiny/2-res/0", **data})
     assert answer.status_code == 422
-    assert told in answer.content.decode()
+    assert Page(answer).has("main", told)
     assert Collection.objects.count() == 2
 
 
@@ -205,7 +204,7 @@ def test_order_notes_and_taking_out(client: Any, planted: Any, people: Any) -> N
     post(1, note="")
     assert collection.items.get(feature__index=1).note == ""
     post(1, note="x" * 501)
-    assert "At most 500 characters" in client.get(collection.get_absolute_url()).content.decode()
+    assert Page(client.get(collection.get_absolute_url())).has("#main li", "At most 500 characters")
     post(4, remove="1")
     post(4, remove="1")
     assert order(collection) == [0, 1, 2]
@@ -253,7 +252,7 @@ def test_downloads_hold_everything(client: Any, planted: Any, people: Any) -> No
     ]
     rows = list(
         csv.DictReader(
-            io.StringIO(client.get(f"/collections/{collection.pk}/collection.csv").content.decode())
+            io.StringIO(Page(client.get(f"/collections/{collection.pk}/collection.csv")))
         )
     )
     assert [(row["model"], row["sae"], row["index"], row["label"]) for row in rows][1] == (
@@ -267,7 +266,7 @@ def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(
 ) -> None:
     for number in range(60):
         collection_services.create(f"No. {number}", by=people[1], public=True)
-    page = client.get("/collections/").content.decode()
+    page = Page(client.get("/collections/"))
     assert len(re.findall(r'href="/collections/\d+/"', page)) == 50
     cursor = re.search(r'\?cursor=([^"]+)"', page)
     assert cursor
@@ -275,7 +274,7 @@ def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(
         len(
             re.findall(
                 r'href="/collections/\d+/"',
-                client.get(f"/collections/?cursor={cursor[1]}").content.decode(),
+                Page(client.get(f"/collections/?cursor={cursor[1]}")),
             )
         )
         == 10
@@ -301,19 +300,19 @@ def test_more_features_cost_no_more_queries(
 
 
 def test_a_feature_and_a_search_lead_to_it(client: Any, planted: Any, people: Any) -> None:
-    page = client.get("/tiny/2-res/0/").content.decode()
+    page = Page(client.get("/tiny/2-res/0/"))
     assert re.search(r'href="/collections/add/\?feature=tiny/2-res/0" data-key="c"', page)
     label_services.propose(planted.feature(0), "day", by=people[1], weight=1)
-    page = client.get("/search/?q=day").content.decode()
-    assert 'form="collect" name="feature" value="tiny/2-res/0"' in page
+    page = Page(client.get("/search/?q=day"))
+    assert page.has('input[form="collect"][name="feature"][value="tiny/2-res/0"]')
 
 
 def test_features_ticked_in_the_list_of_an_sae_go_into_a_collection(
     client: Any, planted: Any, people: Any
 ) -> None:
     client.force_login(people[1])
-    page = client.get("/tiny/2-res/").content.decode()
-    assert '<form id="collect" method="get" action="/collections/add/"' in page
+    page = Page(client.get("/tiny/2-res/"))
+    assert page.has('form[id="collect"][method="get"][action="/collections/add/"]')
     names = re.findall(
         r'<input type="checkbox" form="collect" name="feature" value="([^"]+)"', page
     )

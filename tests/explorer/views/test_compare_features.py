@@ -13,6 +13,7 @@ from features.models.match import BINS
 from features.records import FeatureMatches, SaeMatches
 from features.slugs import not_a_fixed_word
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +62,7 @@ def worker(monkeypatch):
 def html(client, address, **headers):
     response = client.get(address, headers=headers)
     assert response.status_code == 200, response.content[:500]
-    return response.content.decode()
+    return Page(response)
 
 
 def sides(page):
@@ -98,7 +99,7 @@ def test_features_of_several_models_compare_too(client, two, worker):
     builders.planted(slug="other")
     page = html(client, "/compare/?f=tiny/2-res/0&f=other/2-res/3&text=+day")
     assert sides(page) == ["tiny/2-res/0", "other/2-res/3"]
-    assert "It never fired" in page
+    assert page.has("#sides p", "It never fired")
     assert [q["model"] for q in worker] == ["tiny", "other"]
 
 
@@ -132,7 +133,7 @@ def test_the_page_costs_the_same_for_any_number_of_features(
 )
 def test_what_is_wrong_is_told_and_nothing_is_asked(client, two, worker, query, said):
     page = html(client, f"/compare/?{query}")
-    assert said in page
+    assert page.has("#sides [role=alert]", said)
     assert "<script>" not in page
     assert worker == []
 
@@ -148,7 +149,7 @@ def test_nobody_to_answer_is_told_once_beside_the_features(client, two, monkeypa
 
 
 def test_an_empty_page_says_how_to_begin(client, db):
-    assert "MODEL/SAE/INDEX" in html(client, "/compare/")
+    assert html(client, "/compare/").has("#sides p", "MODEL/SAE/INDEX")
 
 
 def test_no_model_takes_the_address():
@@ -182,7 +183,7 @@ def test_the_page_of_a_model_shows_both_ways(client, two):
         "/tiny/2-res/matches/3-res/",
         "/tiny/3-res/matches/2-res/",
     ]
-    assert "37.5%" in page
+    assert page.has("#main p", "37.5%")
     assert "matches" not in html(client, "/tiny/compare/?sae=2-res")
 
 
@@ -198,7 +199,7 @@ def test_matches_are_listed_in_the_order_asked_for(client, two, order, first):
     page = html(client, f"/tiny/2-res/matches/3-res/{order}")
     assert matched(page)[0] == first
     assert len(matched(page)) == 8
-    assert 'href="/compare/?f=tiny/2-res/7&amp;f=tiny/3-res/0"' in page
+    assert page.has('a[href="/compare/?f=tiny/2-res/7&f=tiny/3-res/0"]')
 
 
 @pytest.mark.parametrize("order", ["-cosine", "cosine", "index"])
@@ -231,7 +232,7 @@ def test_a_pair_that_was_not_matched_says_which_were(client, two, address):
     response = client.get(address)
     assert response.status_code == 404
     if "/2-res/matches/nobody" in address:
-        assert 'href="/tiny/2-res/matches/3-res/"' in response.content.decode()
+        assert Page(response).has('a[href="/tiny/2-res/matches/3-res/"]')
 
 
 @pytest.mark.parametrize("query", ["order=beauty", "cursor=nonsense", "cursor=%00", "order=%00"])
@@ -243,7 +244,7 @@ def test_a_wrong_query_of_matches_is_told(client, two, query):
 
 def test_a_feature_names_its_nearest_in_other_saes_on_its_page_and_in_the_api(client, two):
     page = html(client, "/tiny/2-res/6/")
-    assert "Nearest in other SAEs" in page
+    assert page.has("#main h2", "Nearest in other SAEs")
     assert 'href="/tiny/3-res/1/">3-res/1</a>' in page
     found = client.get("/api/v1/features/tiny/2-res/6/").json()["elsewhere"]
     assert found == [{"sae": "3-res", "index": 1, "cosine": 0.95}]

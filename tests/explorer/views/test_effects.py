@@ -9,6 +9,7 @@ import pytest
 from features.inference import requests as inference_requests
 from features.records import InvalidInput
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 PAGE = "/tiny/2-res/0/effect/"
@@ -47,12 +48,12 @@ def worker(monkeypatch):
 
 def test_the_page_shows_where_and_how_much_the_model_moves(client, worker, planted):
     response = client.get(PAGE, {"prompt": " One day"})
-    html = response.content.decode()
+    html = Page(response)
     assert response.status_code == 200
     assert '<t data-v="0.750" style="--a:1.00"> day</t>' in html
     for number in ("0.750", "+1.50", "−2.00", "+0.25", "“fox”"):
-        assert number in html, number
-    assert "fires on every token" in html
+        assert html.has("main", number), number
+    assert html.has("#effect-here p", "fires on every token")
     (asked,) = worker
     row = planted.feature(0)
     assert asked["kind"] == "effect"
@@ -63,7 +64,7 @@ def test_htmx_gets_the_part_alone_and_an_empty_text_asks_nobody(client, worker):
     part = client.get(
         PAGE, {"prompt": " day"}, headers={"HX-Request": "true", "HX-Target": "effect-here"}
     )
-    assert part.content.decode().lstrip().startswith('<div id="effect-here"')
+    assert Page(part).lstrip().startswith('<div id="effect-here"')
     assert client.get(PAGE).status_code == 200
     assert len(worker) == 1
 
@@ -82,7 +83,7 @@ def test_what_is_in_the_way_is_told(client, monkeypatch, error):
     monkeypatch.setattr(inference_requests, "request", ask)
     response = client.get(PAGE, {"prompt": " day"})
     assert response.status_code == 200
-    assert str(error) in response.content.decode()
+    assert str(error) in Page(response)
     sent = json.dumps({"model": "tiny", "sae": "2-res", "index": 0, "text": " day"})
     status = client.post("/api/v1/effects/", sent, content_type="application/json").status_code
     assert status == (400 if isinstance(error, InvalidInput) else 503)
@@ -90,7 +91,7 @@ def test_what_is_in_the_way_is_told(client, monkeypatch, error):
 
 @pytest.mark.parametrize("text", ["a\0b", "x" * 30_000, "<script>alert(1)</script>\u202e"])
 def test_rubbish_is_no_500(client, worker, text):
-    html = client.get(PAGE, {"prompt": text}).content.decode()
+    html = Page(client.get(PAGE, {"prompt": text}))
     assert "<script>alert" not in html
 
 

@@ -11,6 +11,7 @@ from features.inference import requests as inference_requests
 from features.models import Sequence
 from features.records import InvalidInput, SequenceRecord
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +46,7 @@ def worker(monkeypatch):
 def html(client, address, **headers):
     response = client.get(address, headers=headers)
     assert response.status_code == 200, response.content[:500]
-    return response.content.decode()
+    return Page(response)
 
 
 def first_story():
@@ -67,7 +68,7 @@ def test_an_example_goes_into_the_test_box_by_one_link(client, worker):
     found = urlsplit(sent.headers["Location"])
     assert (found.path, found.fragment) == ("/tiny/2-res/0/", "test")
     assert parse_qs(found.query) == {"width": ["full"], "text": [builders.TEXTS[0]]}
-    assert "One day a fox ran." in html(client, f"{found.path}?{found.query}")
+    assert html(client, f"{found.path}?{found.query}").has("main", "One day a fox ran.")
 
 
 def test_its_text_ends_at_special_tokens_and_whole_characters(planted, client):
@@ -94,7 +95,7 @@ def test_its_text_ends_at_special_tokens_and_whole_characters(planted, client):
 def test_an_example_that_is_not_there_leads_back(client, planted, name):
     response = client.get(f"/tiny/2-res/0/try/{name}/")
     assert response.status_code == 404
-    assert "There is no such example" in response.content.decode()
+    assert Page(response).has("h1", "There is no such example")
 
 
 # its whole context
@@ -107,7 +108,7 @@ def test_a_context_shows_every_feature_that_fires_on_its_stored_tokens(client, w
         {"kind": "read_context", "token_ids": row.token_ids, "saes": ["2-res"], "model": "tiny",
          "revision": "2f1c0ffee2f1c0ffee", "made": ["9ab3" * 16]}
     ]  # fmt: skip
-    assert "story-0.txt" in page
+    assert page.has("h1", "story-0.txt")
     assert indices(page) == ["0", "5"]
     assert re.search(r'<t data-v="1.50" style="--a:[\d.]+"> day</t>', page)
 
@@ -149,7 +150,7 @@ def test_contexts_lead_to_those_beside_them(client, worker):
 def test_a_context_that_is_not_there_says_so(client, worker, pk):
     response = client.get(f"/tiny/2-res/contexts/{pk}/")
     assert response.status_code == 404
-    assert "No context" in response.content.decode()
+    assert Page(response).has("h1", "No context")
 
 
 def test_a_context_of_another_model_is_none_of_this_ones(client, worker):
@@ -173,8 +174,8 @@ def test_a_context_of_another_model_is_none_of_this_ones(client, worker):
 )
 def test_a_wrong_query_is_told_and_the_context_stays(client, worker, query):
     page = html(client, f"/tiny/2-res/contexts/{first_story().pk}/?{query}")
-    assert 'class="tokens choose"' in page
-    assert 'class="errorlist"' in page
+    assert page.has('div[class="tokens choose"]')
+    assert page.has('ul[class="errorlist"]')
 
 
 @pytest.mark.parametrize(
@@ -203,13 +204,13 @@ def test_the_maximum_of_a_typed_text_is_marked_in_the_histogram(client, worker, 
     row = planted.feature(0)
     bins = int(row.max_activation / row.histogram_width) + 1
     assert at == pytest.approx(1 + 338 * 1.5 / (bins * row.histogram_width), abs=0.1)
-    assert "Maximum on this text: 1.50" in page
+    assert page.has("main", "Maximum on this text: 1.50")
 
 
 def test_the_mark_and_the_ways_on_come_with_the_answer(client, worker):
     part = html(client, "/tiny/2-res/0/?text=+day&width=full", HX_Request="true", HX_Target="test")
-    assert '<div id="histogram" hx-swap-oob="true">' in part
-    assert 'href="/tiny/2-res/1/?text=+day&amp;width=full"' in part
+    assert part.has('div[id="histogram"][hx-swap-oob="true"]')
+    assert part.has('a[href="/tiny/2-res/1/?text=+day&width=full"]')
     assert "<html" not in part
 
 
@@ -238,7 +239,7 @@ def test_lines_break_where_it_is_asked_for(client, planted, query, breaks):
 
 def test_an_embedded_feature_is_heatmaps_alone_and_may_be_framed(client):
     response = client.get("/tiny/2-res/0/embed/?width=stacked&examples=1")
-    page = response.content.decode()
+    page = Page(response)
     assert "X-Frame-Options" not in response.headers
     assert not response.cookies
     assert page.count('class="example"') == 1
@@ -262,9 +263,9 @@ def test_a_wrong_wish_for_an_embedded_feature_is_passed_over(client, query):
 
 def test_the_page_offers_its_data_and_the_code_to_embed_it(client):
     page = html(client, "/tiny/2-res/0/?width=full")
-    assert 'href="/api/v1/features/tiny/2-res/0/"' in page
-    assert 'src="http://testserver/tiny/2-res/0/embed/?width=full&amp;breaks=on"' in page
+    assert page.has('a[href="/api/v1/features/tiny/2-res/0/"]')
+    assert page.has("main", 'src="http://testserver/tiny/2-res/0/embed/?width=full&breaks=on"')
 
 
 def test_a_dead_feature_has_nothing_to_embed_and_says_so(client):
-    assert "never fired" in html(client, "/tiny/2-res/3/embed/")
+    assert html(client, "/tiny/2-res/3/embed/").has("p", "never fired")

@@ -9,6 +9,7 @@ import pytest
 from explorer.templatetags.logit_effects import in_words
 from features.records import ExampleRecord, ReadoutRecord, SequenceRecord
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 SESSION_AND_USER = 2
@@ -22,7 +23,7 @@ def planted():
 def html(client, address="/tiny/2-res/0/", **headers):
     response = client.get(address, headers=headers)
     assert response.status_code == 200, response.content[:500]
-    return response.content.decode()
+    return Page(response)
 
 
 def full_size(width=128, tops=20, bands=5, each=5):
@@ -52,13 +53,13 @@ def full_size(width=128, tops=20, bands=5, each=5):
 
 def test_the_page_shows_what_the_planted_feature_does(client, planted):
     page = html(client)
-    assert "Fires on “day”" in page
+    assert page.has("h1", "Fires on “day”")
     assert "<title>Feature 0: “day”" in page
     assert re.search(r'<t class="peak" data-v="2.00" style="--a:1.00"> day</t>', page)
     density = planted.feature(0).density
-    assert f"{density:.1%}" in page
-    assert "␣One" in page
-    assert 'href="/tiny/2-res/1/"' in page
+    assert page.has("#main dd", f"{density:.1%}")
+    assert page.has("#main a", "␣One")
+    assert page.has('a[href="/tiny/2-res/1/"]')
 
 
 def test_provenance_names_model_sae_corpus_tokens_and_code(client, planted):
@@ -85,9 +86,9 @@ def test_previous_and_next_skip_dead_features(client, planted):
 
 def test_a_dead_feature_says_so_and_leads_on(client, planted):
     page = html(client, "/tiny/2-res/3/")
-    assert "never fired" in page
-    assert "Next live feature, 4" in page
-    assert "␣One" in page, "its logits are real"
+    assert page.has("#main p", "never fired")
+    assert page.has("#main p", "Next live feature, 4")
+    assert page.has("#main a", "␣One"), "its logits are real"
 
 
 def test_dashboards_from_before_cofiring_was_counted_still_show(client, planted):
@@ -115,15 +116,15 @@ def test_random_goes_to_a_live_feature(client, planted):
 
 def test_a_token_that_looks_like_html_is_text(client, planted):
     page = html(client, "/tiny/2-res/2/?width=full")
-    assert "&lt;script&gt;" in page
+    assert page.has("#examples", "<script>")
     assert "<script>" not in page
-    assert "Fires on “&lt;script&gt;”" in page
+    assert page.has("h1", "Fires on “<script>”")
 
 
 @pytest.mark.parametrize("width", ["stacked", "snippet", "full"])
 def test_every_width_works_without_script_and_as_a_fragment(client, planted, width):
     page = html(client, f"/tiny/2-res/0/?width={width}")
-    assert f'<section class="panel {width}" id="examples">' in page
+    assert page.has(f'section[class="panel {width}"][id="examples"]')
     fragment = html(
         client, f"/tiny/2-res/0/?width={width}", HX_Request="true", HX_Target="examples"
     )
@@ -133,8 +134,10 @@ def test_every_width_works_without_script_and_as_a_fragment(client, planted, wid
 
 def test_an_unknown_width_is_answered_with_the_choices(client, planted):
     page = html(client, "/tiny/2-res/0/?width=huge")
-    assert "Select a valid choice. huge is not one of the available choices." in page
-    assert 'class="panel snippet"' in page
+    assert page.has(
+        "#examples [role=alert]", "Select a valid choice. huge is not one of the available choices."
+    )
+    assert page.has('section[class="panel snippet"]')
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
@@ -176,7 +179,7 @@ class Outside(HTMLParser):
 )
 def test_pages_load_htmx_and_our_own_files_and_nothing_else(client, planted, address):
     found = Outside()
-    found.feed(client.get(address).content.decode())
+    found.feed(Page(client.get(address)))
     assert found.inline == []
     scripts = {load for load in found.loads if load.endswith(".js")}
     own = {f"/static/js/{name}.js" for name in ("keys", "heatmap", "map", "brush")}
@@ -215,16 +218,20 @@ def test_scripts_and_styles_go_out_compressed_to_whoever_takes_that(client):
 
 
 def test_the_page_says_how_its_logits_were_made(client, planted):
-    page = client.get("/tiny/2-res/0/").content.decode()
-    assert (
-        "The decoder direction has its mean over the residual stream taken out, is multiplied by "
-        "the gain of the final" in page
+    page = Page(client.get("/tiny/2-res/0/"))
+    assert page.has(
+        "#main p",
+        "The decoder direction has its mean over the residual stream taken out, is "
+        "multiplied by the gain of the final",
     )
-    assert (
-        "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that norm subtracts "
-        "it." in page
+    assert page.has(
+        "#main p",
+        "LayerNorm (0.500 to 1.75) and meets each row of the unembedding, as that "
+        "norm subtracts it.",
     )
-    assert "Of 273 rows of the vocabulary 3 are left out: 1 special and 2 unused." in page
+    assert page.has(
+        "#main p", "Of 273 rows of the vocabulary 3 are left out: 1 special and 2 unused."
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from features import artifact_store
 from features.models import Sae
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 WEIGHTS = bytes(range(256)) * 10_000
@@ -41,20 +42,20 @@ def test_a_visitor_is_sent_to_sign_in(client, sae):
 
 
 def test_a_member_sees_the_files_and_their_sizes(client, sae, ben):
-    html = client.get("/tiny/2-res/files/").content.decode()
+    html = Page(client.get("/tiny/2-res/files/"))
     assert "/tiny/2-res/files/sae_weights.safetensors" in html
-    assert "2.4\xa0MB" in html
+    assert html.has("#main td", "2.4\xa0MB")
     assert sae.sha256 in html
 
 
 def test_the_hash_can_be_checked_with_the_command_that_is_shown(client, sae, ben, tmp_path):
     made = hashlib.sha256(b"{}" + WEIGHTS).hexdigest()
     Sae.objects.filter(pk=sae.pk).update(sha256=made)
-    html = client.get("/tiny/2-res/files/").content.decode()
+    html = Page(client.get("/tiny/2-res/files/"))
     names = re.search("<code>cat (.*) [|] sha256sum</code> gives", html)[1].split()
     together = b"".join((tmp_path / "made" / name).read_bytes() for name in names)
     assert hashlib.sha256(together).hexdigest() == made
-    assert made in html
+    assert html.has("#main p", made)
 
 
 def test_a_file_comes_whole_and_in_pieces(client, sae, ben):
@@ -81,4 +82,4 @@ def test_weights_that_are_gone_are_a_404_that_says_so(client, sae, ben):
     artifact_store.remove("saes/tiny/2-res-abc")
     response = client.get("/tiny/2-res/files/")
     assert response.status_code == 404
-    assert "was it moved or deleted" in response.content.decode()
+    assert Page(response).has("h1", "was it moved or deleted")

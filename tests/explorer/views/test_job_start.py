@@ -5,6 +5,7 @@ import pytest
 from features.models import Job, JobEvent
 from features.services.jobs import start
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 RIGHT = {
@@ -51,7 +52,7 @@ def test_a_visitor_is_sent_to_sign_in_and_a_member_is_refused_kindly(client):
 
 
 def test_every_kind_can_be_chosen_and_opened_on_an_empty_instance(client):
-    html = client.get("/jobs/new/").content.decode()
+    html = Page(client.get("/jobs/new/"))
     for kind in (
         "train_sae",
         "add_sae",
@@ -60,7 +61,7 @@ def test_every_kind_can_be_chosen_and_opened_on_an_empty_instance(client):
         "add_model",
         "add_corpus",
     ):
-        assert f'href="/jobs/new/{kind}/"' in html
+        assert html.has(f'a[href="/jobs/new/{kind}/"]')
         assert client.get(f"/jobs/new/{kind}/").status_code == 200
 
 
@@ -94,13 +95,13 @@ def test_a_proposed_slug_avoids_those_of_jobs_under_way(client, planted):
 
 
 def test_every_field_is_explained_and_rows_are_chosen_from_a_list(client, planted):
-    html = client.get(TRAIN).content.decode()
+    html = Page(client.get(TRAIN))
     for field in client.get(TRAIN).context["form"]:
         assert field.help_text, field.name
-        assert f'id="id_{field.name}_helptext"' in html
+        assert html.has(f'small[id="id_{field.name}_helptext"]')
     for name in ("model", "corpus", "hook", "architecture"):
-        assert f'<select name="{name}"' in html
-    assert "Residual stream after layer 2" in html
+        assert html.has(f'select[name="{name}"]')
+    assert html.has("#id_hook option", "Residual stream after layer 2")
 
 
 def test_another_model_brings_its_own_hooks_and_sizes_and_keeps_a_slug_of_ones_own(client, planted):
@@ -113,9 +114,9 @@ def test_another_model_brings_its_own_hooks_and_sizes_and_keeps_a_slug_of_ones_o
     )
     data = RIGHT | {"model": "other", "recheck": "model", "tokens": "123456"}
     response = client.post(TRAIN, data, headers={"HX-Request": "true"})
-    html, form = response.content.decode(), response.context["form"]
+    html, form = Page(response), response.context["form"]
     assert "<html" not in html
-    assert "MLP output of layer 1" in html
+    assert html.has("#id_hook option", "MLP output of layer 1")
     assert "Residual stream" not in html.replace("residual stream, MLP", "")
     assert {
         n: str(form[n].value()) for n in ("hook", "width", "context_size", "slug", "tokens")
@@ -126,7 +127,7 @@ def test_another_model_brings_its_own_hooks_and_sizes_and_keeps_a_slug_of_ones_o
         "slug": "mine",
         "tokens": "123456",
     }
-    assert "<html" in client.post(TRAIN, data).content.decode(), (
+    assert "<html" in Page(client.post(TRAIN, data)), (
         "without JavaScript the whole page comes again"
     )
     assert not Job.objects.exists()
@@ -140,18 +141,22 @@ def test_a_proposed_slug_follows_the_architecture(client, planted):
 def test_the_estimate_follows_the_fields_and_says_where_it_comes_from(client, planted):
     def estimate(**changes):
         data = RIGHT | {"recheck": "estimate"} | changes
-        return client.post(TRAIN, data, headers={"HX-Request": "true"}).content.decode()
+        return Page(client.post(TRAIN, data, headers={"HX-Request": "true"}))
 
     html = estimate()
-    assert (
-        "about 55 s" in html
+    assert html.has(
+        "#estimate dd", "about 55 s"
     )  # (2 x 3,456,789 x 3/4 + 12 x 64 x 512) x 1e6 / 1e11, to five seconds
-    assert "1,000,000" in html
-    assert "no job of this kind has finished here yet" in html
+    assert html.has("#estimate dd", "1,000,000")
+    assert html.has("#estimate p", "no job of this kind has finished here yet")
     assert "id_model" not in html
-    assert "about 110 s" in estimate(tokens="2000000")
-    assert "An estimate appears when the settings are complete" in estimate(tokens="many")
-    assert "An estimate appears when the settings are complete" in estimate(model="nope")
+    assert estimate(tokens="2000000").has("#estimate dd", "about 110 s")
+    assert estimate(tokens="many").has(
+        "#estimate p", "An estimate appears when the settings are complete"
+    )
+    assert estimate(model="nope").has(
+        "#estimate p", "An estimate appears when the settings are complete"
+    )
 
 
 def test_start_queues_the_job_with_those_that_follow_it_and_shows_it(client, ada, planted):
@@ -204,16 +209,14 @@ def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
     errors = response.context["form"].errors
     assert list(errors) == [field]
     assert said in str(errors[field])
-    beside = (
-        response.content.decode().split(f'class="field field-{field}"')[1].split('class="field ')[0]
-    )
+    beside = Page(response).split(f'class="field field-{field}"')[1].split('class="field ')[0]
     assert "errorlist" in beside
     assert not Job.objects.exists()
     assert not JobEvent.objects.exists()
 
 
 def test_a_wrong_hook_stays_visible_in_the_list_that_it_is_not_in(client, planted):
-    html = client.post(TRAIN, RIGHT | {"hook": "nope"}).content.decode()
+    html = Page(client.post(TRAIN, RIGHT | {"hook": "nope"}))
     assert '<option value="nope" selected>nope (unknown)</option>' in html
 
 
@@ -236,7 +239,7 @@ def test_jobs_on_an_sae_propose_the_newest_and_refuse_one_that_is_not_there(clie
     wrong = client.post(
         f"/jobs/new/{kind}/", {"sae": "tiny/nope", "corpus": "tiny-stories", "tokens": "5000"}
     )
-    assert "There is no SAE “tiny/nope”" in wrong.content.decode()
+    assert Page(wrong).has("#id_sae_error li", "There is no SAE “tiny/nope”")
     right = client.post(
         f"/jobs/new/{kind}/", {"sae": "tiny/2-res", "corpus": "tiny-stories", "tokens": "5000"}
     )
@@ -249,7 +252,7 @@ def test_the_admin_pages_list_everything_link_to_the_start_page_and_add_no_jobs(
 
     client.force_login(User.objects.create_superuser("root", password="root-password-1"))
     job = start("train_sae", RIGHT)
-    assert "/jobs/new/" in client.get("/admin/").content.decode()
+    assert "/jobs/new/" in Page(client.get("/admin/"))
     tables = ["languagemodel", "corpus", "sae", "dashboard", "feature", "job", "jobevent"]
     for table in [f"features/{name}" for name in tables] + ["explorer/user", "explorer/apikey"]:
         assert client.get(f"/admin/{table}/").status_code == 200, table

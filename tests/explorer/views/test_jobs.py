@@ -17,6 +17,7 @@ from features.records import InvalidParams, Metrics, Progress
 from features.selectors.jobs import curves
 from features.services.jobs import start
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 SETTINGS = {
@@ -61,16 +62,16 @@ def running(job, points=10):
 
 
 def page(client, job, **headers):
-    return client.get(f"/jobs/{job.pk}/", headers=headers).content.decode()
+    return Page(client.get(f"/jobs/{job.pk}/", headers=headers))
 
 
 def test_the_list_shows_the_newest_first_and_filters_by_kind_and_state(client, training):
-    html = client.get("/jobs/").content.decode()
+    html = Page(client.get("/jobs/"))
     ids = list(Job.objects.order_by("-id").values_list("id", flat=True))
     assert [html.index(f"/jobs/{pk}/") for pk in ids] == sorted(
         html.index(f"/jobs/{pk}/") for pk in ids
     )
-    only = client.get("/jobs/?kind=train_sae&state=queued").content.decode()
+    only = Page(client.get("/jobs/?kind=train_sae&state=queued"))
     assert f"/jobs/{training.pk}/" in only
     assert f"/jobs/{ids[0]}/" not in only
 
@@ -99,7 +100,7 @@ def test_the_list_goes_on_page_by_page_without_losing_or_repeating_a_job(client)
 def test_a_list_asked_for_wrongly_says_so_and_is_no_error(client, query):
     response = client.get(f"/jobs/?{query}")
     assert response.status_code == 200
-    assert ("errorlist" in response.content.decode()) == ("nope" in query or "1:2" in query)
+    assert ("errorlist" in Page(response)) == ("nope" in query or "1:2" in query)
 
 
 def test_the_list_costs_the_same_for_ten_jobs_as_for_twenty(client, django_assert_num_queries):
@@ -121,20 +122,20 @@ def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_esc
 ):
     running(training)
     html = page(client, training)
-    assert 'aria-valuenow="1"' in html
-    assert "of 1,000,000 tokens" in html
+    assert html.has('div[aria-valuenow="1"]')
+    assert html.has("main", "of 1,000,000 tokens")
     order = [
         html.index(f">{name}</h2>")
         for name in ("Explained variance", "Features firing per token", "Odd metric")
     ]
     assert order == sorted(order)
     assert html.count('class="spark"') == 4
-    assert "A line &amp; its &lt;b&gt;text&lt;/b&gt;." in html
+    assert html.has("main", "A line & its <b>text</b>.")
 
 
 def test_time_left_is_estimated_only_once_there_is_something_to_measure(client, training):
     running(training)
-    assert "estimating the time left" in page(client, training)
+    assert page(client, training).has("main", "estimating the time left")
     Job.objects.filter(pk=training.pk).update(
         paced_from=0,
         paced_at=timezone.now() - timezone.timedelta(seconds=10),
@@ -143,7 +144,7 @@ def test_time_left_is_estimated_only_once_there_is_something_to_measure(client, 
     )
     html = page(client, training)
     assert "about <b>30 s</b> left" in html
-    assert "25,000 tokens/s" in html
+    assert html.has("main", "25,000 tokens/s")
 
 
 def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_does_neither(
@@ -157,18 +158,16 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
     html = page(client, training)
     assert "sse-connect" not in html
     assert "<noscript>" not in html
-    assert 'href="/tiny/new/"' in html
+    assert html.has('a[href="/tiny/new/"]')
 
 
 def test_htmx_gets_only_what_changes_with_the_lines_that_are_new(client, training):
     running(training)
     last = training.events.order_by("-id").first().pk
     job_events.log(training.pk, "News.")
-    html = client.get(
-        f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}
-    ).content.decode()
+    html = Page(client.get(f"/jobs/{training.pk}/?since={last}", headers={"HX-Request": "true"}))
     assert "<html" not in html
-    assert "News." in html
+    assert html.has("body", "News.")
     assert "A line &amp;" not in html
     assert (
         client.get(f"/jobs/{training.pk}/?since=x'y", headers={"HX-Request": "true"}).status_code
@@ -197,8 +196,8 @@ def test_a_failed_job_names_the_setting_and_how_to_mend_it(client, ada, training
         claimed, "The loss is no longer a number; use a learning rate below 0.1.", "learning_rate"
     )
     html = page(client, training)
-    assert "Learning rate:" in html
-    assert "use a learning rate below 0.1" in html
+    assert html.has("#live [role=alert]", "Learning rate:")
+    assert html.has("#live [role=alert]", "use a learning rate below 0.1")
     assert "#id_learning_rate" in html
 
 
@@ -224,7 +223,7 @@ def test_the_dashed_line_is_the_best_earlier_run_on_the_same_hook(client):
     running(training)
     html = page(client, training)
     assert f'The dashed line is <a href="/jobs/{earlier.pk}/">job {earlier.pk}</a>' in html
-    assert 'class="ghost"' in html
+    assert html.has('path[class="ghost"]')
     assert "The dashed line" not in page(client, earlier)
 
 
@@ -301,17 +300,17 @@ def divided():
 def test_the_page_of_a_job_in_parts_shows_each_of_them_and_what_they_did_together(client, divided):
     html = page(client, divided)
     for part in divided.parts.all():
-        assert f'href="/jobs/{part.pk}/"' in html
-    assert "running in 3 parts" in html
+        assert html.has(f'a[href="/jobs/{part.pk}/"]')
+    assert html.has("main", "running in 3 parts")
     assert "<b>50%</b> of 3,000 tokens" in html
-    assert "1 of 3 parts at work" in html
-    assert "worker:7" in html
-    assert f"Its part, job {divided.parts.order_by('id')[0].pk}, finished." in html
+    assert html.has("#live p", "1 of 3 parts at work")
+    assert html.has("#live td", "worker:7")
+    assert html.has("main", f"Its part, job {divided.parts.order_by('id')[0].pk}, finished.")
 
 
 def test_lists_leave_parts_out_and_their_own_pages_name_the_whole(client, ada, divided):
     part = divided.parts.order_by("id").last()
-    html = client.get("/jobs/").content.decode()
+    html = Page(client.get("/jobs/"))
     assert f"/jobs/{divided.pk}/" in html
     assert f"/jobs/{part.pk}/" not in html
     listed = {row["id"] for row in client.get("/api/v1/jobs/").json()["results"]}
@@ -326,7 +325,7 @@ def test_lists_leave_parts_out_and_their_own_pages_name_the_whole(client, ada, d
 
 def test_nobody_starts_a_part_by_itself(client, ada, divided):
     assert client.get("/jobs/new/scan_shard/").status_code == 404
-    assert "Read a shard" not in client.get("/jobs/new/").content.decode()
+    assert "Read a shard" not in Page(client.get("/jobs/new/"))
     kinds = client.get("/api/v1/kinds/").json()["results"]
     assert "scan_shard" not in [kind["kind"] for kind in kinds]
     with pytest.raises(InvalidParams, match="no kind “scan_shard”"):
@@ -357,10 +356,10 @@ def test_a_page_of_many_parts_costs_as_many_queries_as_one_of_few(client, divide
 def test_several_saes_are_chosen_on_the_start_page_and_linked_on_the_jobs(client, ada):
     planted = builders.planted()
     builders.sae(planted.model, "1-res")
-    html = client.get("/jobs/new/compute_dashboards/?sae=tiny/2-res+tiny/1-res").content.decode()
+    html = Page(client.get("/jobs/new/compute_dashboards/?sae=tiny/2-res+tiny/1-res"))
     assert '<option value="tiny/2-res" selected>' in html
     assert '<option value="tiny/1-res" selected>' in html
-    assert '<select name="sae"' in html
+    assert html.has('select[name="sae"]')
     sent = {
         "sae": ["tiny/2-res", "tiny/1-res"],
         "corpus": "tiny-stories",

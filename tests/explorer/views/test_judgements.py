@@ -14,6 +14,7 @@ from features.services import labels as label_services
 from features.services import workers as worker_services
 from features.steering import runs as steering_runs
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +62,7 @@ def judged(run: SteeringRun, judge="wise-1", **changes) -> SweepJudgement:
 
 
 def page_of(client, run, query="") -> str:
-    return client.get(run.get_absolute_url() + query).content.decode()
+    return Page(client.get(run.get_absolute_url() + query))
 
 
 def test_scores_stand_beside_what_was_measured_with_who_said_so_and_at_what_cost(client, sweep):
@@ -129,7 +130,7 @@ def test_only_who_may_start_jobs_is_offered_the_form_and_only_endpoints_that_are
     page = page_of(client, sweep)
     assert re.findall(r'<option value="([^"]+)">\w+ · m<', page) == ["mine", "shared"]
     assert f"/jobs/new/judge_sweep/?run={sweep.pk}" in page
-    assert "At most 200,000 tokens or $1" in page
+    assert page.has("main", "At most 200,000 tokens or $1")
 
 
 def test_the_form_starts_the_job_which_the_page_then_tells_of(client, sweep, people):
@@ -162,9 +163,7 @@ def test_an_endpoint_that_is_not_ones_own_is_refused_on_the_page(client, sweep, 
     client.force_login(people[0])
     response = client.post(f"/steer/{sweep.pk}/judge/", {"endpoint": endpoint})
     assert response.status_code == 422
-    assert (
-        "endpoint" in re.search(r'role="alert">(.*?)</p>', response.content.decode(), re.DOTALL)[1]
-    )
+    assert "endpoint" in re.search(r'role="alert">(.*?)</p>', Page(response), re.DOTALL)[1]
     assert not Job.objects.filter(kind="judge_sweep").exists()
 
 
@@ -191,16 +190,18 @@ def test_what_cannot_be_judged_says_so_and_names_the_remedy(client, planted, swe
     def refused(run) -> str:
         response = client.post(f"/steer/{run.pk}/judge/", {"endpoint": "shared"})
         assert response.status_code == 422
-        return response.content.decode()
+        return Page(response)
 
-    assert "has no label, so a judge has nothing to look for" in refused(bare)
+    assert refused(bare).has(
+        "#result [role=alert]", "has no label, so a judge has nothing to look for"
+    )
     SteeringRun.objects.filter(pk=bare.pk).update(state="stopped")
-    assert "is stopped: only a sweep that has finished" in refused(bare)
+    assert refused(bare).has("#result [role=alert]", "is stopped: only a sweep that has finished")
     SteeringDelta.objects.filter(run=bare).delete()
     SteeringRun.objects.filter(pk=bare.pk).update(
         params={**bare.params, "strengths": []}, state="finished"
     )
-    assert "is no sweep" in refused(bare)
+    assert refused(bare).has("#result [role=alert]", "is no sweep")
     for gone in (424242, 10**30):
         assert client.post(f"/steer/{gone}/judge/", {"endpoint": "shared"}).status_code == 404
 

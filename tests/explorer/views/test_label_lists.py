@@ -14,6 +14,7 @@ from features.selectors import activity
 from features.services import comments as comment_services
 from features.services import labels as label_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -39,7 +40,7 @@ def as_(user) -> Client:
 def html(client, address, **data):
     response = client.get(address, data)
     assert response.status_code == 200, response.content[:300]
-    return response.content.decode()
+    return Page(response)
 
 
 def lines(page):
@@ -98,7 +99,7 @@ def test_the_feed_is_narrowed_by_model_sae_and_person(client, planted, people, a
     ],
 )
 def test_a_wrong_filter_is_said(client, planted, people, asked, said):
-    assert said in html(client, "/labels/", **asked)
+    assert html(client, "/labels/", **asked).has("#feed [role=alert]", said)
 
 
 def test_the_feed_goes_on_where_it_ended(client, planted, people):
@@ -108,9 +109,9 @@ def test_the_feed_goes_on_where_it_ended(client, planted, people):
     page = html(client, "/labels/")
     assert len(lines(page)) == 41, "40 and the button"
     after = re.search(r'href="\?after=([^"]+)"', page)[1]
-    rest = client.get(
-        f"/labels/?after={after}", headers={"HX-Request": "true", "HX-Target": "more"}
-    ).content.decode()
+    rest = Page(
+        client.get(f"/labels/?after={after}", headers={"HX-Request": "true", "HX-Target": "more"})
+    )
     assert "<html" not in rest
     assert len(lines(rest)) == 10
 
@@ -134,11 +135,11 @@ def test_nothing_of_one_instant_is_skipped(client, planted, people):
 def test_disputed_features_with_what_people_stand_for(client, planted, people):
     ada, ben = people
     label_services.propose(planted.feature(0), "day", by=ben, weight=1)
-    assert "No feature is disputed" in html(client, "/labels/disputed/")
+    assert html(client, "/labels/disputed/").has("#main p", "No feature is disputed")
     label_services.propose(planted.feature(0), "beginnings", by=ada, weight=1)
     page = html(client, "/labels/disputed/")
-    assert "beginnings" in page
-    assert "day" in page
+    assert page.has("#main td", "beginnings")
+    assert page.has("#main td", "day")
     assert html(client, "/labels/disputed/", cursor="nonsense")
 
 
@@ -204,7 +205,7 @@ def test_the_queue_is_worked_one_after_the_other(planted, people):
         page = html(me, response["Location"])
     assert seen == [1, 0, 5, 6, 7], "densest first; 3 is dead, 2 too dense and 4 too rare"
     assert Label.objects.count() == 5
-    assert "none is disputed" in page
+    assert page.has("#queue p", "none is disputed")
 
 
 def test_the_queue_skips_and_begins_again(planted, people):
@@ -239,8 +240,8 @@ def test_after_a_label_the_queue_stays_where_it_was(planted, people):
         {"index": 1, "text": "self", "here": after},
         headers=headers,
     )
-    assert queue_feature(fragment.content.decode()) == 2
-    assert "<html" not in fragment.content.decode()
+    assert queue_feature(Page(fragment)) == 2
+    assert "<html" not in Page(fragment)
 
 
 def test_disputed_features_come_last_and_not_to_who_had_a_say(planted, people):
@@ -251,7 +252,7 @@ def test_disputed_features_come_last_and_not_to_who_had_a_say(planted, people):
     cleo = User.objects.create_user("cleo")
     page = html(as_(cleo), "/labels/queue/")
     assert queue_feature(page) == 0
-    assert "night" in page
+    assert page.has("main", "night")
     assert queue_feature(html(as_(ben), "/labels/queue/")) is None
     label_services.vote(Label.objects.first(), 1, by=cleo, weight=1)
     assert queue_feature(html(as_(cleo), "/labels/queue/")) is None
@@ -263,14 +264,16 @@ def test_the_queue_says_what_is_wrong_and_keeps_the_text(client, planted, people
     me = as_(ben)
     long = me.post("/labels/queue/?sae=tiny/2-res", {"index": 0, "text": "c" * 501})
     assert long.status_code == 422
-    assert "c" * 501 in long.content.decode()
+    assert "c" * 501 in Page(long)
     assert me.get("/labels/queue/", {"sae": "no/such"}).status_code == 404
-    assert "damaged" in html(me, "/labels/queue/", sae="tiny/2-res", after="nonsense")
+    assert html(me, "/labels/queue/", sae="tiny/2-res", after="nonsense").has(
+        "#queue [role=alert]", "damaged"
+    )
     assert me.post("/labels/queue/?sae=tiny/2-res", {"index": "x", "text": "y"}).status_code == 404
     away = client.post("/labels/queue/?sae=tiny/2-res", {"index": 0, "text": "mine"})
     assert away["Location"].startswith("/accounts/login/")
     client.force_login(ben)
-    assert 'value="mine"' in html(client, "/labels/queue/", sae="tiny/2-res")
+    assert html(client, "/labels/queue/", sae="tiny/2-res").has('input[value="mine"]')
 
 
 def test_an_empty_instance_has_empty_lists(client, db):
@@ -283,7 +286,7 @@ def test_the_saes_page_shows_labels_and_filters_by_them(client, planted, people)
     label_services.propose(planted.feature(0), "the word day", by=ben, weight=1)
     label_services.propose(planted.feature(0), "or not", by=ada, weight=1)
     page = html(client, "/tiny/2-res/", has_label="yes")
-    assert "the word day" in page
+    assert page.has("#features td", "the word day")
     assert "disputed</small>" in page
     assert page.count('class="label-cell"') == 1
     assert "the word day" not in html(client, "/tiny/2-res/", has_label="no")

@@ -15,6 +15,7 @@ from features.records import InvalidInput
 from features.selectors import label_query, label_ranking, label_search
 from features.services import labels as label_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +42,7 @@ def planted() -> builders.Planted:
 def get(client: Any, q: str, **query: Any) -> str:
     response = client.get("/search/", {"q": q, **query})
     assert response.status_code == 200
-    return str(response.content.decode())
+    return str(Page(response))
 
 
 def found(page: str) -> list[int]:
@@ -299,8 +300,8 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     whole = found(get(client, "kind", order=order))
     seen, address = [], f"/search/?q=kind&limit=2&order={order}"
     for _ in range(3):
-        page = client.get(address).content.decode()
-        assert "5 features" in page
+        page = Page(client.get(address))
+        assert page.has("#found p", "5 features")
         seen += found(page)
         link = re.search(r'href="(\?[^"]*)" rel="next"', page)
         address = f"/search/{markup.unescape(link[1])}" if link else ""
@@ -431,9 +432,9 @@ def test_words_come_at_once_and_meaning_a_moment_later(
     later = re.search(r'role="status" hx-get="(.+?)" hx-trigger="load"', page)
     assert later
     assert '<noscript><a href="?q=close&amp;mode=hybrid">' in page
-    page = client.get(
-        markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"}
-    ).content.decode()
+    page = Page(
+        client.get(markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"})
+    )
     assert page.strip().startswith('<div id="found"')
     assert found(page) == [0, 5, 4]
     assert "hx-get" not in page[page.index('role="status"') : page.index("</p>")]

@@ -13,6 +13,7 @@ from features.services import comments as comment_services
 from features.services import labels as label_services
 from features.services import moderation as moderation_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 PAGE = "/tiny/2-res/0/"
@@ -43,7 +44,7 @@ def propose(user, text, **extra):
 def html(client, address=PAGE):
     response = client.get(address)
     assert response.status_code == 200, response.content[:300]
-    return response.content.decode()
+    return Page(response)
 
 
 def test_a_proposed_label_is_the_heading_with_what_it_fires_on_below(client, planted, people):
@@ -52,30 +53,30 @@ def test_a_proposed_label_is_the_heading_with_what_it_fires_on_below(client, pla
     assert (response.status_code, response["Location"]) == (302, f"{PAGE}#labels")
     page = html(client)
     assert "<h1>the word “day”</h1>" in page
-    assert "Fires on “day”" in page
-    assert "by ben" in page
+    assert page.has("#heading p", "Fires on “day”")
+    assert page.has("main", "by ben")
     assert "<title>Feature 0: the word “day”" in page
 
 
 def test_without_a_label_the_page_asks_for_one(client, planted):
     page = html(client)
-    assert "no label yet" in page
-    assert 'data-key="l"' in page
+    assert page.has("#main a", "no label yet")
+    assert page.has('input[data-key="l"]')
 
 
 def test_htmx_gets_the_labels_and_the_heading_and_no_page(planted, people):
     _, ben, _ = people
     headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": f"http://testserver{PAGE}"}
     response = propose(ben, "day", **headers)
-    text = response.content.decode()
+    text = Page(response)
     assert response.status_code == 200
     assert "<html" not in text
     assert text.lstrip().startswith("<section")
-    assert 'id="heading" hx-swap-oob="true"' in text
+    assert text.has('div[id="heading"][hx-swap-oob="true"]')
     elsewhere = propose(
         ben, "night", **headers | {"HTTP_HX_CURRENT_URL": "http://testserver/labels/queue/"}
     )
-    assert "hx-swap-oob" not in elsewhere.content.decode()
+    assert "hx-swap-oob" not in Page(elsewhere)
 
 
 def test_a_vote_counts_once_is_replaced_and_taken_back(planted, people):
@@ -93,7 +94,7 @@ def test_a_vote_that_is_none_is_refused(planted, people, value):
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     response = as_(ada).post(f"/labels/{label.pk}/vote/", {"value": value})
     assert response.status_code == 422
-    assert "take your vote back" in response.content.decode()
+    assert Page(response).has("#labels [role=alert]", "take your vote back")
     assert not Vote.objects.exists()
 
 
@@ -102,7 +103,7 @@ def test_nobody_votes_on_their_own_label(planted, people):
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
     response = as_(ben).post(f"/labels/{label.pk}/vote/", {"value": "1"})
     assert response.status_code == 422
-    assert "your own label" in response.content.decode()
+    assert Page(response).has("#labels [role=alert]", "your own label")
     assert not Vote.objects.exists()
 
 
@@ -117,12 +118,12 @@ def test_nobody_votes_on_their_own_label(planted, people):
 def test_words_that_cannot_be_a_label_are_refused_and_stay_in_the_form(planted, people, text, said):
     _, ben, _ = people
     response = propose(ben, text)
-    page = response.content.decode()
+    page = Page(response)
     assert response.status_code == 422
-    assert said in page
+    assert page.has("#label-error", said)
     assert not Label.objects.exists()
     if len(text) == 10_000:
-        assert f'value="{text}"' in page
+        assert page.has(f'input[value="{text}"]')
 
 
 def test_html_in_labels_comments_notes_and_reports_is_text(client, planted, people):
@@ -147,7 +148,7 @@ def test_html_in_labels_comments_notes_and_reports_is_text(client, planted, peop
         page = html(as_(ada), address)
         assert "<script>alert" not in page
         assert "<b onclick" not in page
-        assert "&lt;script&gt;" in page, address
+        assert page.has("main", "<script>"), address
 
 
 def test_control_characters_are_left_out(planted, people):
@@ -165,11 +166,11 @@ def test_the_slower_of_two_editors_sees_the_newer_words_beside_their_own(planted
     late = as_(ben).post(
         f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "1", "note": "why"}
     )
-    page = late.content.decode()
+    page = Page(late)
     assert late.status_code == 409
     assert "<q>the word day</q>" in page
-    assert 'value="day, as in One day"' in page
-    assert 'name="version" value="2"' in page, "so that a second Save goes through"
+    assert page.has('input[value="day, as in One day"]')
+    assert page.has('input[name="version"][value="2"]'), "so that a second Save goes through"
     assert Label.objects.get().text == "the word day"
     again = as_(ben).post(
         f"/labels/{label.pk}/edit/", {"text": "day, as in One day", "version": "2"}
@@ -212,7 +213,7 @@ def test_who_is_signed_out_signs_in_and_finds_their_text(client, planted, people
     sign_in = {"username": "ben", "password": "ben-password-1", "next": f"{PAGE}#labels"}
     assert client.post(login, sign_in)["Location"] == f"{PAGE}#labels"
     page = html(client)
-    assert 'value="my &lt;b&gt;words&lt;/b&gt;"' in page
+    assert page.has('input[value="my <b>words</b>"]')
     assert "my &lt;b&gt;" not in html(client), "once"
 
 
@@ -262,10 +263,10 @@ def test_a_thread_with_answers_and_comments_about_a_label(client, planted, peopl
         f"{PAGE}comments/", {"text": "No, see example 3.\n\nAnd 4.", "parent": str(first.pk)}
     )
     page = html(client)
-    assert "about “day”" in page
+    assert page.has("#talk option", "about “day”")
     assert re.search(r'<div class="replies">.*No, see example 3\.</p>\s*<p>And 4', page, re.DOTALL)
     as_(ben).post(f"/labels/comments/{Comment.objects.last().pk}/edit/", {"text": "Yes."})
-    assert ", edited" in html(client)
+    assert html(client).has("main", ", edited")
 
 
 def test_ones_own_comment_goes_unless_somebody_answered_it(client, planted, people):
@@ -275,9 +276,9 @@ def test_ones_own_comment_goes_unless_somebody_answered_it(client, planted, peop
     assert as_(ada).post(f"/labels/comments/{first.pk}/delete/").status_code == 403
     assert as_(ben).post(f"/labels/comments/{first.pk}/delete/").status_code == 302
     page = html(client)
-    assert "deleted by its author" in page
+    assert page.has("main", "deleted by its author")
     assert "first words" not in page
-    assert "an answer" in page
+    assert page.has("#talk p", "an answer")
     as_(ada).post(f"/labels/comments/{answer.pk}/delete/")
     assert not Comment.objects.filter(pk=answer.pk).exists()
 
@@ -287,11 +288,11 @@ def test_a_comment_of_10k_characters_or_about_another_features_label_is_refused(
     other = label_services.propose(planted.feature(1), "self", by=ben, weight=1)
     long = as_(ben).post(f"{PAGE}comments/", {"text": "b" * 10_000})
     assert long.status_code == 422
-    assert "b" * 10_000 in long.content.decode()
+    assert "b" * 10_000 in Page(long)
     astray = as_(ben).post(f"{PAGE}comments/", {"text": "x", "label": str(other.pk)})
-    assert "another feature" in astray.content.decode()
+    assert Page(astray).has("#talk [role=alert]", "another feature")
     gone = as_(ben).post(f"{PAGE}comments/", {"text": "x", "parent": "12345"})
-    assert "deleted meanwhile" in gone.content.decode()
+    assert Page(gone).has("#labels [role=alert]", "deleted meanwhile")
     assert not Comment.objects.exists()
 
 
@@ -301,7 +302,7 @@ def test_a_report_is_one_per_person_and_opens_for_curators(planted, people):
     for reason in ("spam", "spam, really"):
         assert as_(cleo).post(f"/labels/{label.pk}/flag/", {"text": reason}).status_code == 302
     assert [flag.reason for flag in Flag.objects.all()] == ["spam, really"]
-    assert "Moderation (1)" in html(as_(ada), "/labels/")
+    assert html(as_(ada), "/labels/").has("#main nav", "Moderation (1)")
     assert "Moderation" not in html(as_(cleo), "/labels/")
     assert not Moderation.objects.exists()
 

@@ -12,6 +12,7 @@ from features.services import comments as comment_services
 from features.services import labels as label_services
 from features.services import moderation as moderation_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 PAGE = "/tiny/2-res/0/"
@@ -79,7 +80,7 @@ def test_a_suspended_person_writes_nothing_and_weighs_nothing_until_it_is_lifted
     ):
         refused = as_(ben).post(address, data)
         assert refused.status_code == 403
-        assert "Your account is suspended" in refused.content.decode(), address
+        assert Page(refused).has("main", "Your account is suspended"), address
     assert (Label.objects.count(), Comment.objects.count(), Flag.objects.count()) == (2, 0, 0)
     as_(cleo).post("/labels/by/ben/suspend/", {"suspend": "0"})
     label.refresh_from_db()
@@ -138,11 +139,11 @@ def test_a_hidden_label_is_gone_from_pages_and_comes_back_whole(planted, people)
     as_(cleo).post(f"/labels/moderation/{flag.pk}/", {"hide": "1", "reason": "an advertisement"})
     assert planted.feature(0).label is None
     for address in (PAGE, "/labels/", "/tiny/2-res/", "/labels/by/ben/"):
-        assert "buy pills" not in Client().get(address).content.decode()
+        assert "buy pills" not in Page(Client().get(address))
     assert Client().get(f"/labels/{label.pk}/").status_code == 404
     flag.refresh_from_db()
     assert (flag.decided_by, bool(flag.decided)) == (cleo, True)
-    assert "buy pills" in as_(cleo).get("/labels/moderation/").content.decode()
+    assert Page(as_(cleo).get("/labels/moderation/")).has("#main li", "buy pills")
     as_(cleo).post(f"/labels/{label.pk}/restore/")
     label.refresh_from_db()
     assert (label.state, label.up, planted.feature(0).label) == ("shown", 3, label)
@@ -221,7 +222,7 @@ def test_what_is_hidden_takes_no_edit_and_the_text_is_not_lost(planted, people):
         f"/labels/{label.pk}/edit/", {"text": "my long thought", "version": "1"}
     )
     assert response.status_code == 422
-    assert "my long thought" in response.content.decode()
+    assert Page(response).has("#labels [role=alert]", "my long thought")
 
 
 def test_an_author_withdraws_and_a_curator_restores(planted, people):
@@ -240,13 +241,13 @@ def test_a_hidden_comment_keeps_its_answers(planted, people):
     comment_services.comment(planted.feature(0), "please stay kind", by=cleo, parent=first)
     assert as_(ben).post(f"/labels/comments/{first.pk}/hide/").status_code == 403
     as_(cleo).post(f"/labels/comments/{first.pk}/hide/")
-    page = Client().get(PAGE).content.decode()
+    page = Page(Client().get(PAGE))
     assert "rude words" not in page
-    assert "Hidden by a curator" in page
-    assert "please stay kind" in page
+    assert page.has("#talk p", "Hidden by a curator")
+    assert page.has("#talk p", "please stay kind")
     assert as_(ben).post(f"/labels/comments/{first.pk}/edit/", {"text": "x"}).status_code == 403
     as_(cleo).post(f"/labels/comments/{first.pk}/restore/")
-    assert "rude words" in Client().get(PAGE).content.decode()
+    assert Page(Client().get(PAGE)).has("#talk p", "rude words")
 
 
 def test_moderation_is_for_curators(client, people):
@@ -267,7 +268,7 @@ def test_any_reason_can_be_kept(planted, people, reason):
     assert set(Moderation.objects.values_list("reason", flat=True)) == {
         label_services.one_line(reason)[:500]
     }
-    assert "<script>alert" not in as_(cleo).get("/labels/moderation/").content.decode()
+    assert "<script>alert" not in Page(as_(cleo).get("/labels/moderation/"))
 
 
 def test_suspending_twice_leaves_one_row(people):

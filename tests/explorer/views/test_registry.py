@@ -8,6 +8,7 @@ from features.models import Job
 from features.records import TrainedSae
 from features.services import catalog as catalog_services
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 SOURCE = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
@@ -69,10 +70,10 @@ def imported(model, **origin):
 
 
 def test_everybody_may_browse_and_every_release_is_there(client):
-    html = client.get("/registry/").content.decode()
+    html = Page(client.get("/registry/"))
     assert "13,857 SAEs in 170 releases" in html.replace("\n", "")
-    assert 'href="?release=gpt2-small-res-jb"' in html
-    assert "cannot be imported: its weights are a pickle" in html
+    assert html.has('a[href="?release=gpt2-small-res-jb"]')
+    assert html.has("#found td", "cannot be imported: its weights are a pickle")
     assert NEW not in html
 
 
@@ -80,8 +81,8 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
     client, ada, gpt2, django_assert_max_num_queries
 ):
     with django_assert_max_num_queries(5):
-        html = client.get("/registry/?q=gpt2+res-jb+6.hook").content.decode()
-    assert 'href="/gpt2-small/"' in html
+        html = Page(client.get("/registry/?q=gpt2+res-jb+6.hook"))
+    assert html.has('a[href="/gpt2-small/"]')
     url = html.split(f'href="{NEW}')[1].split('"')[0].replace("&amp;", "&")
     form = client.get(NEW + url).context["form"]
     values = {
@@ -105,20 +106,18 @@ def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
     assert "No published SAE matches" in client.get("/registry/?q=zzzz").content.decode()
     for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
         response = client.get(f"/registry/?{query}")
-        assert (response.status_code, "errorlist" in response.content.decode()) == (200, True), (
-            query
-        )
+        assert (response.status_code, "errorlist" in Page(response)) == (200, True), query
 
 
 def test_pages_follow_one_another_and_htmx_gets_rows_only(client):
     first = client.get("/registry/?release=gemma-scope-2b-pt-res")
-    assert first.content.decode().count("<tr>") == 51  # 50 and the heading
+    assert Page(first).count("<tr>") == 51  # 50 and the heading
     more = client.get(
         "/registry/?release=gemma-scope-2b-pt-res&start=50",
         headers={"HX-Request": "true", "HX-Target": "more"},
     )
-    assert "<html" not in more.content.decode()
-    assert more.content.decode().count("<tr>") == 50
+    assert "<html" not in Page(more)
+    assert Page(more).count("<tr>") == 50
 
 
 def test_the_api_lists_the_same(client, gpt2):
@@ -199,8 +198,8 @@ def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gp
     html = client.get("/gpt2-small/theirs/").content.decode()
     assert "<b>Warning.</b> It explains -12% of the variance." in html
     assert "in its test, on 4.1k tokens of stories" in html.replace("\n", "")
-    assert "Taken for gpt2." in html
-    assert "their-sae" in html
+    assert html.has("#main p", "Taken for gpt2.")
+    assert html.has("#main dd", "their-sae")
     answer = client.get("/api/v1/saes/gpt2-small/theirs/").json()
     assert answer["origin"]["warnings"] == ["It explains -12% of the variance."]
     assert answer["origin"]["source"] == "their-sae"

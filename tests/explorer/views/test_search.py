@@ -13,6 +13,7 @@ from features.models import Feature, LanguageModel
 from features.records import InvalidInput
 from features.selectors import vocabulary
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 TEXT = " One day a fox ran"
@@ -48,7 +49,7 @@ def get(client, htmx=False, **query):
     headers = {"HX-Request": "true", "HX-Target": "found"} if htmx else {}
     response = client.get("/search/", query, headers=headers)
     assert response.status_code == 200
-    return response.content.decode()
+    return Page(response)
 
 
 def ranked(html):
@@ -59,10 +60,10 @@ def ranked(html):
 
 
 def test_it_is_in_the_navigation_and_says_where_nothing_is(client):
-    assert 'href="/search/"' in client.get("/").content.decode()
-    assert "nothing to search yet" in get(client)
-    assert "nothing to search yet" in get(client, text="")
-    assert "nothing to search yet" in get(client, token="x")
+    assert Page(client.get("/")).has('a[href="/search/"]')
+    assert get(client).has("#main p", "nothing to search yet")
+    assert get(client, text="").has("#main p", "nothing to search yet")
+    assert get(client, token="x").has("#main p", "nothing to search yet")
 
 
 def test_a_text_is_ranked_over_all_its_tokens(client, planted, worker):
@@ -78,11 +79,11 @@ def test_dense_features_are_hidden_until_they_are_asked_for(client, planted, wor
     Feature.objects.filter(index=6).update(density=0.02)
     html = get(client, text=TEXT)
     assert [name for name, _ in ranked(html)] == ["2-res/5", "2-res/0"]
-    assert "1 that fire on more than 1.0% of tokens is hidden" in html
+    assert html.has("#found h2", "1 that fire on more than 1.0% of tokens is hidden")
     assert "2-res/6" not in html
-    assert "2-res/6" in get(client, text=TEXT, density_max="3%")
+    assert get(client, text=TEXT, density_max="3%").has("#found h2", "2-res/6")
     assert ranked(get(client, text=TEXT, density_max="0.01%")) == []
-    assert "Write a share" in get(client, text=TEXT, density_max="lots")
+    assert get(client, text=TEXT, density_max="lots").has("#found [role=alert]", "Write a share")
 
 
 @pytest.mark.parametrize(
@@ -101,8 +102,8 @@ def test_tokens_are_chosen_in_the_query_string(client, planted, worker, by, firs
 
 
 def test_tokens_may_be_listed_or_given_one_by_one(client, planted, worker):
-    one = client.get(f"/search/?text={TEXT}&density_max=1&tokens=1,3").content.decode()
-    several = client.get(f"/search/?text={TEXT}&density_max=1&tokens=3&tokens=1").content.decode()
+    one = Page(client.get(f"/search/?text={TEXT}&density_max=1&tokens=1,3"))
+    several = Page(client.get(f"/search/?text={TEXT}&density_max=1&tokens=3&tokens=1"))
     assert (
         ranked(one)
         == ranked(several)
@@ -112,7 +113,7 @@ def test_tokens_may_be_listed_or_given_one_by_one(client, planted, worker):
 
 def test_every_token_names_its_strongest_features(client, planted, worker):
     html = get(client, text=TEXT, density_max="100%")
-    assert '<label title="2-res/0 2.00 · 2-res/6 1.50">' in html
+    assert html.has('label[title="2-res/0 2.00 · 2-res/6 1.50"]')
     table = html[html.index("The strongest features of every token") :]
     rows = re.findall(
         r'<tr><td class="n">(\d+)</td><td class="tokens">([^<]+)</td>(.*?)</tr>', table, re.DOTALL
@@ -132,7 +133,7 @@ def test_the_text_is_lit_by_the_feature_that_is_shown(client, planted, worker):
     assert re.findall(r'data-v="([\d.]+)" style="--a:([\d.]+)"> (\w+)<', shown) == [
         ("2.00", "1.00", "day")
     ]
-    assert 'href="/tiny/2-res/0/?text=%20One%20day%20a%20fox%20ran"' in html
+    assert html.has('a[href="/tiny/2-res/0/?text=%20One%20day%20a%20fox%20ran"]')
     assert "2-res/6</a> on the text" in get(
         client, text=TEXT, density_max="100%", feature="2-res/77"
     )
@@ -175,7 +176,7 @@ def test_htmx_gets_what_was_found_alone(client, planted, worker):
 def test_tokens_that_are_not_there_choose_nothing(client, planted, worker):
     html = get(client, text=TEXT, density_max="100%", tokens="98,99")
     assert ranked(html) == ranked(get(client, text=TEXT, density_max="100%"))
-    assert "Features on the whole text" in html
+    assert html.has("#found h2", "Features on the whole text")
 
 
 def test_a_box_of_several_tokens_is_chosen_whole(client, planted, worker):
@@ -240,7 +241,7 @@ def test_what_cannot_be_read_is_refused_beside_its_field(client, planted, worker
     ],
 )
 def test_a_wrong_query_is_told_beside_its_field(client, planted, worker, query, told):
-    assert told in get(client, text=TEXT, **query)
+    assert get(client, text=TEXT, **query).has("main", told)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
         builders.dashboards(sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
     html = get(client, text=TEXT)
     assert len(worker[0]["saes"]) == 12
-    assert "The first 12 of 14 SAEs" in html
+    assert html.has("#found summary", "The first 12 of 14 SAEs")
     html = get(client, text=TEXT, sae=[f"m{number:02}" for number in range(13)])
     assert "13 SAEs are selected; at most 12 can be searched at once." in html
     html = get(client, token=" day")
@@ -317,16 +318,16 @@ def test_a_token_finds_what_peaks_on_it_and_what_promotes_it(client, planted):
 
 
 def test_a_feature_links_the_tokens_that_it_writes_to_their_search(client, planted):
-    html = client.get("/tiny/2-res/0/").content.decode()
-    assert 'href="/search/?model=tiny&amp;token=%20day"' in html
+    html = Page(client.get("/tiny/2-res/0/"))
+    assert html.has('a[href="/search/?model=tiny&token=%20day"]')
     assert 'href="/search/?model=tiny&amp;token=%3Cscript%3E"' not in html
-    assert 'href="/search/?model=tiny&amp;token=def"' in html
+    assert html.has('a[href="/search/?model=tiny&token=def"]')
 
 
 def test_a_token_that_is_none_is_told_with_the_way_on(client, planted):
     html = get(client, token="nothing<b>")
-    assert "No token of tiny is “nothing&lt;b&gt;”" in html
-    assert 'href="/search/?model=tiny&amp;text=nothing%3Cb%3E"' in html
+    assert html.has("#found p", "No token of tiny is “nothing<b>”")
+    assert html.has('a[href="/search/?model=tiny&text=nothing%3Cb%3E"]')
 
 
 def test_the_api_gives_the_same(client, planted):
@@ -380,7 +381,7 @@ def test_what_is_chosen_can_be_sent_as_a_link(client, planted, worker):
     link.update(
         {"text": TEXT, "tokens": "1", "by": "max", "density_max": "100%", "feature": "2-res/6"}
     )
-    first = client.get(f"/search/?{link.urlencode()}").content.decode()
+    first = Page(client.get(f"/search/?{link.urlencode()}"))
     assert "2-res/6</a> on the text" in first
     assert '<option value="max" selected>' in first
     assert '<option value="100%" selected>' in first

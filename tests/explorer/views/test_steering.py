@@ -21,6 +21,7 @@ from features.services import workers as worker_services
 from features.steering import execution as steering_execution
 from features.steering import runs as steering_runs
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 FORM = {
@@ -49,7 +50,7 @@ def planted(monkeypatch):
 def run_of(client, **changes):
     """Start a run by its form; its row."""
     response = client.post("/steer/", FORM | changes)
-    assert response.status_code == 302, response.content.decode()
+    assert response.status_code == 302, Page(response)
     return SteeringRun.objects.get(pk=response.url.strip("/").split("/")[-1])
 
 
@@ -78,34 +79,33 @@ def test_the_playground_is_the_same_page(client):
 
 
 def test_the_key_on_a_features_page_opens_it_with_the_feature(client):
-    page = client.get("/tiny/2-res/0/").content.decode()
+    page = Page(client.get("/tiny/2-res/0/"))
     link = re.search(r'href="(/steer/[^"]+)" data-key="s"', page)[1].replace("&amp;", "&")
-    form = client.get(link).content.decode()
-    assert '<input type="hidden" name="feature" value="2-res/0">' in form
-    assert "its maximum is 2" in form
+    form = Page(client.get(link))
+    assert form.has('input[type="hidden"][name="feature"][value="2-res/0"]')
+    assert form.has("main", "its maximum is 2")
 
 
 def test_features_are_found_added_and_taken_away_without_javascript(client):
-    found = client.get("/steer/", {"model": "tiny", "q": "2-res/1"}).content.decode()
-    assert 'name="add" value="2-res/1"' in found
-    assert (
-        "No live feature"
-        in client.get("/steer/", {"model": "tiny", "q": "2-res/3"}).content.decode()
+    found = Page(client.get("/steer/", {"model": "tiny", "q": "2-res/1"}))
+    assert found.has('button[name="add"][value="2-res/1"]')
+    assert Page(client.get("/steer/", {"model": "tiny", "q": "2-res/3"})).has(
+        "main", "No live feature"
     )
-    two = client.get("/steer/", FORM | {"add": "2-res/1"}).content.decode()
+    two = Page(client.get("/steer/", FORM | {"add": "2-res/1"}))
     assert re.findall(r'name="feature" value="([^"]+)"', two) == ["2-res/0", "2-res/1"]
-    one = client.get(
-        "/steer/", FORM | {"feature": ["2-res/0", "2-res/1"], "remove": "2-res/0"}
-    ).content.decode()
+    one = Page(
+        client.get("/steer/", FORM | {"feature": ["2-res/0", "2-res/1"], "remove": "2-res/0"})
+    )
     assert re.findall(r'name="feature" value="([^"]+)"', one) == ["2-res/1"]
     fragment = client.get(
         "/steer/", {"model": "tiny", "q": "1"}, headers={"HX-Request": "true", "HX-Target": "found"}
     )
-    assert "<html" not in fragment.content.decode()
+    assert "<html" not in Page(fragment)
 
 
 def test_a_preset_fills_how_tokens_are_drawn(client):
-    page = client.get("/steer/", FORM | {"preset": "Greedy", "seed": "7"}).content.decode()
+    page = Page(client.get("/steer/", FORM | {"preset": "Greedy", "seed": "7"}))
     assert re.search(r'name="temperature"[^>]*value="0"', page)
     assert re.search(r'name="seed"[^>]*value="7"', page)
 
@@ -113,26 +113,26 @@ def test_a_preset_fills_how_tokens_are_drawn(client):
 def test_a_run_is_shown_beside_the_default_with_every_number(client):
     run = run_of(client)
     worked(run)
-    page = client.get(run.get_absolute_url()).content.decode()
-    assert "1.00 nats per token" in page
-    assert "2.00 nats per token" in page
-    assert 'class="changed"' in page
+    page = Page(client.get(run.get_absolute_url()))
+    assert page.has("#result h2", "1.00 nats per token")
+    assert page.has("#result h2", "2.00 nats per token")
+    assert page.has('t[class="changed"]')
     assert "log-probability -0.250 · KL from default 0.750 · activation 2.00" in page
-    assert "KL from default 0.375 nats per token" in page
+    assert page.has("#result p", "KL from default 0.375 nats per token")
     assert "<del> fox</del><ins> One</ins>" in page
     assert "http-equiv" not in page
-    assert 'value="2-res/0"' in page, "the form is as it was"
+    assert page.has('[value="2-res/0"]'), "the form is as it was"
 
 
 def test_without_javascript_a_run_that_goes_on_reloads_itself(client):
-    page = client.get(run_of(client).get_absolute_url()).content.decode()
+    page = Page(client.get(run_of(client).get_absolute_url()))
     assert '<noscript><meta http-equiv="refresh"' in page
-    assert "Stop" in page
+    assert page.has("#result button", "Stop")
 
 
 def test_the_link_of_a_run_fills_the_form_that_starts_the_same(client):
     run = run_of(client, where="chosen", tokens="1,2", special="on", seed="5")
-    page = client.get(run.get_absolute_url()).content.decode()
+    page = Page(client.get(run.get_absolute_url()))
     query = re.search(r'href="/steer/\?([^"]+)"', page)[1].replace("&amp;", "&")
     again = client.post("/steer/", dict(QueryDict(query).lists()))
     assert again.url == run.get_absolute_url()
@@ -157,7 +157,7 @@ def test_the_link_of_a_run_fills_the_form_that_starts_the_same(client):
 def test_what_is_wrong_is_said_on_the_form_and_nothing_is_written(client, changes, status, words):
     response = client.post("/steer/", FORM | changes)
     assert response.status_code == status
-    assert words in response.content.decode()
+    assert Page(response).has("#result [role=alert]", words)
     assert not SteeringRun.objects.exists()
 
 
@@ -165,7 +165,7 @@ def test_too_many_and_nobody_there_are_told(client):
     for seed in range(steering_runs.MAX_AT_ONCE):
         run_of(client, seed=seed)
     response = client.post("/steer/", FORM | {"seed": "99"})
-    assert (response.status_code, "under way already" in response.content.decode()) == (429, True)
+    assert (response.status_code, "under way already" in Page(response)) == (429, True)
     SteeringRun.objects.all().delete()
     Worker.objects.all().delete()
     response = client.post("/steer/", FORM)
@@ -187,25 +187,23 @@ def test_only_who_asked_stops_a_run(client):
     assert client.post(f"/steer/{run.pk}/stop/").status_code == 302
     run.refresh_from_db()
     assert run.state == "stopped"
-    assert "Stopped." in client.get(run.get_absolute_url()).content.decode()
+    assert Page(client.get(run.get_absolute_url())).has("#result p", "Stopped.")
     assert client.post("/steer/99999/stop/").status_code == 404
 
 
 def test_runs_are_ones_history_and_with_a_name_ones_preset(client):
     run = run_of(client)
     client.post(f"/steer/{run.pk}/name/", {"name": "Days"})
-    page = client.get("/steer/").content.decode()
+    page = Page(client.get("/steer/"))
     assert f'<a href="/steer/{run.pk}/">Days</a>' in page
     client.force_login(builders.cast()[1])
-    assert "Days" not in client.get("/steer/").content.decode(), (
-        "another person has another history"
-    )
+    assert "Days" not in Page(client.get("/steer/")), "another person has another history"
 
 
 def test_visitors_behind_one_address_share_its_turns_and_not_their_history(client):
     other = Client()
     mine, theirs = run_of(client), run_of(other, seed=2)
-    page = client.get("/steer/").content.decode()
+    page = Page(client.get("/steer/"))
     assert (f'href="/steer/{mine.pk}/"' in page, f'href="/steer/{theirs.pk}/"' in page) == (
         True,
         False,
@@ -214,22 +212,20 @@ def test_visitors_behind_one_address_share_its_turns_and_not_their_history(clien
     theirs.refresh_from_db()
     assert theirs.state == "queued", "another visitor asked for it"
     assert mine.requested_by == theirs.requested_by
-    assert f"/steer/{mine.pk}/" not in Client().get("/steer/").content.decode()
+    assert f"/steer/{mine.pk}/" not in Page(Client().get("/steer/"))
 
 
 def test_an_intervention_begins_with_the_dose_that_a_sweep_marked(client, planted):
     def strength(query=""):
-        page = client.get(f"/steer/?model=tiny&feature=2-res/0{query}").content.decode()
+        page = Page(client.get(f"/steer/?model=tiny&feature=2-res/0{query}"))
         return re.search(r'name="strength" value="([^"]*)"', page)[1]
 
     assert strength() == "0.5"
     run = SteeringRun(model=planted.model, params={"features": [SWEPT_FEATURE]})
     steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": 1})
     assert (strength(), strength("&strength=3"), strength("&unit=norm")) == ("0.35", "3", "0.5")
-    assert (
-        "a sweep marked 0.35" in client.get("/steer/?model=tiny&feature=2-res/0").content.decode()
-    )
-    assert "Best dose" in client.get("/tiny/2-res/0/").content.decode()
+    assert Page(client.get("/steer/?model=tiny&feature=2-res/0")).has("main", "a sweep marked 0.35")
+    assert Page(client.get("/tiny/2-res/0/")).has("#effect dt", "Best dose")
     steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": None})
     assert strength() == "0.5"
     steering_execution.store_best_dose(run, {"strengths": [0.2, 0.35], "best": 0})
@@ -254,8 +250,8 @@ def test_a_failed_run_says_why_and_shows_no_text(client):
     steering_execution.fail(
         steering_execution.claim_next("w"), "length", "The prompt has too many tokens."
     )
-    page = client.get(run.get_absolute_url()).content.decode()
-    assert "The prompt has too many tokens." in page
+    page = Page(client.get(run.get_absolute_url()))
+    assert page.has("#result [role=alert]", "The prompt has too many tokens.")
     assert "data-row" not in page
     assert client.get("/steer/424242/").status_code == 404
     assert client.get(f"/steer/{10**30}/").status_code == 404
@@ -305,14 +301,14 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
     assert len(run.params["neutral"]) > 0
     took = steering_execution.claim_next("w")
     steering_execution.write(took, [{"done": 3, "total": 10}])
-    assert "data-progress" in client.get(run.get_absolute_url()).content.decode()
+    assert "data-progress" in Page(client.get(run.get_absolute_url()))
     steering_execution.write(took, [{"dose": DOSE}])
     steering_execution.finish(took)
-    page = client.get(run.get_absolute_url()).content.decode()
+    page = Page(client.get(run.get_absolute_url()))
     assert "best dose <b>2×</b>" in page
     assert page.count('class="control"') == 5
-    assert "2 random directions of equal norm" in page
-    assert " fox" in page
+    assert page.has("#dose p", "2 random directions of equal norm")
+    assert page.has("#dose p", " fox")
     assert re.search(r'href="/steer/\?[^"]*strength=2[^"]*">Steer with 2×', page)
 
 

@@ -14,6 +14,7 @@ from features.selectors.jobs import curves
 from features.services.jobs import start
 from tests import builders
 from tests.explorer.views.test_job_start import RIGHT, TRAIN
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 SETTINGS = {
@@ -60,41 +61,40 @@ def test_several_hooks_chosen_and_numbers_with_commas_start_one_sweep(client, ad
     assert response.status_code == 302
     job = Job.objects.get(kind="train_sae")
     assert (job.params["hook"], job.params["k"]) == (data["hook"], [8, 16])
-    html = client.get(response.headers["Location"]).content.decode()
-    assert "Train 4 SAEs on tiny, 2 hooks × 2 values of k" in html
-    assert "Residual stream after layer 1, Residual stream after layer 2" in html
+    html = Page(client.get(response.headers["Location"]))
+    assert html.has("h1", "Train 4 SAEs on tiny, 2 hooks × 2 values of k")
+    assert html.has("#main dd", "Residual stream after layer 1, Residual stream after layer 2")
 
 
 def test_a_refused_sweep_keeps_what_was_chosen(client, ada):
     data = RIGHT | {"hook": ["blocks.1.hook_resid_post", "blocks.2.hook_resid_post"], "k": "8,600"}
     response = client.post(TRAIN, data)
-    html = response.content.decode()
+    html = Page(response)
     assert response.status_code == 422
-    assert "k is at most the width, 512." in html
+    assert html.has("#id_k_error li", "k is at most the width, 512.")
     for layer in (1, 2):
         assert f'<option value="blocks.{layer}.hook_resid_post" selected>' in html
-    assert 'value="8,600"' in html
+    assert html.has('input[value="8,600"]')
     assert not Job.objects.exists()
 
 
 def test_running_a_sweep_again_opens_the_page_with_all_its_values(client, ada):
     job = sweep(hook="blocks.1.hook_resid_post,blocks.2.hook_resid_post", seed="3,4")
     again = (
-        page(client, job)
-        .content.decode()
+        Page(page(client, job))
         .split('class="button" href="')[1]
         .split('"')[0]
         .replace("&amp;", "&")
     )
     form = client.get(again).context["form"]
     assert (form["k"].value(), form["seed"].value()) == ("8,16", "3,4")
-    html = client.get(again).content.decode()
+    html = Page(client.get(again))
     assert html.count('.hook_resid_post" selected>') == 2
 
 
 def test_the_estimate_counts_the_saes_and_their_memory(client, ada):
     data = RIGHT | {"k": "8,16,32", "recheck": "estimate"}
-    html = client.post(TRAIN, data, headers={"HX-Request": "true"}).content.decode()
+    html = Page(client.post(TRAIN, data, headers={"HX-Request": "true"}))
     assert "<dt>SAEs</dt><dd>3</dd>" in html
     assert "<dt>Memory</dt><dd>" in html
 
@@ -102,7 +102,7 @@ def test_the_estimate_counts_the_saes_and_their_memory(client, ada):
 def test_a_sweeps_charts_have_a_line_and_a_colour_per_sae(client, ada):
     job = told(sweep(), ("new-k8", "new-k16"))
     response = page(client, job)
-    html = response.content.decode()
+    html = Page(response)
     assert [(key.look, key.text) for key in response.context["keys"]] == [
         ("s0", "new-k8"),
         ("s1", "new-k16"),
@@ -135,9 +135,9 @@ def test_a_finished_sweeps_table_names_its_saes_and_their_evaluations(client, ad
         row.save()
     job_execution.finish(claimed, {"saes": ["tiny/new-k8", "tiny/new-k16"]})
     response = page(client, claimed)
-    html = response.content.decode()
+    html = Page(response)
     for name in ("new-k8", "new-k16"):
-        assert f'href="/tiny/{name}/"' in html
+        assert html.has(f'a[href="/tiny/{name}/"]')
     assert ">0.930<" in html
     spots = response.context["spots"]
     assert [(spot.x, spot.y) for spot in spots] == [(7.5, 0.71), (9.0, 0.5)]
@@ -165,14 +165,16 @@ def test_another_run_can_be_laid_over_the_curves(client, ada):
         told(sweep(slug="x"), ("x-k8", "x-k16")),
     )
     response = page(client, first, f"?with={second.pk}")
-    html = response.content.decode()
+    html = Page(response)
     assert [(key.text, key.url) for key in response.context["keys"]] == [
         (f"job {first.pk}", ""),
         (f"job {second.pk}: x-k8", f"/jobs/{second.pk}/"),
         (f"job {second.pk}: x-k16", f"/jobs/{second.pk}/"),
     ]
     assert len(response.context["cards"][0].lines) == 3
-    assert f'hx-get="/jobs/{first.pk}/?with={second.pk}"' in html, "what is drawn anew shows both"
+    assert html.has(f'div[hx-get="/jobs/{first.pk}/?with={second.pk}"]'), (
+        "what is drawn anew shows both"
+    )
     assert f'<option value="{second.pk}" selected>' in html
     assert f'<option value="{first.pk}"' not in html
 
@@ -182,7 +184,7 @@ def test_a_run_that_cannot_be_laid_over_is_said_and_is_no_error(client, ada, ask
     job = told(start("train_sae", SETTINGS | {"then": False}))
     response = page(client, job, f"?with={job.pk if asked == 'own' else asked}")
     assert response.status_code == 200
-    assert "There is no other run" in response.content.decode()
+    assert Page(response).has("#main [role=alert]", "There is no other run")
     assert response.context["other"] is None
 
 
@@ -207,7 +209,7 @@ def cancelled(ada):
 
 
 def test_cancelled_training_offers_to_go_on_and_the_new_job_says_from_where(client, cancelled):
-    assert f'action="/jobs/{cancelled.pk}/resume/"' in page(client, cancelled).content.decode()
+    assert Page(page(client, cancelled)).has(f'form[action="/jobs/{cancelled.pk}/resume/"]')
     response = client.post(f"/jobs/{cancelled.pk}/resume/")
     new = Job.objects.get(kind="train_sae", state="queued")
     assert response.headers["Location"] == f"/jobs/{new.pk}/"
@@ -218,18 +220,18 @@ def test_cancelled_training_offers_to_go_on_and_the_new_job_says_from_where(clie
     assert Job.objects.filter(after=new, kind="compute_dashboards").exists(), (
         "what followed follows again"
     )
-    html = page(client, new).content.decode()
-    assert (
-        f"Goes on from job {cancelled.pk}, which was cancelled after 5,000 tokens, by ada." in html
+    html = Page(page(client, new))
+    assert html.has(
+        "main", f"Goes on from job {cancelled.pk}, which was cancelled after 5,000 tokens, by ada."
     )
-    html = page(client, cancelled).content.decode()
-    assert f"Job {new.pk} goes on from here, by ada." in html
+    html = Page(page(client, cancelled))
+    assert html.has("main", f"Job {new.pk} goes on from here, by ada.")
     assert "/resume/" not in html
 
 
 def test_who_cannot_start_jobs_cannot_resume_them(client, cancelled):
     client.logout()
-    assert "/resume/" not in page(client, cancelled).content.decode()
+    assert "/resume/" not in Page(page(client, cancelled))
     assert client.post(f"/jobs/{cancelled.pk}/resume/").status_code == 302
     assert not Job.objects.filter(state="queued").exists()
 
@@ -247,7 +249,7 @@ def test_a_resume_whose_name_was_taken_meanwhile_names_the_field(client, cancell
     builders.sae(Sae.objects.get(slug="2-res").model, "new")
     refused = client.post(f"/jobs/{cancelled.pk}/resume/")
     assert refused.status_code == 409
-    assert "has an SAE “new” already" in refused.content.decode()
+    assert Page(refused).has("#main [role=alert]", "has an SAE “new” already")
 
 
 def test_the_api_resumes_too(client, ada, cancelled):
@@ -294,7 +296,4 @@ def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
         card for card in response.context["cards"] if card.name == "Features firing per token"
     )
     assert [(line.look, line.points[-1][1]) for line in card.lines] == [("", 8.0), ("ghost", 9.0)]
-    assert (
-        f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run'
-        in response.content.decode()
-    )
+    assert f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run' in Page(response)

@@ -9,6 +9,7 @@ import pytest
 from features.inference import requests as inference_requests
 from features.records import InvalidInput
 from tests import builders
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 TEXT = " day <b>x</b>"
@@ -52,7 +53,7 @@ def read(client, **body):
 
 
 def test_the_page_shows_the_text_as_a_heatmap(client, worker):
-    html = client.get("/tiny/2-res/0/", {"text": TEXT}).content.decode()
+    html = Page(client.get("/tiny/2-res/0/", {"text": TEXT}))
     box = html[html.index('id="test"') : html.index('id="examples"')]
     assert '<t data-v="2.00"' in box
     assert "&lt;" in box
@@ -69,7 +70,7 @@ def test_without_a_text_nothing_is_asked(client, worker, django_assert_num_queri
 
 def test_htmx_gets_the_heatmap_alone(client, worker):
     headers = {"HX-Request": "true", "HX-Target": "test"}
-    html = client.get("/tiny/2-res/0/", {"text": TEXT}, headers=headers).content.decode()
+    html = Page(client.get("/tiny/2-res/0/", {"text": TEXT}, headers=headers))
     assert html.strip().startswith('<div id="test"')
 
 
@@ -77,7 +78,7 @@ def test_htmx_gets_the_heatmap_alone(client, worker):
 def test_a_text_that_cannot_be_read_is_refused_beside_its_field(client, worker, text):
     response = client.get("/tiny/2-res/0/", {"text": text})
     assert response.status_code == 200
-    assert "errorlist" in response.content.decode()
+    assert "errorlist" in Page(response)
     assert worker == []
     assert read(client, text=text, index=0).status_code == 400
 
@@ -101,7 +102,7 @@ def test_any_other_text_is_read_as_it_is(client, worker, text):
 )
 def test_what_the_worker_says_is_told(client, monkeypatch, error):
     refuses(monkeypatch, error)
-    html = client.get("/tiny/2-res/0/", {"text": "a"}).content.decode()
+    html = Page(client.get("/tiny/2-res/0/", {"text": "a"}))
     assert "Too &lt;long&gt;." in html or "Nobody is there." in html
 
 

@@ -10,6 +10,7 @@ from features.models import WordList
 from features.records import InvalidParams
 from tests import builders
 from tests.explorer.api.test_schema import check as check_answer
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 PAGE = "/labels/lists/"
@@ -29,12 +30,12 @@ def test_a_list_is_kept_shown_and_deleted(ben):
         follow=True,
     )
     assert kept.redirect_chain == [("/labels/lists/animals/", 302)]
-    page = kept.content.decode()
-    assert "&lt;b&gt;dog" in page
-    assert "guinea pig" in page
+    page = Page(kept)
+    assert page.has("#main p", "<b>dog")
+    assert page.has("#main p", "guinea pig")
     row = WordList.objects.get()
     assert (row.entries, row.owner.username) == (["cat", "guinea pig", "<b>dog</b>"], "ben")
-    listed = ben.get(PAGE).content.decode()
+    listed = Page(ben.get(PAGE))
     assert '<a href="/labels/lists/animals/">animals</a>' in listed
     ben.post("/labels/lists/animals/delete/")
     assert not WordList.objects.exists()

@@ -11,6 +11,7 @@ from features.models import Worker
 from features.records import Progress, WorkerState
 from features.selectors import workers as worker_selectors
 from features.services import workers as worker_services
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 STATE = WorkerState("cpu, 2 threads", "0.1", 24 << 30, 20 << 30, 1 << 30, None, None)
@@ -71,13 +72,13 @@ def test_those_heard_of_no_more_for_a_day_go_when_another_comes():
 def test_a_queue_that_nobody_serves_is_told(client):
     worker_services.here("a:1", ["jobs"], STATE)
     queued(queue="jobs-gpu")
-    html = client.get("/jobs/workers/").content.decode()
-    assert "No worker listens to this queue" in html
-    assert "--queues jobs-gpu" in html
+    html = Page(client.get("/jobs/workers/"))
+    assert html.has("#main [role=alert]", "No worker listens to this queue")
+    assert html.has("#main [role=alert]", "--queues jobs-gpu")
     worker_services.here("b:2", ["jobs-gpu"], STATE)
-    assert "No worker listens" not in client.get("/jobs/workers/").content.decode()
+    assert "No worker listens" not in Page(client.get("/jobs/workers/"))
     silent("b:2")
-    assert "No worker listens" in client.get("/jobs/workers/").content.decode()
+    assert Page(client.get("/jobs/workers/")).has("#main [role=alert]", "No worker listens")
 
 
 def test_the_page_shows_device_memory_and_what_each_is_doing(client):
@@ -87,7 +88,7 @@ def test_the_page_shows_device_memory_and_what_each_is_doing(client):
     worker_services.here("a:1", ["jobs"], gpu)
     job = job_execution.claim(queued("named").pk, "a:1")
     job_execution.write_progress(job, Progress(5, 10, "tokens", "Reading <it>"))
-    html = client.get("/jobs/workers/").content.decode()
+    html = Page(client.get("/jobs/workers/"))
     for part in (
         "NVIDIA H200",
         "100.0",
@@ -109,9 +110,9 @@ def test_it_costs_the_same_for_ten_workers_as_for_two(client, django_assert_num_
 
 
 def test_without_any_worker_it_says_how_to_start_one(client):
-    assert "manage.py up" in client.get("/jobs/workers/").content.decode()
+    assert Page(client.get("/jobs/workers/")).has("main", "manage.py up")
 
 
 def test_htmx_gets_only_what_changes(client):
-    html = client.get("/jobs/workers/", headers={"HX-Request": "true"}).content.decode()
+    html = Page(client.get("/jobs/workers/", headers={"HX-Request": "true"}))
     assert "<html" not in html

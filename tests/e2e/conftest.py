@@ -68,8 +68,8 @@ def write_corpus(place, documents):
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory):
-    """Six hundred documents: training reads them again and again."""
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "tales.jsonl", 600)
+    """Fifteen hundred documents: training reads them again and again."""
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "tales.jsonl", 1500)
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,10 @@ class Instance:
             **environment,
         }
         self.start()
+        password = r"with the password (\S+)"
+        banner = wait_for(lambda: re.search(password, self.output.read_text()), 10, "a password")
+        self.password = banner[1]
+        """The one-time password of `admin`, which the first start prints."""
 
     def start(self) -> None:
         """Start it, the first time or again after `stop(keep=True)`; returns when it is up."""
@@ -75,13 +79,6 @@ class Instance:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def password(self) -> str:
-        """The one-time password of `admin`."""
-        found = re.search(r"with the password (\S+)", self.output.read_text())
-        assert found, self.output.read_text()
-        return found[1]
 
     def manage(self, *arguments: str, timeout: float = 120) -> str:
         """Run a command beside the instance; its output, whatever its exit code."""

@@ -37,8 +37,8 @@ def cost(client: Client, address: str, django_assert_max_num_queries) -> int:
 
 def test_an_empty_instance_says_what_it_is_and_what_to_do(client):
     page = text(client, "/")
-    assert "See what a language model has learned" in page
-    assert "There is no model yet" in page
+    assert page.has("h1", "See what a language model has learned")
+    assert page.has("main", "There is no model yet")
 
 
 def test_home_shows_the_job_that_makes_the_first_model_and_keeps_asking(client):

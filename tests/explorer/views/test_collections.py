@@ -287,7 +287,7 @@ def test_lists_go_on_from_a_cursor_and_refuse_one_of_another_list(
     ):
         answer = client.get(wrong)
         assert answer.status_code == 200
-        assert "start again without it" in answer.content.decode()
+        assert Page(answer).has("#main [role=alert]", "start again without it")
 
 
 def test_more_features_cost_no_more_queries(

@@ -78,7 +78,7 @@ def test_features_stand_side_by_side_with_what_each_does_on_the_text(client, two
     assert [(q["sae"], q["index"]) for q in worker] == [("2-res", 0), ("3-res", 1)]
     assert page.count('class="mark"') == 2
     assert page.count("Maximum on this text: 1.50") == 4, "in the words of both plots and on hover"
-    assert 'href="?f=tiny%2F3-res%2F1&amp;text=+day" aria-label="Remove tiny/2-res/0"' in page
+    assert page.has('a[href="?f=tiny%2F3-res%2F1&text=+day"][aria-label="Remove tiny/2-res/0"]')
 
 
 def test_after_the_first_a_short_name_is_enough_and_none_counts_twice(client, two, worker):

@@ -98,13 +98,13 @@ def test_numbers_of_different_text_are_told_apart(client, compared):
     catalog_services.keep_evaluation(
         compared.saes.get(slug="a"), Evaluation(10, {"l0": 1.0}, []), other, None
     )
-    assert "10 tokens of other" in page(client)
-    assert "Compare only numbers from the same text" in page(client)
+    assert page(client).has("#main p", "10 tokens of other")
+    assert page(client).has("#main p", "Compare only numbers from the same text")
 
 
 def test_a_model_without_saes_says_so_and_an_unknown_one_is_a_404(client):
     builders.model()
-    assert "This model has no SAE yet" in page(client)
+    assert page(client).has("#main p", "This model has no SAE yet")
     assert client.get("/none/compare/").status_code == 404
 
 

@@ -113,8 +113,8 @@ def test_the_list_costs_the_same_for_ten_jobs_as_for_twenty(client, django_asser
 
 def test_a_queued_job_says_how_many_are_before_it(client, training):
     later = start("evaluate_sae", {"sae": "tiny/2-res", "corpus": "tiny-stories"})
-    assert "next in the queue “jobs”" in page(client, training)
-    assert "1 job ahead" in page(client, later)
+    assert page(client, training).has("main", "next in the queue “jobs”")
+    assert page(client, later).has("main", "1 job ahead")
 
 
 def test_a_running_job_shows_progress_curves_in_a_sensible_order_and_its_log_escaped(
@@ -152,7 +152,7 @@ def test_a_running_page_listens_and_works_without_javascript_and_a_finished_one_
 ):
     claimed = running(training)
     html = page(client, training)
-    assert f'sse-connect="/jobs/{training.pk}/events/"' in html
+    assert html.has(f'div[sse-connect="/jobs/{training.pk}/events/"]')
     assert "reload it" in html.split("<noscript>")[1].split("</noscript>")[0]
     job_execution.finish(claimed, {"sae": "tiny/new"})
     html = page(client, training)
@@ -370,7 +370,7 @@ def test_several_saes_are_chosen_on_the_start_page_and_linked_on_the_jobs(client
     job = Job.objects.get(kind="compute_dashboards")
     assert (there.status_code, job.params["sae"]) == (302, "tiny/2-res tiny/1-res")
     html = page(client, job)
-    assert "Compute dashboards of tiny/2-res and 1 other" in html
+    assert html.has("h1", "Compute dashboards of tiny/2-res and 1 other")
     assert '<a href="/tiny/2-res/">tiny/2-res</a>' in html
     assert '<a href="/tiny/1-res/">tiny/1-res</a>' in html
     assert "/jobs/new/compute_dashboards/?sae=tiny%2F2-res+tiny%2F1-res" in html

@@ -78,10 +78,10 @@ def test_scores_stand_beside_what_was_measured_with_who_said_so_and_at_what_cost
         "2× · judged: concept 2, fluency 0, both 0",
         "3× · judged: concept –, fluency 2, both –",
     ]
-    assert "wise-1 rated one text per strength" in page
-    assert "for “the word &lt;day&gt;”" in page
-    assert "Not judged: 1 answer that could not be read" in page
-    assert "1,590 tokens, $0.013" in page
+    assert page.has("#judged", "wise-1 rated one text per strength")
+    assert page.has("#judged", "for “the word <day>”")
+    assert page.has("#judged", "Not judged: 1 answer that could not be read")
+    assert page.has("#judged", "1,590 tokens, $0.013")
     assert "best dose <b>2×</b>" in page, "the judge moves no mark"
 
 
@@ -96,11 +96,11 @@ def test_a_missing_score_is_a_gap_in_the_line_and_never_a_zero(client, sweep):
 def test_of_several_judgements_the_newest_is_shown_and_the_others_can_be_chosen(client, sweep):
     first, _ = judged(sweep, judge="old-1"), judged(sweep, judge="new-1")
     page = page_of(client, sweep)
-    assert "new-1 rated one text" in page
-    assert f'href="?judged={first.pk}#judged"' in page
-    assert "old-1 rated one text" in page_of(client, sweep, f"?judged={first.pk}")
+    assert page.has("#judged", "new-1 rated one text")
+    assert page.has(f'a[href="?judged={first.pk}#judged"]')
+    assert page_of(client, sweep, f"?judged={first.pk}").has("#judged", "old-1 rated one text")
     for wrong in ("?judged=0", "?judged=x", f"?judged={10**30}"):
-        assert "new-1 rated one text" in page_of(client, sweep, wrong)
+        assert page_of(client, sweep, wrong).has("#judged", "new-1 rated one text")
 
 
 def test_the_number_of_queries_does_not_grow_with_judgements(client, sweep):
@@ -149,10 +149,10 @@ def test_the_form_starts_the_job_which_the_page_then_tells_of(client, sweep, peo
     assert "Have these texts judged" not in page
     again = client.post(f"/steer/{sweep.pk}/judge/", {"endpoint": "shared"})
     assert again.status_code == 422
-    assert "is judging it already" in again.content.decode()
-    shown = client.get(f"/jobs/{job.pk}/").content.decode()
-    assert f"Judge sweep {sweep.pk}" in shown
-    assert f'href="/steer/{sweep.pk}/"' in shown
+    assert Page(again).has("#result [role=alert]", "is judging it already")
+    shown = Page(client.get(f"/jobs/{job.pk}/"))
+    assert shown.has("h1", f"Judge sweep {sweep.pk}")
+    assert shown.has(f'a[href="/steer/{sweep.pk}/"]')
 
 
 @pytest.mark.parametrize("endpoint", ["", "nobody", "theirs", "a\0b"])
@@ -182,7 +182,7 @@ def test_members_and_visitors_start_nothing(client, sweep, people):
 
 def test_what_cannot_be_judged_says_so_and_names_the_remedy(client, planted, sweep, people):
     client.force_login(people[0])
-    assert "No language model is set up yet" in page_of(client, sweep)
+    assert page_of(client, sweep).has("#judge p", "No language model is set up yet")
     Endpoint.objects.create(slug="shared", base_url="http://127.0.0.1:9/v1", model="m")
     bare = builders.swept(planted, index=1)
     assert "this feature has none. <a" in page_of(client, bare)

@@ -282,7 +282,7 @@ def test_what_cannot_be_searched_is_refused_with_the_way_on(
 
 def test_an_empty_query_shows_the_form(client: Any, planted: Any) -> None:
     assert "Search what features mean" in get(client, "")
-    assert "Search what features mean" in client.get("/search/").content.decode()
+    assert Page(client.get("/search/")).has("#found p", "Search what features mean")
 
 
 def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
@@ -308,8 +308,8 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     assert seen == whole
     assert len(seen) == 5
     assert not address, "the last page has no next"
-    beyond = client.get(f"/search/?q=kind&start=900&order={order}").content.decode()
-    assert "There are no more features" in beyond
+    beyond = Page(client.get(f"/search/?q=kind&start=900&order={order}"))
+    assert beyond.has("#found p", "There are no more features")
     assert 'href="?q=kind' in beyond
     answer = client.get(
         "/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}

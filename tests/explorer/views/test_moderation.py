@@ -210,7 +210,7 @@ def test_a_label_said_anew_meanwhile_cannot_come_back_beside_it(planted, people)
     label_services.propose(planted.feature(0), "Day", by=ada, weight=3)
     response = as_(cleo).post(f"/labels/{label.pk}/restore/")
     assert response.status_code == 422
-    assert "now says the same" in response.content.decode()
+    assert Page(response).has("#labels [role=alert]", "now says the same")
     assert actions() == [("hide", "cleo")]
 
 

@@ -97,13 +97,13 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
         "hook": None,
         "anyway": False,
     }
-    away = client.get("/registry/?q=gemma-scope-2-1b-pt-res-all+layer_12").content.decode()
-    assert "not installed" in away
+    away = Page(client.get("/registry/?q=gemma-scope-2-1b-pt-res-all+layer_12"))
+    assert away.has("#found td", "not installed")
     assert "/jobs/new/add_model/?source=google%2Fgemma-3-1b-pt" in away
 
 
 def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
-    assert "No published SAE matches" in client.get("/registry/?q=zzzz").content.decode()
+    assert Page(client.get("/registry/?q=zzzz")).has("#found p", "No published SAE matches")
     for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
         response = client.get(f"/registry/?{query}")
         assert (response.status_code, "errorlist" in Page(response)) == (200, True), query
@@ -195,7 +195,7 @@ def test_an_empty_corpus_is_the_only_one_and_several_must_be_chosen_from(client,
 
 def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gpt2):
     imported(gpt2)
-    html = client.get("/gpt2-small/theirs/").content.decode()
+    html = Page(client.get("/gpt2-small/theirs/"))
     assert "<b>Warning.</b> It explains -12% of the variance." in html
     assert "in its test, on 4.1k tokens of stories" in html.replace("\n", "")
     assert html.has("#main p", "Taken for gpt2.")
@@ -223,6 +223,6 @@ def test_a_finished_imports_page_shows_its_warnings(client, gpt2):
         ended=timezone.now(),
         result=result,
     )
-    html = client.get(f"/jobs/{job.pk}/").content.decode()
+    html = Page(client.get(f"/jobs/{job.pk}/"))
     assert "<b>Warning.</b> It explains -12%." in html
-    assert "Explained variance" in html
+    assert html.has("#live dt", "Explained variance")

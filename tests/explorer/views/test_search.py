@@ -288,9 +288,9 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
     assert len(worker[0]["saes"]) == 12
     assert html.has("#found summary", "The first 12 of 14 SAEs")
     html = get(client, text=TEXT, sae=[f"m{number:02}" for number in range(13)])
-    assert "13 SAEs are selected; at most 12 can be searched at once." in html
+    assert html.has("#id_sae_error li", "13 SAEs are selected; at most 12 can be searched at once.")
     html = get(client, token=" day")
-    assert "All 14 SAEs" in html
+    assert html.has("#found summary", "All 14 SAEs")
     assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote this token")])) == 14
 
 

@@ -169,7 +169,7 @@ def test_too_many_and_nobody_there_are_told(client):
     SteeringRun.objects.all().delete()
     Worker.objects.all().delete()
     response = client.post("/steer/", FORM)
-    assert (response.status_code, "steering is not available" in response.content.decode()) == (
+    assert (response.status_code, "steering is not available" in Page(response)) == (
         503,
         True,
     )

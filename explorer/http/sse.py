@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connection
@@ -14,21 +14,25 @@ from features.selectors import steering as steering_selectors
 from features.selectors.vocabulary import vocabulary_of
 from features.steering import runs as steering_runs
 
+T = TypeVar("T")
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def response(pk: int, model_id: int, after: int = 0, head: str = "") -> StreamingHttpResponse:
-    """The stream of a run, with `head` as its first event."""
-    return StreamingHttpResponse(
-        _prepend(head, events(pk, model_id, after)),
-        content_type="text/event-stream",
-        headers=HEADERS,
-    )
+def event_stream(events: AsyncIterator[str]) -> StreamingHttpResponse:
+    """The response that streams events to one client; proxies neither store nor buffer it."""
+    return StreamingHttpResponse(events, content_type="text/event-stream", headers=HEADERS)
 
 
-async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
-    """A run's events after that number, until it is over. Whoever reads them keeps it going, and
-    lets go by leaving.
+def steering_stream(
+    pk: int, model_id: int, after: int = 0, head: str = ""
+) -> StreamingHttpResponse:
+    """The stream of a steering run after piece `after`, with `head` as its first event."""
+    return event_stream(_prepend(head, steering_events(pk, model_id, after)))
+
+
+async def steering_events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
+    """A run's events after piece `after`, until it is over. A run goes on while a client reads its
+    events, and stops when the last one leaves.
     """
     over = False
     try:
@@ -43,12 +47,12 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
                     )
                 if news is None or news.over:
                     over = True
-                    told = (
+                    result = (
                         {"state": news.state, "error": news.error}
                         if news
                         else {"state": "gone", "error": None}
                     )
-                    yield f"event: over\ndata: {json.dumps(told)}\n\n"
+                    yield f"event: over\ndata: {json.dumps(result)}\n\n"
                     return
                 yield ": still here\n\n"
     finally:
@@ -56,30 +60,30 @@ async def events(pk: int, model_id: int, after: int) -> AsyncIterator[str]:
             await on_own_connection(lambda: steering_runs.unwatch(pk))
 
 
-async def on_own_connection(read: Callable[[], Any]) -> Any:
-    """Ask the database on a connection that is given back at once: a page that is only watched
-    holds none.
+async def on_own_connection(query: Callable[[], T]) -> T:
+    """The result of `query`, on a connection that is closed at once: a stream that waits holds
+    none.
     """
 
-    def work() -> Any:
+    def query_and_close() -> T:
         try:
-            return read()
+            return query()
         finally:
             connection.close()
 
-    return await sync_to_async(work, thread_sensitive=False)()
+    return await sync_to_async(query_and_close, thread_sensitive=False)()
 
 
 async def _prepend(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
     if head:
         yield head
-    async with aclosing(rest) as told:  # type: ignore[type-var]  # an async generator
-        async for event in told:
+    async with aclosing(rest) as events:  # type: ignore[type-var]  # an async generator
+        async for event in events:
             yield event
 
 
 def _news(pk: int, model_id: int, after: int) -> steering_selectors.News | None:
-    """The news, with the bytes of the tokens in them."""
+    """The new pieces of a run, with the bytes of their tokens."""
     steering_runs.watch(pk)
     news = steering_selectors.news(pk, after)
     if news is None:

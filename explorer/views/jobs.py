@@ -1,21 +1,18 @@
-"""Jobs: the list, one with its live curves, cancelling, and the stream that says when to look
-again.
-"""
+"""Jobs: the list, a job with its live curves, cancelling, and the stream of its changes."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.exceptions import PermissionDenied
-from django.db import connection
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from explorer.access import may_cancel, may_start_jobs, staff_only
 from explorer.forms.jobs import JobFilter
+from explorer.http import sse
 from explorer.http.requests import HtmxRequest
 from explorer.plots import jobs as job_plots
 from features.db import keyset
@@ -28,16 +25,14 @@ from features.services import jobs as job_services
 
 PAGE = 40
 MOST_BESIDE = 20
-"""Other runs that a job's page proposes to lay over its own."""
+"""Other runs that the page of a job offers to draw over its own."""
 REST_SECONDS = 0.5
-"""At most this often a watcher is told that something changed."""
+"""Pause between two events of a stream, at least."""
 
 
 @require_safe
 def index(request: HtmxRequest) -> HttpResponse:
-    """Jobs, newest first. What the query string asks for and does not exist is said beside its
-    field.
-    """
+    """Jobs, newest first. An unknown kind or state is an error of its field."""
     form = JobFilter(request.GET)
     form.is_valid()
     kind, state = (form.cleaned_data.get(name) or "" for name in ("kind", "state"))
@@ -54,14 +49,14 @@ def index(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
-    """One job; for htmx only what changes while it runs."""
+    """One job; for htmx only the part that changes while it runs."""
     try:
         view = job_selectors.job(pk)
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
     since = request.GET.get("since", "")[:20]
     own = job_plots.Run(view.job, view.curves)
-    other, unknown = _laid_over(view.job, request.GET.get("with", "")[:20])
+    other, unknown = _overlay(view.job, request.GET.get("with", "")[:20])
     best = None if other else job_selectors.rival(view.job)
     ghost = (
         job_plots.ghost(best, job_selectors.curves(best.made_by_id))
@@ -93,21 +88,21 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     return render(request, "jobs/show.html#live" if request.htmx else "jobs/show.html", context)
 
 
-def _laid_over(job: Job, asked: str) -> tuple[job_plots.Run | None, str]:
-    """The job whose curves are to be laid over those of `job`, or what was asked for and is not to
-    be had.
+def _overlay(job: Job, number: str) -> tuple[job_plots.Run | None, str]:
+    """The job whose curves are drawn over those of `job`; where `number` names none, it is returned
+    as unknown.
     """
-    if not asked:
+    if not number:
         return None, ""
-    number = int(asked) if asked.isdecimal() and len(asked) < 19 else 0
-    other = job_selectors.beside(job).filter(pk=number).first()
-    return (job_plots.Run(other, job_selectors.curves(other.pk)), "") if other else (None, asked)
+    pk = int(number) if number.isdecimal() and len(number) < 19 else 0
+    other = job_selectors.beside(job).filter(pk=pk).first()
+    return (job_plots.Run(other, job_selectors.curves(other.pk)), "") if other else (None, number)
 
 
 @require_POST
 @staff_only
 def resume(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Start a job that goes on where this one stood."""
+    """Start a job that continues from this one's last checkpoint."""
     if not job_selectors.every().filter(pk=pk).exists():
         raise Http404(f"There is no job {pk}.")
     try:
@@ -120,7 +115,9 @@ def resume(request: HtmxRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Ask a job to stop; for who started it, and staff. Once it is over this changes nothing."""
+    """Request cancellation; for staff and the user who started the job. A job that is over stays as
+    it is.
+    """
     job = job_selectors.every().filter(pk=pk).first()
     if job is None:
         raise Http404(f"There is no job {pk}.")
@@ -132,18 +129,15 @@ def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
 
 @require_GET
 async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Server-sent events: `changed` whenever the job's page should be drawn again, `over` at the
-    end.
-    """
+    """Server-sent events: `changed` when the page should be rendered again, `over` at the end."""
     if await _pulse(pk) is None:
         raise Http404(f"There is no job {pk}.")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_stream(pk), content_type="text/event-stream", headers=headers)
+    return sse.event_stream(_stream(pk))
 
 
 async def _stream(pk: int) -> AsyncIterator[str]:
-    """One event a change, and a comment where a wake-up brought none: it keeps proxies and dead
-    clients honest.
+    """An event for each change. A notification without a change is a comment, which keeps proxies
+    from closing the connection and detects clients that left.
     """
     seen: dict[str, Any] | None = {}
     async with aclosing(notifications.watch(notifications.Channel.JOB, pk)) as wakes:
@@ -158,14 +152,4 @@ async def _stream(pk: int) -> AsyncIterator[str]:
 
 
 async def _pulse(pk: int) -> dict[str, Any] | None:
-    """The job's pulse, on a connection that is given back at once: a page that is only watched
-    holds none.
-    """
-
-    def read() -> dict[str, Any] | None:
-        try:
-            return job_selectors.pulse(pk)
-        finally:
-            connection.close()
-
-    return await sync_to_async(read, thread_sensitive=False)()
+    return await sse.on_own_connection(lambda: job_selectors.pulse(pk))

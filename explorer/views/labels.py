@@ -1,5 +1,5 @@
-"""Labels of a feature: propose, vote, edit, report, withdraw; a label's own page. Fragments for
-htmx, else whole pages.
+"""Labels of a feature: propose, vote, edit, report, withdraw; the page of a label. For htmx
+fragments, else whole pages.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from explorer import access
 from explorer.http.drafts import (
     NO_DRAFT,
+    Draft,
     labels_context,
     posted_number,
     redirect_to_sign_in,
@@ -20,9 +21,8 @@ from explorer.http.drafts import (
 )
 from explorer.http.requests import HtmxRequest, page
 from explorer.views import features
-from features.models import Feature, Label
+from features.models import Comment, Feature, Label
 from features.records import InvalidInput
-from features.selectors import features as feature_selectors
 from features.selectors import labels as label_selectors
 from features.selectors import moderation as moderation_selectors
 from features.services import labels as label_services
@@ -33,8 +33,7 @@ VOTES = {"1": 1, "-1": -1, "0": 0}
 
 @require_POST
 def propose(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponseBase:
-    """Somebody's label of a feature."""
-    feature = find_row(model, sae, index)
+    feature = features.find_row(model, sae, index)
     weight, text = access.weight(request.user), request.POST.get("text", "")
     return write(
         request,
@@ -46,11 +45,11 @@ def propose(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
 
 @require_POST
 def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """For or against a label; the vote that is there already takes it back."""
-    label, value = find(pk), VOTES.get(request.POST.get("value", ""))
+    """Vote for or against a label, or take the vote back."""
+    label, value = find_label(pk), VOTES.get(request.POST.get("value", ""))
     weight = access.weight(request.user)
 
-    def act() -> None:
+    def save_vote() -> None:
         if value is None:
             raise InvalidInput("value", "Vote for (1) or against (-1), or take your vote back (0).")
         label_services.vote(
@@ -61,79 +60,73 @@ def vote(request: HtmxRequest, pk: int) -> HttpResponseBase:
             seen=posted_number(request, "version") or None,
         )
 
-    return write(request, label.feature, f"label-{pk}", act)
+    return write(request, label.feature, f"label-{pk}", save_vote)
 
 
 @require_POST
 def edit(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Other words for a label, of which the editor saw the version in the form."""
-    label = find(pk)
+    """Change the text of a label; the form names the version that the editor saw."""
+    label = find_label(pk)
     text, note = request.POST.get("text", ""), request.POST.get("note", "")
 
-    def act() -> None:
+    def save_text() -> None:
         _may_edit(request, label)
         label_services.edit(
             label, text, seen=posted_number(request, "version"), by=request.user, note=note
         )
 
-    return write(request, label.feature, f"edit-{pk}", act)
+    return write(request, label.feature, f"edit-{pk}", save_text)
 
 
 @require_POST
 def withdraw(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Hide a label: its author takes it back, or a curator removes it; both can be restored."""
-    label = find(pk)
+    """Hide a label, by its author or a curator; a curator can restore it."""
+    label = find_label(pk)
 
-    def act() -> None:
+    def hide_label() -> None:
         _may_edit(request, label)
         moderation_services.hide(label, by=request.user, reason=request.POST.get("note", ""))
 
-    return write(request, label.feature, f"label-{pk}", act)
+    return write(request, label.feature, f"label-{pk}", hide_label)
 
 
 @require_POST
 def flag(request: HtmxRequest, pk: int) -> HttpResponseBase:
     """Report a label to the curators."""
-    label = find(pk)
-    return write(
-        request,
-        label.feature,
-        f"flag-{pk}",
-        lambda: moderation_services.flag(label, request.POST.get("text", ""), by=request.user),
-        done="Reported. A curator will look at it.",
-    )
+    label = find_label(pk)
+    return report(request, label, f"flag-{pk}")
 
 
 @require_POST
 def restore(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Show a label again that was hidden or merged."""
-    label = find(pk)
+    """Show a hidden or merged label again."""
+    label = find_label(pk)
 
-    def act() -> None:
+    def show_label() -> None:
         must_curate(request)
         moderation_services.restore(label, by=request.user, reason=request.POST.get("note", ""))
 
-    return write(request, label.feature, f"label-{pk}", act)
+    return write(request, label.feature, f"label-{pk}", show_label)
 
 
 @require_POST
 def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Put a label into another that means the same; who stood for it stands for that one."""
-    label = find(pk)
+    """Merge a label into one of the same meaning, with its author and votes."""
+    label = find_label(pk)
 
-    def act() -> None:
+    def merge_labels() -> None:
         must_curate(request)
         into = Label.objects.filter(pk=posted_number(request, "into")).first()
         if into is None:
             raise InvalidInput("into", "Choose the label to merge it into.")
         moderation_services.merge(label, into, by=request.user, reason=request.POST.get("note", ""))
 
-    return write(request, label.feature, f"label-{pk}", act)
+    return write(request, label.feature, f"label-{pk}", merge_labels)
 
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """One label: its words, evidence, votes and history."""
+    """The page of one label: text, evidence, votes and history."""
     try:
         label = label_selectors.label(pk, request.user.pk)
     except Label.DoesNotExist:
@@ -145,7 +138,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponseBase:
     return page(request, "labels/label.html", context)
 
 
-def find(pk: int) -> Label:
+def find_label(pk: int) -> Label:
     """The label with its feature and SAE, or a 404."""
     label = Label.objects.select_related("feature__sae__model").filter(pk=pk).first()
     if label is None:
@@ -155,48 +148,59 @@ def find(pk: int) -> Label:
     return label
 
 
-def find_row(model: str, sae: str, index: int) -> Feature:
-    """The feature alone, or a 404 that says what there is."""
-    try:
-        return feature_selectors.row(model, sae, index)
-    except (Feature.DoesNotExist, OverflowError):
-        raise features.no_feature(model, sae, index) from None
+def report(
+    request: HtmxRequest, target: Label | Comment, form: str, *, talk: bool = False
+) -> HttpResponseBase:
+    """Report a label or comment to the curators."""
+    return write(
+        request,
+        target.feature,
+        form,
+        lambda: moderation_services.flag(target, request.POST.get("text", ""), by=request.user),
+        done="Reported. A curator will look at it.",
+        talk=talk,
+    )
 
 
 def write(
     request: HtmxRequest,
     feature: Feature,
     form: str,
-    act: Callable[[], object],
+    change: Callable[[], object],
     *,
     done: str = "",
     talk: bool = False,
 ) -> HttpResponseBase:
-    """Do what a form of the feature's page asks, and show its part anew: what was refused stays in
-    the form.
+    """Make the `change` that a form of the feature's page posts, and render the part of the page
+    with the form: the labels, or with `talk` the comments. Rejected text stays in the form.
     """
     back = f"{feature.get_absolute_url()}#{'talk' if talk else 'labels'}"
     if not request.user.is_authenticated:
         return redirect_to_sign_in(request, form, back)
-    draft = try_to_write(request, form, act)
-    model, sae = feature.sae.model.slug, feature.sae.slug
+    draft = try_to_write(request, form, change)
     if request.htmx:
-        feature.refresh_from_db(fields=["label", "disputed"])
-        context = labels_context(request, feature, draft or NO_DRAFT) | {
-            "talk": talk,
-            "done": "" if draft else done,
-        }
-        if not talk and (request.htmx.current_url_abs_path or "").startswith(
-            feature.get_absolute_url()
-        ):
-            context |= {"outside": True, "view": features.find_feature(model, sae, feature.index)}
-        return render(request, "labels/_fragments.html", context)
+        return _fragment(request, feature, draft, done=done, talk=talk)
     if draft is None:
         if done:
             messages.success(request, done)
         return redirect(back)
     status = 409 if draft.newer else 422 if access.may_write(request.user) else 403
+    model, sae = feature.sae.model.slug, feature.sae.slug
     return features.feature_page(request, model, sae, feature.index, draft, status)
+
+
+def _fragment(
+    request: HtmxRequest, feature: Feature, draft: Draft | None, *, done: str, talk: bool
+) -> HttpResponseBase:
+    """The labels or comments; on the feature's page with the other parts that show its label."""
+    feature.refresh_from_db(fields=["label", "disputed"])
+    context = labels_context(request, feature, draft or NO_DRAFT)
+    context |= {"talk": talk, "done": "" if draft else done}
+    url = feature.get_absolute_url()
+    if not talk and (request.htmx.current_url_abs_path or "").startswith(url):
+        view = features.find_feature(feature.sae.model.slug, feature.sae.slug, feature.index)
+        context |= {"outside": True, "view": view}
+    return render(request, "labels/_fragments.html", context)
 
 
 def _may_edit(request: HtmxRequest, label: Label) -> None:
@@ -207,7 +211,6 @@ def _may_edit(request: HtmxRequest, label: Label) -> None:
 
 
 def must_curate(request: HtmxRequest) -> None:
-    """Refuse who is no curator."""
     if not access.may_curate(request.user):
         raise PermissionDenied(
             "Only curators may do that. Ask the administrator of this instance to make you one."

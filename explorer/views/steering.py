@@ -141,7 +141,7 @@ async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
     )
     if model_id is None:
         raise Http404(f"There is no steering run {pk}.")
-    return sse.response(pk, model_id, after)
+    return sse.steering_stream(pk, model_id, after)
 
 
 def _page(

@@ -407,7 +407,7 @@ async def test_the_stream_tells_deltas_only_and_goes_on_where_it_was_left(
 @pytest.mark.django_db(transaction=True)
 async def test_a_stream_that_is_left_lets_the_run_go(async_client, client, listening):
     run = await sync_to_async(run_of)(client)
-    stream = sse.events(run.pk, run.model_id, 0)
+    stream = sse.steering_events(run.pk, run.model_id, 0)
     assert await anext(stream) == ": still here\n\n"
     before = await SteeringRun.objects.values_list("watched_until", flat=True).aget(pk=run.pk)
     await stream.aclose()

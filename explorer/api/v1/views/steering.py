@@ -54,7 +54,7 @@ class Steer(APIView):
         run = _asked(request, given)
         if asked["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
-            return sse.response(
+            return sse.steering_stream(
                 run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n"
             )
         if not steering_runs.wait(run.pk, PATIENCE):

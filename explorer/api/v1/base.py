@@ -1,4 +1,4 @@
-"""What views of the API share."""
+"""Shared parts of the API's views."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 @extend_schema(exclude=True)
 class UnknownPath(APIView):
-    """Every path under `/api/` that is no address."""
+    """Every path under `/api/` that no other view serves."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Add a closing slash that is missing, but only for reads: a redirected POST arrives as a
+        """Redirect to the path with a closing slash, but only reads: a redirected POST becomes a
         GET.
         """
         if request.method in {"GET", "HEAD"} and not request.path.endswith("/"):
@@ -32,7 +32,7 @@ class UnknownPath(APIView):
         return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say so, whatever the method."""
+        """A 404 for every method."""
         super().initial(request, *args, **kwargs)
         raise NotFound(
             "There is no such address. They are listed at /api/docs/ and end with a slash."
@@ -40,20 +40,18 @@ class UnknownPath(APIView):
 
 
 class MembersWriteView(APIView):
-    """A view that everyone reads and members write."""
+    """A view that everyone may read and members may write."""
 
     def get_permissions(self) -> Sequence[Any]:
-        """By method."""
+        """Members only, except for safe methods."""
         return super().get_permissions() if self.request.method in SAFE_METHODS else [MayWrite()]
 
 
-def get_or_404(read: Callable[..., T], *names: str | int, noun: str) -> T:
-    """What `read(*names)` reads. Raises `NotFound` where there is none, and for names that no row
-    can have.
-    """
+def get_or_404(load: Callable[..., T], *names: str | int, noun: str) -> T:
+    """The row `load(*names)`. Raises `NotFound` if there is none, or if a name cannot be a slug."""
     try:
         if all(isinstance(name, int) or re.match(is_slug.regex, name) for name in names):
-            return read(*names)
+            return load(*names)
     except ObjectDoesNotExist:
         pass
     raise NotFound(f"There is no {noun} “{'/'.join(str(name)[:100] for name in names)}”.")

@@ -16,8 +16,9 @@ from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from explorer.api.v1.exceptions import Conflict, TooLarge, Unavailable
+from explorer.api.v1.exceptions import Conflict, TooLarge, Unanswered, Unavailable
 from explorer.http.health import log_database_away
+from features.inference import requests as inference_requests
 from features.records import InvalidInput
 from features.services.labels import Changed, Gone
 
@@ -29,15 +30,15 @@ Fields = Mapping[str, list[str]]
 def error_response(
     code: str, message: str, fields: Fields | None = None, *, status: int
 ) -> JsonResponse:
-    """An error as it goes out."""
+    """An error in the one shape."""
     return JsonResponse(
         {"error": {"code": code, "message": message, "fields": dict(fields or {})}}, status=status
     )
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonResponse:
-    """Every exception of a view of the API as an answer. What nobody foresaw is logged, and told
-    without its details.
+    """The response to an exception of a view. An unexpected one is logged, and its details are not
+    sent.
     """
     if isinstance(error, Http404):
         error = exceptions.NotFound()
@@ -47,6 +48,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
         error = TooLarge()
     elif isinstance(error, InvalidInput):
         error = _api_error(error)
+    elif isinstance(error, inference_requests.NoAnswer):
+        error = Unanswered(str(error))
     elif isinstance(error, OperationalError):
         log_database_away(context["request"], error)
         error = Unavailable()
@@ -73,7 +76,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
 
 
 def _api_error(error: InvalidInput) -> exceptions.APIException:
-    """404 for a row that is gone, 409 where somebody else was faster, else 400 with the fields."""
+    """404 for a row that is gone, 409 for one that has changed, else 400 with the fields."""
     if isinstance(error, Gone):
         return exceptions.NotFound(error.message)
     if isinstance(error, Changed):
@@ -88,14 +91,14 @@ def _code(error: exceptions.APIException) -> str:
 
 
 def _headers(error: exceptions.APIException) -> Iterator[tuple[str, str]]:
-    if asked := getattr(error, "auth_header", None):  # DRF puts it there
-        yield "WWW-Authenticate", asked
+    if header := getattr(error, "auth_header", None):  # set by DRF
+        yield "WWW-Authenticate", header
     if wait := getattr(error, "wait", None):
         yield "Retry-After", str(math.ceil(wait))
 
 
 def _fields(detail: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Flatten what serializers say to (dotted name, sentences)."""
+    """The errors of a serializer as pairs of a dotted name and its sentences."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             own = "" if name == "non_field_errors" else str(name)

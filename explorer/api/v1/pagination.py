@@ -1,4 +1,4 @@
-"""Lists: `{"next", "results"}`, paged by keyset."""
+"""Lists: `{"next", "results"}`, with keyset pagination."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,9 +32,9 @@ def paginated_response(
     rows: QuerySet[Any],
     keys: Sequence[str],
     query: dict[str, Any],
-    present: Callable[..., serializers.BaseSerializer[Any]],
+    serializer: Callable[..., serializers.BaseSerializer[Any]],
 ) -> Response:
-    """One page of `rows` in order of `keys`, written by `present(rows, many=True)`. Raises
+    """One page of `rows` in order of `keys`, as `serializer(rows, many=True)`. Raises
     `ValidationError`.
     """
     filters = sorted(
@@ -43,13 +43,13 @@ def paginated_response(
     of = f"{request.path} {filters}"
     with cursor_errors():
         page = keyset.page(rows, keys, limit=query["limit"], cursor=query.get("cursor", ""), of=of)
-    return list_response(request, present(page.rows, many=True), page.next)
+    return list_response(request, serializer(page.rows, many=True), page.next)
 
 
 def list_response(
     request: Request, results: serializers.BaseSerializer[Any], cursor: str
 ) -> Response:
-    """A page and the address of the one after it, which begins at `cursor`."""
+    """A page and the URL of the next one, which begins at `cursor`."""
     return Response(
         {"next": with_query(request, cursor=cursor) if cursor else None, "results": results.data}
     )
@@ -57,7 +57,7 @@ def list_response(
 
 @contextmanager
 def cursor_errors() -> Iterator[None]:
-    """Refuse a bad cursor as the wrong parameter that it is."""
+    """Turn a bad cursor into a `ValidationError` of that parameter."""
     try:
         yield
     except keyset.BadCursor as error:
@@ -65,7 +65,7 @@ def cursor_errors() -> Iterator[None]:
 
 
 def with_query(request: Request, **changes: Any) -> str:
-    """The full address of this request with some parameters changed."""
+    """The full URL of this request with some parameters changed."""
     parameters = request.query_params.copy()
     for name, value in changes.items():
         parameters[name] = str(value)

@@ -1,6 +1,4 @@
-"""What comes in: JSON bodies that cannot hurt, and query strings of which every part is
-understood.
-"""
+"""Parsing of requests: JSON bodies with limits, and query strings without unknown parameters."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from explorer.api.v1.fields import Query
 
 
 class SafeJSONParser(JSONParser):
-    """JSON that Python can hold and PostgreSQL can keep: not nested too deeply, no half of a
+    """JSON that Python can parse and PostgreSQL can store: not nested too deeply, no half of a
     surrogate pair.
     """
 
@@ -25,7 +23,7 @@ class SafeJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """The body as Python data; its size was checked by Django. Raises `ParseError`."""
+        """The body as Python data; Django has checked its size. Raises `ParseError`."""
         try:
             data = json.loads(stream.read().decode("utf-8"), parse_constant=_refuse)
             json.dumps(data, ensure_ascii=False).encode("utf-8")
@@ -39,25 +37,29 @@ class SafeJSONParser(JSONParser):
 
 
 def parse_query(request: Request, form: type[Serializer[Any]] = Query) -> dict[str, Any]:
-    """The query string as `form` understands it. Raises `ValidationError`, also for names that it
-    does not know.
+    """The validated query string. Raises `ValidationError`, also for parameters that `form` has
+    not.
     """
-    known = form().fields
-    unknown = [name for name in request.query_params if name not in known]
+    fields = form().fields
+    unknown = [name for name in request.query_params if name not in fields]
     if unknown:
-        remedy = f"There is no such parameter. Known: {', '.join(known) or 'none'}."
+        remedy = f"There is no such parameter. Known: {', '.join(fields) or 'none'}."
         raise ValidationError({name: [remedy] for name in unknown})
     parsed = form(data=request.query_params)
     parsed.is_valid(raise_exception=True)
     return dict(parsed.validated_data)
 
 
-def parse_body(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
-    """The request's body in that shape; there is no query string. Raises `ValidationError`."""
+def parse_body(
+    request: Request, shape: type[Serializer[Any]], *, partial: bool = False
+) -> dict[str, Any]:
+    """The validated body, with `partial` of some fields only. A query string is not allowed. Raises
+    `ValidationError`.
+    """
     parse_query(request)
-    sent = shape(data=request.data)
-    sent.is_valid(raise_exception=True)
-    return dict(sent.validated_data)
+    parsed = shape(data=request.data, partial=partial)
+    parsed.is_valid(raise_exception=True)
+    return dict(parsed.validated_data)
 
 
 def _refuse(constant: str) -> None:

@@ -12,7 +12,6 @@ from rest_framework.views import APIView
 
 from explorer.api.v1 import examples
 from explorer.api.v1.base import get_or_404
-from explorer.api.v1.exceptions import Unanswered
 from explorer.api.v1.parsing import parse_body
 from explorer.api.v1.serializers.activations import (
     ActivationsRequestSerializer,
@@ -22,7 +21,6 @@ from explorer.api.v1.serializers.activations import (
 )
 from explorer.api.v1.serializers.effects import EffectRequestSerializer, EffectSerializer
 from explorer.api.v1.serializers.errors import operation
-from features.inference import requests as inference_requests
 from features.inference import text_activations
 from features.records import InvalidInput
 from features.selectors import catalog as catalog_selectors
@@ -46,27 +44,27 @@ class Activations(APIView):
         """Read a text: one feature on each token, or the strongest features of every token. Nothing
         is kept.
         """
-        given = parse_body(request, ActivationsRequestSerializer)
+        data = parse_body(request, ActivationsRequestSerializer)
         saes = [
-            get_or_404(catalog_selectors.sae, given["model"], slug, noun="SAE")
-            for slug in dict.fromkeys(given["sae"])
+            get_or_404(catalog_selectors.sae, data["model"], slug, noun="SAE")
+            for slug in dict.fromkeys(data["sae"])
         ]
-        with inference_errors():
-            if "index" in given:
+        with field_of_text_errors():
+            if "index" in data:
                 one = get_or_404(
                     feature_selectors.row,
-                    given["model"],
+                    data["model"],
                     saes[0].slug,
-                    given["index"],
+                    data["index"],
                     noun="feature",
                 )
                 results = [
-                    of_feature(saes[0].slug, text_activations.read_feature(one, given["text"]))
+                    of_feature(saes[0].slug, text_activations.read_feature(one, data["text"]))
                 ]
             else:
                 results = [
-                    of_text(reading, given["top"])
-                    for reading in text_activations.read_text(saes, given["text"])
+                    of_text(reading, data["top"])
+                    for reading in text_activations.read_text(saes, data["text"])
                 ]
         return Response({"results": results})
 
@@ -88,20 +86,18 @@ class Effects(APIView):
         """Ablate a feature where it fires in a text, add it where it does not, and say what the
         model does. Nothing is kept.
         """
-        given = parse_body(request, EffectRequestSerializer)
+        data = parse_body(request, EffectRequestSerializer)
         one = get_or_404(
-            feature_selectors.row, given["model"], given["sae"], given["index"], noun="feature"
+            feature_selectors.row, data["model"], data["sae"], data["index"], noun="feature"
         )
-        with inference_errors():
-            return Response(EffectSerializer(text_activations.effect_in(one, given["text"])).data)
+        with field_of_text_errors():
+            return Response(EffectSerializer(text_activations.effect_in(one, data["text"])).data)
 
 
 @contextmanager
-def inference_errors() -> Iterator[None]:
-    """Say what a worker refused as what is wrong with a field, and that none answered as 503."""
+def field_of_text_errors() -> Iterator[None]:
+    """Name the field of a text that a worker refuses."""
     try:
         yield
     except InvalidInput as error:
         raise ValidationError({error.field or "text": [error.message]}) from None
-    except inference_requests.NoAnswer as nobody:
-        raise Unanswered(str(nobody)) from None

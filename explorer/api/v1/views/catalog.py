@@ -66,11 +66,11 @@ class Saes(APIView):
     @operation("list_saes", page_of(SaeSerializer), 404, parameters=[SaeQuery])
     def get(self, request: Request) -> Response:
         """List SAEs, of one model or of all, by model and slug."""
-        asked = parse_query(request, SaeQuery)
-        if model := asked.get("model", ""):
+        query = parse_query(request, SaeQuery)
+        if model := query.get("model", ""):
             get_or_404(catalog_selectors.model, model, noun="model")
         return paginated_response(
-            request, catalog_selectors.saes(model), ["model__slug", "slug"], asked, SaeSerializer
+            request, catalog_selectors.saes(model), ["model__slug", "slug"], query, SaeSerializer
         )
 
 

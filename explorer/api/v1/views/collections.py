@@ -1,6 +1,5 @@
-"""Collections: made, read, changed and deleted, and what is in them."""
+"""Collections and their items: create, read, change and delete."""
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
@@ -11,7 +10,7 @@ from rest_framework.response import Response
 from explorer.access import may_change_collection
 from explorer.api.v1.base import MembersWriteView
 from explorer.api.v1.pagination import page_of, paginated_response
-from explorer.api.v1.parsing import parse_query
+from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.serializers.collections import (
     CollectionDetailSerializer,
     CollectionQuery,
@@ -34,11 +33,11 @@ class Collections(MembersWriteView):
     @operation("list_collections", page_of(CollectionSerializer), parameters=[CollectionQuery])
     def get(self, request: Request) -> Response:
         """List public collections, or one's own, newest first."""
-        asked = parse_query(request, CollectionQuery)
-        if asked["mine"] and not request.user.is_authenticated:
+        query = parse_query(request, CollectionQuery)
+        if query["mine"] and not request.user.is_authenticated:
             raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
-        rows = collection_selectors.listed(request.user.pk, mine=asked["mine"])
-        return paginated_response(request, rows, ["-id"], asked, CollectionSerializer)
+        rows = collection_selectors.listed(request.user.pk, mine=query["mine"])
+        return paginated_response(request, rows, ["-id"], query, CollectionSerializer)
 
     @operation(
         "create_collection",
@@ -52,8 +51,8 @@ class Collections(MembersWriteView):
     def post(self, request: Request) -> Response:
         """Make a collection, private unless `public` is true."""
         parse_query(request)
-        sent = _body(CollectionRequestSerializer, request)
-        row = collection_services.create(**sent, by=request.user)
+        data = parse_body(request, CollectionRequestSerializer)
+        row = collection_services.create(**data, by=request.user)
         return Response(_detail(row), status=201, headers={"Location": f"{request.path}{row.pk}/"})
 
 
@@ -79,8 +78,8 @@ class Collection(MembersWriteView):
         """Change its words, or who sees it; what is left out stays."""
         parse_query(request)
         row = _own(request, pk)
-        sent = _body(CollectionRequestSerializer, request, partial=True)
-        collection_services.change(row, **sent)
+        data = parse_body(request, CollectionRequestSerializer, partial=True)
+        collection_services.change(row, **data)
         return Response(_detail(_find(request, pk)))
 
     @operation("delete_collection", None, 403, 404, success=204)
@@ -109,8 +108,8 @@ class Items(MembersWriteView):
         """
         parse_query(request)
         row = _own(request, pk)
-        sent = _body(ItemsRequestSerializer, request)
-        collection_services.add(row, collection_services.named(sent["features"]), note=sent["note"])
+        data = parse_body(request, ItemsRequestSerializer)
+        collection_services.add(row, collection_services.named(data["features"]), note=data["note"])
         return Response(_detail(_find(request, pk)))
 
 
@@ -129,12 +128,12 @@ class Item(MembersWriteView):
     def patch(self, request: Request, pk: int, item: int) -> Response:
         """Move an item, or change its note."""
         parse_query(request)
-        kept = _item(request, pk, item)
-        sent = _body(ItemRequestSerializer, request)
-        if "note" in sent:
-            collection_services.annotate(kept, sent["note"])
-        if "place" in sent:
-            collection_services.move(kept, sent["place"])
+        row = _item(request, pk, item)
+        data = parse_body(request, ItemRequestSerializer)
+        if "note" in data:
+            collection_services.annotate(row, data["note"])
+        if "place" in data:
+            collection_services.move(row, data["place"])
         return Response(_detail(_find(request, pk)))
 
     @operation("remove_collection_item", None, 403, 404, success=204)
@@ -152,12 +151,6 @@ def _detail(row: models.Collection) -> dict[str, Any]:
     return dict(CollectionDetailSerializer(row).data)
 
 
-def _body(serializer: Callable[..., Any], request: Request, **kwargs: Any) -> dict[str, Any]:
-    asked = serializer(data=request.data, **kwargs)
-    asked.is_valid(raise_exception=True)
-    return dict(asked.validated_data)
-
-
 def _find(request: Request, pk: int) -> models.Collection:
     try:
         return collection_selectors.collection(pk, request.user.pk)
@@ -173,7 +166,7 @@ def _own(request: Request, pk: int) -> models.Collection:
 
 
 def _item(request: Request, pk: int, item: int) -> models.CollectionItem:
-    kept = _own(request, pk).items.filter(pk=item).select_related("collection").first()
-    if kept is None:
+    row = _own(request, pk).items.filter(pk=item).select_related("collection").first()
+    if row is None:
         raise NotFound(f"There is no item {item} in that collection.")
-    return kept
+    return row

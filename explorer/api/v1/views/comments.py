@@ -30,12 +30,12 @@ class Comments(MembersWriteView):
     @operation("list_comments", page_of(CommentSerializer), parameters=[CommentsQuery])
     def get(self, request: Request) -> Response:
         """List comments, newest first: of a model, SAE or feature, about a label, by a person."""
-        asked = parse_query(request, CommentsQuery)
+        query = parse_query(request, CommentsQuery)
         return paginated_response(
             request,
-            label_selectors.comments(**list_filters(asked)),
+            label_selectors.comments(**list_filters(query)),
             ["-id"],
-            asked,
+            query,
             CommentSerializer,
         )
 

@@ -38,12 +38,12 @@ class Features(APIView):
         """List an SAE's features, filtered and ordered, each with the words around the peak of its
         best example.
         """
-        asked = parse_query(request, FeatureQuery)
+        query = parse_query(request, FeatureQuery)
         owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
-        filters = {name: asked[name] for name in FILTERS if name in asked}
+        filters = {name: query[name] for name in FILTERS if name in query}
         with cursor_errors():
             page = feature_lists.page(
-                owner, size=asked["limit"], cursor=asked.get("cursor", ""), **filters
+                owner, size=query["limit"], cursor=query.get("cursor", ""), **filters
             )
         for row in page.features:
             row.sae = owner  # its address needs it

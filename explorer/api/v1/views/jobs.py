@@ -60,12 +60,12 @@ class Jobs(APIView):
     @operation("list_jobs", page_of(JobSerializer), parameters=[JobQuery])
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
-        asked = parse_query(request, JobQuery)
+        query = parse_query(request, JobQuery)
         return paginated_response(
             request,
-            job_selectors.jobs(asked.get("kind", ""), asked.get("state", "")),
+            job_selectors.jobs(query.get("kind", ""), query.get("state", "")),
             ["-id"],
-            asked,
+            query,
             JobSerializer,
         )
 
@@ -83,11 +83,11 @@ class Jobs(APIView):
         """Start a job (staff). The settings are those of its page; wrong ones are refused before
         anything is queued.
         """
-        asked = parse_body(request, JobRequestSerializer)
-        name, params = asked["kind"], asked["params"]
+        data = parse_body(request, JobRequestSerializer)
+        name, params = data["kind"], data["params"]
         if wrong := wrong_types(JOB_FORMS[name], params):
             raise _refusal(wrong)
-        placing = {name: asked[name] for name in OPTIONS}
+        placing = {name: data[name] for name in OPTIONS}
         try:
             job = job_services.start(name, params, by=request.user, placing=placing)
         except InvalidParams as error:
@@ -115,11 +115,11 @@ class Events(APIView):
         """List what happened to a job, oldest first. To watch it, ask again with `after` set to the
         last id you have.
         """
-        asked = parse_query(request, EventQuery)
+        query = parse_query(request, EventQuery)
         _job(pk)
-        limit = asked["limit"]
+        limit = query["limit"]
         rows = list(
-            job_selectors.events(pk, after=asked["after"], kind=asked.get("kind", ""))[: limit + 1]
+            job_selectors.events(pk, after=query["after"], kind=query.get("kind", ""))[: limit + 1]
         )
         more = with_query(request, after=rows[limit - 1].pk) if len(rows) > limit else None
         return Response({"next": more, "results": JobEventSerializer(rows[:limit], many=True).data})

@@ -38,9 +38,9 @@ class Labels(MembersWriteView):
         """List labels that are shown, newest first: of a model, SAE or feature, by a person or
         method.
         """
-        asked = parse_query(request, LabelsQuery)
+        query = parse_query(request, LabelsQuery)
         return paginated_response(
-            request, label_selectors.listed(**list_filters(asked)), ["-id"], asked, LabelSerializer
+            request, label_selectors.listed(**list_filters(query)), ["-id"], query, LabelSerializer
         )
 
     @operation(
@@ -119,13 +119,13 @@ class Votes(MembersWriteView):
     @operation("list_votes", page_of(VoteSerializer), parameters=[VotesQuery])
     def get(self, request: Request) -> Response:
         """List votes on labels that are shown, newest first."""
-        asked = parse_query(request, VotesQuery)
+        query = parse_query(request, VotesQuery)
         rows = VoteRow.objects.filter(label__state=Row.State.SHOWN).select_related("user")
-        if "label" in asked:
-            rows = rows.filter(label=asked["label"])
-        if asked.get("user"):
-            rows = rows.filter(user__username=asked["user"])
-        return paginated_response(request, rows, ["-id"], asked, VoteSerializer)
+        if "label" in query:
+            rows = rows.filter(label=query["label"])
+        if query.get("user"):
+            rows = rows.filter(user__username=query["user"])
+        return paginated_response(request, rows, ["-id"], query, VoteSerializer)
 
     @operation(
         "vote", VoteSerializer, 403, 404, 409, 413, 415, success=201, request=VoteRequestSerializer
@@ -166,11 +166,11 @@ class Vote(MembersWriteView):
         return Response(status=204)
 
 
-def list_filters(asked: dict[str, Any]) -> dict[str, Any]:
+def list_filters(query: dict[str, Any]) -> dict[str, Any]:
     """What of a query string narrows a list."""
     return {
         name: value
-        for name, value in asked.items()
+        for name, value in query.items()
         if name not in ("limit", "cursor") and value not in (None, "")
     }
 

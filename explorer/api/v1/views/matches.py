@@ -24,12 +24,12 @@ class Matchings(APIView):
         found.
         """
         owner = get_or_404(catalog_selectors.sae, model, sae, noun="SAE")
-        asked = parse_query(request, PageQuery)
+        query = parse_query(request, PageQuery)
         return paginated_response(
             request,
             match_selectors.pairs(model, owner.slug),
             ["other__slug"],
-            asked,
+            query,
             MatchingSerializer,
         )
 
@@ -42,13 +42,13 @@ class Matches(APIView):
         """List the features of an SAE, each with its nearest in another. A job of kind match_saes
         finds them.
         """
-        asked = parse_query(request, MatchQuery)
+        query = parse_query(request, MatchQuery)
         pair = get_or_404(_pair, model, sae, other, noun="pair of matched SAEs")
         return paginated_response(
             request,
             match_selectors.rows(pair),
-            match_selectors.KEYS[asked["order"]],
-            asked,
+            match_selectors.KEYS[query["order"]],
+            query,
             MatchSerializer,
         )
 

@@ -17,10 +17,10 @@ class Registry(APIView):
     @operation("list_published", page_of(PublishedSerializer), parameters=[RegistryQuery])
     def get(self, request: Request) -> Response:
         """List the SAEs that SAELens's registry knows; `source` is what a job `add_sae` takes."""
-        asked = parse_query(request, RegistryQuery)
-        limit, start = asked.pop("limit"), int(asked.pop("cursor", 0))
+        query = parse_query(request, RegistryQuery)
+        limit, start = query.pop("limit"), int(query.pop("cursor", 0))
         found = registry_selectors.search(
-            registry_selectors.Wanted(**asked), registry_selectors.models_here()
+            registry_selectors.Wanted(**query), registry_selectors.models_here()
         )
         more = str(start + limit) if len(found) > start + limit else ""
         return list_response(

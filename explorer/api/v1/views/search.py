@@ -34,9 +34,9 @@ class Tokens(APIView):
         """Find features whose top examples peak on a token, and features that promote it in the
         logits.
         """
-        asked = parse_query(request, TokenQuery)
-        saes = _saes(asked.get("model", ""), asked.get("sae", []))
-        found = token_selectors.search(saes, asked["token"], asked["limit"])
+        query = parse_query(request, TokenQuery)
+        saes = _saes(query.get("model", ""), query.get("sae", []))
+        found = token_selectors.search(saes, query["token"], query["limit"])
         return Response(
             TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data
         )
@@ -48,17 +48,17 @@ class Labels(APIView):
     @operation("search_labels", LabelSearchSerializer, 404, 503, parameters=[LabelQuery])
     def get(self, request: Request) -> Response:
         """Find features by what their labels say: by words, by meaning, or by both."""
-        asked = parse_query(request, LabelQuery)
-        saes = _narrowed(asked.get("model", ""), asked.get("sae", []), asked.get("layer"))
+        query = parse_query(request, LabelQuery)
+        saes = _narrowed(query.get("model", ""), query.get("sae", []), query.get("layer"))
         filters = {
-            name: asked[name] for name in label_search.FILTERS if asked.get(name) is not None
+            name: query[name] for name in label_search.FILTERS if query.get(name) is not None
         }
         words = label_search.search_words(
-            asked["q"], saes, filters, query_alone=asked["mode"] == "semantic"
+            query["q"], saes, filters, query_alone=query["mode"] == "semantic"
         )
-        meaning, silent = _meaning(asked, saes, filters)
+        meaning, silent = _meaning(query, saes, filters)
         words = label_search.beside(words, meaning)
-        part = {name: asked[name] for name in ("order", "limit", "start")}
+        part = {name: query[name] for name in ("order", "limit", "start")}
         found = label_ranking.merge(words.query, words.hits, meaning, **part)
         answer = {
             "corrections": words.query.corrected(),
@@ -72,17 +72,17 @@ class Labels(APIView):
 
 
 def _meaning(
-    asked: Mapping[str, Any], saes: list[Sae] | None, filters: Mapping[str, Any]
+    query: Mapping[str, Any], saes: list[Sae] | None, filters: Mapping[str, Any]
 ) -> tuple[list[label_search.Hit], str]:
     """What means that; where nobody can tell, why not, or a refusal where meaning alone was asked
     for.
     """
-    if asked["mode"] == "text":
+    if query["mode"] == "text":
         return [], ""
     try:
-        return label_search.search_meaning(asked["q"], saes, filters), ""
+        return label_search.search_meaning(query["q"], saes, filters), ""
     except (InvalidInput, inference_requests.NoAnswer) as silent:
-        if asked["mode"] == "semantic":
+        if query["mode"] == "semantic":
             raise Unanswered(str(silent)) from None
         return [], str(silent)
 

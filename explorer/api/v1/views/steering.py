@@ -19,15 +19,14 @@ from explorer.api.v1.serializers.steering import (
 )
 from explorer.forms.steering import who
 from explorer.http import sse
-from features.inference import requests as inference_requests
 from features.models import SteeringRun
 from features.selectors import judgements as judgement_selectors
 from features.selectors import steering as steering_selectors
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 
-PATIENCE = 120.0
-"""Seconds: a run that takes longer is read as a stream, or by asking again."""
+LONGEST_WAIT = 120.0
+"""Seconds; a run that takes longer is read as a stream, or by a second request."""
 
 
 class Steer(APIView):
@@ -49,15 +48,15 @@ class Steer(APIView):
         Equal requests share one run. With `stream` the answer is `text/event-stream`: the event
         `run` with its id and address, `delta` with what came (docs/steering.md), and `over`.
         """
-        asked = parse_body(request, SteerRequestSerializer)
-        given = {name: value for name, value in dict(request.data).items() if name != "stream"}
-        run = _asked(request, given)
-        if asked["stream"]:
+        data = parse_body(request, SteerRequestSerializer)
+        settings = {name: value for name, value in dict(request.data).items() if name != "stream"}
+        run = _request_run(request, settings)
+        if data["stream"]:
             head = {"id": run.pk, "url": run.get_absolute_url()}
             return sse.steering_stream(
                 run.pk, run.model_id, head=f"event: run\ndata: {json.dumps(head)}\n\n"
             )
-        if not steering_runs.wait(run.pk, PATIENCE):
+        if not steering_runs.wait(run.pk, LONGEST_WAIT):
             raise Unanswered(
                 f"Run {run.pk} is still under way. Ask the same again, or with `stream`."
             )
@@ -71,10 +70,8 @@ class Steer(APIView):
         )
 
 
-def _asked(request: Request, given: dict[str, object]) -> SteeringRun:
+def _request_run(request: Request, settings: dict[str, object]) -> SteeringRun:
     try:
-        return steering_runs.request_run(SteerForm.checked(given), who(request))
-    except steering_runs.TooManyRuns as many:
-        raise Throttled(detail=str(many)) from None
-    except inference_requests.NoAnswer as nobody:
-        raise Unanswered(str(nobody)) from None
+        return steering_runs.request_run(SteerForm.checked(settings), who(request))
+    except steering_runs.TooManyRuns as error:
+        raise Throttled(detail=str(error)) from None

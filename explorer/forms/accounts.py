@@ -38,8 +38,8 @@ class SignIn(AuthenticationForm):
 
 
 class SignUp(UserCreationForm[User]):
-    """A name that nobody has in other capitals or look-alike letters either, and a
-    password, twice.
+    """A user name and a password, twice. Names that differ only in case or in look-alike letters
+    are refused.
     """
 
     class Meta:
@@ -47,13 +47,13 @@ class SignUp(UserCreationForm[User]):
         fields = ["username"]
 
     def clean_username(self) -> str:
-        """A name that nobody has, nor one that looks like it."""
+        """Refuse a name that looks like another one."""
         name: str = super().clean_username()
         distinct(name or "")
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Refuse where this server takes no new accounts."""
+        """Refuse if sign-up is closed."""
         if not settings.SIGNUP:
             raise ValidationError(
                 "This server does not accept new accounts. Ask its administrator for one.",
@@ -63,8 +63,6 @@ class SignUp(UserCreationForm[User]):
 
 
 class NewApiKey(forms.Form):
-    """What a key is for."""
-
     name = forms.CharField(
         max_length=100, label="New key", help_text="What it is for, such as: notebook at work."
     )

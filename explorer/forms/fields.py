@@ -1,6 +1,4 @@
-"""Ranges of numbers in query strings: from and to, in either of which nothing needs to
-be written.
-"""
+"""Ranges of numbers in query strings, open at the ends that are left empty."""
 
 from typing import Any
 
@@ -11,7 +9,7 @@ class ShareField(forms.Field):
     """A share from 0 to 1, written as 0.01 or as 1%."""
 
     def to_python(self, value: Any) -> float | None:
-        """The share, None where the field is empty."""
+        """The share; None if the field is empty."""
         text = str(value or "").strip().replace(",", ".")
         if not text:
             return None
@@ -25,13 +23,13 @@ class ShareField(forms.Field):
 
 
 def number_field(label: str, low: float | None = None) -> forms.FloatField:
-    """Any number, or those from `low` on; finite ones."""
-    written = forms.TextInput({"inputmode": "decimal", "placeholder": "any"})
-    return forms.FloatField(required=False, min_value=low, label=label, widget=written)
+    """A field for a finite number, of at least `low`."""
+    text_input = forms.TextInput({"inputmode": "decimal", "placeholder": "any"})
+    return forms.FloatField(required=False, min_value=low, label=label, widget=text_input)
 
 
 class RangesForm(forms.Form):
-    """A range of densities, and of whatever else a form has fields NAME_min and NAME_max for."""
+    """A range of densities, and one for each other pair of fields NAME_min and NAME_max."""
 
     density_min = ShareField(
         required=False, label="Density from", widget=forms.TextInput({"placeholder": "0%"})
@@ -41,7 +39,7 @@ class RangesForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """The ends of every range, in order."""
+        """Refuse ranges that end before they begin."""
         cleaned = super().clean() or {}
         for name in [name.removesuffix("_min") for name in self.fields if name.endswith("_min")]:
             low, high = cleaned.get(f"{name}_min"), cleaned.get(f"{name}_max")

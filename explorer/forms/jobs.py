@@ -27,30 +27,28 @@ class JobFilter(forms.Form):
     cursor = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
-def posted(kind: str, data: QueryDict) -> dict[str, str]:
-    """The kind's fields as a browser sent them; a box that is not ticked is sent as nothing, and
-    means no.
-    """
+def posted_fields(kind: str, data: QueryDict) -> dict[str, str]:
+    """The kind's fields as a browser posts them: it sends nothing for a checkbox that is off."""
     fields = JOB_FORMS[kind].base_fields
     unticked = {
         name: "false" for name, field in fields.items() if isinstance(field, forms.BooleanField)
     }
-    return unticked | asked(kind, data)
+    return unticked | query_fields(kind, data)
 
 
-def asked(kind: str, data: QueryDict) -> dict[str, str]:
-    """The kind's fields that a query names. A NUL, which PostgreSQL cannot look up, becomes a sign
-    that no name has.
+def query_fields(kind: str, data: QueryDict) -> dict[str, str]:
+    """The kind's fields in a query string. NUL, which PostgreSQL refuses, becomes a character that
+    no name has.
     """
     fields = JOB_FORMS[kind].base_fields
-    given = {name: data.getlist(name) for name in fields if name in data}
+    lists = {name: data.getlist(name) for name in fields if name in data}
     several = {
         name: _with_commas(values)
-        for name, values in given.items()
+        for name, values in lists.items()
         if isinstance(fields[name], Several)
     }
     return {
-        n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in given.items()
+        n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in lists.items()
     }
 
 
@@ -61,9 +59,7 @@ def _with_commas(values: Iterable[str]) -> str:
 def job_form(
     kind: str, data: Mapping[str, Any] | None = None, initial: Mapping[str, Any] | None = None
 ) -> JobForm:
-    """The kind's form for a page: rows to choose from, and attributes that tie help and errors to
-    their fields.
-    """
+    """The kind's form for a page, with rows of the database as choices."""
     form = JOB_FORMS[kind](data, initial=dict(initial or {}))
     values = form.data if form.is_bound else form.initial
     for name, field in form.fields.items():
@@ -86,19 +82,17 @@ def job_form(
 
 
 class SelectSeveral(forms.SelectMultiple):
-    """A list in which several can be chosen; its value may be a text with commas."""
+    """A multiple select whose value may be a text with commas."""
 
     def format_value(self, value: Any) -> list[str]:
-        """The chosen values."""
         return [str(one) for one in split(value or "")]
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
-        """What was chosen, or the text that stands for it."""
         return data.get(name)
 
 
 def _widget(field: Several, choices: Choices, value: Any) -> forms.Widget:
-    """A list where there are choices, else a text for numbers with commas."""
+    """A list if there are choices, else an input for numbers with commas."""
     if not choices:
         return forms.TextInput(
             attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"}
@@ -142,21 +136,19 @@ def _by_layer(names: Iterable[str]) -> Choices:
 
 
 def _with(choices: Choices, value: Any) -> Choices:
-    """The choices, with a value that is none of them: a select that silently showed another one
-    would lie.
-    """
-    known = {
+    """The choices, with the value if it is none of them: the select would show another one."""
+    values = {
         name
         for one in choices
         for name in ([n for n, _ in one[1]] if isinstance(one[1], list) else [one[0]])
     }
     if not value:
         return choices if choices else [("", "none yet")]
-    return choices if value in known else [(str(value), f"{value} (unknown)"), *choices]
+    return choices if value in values else [(str(value), f"{value} (unknown)"), *choices]
 
 
 def _or_none(choices: Choices) -> Choices:
-    """The choices of a field that may stay empty; its help says what that means."""
+    """The choices of an optional field."""
     return [("", "—"), *(choice for choice in choices if choice[0])]
 
 

@@ -1,6 +1,4 @@
-"""The query string of the search by labels, as a form: a wrong value gets a sentence beside its
-field.
-"""
+"""The query string of the search by label, as a form: a wrong value is an error of its field."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +34,7 @@ ALIVE = [("", "alive or dead"), ("yes", "alive"), ("no", "dead")]
 
 
 class LabelForm(RangesForm, ScopeForm):
-    """Words, and what to narrow the search by. No model means all of them."""
+    """Words and filters. No model means all models."""
 
     every_model = True
     q = forms.CharField(
@@ -89,22 +87,22 @@ class LabelForm(RangesForm, ScopeForm):
         field.choices = [("", "every layer"), *((str(layer), str(layer)) for layer in layers)]
 
     def clean_alive(self) -> bool | None:
-        """Whether only live or only dead features are wanted; None for both."""
+        """True for live features only, False for dead ones only, None for both."""
         return {"yes": True, "no": False}.get(self.cleaned_data["alive"])
 
     def narrowed_to(self) -> list[Sae] | None:
-        """The SAEs to search, None for all; a choice that was refused counts as none."""
+        """The SAEs to search, None for all; an invalid choice counts as none."""
         saes, layer = self.saes(), self.cleaned_data.get("layer")
         if layer:
             saes = [sae for sae in saes if hook_names.read(sae.hook).layer == int(layer)]
         return saes if layer or self.chosen_model or self.cleaned_data.get("sae") else None
 
     def narrows(self) -> bool:
-        """Whether anything but the words is set: the page shows its fields then."""
+        """Whether a filter is set, so that the page shows their fields."""
         return any(self.data.get(name) for name in (*FILTERS, "model", "sae", "layer", "order"))
 
     def filters(self) -> dict[str, Any]:
-        """Those that are set; a field that was refused counts as empty."""
+        """The filters that are set; an invalid field counts as empty."""
         return {
             name: value
             for name in FILTERS

@@ -1,6 +1,4 @@
-"""Query strings of the pages about labels, as forms: a wrong value gets a sentence beside its
-field.
-"""
+"""Forms of the pages of labels: the filters of the feed, and uploads."""
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -14,7 +12,7 @@ from features.selectors import catalog as catalog_selectors
 
 
 class FeedForm(forms.Form):
-    """Of which model, SAE or person to show what happened."""
+    """Filters of the feed: model, SAE and user."""
 
     model = forms.ChoiceField(required=False)
     sae = forms.ChoiceField(required=False, label="SAE")
@@ -31,32 +29,32 @@ class FeedForm(forms.Form):
         self.fields["sae"].choices = [("", "every SAE"), *((str(s), str(s)) for s in saes)]  # type: ignore[attr-defined]
 
     def clean_user(self) -> User | None:
-        """The person, by name."""
+        """The user of that name."""
         name = self.cleaned_data["user"].strip()
-        found = User.objects.filter(username=name).first() if name else None
-        if name and found is None:
+        user = User.objects.filter(username=name).first() if name else None
+        if name and user is None:
             raise forms.ValidationError("There is no user of that name.")
-        return found
+        return user
 
     def clean_after(self) -> activity.Place | None:
         """The line after which to go on; None at the beginning."""
-        given = self.cleaned_data["after"]
+        text = self.cleaned_data["after"]
         try:
-            return activity.Place.read(given) if given else None
+            return activity.Place.read(text) if text else None
         except ValueError:
             raise forms.ValidationError(
                 "This position in the feed does not exist; start again without it."
             ) from None
 
     def scope(self) -> list[int] | None:
-        """Ids of the SAEs; None for all. A field that was refused counts as empty."""
+        """Ids of the SAEs; None for all. An invalid field counts as empty."""
         self.full_clean()
         return activity.scope(self.cleaned_data.get("model", ""), self.cleaned_data.get("sae", ""))
 
     def person(self) -> int | None:
-        """Id of the person; None for everybody."""
-        found: User | None = self.cleaned_data.get("user")
-        return found.pk if found else None
+        """Id of the user; None for all users."""
+        user: User | None = self.cleaned_data.get("user")
+        return user.pk if user else None
 
     def place(self) -> activity.Place | None:
         """Where to go on."""
@@ -66,7 +64,7 @@ class FeedForm(forms.Form):
 
 
 class UploadForm(forms.Form):
-    """A file of labels, and the SAE that they are of."""
+    """A file of labels of an SAE."""
 
     sae = forms.ChoiceField(label="SAE")
     file = forms.FileField(
@@ -81,11 +79,10 @@ class UploadForm(forms.Form):
         self.fields["sae"].choices = [(name, name) for name in self.known]  # type: ignore[attr-defined]
 
     def clean_sae(self) -> Sae:
-        """The SAE of that name."""
         return self.known[self.cleaned_data["sae"]]
 
     def clean_file(self) -> "UploadedFile[bytes]":
-        """A file that is not too large, and says by its name what it is."""
+        """A file of a known format that is not too large."""
         file: UploadedFile[bytes] = self.cleaned_data["file"]
         try:
             tables.fitting(file.name or "", file.size or 0)

@@ -12,7 +12,7 @@ from features.models import Sae
 from features.selectors.text_search import Wanted
 
 NAMED = 20
-"""SAEs or models that a refusal names."""
+"""SAEs or models that an error message lists."""
 ONE = [
     ("sum", "sum over tokens"),
     ("max", "maximum on tokens"),
@@ -22,9 +22,7 @@ TWO = [("difference", "difference of means"), ("max", "difference of maxima")]
 SCALES = [("", "activation"), ("own", "share of maximum")]
 DENSITIES = [("0.1%", "up to 0.1%"), ("1%", "up to 1%"), ("10%", "up to 10%"), ("100%", "any")]
 DENSITY, DENSITY_MAX = "1%", 0.01
-"""A limit of 1% until another is asked for: denser features fire on everything, and would come
-first everywhere.
-"""
+"""The default limit: denser features fire on almost everything, and would come first everywhere."""
 
 
 class PositionsField(forms.Field):
@@ -34,7 +32,7 @@ class PositionsField(forms.Field):
 
     def to_python(self, value: Any) -> list[int]:
         """The positions in order, each once."""
-        parts = [part.strip() for given in value or [] for part in str(given).split(",")]
+        parts = [part.strip() for item in value or [] for part in str(item).split(",")]
         if any(
             part and not (part.isascii() and part.isdigit() and len(part) < 7) for part in parts
         ):
@@ -43,9 +41,7 @@ class PositionsField(forms.Field):
 
 
 class ScopeForm(forms.Form):
-    """Which SAEs to search: those that are ticked, else all of the model, or its first `most` where
-    not all can be.
-    """
+    """The SAEs to search: the chosen ones, else all of the model, or its first `most`."""
 
     most: int | None = None
     every_model = False
@@ -85,7 +81,7 @@ class ScopeForm(forms.Form):
         )
 
     def clean_sae(self) -> list[str]:
-        """Not more than can be searched at once."""
+        """Refuse more SAEs than a search reads at once."""
         slugs: list[str] = self.cleaned_data["sae"]
         if self.most and len(slugs) > self.most:
             raise forms.ValidationError(
@@ -94,7 +90,7 @@ class ScopeForm(forms.Form):
         return slugs
 
     def saes(self) -> list[Sae]:
-        """The SAEs to search; a choice that was refused counts as none."""
+        """The SAEs to search; an invalid choice counts as none."""
         self.full_clean()
         ticked = self.cleaned_data.get("sae") or [sae.slug for sae in self.known]
         return [sae for sae in self.known if sae.slug in ticked][: self.most]
@@ -108,7 +104,7 @@ def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
 
 
 class RankingForm(forms.Form):
-    """The tokens that were chosen, and how to rank what fires on them."""
+    """The chosen tokens, and how to rank the features that fire on them."""
 
     by = forms.ChoiceField(required=False, label="Rank by", choices=ONE)
     scale = forms.ChoiceField(required=False, label="Measured as", choices=SCALES)
@@ -117,26 +113,26 @@ class RankingForm(forms.Form):
     feature = forms.CharField(required=False, max_length=100)
 
     def offer_densities(self) -> None:
-        """Limits to choose from, with the one that was asked for."""
-        asked = self.data["density_max"]
-        own = [] if asked in dict(DENSITIES) else [(asked, asked)]
+        """Offer the usual limits, and the one in the query string."""
+        limit = self.data["density_max"]
+        own = [] if limit in dict(DENSITIES) else [(limit, limit)]
         self.fields["density_max"].widget.choices = [*DENSITIES, *own]
 
     def wanted(self) -> Wanted:
-        """How to search; a field that was refused counts as empty."""
-        found = self.cleaned_data
-        limit = found.get("density_max")
+        """How to search; an invalid field counts as empty."""
+        cleaned = self.cleaned_data
+        limit = cleaned.get("density_max")
         return Wanted(
-            by=found.get("by") or "sum",
-            chosen=found.get("tokens") or [],
+            by=cleaned.get("by") or "sum",
+            chosen=cleaned.get("tokens") or [],
             density_max=DENSITY_MAX if limit is None else limit,
-            scaled=found.get("scale") == "own",
-            shown=found.get("feature") or "",
+            scaled=cleaned.get("scale") == "own",
+            shown=cleaned.get("feature") or "",
         )
 
 
 class TextForm(RankingForm, ScopeForm):
-    """A text or two, and how to rank what fires on their tokens."""
+    """One text or two, and how to rank the features that fire on their tokens."""
 
     most = MOST_SAES
     text = _text(
@@ -156,9 +152,7 @@ class TextForm(RankingForm, ScopeForm):
 
 
 class ContextForm(RankingForm):
-    """How to rank what fires on the tokens of a context; no feature is too dense until a limit is
-    asked for.
-    """
+    """How to rank the features that fire on a context, by default without a limit of density."""
 
     def __init__(self, data: QueryDict) -> None:
         data = data.copy()
@@ -168,7 +162,7 @@ class ContextForm(RankingForm):
 
 
 class TokenForm(ScopeForm):
-    """A token, as somebody writes it."""
+    """A token, as the user writes it."""
 
     token = forms.CharField(
         required=False,

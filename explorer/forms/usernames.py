@@ -1,9 +1,9 @@
-"""Names that cannot pass for another's: one script, composed letters, and no word that only looks
-like a Latin one.
+"""User names that cannot be taken for another: one script, composed letters, and no word that only
+looks like a Latin one.
 
-Django allows every letter of Unicode in a name. Lists of look-alikes (Unicode's confusables) call
-half of the Cyrillic alphabet confusable with something, which would refuse every Russian name; what
-deceives is a mixture, or a whole word of twins.
+Django allows every letter of Unicode in a name. By Unicode's list of confusables half of the
+Cyrillic alphabet is confusable, which would refuse every Russian name; what deceives is a mixture
+of scripts, or a whole word of look-alikes.
 """
 
 import unicodedata
@@ -15,12 +15,12 @@ OWN_LATIN = frozenset("ßøæœđłþð")
 """Latin letters that are no accented a to z, and are letters of somebody's language."""
 TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 """Scripts that are written together."""
-TWINS = frozenset("асеорхуіјѕһԁԛԝӏҽѵ" + "αονρυικ")
+LOOKALIKES = frozenset("асеорхуіјѕһԁԛԝӏҽѵ" + "αονρυικ")
 """Small Cyrillic and Greek letters that look like Latin ones."""
 
 
 def distinct(name: str) -> None:
-    """Raise `ValidationError` where a name could be taken for another one."""
+    """Raise `ValidationError` if a name could be taken for another one."""
     if unicodedata.normalize("NFKC", name) != name:
         raise ValidationError(
             "Write it with plain letters: some of these are variants of others.", code="lookalike"
@@ -35,7 +35,7 @@ def distinct(name: str) -> None:
         raise ValidationError(
             "Some of these letters look like a to z and are not; use those.", code="lookalike"
         )
-    if letters and all(c in TWINS for c in letters):
+    if letters and all(c in LOOKALIKES for c in letters):
         raise ValidationError(
             "This looks like a name in Latin letters and is not; choose another.", code="lookalike"
         )

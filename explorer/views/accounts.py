@@ -18,7 +18,7 @@ from explorer.models import ApiKey, User
 
 
 class SignInView(LoginView):
-    """Sign in, and go on to `next` where that is an address of ours."""
+    """Sign in, and continue to `next` if it is a URL of this site."""
 
     template_name = "accounts/login.html"
     authentication_form = SignIn
@@ -27,13 +27,12 @@ class SignInView(LoginView):
 
 
 class PasswordView(PasswordChangeView):
-    """Change one's password; other sessions are signed out."""
+    """Change the password; other sessions are signed out."""
 
     template_name = "accounts/password.html"
     success_url = reverse_lazy("profile")
 
     def form_valid(self, form: object) -> HttpResponse:
-        """Say that it worked."""
         messages.success(self.request, "Your password is changed.")
         return super().form_valid(form)  # type: ignore[arg-type]  # stubs name the default form
 
@@ -55,7 +54,6 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
-    """One's name and keys."""
     return _profile(request, NewApiKey())
 
 
@@ -63,7 +61,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def create_key(request: HttpRequest) -> HttpResponse:
-    """Create a key and show it, this once: it is in no redirect, session or cache."""
+    """Create a key and show it once: it is in no redirect, session or cache."""
     form = NewApiKey(request.POST)
     if not form.is_valid():
         return _profile(request, form, status=422)
@@ -74,7 +72,6 @@ def create_key(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
-    """End a key of one's own."""
     key = get_object_or_404(ApiKey, pk=pk, user=_member(request))
     key.revoke()
     messages.success(request, f"The key {key} no longer works.")
@@ -99,9 +96,9 @@ def _member(request: HttpRequest) -> User:
 
 
 def _next(request: HttpRequest) -> str:
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    url = request.POST.get("next") or request.GET.get("next") or ""
     if url_has_allowed_host_and_scheme(
-        wanted, {request.get_host()}, require_https=request.is_secure()
+        url, {request.get_host()}, require_https=request.is_secure()
     ):
-        return wanted
+        return url
     return resolve_url(settings.LOGIN_REDIRECT_URL)

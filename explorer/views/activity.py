@@ -1,4 +1,4 @@
-"""What people do with labels: the feed, what is disputed, and the page of a person."""
+"""Activity around labels: the feed, disputed features, and the page of a user."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def feed(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def disputed(request: HtmxRequest) -> HttpResponse:
-    """Features on whose meaning people disagree, with the labels they stand for."""
+    """Features with disputed labels, and the rival labels of each."""
     form = FeedForm(request.GET)
     saes = form.scope()
     rows, of = activity.disputed(saes), f"disputed {saes}"
@@ -58,7 +58,7 @@ def disputed(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def person(request: HtmxRequest, username: str) -> HttpResponse:
-    """What one person has labelled, said and voted."""
+    """The labels, comments and votes of one user."""
     member = User.objects.filter(username=username).first()
     if member is None:
         raise Http404(f"There is no user “{username}” here.")
@@ -79,7 +79,7 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
 
 
 def tabs(request: HtmxRequest) -> dict[str, Any]:
-    """How many open reports the tab of moderation names; only curators see it."""
+    """The number of open reports, which the moderation tab shows to curators."""
     if not access.may_curate(request.user):
         return {}
     return {"open_flags": Flag.objects.filter(decided=None).count()}

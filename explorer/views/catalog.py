@@ -1,6 +1,4 @@
-"""Pages of what there is: home, a model, an SAE with its features, and the definitions of all
-numbers.
-"""
+"""Home, a model, an SAE with its features, and the definitions of all numbers."""
 
 from collections import defaultdict
 from itertools import chain
@@ -22,18 +20,18 @@ from features.selectors import maps as map_selectors
 MOST_CHOICES = 20
 MOST_JOBS = 6
 MOST_PLACES = 1500
-"""Dots of the map that is drawn on the server; the script draws all."""
+"""Dots of the map that the server draws; the script draws all."""
 SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
 BOOKKEEPING = frozenset(
     {"device", "dtype", "d_in", "d_sae", "architecture", "hook_name", "hook_point", "model_name"}
 )
 TRAINING = ("explained_variance", "l0", "dead_share")
-"""What of the last training step is shown until an SAE is evaluated."""
+"""Metrics of the last training step, shown until an SAE is evaluated."""
 
 
 @require_safe
 def home(request: HtmxRequest) -> HttpResponse:
-    """What Featurescope is, the models with their SAEs, and what is being made now."""
+    """The models with their SAEs, and the jobs that run now."""
     saes = defaultdict(list)
     for sae in catalog_selectors.saes_with_labels():
         saes[sae.model_id].append(sae)
@@ -65,7 +63,7 @@ def model(request: HtmxRequest, model: str) -> HttpResponse:
 
 @require_safe
 def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
-    """An SAE's quality, how it was made, and its features."""
+    """An SAE: its quality, its settings and its features."""
     found = find_sae(model, sae)
     form = BrowseForm(request.GET)
     wanted = form.arguments()
@@ -96,9 +94,7 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
 
 
 def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
-    """The map as the page shows it before its script does, and how it is coloured; empty where
-    there is none.
-    """
+    """The map as it is before its script runs, and its colours; empty if there is none."""
     form = MapForm(request.GET)
     dashboard = getattr(sae, "dashboard", None)
     drawn = map_selectors.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
@@ -111,31 +107,29 @@ def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
 
 
 def settings_of(sae: Sae) -> list[tuple[str, object]]:
-    """The settings that an SAE was made with; of an imported one, those that are more than its
-    files' own bookkeeping.
-    """
-    told = ((name, value) for name, value in sae.config.items() if name not in SHOWN_ELSEWHERE)
+    """The settings of an SAE; of an imported one without the bookkeeping of its files."""
+    settings = ((name, value) for name, value in sae.config.items() if name not in SHOWN_ELSEWHERE)
     if not sae.origin:
-        return list(told)
+        return list(settings)
     return [
         (name, value)
-        for name, value in told
+        for name, value in settings
         if name not in BOOKKEEPING and isinstance(value, str | int | float)
     ]
 
 
 def quality(sae: Sae) -> list[tuple[str, float]]:
-    """What is known of how good an SAE is, as (term, value): its evaluation on held-out text, else
-    the test of its import, else its last training step.
+    """An SAE's quality as (term, value): its evaluation on held-out text, else the test of its
+    import, else its last training step.
     """
     if sae.evaluation:
-        found = {f"eval_{name}": value for name, value in sae.evaluation["values"].items()}
-        return [(term, found[term]) for term in DEFINITIONS if term in found]
+        values = {f"eval_{name}": value for name, value in sae.evaluation["values"].items()}
+        return [(term, values[term]) for term in DEFINITIONS if term in values]
     if sae.origin:
-        found = {f"eval_{name}": value for name, value in sae.origin["test"]["values"].items()}
-        return [(term, found[term]) for term in DEFINITIONS if term in found]
-    known = sae.training_metrics
-    return [(f"job_{name}", known[name]) for name in TRAINING if name in known]
+        values = {f"eval_{name}": value for name, value in sae.origin["test"]["values"].items()}
+        return [(term, values[term]) for term in DEFINITIONS if term in values]
+    metrics = sae.training_metrics
+    return [(f"job_{name}", metrics[name]) for name in TRAINING if name in metrics]
 
 
 @require_safe
@@ -149,10 +143,10 @@ def find_model(slug: str) -> LanguageModel:
     try:
         return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
-        known = [
+        choices = [
             Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MOST_CHOICES]
         ]
-        raise NotHere(f"There is no model “{slug}”.", known) from None
+        raise NotHere(f"There is no model “{slug}”.", choices) from None
 
 
 def find_sae(model: str, slug: str) -> Sae:

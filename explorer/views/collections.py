@@ -27,14 +27,13 @@ MOST_SHOWN = 8
 
 @require_safe
 def index(request: HtmxRequest) -> HttpResponse:
-    """The public ones, or one's own (`?mine=1`)."""
+    """Public collections, or the user's own (`?mine=1`)."""
     return _index(request, CollectionForm(), mine=bool(request.GET.get("mine")))
 
 
 @access.writers_only
 @require_POST
 def create(request: HtmxRequest) -> HttpResponse:
-    """A new one, empty."""
     form = CollectionForm(request.POST)
     if form.is_valid():
         try:
@@ -46,14 +45,13 @@ def create(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
-    """One with everything in it."""
     return _show(request, _find(request, pk))
 
 
 @access.writers_only
 @require_POST
 def edit(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Other words for it, or another audience."""
+    """Change name, description or visibility."""
     row = _own(request, pk)
     form = CollectionForm(request.POST)
     if form.is_valid():
@@ -68,7 +66,7 @@ def edit(request: HtmxRequest, pk: int) -> HttpResponse:
 @access.writers_only
 @require_POST
 def delete(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Remove it; the features stay where they are."""
+    """Delete a collection, not its features."""
     row = _own(request, pk)
     row.delete()
     messages.success(request, f"“{row.name}” is deleted.")
@@ -102,7 +100,7 @@ def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
 @access.writers_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HtmxRequest) -> HttpResponseBase:
-    """Features (`feature`, several times) into a collection: asks which, then puts them there."""
+    """Add features (`feature`, several times) to a collection, which the page asks for first."""
     sent = request.POST if request.method == "POST" else request.GET
     chosen = "collection" in request.POST or "name" in request.POST
     mine = list(collection_selectors.listed(request.user.pk, mine=True))
@@ -138,7 +136,7 @@ def add(request: HtmxRequest) -> HttpResponseBase:
 
 @require_safe
 def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
-    """Everything in it, as JSON or CSV."""
+    """The items as JSON or CSV."""
     row = _find(request, pk)
     rows = [collection_selectors.plain(kept) for kept in collection_selectors.items(row)]
     if form == "json":
@@ -159,7 +157,7 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
 
 @transaction.atomic
 def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Collection:
-    """The collection with the features in it; a new one is not made where they do not fit."""
+    """The collection with the features added. A new one is not created if they do not fit."""
     asked = form.cleaned_data
     into = form.mine.get(asked["collection"]) or collection_services.create(
         asked["name"], by=request.user, public=asked["public"]
@@ -205,9 +203,7 @@ def _find(request: HtmxRequest, pk: int) -> Collection:
 
 
 def _own(request: HtmxRequest, pk: int) -> Collection:
-    """One that this person may change; who may only look gets a 403, who may not even
-    look a 404.
-    """
+    """A collection that the user may change. Else a 403, or a 404 if they may not see it."""
     row = _find(request, pk)
     if not access.may_change_collection(request.user, row):
         raise PermissionDenied("Only its owner changes a collection.")

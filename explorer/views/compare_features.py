@@ -1,4 +1,4 @@
-"""Features beside each other, on one text: of one SAE, of several, or the same index in two."""
+"""Compare features on one text: of one SAE, of several, or the same index in two."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,16 +29,16 @@ class PathsField(forms.Field):
 
     def to_python(self, value: object) -> list[Path]:
         """The features in order, each once."""
-        found: list[Path] = []
-        for given in value if isinstance(value, list) else []:
-            if text := str(given).strip().strip("/"):
-                found.append(self._path(text, found[0] if found else None))
-        found = list(dict.fromkeys(found))
-        if len(found) > MOST:
+        paths: list[Path] = []
+        for item in value if isinstance(value, list) else []:
+            if text := str(item).strip().strip("/"):
+                paths.append(self._path(text, paths[0] if paths else None))
+        paths = list(dict.fromkeys(paths))
+        if len(paths) > MOST:
             raise forms.ValidationError(
-                f"{len(found)} features are too many to compare: at most {MOST}."
+                f"{len(paths)} features are too many to compare: at most {MOST}."
             )
-        return found
+        return paths
 
     def _path(self, text: str, first: Path | None) -> Path:
         parts = text.split("/")
@@ -65,13 +65,13 @@ class FeaturesForm(TestForm):
     f = PathsField(required=False)
 
     def paths(self) -> list[Path]:
-        """The features; none where one was refused."""
+        """The features; none if one is invalid."""
         self.full_clean()
         return self.cleaned_data.get("f") or []
 
 
 class Side(NamedTuple):
-    """A feature, what it does on the text, and the address of the page without it."""
+    """A feature, its activations on the text, and the URL of the page without it."""
 
     path: Path
     beside: ComparedFeature
@@ -80,7 +80,7 @@ class Side(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """An SAE that has a feature of the same index, and the address of the page with it."""
+    """An SAE that has a feature of the same index, and the URL of the page with it."""
 
     sae: Sae
     address: str
@@ -88,7 +88,7 @@ class Offer(NamedTuple):
 
 @require_safe
 def compare_features(request: HtmxRequest) -> HttpResponse:
-    """The features of the query string, each in a column, with what each does on the text."""
+    """The features of the query string, each in a column with its activations on the text."""
     form = FeaturesForm(request.GET)
     paths = form.paths()
     known = compared_features(paths)
@@ -107,7 +107,7 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
                 path,
                 known[path],
                 tested(known[path].feature, form),
-                _address(text, shown, without=path),
+                _url(text, shown, without=path),
             )
             for path in shown
         ],
@@ -119,11 +119,11 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
     return page(request, "features/compare.html", context, {"sides": "sides"})
 
 
-def _address(
+def _url(
     text: str, paths: Sequence[Path], *, without: Path | None = None, more: Sequence[Path] = ()
 ) -> str:
-    kept = [("f", str(path)) for path in (*paths, *more) if path != without]
-    return f"?{urlencode([*kept, *([('text', text)] if text else [])])}"
+    parameters = [("f", str(path)) for path in (*paths, *more) if path != without]
+    return f"?{urlencode([*parameters, *([('text', text)] if text else [])])}"
 
 
 def _offers(paths: Sequence[Path], text: str) -> list[Offer]:
@@ -137,6 +137,4 @@ def _offers(paths: Sequence[Path], text: str) -> list[Offer]:
         if sae.model.slug == first.model and sae.width > first.index
     )
     there = ((sae, Path(first.model, sae.slug, first.index)) for sae in others)
-    return [
-        Offer(sae, _address(text, paths, more=[path])) for sae, path in there if path not in paths
-    ]
+    return [Offer(sae, _url(text, paths, more=[path])) for sae, path in there if path not in paths]

@@ -1,4 +1,4 @@
-"""SAEs of one model beside each other: what was measured of each, in one table and two plots."""
+"""Compare the SAEs of a model: their evaluations in one table and two plots."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ LOOKS = 8
 
 
 class CompareForm(forms.Form):
-    """Which SAEs of a model to compare (all where none is named), and by what to sort."""
+    """Which SAEs of a model to compare (all if none is named), and the order."""
 
     sae = forms.MultipleChoiceField(
         required=False, label="SAEs", widget=forms.CheckboxSelectMultiple
@@ -65,7 +65,7 @@ class CompareForm(forms.Form):
         )
 
     def chosen(self) -> tuple[list[str], str]:
-        """Slugs and order; a field that was refused counts as empty."""
+        """Slugs and order; an invalid field counts as empty."""
         self.full_clean()
         return self.cleaned_data.get("sae", []), self.cleaned_data.get("order") or "slug"
 
@@ -121,14 +121,15 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
 
 
 def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
-    """Pairs that were matched, where some SAEs are chosen those between them."""
-    found = match_selectors.pairs(model)
-    chosen = found.filter(sae__slug__in=slugs, other__slug__in=slugs) if slugs else found
-    return list(chosen[:MOST_PAIRS])
+    """Matched pairs, between the chosen SAEs if some are chosen."""
+    pairs = match_selectors.pairs(model)
+    if slugs:
+        pairs = pairs.filter(sae__slug__in=slugs, other__slug__in=slugs)
+    return list(pairs[:MOST_PAIRS])
 
 
 def value_of(sae: Sae, name: str) -> Any:
-    """A measured value, or the SAE's width or slug; None where it was not measured."""
+    """A measured value, or the SAE's width or slug; None if it was not measured."""
     return (
         getattr(sae, name)
         if name in ("width", "slug")
@@ -137,7 +138,7 @@ def value_of(sae: Sae, name: str) -> Any:
 
 
 def ordered(saes: Iterable[Sae], order: str) -> list[Sae]:
-    """SAEs by a value, a minus for falling; those without one last, ties by slug."""
+    """SAEs in order of a value, descending with a minus; those without one last, ties by slug."""
     name, falls = order.removeprefix("-"), order.startswith("-")
     by_slug = sorted(saes, key=lambda sae: sae.slug)
     with_value = [sae for sae in by_slug if value_of(sae, name) is not None]
@@ -148,22 +149,20 @@ def ordered(saes: Iterable[Sae], order: str) -> list[Sae]:
 def spots(saes: Iterable[Sae], name: str, looks: dict[str, str]) -> list[Spot]:
     """A spot for each SAE of which both L0 and that value were measured, linked to its page."""
     term = DEFINITIONS[f"eval_{name}"]
-    found = []
+    points = []
     for sae in saes:
         x, y = value_of(sae, "l0"), value_of(sae, name)
         if x is not None and y is not None:
-            words = (
+            name_and_values = (
                 f"{sae.slug}: {number(x)} features per token, {term.name.lower()} "
                 f"{written(term, y)}"
             )
-            found.append(Spot(x, y, words, looks[sae.hook], sae.get_absolute_url()))
-    return found
+            points.append(Spot(x, y, name_and_values, looks[sae.hook], sae.get_absolute_url()))
+    return points
 
 
 def _column(name: str, order: str) -> Column:
-    """A click sorts by what is best first: numbers fall, and what is sorted so already
-    turns round.
-    """
+    """A column whose link sorts descending, or ascending if it is sorted descending already."""
     falling, sort = f"-{name}", {name: "ascending", f"-{name}": "descending"}.get(order, "")
     return Column(
         DEFINITIONS.get(f"eval_{name}") or DEFINITIONS[name],

@@ -1,4 +1,4 @@
-"""A context of the corpus whole, with every feature of an SAE that fires on it."""
+"""A context of the corpus, with every feature of an SAE that fires on it."""
 
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
@@ -8,7 +8,7 @@ from explorer.forms.search import ContextForm
 from explorer.http.inference import inference_result
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae
-from explorer.views.search import chosen_boxes
+from explorer.views.search import chosen_spans
 from features.models import Sae, Sequence
 from features.selectors import contexts as context_selectors
 from features.selectors import text_search
@@ -17,8 +17,8 @@ from features.selectors.text_search import Text, TextSearch
 
 @require_safe
 def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse:
-    """The stored token ids through a warm model; what the query string chooses is ranked, all where
-    it chooses nothing.
+    """A context, read by a loaded model. The features are ranked on the tokens that the query
+    string chooses, or on all.
     """
     owner = find_sae(model, sae)
     try:
@@ -39,7 +39,7 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
         "form": form,
         "wanted": wanted,
         "found": found,
-        "chosen": chosen_boxes(found, wanted) if found else set(),
+        "chosen": chosen_spans(found, wanted) if found else set(),
         "value": DEFINITIONS[f"search_{wanted.by}"],
         "listed": found.texts[0] if found else [],
     }
@@ -47,18 +47,18 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
 
 
 def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None:
-    """What fires there; what is in the way is told by the form."""
+    """The features that fire on the context; errors are added to the form."""
     form.full_clean()
-    text = _read(form, sae, sequence)
+    text = _read_context(form, sae, sequence)
     if text is None:
         return None
     last = len(sequence.token_ids) - 1
-    if any(place > last for place in form.cleaned_data.get("tokens", [])):
+    if any(position > last for position in form.cleaned_data.get("tokens", [])):
         form.add_error(
             "tokens", f"This context has the tokens 0 to {last:,}; those beyond are left out."
         )
     return text_search.search([sae], text, form.wanted())
 
 
-def _read(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
+def _read_context(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
     return inference_result(form, None, lambda: text_search.read_stored(sae, sequence.token_ids))

@@ -1,4 +1,4 @@
-"""What a feature does in a text that somebody typed: changed there on demand, and measured."""
+"""The effect of a feature in a typed text: the feature is changed there, and the model measured."""
 
 from django import forms
 from django.http import HttpResponse
@@ -12,7 +12,9 @@ from features.models import Feature
 
 
 class EffectForm(forms.Form):
-    """The text in which to change a feature; the box for a prompt to steer sends the same name."""
+    """The text in which to change a feature; the field has the name of the prompt of a steering
+    run.
+    """
 
     prompt = forms.CharField(
         required=False,
@@ -25,8 +27,8 @@ class EffectForm(forms.Form):
 
 @require_safe
 def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
-    """The feature ablated where it fires in the text, and added where it does not; nothing is
-    written.
+    """The feature ablated where it fires in the text, and added where it does not. Nothing is
+    stored.
     """
     row, form = find_row(model, sae, index), EffectForm(request.GET)
     context = {"feature": row, "sae": row.sae, "form": form, "effect": _measured(row, form)}
@@ -34,7 +36,7 @@ def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespon
 
 
 def _measured(feature: Feature, form: EffectForm) -> EffectHere | None:
-    """What came of it; what is in the way is told by the form."""
+    """The effect, or None; errors are added to the form."""
     if not form.is_valid() or not form.cleaned_data["prompt"]:
         return None
     return inference_result(form, "prompt", lambda: effect_in(feature, form.cleaned_data["prompt"]))

@@ -1,4 +1,4 @@
-"""Endpoints of language models: those of the instance, and one's own with their keys."""
+"""Endpoints of language models: those of the instance, and the user's own with their keys."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -18,7 +18,7 @@ from features.services.endpoints import EndpointForm
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def index(request: HtmxRequest) -> HttpResponseBase:
-    """What there is to ask, and the form for another one."""
+    """The usable endpoints, and the form of a new one."""
     form = EndpointForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         shared = bool(request.POST.get("shared")) and access.may_start_jobs(request.user)
@@ -31,7 +31,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def change(request: HtmxRequest, slug: str) -> HttpResponseBase:
-    """Change one; an empty key leaves the stored one."""
+    """Change an endpoint; an empty key leaves the stored one."""
     endpoint = _own(request, slug)
     form = EndpointForm(request.POST or None, instance=endpoint)
     if request.method == "POST" and form.is_valid():
@@ -44,16 +44,14 @@ def change(request: HtmxRequest, slug: str) -> HttpResponseBase:
 @require_POST
 @members_only
 def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
-    """Forget it with its key; jobs that name it fail and say so."""
+    """Delete an endpoint with its key; jobs that name it fail and say so."""
     _own(request, slug).delete()
     messages.success(request, f"{slug} is deleted, and its key with it.")
     return redirect("endpoints")
 
 
 def _own(request: HtmxRequest, slug: str) -> Endpoint:
-    """The endpoint where this person may change it: the owner's own, and staff those of the
-    instance.
-    """
+    """An endpoint that the user may change: their own, and for staff those of the instance."""
     found = Endpoint.objects.filter(slug=slug).first()
     if found is None or (found.owner_id is not None and found.owner_id != request.user.pk):
         raise Http404(f"There is no endpoint “{slug[:60]}” of yours.")

@@ -1,6 +1,4 @@
-"""Examples outside the feature's page: one taken into the test box, and all of them inside somebody
-else's page.
-"""
+"""Examples elsewhere: one as the text of the test form, and all of them embedded in other sites."""
 
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -18,10 +16,8 @@ from features.selectors import contexts as context_selectors
 def tried(
     request: HtmxRequest, model: str, sae: str, index: int, band: int, rank: int
 ) -> HttpResponse:
-    """Go to the feature's page with the example's text in its test box; what else the query string
-    says stays.
-    """
-    address = f"/{model}/{sae}/{index}/"
+    """Redirect to the feature's page with the example as its test text; other parameters stay."""
+    url = f"/{model}/{sae}/{index}/"
     try:
         text = context_selectors.text_of_example(model, sae, index, band, rank)
     except Example.DoesNotExist:
@@ -30,16 +26,16 @@ def tried(
             "There is no such example: dashboards may have been computed again.",
             [Choice(f"feature {index}", back)],
         ) from None
-    kept = request.GET.copy()
-    kept["text"] = text
-    return HttpResponseRedirect(f"{address}?{kept.urlencode()}#test")
+    parameters = request.GET.copy()
+    parameters["text"] = text
+    return HttpResponseRedirect(f"{url}?{parameters.urlencode()}#test")
 
 
 @xframe_options_exempt
 @require_safe
 def embed(request: HtmxRequest, model: str, sae: str, index: int) -> HttpResponse:
-    """The heatmaps of a feature's top examples alone, for an iframe anywhere; it changes nothing
-    and knows no session.
+    """The heatmaps of a feature's top examples, for an iframe on any site: read-only, without a
+    session.
     """
     form = EmbedForm(request.GET)
     width, breaks = form.chosen()

@@ -24,7 +24,7 @@ def feature(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespo
 def feature_page(
     request: HtmxRequest, model: str, sae: str, index: int, draft: Draft, status: int = 200
 ) -> HttpResponse:
-    """The page, with what somebody wrote on it and could not be taken."""
+    """The page, with a rejected draft in its form."""
     form = ExamplesForm(request.GET)
     width, breaks = form.chosen()
     view = find_feature(model, sae, index, whole=width == "full")
@@ -50,7 +50,7 @@ def feature_page(
 
 
 def find_feature(model: str, sae: str, index: int, *, whole: bool = True) -> FeatureView:
-    """The feature, or a 404 that says what there is."""
+    """The feature with its dashboard, or a 404 that links to existing ones."""
     try:
         return feature_selectors.feature(model, sae, index, whole=whole)
     except (Feature.DoesNotExist, OverflowError):
@@ -66,7 +66,7 @@ def find_row(model: str, sae: str, index: int) -> Feature:
 
 
 def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
-    """What the feature does on the text of the form; what is in the way is told by the form."""
+    """The feature's activations on the text of the form; errors are added to it."""
     if not form.is_valid() or not form.cleaned_data["text"]:
         return None
     return inference_result(form, "text", lambda: read_feature(feature, form.cleaned_data["text"]))
@@ -75,15 +75,15 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
 @never_cache
 @require_safe
 def random(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
-    """Go to a live feature drawn at random; to the SAE's page where none is alive."""
+    """Redirect to a random live feature, or to the SAE's page if none is alive."""
     found = find_sae(model, sae)
     index = feature_selectors.random_alive(found)
-    address = found.get_absolute_url()
-    return HttpResponseRedirect(address if index is None else f"{address}{index}/")
+    url = found.get_absolute_url()
+    return HttpResponseRedirect(url if index is None else f"{url}{index}/")
 
 
 def no_feature(model: str, slug: str, index: int) -> NotHere:
-    """A 404 for a feature that is not there: beyond the SAE's width, or not computed yet."""
+    """A 404 for a feature beyond the SAE's width, or one that is not computed yet."""
     sae = find_sae(model, slug)
     back = Choice(str(sae), sae.get_absolute_url())
     if index >= sae.width:

@@ -1,4 +1,4 @@
-"""The weights of an SAE, to take along: for members."""
+"""The files of an SAE, for members to download."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -19,7 +19,7 @@ HASHED = ("cfg.json", "sae_weights.safetensors", "activation_scaler.json")
 @require_safe
 @members_only
 def index(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
-    """The files, with how to load them."""
+    """The files, with instructions to load them."""
     found = find_sae(model, sae)
     files = _files(found.artifact)
     there = {file.name for file in files}
@@ -30,7 +30,7 @@ def index(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
 @require_GET
 @members_only
 def download(request: HtmxRequest, model: str, sae: str, name: str) -> StreamingHttpResponse:
-    """One file, streamed from wherever it lies."""
+    """One file, streamed from the artifact store."""
     found = find_sae(model, sae)
     sizes = {file.name: file.size for file in _files(found.artifact)}
     if name not in sizes:
@@ -42,7 +42,7 @@ def download(request: HtmxRequest, model: str, sae: str, name: str) -> Streaming
     }
     pieces = artifact_store.read(found.artifact, name)
     return StreamingHttpResponse(
-        _one_by_one(pieces), content_type="application/octet-stream", headers=headers
+        _async_pieces(pieces), content_type="application/octet-stream", headers=headers
     )
 
 
@@ -53,10 +53,8 @@ def _files(artifact: str) -> list[artifact_store.File]:
         raise NotHere(str(missing)) from None
 
 
-async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces as ASGI wants them: of a synchronous iterator it would make a list first, and
-    weights are large.
-    """
+async def _async_pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """An async iterator: Django reads a synchronous one to its end before it sends anything."""
     following = sync_to_async(lambda: next(pieces, None), thread_sensitive=False)
     while (piece := await following()) is not None:
         yield piece

@@ -1,6 +1,4 @@
-"""Starting a job: choose its kind, fill in its form, see what it will cost, press
-start. For staff.
-"""
+"""Start a job: choose its kind, fill in its form, see the estimate. For staff."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from explorer.access import staff_only
-from explorer.forms.jobs import asked, job_form, posted
+from explorer.forms.jobs import job_form, posted_fields, query_fields
 from explorer.http.requests import HtmxRequest
 from features.jobs.forms import JOB_FORMS, JobForm
 from features.jobs.forms.placement import Placing
@@ -18,42 +16,43 @@ from features.records import InvalidParams
 from features.services import jobs as job_services
 from features.services.estimates import Estimate, estimate
 
-RENEWED = {"model": {"hook", "width", "context_size"}}
-"""What is proposed anew when another field changes; a slug that was proposed always follows."""
+RECOMPUTED = {"model": {"hook", "width", "context_size"}}
+"""Fields whose defaults are recomputed when another field changes; so is a default slug."""
 
 
 @require_safe
 @staff_only
 def choose(request: HtmxRequest) -> HttpResponse:
-    """Every kind of job."""
     return render(request, "jobs/choose.html", {"kinds": JOB_FORMS.values()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def start(request: HtmxRequest, kind: str) -> HttpResponse:
-    """The form of a kind. A GET may prefill it; a POST starts the job, or with `recheck` proposes
-    and estimates again.
+    """The form of a kind. A GET may prefill it; a POST starts the job, or with `recheck` recomputes
+    defaults and estimate.
     """
     if kind not in JOB_FORMS:
         raise Http404(f"There is no kind of job “{kind}”.")
     recheck = request.POST.get("recheck", "")
     if request.method == "POST" and not recheck:
-        return _started(request, kind)
+        return _start_job(request, kind)
     if recheck:
         given = {
-            n: v for n, v in posted(kind, request.POST).items() if n not in RENEWED.get(recheck, ())
+            n: v
+            for n, v in posted_fields(kind, request.POST).items()
+            if n not in RECOMPUTED.get(recheck, ())
         }
     else:
-        given = asked(kind, request.GET)
+        given = query_fields(kind, request.GET)
     initial = given if recheck == "estimate" else JOB_FORMS[kind].defaults(given)
     return _page(
         request, kind, job_form(kind, initial=initial), estimate_of(kind, initial), recheck=recheck
     )
 
 
-def _started(request: HtmxRequest, kind: str) -> HttpResponse:
-    data = posted(kind, request.POST)
+def _start_job(request: HtmxRequest, kind: str) -> HttpResponse:
+    data = posted_fields(kind, request.POST)
     placing = {name: request.POST[name] for name in Placing.base_fields if name in request.POST}
     try:
         job = job_services.start(kind, data, by=request.user, placing=placing)
@@ -81,7 +80,7 @@ def _page(
 
 
 def estimate_of(kind: str, data: Mapping[str, Any]) -> Estimate | None:
-    """The estimate from those fields that are right so far."""
+    """The estimate from the fields that are valid so far."""
     form = JOB_FORMS[kind]({name: value for name, value in data.items() if value is not None})
     form.is_valid()
     return estimate(kind, form.cleaned_data)

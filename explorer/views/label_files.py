@@ -1,4 +1,4 @@
-"""Labels in files: download those of an SAE, upload some, and take an upload back."""
+"""Files of labels: download those of an SAE, upload a file, undo an upload."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ PAGE = 20
 
 @require_safe
 def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
-    """Every label of an SAE with scores and votes, as a file."""
+    """All labels of an SAE with scores and votes, as a file."""
     found, kind = find_sae(model, sae), request.GET.get("format", "csv")
     if kind not in tables.FORMATS:
         raise Http404(f"There is no format “{kind[:20]}”. There are csv, jsonl and parquet.")
@@ -40,8 +40,8 @@ def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def index(request: HtmxRequest) -> HttpResponseBase:
-    """Uploads, latest first, and the form for another; a POST checks the file whole before it
-    writes anything.
+    """Uploads, newest first, and the form of a new one. A POST checks the whole file before it
+    writes.
     """
     form = UploadForm(
         request.POST or None, request.FILES or None, initial={"sae": request.GET.get("sae", "")}
@@ -52,7 +52,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
             wrong = [SUSPENDED]
         elif form.is_valid():
             try:
-                return _taken(request, form)
+                return _upload(request, form)
             except InvalidInput as error:
                 wrong = error.messages
     uploads = upload_services.uploads()
@@ -77,7 +77,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
-    """One upload: what it added, and whether it was taken back."""
+    """One upload: its labels, and whether it was undone."""
     upload = _find(pk)
     rows = Label.objects.filter(upload=upload).select_related("feature__sae__model", "author")
     context = {
@@ -92,7 +92,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 @members_only
 def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Take an upload back as a whole; what people touched since stays."""
+    """Undo an upload; labels that users have changed since stay."""
     upload = _find(pk)
     if not access.may_undo(request.user, upload):
         raise PermissionDenied("Only curators and the user who uploaded a file may undo it.")
@@ -109,7 +109,7 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
     return redirect(upload)
 
 
-def _taken(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
+def _upload(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
     file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
     rows = tables.read(file.read(), tables.format_of(file.name))
     weight, trusted = access.weight(request.user), access.may_curate(request.user)

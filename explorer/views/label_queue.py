@@ -1,6 +1,4 @@
-"""The queue of features that need a label: one after the other, by keyboard, without leaving the
-page.
-"""
+"""The queue of features that need a label: one after the other, by keyboard, on one page."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -45,11 +43,11 @@ def show(request: HtmxRequest) -> HttpResponseBase:
             request, "labels/queue.html", context, {"queue": "queue"}, 404 if named else 200
         )
     if request.method == "POST":
-        return _taken(request, sae, saes)
+        return _label_or_skip(request, sae, saes)
     return _page(request, sae, saes, request.GET.get("after", ""), take_draft(request))
 
 
-def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
+def _label_or_skip(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
     """Keep the label, and show what comes next: after a skipped feature, or again from where one
     stood.
     """
@@ -57,7 +55,7 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
     here = f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}"
     if not request.POST.get("text", "").strip():
         after = request.POST.get("next", "")
-        return _on(request, sae, saes, after)
+        return _next_page(request, sae, saes, after)
     if not request.user.is_authenticated:
         return redirect_to_sign_in(request, "propose", here)
     shown = find_feature(
@@ -71,11 +69,11 @@ def _taken(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
         ),
     )
     if draft is None:
-        return _on(request, sae, saes, after)
+        return _next_page(request, sae, saes, after)
     return _page(request, sae, saes, after, draft, 422 if access.may_write(request.user) else 403)
 
 
-def _on(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResponseBase:
+def _next_page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> HttpResponseBase:
     if request.htmx:
         return _page(request, sae, saes, after, NO_DRAFT)
     return redirect(f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}")

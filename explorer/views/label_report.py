@@ -14,9 +14,7 @@ MOST_DISPUTED = 10
 
 @require_safe
 def report(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
-    """Share labelled, methods with their scores, agreement, what is disputed, and methods head to
-    head.
-    """
+    """Share labelled, methods with their scores, agreement, disputes, and methods head to head."""
     found = find_sae(model, sae)
     disputed = list(activity.disputed([found.pk]).order_by("-density", "id")[:MOST_DISPUTED])
     stood = activity.rivals(disputed)

@@ -1,4 +1,4 @@
-"""Features found by their labels, at /search/: by words at once, and by meaning a moment later."""
+"""Search by label, at /search/: by words at once, and by meaning a moment later."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -32,7 +32,7 @@ class MatchesForm(forms.Form):
 
 @require_safe
 def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpResponse:
-    """A table to read both features of each pair in."""
+    """The matched features of two SAEs as a table."""
     matching = _find(model, sae, other)
     form = MatchesForm(request.GET)
     wanted = form.arguments()
@@ -53,7 +53,7 @@ def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpRespo
 
 
 def _find(model: str, sae: str, other: str) -> Matching:
-    """The pair, or a 404 that says which there are."""
+    """The pair, or a 404 that lists the existing ones."""
     owner = find_sae(model, sae)
     try:
         return match_selectors.pair(owner, other)

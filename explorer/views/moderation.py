@@ -1,6 +1,4 @@
-"""What curators do: open reports, what is hidden, the trail; suspending people and
-changing roles.
-"""
+"""Moderation: open reports, hidden labels and comments, the log; suspensions and roles."""
 
 from collections.abc import Callable
 
@@ -27,7 +25,7 @@ PAGE = 40
 @require_safe
 @curators_only
 def index(request: HtmxRequest) -> HttpResponse:
-    """Open reports, what was hidden last, and the trail of what moderators did."""
+    """Open reports, the latest hidden labels and comments, and the log of moderation."""
     rows = moderation_selectors.trail()
     trail, _ = keyset.page_or_first(
         lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of="trail"),
@@ -47,19 +45,19 @@ def index(request: HtmxRequest) -> HttpResponse:
 @require_POST
 @curators_only
 def decide(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Hide what a report is of, or leave it as it is; either closes every open report of it."""
+    """Hide the reported label or comment, or keep it; either closes all its open reports."""
     flag = Flag.objects.select_related("label", "comment").filter(pk=pk).first()
     if flag is None:
         raise Http404(f"There is no report {pk}; what it was of was deleted meanwhile.")
     target, why = flag.label or flag.comment, request.POST.get("reason", "")
     assert target is not None  # a_flag_is_of_one_thing
     if request.POST.get("hide"):
-        return _done(
+        return _decide(
             request,
             lambda: moderation_services.hide(target, by=request.user, reason=why),
             "It is hidden.",
         )
-    return _done(
+    return _decide(
         request,
         lambda: moderation_services.dismiss(flag, by=request.user, reason=why),
         "It stays as it is.",
@@ -69,7 +67,7 @@ def decide(request: HtmxRequest, pk: int) -> HttpResponseBase:
 @require_POST
 @curators_only
 def suspend(request: HtmxRequest, username: str) -> HttpResponseBase:
-    """Suspend somebody, or lift the suspension."""
+    """Suspend a user, or lift the suspension."""
     member, curator = _member(username), _curator(request)
     if not access.may_suspend(curator, member):
         raise PermissionDenied(
@@ -83,7 +81,7 @@ def suspend(request: HtmxRequest, username: str) -> HttpResponseBase:
 @require_POST
 @curators_only
 def change_role(request: HtmxRequest, username: str) -> HttpResponseBase:
-    """Make a member a curator, or a curator a member; for staff."""
+    """For staff."""
     member, staff = _member(username), _curator(request)
     if not access.may_change_roles(staff):
         raise PermissionDenied("Only staff change roles.")
@@ -91,10 +89,10 @@ def change_role(request: HtmxRequest, username: str) -> HttpResponseBase:
     return redirect("labels_by", member.username)
 
 
-def _done(request: HtmxRequest, act: Callable[[], object], said: str) -> HttpResponseBase:
+def _decide(request: HtmxRequest, decision: Callable[[], object], success: str) -> HttpResponseBase:
     try:
-        act()
-        messages.success(request, said)
+        decision()
+        messages.success(request, success)
     except InvalidInput as error:
         messages.error(request, error.message)
     return redirect("moderation")

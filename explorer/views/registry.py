@@ -1,6 +1,4 @@
-"""The registry of published SAEs: browse it by model, place and words, and start an
-import from it.
-"""
+"""The registry of published SAEs: browse it by model, hook and words, and start an import."""
 
 from urllib.parse import urlencode
 
@@ -18,7 +16,7 @@ PAGE = 50
 
 @require_safe
 def index(request: HtmxRequest) -> HttpResponse:
-    """Releases, or with a narrower question the SAEs of them, `PAGE` at a time."""
+    """Releases, or with filters their SAEs, `PAGE` at a time."""
     form = RegistryForm(request.GET)
     wanted, start = form.arguments()
     found = registry_selectors.search(wanted, registry_selectors.models_here())
@@ -36,14 +34,12 @@ def index(request: HtmxRequest) -> HttpResponse:
 
 
 def _import(row: Published) -> str:
-    """The start page that imports it, filled in; that which adds its model, where that is not here
-    but on a hub; else empty.
-    """
+    """URL of the form that imports the SAE, or adds its model from the hub first; else empty."""
     if row.entry.refusal:
         return ""
     if row.model:
-        asked = {"model": row.model.slug, "slug": row.entry.slug, "source": row.entry.source}
-        return f"/jobs/new/add_sae/?{urlencode(asked)}"
+        parameters = {"model": row.model.slug, "slug": row.entry.slug, "source": row.entry.source}
+        return f"/jobs/new/add_sae/?{urlencode(parameters)}"
     if "/" in row.entry.model:
         return f"/jobs/new/add_model/?{urlencode({'source': row.entry.model})}"
     return ""

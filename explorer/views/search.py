@@ -1,4 +1,4 @@
-"""Features found by their labels, by a text, by what tells two texts apart, and by a token."""
+"""Search for features: by labels, by a text, by the difference of two texts, and by a token."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,12 @@ from features.selectors import tokens as token_selectors
 from features.selectors.text_search import Text, TextSearch, Wanted
 
 MOST_LISTED = 200
-"""Tokens in the table of what fires on each."""
+"""Tokens in the table of the features that fire on each."""
 
 
 @require_safe
 def search(request: HtmxRequest) -> HttpResponse:
-    """One page, whose query string says by what: `token`, or `text` and perhaps `text2`; else by
-    labels, for `q`.
-    """
+    """Search by `token`, by `text` and perhaps `text2`, or else by labels for `q`."""
     known = list(catalog_selectors.searchable())
     if "token" in request.GET:
         return _by_token(request, known)
@@ -44,7 +42,7 @@ def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "known": known,
         "saes": saes,
         "wanted": wanted,
-        "chosen": chosen_boxes(found, wanted) if found else set(),
+        "chosen": chosen_spans(found, wanted) if found else set(),
         "found": found,
         "value": _term(form, wanted),
         "listed": found.texts[0][:MOST_LISTED] if found else [],
@@ -68,8 +66,8 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     return page(request, "search/token.html", context, {"found": "found"})
 
 
-def chosen_boxes(found: TextSearch, wanted: Wanted) -> set[int]:
-    """Positions of the boxes that hold a chosen token."""
+def chosen_spans(found: TextSearch, wanted: Wanted) -> set[int]:
+    """First positions of the token spans that hold a chosen token."""
     chosen = set(wanted.chosen)
     spans = [box.span for box in found.texts[0]]
     return {
@@ -80,24 +78,25 @@ def chosen_boxes(found: TextSearch, wanted: Wanted) -> set[int]:
 
 
 def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
-    """What the texts of the form find; what is in the way is told by the form."""
-    read = {
-        name: _read(form, saes, name) for name in (("text", "text2") if form.two else ("text",))
+    """The features that fire on the texts of the form; errors are added to its fields."""
+    texts = {
+        name: _read_text(form, saes, name)
+        for name in (("text", "text2") if form.two else ("text",))
     }
-    first, second = read["text"], read.get("text2")
+    first, second = texts["text"], texts.get("text2")
     if first is None or (form.two and second is None):
         return None
     if second is not None:
         return text_search.compare(saes, first, second, wanted)
     last = max((span.position + len(span.token_ids) for span in first.tokens), default=0) - 1
-    if any(place > last for place in wanted.chosen):
+    if any(position > last for position in wanted.chosen):
         form.add_error(
             "tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out."
         )
     return text_search.search(saes, first, wanted)
 
 
-def _read(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
+def _read_text(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     text = form.cleaned_data.get(name)
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""Steering: the form, a run with its texts, and the stream that brings them."""
+"""Steering: the form, a run with its texts, and the stream of its pieces."""
 
 from typing import Any
 
@@ -194,7 +194,7 @@ def _page(
 
 
 def _swept(request: HtmxRequest, view: steering_selectors.RunView) -> dict[str, Any]:
-    """What the page of a sweep shows besides."""
+    """The additional context of a sweep."""
     dose = view.sweep.dose
     if dose is None:
         return {"sweep": view.sweep}

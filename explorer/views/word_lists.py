@@ -1,4 +1,4 @@
-"""Lists of words that people keep, to be concepts when features are labelled."""
+"""Word lists of users, which become concepts when features are labelled."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -21,9 +21,9 @@ SHOWN = 500
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HtmxRequest) -> HttpResponseBase:
-    """The lists that are kept; members keep another one."""
+    """The stored lists; members add one."""
     if request.method == "POST":
-        return _kept(request)
+        return _add(request)
     return _shown(request, WordListForm())
 
 
@@ -44,7 +44,7 @@ def show(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_POST
 @members_only
 def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
-    """Delete one; labels that were learned with it stay."""
+    """Delete a list; labels that were learned with it stay."""
     found = _find(slug)
     if not access.may_delete_list(request.user, found):
         raise PermissionDenied("Only its owner and curators may delete a list.")
@@ -54,7 +54,7 @@ def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
 
 
 @members_only
-def _kept(request: HtmxRequest) -> HttpResponseBase:
+def _add(request: HtmxRequest) -> HttpResponseBase:
     form = WordListForm(request.POST, request.FILES)
     if not access.may_write(request.user):
         form.add_error(None, SUSPENDED)

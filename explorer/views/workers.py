@@ -1,4 +1,4 @@
-"""Workers: who is there, on what device, and what each is doing."""
+"""Workers with their devices and current jobs."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -10,7 +10,7 @@ from features.selectors import workers as worker_selectors
 
 @require_safe
 def index(request: HtmxRequest) -> HttpResponse:
-    """All workers of the last day; for htmx only what changes."""
+    """All workers of the last day; for htmx only the part that changes."""
     views = worker_selectors.workers()
     context = {"workers": views, "queues": worker_selectors.queues(views)}
     return render(

@@ -9,7 +9,7 @@ from features.models.collection import LONGEST_NAME, LONGEST_NOTE
 
 
 class CollectionForm(forms.ModelForm[Collection]):
-    """A collection's own words, and who sees it; the services check the words."""
+    """Name, description and visibility of a collection; the services validate the texts."""
 
     class Meta:
         model = Collection
@@ -22,7 +22,7 @@ class CollectionForm(forms.ModelForm[Collection]):
 
 
 class CollectForm(forms.Form):
-    """In which collection to put features: one's own, or a new one where it has a name."""
+    """The collection to add features to: one of the user's own, or a new one with a name."""
 
     collection = forms.ChoiceField(required=False, initial="", label="Collection")
     name = forms.CharField(
@@ -48,7 +48,7 @@ class CollectForm(forms.Form):
         field.choices = [("", "—"), *((str(row.pk), row.name) for row in mine)]
 
     def clean(self) -> dict[str, Any]:
-        """One of the two, not both."""
+        """Exactly one of the two is needed."""
         cleaned = super().clean() or {}
         if not self.errors and bool(cleaned.get("collection")) == bool(
             cleaned.get("name", "").strip()

@@ -67,19 +67,19 @@ class BrowseForm(RangesForm):
         return self.cleaned_data["order"] or "index"
 
     def narrows_more(self) -> bool:
-        """Whether a filter is set that is folded away, or one is wrong."""
+        """Whether a filter in the folded part is set or invalid."""
         folded = ("cluster", *(f"{name}_{end}" for name in RANGED[1:] for end in ("min", "max")))
         return bool(self.errors) or any(self.data.get(name) for name in folded)
 
     def chosen_columns(self) -> list[str]:
-        """The columns to show, in their own order; the first ones where none is chosen."""
+        """The columns to show, in their own order; the first ones if none is chosen."""
         asked = self.cleaned_data.get("columns") or [
             column.name for column in COLUMNS.values() if column.first
         ]
         return [name for name in COLUMNS if name in asked]
 
     def arguments(self) -> dict[str, Any]:
-        """Arguments of `selectors.features.page`; a field that was refused counts as empty."""
+        """Arguments of the selector of the list; an invalid field counts as empty."""
         self.full_clean()
         found = self.cleaned_data
         return {
@@ -107,7 +107,7 @@ class MapForm(forms.Form):
 
 
 class TestForm(forms.Form):
-    """A text to try a feature on."""
+    """A text to test a feature on."""
 
     text = forms.CharField(
         required=False,
@@ -153,7 +153,7 @@ class EmbedForm(ExamplesForm):
 
 
 class RegistryForm(forms.Form):
-    """What to look for in the registry of published SAEs."""
+    """Filters of the registry of published SAEs."""
 
     q = forms.CharField(
         required=False,
@@ -188,7 +188,7 @@ class RegistryForm(forms.Form):
         field.choices = [("", "every model"), *known]
 
     def arguments(self) -> tuple[registry_selectors.Wanted, int]:
-        """What is wanted, and from which row on; a field that was refused counts as empty."""
+        """The filters, and the first row; an invalid field counts as empty."""
         self.full_clean()
         found = self.cleaned_data
         given = {

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.http import HttpRequest, QueryDict
 from rest_framework.request import Request
 
-from explorer.http.requests import HtmxRequest
 from features.models import Feature, SteeringRun
 from features.records import MAX_INTERVENTIONS, Intervention
 from features.steering.forms import STRENGTHS as SWEPT
@@ -23,8 +22,8 @@ from features.steering.forms import SteerForm
 from features.steering.interventions import METHODS_WITH_STRENGTH
 
 STRENGTHS = {"maximum": "0.5", "norm": "0.5"}
-"""Sensible to begin with: half of the largest activation ever seen, or of what is there. A sweep
-says more.
+"""Defaults by unit: half of the feature's maximum, or of the activation's norm. A sweep finds a
+better one.
 """
 SAMPLING = ("temperature", "top_p", "frequency_penalty", "seed", "length")
 PRESETS = {
@@ -35,8 +34,8 @@ PRESETS = {
 
 
 class InterventionFields(NamedTuple):
-    """The fields of one intervention as somebody filled them in, and the feature's row where there
-    is one. `SteerForm` parses them.
+    """The fields of one intervention as the user filled them in, with the feature's row if there is
+    one. `SteerForm` parses them.
     """
 
     name: str
@@ -47,19 +46,16 @@ class InterventionFields(NamedTuple):
 
     @property
     def strong(self) -> bool:
-        """Whether its method has a strength."""
         return self.method in METHODS_WITH_STRENGTH
 
     @property
     def maximum(self) -> float | None:
-        """What its strength is a multiple of, where that is its maximum."""
+        """The feature's maximum, of which the strength may be a multiple."""
         return self.row.max_activation if self.row else None
 
 
-def who(request: HttpRequest | Request) -> str:
-    """Whose turn a run takes: the user's, or for a visitor that of their address, which nobody can
-    read from it.
-    """
+def requester(request: HttpRequest | Request) -> str:
+    """The key by which runs take turns: the user, or a hash of the visitor's network address."""
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         return f"user:{user.pk}"
@@ -67,21 +63,17 @@ def who(request: HttpRequest | Request) -> str:
     return f"address:{hashlib.sha256(seen.encode()).hexdigest()[:24]}"
 
 
-def owner(request: HttpRequest, *, begin: bool = False) -> str:
-    """Whose history and presets: the user's, or for a visitor that of their session, which `begin`
-    makes sure of.
-    """
+def history_owner(request: HttpRequest, *, begin: bool = False) -> str:
+    """The key of history and presets: the user, or the visitor's session, which `begin` creates."""
     if request.user.is_authenticated:
-        return who(request)
+        return requester(request)
     if begin and not request.session.session_key:
         request.session.create()
     return f"session:{request.session.session_key}" if request.session.session_key else ""
 
 
 def intervention_fields(data: QueryDict) -> list[InterventionFields]:
-    """The interventions of a form, with those that are added or taken away; at most one more than a
-    run may have.
-    """
+    """The interventions of a form after `add` and `remove`, up to one too many."""
     names, methods, strengths, units = (
         data.getlist(n) for n in ("feature", "method", "strength", "unit")
     )
@@ -98,9 +90,7 @@ def intervention_fields(data: QueryDict) -> list[InterventionFields]:
 
 
 def with_strength(fields: InterventionFields, row: Feature | None) -> InterventionFields:
-    """The fields with that row; an empty strength becomes the one that a sweep marked best, or else
-    a sensible one.
-    """
+    """The fields with that row; an empty strength becomes the best one of a sweep, or a default."""
     best = row.best_dose if row and (fields.method, fields.unit) == ("add", "maximum") else None
     usual = STRENGTHS.get(fields.unit, "1") if best is None else f"{best:g}"
     return fields._replace(row=row, strength=fields.strength or usual)
@@ -108,43 +98,42 @@ def with_strength(fields: InterventionFields, row: Feature | None) -> Interventi
 
 def with_preset(data: QueryDict) -> QueryDict:
     """The form with the sampling of the preset whose button was pressed."""
-    chosen = PRESETS.get(data.get("preset", ""), {})
     changed = data.copy()
-    for name, value in chosen.items():
+    for name, value in PRESETS.get(data.get("preset", ""), {}).items():
         changed[name] = value
     return changed
 
 
-def given(data: QueryDict, chosen: list[InterventionFields]) -> dict[str, Any]:
+def form_data(data: QueryDict, chosen: list[InterventionFields]) -> dict[str, Any]:
     """The data of a `SteerForm`, from a form's data and its interventions."""
-    asked = {
+    values = {
         name: data[name] for name in SteerForm.base_fields if name in data and name != "features"
     }
-    asked["tokens"] = ",".join(data.getlist("tokens"))
-    asked["strengths"] = list(SWEPT) if data.get("sweep") else []
+    values["tokens"] = ",".join(data.getlist("tokens"))
+    values["strengths"] = list(SWEPT) if data.get("sweep") else []
     return {
-        **asked,
+        **values,
         "special": bool(data.get("special")),
         "features": [_as_params(fields) for fields in chosen],
     }
 
 
 def query_of(run: SteeringRun) -> str:
-    """The query string that fills the form as it was for a run."""
+    """The query string that fills the form with the settings of a run."""
     params = run.params
-    simple = [(name, params[name]) for name in ("model", "prompt", "mode", "where", *SAMPLING)]
-    listed = [("tokens", ",".join(map(str, params["tokens"])))] if params["tokens"] else []
-    ticked = [("special", "on")] if params["special"] else []
+    scalars = [(name, params[name]) for name in ("model", "prompt", "mode", "where", *SAMPLING)]
+    tokens = [("tokens", ",".join(map(str, params["tokens"])))] if params["tokens"] else []
+    special = [("special", "on")] if params["special"] else []
     rows = [
         (name, value)
         for intervention in run.interventions
         for name, value in _as_query(intervention)
     ]
-    return urlencode([*simple, *listed, *ticked, *rows])
+    return urlencode([*scalars, *tokens, *special, *rows])
 
 
-def plain(errors: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong, field by field, as a page lists it."""
+def error_list(errors: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The errors as pairs of a field's label and a message."""
     fields = SteerForm.base_fields
     return [
         (
@@ -156,11 +145,6 @@ def plain(errors: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, texts in errors.items()
         for text in texts
     ]
-
-
-def steer_data(request: HtmxRequest) -> QueryDict:
-    """The form's data, posted or in the query string."""
-    return request.POST if request.method == "POST" else request.GET
 
 
 def _as_query(intervention: Intervention) -> list[tuple[str, str]]:

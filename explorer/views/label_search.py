@@ -71,10 +71,10 @@ def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
 
 
 def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[list[Hit], str]:
-    """What means that, or why nobody can tell."""
+    """The labels nearest in meaning, or why the search failed."""
     try:
         return label_search.search_meaning(said, saes, form.filters()), ""
     except InvalidInput as error:
         return [], error.message
-    except inference_requests.NoAnswer as nobody:
-        return [], str(nobody)
+    except inference_requests.NoAnswer as error:
+        return [], str(error)

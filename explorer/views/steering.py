@@ -44,17 +44,19 @@ def index(request: HtmxRequest) -> HttpResponse:
         steering_forms.with_strength(fields, None)
         for fields in steering_forms.intervention_fields(request.POST)
     ]
-    form = SteerForm(steering_forms.given(request.POST, chosen))
+    form = SteerForm(steering_forms.form_data(request.POST, chosen))
     if not form.is_valid():
-        return _page(request, request.POST, steering_forms.plain(form.errors), status=422)
+        return _page(request, request.POST, steering_forms.error_list(form.errors), status=422)
     try:
         run = steering_runs.request_run(
-            form, steering_forms.who(request), steering_forms.owner(request, begin=True)
+            form,
+            steering_forms.requester(request),
+            steering_forms.history_owner(request, begin=True),
         )
     except steering_runs.TooManyRuns as many:
         return _page(request, request.POST, [("", str(many))], status=429)
-    except inference_requests.NoAnswer as nobody:
-        return _page(request, request.POST, [("", str(nobody))], status=503)
+    except inference_requests.NoAnswer as error:
+        return _page(request, request.POST, [("", str(error))], status=503)
     if request.htmx:  # a page of its own would be a second to draw before the first token
         return push_url(_shown(request, run.pk), run.get_absolute_url())
     return redirect(run)
@@ -88,7 +90,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
     if (
-        SteeringRequest.objects.filter(run=pk, who=steering_forms.owner(request)).exists()
+        SteeringRequest.objects.filter(run=pk, who=steering_forms.history_owner(request)).exists()
         or request.user.is_staff
     ):
         steering_runs.stop(pk)
@@ -98,7 +100,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
     """Name a run, which makes it a preset of one's own; an empty name takes that back."""
-    SteeringRequest.objects.filter(run=pk, who=steering_forms.owner(request)).update(
+    SteeringRequest.objects.filter(run=pk, who=steering_forms.history_owner(request)).update(
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
     return redirect("steering", pk)
@@ -157,7 +159,7 @@ def _page(
         models[0] if models else None,
     )
     data = steering_forms.with_preset(data)
-    chosen, asked = steering_forms.intervention_fields(data), steering_forms.owner(request)
+    chosen, asked = steering_forms.intervention_fields(data), steering_forms.history_owner(request)
     rows = view.features if view else {}
     if model and chosen and not view:
         rows = steering_selectors.features(model.pk, [_name(fields.name) for fields in chosen])
@@ -165,7 +167,7 @@ def _page(
         steering_forms.with_strength(fields, rows.get(_name(fields.name))) for fields in chosen
     ]
     sought = data.get("q", "").replace("\0", "").strip()
-    given = steering_forms.given(data, chosen)
+    given = steering_forms.form_data(data, chosen)
     context = {
         "form": SteerForm(given) if errors else SteerForm(initial=given),
         "models": models,

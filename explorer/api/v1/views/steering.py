@@ -17,7 +17,7 @@ from explorer.api.v1.serializers.steering import (
     SteerRequestSerializer,
     steering,
 )
-from explorer.forms.steering import who
+from explorer.forms.steering import requester
 from explorer.http import sse
 from features.models import SteeringRun
 from features.selectors import judgements as judgement_selectors
@@ -72,6 +72,6 @@ class Steer(APIView):
 
 def _request_run(request: Request, settings: dict[str, object]) -> SteeringRun:
     try:
-        return steering_runs.request_run(SteerForm.checked(settings), who(request))
+        return steering_runs.request_run(SteerForm.checked(settings), requester(request))
     except steering_runs.TooManyRuns as error:
         raise Throttled(detail=str(error)) from None

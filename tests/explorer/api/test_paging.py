@@ -11,6 +11,8 @@ from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import number, share, signed, written
 from features.token_spans import visible
 from tests import builders
+from tests.explorer.layout import collapsed
+from tests.page import Page
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +35,24 @@ def both(request, client):
     page = client.get(f"/tiny/2-res/{request.param}/?width=full")
     answer = client.get(f"/api/v1/features/tiny/2-res/{request.param}/")
     assert page.status_code == answer.status_code == 200
-    return page.content.decode(), answer.json()
+    page.content = collapsed(page.content.decode()).encode()
+    return Page(page), answer.json()
+
+
+def section(page, heading):
+    """The sections of the page under that heading: one, or none."""
+    return [
+        one for one in page.all("section") if one.all("h2")[:1] and heading in one.all("h2")[0].text
+    ]
+
+
+def neighbours(section):
+    """Index, score and number of shared tokens of each row."""
+    return [
+        [link.text for link in section.all(".near > a")],
+        [score.text for score in section.all(".near > i")],
+        [both.text for both in section.all(".near > small")],
+    ]
 
 
 def test_numbers(both):
@@ -59,25 +78,25 @@ def test_logits_and_neighbours(both):
         assert shown == [
             text(html.escape(visible(row["text"])) + signed(row["logit"])) for row in rows
         ]
-    (near,) = find(r'<div class="near">(.*?)</div>', page)
-    assert find(r"<small>(.*?)</small>", near) == [f"{row['both']:,}" for row in feature["nearest"]]
-    assert find(r'href="/tiny/2-res/(\d+)/"', near) == [
-        str(row["index"]) for row in feature["nearest"]
+    (near,) = section(page, "Nearest features")
+    assert neighbours(near) == [
+        [str(row["index"]) for row in feature["nearest"]],
+        [f"{row['cosine']:.2f}" for row in feature["nearest"]],
+        [f"{row['both']:,}" for row in feature["nearest"]],
     ]
-    assert find(r"<i>(.*?)</i>", near) == [f"{row['cosine']:.2f}" for row in feature["nearest"]]
 
 
 def test_what_it_fires_together_with(both):
     page, feature = both
     assert bool(feature["cofiring"]) == feature["alive"]
-    rows = "".join(find(r'<div class="near together">(.*?)</div>', page))
-    assert find(r'href="/tiny/2-res/(\d+)/"', rows) == [
-        str(row["index"]) for row in feature["cofiring"]
-    ]
-    assert find(r"<i>(.*?)</i>", rows) == [share(row["jaccard"]) for row in feature["cofiring"]]
-    assert find(r"<small>(.*?)</small>", rows) == [
-        f"{row['both']:,}" for row in feature["cofiring"]
-    ]
+    rows = section(page, "Fires together with")
+    assert [neighbours(row) for row in rows] == [
+        [
+            [str(row["index"]) for row in feature["cofiring"]],
+            [share(row["jaccard"]) for row in feature["cofiring"]],
+            [f"{row['both']:,}" for row in feature["cofiring"]],
+        ]
+    ] * feature["alive"]
 
 
 def test_examples_token_by_token(both):

@@ -88,7 +88,7 @@ def test_an_sae_that_is_gone_meanwhile_is_named(weights):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ("tiny/2-res", "nearest to itself"),
+        ("tiny/2-res", "an SAE matches itself exactly"),
         ("other/2-res", "another model"),
         ("tiny/nobody", "There is no SAE"),
         ("tiny/thin", "reads 16 dimensions"),

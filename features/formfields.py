@@ -1,4 +1,4 @@
-"""A form field that takes one value or several: what a sweep is made of."""
+"""Form fields with several values."""
 
 import math
 from collections.abc import Iterable
@@ -8,11 +8,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 
-class Several(forms.Field):
-    """Values of the field `each`, separated by commas (or as a list); one value stays as it is,
-    several become a list.
-
-    Repeated values count once. Choices and limits are those of `each`, for whoever shows the field.
+class ListField(forms.Field):
+    """Values of the field `each`, as a list or separated by commas. One value is returned as it is,
+    several as a list without repetitions. `choices` and limits are those of `each`.
     """
 
     def __init__(self, each: forms.Field, **kwargs: Any) -> None:
@@ -24,31 +22,33 @@ class Several(forms.Field):
         self.max_value = getattr(each, "max_value", None)
 
     def clean(self, value: Any) -> Any:
-        """The value, the list of values, or None where there is none."""
-        given = [one for one in split(value) if one not in (None, "")]
-        if not given:
+        """The value, the list of values, or None if empty."""
+        texts = [text for text in split_values(value) if text not in (None, "")]
+        if not texts:
             return self.each.clean(None) or None
-        found = []
-        for one in given:
+        values = []
+        for text in texts:
             try:
-                cleaned = self.each.clean(one)
+                cleaned = self.each.clean(text)
             except ValidationError as error:
-                more = f"{one}: " if len(given) > 1 else ""
-                raise ValidationError([f"{more}{text}" for text in error.messages]) from None
-            if cleaned not in found:
-                found.append(cleaned)
-        return found[0] if len(found) == 1 else found
+                prefix = f"{text}: " if len(texts) > 1 else ""
+                raise ValidationError(
+                    [f"{prefix}{message}" for message in error.messages]
+                ) from None
+            if cleaned not in values:
+                values.append(cleaned)
+        return values[0] if len(values) == 1 else values
 
 
 class NumbersField(forms.Field):
-    """A list of numbers, or one text of them between commas."""
+    """Numbers, as a list or separated by commas."""
 
     def __init__(self, *, whole: bool = False, most: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.whole, self.most = whole, most
 
     def clean(self, value: Any) -> list[Any]:
-        """The numbers in order, each once."""
+        """The numbers in order, without repetitions."""
         parts = (
             value if isinstance(value, list | tuple) else str(value or "").replace(",", " ").split()
         )
@@ -63,13 +63,13 @@ class NumbersField(forms.Field):
         return sorted(set(numbers))
 
 
-def split(value: Any) -> list[Any]:
-    """The values in a setting: of a text those between commas, of a list its own."""
+def split_values(value: Any) -> list[Any]:
+    """The values of a setting that is a list, a text with commas, or a single value."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, Iterable) else [value]
 
 
-def joined(value: Any) -> str:
-    """A setting as a form or an address takes it."""
+def join_values(value: Any) -> str:
+    """A setting as text for a form or URL."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -228,6 +228,24 @@ class ReadoutRecord(NamedTuple):
     fallback: int
 
 
+class SaeArchitecture(NamedTuple):
+    """An architecture that can be trained: its title in forms, and the setting it does not use."""
+
+    title: str
+    unused_setting: str = ""
+
+
+SAE_ARCHITECTURES = {
+    "topk": SaeArchitecture("TopK: the k largest fire", "sparsity"),
+    "batchtopk": SaeArchitecture("BatchTopK: k on average over a batch", "sparsity"),
+    "matryoshka": SaeArchitecture("Matryoshka: nested BatchTopK", "sparsity"),
+    "jumprelu": SaeArchitecture("JumpReLU: a learned threshold each"),
+    "gated": SaeArchitecture("Gated: separate gate and size", "k"),
+    "standard": SaeArchitecture("Standard: ReLU with an L1 penalty", "k"),
+}
+"""The trainable architectures, for the form and for the pipeline."""
+
+
 class TrainedSae(NamedTuple):
     """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured
     on the way.

@@ -10,7 +10,7 @@ from django import forms
 from django.http import QueryDict
 
 from features import hook_names
-from features.formfields import Several, split
+from features.formfields import ListField, split_values
 from features.jobs.forms import JOB_FORMS, JobForm
 from features.models import Corpus, Job, LanguageModel, Sae
 
@@ -45,7 +45,7 @@ def query_fields(kind: str, data: QueryDict) -> dict[str, str]:
     several = {
         name: _with_commas(values)
         for name, values in lists.items()
-        if isinstance(fields[name], Several)
+        if isinstance(fields[name], ListField)
     }
     return {
         n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in lists.items()
@@ -63,7 +63,7 @@ def job_form(
     form = JOB_FORMS[kind](data, initial=dict(initial or {}))
     values = form.data if form.is_bound else form.initial
     for name, field in form.fields.items():
-        if isinstance(field, Several):
+        if isinstance(field, ListField):
             field.widget = _widget(
                 field, CHOICES[name](values) if name in CHOICES else field.choices, values.get(name)
             )
@@ -81,25 +81,25 @@ def job_form(
     return form
 
 
-class SelectSeveral(forms.SelectMultiple):
+class SelectList(forms.SelectMultiple):
     """A multiple select whose value may be a text with commas."""
 
     def format_value(self, value: Any) -> list[str]:
-        return [str(one) for one in split(value or "")]
+        return [str(one) for one in split_values(value or "")]
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         return data.get(name)
 
 
-def _widget(field: Several, choices: Choices, value: Any) -> forms.Widget:
+def _widget(field: ListField, choices: Choices, value: Any) -> forms.Widget:
     """A list if there are choices, else an input for numbers with commas."""
     if not choices:
         return forms.TextInput(
             attrs={"inputmode": "decimal", "spellcheck": "false", "autocomplete": "off"}
         )
-    for one in split(value or ""):
+    for one in split_values(value or ""):
         choices = _with(choices, one)
-    return SelectSeveral(choices=choices, attrs={"size": 6})
+    return SelectList(choices=choices, attrs={"size": 6})
 
 
 def _models(values: Mapping[str, Any]) -> Choices:

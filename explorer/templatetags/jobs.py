@@ -10,7 +10,7 @@ from django.utils.text import Truncator
 from explorer.definitions import DEFINITIONS
 from explorer.templatetags.numbers import count, number, written
 from features import hook_names
-from features.formfields import joined
+from features.formfields import join_values
 from features.jobs.forms import ALL_FORMS
 from features.jobs.forms.placement import as_placed
 from features.models import Job
@@ -112,7 +112,7 @@ def results_of(job: Job) -> list[Setting]:
 @register.filter
 def rerun_url(job: Job) -> str:
     """The start page's address, filled in as this job was, in its place."""
-    params = {name: joined(value) for name, value in job.params.items()}
+    params = {name: join_values(value) for name, value in job.params.items()}
     return f"/jobs/new/{job.kind}/?{urlencode(params | as_placed(job))}"
 
 

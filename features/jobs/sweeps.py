@@ -1,78 +1,71 @@
-"""The SAEs that one training job makes: every combination of the settings that were given several
-values.
-"""
+"""The SAEs that one training job trains: every combination of the settings with several values."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
 from features import hook_names
-from features.formfields import split
+from features.formfields import split_values
+from features.records import SAE_ARCHITECTURES
 
-SWEPT = ("hook", "architecture", "width", "k", "sparsity", "learning_rate", "seed")
-"""Settings that may have several values, in the order in which names and combinations are made."""
-MOST = 16
-"""SAEs of one sweep: each takes memory of its own."""
-ENOUGH = 1000
-"""Combinations that are looked at: that many are too many in any case."""
-UNREAD = {
-    "gated": "k",
-    "standard": "k",
-    "topk": "sparsity",
-    "batchtopk": "sparsity",
-    "matryoshka": "sparsity",
-}
-"""The setting that an architecture does not read: it is not kept, so that no page shows what had no
-effect.
-"""
+SWEEP_SETTINGS = ("hook", "architecture", "width", "k", "sparsity", "learning_rate", "seed")
+"""Settings that may have several values, in the order of names and combinations."""
+MAX_SAES = 16
+"""SAEs of one sweep: each needs memory of its own."""
+MAX_COUNTED = 1000
+"""Combinations that are counted before the sweep is refused."""
+PLURALS = {"hook": "hooks", "k": "values of k", "sparsity": "sparsities"}
+SLUG_PREFIXES = {"width": "w", "k": "k", "sparsity": "s", "learning_rate": "lr", "seed": "seed"}
 
 
-def members(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The params of every SAE by its slug; of a job for one SAE, these are its own.
+@dataclass(frozen=True)
+class Sweep:
+    """`saes` are the params of each SAE by slug; `counts` the number of values per varied setting.
 
-    A slug is the job's, with the values behind it in which this SAE differs from the others:
-    `2-res-w4096-k16`.
+    A job for one SAE is a sweep of one.
     """
-    swept = [name for name in SWEPT if len(split(params.get(name))) > 1]
-    found = {}
-    for values in islice(product(*(split(params[name]) for name in swept)), ENOUGH):
-        chosen = dict(zip(swept, values, strict=True))
-        one = {**params, **chosen}
-        unread = UNREAD.get(str(one.get("architecture")), "")
-        one.pop(unread, None)
-        parts = [
-            str(params.get("slug", "")),
-            *(part(name, chosen[name]) for name in swept if name != unread),
-        ]
-        found["-".join(parts)] = {**one, "slug": "-".join(parts)}
-    return found
+
+    saes: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+
+    @property
+    def description(self) -> str:
+        """Such as “2 hooks × 3 widths”. Some settings may not apply to some architectures."""
+        return " × ".join(
+            f"{count} {PLURALS.get(name, name.replace('_', ' ') + 's')}"
+            for name, count in self.counts.items()
+        )
 
 
-def combinations(params: Mapping[str, Any]) -> str:
-    """What a sweep goes over: “2 hooks × 3 widths”. Some of it may make no difference to some
-    architecture.
+def sweep_of(params: Mapping[str, Any]) -> Sweep:
+    """The sweep of a training job's params.
+
+    An SAE's slug is the job's, followed by the values in which it differs from the others, such as
+    `2-res-w4096-k16`. A setting that an architecture does not use is dropped.
     """
-    swept = {
-        name: len(split(params.get(name))) for name in SWEPT if len(split(params.get(name))) > 1
-    }
-    words = {
-        "hook": "hooks",
-        "k": "values of k",
-        "sparsity": "sparsities",
-        "learning_rate": "learning rates",
-    }
-    return " × ".join(f"{count} {words.get(name, f'{name}s')}" for name, count in swept.items())
+    values = {name: split_values(params.get(name)) for name in SWEEP_SETTINGS}
+    varied = {name: several for name, several in values.items() if len(several) > 1}
+    saes = {}
+    for combination in islice(product(*varied.values()), MAX_COUNTED):
+        settings = dict(zip(varied, combination, strict=True))
+        sae = {**params, **settings}
+        unused = unused_setting(sae.get("architecture"))
+        sae.pop(unused, None)
+        parts = [_slug_part(name, value) for name, value in settings.items() if name != unused]
+        slug = "-".join([str(params.get("slug", "")), *parts])
+        saes[slug] = {**sae, "slug": slug}
+    return Sweep(saes, {name: len(several) for name, several in varied.items()})
 
 
-def part(name: str, value: Any) -> str:
-    """What a setting's value adds to a slug."""
-    number = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
-    match name:
-        case "hook":
-            return hook_names.read(str(value)).short
-        case "architecture":
-            return number
-        case _:
-            return {"width": "w", "k": "k", "sparsity": "s", "learning_rate": "lr", "seed": "seed"}[
-                name
-            ] + number
+def unused_setting(architecture: object) -> str:
+    """The setting that an architecture does not use, or ""."""
+    known = SAE_ARCHITECTURES.get(str(architecture))
+    return known.unused_setting if known else ""
+
+
+def _slug_part(name: str, value: Any) -> str:
+    if name == "hook":
+        return hook_names.read(str(value)).short
+    text = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
+    return SLUG_PREFIXES.get(name, "") + text

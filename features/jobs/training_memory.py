@@ -47,7 +47,7 @@ def memory_of(params: Mapping[str, Any], model: LanguageModel) -> Memory:
     """What a `train_sae` job of valid params will take; hooks are taken to be as wide as the
     model's residual stream.
     """
-    sweep, d = list(sweeps.members(params).values()), model.d_model
+    sweep, d = list(sweeps.sweep_of(params).saes.values()), model.d_model
     widths = [int(one["width"]) for one in sweep]
     saes = sum(16 * (2 * d * width + 4 * width + d) for width in widths)
     step = BATCH * STEP * (max(widths) + d) * NUMBER

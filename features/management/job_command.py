@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.management.base import BaseCommand, CommandError
 
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs.forms import JobForm
 from features.jobs.forms.placement import OPTIONS, Placing
 from features.models import Job
@@ -36,7 +36,7 @@ class JobCommand(BaseCommand):
         for name in self.positional:
             several = (
                 "+"
-                if name == "target" and isinstance(self.form.base_fields.get("sae"), Several)
+                if name == "target" and isinstance(self.form.base_fields.get("sae"), ListField)
                 else None
             )
             parser.add_argument(
@@ -104,7 +104,7 @@ class JobCommand(BaseCommand):
                     help=f"{field.label}. {help_text}",
                 )
             return
-        if isinstance(field, Several):
+        if isinstance(field, ListField):
             help_text += " Several with commas between make a sweep."
         if field.initial is not None:
             help_text += f" Default {field.initial}."

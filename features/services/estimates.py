@@ -114,7 +114,7 @@ def _shape(
         deepest = max((sae.hook for sae in found), key=_depth)
         return Shape(found[0].model, deepest, sum(sae.d_in * sae.width for sae in found))
     if model and params.get("hook") and params.get("width"):
-        sweep = list(sweeps.members(params).values())
+        sweep = list(sweeps.sweep_of(params).saes.values())
         deepest = max((one["hook"] for one in sweep), key=_depth)
         return Shape(model, deepest, model.d_model * sum(one["width"] for one in sweep))
     return None

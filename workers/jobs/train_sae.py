@@ -39,7 +39,9 @@ def train_sae(job: RunningJob) -> None:
     """
     model, corpus = inputs.model(job), inputs.corpus(job)
     language = model_cache.load_model(model)
-    sweep = {slug: settings_of(one, corpus) for slug, one in sweeps.members(job.params).items()}
+    sweep = {
+        slug: settings_of(one, corpus) for slug, one in sweeps.sweep_of(job.params).saes.items()
+    }
     first = next(iter(sweep.values()))
     stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)
     options: dict[str, Any] = {"resume_from": _resume(job), "should_stop": job.should_stop}

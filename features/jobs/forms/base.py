@@ -148,7 +148,7 @@ class JobForm(ParamsForm):
         making = Job.objects.filter(params__model=model, params__has_key="slug").exclude(
             state__in=Job.FINAL
         )
-        return any(slug in sweeps.members(job.params) for job in making)
+        return any(slug in sweeps.sweep_of(job.params).saes for job in making)
 
     def refuse_taken(self, model: str, slug: str) -> bool:
         """Say beside `slug` where `sae_taken`; whether it is."""

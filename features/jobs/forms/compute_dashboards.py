@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs.forms.base import FollowUp, Shape
 from features.jobs.forms.on_sae import TOKENS_HELP, OnSae
 from features.models import Job, Sae
@@ -16,7 +16,7 @@ MAX_SAES = 4
 """SAEs that one job reads at once: each takes memory of its own (docs/running.md says how much)."""
 
 
-class SaePaths(Several):
+class SaePaths(ListField):
     """One SAE or several as MODEL/SLUG, with spaces or commas between or as a list; cleaned to a
     text with spaces.
     """

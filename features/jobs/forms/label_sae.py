@@ -4,7 +4,7 @@ logits say.
 
 from django import forms
 
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs.forms.base import Shape
 from features.jobs.forms.on_sae import TOKENS_HELP, OnDashboards
 from features.models import WordList
@@ -78,7 +78,7 @@ class LabelSae(OnDashboards):
         help_text="Your own concepts: a line with [name], then one word or phrase per line. Any "
         "number of lists.",
     )
-    kept_lists = Several(
+    kept_lists = ListField(
         forms.CharField(max_length=63),
         required=False,
         label="Saved word lists",

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs.forms.llm import FeaturesEndpointForm
 
 SCORES = {
@@ -30,7 +30,7 @@ class ScoreLabels(FeaturesEndpointForm):
         "how well does the label predict them?"
     )
 
-    scores = Several(
+    scores = ListField(
         forms.ChoiceField(choices=list(SCORES.items())),
         initial="detection",
         help_text="How labels are tested. Different kinds are never averaged.",

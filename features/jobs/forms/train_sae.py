@@ -7,29 +7,21 @@ from typing import Any
 from django import forms
 
 from features import hook_names
-from features.formfields import Several, split
+from features.formfields import ListField, split_values
 from features.jobs import sweeps, training_memory
 from features.jobs.forms.base import FollowUp, JobForm, Shape
 from features.jobs.forms.compute_dashboards import ComputeDashboards
 from features.jobs.forms.on_sae import TOKENS_HELP
 from features.models import Job, LanguageModel
+from features.records import SAE_ARCHITECTURES
 from features.slugs import is_slug, not_a_page_of_a_model
 
-ARCHITECTURES = [
-    ("topk", "TopK: the k largest fire"),
-    ("batchtopk", "BatchTopK: k on average over a batch"),
-    ("matryoshka", "Matryoshka: nested BatchTopK"),
-    ("jumprelu", "JumpReLU: a learned threshold each"),
-    ("gated", "Gated: separate gate and size"),
-    ("standard", "Standard: ReLU with an L1 penalty"),
-]
 FEATURES_PER_DIMENSION = 8
 USUAL_CONTEXT = 128
 SUGGESTED_SLUG = re.compile(
     r"(\d+-(res-pre|res|mlp-in|mlp|att|z)(-[a-z]+)?|sweep|topk|batchtopk|matryoshka|jumprelu|gated|standard)(-\d+)?"
 )
 """A slug of this form follows the hook and the architecture; one that a person wrote stays."""
-WITH_K = frozenset({"topk", "batchtopk", "matryoshka", "jumprelu"})
 
 
 class TrainSae(JobForm):
@@ -54,22 +46,24 @@ class TrainSae(JobForm):
         "own settings.",
     )
     corpus = forms.CharField(help_text="The text to run; a part of it is held out for evaluation.")
-    hook = Several(
+    hook = ListField(
         forms.CharField(),
         help_text="The activations to train on: residual stream, MLP or attention of a layer. "
         "Middle layers have the most concepts.",
     )
-    architecture = Several(
-        forms.ChoiceField(choices=ARCHITECTURES),
+    architecture = ListField(
+        forms.ChoiceField(
+            choices=[(name, known.title) for name, known in SAE_ARCHITECTURES.items()]
+        ),
         initial="topk",
         help_text="How features are made sparse.",
     )
-    width = Several(
+    width = ListField(
         forms.IntegerField(min_value=1, max_value=2**20),
         initial=2048,
         help_text="Number of features, 1 to 1,048,576. Eight times the model's width is usual.",
     )
-    k = Several(
+    k = ListField(
         forms.IntegerField(min_value=1, max_value=4096),
         initial=24,
         required=False,
@@ -77,7 +71,7 @@ class TrainSae(JobForm):
         help_text="Features that fire per token, for TopK; the mean for BatchTopK and "
         "Matryoshka, the target for JumpReLU.",
     )
-    sparsity = Several(
+    sparsity = ListField(
         forms.FloatField(min_value=1e-9, max_value=1000),
         required=False,
         help_text="Weight of the sparsity penalty, above 0 (standard, gated, JumpReLU). Leave it "
@@ -92,12 +86,12 @@ class TrainSae(JobForm):
         initial=128,
         help_text="Tokens per context, at most the model's own.",
     )
-    learning_rate = Several(
+    learning_rate = ListField(
         forms.FloatField(min_value=1e-7, max_value=1.0),
         required=False,
         help_text="Of Adam, 1e-7 to 1. Leave it empty for the architecture's default.",
     )
-    seed = Several(
+    seed = ListField(
         forms.IntegerField(min_value=0, max_value=2**31 - 1),
         initial=0,
         help_text="The same seed gives the same start.",
@@ -120,11 +114,11 @@ class TrainSae(JobForm):
     @classmethod
     def headline(cls, params: Mapping[str, Any]) -> str:
         """Such as: Train a TopK SAE on demo-python, residual stream after layer 2."""
-        if len(sweep := sweeps.members(params)) > 1:
-            return (
-                f"Train {len(sweep)} SAEs on {params.get('model')}, {sweeps.combinations(params)}"
-            )
-        name = dict(ARCHITECTURES).get(params.get("architecture", ""), "new").partition(":")[0]
+        sweep = sweeps.sweep_of(params)
+        if len(sweep.saes) > 1:
+            return f"Train {len(sweep.saes)} SAEs on {params.get('model')}, {sweep.description}"
+        known = SAE_ARCHITECTURES.get(params.get("architecture", ""))
+        name = known.title.partition(":")[0] if known else "new"
         return (
             f"Train a {name} SAE on {params.get('model')}, "
             f"{hook_names.read(params.get('hook', '')).words}"
@@ -139,7 +133,7 @@ class TrainSae(JobForm):
         if model is None:
             return values
         values["model"] = values["model"] or model.slug
-        hooks = [hook for hook in split(values["hook"] or "") if hook in model.hooks]
+        hooks = [hook for hook in split_values(values["hook"] or "") if hook in model.hooks]
         hooks = hooks or [hook_names.middle(model.hooks)]
         values["hook"] = ",".join(hooks)
         if not data.get("width"):
@@ -147,13 +141,15 @@ class TrainSae(JobForm):
         if not data.get("context_size"):
             values["context_size"] = min(USUAL_CONTEXT, model.context_size)
         if not values["slug"] or SUGGESTED_SLUG.fullmatch(values["slug"]):
-            values["slug"] = _free_slug(model, _slug_of(hooks, split(values["architecture"])))
+            values["slug"] = _free_slug(
+                model, _slug_of(hooks, split_values(values["architecture"]))
+            )
         return values
 
     @classmethod
     def promises(cls, params: Mapping[str, Any]) -> list[str]:
         """The SAEs."""
-        return [f"{params['model']}/{slug}" for slug in sweeps.members(params)]
+        return [f"{params['model']}/{slug}" for slug in sweeps.sweep_of(params).saes]
 
     @classmethod
     def follow_ups(cls, params: Mapping[str, Any]) -> list[FollowUp]:
@@ -175,7 +171,7 @@ class TrainSae(JobForm):
     @classmethod
     def compares_with_earlier(cls, params: Mapping[str, Any]) -> bool:
         """A sweep compares its own SAEs."""
-        return len(sweeps.members(params)) == 1
+        return len(sweeps.sweep_of(params).saes) == 1
 
     def clean_corpus(self) -> str:
         """The corpus must exist."""
@@ -190,7 +186,7 @@ class TrainSae(JobForm):
         model = self._model(cleaned)
         self._check_k(cleaned)
         if not self.errors:
-            cleaned = _kept(cleaned)
+            cleaned = _without_unused(cleaned)
             self._check_sweep(cleaned)
         if (
             model
@@ -209,7 +205,7 @@ class TrainSae(JobForm):
             return None
         if model is None:
             return None
-        for hook in split(cleaned.get("hook") or []):
+        for hook in split_values(cleaned.get("hook") or []):
             if hook not in model.hooks:
                 self.add_error(
                     "hook",
@@ -222,37 +218,33 @@ class TrainSae(JobForm):
         return model
 
     def _check_k(self, cleaned: dict[str, Any]) -> None:
-        if (
-            not WITH_K & set(split(cleaned.get("architecture")))
-            or not cleaned.get("width")
-            or "k" in self.errors
-        ):
+        architectures = split_values(cleaned.get("architecture"))
+        use_k = any(sweeps.unused_setting(name) != "k" for name in architectures if name)
+        if not use_k or not cleaned.get("width") or "k" in self.errors:
             return
-        narrowest = min(split(cleaned["width"]))
+        narrowest = min(split_values(cleaned["width"]))
         if not cleaned.get("k"):
             self.add_error("k", "This architecture needs k: how many features fire per token.")
-        elif max(split(cleaned["k"])) > narrowest:
+        elif max(split_values(cleaned["k"])) > narrowest:
             self.add_error("k", f"k is at most the width, {narrowest}.")
 
     def _check_sweep(self, cleaned: dict[str, Any]) -> None:
         """How many SAEs there are, and whether each can have its name."""
-        model, sweep = cleaned["model"], sweeps.members(cleaned)
-        if len(sweep) > sweeps.MOST:
+        model, sweep = cleaned["model"], sweeps.sweep_of(cleaned)
+        if len(sweep.saes) > sweeps.MAX_SAES:
             self.add_error(
                 None,
-                f"These settings make {_many(len(sweep))} SAEs ({sweeps.combinations(cleaned)}); "
-                "one sweep trains at most "
-                f"{sweeps.MOST}. Give fewer values, or start several sweeps.",
+                f"These settings make {_many(len(sweep.saes))} SAEs ({sweep.description}); "
+                f"one sweep trains at most {sweeps.MAX_SAES}. Give fewer values, or start several "
+                "sweeps.",
             )
             return
-        if any(
-            self.refuse_taken(model, slug) for slug in sweep
-        ):  # one sentence is enough: the first
+        if any(self.refuse_taken(model, slug) for slug in sweep.saes):  # one error is enough
             return
+        longest = max(sweep.saes, key=len)
         try:
-            is_slug(max(sweep, key=len))
+            is_slug(longest)
         except forms.ValidationError:
-            longest = max(sweep, key=len)
             self.add_error(
                 "slug",
                 f"“{longest}” would be {len(longest)} characters long, and 63 are the most: "
@@ -282,10 +274,10 @@ def _free_slug(model: LanguageModel, slug: str) -> str:
 
 
 def _many(count: int) -> str:
-    return f"{count}" if count < sweeps.ENOUGH else f"{sweeps.ENOUGH:,} or more"
+    return f"{count}" if count < sweeps.MAX_COUNTED else f"{sweeps.MAX_COUNTED:,} or more"
 
 
-def _kept(cleaned: dict[str, Any]) -> dict[str, Any]:
-    """Without the settings that none of the architectures reads."""
-    unread = {sweeps.UNREAD.get(name) for name in split(cleaned["architecture"])}
-    return {name: value for name, value in cleaned.items() if {name} != unread}
+def _without_unused(cleaned: dict[str, Any]) -> dict[str, Any]:
+    """Drop a setting that no architecture uses, so that no page shows what had no effect."""
+    unused = {sweeps.unused_setting(name) for name in split_values(cleaned["architecture"])}
+    return {name: value for name, value in cleaned.items() if {name} != unused}

@@ -9,7 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs import sweeps, training_memory
 from features.jobs.forms import TrainSae
 from features.models import Job, LanguageModel, Worker
@@ -57,20 +57,22 @@ def refused(**changes) -> dict[str, list[str]]:
     ],
 )
 def test_one_value_stays_and_several_become_a_list(given, cleaned):
-    assert Several(forms.IntegerField(min_value=1), required=False).clean(given) == cleaned
+    assert ListField(forms.IntegerField(min_value=1), required=False).clean(given) == cleaned
 
 
 def test_a_wrong_value_of_several_is_named():
     with pytest.raises(ValidationError, match="0: Ensure this value is greater"):
-        Several(forms.IntegerField(min_value=1)).clean("8,0")
+        ListField(forms.IntegerField(min_value=1)).clean("8,0")
     with pytest.raises(ValidationError, match="required"):
-        Several(forms.IntegerField(min_value=1)).clean(" , ")
+        ListField(forms.IntegerField(min_value=1)).clean(" , ")
 
 
 def test_every_combination_is_one_sae_named_after_what_it_differs_in():
-    made = sweeps.members(
+    sweep = sweeps.sweep_of(
         TRAIN | {"hook": HOOKS, "k": [8, 16], "learning_rate": [1e-3, 4e-5], "architecture": "topk"}
     )
+    assert sweep.description == "2 hooks × 2 values of k × 2 learning rates"
+    made = sweep.saes
     assert list(made)[:3] == ["s-1-res-k8-lr0.001", "s-1-res-k8-lr4e-05", "s-1-res-k16-lr0.001"]
     assert len(made) == 8
     one = made["s-2-res-k16-lr4e-05"]
@@ -79,7 +81,7 @@ def test_every_combination_is_one_sae_named_after_what_it_differs_in():
 
 
 def test_a_job_for_one_sae_is_a_sweep_of_one_under_its_own_name():
-    assert sweeps.members(TRAIN | {"architecture": "gated"}) == {
+    assert sweeps.sweep_of(TRAIN | {"architecture": "gated"}).saes == {
         "s": {name: value for name, value in TRAIN.items() if name != "k"}
         | {"architecture": "gated"}
     }
@@ -87,7 +89,7 @@ def test_a_job_for_one_sae_is_a_sweep_of_one_under_its_own_name():
 
 def test_what_an_architecture_does_not_read_makes_no_further_sae():
     mixed = TRAIN | {"architecture": ["topk", "standard"], "k": [8, 16], "sparsity": [0.1, 1.0]}
-    assert list(sweeps.members(mixed)) == [
+    assert list(sweeps.sweep_of(mixed).saes) == [
         "s-topk-k8",
         "s-topk-k16",
         "s-standard-s0.1",

@@ -16,6 +16,7 @@ import torch
 from sae_lens import SAE
 
 from features.records import (
+    SAE_ARCHITECTURES,
     Checkpoint,
     InvalidInput,
     LogLine,
@@ -172,6 +173,10 @@ def test_resuming_from_nothing_is_refused(llama, sequences, tmp_path):
     with pytest.raises(InvalidInput) as caught:
         list(train(llama, sequences, SMALL, str(tmp_path), resume_from=str(tmp_path)))
     assert caught.value.field == "resume_from"
+
+
+def test_the_form_offers_what_the_pipeline_trains():
+    assert set(ARCHITECTURES) == set(SAE_ARCHITECTURES)
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "topk"])

@@ -16,12 +16,11 @@ from sae_lens import (
     TrainingSAEConfig,
 )
 
-from features.records import InvalidInput
+from features.records import SAE_ARCHITECTURES, InvalidInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 
 L1_PER_SQRT_D_IN = 0.1
-ARCHITECTURES_WITHOUT_K = frozenset({"standard", "gated"})
 
 
 class TrainSettings(NamedTuple):
@@ -189,7 +188,8 @@ def _check_counts(settings: TrainSettings) -> None:
     for name in COUNTS:
         if getattr(settings, name) < 1:
             raise InvalidInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")
-    if settings.k > settings.width and settings.architecture not in ARCHITECTURES_WITHOUT_K:
+    uses_k = SAE_ARCHITECTURES[settings.architecture].unused_setting != "k"
+    if uses_k and settings.k > settings.width:
         raise InvalidInput("k", f"k ({settings.k}) cannot exceed the width ({settings.width}).")
     if settings.tokens < settings.batch_tokens:
         raise InvalidInput(

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, TextField
 from explorer.api.v1.serializers.catalog import PAGE, Slug
-from features.formfields import Several
+from features.formfields import ListField
 from features.jobs.forms import JOB_FORMS, JobForm
 from features.jobs.forms.placement import OPTIONS
 from features.models import Job, JobEvent
@@ -212,7 +212,7 @@ def wrong_types(form: type[JobForm], params: dict[str, Any]) -> dict[str, list[s
         if isinstance(form.base_fields.get(name), forms.BooleanField):
             if not isinstance(value, bool):
                 found[name] = ["Give true or false."]
-        elif isinstance(value, list) and isinstance(form.base_fields.get(name), Several):
+        elif isinstance(value, list) and isinstance(form.base_fields.get(name), ListField):
             if any(isinstance(one, list | dict | bool) for one in value):
                 found[name] = ["Give texts or numbers."]
         elif isinstance(value, list | dict | bool):
@@ -232,13 +232,13 @@ def _setting(name: str, field: forms.Field) -> dict[str, Any]:
         "choices": [
             {"value": value, "label": label} for value, label in getattr(field, "choices", [])
         ],
-        "several": isinstance(field, Several),
+        "several": isinstance(field, ListField),
         "help": str(field.help_text),
     }
 
 
 def _type(field: forms.Field) -> str:
-    match field.each if isinstance(field, Several) else field:
+    match field.each if isinstance(field, ListField) else field:
         case forms.BooleanField():
             return "boolean"
         case forms.ChoiceField():

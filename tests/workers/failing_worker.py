@@ -7,19 +7,19 @@ from workers.jobs import llm, runner
 
 
 def die_after_three(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the job until it has kept three answers; another worker may then take it."""
-    keep, kept = llm.keep, []
+    """Run the job until it has stored three answers; another worker may then take it."""
+    store, stored = llm.store, []
 
     def dies(*args: object) -> None:
-        keep(*args)  # type: ignore[arg-type]
-        kept.append(args)
-        if len(kept) == 3:
+        store(*args)  # type: ignore[arg-type]
+        stored.append(args)
+        if len(stored) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(llm, "keep", dies)
+    monkeypatch.setattr(llm, "store", dies)
     with pytest.raises(KeyboardInterrupt):
         runner.run(job.pk)
-    monkeypatch.setattr(llm, "keep", keep)
+    monkeypatch.setattr(llm, "store", store)
     Job.objects.filter(pk=job.pk, state="running").update(
         state="queued", lease_until=None, worker=""
     )

@@ -1,6 +1,4 @@
-"""Labels by a language model, from their job's row to the rows of labels. What was asked before is
-not asked again.
-"""
+"""Jobs that label features by a language model: each feature is explained from its examples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,55 +7,65 @@ from django.db import transaction
 
 from features.jobs import execution as job_execution
 from features.jobs.forms import ExplainSae
-from features.models import Feature, Sae
+from features.models import Endpoint, Feature, Sae
 from features.records import LabelRecord
 from features.services import labels as label_services
 from features.version import VERSION
 from workers.jobs import inputs, llm
-from workers.jobs.explainer_examples import dealt, materials
+from workers.jobs.explainer_examples import load_examples, split_settings
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import explainers
 
 
 def explain_sae(job: RunningJob) -> None:
-    """Have every chosen feature explained, and write what came as labels of this explainer."""
+    """Have every chosen feature explained, and write the answers as labels of this explainer."""
     row, params = inputs.sae(job.params["sae"]), job.params
     endpoint, client = llm.endpoint(job)
-    method = f"explainer:{params['explainer']}"
     indices = _chosen(row, params)
-    found: dict[int, LabelRecord] = {}
-
-    def questions() -> Iterator[Question]:
-        for material in materials(row, indices, params["texts"], params["seed"]):
-            if material.learn:
-                prompt = explainers.messages(params["explainer"], material)
-                yield Question(material.index, "explain", prompt, explainers.MAX_TOKENS)
-
-    total, unread = len(indices), 0
-    for question, answer in job.results(llm.ask(job, client, questions(), total)):
+    labels: dict[int, LabelRecord] = {}
+    unread = 0
+    answers = llm.ask(job, client, _questions(row, indices, params), len(indices))
+    for question, answer in job.results(answers):
         text = None if answer.error else explainers.parse_label(answer.text)
         if text is None:
             unread += 1
-            continue
-        provenance = {
-            "explainer": params["explainer"],
-            "model": endpoint.model,
-            "endpoint": endpoint.slug,
-            "texts": params["texts"],
-            "dealt": dealt(row, params["seed"]),
-            "version": VERSION,
-            "prompt": question.sha256(endpoint.model),
-        }
-        found[question.feature] = LabelRecord(question.feature, text, provenance, [])
+        else:
+            provenance = _provenance(row, params, endpoint, question)
+            labels[question.feature] = LabelRecord(question.feature, text, provenance, [])
     job.raise_if_stopped()
     with transaction.atomic():
-        said = label_services.write_found(
-            row, method, (found[index] for index in sorted(found)), job.row, only=list(found)
+        written = label_services.write_found(
+            row,
+            f"explainer:{params['explainer']}",
+            (labels[index] for index in sorted(labels)),
+            job.row,
+            only=list(labels),
         )
         job_execution.finish(
-            job.row, {"sae": str(row), "labels": said, "unread": unread, **llm.bill(client)}
+            job.row, {"sae": str(row), "labels": written, "unread": unread, **llm.bill(client)}
         )
+
+
+def _questions(row: Sae, indices: list[int], params: dict[str, Any]) -> Iterator[Question]:
+    for examples in load_examples(row, indices, params["texts"], params["seed"]):
+        if examples.learn:
+            prompt = explainers.messages(params["explainer"], examples)
+            yield Question(examples.index, "explain", prompt, explainers.MAX_TOKENS)
+
+
+def _provenance(
+    row: Sae, params: dict[str, Any], endpoint: Endpoint, question: Question
+) -> dict[str, object]:
+    return {
+        "explainer": params["explainer"],
+        "model": endpoint.model,
+        "endpoint": endpoint.slug,
+        "texts": params["texts"],
+        "dealt": split_settings(row, params["seed"]),
+        "version": VERSION,
+        "prompt": question.sha256(endpoint.model),
+    }
 
 
 def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:

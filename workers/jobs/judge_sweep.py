@@ -1,6 +1,4 @@
-"""A language model's judgement of a sweep, from its job's row to the row that its page shows beside
-what was measured.
-"""
+"""Jobs that have a language model judge the texts of a sweep."""
 
 import random
 from collections.abc import Iterator
@@ -18,8 +16,8 @@ from workers.pipeline.autointerp import judge
 
 
 def judge_sweep(job: RunningJob) -> None:
-    """Have every text of the sweep judged, and write what came; nothing where no answer could be
-    read.
+    """Have every text of the sweep judged, and write the scores. Raises `InvalidInput` where no
+    answer could be read.
     """
     _judge(job, judgement_selectors.sweep(job.params["run"]))
 
@@ -27,18 +25,20 @@ def judge_sweep(job: RunningJob) -> None:
 def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
     endpoint, client = llm.endpoint(job)
     questions = list(_questions(sweep))
-    said: dict[tuple[str, str], int | None] = {}
-    told = llm.ask(
+    ratings: dict[tuple[str, str], int | None] = {}
+    answers = llm.ask(
         job, client, questions, len(questions), "answers", counted=lambda question: question.about
     )
-    for question, answer in job.results(told):
-        said[question.about] = None if answer.error else judge.parse_rating(answer.text)
+    for question, answer in job.results(answers):
+        ratings[question.about] = None if answer.error else judge.parse_rating(answer.text)
     job.raise_if_stopped()
-    unread = sum(score is None for score in said.values())
-    if unread == len(said):
-        raise _nothing(len(said), len(questions))
-    scores = {score: [said.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS}
-    counts = {"unread": unread, "unasked": len(questions) - len(said), **llm.bill(client)}
+    unread = sum(score is None for score in ratings.values())
+    if unread == len(ratings):
+        raise _no_ratings(len(ratings), len(questions))
+    scores = {
+        score: [ratings.get((score, text)) for text in sweep.texts] for score in judge.QUESTIONS
+    }
+    counts = {"unread": unread, "unasked": len(questions) - len(ratings), **llm.bill(client)}
     with transaction.atomic():
         row = judgement_services.write(sweep, job.row, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
@@ -46,8 +46,8 @@ def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
 
 
 def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
-    """Both questions about each text, in an order that says nothing; strengths that wrote the same
-    text share its answers.
+    """Both questions about each text, in random order; strengths that wrote the same text share
+    its answers.
     """
     pairs = [
         (score, text)
@@ -63,7 +63,7 @@ def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
         )
 
 
-def _nothing(answers: int, questions: int) -> InvalidInput:
+def _no_ratings(answers: int, questions: int) -> InvalidInput:
     if not questions:
         return InvalidInput(
             "run", "Every text of this sweep is empty, so there is nothing to judge."

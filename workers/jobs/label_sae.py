@@ -1,5 +1,5 @@
-"""Labels that no model writes, from their job's row to the rows of labels: one pass over the
-corpus, then each method.
+"""Jobs that label features without a language model: one pass over the corpus collects evidence,
+then each method labels from it.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from sae_lens import SAE
 
 from features.jobs import execution as job_execution
 from features.jobs.forms import LabelSae
-from features.models import Feature, Sae, WordList
+from features.models import Corpus, Feature, Sae, WordList
 from features.records import InvalidInput, LabelRecord
 from features.services import labels as label_services
 from features.version import VERSION
@@ -32,9 +32,9 @@ from workers.pipeline.sae.reconstruct import written_hook
 SETTINGS = ("tokens", "every", "strong", "seed")
 
 
-class Given(NamedTuple):
-    """What a method of labelling needs: `alive` are the features that the dashboards
-    found alive.
+class LabellingInputs(NamedTuple):
+    """What a labelling method needs; `alive` are the features that fire in the dashboards, and
+    `provenance` goes into every label.
     """
 
     row: Sae
@@ -43,40 +43,71 @@ class Given(NamedTuple):
     vocabulary: list[bytes]
     alive: list[int]
     evidence: Evidence
-    about: dict[str, object]
+    provenance: dict[str, object]
 
 
 def label_sae(job: RunningJob) -> None:
-    """Make the labels of an SAE by every chosen method, and put them in the place of what these
-    methods said before.
-    """
+    """Label an SAE by every chosen method; each replaces the labels that it wrote before."""
     row = inputs.sae(job.params["sae"])
-    given = _given(job, row)
+    labelling = _labelling_inputs(job, row)
     chosen = [setting for setting in METHODS if job.params[setting]]
-    found = {
-        setting: list(job.results(METHODS[setting](given, job))) if given else []
+    labels = {
+        setting: list(job.results(METHODS[setting](labelling, job))) if labelling else []
         for setting in chosen
     }
     job.raise_if_stopped()
     with transaction.atomic():
-        said = {
-            NAMES[setting]: label_services.write_found(row, NAMES[setting], found[setting], job.row)
+        written = {
+            NAMES[setting]: label_services.write_found(
+                row, NAMES[setting], labels[setting], job.row
+            )
             for setting in chosen
         }
-        job_execution.finish(job.row, {"sae": str(row), **said})
+        job_execution.finish(job.row, {"sae": str(row), **written})
 
 
-def _given(job: RunningJob, row: Sae) -> Given | None:
-    """What the corpus shows; None where it is too little."""
+def _labelling_inputs(job: RunningJob, row: Sae) -> LabellingInputs | None:
+    """The inputs of the methods; None where the corpus is too short for evidence."""
+    corpus = inputs.corpus(job)
+    inputs.dashboard(row, LabelSae.because)
+    language, sae = model_cache.load_model(row.model), model_cache.load_sae(row)
+    vocabulary = _vocabulary(language)
+    settings = EvidenceSettings(**{name: job.params[name] for name in SETTINGS})
+    maxima = _maxima(row)
+    evidence = _evidence(job, row, corpus, Target(sae, row.hook), vocabulary, maxima, settings)
+    if evidence is None:
+        return None
+    provenance: dict[str, object] = {
+        "corpus": corpus.slug,
+        "corpus_revision": corpus.revision,
+        "version": VERSION,
+        **settings._asdict(),
+        "tokens": len(evidence.ids),
+    }
+    return LabellingInputs(row, sae, language, vocabulary, list(maxima), evidence, provenance)
+
+
+def _maxima(row: Sae) -> dict[int, float]:
+    """The maximum activation of each feature that fires in the dashboards, by rising index."""
+    rows = Feature.objects.filter(sae=row).alive().order_by("index")
+    return dict(rows.values_list("index", "max_activation"))
+
+
+def _evidence(
+    job: RunningJob,
+    row: Sae,
+    corpus: Corpus,
+    target: Target,
+    vocabulary: list[bytes],
+    maxima: dict[int, float],
+    settings: EvidenceSettings,
+) -> Evidence | None:
     # Imported here because the dictionary takes seconds to load, and no other job needs it.
     from workers.pipeline.concepts import word_lists
     from workers.pipeline.concepts.all_concepts import concepts_with_lists
     from workers.pipeline.concepts.token_concepts import TokenConcepts
 
-    corpus = inputs.corpus(job)
-    inputs.dashboard(row, LabelSae.because)
-    language, sae = model_cache.load_model(row.model), model_cache.load_sae(row)
-    vocabulary = _vocabulary(language)
+    language = model_cache.load_model(row.model)
     concepts = TokenConcepts(
         concepts_with_lists(word_lists.word_list_concepts(_word_lists(job))),
         vocabulary,
@@ -85,95 +116,74 @@ def _given(job: RunningJob, row: Sae) -> Given | None:
     contexts = inputs.sequences(
         language, corpus, row.context_size, False, bos=row.prepend_bos, seen=concepts.add_document
     )
-    maxima = torch.zeros(row.width)
-    rows = list(
-        Feature.objects.filter(sae=row)
-        .alive()
-        .order_by("index")
-        .values_list("index", "max_activation")
+    column = torch.zeros(row.width)
+    for index, maximum in maxima.items():
+        column[index] = maximum
+    records = collect_evidence(
+        language, target, contexts, concepts, column, settings, job.should_stop
     )
-    for index, maximum in rows:
-        maxima[index] = maximum
-    settings = EvidenceSettings(**{name: job.params[name] for name in SETTINGS})
-    target = Target(sae, row.hook)
-    found = list(
-        job.results(
-            collect_evidence(
-                language, target, contexts, concepts, maxima, settings, job.should_stop
-            )
-        )
-    )
-    if not found:
-        return None
-    evidence: Evidence = found[0]
-    about: dict[str, object] = {
-        "corpus": corpus.slug,
-        "corpus_revision": corpus.revision,
-        "version": VERSION,
-    }
-    about |= {**settings._asdict(), "tokens": len(evidence.ids)}
-    return Given(row, sae, language, vocabulary, [index for index, _ in rows], evidence, about)
+    return next(iter(list(job.results(records))), None)
 
 
 def _word_lists(job: RunningJob) -> dict[str, list[str]]:
-    """The lists that the job was given and those that it names, entries of one name together."""
-    found = parse(job.params["lists"])
+    """The word lists in the params and the stored ones that they name, joined by name."""
+    lists = parse(job.params["lists"])
     slugs = job.params.get("kept_lists", [])
-    kept = {row.slug: row.entries for row in WordList.objects.filter(slug__in=slugs)}
-    if gone := [slug for slug in slugs if slug not in kept]:
-        raise InvalidInput("kept_lists", f"There is no word list “{gone[0]}” any more.")
-    return found | {slug: [*found.get(slug, []), *entries] for slug, entries in kept.items()}
+    stored = {row.slug: row.entries for row in WordList.objects.filter(slug__in=slugs)}
+    if missing := [slug for slug in slugs if slug not in stored]:
+        raise InvalidInput("kept_lists", f"There is no word list “{missing[0]}” any more.")
+    return lists | {slug: [*lists.get(slug, []), *entries] for slug, entries in stored.items()}
 
 
-def _concepts(given: Given, job: RunningJob) -> Iterator[Any]:
+def _label_concepts(labelling: LabellingInputs, job: RunningJob) -> Iterator[Any]:
     options = {"minimum": job.params["minimum"], "seed": job.params["seed"]}
     return concept_labels.label_concepts(
-        given.evidence,
-        given.alive,
-        given.vocabulary,
+        labelling.evidence,
+        labelling.alive,
+        labelling.vocabulary,
         **options,
-        about=given.about,
+        about=labelling.provenance,
         should_stop=job.should_stop,
     )
 
 
-def _promotes(given: Given, job: RunningJob) -> Iterator[Any]:
+def _label_promoted_tokens(labelling: LabellingInputs, job: RunningJob) -> Iterator[Any]:
     from workers.pipeline.concepts.all_concepts import CONCEPTS
 
-    readout = find_readout(given.language.model, masked_tokens(given.language))
-    rows = torch.tensor(given.alive, dtype=torch.int64, device=given.sae.W_dec.device)
-    hook = written_hook(given.sae, given.row.hook)
-    directions = to_residual(given.language.model, given.sae.W_dec[rows].detach(), hook).to(
+    readout = find_readout(labelling.language.model, masked_tokens(labelling.language))
+    rows = torch.tensor(labelling.alive, dtype=torch.int64, device=labelling.sae.W_dec.device)
+    hook = written_hook(labelling.sae, labelling.row.hook)
+    directions = to_residual(labelling.language.model, labelling.sae.W_dec[rows].detach(), hook).to(
         readout.gain.device
     )
-    classes = promoted_token_labels.TokenClasses(CONCEPTS, given.vocabulary)
+    classes = promoted_token_labels.TokenClasses(CONCEPTS, labelling.vocabulary)
     return promoted_token_labels.label_promoted_tokens(
-        given.evidence, given.alive, readout, directions, classes, given.vocabulary,
-        seed=job.params["seed"], about=given.about, should_stop=job.should_stop,
+        labelling.evidence, labelling.alive, readout, directions, classes, labelling.vocabulary,
+        seed=job.params["seed"], about=labelling.provenance, should_stop=job.should_stop,
     )  # fmt: skip
 
 
-METHODS: dict[str, Callable[[Given, RunningJob], Iterator[LabelRecord]]] = {
-    "concepts": _concepts,
-    "logits": _promotes,
+METHODS: dict[str, Callable[[LabellingInputs, RunningJob], Iterator[LabelRecord]]] = {
+    "concepts": _label_concepts,
+    "logits": _label_promoted_tokens,
 }
 NAMES = {"concepts": "concept", "logits": "logits"}
-"""Of the job's setting, the method that its labels name."""
+"""The `method` of labels, by the setting of the job that chooses it."""
 
 
 def _vocabulary(language: Language) -> list[bytes]:
-    """The bytes of each token by id; empty where an id is no token."""
+    """The bytes of each token by id; empty for an id without a token."""
     records = token_data.vocabulary(language.tokenizer)
-    found = [b""] * max(
+    texts = [b""] * max(
         language.model.get_output_embeddings().weight.shape[0], records[-1].token_id + 1
     )
     for record in records:
-        found[record.token_id] = record.text
-    return found
+        texts[record.token_id] = record.text
+    return texts
 
 
 def _offsets(language: Language, text: str) -> list[tuple[int, int]]:
-    """The characters of a text's tokens as the tokenizer tells them; none where it cannot."""
+    """The character offsets of a text's tokens; none from a tokenizer that has no offsets."""
     if not language.tokenizer.is_fast:
         return []
     encoded = language.tokenizer(

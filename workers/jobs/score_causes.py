@@ -1,4 +1,4 @@
-"""What every live feature of an SAE does, from its job's row to the features' own."""
+"""Jobs that measure the causal effects of the live features of an SAE."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -22,52 +22,58 @@ LONGEST = 64
 
 
 def score_causes(job: RunningJob) -> None:
-    """Measure the features that the dashboards found alive."""
-    sae = inputs.sae(job.params["sae"])
-    language, contexts, seed = (
+    """Measure the features that fire in the dashboards, or those of them that the params name."""
+    sae, contexts = inputs.sae(job.params["sae"]), job.params["contexts"]
+    alive = _alive(sae, job.params.get("features") or [])
+    measured = effect_ingest.measured(sae, job.row)  # by an earlier attempt at this job
+    remaining = [index for index in alive if index not in measured]
+    records = measure_causal_effects(
         model_cache.load_model(sae.model),
-        job.params["contexts"],
+        Lens(model_cache.load_sae(sae), sae.hook, sae.prepend_bos),
+        _cases(sae, remaining, contexts),
+        len(remaining),
+        _neutral(sae, contexts),
         job.params["seed"],
+        job.should_stop,
     )
-    lens = Lens(model_cache.load_sae(sae), sae.hook, sae.prepend_bos)
-    rows = Feature.objects.filter(sae=sae).alive().order_by("index")
-    wanted = job.params.get("features") or []
-    live = list((rows.filter(index__in=wanted) if wanted else rows).values_list("index", flat=True))
-    neutral = _neutral(sae, contexts)
-    if len(neutral) < 2:
-        raise InvalidInput(
-            "sae",
-            f"{sae} has no examples, which say where features fire. Make its dashboards again.",
-        )
-    known = effect_ingest.measured(sae, job.row)  # by an attempt at this job that died
-    left = [index for index in live if index not in known]
-    effect_ingest.forget(sae, left)
-    written = len(known)
-    if known:
-        job.log(f"Going on after {written:,} features that were measured already.")
-    told = measure_causal_effects(
-        language, lens, _cases(sae, left, contexts), len(left), neutral, seed, job.should_stop
-    )
-    records = job.results(_after(len(live) - len(left), told))
-    while some := list(islice(records, TOGETHER)):
-        assert all(isinstance(record, CauseRecord) for record in some)
-        effect_ingest.write(sae, some, job.row)
-        written += len(some)
+    effect_ingest.forget(sae, remaining)
+    if measured:
+        job.log(f"Continuing after {len(measured):,} features that were measured already.")
+    done = len(alive) - len(remaining)
+    written = len(measured) + _write(job, sae, _count_from(done, records))
     with transaction.atomic():
         job_execution.finish(
             job.row,
-            {"sae": str(sae), "features": written, "without enough texts": len(live) - written},
+            {"sae": str(sae), "features": written, "without enough texts": len(alive) - written},
         )
 
 
-def _after(done: int, told: Iterator[Progress | CauseRecord]) -> Iterator[Progress | CauseRecord]:
-    """The same, with its progress counted after what was done before."""
-    for new in told:
-        yield (
-            new._replace(done=new.done + done, total=new.total + done)
-            if isinstance(new, Progress)
-            else new
-        )
+def _alive(sae: Sae, indices: list[int]) -> list[int]:
+    rows = Feature.objects.filter(sae=sae).alive().order_by("index")
+    if indices:
+        rows = rows.filter(index__in=indices)
+    return list(rows.values_list("index", flat=True))
+
+
+def _write(job: RunningJob, sae: Sae, records: Iterator[Progress | CauseRecord]) -> int:
+    """Write the records in batches; return how many there were."""
+    written, results = 0, job.results(records)
+    while batch := list(islice(results, TOGETHER)):
+        assert all(isinstance(record, CauseRecord) for record in batch)
+        effect_ingest.write(sae, batch, job.row)
+        written += len(batch)
+    return written
+
+
+def _count_from(
+    done: int, records: Iterator[Progress | CauseRecord]
+) -> Iterator[Progress | CauseRecord]:
+    """The records, with progress that includes what an earlier attempt did."""
+    for record in records:
+        if isinstance(record, Progress):
+            yield record._replace(done=record.done + done, total=record.total + done)
+        else:
+            yield record
 
 
 def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[FeatureCase]:
@@ -90,7 +96,7 @@ def _cases(sae: Sae, live: list[int], contexts: int) -> Iterator[FeatureCase]:
 
 
 def _spread(examples: list[Example], count: int) -> list[Example]:
-    """So many of the examples, evenly from the strongest to the weakest, each context once."""
+    """`count` of the examples, evenly from the strongest to the weakest, each context once."""
     first: dict[int, Example] = {}
     for example in examples:
         first.setdefault(example.sequence_id, example)
@@ -100,32 +106,30 @@ def _spread(examples: list[Example], count: int) -> list[Example]:
 
 
 def _text(example: Example) -> tuple[list[int], list[int]]:
-    """The context up to the token after the peak, and the positions until there where the feature
-    fires.
+    """Token ids of the context up to the token after the peak, and the positions up to the peak
+    where the feature fires. The middle of a long context is left out, BOS stays.
     """
     ids = example.sequence.token_ids
     if example.peak < LONGEST:
-        return ids[: example.peak + 2], [
-            place for place in example.positions if place <= example.peak
-        ]
-    head = (
-        ids[:1] if example.sequence.bos else []
-    )  # what is cut off is the middle: an SAE that reads after BOS has it
+        return ids[: example.peak + 2], [p for p in example.positions if p <= example.peak]
+    head = ids[:1] if example.sequence.bos else []
     start = example.peak - LONGEST + 1 + len(head)
-    inside = [
-        place - start + len(head) for place in example.positions if start <= place <= example.peak
-    ]
-    return [*head, *ids[start : example.peak + 2]], inside
+    shift = len(head) - start
+    positions = [p + shift for p in example.positions if start <= p <= example.peak]
+    return [*head, *ids[start : example.peak + 2]], positions
 
 
 def _neutral(sae: Sae, count: int) -> list[list[int]]:
-    """Contexts of other features' examples, the first of the corpus: nobody chose a word in them
-    for any one feature.
+    """The first contexts of the corpus that are examples of any feature, so that they are not
+    chosen for the feature that is measured. Raises `InvalidInput` where there are too few.
     """
     rows = Sequence.objects.filter(
         pk__in=Example.objects.filter(feature__sae=sae).values("sequence")
     )
-    return [
-        ids[:LONGEST]
-        for ids in rows.order_by("position", "pk").values_list("token_ids", flat=True)[:count]
-    ]
+    contexts = rows.order_by("position", "pk").values_list("token_ids", flat=True)[:count]
+    if len(contexts) < 2:
+        raise InvalidInput(
+            "sae",
+            f"{sae} has no examples, which say where features fire. Make its dashboards again.",
+        )
+    return [ids[:LONGEST] for ids in contexts]

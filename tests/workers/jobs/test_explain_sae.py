@@ -32,7 +32,7 @@ from tests.workers.failing_worker import die_after_three
 from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
 from workers import model_cache
 from workers.jobs import runner
-from workers.jobs.explainer_examples import materials
+from workers.jobs.explainer_examples import load_examples
 from workers.pipeline.autointerp import client
 from workers.pipeline.autointerp.examples import STRONG_SHARE, is_held_out
 from workers.pipeline.autointerp.feature_activations import activations_in_contexts
@@ -118,7 +118,7 @@ def test_material_is_dealt_by_context_and_silence_is_read_from_the_model(ready: 
     indices = list(
         Feature.objects.filter(fires__gte=20).order_by("-fires").values_list("index", flat=True)[:8]
     )
-    found = list(materials(ready, indices, 10, seed=0))
+    found = list(load_examples(ready, indices, 10, seed=0))
     assert [material.index for material in found] == indices
     sides = {s.pk: is_held_out(0, s.position) for s in Sequence.objects.all()}
     for material in found:

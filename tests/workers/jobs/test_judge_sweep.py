@@ -213,7 +213,7 @@ def test_anothers_endpoint_is_not_to_be_used(sweep: SteeringRun, server: StandIn
     Endpoint.objects.update(owner=users["ben"])
     job = done(start(sweep, by=users["ada"]))
     assert (job.state, job.error_field) == ("failed", "endpoint")
-    assert "belongs to somebody else" in job.error
+    assert "belongs to another user" in job.error
     assert not server.requests
     assert done(start(sweep, by=users["ben"])).state == "finished"
 

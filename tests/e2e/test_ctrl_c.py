@@ -40,6 +40,6 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(instan
         "job_id = %s ORDER BY id",
         pk,
     )
-    assert any(row["note"] == "its worker was told to stop" for row in notes), notes
+    assert any(row["note"] == "its worker was stopped" for row in notes), notes
     assert any((row["text"] or "").startswith("Going on from") for row in notes), notes
     assert instance.job(pk)["attempts"] == 1

@@ -1,4 +1,4 @@
-"""Adding a corpus: check that it can be read, and write its row."""
+"""Jobs that add a corpus: check that it can be read, and write its row."""
 
 from django.db import transaction
 
@@ -10,7 +10,6 @@ from workers.pipeline.data import corpora
 
 
 def add_corpus(job: RunningJob) -> None:
-    """Check that a corpus can be read."""
     source, column = job.params["source"], job.params["text_column"]
     job.log(f"Reading {redaction.of_source(source)}.")
     description = corpora.describe_corpus(source, column)

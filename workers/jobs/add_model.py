@@ -1,4 +1,4 @@
-"""Adding a language model: its shape, hooks and vocabulary, from its source to its row."""
+"""Jobs that add a language model: its shape, hooks and vocabulary."""
 
 from django.db import transaction
 
@@ -10,7 +10,6 @@ from workers.pipeline.model.language import describe_model, load_language
 
 
 def add_model(job: RunningJob) -> None:
-    """Read a model's shape, hooks and vocabulary."""
     source, revision = job.params["source"], job.params.get("revision", "")
     job.log(f"Reading {redaction.of_source(source)}.")
     record = describe_model(load_language(source, revision))

@@ -1,4 +1,4 @@
-"""Importing an SAE: from its source to its row, with the weights among our artifacts."""
+"""Jobs that import an SAE: fetch it, test it, store its weights and add its row."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,6 @@ from workers.pipeline.sae.import_checks import EvaluationCorpus, import_sae
 
 
 def add_sae(job: RunningJob) -> None:
-    """Fetch, check and test an SAE, and add its row with the warnings of the test."""
     model, corpus, folder = inputs.model(job), _corpus(job), job.folder / "sae"
     (fetched,) = job.results(_fetch(job, folder))
     language = model_cache.load_model(model)
@@ -42,11 +41,11 @@ def add_sae(job: RunningJob) -> None:
     )
     for record in job.results(records):
         assert isinstance(record, ImportedSae)
-        _keep(job, model, record)
+        _add(job, model, record)
 
 
 def _fetch(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | sources.FetchedSae]:
-    """Write the files of the source to `folder`. The last record describes them."""
+    """Write the files of the source to `folder`; the last record describes them."""
     source, params = _source(job.params["source"]), job.params
     revision, subfolder = params.get("revision", ""), params.get("subfolder", "")
     job.log(f"Fetching {redaction.of_source(source.place)}.")
@@ -65,13 +64,13 @@ def _fetch(job: RunningJob, folder: Path) -> Iterator[Progress | LogLine | sourc
     yield fetched
 
 
-def _keep(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:
-    made, slug = record.sae, job.params["slug"]
+def _add(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:
+    trained, slug = record.sae, job.params["slug"]
     values, warnings = record.origin["test"]["values"], record.origin["warnings"]  # type: ignore[index]
     job.raise_if_stopped()
-    artifact = artifact_store.put(made.path, f"saes/{model.slug}/{slug}-{made.sha256[:12]}")
+    artifact = artifact_store.put(trained.path, f"saes/{model.slug}/{slug}-{trained.sha256[:12]}")
     with transaction.atomic():
-        sae = catalog_services.add_sae(model, slug, made, artifact, None, job.row, record.origin)
+        sae = catalog_services.add_sae(model, slug, trained, artifact, None, job.row, record.origin)
         result = {name: values[name] for name in ("explained_variance", "l0") if name in values}
         job_execution.finish(job.row, {"sae": str(sae), **result, "warnings": warnings})
 
@@ -84,8 +83,8 @@ def _source(text: str) -> sae_sources.Source:
 
 
 def _corpus(job: RunningJob) -> Corpus:
-    """The corpus of the job; where there is none at all, the standard library, which
-    needs no row.
+    """The corpus of the job. Where it is the standard library and has no row, one that is not
+    saved.
     """
     if (
         job.params["corpus"] == corpora.STDLIB

@@ -1,8 +1,7 @@
-"""Reading a corpus for dashboards, from a job's row to the accumulated statistics: the whole
-corpus, or one shard of it.
+"""Scanning a corpus, or one shard of it, for the statistics of dashboards.
 
-The scan is stored as a checkpoint now and then and at its end; an attempt goes on from the last
-one.
+The scan is stored as a checkpoint at intervals and at its end; the next attempt resumes from the
+last one.
 """
 
 import hashlib
@@ -25,8 +24,8 @@ from workers.pipeline.model.language import Language
 
 
 class ScanInputs(NamedTuple):
-    """What a job reads: `targets` are the weights of `saes`; `made_from` names all that its numbers
-    depend on.
+    """What a job reads: `targets` are the weights of `saes`; `made_from` is a digest of everything
+    that its numbers depend on.
     """
 
     saes: list[Sae]
@@ -65,47 +64,46 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
     )
 
 
-def scan_corpus(job: RunningJob, given: ScanInputs, shard: Shard) -> ScanState:
+def scan_corpus(job: RunningJob, sources: ScanInputs, shard: Shard) -> ScanState:
     """Read the corpus or a shard of it, from the last checkpoint on."""
-    begun = _begun(job, given)
+    begun = _resume(job, sources)
     if begun and begun.complete:
         return begun
-    sae, places = given.saes[0], job.folder / "scan"
+    sae, folder = sources.saes[0], job.folder / "scan"
     sequences = inputs.sequences(
-        given.language, given.corpus, sae.context_size, False, bos=sae.prepend_bos
+        sources.language, sources.corpus, sae.context_size, False, bos=sae.prepend_bos
     )
     records = scan_with_progress(
-        given.language, given.targets, sequences, job.params["tokens"], shard=shard, begun=begun,
-        checkpoints=(places, given.made_from), should_stop=job.should_stop,
+        sources.language, sources.targets, sequences, job.params["tokens"],
+        shard=shard, begun=begun, checkpoints=(folder, sources.made_from),
+        should_stop=job.should_stop,
     )  # fmt: skip
-    *_, found = job.results(records)
-    assert isinstance(found, ScanState)
-    return found
+    *_, scan = job.results(records)
+    assert isinstance(scan, ScanState)
+    return scan
 
 
-def _begun(job: RunningJob, given: ScanInputs) -> ScanState | None:
-    """What an attempt before this one read; None where there is nothing, or nothing that can be
-    gone on from.
-    """
+def _resume(job: RunningJob, sources: ScanInputs) -> ScanState | None:
+    """The scan of an earlier attempt; None where there is none that this one can resume."""
     if job.row.checkpoint:
         try:
-            found = load_scan(job, given, job.row.checkpoint)
+            scan = load_scan(job, sources, job.row.checkpoint)
         except (InvalidInput, artifact_store.Missing) as error:
-            job.log(f"Beginning again. {error}")
+            job.log(f"Starting from the beginning. {error}")
         else:
-            job.log(f"Going on after the {found.tokens:,} tokens that were read.")
-            return found
+            job.log(f"Continuing after {scan.tokens:,} tokens that were read already.")
+            return scan
     if job.row.written:
-        job_execution.store_written(job.row, {})  # of another reading
+        job_execution.store_written(job.row, {})  # belongs to another scan
     return None
 
 
-def load_scan(job: RunningJob, given: ScanInputs, name: str) -> ScanState:
+def load_scan(job: RunningJob, sources: ScanInputs, name: str) -> ScanState:
     """The scan that a checkpoint holds. `InvalidInput` where it was made from other inputs."""
-    place = artifact_store.get(name, job.folder / "loaded")
+    folder = artifact_store.get(name, job.folder / "loaded")
     try:
         return scan_checkpoint.load_checkpoint(
-            place, DEFAULTS, given.targets[0].sae.W_dec.device, given.made_from
+            folder, DEFAULTS, sources.targets[0].sae.W_dec.device, sources.made_from
         )
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)

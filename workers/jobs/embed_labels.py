@@ -1,4 +1,4 @@
-"""What labels mean, from their rows to vectors that searches find."""
+"""Jobs that embed labels for the search by meaning."""
 
 from collections.abc import Iterator
 
@@ -9,24 +9,24 @@ from workers import model_cache
 from workers.lifecycle.work import RunningJob
 
 AT_ONCE = 512
-"""Labels read, embedded and written in one go: a job that is stopped loses no more."""
+"""Labels in a batch: a job that is stopped loses at most one."""
 
 
 def embed_labels(job: RunningJob) -> None:
-    """Embed labels until none is left, also those that are written meanwhile. A second run goes on
-    where one stopped.
+    """Embed labels until none is left, including those written meanwhile. The next run continues
+    where this one stopped.
     """
     embedder = model_cache.load_embedder()
     if embeddings.prepare(embedder.name, embedder.dimensions):
-        job.log(f"{embedder.name} is another embedder than before: every label is read again.")
+        job.log(f"{embedder.name} is a new embedder: every label is embedded again.")
     done = 0
-    for progress in job.results(_embedded(job)):
+    for progress in job.results(_embed(job)):
         done = progress
     job_execution.finish(job.row, {"embedded": done, "embedder": embedder.name})
 
 
-def _embedded(job: RunningJob) -> Iterator[Progress | int]:
-    """Progress, and at the end how many were embedded."""
+def _embed(job: RunningJob) -> Iterator[Progress | int]:
+    """Yield progress, and at the end how many labels were embedded."""
     embedder, done, last = model_cache.load_embedder(), 0, 0
     total = embeddings.missing()
     while not job.should_stop():
@@ -38,4 +38,4 @@ def _embedded(job: RunningJob) -> Iterator[Progress | int]:
             embedder.name, labels, embedder.embed([label.text for label in labels]).tolist()
         )
         last, done = labels[-1].id, done + len(labels)
-        yield Progress(done, max(total, done), "labels", "reading what labels mean")
+        yield Progress(done, max(total, done), "labels", "embedding labels")

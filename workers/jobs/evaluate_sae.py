@@ -1,4 +1,4 @@
-"""Evaluating an SAE: its reconstruction on held-out text, from its weights to an evaluation row."""
+"""Jobs that evaluate the reconstruction of an SAE on held-out text."""
 
 from django.db import transaction
 
@@ -12,7 +12,6 @@ from workers.pipeline.sae.evaluate import evaluate
 
 
 def evaluate_sae(job: RunningJob) -> None:
-    """Measure on held-out text."""
     sae, corpus = inputs.sae(job.params["sae"]), inputs.corpus(job)
     language = model_cache.load_model(sae.model)
     held_out = inputs.sequences(language, corpus, sae.context_size, True, bos=sae.prepend_bos)

@@ -1,5 +1,5 @@
-"""What a job reads: the rows that its params name, still as they were when it was started, and a
-corpus as contexts.
+"""The rows that a job's params name, checked against what they were when it started, and a corpus
+as contexts.
 """
 
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ def sequences(
     bos: bool,
     seen: token_data.OnDocument | None = None,
 ) -> Iterator[SequenceRecord]:
-    """The corpus as contexts, always the same ones in the same order; `bos` is what the SAE asks,
-    where the corpus asks it.
+    """The corpus as contexts, always the same ones in the same order. `bos` is the SAE's setting,
+    which counts where the corpus leaves it open.
 
-    `seen` is told each document that they are cut from. `InvalidInput("corpus")` where its rules
-    are none for this model.
+    `seen` is called with each document. `InvalidInput("corpus")` where the rules of the corpus do
+    not fit this model.
     """
     if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
         raise InvalidInput(
@@ -64,33 +64,33 @@ def model(job: RunningJob) -> LanguageModel:
 
 
 def corpus(job: RunningJob) -> Corpus:
-    """The corpus of the job. `InvalidInput("corpus")` where it is gone, or is no longer the one
-    that was added.
+    """The corpus of the job. `InvalidInput("corpus")` where it is gone, or its source has changed
+    since it was added.
     """
     slug = job.params["corpus"]
-    found = catalog_selectors.corpora().filter(slug=slug).first()
-    if found is None:
+    row = catalog_selectors.corpora().filter(slug=slug).first()
+    if row is None:
         raise InvalidInput("corpus", f"There is no corpus “{slug}” any more.")
-    revision = corpora.describe_corpus(found.source, found.text_column).revision
-    if revision != found.revision:
+    revision = corpora.describe_corpus(row.source, row.text_column).revision
+    if revision != row.revision:
         raise InvalidInput(
             "corpus",
-            f"{found.source} is now {revision}, but “{slug}” was added at {found.revision}: add "
+            f"{row.source} is now {revision}, but “{slug}” was added at {row.revision}: add "
             "it again.",
         )
-    return found
+    return row
 
 
 def dashboard(sae: Sae, because: str) -> Dashboard:
-    """The dashboards of an SAE. `InvalidInput("sae")` where it has none, with what they are
-    needed for.
+    """The dashboards of an SAE. `InvalidInput("sae")` where it has none; `because` says what needs
+    them.
     """
-    found = Dashboard.objects.filter(sae=sae).first()
-    if found is None:
+    row = Dashboard.objects.filter(sae=sae).first()
+    if row is None:
         raise InvalidInput(
             "sae", f"{sae} has no dashboards, {because}. Make them, then run this again."
         )
-    return found
+    return row
 
 
 def sae(path: str) -> Sae:

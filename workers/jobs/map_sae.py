@@ -1,4 +1,4 @@
-"""The map of an SAE, from its job's row to the places of its features."""
+"""Jobs that compute the map of an SAE."""
 
 from django.db import transaction
 
@@ -14,7 +14,6 @@ from workers.pipeline.umap.map import compute_feature_map
 
 
 def map_sae(job: RunningJob) -> None:
-    """Lay out the features that the dashboards found alive."""
     sae = inputs.sae(job.params["sae"])
     dashboard = inputs.dashboard(sae, MapSae.because)
     alive = list(
@@ -35,5 +34,8 @@ def map_sae(job: RunningJob) -> None:
                 counts = {name: dashboard.map[name] for name in ("features", "clusters")}
                 job_execution.finish(job.row, {"sae": str(sae), **counts})
         except Dashboard.DoesNotExist:
-            again = "were made anew while the map was being made; their own job makes the new map"
-            raise InvalidInput("sae", f"The dashboards of {sae} {again}.") from None
+            raise InvalidInput(
+                "sae",
+                f"The dashboards of {sae} were replaced while the map was computed. The job that "
+                "replaced them computes a new map.",
+            ) from None

@@ -1,4 +1,4 @@
-"""The nearest features between two SAEs, from their job's row to the table of matches."""
+"""Jobs that match the features of two SAEs."""
 
 from django.db import transaction
 
@@ -12,7 +12,7 @@ from workers.pipeline.sae.matching import match_features
 
 
 def match_saes(job: RunningJob) -> None:
-    """Match every feature of two SAEs with the nearest of the other, both ways."""
+    """Match every feature of each SAE with the nearest feature of the other."""
     sae = inputs.sae(job.params["sae"])
     try:
         other = inputs.sae(job.params["other"])
@@ -23,5 +23,5 @@ def match_saes(job: RunningJob) -> None:
         assert isinstance(record, SaeMatches)
         with transaction.atomic():
             there, back = match_ingest.write(sae, other, record, job.row)
-            found = {"matched": there.matched, "matched_back": back.matched}
-            job_execution.finish(job.row, {"sae": str(sae), "other": str(other), **found})
+            counts = {"matched": there.matched, "matched_back": back.matched}
+            job_execution.finish(job.row, {"sae": str(sae), "other": str(other), **counts})

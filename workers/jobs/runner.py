@@ -1,6 +1,4 @@
-"""Run one job from claim to its end: heartbeats, progress, cancellation, and one final state
-whatever happens.
-"""
+"""Running one job from its claim to a final state, with heartbeats and cancellation."""
 
 import contextlib
 import logging
@@ -37,15 +35,15 @@ log = logging.getLogger(__name__)
 
 
 def run(job_id: int) -> None:
-    """Claim the job and run it to an end. Never raises for what went wrong with the job itself."""
+    """Claim the job and run it. Errors of the job itself are stored, not raised."""
     row = job_execution.claim_next(job_id, reaper.name())
     if row is None:
         return
-    folder = _own_folder(row)
+    folder = _attempt_folder(row)
     reaper.busy.set()
     try:
         with _heartbeat(row) as heartbeat, contextlib.suppress(LostLease):
-            _run_to_an_end(RunningJob(row, heartbeat, folder), heartbeat)
+            _run_to_final_state(RunningJob(row, heartbeat, folder), heartbeat)
     finally:
         reaper.busy.clear()
         shutil.rmtree(folder, ignore_errors=True)
@@ -53,7 +51,7 @@ def run(job_id: int) -> None:
 
 def _heartbeat(row: Job) -> Heartbeat:
     minutes = settings.HANG_MINUTES
-    text = f"No sign of life for {minutes} min: its worker ends itself."
+    text = f"No progress for {minutes} min: the worker stops its process."
     return Heartbeat(
         f"job {row.pk}",
         lambda: "cancelled" if job_execution.renew_lease(row) else "",
@@ -63,20 +61,20 @@ def _heartbeat(row: Job) -> Heartbeat:
     )
 
 
-def _own_folder(row: Job) -> Path:
-    """A folder for this attempt alone: a worker that lost the job may still be in its own. Those of
-    dead workers are removed.
+def _attempt_folder(row: Job) -> Path:
+    """The folder of this attempt: a worker that lost the job may still use its own. Folders of dead
+    processes are removed.
     """
     own = cleanup.folder_of(row.pk, os.getpid())
     for old in own.parent.glob(f"{row.pk}-*"):
         pid = int(old.name.rpartition("-")[2])
-        # in a container every worker has the same number
+        # in containers the worker of an earlier attempt may have had the same process id
         if pid == os.getpid() or not psutil.pid_exists(pid):
             shutil.rmtree(old, ignore_errors=True)
     return own
 
 
-def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
+def _run_to_final_state(job: RunningJob, heartbeat: Heartbeat) -> None:
     row = job.row
     try:
         job.folder.mkdir(parents=True)
@@ -85,7 +83,7 @@ def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
         return
     except Stopped:
         if not heartbeat.stop_reason:
-            job_execution.release(row, "its worker was told to stop")
+            job_execution.release(row, "its worker was stopped")
             return
         job_execution.end_cancelled(row)
     except LostLease:
@@ -109,7 +107,7 @@ def _run_to_an_end(job: RunningJob, heartbeat: Heartbeat) -> None:
 
 
 def environment() -> dict[str, str]:
-    """What this worker runs on, as a job's page names it."""
+    """Versions, device and host of this worker, for the page of a job."""
     return {
         "featurescope": VERSION,
         "python": platform.python_version(),
@@ -120,14 +118,14 @@ def environment() -> dict[str, str]:
 
 
 def _field_of(row: Job, field: str) -> str:
-    """The field of the job's form that a pipeline's error is about: a corpus that cannot be read is
-    the job's `corpus`.
+    """The field of the job's form that an error of the pipeline is about: `source` of a corpus that
+    cannot be read is the job's `corpus`.
     """
     fields = ALL_FORMS[row.kind].base_fields
     if field in fields:
         return field
-    stands_for = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")
-    return stands_for if stands_for in fields else ""
+    form_field = {"source": "corpus", "text_column": "corpus", "artifact": "sae"}.get(field, "")
+    return form_field if form_field in fields else ""
 
 
 def _message_of(error: Exception) -> str:
@@ -136,11 +134,9 @@ def _message_of(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return "The device ran out of memory. Choose fewer features, or a worker with more memory."
     if isinstance(error, DatabaseBusy | ConnectionError | TimeoutError):
-        return (
-            "A connection broke: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."
-        )
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"A connection broke: {reason}."
     return (
-        f"{type(error).__name__}: {error}. The log has the place; if the settings are right, "
-        "this is a bug of ours."
+        f"{type(error).__name__}: {error}. The log has the traceback; if the settings are right, "
+        "please report this as a bug."
     )

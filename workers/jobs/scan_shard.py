@@ -1,4 +1,4 @@
-"""One shard of a dashboards job: read it, and leave its last checkpoint for the whole."""
+"""Jobs that read one shard of the corpus for a dashboards job."""
 
 from features.jobs import execution as job_execution
 from workers.jobs import corpus_scan
@@ -7,9 +7,9 @@ from workers.pipeline.dashboards.corpus_pass import Shard
 
 
 def scan_shard(job: RunningJob) -> None:
-    """Read one shard; its last checkpoint, which is all of it, stays for the job that it is a part
-    of.
-    """
-    given = corpus_scan.scan_inputs(job)
-    scan = corpus_scan.scan_corpus(job, given, Shard(job.params["shard"] - 1, job.params["shards"]))
+    """Read one shard. Its last checkpoint is stored for the dashboards job, which merges it."""
+    sources = corpus_scan.scan_inputs(job)
+    scan = corpus_scan.scan_corpus(
+        job, sources, Shard(job.params["shard"] - 1, job.params["shards"])
+    )
     job_execution.finish(job.row, {"tokens": scan.tokens})

@@ -1,4 +1,4 @@
-"""Training jobs: from params to SAEs with their rows, through checkpoints that outlive the job."""
+"""Jobs that train SAEs, with checkpoints from which a later job can resume."""
 
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from workers.lifecycle.work import RunningJob
 from workers.pipeline.training.architectures import TrainSettings
 from workers.pipeline.training.train import train, train_sweep
 
-TAKEN = (
+SETTINGS = (
     "hook",
     "architecture",
     "width",
@@ -34,8 +34,8 @@ TAKEN = (
 
 
 def train_sae(job: RunningJob) -> None:
-    """Train one SAE or a sweep, from the last checkpoint where there is one, and write their rows
-    all at once.
+    """Train one SAE or a sweep, from the last checkpoint if there is one, and write all rows in one
+    transaction.
     """
     model, corpus = inputs.model(job), inputs.corpus(job)
     language = model_cache.load_model(model)
@@ -50,19 +50,19 @@ def train_sae(job: RunningJob) -> None:
     else:
         records = train(language, stream, first, str(job.folder), **options)
     trained = {record.name or job.params["slug"]: record for record in job.results(records)}
-    kept = {slug: _kept(model, slug, record) for slug, record in trained.items()}
+    artifacts = {slug: _store(model, slug, record) for slug, record in trained.items()}
     with transaction.atomic():
-        rows = _written(job, model, corpus, trained, kept)
-        _spare_the_lost(job.row, [f"{model}/{slug}" for slug in sweep if slug not in trained])
+        rows = _add_rows(job, model, corpus, trained, artifacts)
+        _update_followers(job.row, [f"{model}/{slug}" for slug in sweep if slug not in trained])
         job_execution.finish(job.row, {"sae": rows[0]} if len(sweep) == 1 else {"saes": rows})
     cleanup.clear()
 
 
 def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
-    """The params of one SAE as the pipeline takes them; ten checkpoints, at most a million tokens
-    apart.
-    """
-    given: dict[str, Any] = {name: params[name] for name in TAKEN if params.get(name) is not None}
+    """The settings of one SAE; ten checkpoints, at most a million tokens apart."""
+    given: dict[str, Any] = {
+        name: params[name] for name in SETTINGS if params.get(name) is not None
+    }
     given["l0_coefficient" if given["architecture"] == "jumprelu" else "l1_coefficient"] = (
         params.get("sparsity")
     )
@@ -71,64 +71,62 @@ def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
 
 
 def _resume(job: RunningJob) -> str | None:
-    """The last checkpoint as a local folder. That of another job becomes our own first."""
-    found = job.row.checkpoint
-    if not found:
+    """The last checkpoint as a local folder. One of another job is first moved to this job."""
+    checkpoint = job.row.checkpoint
+    if not checkpoint:
         return None
     try:
-        folder = artifact_store.get(found, job.folder / "resume")
+        folder = artifact_store.get(checkpoint, job.folder / "resume")
     except artifact_store.Missing:
-        Job.objects.filter(checkpoint=found).update(checkpoint="")
+        Job.objects.filter(checkpoint=checkpoint).update(checkpoint="")
         raise InvalidInput(
-            "checkpoint", "Its checkpoint is gone. Run it again from the start."
+            "checkpoint", "The checkpoint of this job is gone. Run it again from the start."
         ) from None
-    if not found.startswith(f"jobs/{job.row.pk}/"):
-        job_execution.store_checkpoint(
-            job.row,
-            artifact_store.put(folder, f"jobs/{job.row.pk}/checkpoints/{found.rpartition('/')[2]}"),
-        )
-        Job.objects.filter(checkpoint=found).update(checkpoint="")
-        artifact_store.remove(found)
+    if not checkpoint.startswith(f"jobs/{job.row.pk}/"):
+        name = f"jobs/{job.row.pk}/checkpoints/{checkpoint.rpartition('/')[2]}"
+        job_execution.store_checkpoint(job.row, artifact_store.put(folder, name))
+        Job.objects.filter(checkpoint=checkpoint).update(checkpoint="")
+        artifact_store.remove(checkpoint)
     job.log(f"Resuming from {job.row.checkpoint}.")
     return str(folder)
 
 
-def _kept(model: LanguageModel, slug: str, record: TrainedSae) -> str:
-    """Where the weights lie from now on."""
+def _store(model: LanguageModel, slug: str, record: TrainedSae) -> str:
+    """Store the weights; return their name in the artifact store."""
     return artifact_store.put(Path(record.path), f"saes/{model.slug}/{slug}-{record.sha256[:12]}")
 
 
-def _written(
+def _add_rows(
     job: RunningJob,
     model: LanguageModel,
     corpus: Corpus,
     trained: dict[str, TrainedSae],
-    kept: dict[str, str],
+    artifacts: dict[str, str],
 ) -> list[str]:
-    """The rows of the SAEs, as MODEL/SLUG."""
+    """Add the rows of the SAEs; return their names, MODEL/SLUG."""
     rows = (
-        catalog_services.add_sae(model, slug, record, kept[slug], corpus, job.row)
+        catalog_services.add_sae(model, slug, record, artifacts[slug], corpus, job.row)
         for slug, record in trained.items()
     )
     return [str(row) for row in rows]
 
 
-def _spare_the_lost(job: Job, lost: list[str]) -> None:
-    """What was to follow for SAEs that came to nothing is cancelled, or goes on with the others."""
+def _update_followers(job: Job, lost: list[str]) -> None:
+    """Remove SAEs whose training failed from the jobs that follow, and cancel those left empty."""
     if not lost:
         return
     following = Job.objects.filter(state=Job.State.WAITING, after=job) | Job.objects.filter(
         state=Job.State.WAITING, after__after=job
     )
     for follower in following:
-        asked = str(follower.params.get("sae", "")).split()
-        left = [path for path in asked if path not in lost]
+        paths = str(follower.params.get("sae", "")).split()
+        left = [path for path in paths if path not in lost]
         if not left:
             lifecycle.cancel(follower.pk)
-        elif left != asked:
+        elif left != paths:
             Job.objects.filter(pk=follower.pk).update(
                 params={**follower.params, "sae": " ".join(left)}
             )
             job_events.log(
-                follower.pk, f"Left out, because their training came to nothing: {', '.join(lost)}."
+                follower.pk, f"Left out, because their training failed: {', '.join(lost)}."
             )

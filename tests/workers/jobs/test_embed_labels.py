@@ -117,7 +117,7 @@ def test_another_embedder_reads_everything_again(planted: Any) -> None:
     LabelEmbedding.objects.update(embedder="an older one")
     job = run()
     assert job.result["embedded"] == 3
-    assert "is another embedder" in " ".join(
+    assert "is a new embedder" in " ".join(
         job.events.filter(kind="log").values_list("data__text", flat=True)
     )
     assert embeddings.missing() == 0

@@ -237,7 +237,7 @@ def test_work_that_gives_no_sign_of_life_ends_its_worker(run, settings, monkeypa
         job_execution.finish(job.row, {})
 
     log = [e.data.get("text", "") for e in run(work).events.all()]
-    assert any(text.startswith("No sign of life") for text in log)
+    assert any(text.startswith("No progress for") for text in log)
 
 
 def test_a_folder_that_cannot_be_made_fails_the_job_in_words(run, settings):

@@ -211,7 +211,7 @@ def test_a_job_whose_worker_died_goes_on_and_ends_in_the_same_rows(alone, monkey
     monkeypatch.setattr(dashboard_ingest, "write_range", follows)
     job = done(job)
     assert (job.state, job.attempts) == ("finished", 2), job.error
-    assert "Going on after" in said(job)
+    assert "Continuing after" in said(job)
     assert sum(ran) < 9001 / 31 * 0.7
     if interrupted != "in the middle":
         assert not ran
@@ -232,7 +232,7 @@ def test_a_part_that_is_killed_is_tried_again_and_changes_nothing(alone, monkeyp
     assert "Checkpoint" in said(first)
     for part in (second, first):
         assert done(part).state == "finished"
-    assert "Going on after" in said(first)
+    assert "Continuing after" in said(first)
     assert done(job).state == "finished"
     assert rows() == alone
 
@@ -316,7 +316,7 @@ def test_a_checkpoint_of_other_weights_is_not_gone_on_from(ready, monkeypatch):
     Sae.objects.filter(pk=one.pk).update(sha256=other.sha256, artifact=other.artifact)
     Job.objects.filter(pk=job.pk).update(not_before=None)
     assert done(job).state == "finished"
-    assert "Beginning again" in said(job)
+    assert "Starting from the beginning" in said(job)
 
 
 def test_a_tally_comes_back_from_its_file_as_it_was(tmp_path):

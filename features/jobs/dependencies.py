@@ -1,8 +1,8 @@
-"""Jobs that depend on one another: those that wait for another, and the parts that a whole waits
-for.
+"""Jobs that depend on other jobs: followers wait for the job before them, a whole waits for its
+parts.
 
-These are called inside the transaction that changes a job's state. Code that changes a part and its
-whole locks the row of the whole first (`lock_whole`).
+These functions run inside the transaction that changes a job's state. Code that changes a part and
+its whole locks the row of the whole first (`lock_whole`).
 """
 
 import sys
@@ -20,7 +20,7 @@ State = Job.State
 
 
 def queue_followers(job: Job) -> None:
-    """Queue the jobs that waited for this one; one with parts waits for those instead."""
+    """Queue the jobs that waited for this one, except those that now wait for their parts."""
     has_parts = Exists(Job.objects.filter(part_of=OuterRef("pk")))
     waiting = Job.objects.select_for_update().filter(~has_parts, after=job, state=State.WAITING)
     for follower in waiting.order_by("id"):
@@ -38,15 +38,15 @@ def cancel_followers(ids: list[int]) -> None:
 
 
 def lock_whole(job: Job) -> None:
-    """Lock the job that this is a part of until the transaction ends: of two last parts one is the
-    last.
+    """Lock the job that this is a part of until the transaction ends, so that of two parts that
+    finish at once one is the last.
     """
     list(Job.objects.select_for_update().filter(pk=job.part_of_id or 0))
 
 
 def update_whole(part: Job, state: str, error: str = "", field: str = "") -> None:
-    """Continue the job that this ended part belongs to: queue it after the last part, end it where
-    a part did not finish.
+    """Update the whole of a part that ended: queue it after the last part, end it where a part did
+    not finish.
     """
     whole = Job.objects.filter(pk=part.part_of_id or 0).first()
     if whole is None:
@@ -64,7 +64,7 @@ def update_whole(part: Job, state: str, error: str = "", field: str = "") -> Non
 
 
 def cancel_parts(job_id: int, reason: str) -> None:
-    """Cancel the parts of a job that are not over: at once where they wait, soon where they run."""
+    """Cancel the live parts of a job: at once where they wait, within seconds where they run."""
     live = Job.objects.filter(part_of=job_id).exclude(state__in=Job.FINAL)
     for pk in live.select_for_update().order_by("id").values_list("pk", flat=True):
         part = Job.objects.filter(pk=pk)
@@ -76,20 +76,20 @@ def cancel_parts(job_id: int, reason: str) -> None:
 
 
 def write_progress_of_whole(job_id: int, record: Progress) -> None:
-    """Write what the parts have done together; parts that did not begin yet have as much to do as
-    the others.
+    """Write the total progress of the parts; parts that have not started count with the mean total
+    of the others.
     """
     params = Job.objects.values_list("params", flat=True).get(pk=job_id)
-    most = params.get("tokens", sys.maxsize)
+    limit = params.get("tokens", sys.maxsize)
     rows = list(Job.objects.filter(part_of=job_id).values_list("done", "total", "state"))
-    begun = [total for _, total, _ in rows if total]
+    totals = [total for _, total, _ in rows if total]
     running = sum(state == State.RUNNING for _, _, state in rows)
     changes = progress_columns(
         Progress(
             sum(done for done, _, _ in rows),
-            min(sum(begun) * len(rows) // max(len(begun), 1), most),
+            min(sum(totals) * len(rows) // max(len(totals), 1), limit),
             record.unit,
-            f"{record.note}: {running} of {len(rows)} parts at work",
+            f"{record.note}: {running} of {len(rows)} parts running",
         )
     )
     if Job.objects.filter(pk=job_id, state=State.WAITING).update(**changes):
@@ -97,7 +97,7 @@ def write_progress_of_whole(job_id: int, record: Progress) -> None:
 
 
 def progress_columns(record: Progress) -> dict[str, Any]:
-    """The columns of a job for this progress; see `execution.write_progress` for its pace."""
+    """The columns of a job for this progress; `execution.write_progress` describes the rate."""
     now = timezone.now()
     same = Q(unit=record.unit, paced_from__lte=record.done, done__lte=record.done)
     return {

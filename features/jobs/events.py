@@ -1,6 +1,4 @@
-"""The events of a job, the notification that wakes those who watch it, and the message that its
-worker gets.
-"""
+"""The events of a job, the notification of its watchers, and the message for its worker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,29 +12,30 @@ TASK = "workers.run_job"
 
 
 def note_state(job_id: int, state: str, note: str, by: Any = None, **data: Any) -> None:
-    """Add a change of state to the events of a job; `by` is the person who made it."""
-    event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note, **data}, by)
+    """Add a change of state to the events of a job; `by` is the user who made it."""
+    add_event(job_id, JobEvent.Kind.STATE, {"state": str(state), "note": note, **data}, by)
 
 
 def log(job_id: int, text: str, by: Any = None) -> None:
-    """Add a line to the log of a job. Everyone may read it, so folders are left out."""
-    event(job_id, JobEvent.Kind.LOG, {"text": redaction.without_folders(text)}, by)
+    """Add a line to the log of a job. It is public, so the paths of folders are removed."""
+    add_event(job_id, JobEvent.Kind.LOG, {"text": redaction.without_folders(text)}, by)
 
 
 def metrics(job_id: int, record: Metrics) -> None:
     """Add a row to the live charts of a job."""
     series = {"series": record.series} if record.series else {}
-    event(job_id, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series})
+    add_event(
+        job_id, JobEvent.Kind.METRICS, {"step": record.step, "values": record.values, **series}
+    )
 
 
-def event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any], by: Any = None) -> None:
-    """Add an event to a job, and wake those who watch it."""
+def add_event(job_id: int, kind: JobEvent.Kind, data: Mapping[str, Any], by: Any = None) -> None:
+    """Add an event to a job, and notify its watchers."""
     JobEvent.objects.create(job_id=job_id, kind=kind, data=dict(data), by=str(by or ""))
     notify(job_id)
 
 
 def notify(job_id: int) -> None:
-    """Wake those who watch the job."""
     notifications.notify(notifications.Channel.JOB, job_id)
 
 

@@ -1,6 +1,6 @@
 """What a worker does with a job: claim it, report how far it is, and end it.
 
-Each function that takes a claimed job raises `LostLease` where another worker has it by now.
+Each function that takes a claimed job raises `LostLease` where another worker holds it.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,7 @@ from features.records import Progress
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=10)
-"""Before the first new try of what failed for a while; each further pause is three times as long.
-"""
+"""Before the first retry after a temporary error; each further pause is three times as long."""
 
 State = Job.State
 
@@ -38,7 +37,7 @@ def claim_next(job_id: int, worker: str) -> Job | None:
     """Claim the job of a message, or a more urgent one that waits in the same queue; None where
     neither can be claimed.
 
-    Where another went first, the message is sent again: there are as many messages as jobs.
+    Where a more urgent job is claimed, the message is sent again: each queued job has one message.
     """
     sent = Job.objects.filter(pk=job_id, state=State.QUEUED).first()
     if sent is None:
@@ -58,12 +57,12 @@ def claim(job_id: int, worker: str) -> Job | None:
 def _claim(jobs: QuerySet[Job], worker: str) -> Job | None:
     now = timezone.now()
     parts = Job.objects.filter(part_of=OuterRef("pk"))
-    since_its_parts = Case(When(Exists(parts), then=Coalesce(F("started"), now)), default=now)
+    started = Case(When(Exists(parts), then=Coalesce(F("started"), now)), default=now)
     job = claims.claim(
         jobs,
         worker,
         _lease(),
-        started=since_its_parts,
+        started=started,
         doing="starting",
         paced_from=None,
         paced_at=None,
@@ -76,7 +75,7 @@ def _claim(jobs: QuerySet[Job], worker: str) -> Job | None:
 
 
 def renew_lease(job: Job) -> bool:
-    """Renew the lease; True where a person asked to cancel."""
+    """Renew the lease; True where a user asked to cancel."""
     leases.renew(job, _lease())
     return Job.objects.values_list("cancel_requested", flat=True).get(pk=job.pk)
 
@@ -84,8 +83,8 @@ def renew_lease(job: Job) -> bool:
 def write_progress(job: Job, record: Progress) -> None:
     """Write how far the job is.
 
-    The pace is measured from the first progress of an attempt, so that loading and what an earlier
-    attempt did do not count; it starts anew where the unit changes or the count goes back.
+    The rate is measured from the first progress of an attempt, so that loading and earlier attempts
+    do not count. It restarts where the unit changes or the count decreases.
     """
     claims.hold(job, **dependencies.progress_columns(record))
     job_events.notify(job.pk)
@@ -108,7 +107,7 @@ def store_written(job: Job, written: Mapping[str, int]) -> None:
 
 
 def finish(job: Job, result: Mapping[str, Any]) -> None:
-    """End well; queue the jobs that waited for this one, and the whole whose last part it was."""
+    """End a job that succeeded; queue its followers, and the whole after its last part."""
     with transaction.atomic():
         dependencies.lock_whole(job)
         _end(job, State.FINISHED, result=dict(result), doing="")
@@ -117,7 +116,7 @@ def finish(job: Job, result: Mapping[str, Any]) -> None:
 
 
 def fail(job: Job, error: str, field: str = "") -> None:
-    """End badly, with a message for the person who started it; jobs that waited are cancelled."""
+    """End a job that failed, with a message for its user; jobs that waited for it are cancelled."""
     error = redaction.without_folders(error)
     with transaction.atomic():
         dependencies.lock_whole(job)
@@ -136,9 +135,7 @@ def end_cancelled(job: Job) -> None:
 
 
 def retry(job: Job, error: str, field: str = "") -> None:
-    """Try again later what failed for a reason that may pass; fail where it was tried often
-    enough.
-    """
+    """Queue a job again after a temporary error; fail it after `MAX_ATTEMPTS`."""
     tries = JobEvent.objects.filter(job=job, kind=JobEvent.Kind.STATE, data__retry=True).count()
     if tries >= MAX_ATTEMPTS - 1:
         return fail(job, f"{error} It was tried {tries + 1} times.", field)
@@ -153,13 +150,13 @@ def retry(job: Job, error: str, field: str = "") -> None:
 
 
 def release(job: Job, reason: str) -> None:
-    """Put a running job back in the queue, for a worker that must stop; end it where it was to be
-    cancelled.
+    """Put a running job back in the queue because its worker stops; end it where a user asked to
+    cancel.
     """
     with transaction.atomic():
         dependencies.lock_whole(job)
         if _cancel_requested(job):
-            return end_cancelled(job)  # queued, no worker could claim it
+            return end_cancelled(job)  # a queued job with this flag is never claimed
         _requeue(job, attempts=F("attempts") - 1)
         job_events.note_state(job.pk, State.QUEUED, reason)
         job_events.send(job.pk, job.queue)
@@ -175,11 +172,11 @@ def _end(job: Job, state: Job.State, **changes: Any) -> None:
 
 
 def _cancel_requested(job: Job) -> bool:
-    """Whether a person asked to cancel; until this transaction ends no other can."""
+    """Whether a user asked to cancel. The row is locked until the transaction ends."""
     locked = Job.objects.select_for_update().filter(pk=job.pk)
     return bool(locked.values_list("cancel_requested", flat=True).first())
 
 
 def _lease() -> timedelta:
-    """For so long a worker may be silent."""
+    """How long a worker may hold a job without renewing its lease."""
     return timedelta(seconds=settings.LEASE_SECONDS)

@@ -1,14 +1,14 @@
 """The life of a job: every change of state is a compare-and-set on its row, so no two workers can
 both win.
 
-waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where its
-worker died or failed for a while; what waits may fail or be cancelled, what is queued be cancelled.
-A trigger of the table refuses any other change. A job with parts waits until all of them have
-finished; where one does not, the job fails and the others are cancelled. A Celery message carries
-only the id; one that is delivered twice, or late, finds nothing to claim.
+waiting -> queued -> running -> finished | failed | cancelled, and running -> queued where the
+worker crashed or an error was temporary. A waiting job may also fail or be cancelled, a queued job
+may be cancelled. A trigger of the table refuses any other change. A job with parts waits until all
+of them have finished; where one does not, the job fails and the others are cancelled. A Celery
+message carries only the id; one that is delivered twice, or late, finds nothing to claim.
 
-Here is what people do with a job; `execution` has what its worker does, and `recovery` what happens
-where that worker dies.
+This module has what users do with a job, `execution` what its worker does, and `recovery` what
+happens after that worker crashes.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def create(
 
 
 def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
-    """Put a job that waits before or behind others. False where it has begun."""
+    """Change the priority of a job that has not started. False where it has."""
     idle = Job.objects.filter(state__in=Job.IDLE)
     if not idle.filter(pk=job_id).exclude(priority=priority).update(priority=priority):
         return False
@@ -71,16 +71,16 @@ def prioritise(job_id: int, priority: int, by: Any = None) -> bool:
 
 
 def cancel(job_id: int, by: Any = None) -> bool:
-    """Ask a job to stop: at once where it is not running, within seconds where it is. False where
-    it was over.
+    """Cancel a job: at once where it is not running, within seconds where it is. False where it has
+    ended.
 
-    A part is nothing alone: with it the whole is cancelled, and with the whole all of its parts.
+    Cancelling a part cancels the whole, and with it all other parts.
     """
     part = Job.objects.filter(pk=job_id).exclude(state__in=Job.FINAL).first()
     if part and part.part_of_id:
         return cancel(part.part_of_id, by)
     with transaction.atomic():
-        # locked, so that its state stays as the first of these two finds it
+        # locked, so that the state cannot change between the two updates
         Job.objects.select_for_update().filter(pk=job_id).first()
         idle = Job.objects.filter(pk=job_id, state__in=Job.IDLE)
         if close(idle, State.CANCELLED, cancel_requested=True):

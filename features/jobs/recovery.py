@@ -1,5 +1,5 @@
-"""Jobs whose worker died, and messages that no worker got. Any number of workers may look at
-once.
+"""Jobs whose worker crashed, and messages that were lost. Any number of workers may run these
+functions at once.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ State = Job.State
 
 
 def reap(idle_queues: Iterable[str] = ()) -> list[int]:
-    """Take back running jobs whose worker died, and send again what an idle worker should have
-    got. Ids of the former.
+    """Take back running jobs whose worker crashed, and send the messages of queued jobs again where
+    a worker of their queue is idle. Returns the ids of the former.
     """
     reaped = [job.pk for job in leases.expired(Job.objects.all()) if take_back(job)]
     unsent = leases.unsent(ready()).filter(queue__in=list(idle_queues))
@@ -52,14 +52,14 @@ def take_back(job: Job) -> bool:
 
 
 def _next_state(job: Job) -> tuple[Job.State, str]:
-    """What becomes of a job whose worker died, and the note that says so."""
+    """The next state of a job whose worker crashed, and the note for its log."""
     if job.cancel_requested:
-        return State.CANCELLED, "its worker died after a request to cancel"
+        return State.CANCELLED, "its worker crashed after a request to cancel"
     if job.attempts >= MAX_ATTEMPTS:
         return State.FAILED, (
-            f"Its worker died {job.attempts} times, last on {job.worker}. Look at that "
+            f"Its worker crashed {job.attempts} times, last on {job.worker}. Check that "
             "worker's log and memory."
         )
     resumable = job.checkpoint or job.written
-    then = "it goes on from its last checkpoint" if resumable else "it begins again"
-    return State.QUEUED, f"its worker {job.worker} died; {then}"
+    next_step = "it resumes from its last checkpoint" if resumable else "it starts again"
+    return State.QUEUED, f"its worker {job.worker} crashed; {next_step}"

@@ -16,13 +16,13 @@ Work = TypeVar("Work", bound=QueuedWork)
 
 
 class LostLease(Exception):
-    """Another worker has the row by now, or it is over: stop, and write nothing more."""
+    """Another worker holds the row, or it has ended: stop, and write nothing more."""
 
 
 def claim(ready: QuerySet[Work], worker: str, lease: timedelta, **changes: Any) -> Work | None:
     """Give the first of these queued rows to `worker`; None where there is none.
 
-    Rows that other workers are claiming at the moment are passed over.
+    Rows that other workers are claiming at the same time are skipped.
     """
     now = timezone.now()
     claimed = {
@@ -42,7 +42,7 @@ def claim(ready: QuerySet[Work], worker: str, lease: timedelta, **changes: Any) 
 
 
 def held(row: Work) -> QuerySet[Work]:
-    """The row, while the attempt that `row` was claimed for has it; else no row."""
+    """The row, if the attempt that claimed it still holds it; otherwise no rows."""
     return type(row)._default_manager.filter(
         pk=row.pk, state=QueuedWork.RUNNING, worker=row.worker, attempts=row.attempts
     )
@@ -59,12 +59,12 @@ def end(row: QueuedWork, state: str, **changes: Any) -> None:
 
 
 def requeue(rows: QuerySet[Any], **changes: Any) -> int:
-    """Put rows into the queue, first or again; how many."""
+    """Put rows into the queue, for the first time or again; return how many."""
     return rows.update(state=QueuedWork.QUEUED, worker="", lease_until=None, **changes)
 
 
 def close(rows: QuerySet[Any], state: str, **changes: Any) -> int:
-    """End rows in a final state; how many."""
+    """End rows in a final state; return how many."""
     return rows.update(state=state, ended=timezone.now(), lease_until=None, **changes)
 
 

@@ -1,5 +1,5 @@
-"""Messages to the workers through Celery. The rows are the truth: a message only says where to
-look, and one that is lost is sent again (`leases.unsent`).
+"""Messages to the workers through Celery. The state is in the rows: a message only names one, and a
+lost message is sent again (`leases.unsent`).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def send(rows: QuerySet[Any], task: str, queue: str, args: Sequence[Any] = ()) -
 
 
 def send_now(rows: QuerySet[Any], task: str, queue: str, args: Sequence[Any] = ()) -> bool:
-    """Send the message of these rows; False where the broker is down, and `sent` is cleared."""
+    """Send the message of these rows. Where the broker is down, clear `sent` and return False."""
     try:
         current_app.send_task(task, args=list(args), queue=queue, retry=False)
     except (OSError, BrokerDown):

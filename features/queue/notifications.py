@@ -1,7 +1,7 @@
-"""Notifications: PostgreSQL wakes those who wait for a change of a row.
+"""Notifications of changed rows, through LISTEN and NOTIFY of PostgreSQL.
 
 `wait_for` listens on the connection of its thread. `watch` is for pages: one LISTEN connection
-serves a process, however many pages are open.
+serves all pages of a process.
 """
 
 import asyncio
@@ -16,9 +16,7 @@ import psycopg
 from django.db import connection
 
 QUIET_SECONDS = 10.0
-"""Without a notification for this long `watch` yields all the same: one that was lost with a
-connection costs no more.
-"""
+"""`watch` yields after this time without a notification: one may be lost with a connection."""
 LOOK_SECONDS = 2.0
 """The same for `wait_for`."""
 
@@ -38,7 +36,7 @@ _listener: asyncio.Task[None] | None = None
 
 
 def notify(channel: Channel, key: int | str) -> None:
-    """Wake those who wait for that row, when the transaction commits."""
+    """Notify the watchers of the row when the transaction commits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, str(key)])
 
@@ -46,10 +44,10 @@ def notify(channel: Channel, key: int | str) -> None:
 def wait_for(
     channel: Channel, key: int | str, load: Callable[[], T | None], seconds: float
 ) -> T | None:
-    """What `load` returns once it is not None; None after so many seconds.
+    """The first result of `load` that is not None; None after `seconds`.
 
-    It is called at the start, after each notification of that row, and every `LOOK_SECONDS`.
-    Listening begins before the first call, so that no change falls between. Raises
+    `load` is called at the start, after each notification of the row, and every `LOOK_SECONDS`.
+    Listening starts before the first call, so that no change is missed. Raises
     `django.db.OperationalError` where the database restarts.
     """
     deadline = time.monotonic() + seconds
@@ -63,8 +61,8 @@ def wait_for(
 
 
 async def watch(channel: Channel, key: int | str) -> AsyncGenerator[None, None]:
-    """Yield once at the start, then after every change of that row (several at once count as one),
-    without end.
+    """Yield once at the start, then after every change of the row, for ever. Changes in quick
+    succession count as one.
     """
     _start_listener()
     changed, waiter = asyncio.Event(), (str(channel), str(key))
@@ -97,7 +95,7 @@ def _listening(channel: Channel) -> Iterator[None]:
 
 
 def _next_notification(key: str, seconds: float) -> None:
-    """Return at a notification of this key, or after so many seconds."""
+    """Return at a notification of this key, or after `seconds`."""
     with connection.wrap_database_errors:
         for notification in connection.connection.notifies(timeout=seconds):
             if notification.payload == key:

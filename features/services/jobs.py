@@ -112,7 +112,7 @@ def resume(job_id: int, *, by: Any = None) -> Job:
         new.pk,
         f"Goes on from job {old.pk}, which was {old.state} after {old.done:,} {old.unit}{who}.",
     )
-    job_events.log(old.pk, f"Job {new.pk} goes on from here{who}.")
+    job_events.log(old.pk, f"Job {new.pk} resumes from here{who}.")
     new.refresh_from_db()
     return new
 

@@ -83,7 +83,7 @@ def test_a_worker_that_hangs_loses_its_job(patient: Patient, undisturbed: Shown,
             "the worker to speak again",
         )
     assert chain.shown() == undisturbed
-    assert "died" in str(_said(patient, job["id"]))
+    assert "crashed" in str(_said(patient, job["id"]))
 
 
 def test_whatever_is_killed_at_whatever_point_every_chain_shows_the_same(

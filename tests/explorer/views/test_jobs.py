@@ -303,7 +303,7 @@ def test_the_page_of_a_job_in_parts_shows_each_of_them_and_what_they_did_togethe
         assert html.has(f'a[href="/jobs/{part.pk}/"]')
     assert html.has("main", "running in 3 parts")
     assert "<b>50%</b> of 3,000 tokens" in html
-    assert html.has("#live p", "1 of 3 parts at work")
+    assert html.has("#live p", "1 of 3 parts running")
     assert html.has("#live td", "worker:7")
     assert html.has("main", f"Its part, job {divided.parts.order_by('id')[0].pk}, finished.")
 

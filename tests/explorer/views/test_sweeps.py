@@ -225,7 +225,7 @@ def test_cancelled_training_offers_to_go_on_and_the_new_job_says_from_where(clie
         "main", f"Goes on from job {cancelled.pk}, which was cancelled after 5,000 tokens, by ada."
     )
     html = Page(page(client, cancelled))
-    assert html.has("main", f"Job {new.pk} goes on from here, by ada.")
+    assert html.has("main", f"Job {new.pk} resumes from here, by ada.")
     assert "/resume/" not in html
 
 

@@ -139,7 +139,7 @@ def test_a_job_that_kills_its_workers_fails_in_the_end_and_its_followers_are_can
         job_recovery.reap()
     assert states(job, follower) == ["failed", "cancelled"]
     job.refresh_from_db()
-    assert "died 5 times" in job.error
+    assert "crashed 5 times" in job.error
 
 
 def test_a_dead_workers_job_that_was_to_be_cancelled_is_cancelled():
@@ -434,7 +434,7 @@ def test_a_part_whose_worker_died_is_tried_again_and_in_the_end_fails_the_whole(
         job_recovery.reap()
     assert states(whole, first, second) == ["failed", "failed", "cancelled"]
     whole.refresh_from_db()
-    assert "died 5 times" in whole.error
+    assert "crashed 5 times" in whole.error
 
 
 def test_a_job_in_parts_that_waits_for_another_begins_with_its_parts():
@@ -456,7 +456,7 @@ def test_the_whole_tells_what_its_parts_have_done_and_since_when():
     job_execution.write_progress(second, Progress(10, 100, "tokens", "Reading the corpus"))
     whole.refresh_from_db()
     assert (whole.done, whole.total, whole.unit) == (40, 400, "tokens")
-    assert whole.doing == "Reading the corpus: 2 of 4 parts at work"
+    assert whole.doing == "Reading the corpus: 2 of 4 parts running"
     began = Job.objects.get(pk=first.pk).started
     assert whole.started == began
     for part in (first, second, *(job_execution.claim(part.pk, "two") for part in parts[2:])):

@@ -152,7 +152,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_another_goes_on_from_it(monkey
         job_services.resume(old.pk, by=ada)
     assert f"Goes on from job {old.pk}, which was cancelled after" in log(new)
     assert "by ada" in log(new)
-    assert f"Job {new.pk} goes on from here, by ada." in log(old)
+    assert f"Job {new.pk} resumes from here, by ada." in log(old)
     finished = done(new)
     assert finished.state == "finished", finished.error
     steps = (

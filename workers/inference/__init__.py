@@ -1,1 +1,1 @@
-"""Requests that a loaded model answers within seconds: questions and steering."""
+"""Work that a loaded model does within seconds: inference requests and steering."""

@@ -1,4 +1,4 @@
-"""The kinds of inference requests, each computed by a warm model."""
+"""The kinds of inference requests, each computed by a loaded model."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from workers.pipeline.steering.text_activations import Lens, TextActivations, To
 
 log = logging.getLogger(__name__)
 Params = dict[str, Any]
-LONGEST_CHANGED = 256
-"""Tokens of a text in which a feature is changed: each is read some thirty times."""
+MAX_CHANGED_TOKENS = 256
+"""Tokens of a text in which a feature is changed: each takes about thirty forward passes."""
 
 
 def compute(key: str) -> None:
-    """Compute the result of one request. Never raises for what is wrong with it."""
+    """Compute and store the result of a request. Errors are stored, not raised."""
     params = inference_requests.pending(key)
     if params is None:
         return
@@ -38,8 +38,8 @@ def compute(key: str) -> None:
         )
 
 
-def read_feature(params: Params) -> dict[str, Any]:
-    """One feature on each token of a text."""
+def feature_activations(params: Params) -> dict[str, Any]:
+    """The activation of one feature on each token of a text."""
     model = _model(params)
     lens = _lenses(model, [params["sae"]])[params["sae"]]
     ids, values = _reader(model_cache.load_model(model)).feature_activations(
@@ -48,20 +48,20 @@ def read_feature(params: Params) -> dict[str, Any]:
     return {"token_ids": ids, "values": values}
 
 
-def effect(params: Params) -> dict[str, Any]:
-    """What changing a feature does in a text; a role is null where the text has no place for it."""
+def text_effect(params: Params) -> dict[str, Any]:
+    """The effect of changing a feature in a text; a role is null where no position fits it."""
     model = _model(params)
     lens = _lenses(model, [params["sae"]])[params["sae"]]
     language = model_cache.load_model(model)
     ids, values = _reader(language).feature_activations(lens, params["index"], params["text"])
-    if len(ids) > LONGEST_CHANGED:
+    if len(ids) > MAX_CHANGED_TOKENS:
         raise InvalidInput(
             "prompt",
-            f"This text has {len(ids):,} tokens; at most {LONGEST_CHANGED} can be measured at "
+            f"This text has {len(ids):,} tokens; at most {MAX_CHANGED_TOKENS} can be measured at "
             "once.",
         )
-    fires = [place for place, value in enumerate(values) if value > 0]
-    case = FeatureCase(params["index"], params["maximum"], params["tokens"], [(ids, fires)])
+    positions = [position for position, value in enumerate(values) if value > 0]
+    case = FeatureCase(params["index"], params["maximum"], params["tokens"], [(ids, positions)])
     reads, writes = measure_on_text(language, lens, case)
     return {
         "token_ids": ids,
@@ -70,42 +70,42 @@ def effect(params: Params) -> dict[str, Any]:
     }
 
 
-def read_text(params: Params) -> dict[str, Any]:
-    """The strongest features of some SAEs on each token of a text."""
+def features_of_text(params: Params) -> dict[str, Any]:
+    """The strongest features of several SAEs on each token of a text."""
     model = _model(params)
     lenses = _lenses(model, params["saes"])
-    return _listed(_reader(model_cache.load_model(model)).features_of_text(lenses, params["text"]))
+    return _to_json(_reader(model_cache.load_model(model)).features_of_text(lenses, params["text"]))
 
 
-def read_context(params: Params) -> dict[str, Any]:
-    """The same on each token of a context, whose ids are in the params as they were stored."""
+def features_of_context(params: Params) -> dict[str, Any]:
+    """The strongest features of several SAEs on each token of a stored context."""
     model = _model(params)
     lenses = _lenses(model, params["saes"])
-    return _listed(
+    return _to_json(
         _reader(model_cache.load_model(model)).features_of_context(lenses, params["token_ids"])
     )
 
 
 def embed(params: Params) -> dict[str, Any]:
-    """What a text means, and by whose reading."""
+    """The embedding of a text, and the name of the embedder."""
     embedder = model_cache.load_embedder()
     (vector,) = embedder.embed([params["text"]]).tolist()
     return {"embedder": embedder.name, "vector": [round(value, 6) for value in vector]}
 
 
 KINDS: dict[str, Callable[[Params], dict[str, Any]]] = {
-    "read_feature": read_feature,
-    "effect": effect,
-    "read_text": read_text,
-    "read_context": read_context,
+    "read_feature": feature_activations,
+    "effect": text_effect,
+    "read_text": features_of_text,
+    "read_context": features_of_context,
     "embed": embed,
 }
 
 
-def _listed(found: Mapping[str, tuple[list[int], list[TokenFeatures]]]) -> dict[str, Any]:
+def _to_json(features: Mapping[str, tuple[list[int], list[TokenFeatures]]]) -> dict[str, Any]:
     return {
         name: {"token_ids": ids, "fired": [list(token) for token in fired]}
-        for name, (ids, fired) in found.items()
+        for name, (ids, fired) in features.items()
     }
 
 

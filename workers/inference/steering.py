@@ -1,5 +1,5 @@
-"""Steering runs on an inference worker: one at a time, written piece by piece, stopped on request
-or when no page watches.
+"""Steering runs on an inference worker: one at a time, written in pieces, and stopped on request or
+when no page watches.
 """
 
 import logging
@@ -28,7 +28,7 @@ from workers.pipeline.steering.text_activations import Lens
 
 HEARTBEAT_SECONDS = 0.5
 WRITE_SECONDS = 0.04
-"""Pieces that come faster than this are written together: a person sees no difference."""
+"""Pieces within this interval are written together; the difference is not visible."""
 DIGITS = 5
 NEUTRAL_TOKENS = 64
 OUT_OF_MEMORY = (
@@ -38,9 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def run_next() -> None:
-    """Claim the run whose turn it is, if any waits, and run it to an end. Never raises for what
-    went wrong with it.
-    """
+    """Claim the next run, if any waits, and run it. Errors are stored, not raised."""
     run = steering_execution.claim_next(reaper.name())
     if run is None:
         return
@@ -53,15 +51,15 @@ def run_next() -> None:
         else:
             steering_execution.finish(run)
     except LostLease:
-        log.warning("steering %s is another worker's by now, or over", run.pk)
+        log.warning("steering %s belongs to another worker, or has ended", run.pk)
     except InvalidInput as error:
-        _refuse(run, error.field, error.message)
+        _fail(run, error.field, error.message)
     except Exception as error:
         if _out_of_memory(error):
-            _refuse(run, "length", OUT_OF_MEMORY, passing=True)
+            _fail(run, "length", OUT_OF_MEMORY, passing=True)
             return
         log.exception("cannot steer %s", run.pk)
-        _refuse(
+        _fail(
             run,
             "",
             f"The worker could not steer: {type(error).__name__}. Its log says more.",
@@ -70,11 +68,11 @@ def run_next() -> None:
 
 
 def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """What a run tells, as it comes."""
+    """Yield the pieces of a run as they are computed."""
     params = run.params
     language = model_cache.load_model(run.model)
     lenses = _lenses(run)
-    interventions = [_loaded(lenses[one.sae], one) for one in run.interventions]
+    interventions = [_load_intervention(lenses[one.sae], one) for one in run.interventions]
     validate_interventions(interventions)
     ids = prompt_ids(
         language,
@@ -88,53 +86,57 @@ def pieces(run: SteeringRun, should_stop: Callable[[], bool]) -> Iterator[dict[s
     watched = [MeasuredFeature(lenses[one.sae], one.index, one.tokens) for one in run.interventions]
     yield from _generation_pieces(
         decode(
-            language, [interventions], ids, where(params), sampling(params), watched, should_stop
+            language,
+            [interventions],
+            ids,
+            steered_positions(params),
+            sampling(params),
+            watched,
+            should_stop,
         ),
         ids,
     )
 
 
-def _loaded(lens: Lens, one: Intervention) -> FeatureIntervention:
+def _load_intervention(lens: Lens, one: Intervention) -> FeatureIntervention:
     """The intervention with the weights of its SAE."""
     return FeatureIntervention(lens, one.index, one.method, one.strength, one.unit, one.maximum)
 
 
-def where(params: dict[str, Any]) -> SteeredPositions:
-    """Where a run steers."""
+def steered_positions(params: dict[str, Any]) -> SteeredPositions:
     return SteeredPositions(params["where"], tuple(params["tokens"]), params["special"])
 
 
 def sampling(params: dict[str, Any]) -> Sampling:
-    """How a run draws its tokens."""
     return Sampling(**{name: params[name] for name in Sampling._fields})
 
 
 def _run(run: SteeringRun, heartbeat: Heartbeat) -> None:
-    waiting: list[dict[str, Any]] = []
+    pending: list[dict[str, Any]] = []
     written = 0.0
     for piece in pieces(run, lambda: heartbeat.should_stop):
-        waiting.append(piece)
+        pending.append(piece)
         if "prompt" in piece:
-            continue  # what it says is shown at the end; the first token is waited for
+            continue  # shown at the end: the first token comes first
         if time.monotonic() - written > WRITE_SECONDS:
-            steering_execution.write(run, waiting)
-            waiting, written = [], time.monotonic()
-    if waiting:
-        steering_execution.write(run, waiting)
+            steering_execution.write(run, pending)
+            pending, written = [], time.monotonic()
+    if pending:
+        steering_execution.write(run, pending)
 
 
 def _generation_pieces(
-    news: Iterator[Step | Measurements], ids: list[int]
+    records: Iterator[Step | Measurements], ids: list[int]
 ) -> Iterator[dict[str, Any]]:
-    for new in news:
-        if isinstance(new, Step):
-            yield {"ids": new.ids, "logprobs": _rounded(new.logprobs)}
-        elif new.start < 0:
-            yield {"prompt": ids, "activations": _rounded([rows[0] for rows in new.activations])}
+    for record in records:
+        if isinstance(record, Step):
+            yield {"ids": record.ids, "logprobs": _rounded(record.logprobs)}
+        elif record.start < 0:
+            yield {"prompt": ids, "activations": _rounded([rows[0] for rows in record.activations])}
         else:
             yield {
-                "start": new.start,
-                **{name: _rounded(getattr(new, name)) for name in Measurements._fields[1:]},
+                "start": record.start,
+                **{name: _rounded(getattr(record, name)) for name in Measurements._fields[1:]},
             }
 
 
@@ -145,32 +147,33 @@ def _sweep_pieces(
     language, tokens = model_cache.load_model(run.model), run.interventions[0].tokens
     rows = Sequence.objects.filter(pk__in=params["neutral"], model=run.model).order_by("pk")
     neutral = [row.token_ids[:NEUTRAL_TOKENS] for row in rows]
-    news = measure_dose_response(
+    records = measure_dose_response(
         language,
         one,
         params["strengths"],
         ids,
-        where(params),
+        steered_positions(params),
         sampling(params),
         tokens,
         neutral,
         should_stop,
     )
-    for new in news:
-        if isinstance(new, DoseResponse):
-            steering_execution.store_best_dose(run, new._asdict())
-            yield {"dose": _rounded(new._asdict())}
+    for record in records:
+        if isinstance(record, DoseResponse):
+            steering_execution.store_best_dose(run, record._asdict())
+            yield {"dose": _rounded(record._asdict())}
         else:
-            yield {"done": new.done, "total": new.total}
+            yield {"done": record.done, "total": record.total}
 
 
 def _lenses(run: SteeringRun) -> dict[str, Lens]:
-    wanted = {one.sae: one.sha256 for one in run.interventions}
-    rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=wanted)}
-    for slug, sha256 in wanted.items():
+    hashes = {one.sae: one.sha256 for one in run.interventions}
+    rows = {row.slug: row for row in Sae.objects.filter(model=run.model, slug__in=hashes)}
+    for slug, sha256 in hashes.items():
         if slug not in rows or rows[slug].sha256 != sha256:
             raise InvalidInput(
-                "features", f"{run.model} has no SAE “{slug}” any more, or another one: steer anew."
+                "features",
+                f"{run.model} has no SAE “{slug}” any more, or its weights changed: steer again.",
             )
     return {
         slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
@@ -178,25 +181,25 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
     }
 
 
-def _refuse(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
+def _fail(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
     try:
         steering_execution.fail(run, field, message, passing=passing)
     except LostLease:
-        log.warning("steering %s is another worker's by now, or over: %s", run.pk, message)
+        log.warning("steering %s belongs to another worker, or has ended: %s", run.pk, message)
     release_free_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """On a processor torch has no class of its own for it."""
+    """On a CPU torch raises a plain `RuntimeError`."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def _rounded(value: Any) -> Any:
-    """The same with so many digits behind each point."""
+    """The value with every float rounded to `DIGITS`."""
     if isinstance(value, dict):
         return {name: _rounded(one) for name, one in value.items()}
     if isinstance(value, list):

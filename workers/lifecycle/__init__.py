@@ -1,1 +1,1 @@
-"""Running a job from claim to its end, and taking back the jobs of workers that died."""
+"""Heartbeats, cleanup, and taking back the jobs of workers that crashed."""

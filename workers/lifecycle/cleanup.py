@@ -1,12 +1,11 @@
-"""Checkpoints that nothing goes on from, of jobs that are over and of parts whose whole is; and
-folders of attempts that died.
+"""Removing checkpoints from which no job can resume, and folders of attempts that crashed.
 
-A worker may be killed between the end of its job and the removal of what that needed, so whoever
-looks next removes it.
+A worker may be killed between the end of its job and the removal of its files, so every worker
+removes what others left.
 
-Training that was cancelled, or failed for another reason than its settings, keeps its last one for
-`KEPT`: it can be resumed. A corpus or a model that cannot be read is no setting: it may be back
-tomorrow.
+A training job that was cancelled or failed can be resumed: its last checkpoint stays for
+`RETENTION`, unless its settings were invalid. A corpus or a model that cannot be read does not
+count as an invalid setting, because it may be available again.
 """
 
 import logging
@@ -24,18 +23,18 @@ from features.models import Job
 
 log = logging.getLogger(__name__)
 State = Job.State
-KEPT = timedelta(days=30)
-READ = ("model", "corpus")
-"""Fields that name what training reads."""
+RETENTION = timedelta(days=30)
+SOURCE_FIELDS = ("model", "corpus")
+"""Fields that name what training loads."""
 
 
 def folder_of(job_id: int, pid: int) -> Path:
-    """Where an attempt at a job keeps its files, on the machine of its worker."""
+    """The folder for the files of an attempt at a job, on the machine of its worker."""
     return _folders() / f"{job_id}-{pid}"
 
 
 def clear() -> None:
-    """Remove them. Any number of workers may do so at once."""
+    """Remove unused folders and checkpoints. Any number of workers may do so at once."""
     _clear_folders()
     _clear_checkpoints()
 
@@ -45,25 +44,27 @@ def _folders() -> Path:
 
 
 def _clear_folders() -> None:
-    """Those whose job runs nowhere: a worker that hung until it was killed removes nothing, and its
-    job was over by then.
-    """
-    found = {folder: int(folder.name.partition("-")[0]) for folder in _folders().glob("[0-9]*-*")}
+    """Remove folders whose job does not run, as left by workers that were killed."""
+    folders = {folder: int(folder.name.partition("-")[0]) for folder in _folders().glob("[0-9]*-*")}
     running = (
-        Job.objects.filter(pk__in=found.values(), state=State.RUNNING)
-        if found
+        Job.objects.filter(pk__in=folders.values(), state=State.RUNNING)
+        if folders
         else Job.objects.none()
     )
     busy = set(running.values_list("pk", flat=True))
-    for folder, job_id in found.items():
+    for folder, job_id in folders.items():
         if job_id not in busy:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clear_checkpoints() -> None:
     resumable = [kind for kind, form in JOB_FORMS.items() if form.resumable]
-    kept = Q(kind__in=resumable, error_field__in=["", *READ], ended__gt=timezone.now() - KEPT)
-    unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~kept
+    retained = Q(
+        kind__in=resumable,
+        error_field__in=["", *SOURCE_FIELDS],
+        ended__gt=timezone.now() - RETENTION,
+    )
+    unfinished = Q(state__in=[State.FAILED, State.CANCELLED]) & ~retained
     merged = Q(state=State.FINISHED, part_of__state__in=Job.FINAL)
     useless = Job.objects.filter(unfinished | merged | Q(state=State.FINISHED, part_of=None))
     # a job that resumes another begins with that one's checkpoint
@@ -72,14 +73,11 @@ def _clear_checkpoints() -> None:
     over = useless.filter(~needed).exclude(checkpoint="")
     for pk, checkpoint in over.values_list("pk", "checkpoint"):
         try:
-            for name in (
-                f"jobs/{pk}",
-                checkpoint,
-            ):  # what a job took up from another lies in that one's folder
+            # a checkpoint of a job that was resumed is in the folder of that job
+            for name in (f"jobs/{pk}", checkpoint):
                 artifact_store.remove(name)
-        except (
-            OSError
-        ) as error:  # another worker was quicker, or the store is away: the reaper tries again
+        except OSError as error:
+            # another worker removed it, or the store is not reachable: the reaper tries again
             log.warning("checkpoints of job %s stay: %s", pk, error)
         else:
             Job.objects.filter(pk=pk).update(checkpoint="")

@@ -20,8 +20,9 @@ class Heartbeat(threading.Thread):
     """Calls `renew` every `interval` seconds until the block ends; `renew` returns why the work
     should stop, or "".
 
-    A heartbeat stands for work that advances, not for a process that exists: where nothing called
-    `sign_of_life` for `silence_limit` seconds, the process ends itself, and the lease passes.
+    A heartbeat means that the work advances, not only that the process exists: after
+    `silence_limit` seconds without a call of `sign_of_life` the process exits, and the lease
+    expires.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Heartbeat(threading.Thread):
 
     @property
     def should_stop(self) -> bool:
-        """Whether a person asked the work to stop, or another worker has the lease."""
+        """Whether a user asked the work to stop, or another worker holds the lease."""
         return self.lost or bool(self.stop_reason)
 
     def sign_of_life(self) -> None:
@@ -65,7 +66,7 @@ class Heartbeat(threading.Thread):
     def _end_process(self) -> None:
         with contextlib.suppress(Error):
             self._on_silence()
-        log.error("%s gives no sign of life: this worker ends", self._of)
+        log.error("%s makes no progress: this worker exits", self._of)
         os._exit(1)  # code that hangs cannot be asked to end
 
     def __enter__(self) -> Self:

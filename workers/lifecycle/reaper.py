@@ -1,5 +1,5 @@
-"""A thread in every worker: it tells that this worker lives, and takes back the jobs of those that
-died.
+"""A thread in every worker that reports this worker as alive, and takes back the jobs of workers
+that crashed.
 
 Compare-and-set makes any number of reapers safe.
 """
@@ -30,33 +30,33 @@ busy = threading.Event()
 
 
 def name() -> str:
-    """This process, as its jobs name it: HOST:PID."""
+    """The name of this worker process in its jobs, HOST:PID."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def start(consumer: Any) -> threading.Thread:
-    """Begin; `consumer` is Celery's, which knows the queues that this worker listens to."""
+    """Start the thread; Celery's `consumer` knows the queues that this worker listens to."""
     queues = [queue.name for queue in consumer.task_consumer.queues]
     if "jobs" in queues:
         queues.append(f"jobs-{'gpu' if devices.device() != 'cpu' else 'cpu'}")
         consumer.add_task_queue(queues[-1])
-    thread = threading.Thread(target=_reap_for_ever, args=(queues,), daemon=True, name="reaper")
+    thread = threading.Thread(target=_run, args=(queues,), daemon=True, name="reaper")
     thread.start()
     return thread
 
 
 def stop() -> None:
-    """Say that this worker stops in good order; where the database is gone too, its silence will
-    say it.
+    """Report that this worker stops. Where the database is not reachable, its missing heartbeat
+    shows it.
     """
     try:
         worker_services.gone(name())
     except Error as error:
-        log.warning("cannot say that this worker stops: %s", error)
+        log.warning("cannot report that this worker stops: %s", error)
 
 
-def _reap_for_ever(queues: list[str]) -> None:
-    kept = time.monotonic()
+def _run(queues: list[str]) -> None:
+    last_upkeep = time.monotonic()
     while True:
         close_old_connections()
         try:
@@ -66,13 +66,13 @@ def _reap_for_ever(queues: list[str]) -> None:
             for run_id in steering_execution.reap(queues):
                 log.warning("steering %s lost its worker", run_id)
             cleanup.clear()
-            if time.monotonic() - kept > UPKEEP_SECONDS:
-                kept = time.monotonic()
+            if time.monotonic() - last_upkeep > UPKEEP_SECONDS:
+                last_upkeep = time.monotonic()
                 garbage.start_when_due()
                 embeddings.start_when_due()
                 inference_requests.delete_old()
         except Error as error:  # the database restarts: try again
             log.warning("reaper: %s", error)
-        except Exception:  # a store or a device that answers strangely must not end this thread
+        except Exception:  # an unexpected error of the store or a device must not end this thread
             log.exception("reaper")
         time.sleep(EVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""What the function of a job kind gets: the job that runs, and where its records go."""
+"""The running job, as the function of its kind uses it: params, progress, log and checkpoints."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ PROGRESS_SECONDS = 0.5
 
 
 class Stopped(Exception):
-    """The job was asked to stop, and did: by a person, or because this worker shuts down."""
+    """The job stopped because a user cancelled it or this worker shuts down."""
 
 
 class RunningJob:
@@ -30,8 +30,8 @@ class RunningJob:
         self._progress_written = 0.0
 
     def should_stop(self) -> bool:
-        """Whether a person cancelled, the lease is lost, or this worker shuts down. Each call is a
-        sign of life.
+        """Whether a user cancelled, the lease is lost, or this worker shuts down. Each call counts
+        as a sign of life.
         """
         self._heartbeat.sign_of_life()
         return self._heartbeat.should_stop or _worker_shuts_down()
@@ -58,9 +58,7 @@ class RunningJob:
         self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
-        """Raise `Stopped` where the job should stop: for work that is no pipeline, before it
-        writes.
-        """
+        """Raise `Stopped` where the job should stop; called before results are written."""
         if self.should_stop():
             raise Stopped
 

@@ -62,7 +62,7 @@ def test_what_another_job_may_still_go_on_from_stays(ended):
     assert kept(first)
     third = lifecycle.create("train_sae", {})
     Job.objects.filter(pk=third.pk).update(checkpoint=first.checkpoint)
-    long_ago = timezone.now() - cleanup.KEPT - timedelta(days=1)
+    long_ago = timezone.now() - cleanup.RETENTION - timedelta(days=1)
     Job.objects.filter(pk=first.pk).update(ended=long_ago)
     assert kept(first)
     lifecycle.cancel(third.pk)

@@ -21,5 +21,5 @@ def test_whatever_goes_wrong_in_one_round_the_next_one_comes(monkeypatch):
     monkeypatch.setattr(reaper.worker_services, "here", look)
     monkeypatch.setattr(reaper, "EVERY_SECONDS", 0)
     with pytest.raises(Enough):
-        reaper._reap_for_ever([])
+        reaper._run([])
     assert len(rounds) == 3

@@ -1,4 +1,4 @@
-"""What the pipeline yields and ingest writes. Plain data: this module imports nothing of ours.
+"""Records that the pipeline yields and ingest writes: plain data that imports nothing of ours.
 
 Positions count tokens from 0 inside a sequence; activations are in the units of the SAE after
 folding (see docs/numbers.md).
@@ -43,8 +43,8 @@ class InvalidParams(InvalidInput):
 
 
 class Progress(NamedTuple):
-    """How far a job is: `done` of `total` in `unit`s ("tokens", "features"), and what it is doing
-    now.
+    """Progress of a job: `done` of `total` in `unit`s ("tokens", "features"); `note` says what it
+    does now.
     """
 
     done: int
@@ -54,8 +54,8 @@ class Progress(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """What a worker process tells of itself; memory in bytes, that of a device None where it is the
-    processor.
+    """What a worker process reports about itself: memory in bytes; `device_memory` is None on a
+    CPU.
     """
 
     device: str
@@ -101,7 +101,7 @@ class TokenRecord(NamedTuple):
 
 
 class ModelRecord(NamedTuple):
-    """What a language model is, read from its configuration and tokenizer."""
+    """A language model as its configuration and tokenizer describe it."""
 
     architecture: str
     revision: str
@@ -117,8 +117,8 @@ class ModelRecord(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """From the position `at` of a context on: the tokens of `document`, from its `token`-th on,
-    until they or it end.
+    """The source of the tokens from position `at` of a context: `document` from its token number
+    `token`, up to the next piece or the end.
     """
 
     at: int
@@ -127,10 +127,10 @@ class Piece(NamedTuple):
 
 
 class SequenceRecord(NamedTuple):
-    """Token ids of one context; `position` is its place in the corpus as packed, `document` names
-    where it starts.
+    """Token ids of one context; `position` is its index in the packed corpus, `document` the one in
+    which it starts.
 
-    `pieces` say what its tokens are of; nothing of BOS and separators. They are not stored.
+    `pieces` are the documents of its tokens, without BOS and separators. They are not stored.
     """
 
     position: int
@@ -163,11 +163,11 @@ class FeatureRecord(NamedTuple):
     of two. `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked
     vocabulary. `nearest_both` and `cofiring_both` count the tokens on which this and the other
     feature both fire. `cofiring` are the others that share the most, by falling Jaccard index
-    (tokens of both / tokens of either), then by index; none shares no token. Where the SAE is too
-    wide to count pairs, `nearest_both` and the three of `cofiring` are empty.
+    (tokens of both / tokens of either), then by index; each shares at least one token. Where the
+    SAE is too wide to count pairs, `nearest_both` and the three of `cofiring` are empty.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     fires: int
     density: float
     max_activation: float
@@ -194,11 +194,10 @@ class FeatureRecord(NamedTuple):
 
 
 class FeatureRange(NamedTuple):
-    """One transaction's worth: consecutive features [start, stop) and every sequence that their
+    """Features that are written in one transaction: [start, stop), with every sequence that their
     examples need.
 
-    `tokens` is how many tokens were counted for them: no more than asked for, fewer where the
-    corpus ended.
+    `tokens` is the number of tokens that were counted: fewer than requested where the corpus ended.
     """
 
     start: int
@@ -209,7 +208,7 @@ class FeatureRange(NamedTuple):
 
 
 class ReadoutRecord(NamedTuple):
-    """How logit effects were made for a model: through which norm, and which rows of the
+    """How logit effects were computed for a model: through which norm, and which rows of the
     unembedding were left out and why.
 
     `norm` is the class of the final norm, empty where there is none; `centred` whether it subtracts
@@ -247,8 +246,8 @@ SAE_ARCHITECTURES = {
 
 
 class TrainedSae(NamedTuple):
-    """A finished SAE: a folder in SAELens's format with every scale folded, and what was measured
-    on the way.
+    """A finished SAE: a folder in SAELens's format with every scale folded, and the metrics of its
+    training.
 
     `name` is its name in a sweep, empty where it was trained alone.
     """
@@ -266,8 +265,7 @@ class TrainedSae(NamedTuple):
 
 
 class ImportedSae(NamedTuple):
-    """An SAE from elsewhere that passed the checks: `sae` in our terms, `origin` where it is from
-    and how its test went.
+    """An imported SAE that passed the checks: `origin` is its source with the results of the test.
 
     `origin` holds kind (folder, hub, registry), source, revision, dtype, decoder_norms before
     folding [least, mean, largest], notes, warnings, and test {tokens, corpus, values}; see
@@ -286,16 +284,16 @@ MAX_STRENGTH = 100.0
 
 
 class Intervention(NamedTuple):
-    """What is done to one feature of an SAE while the model runs; the formulas of the methods are
-    at the top of workers/pipeline/steering/interventions.py.
+    """A change of one feature of an SAE while the model runs; the formulas of the methods are at
+    the top of workers/pipeline/steering/interventions.py.
 
     `sae` is the SAE's slug. `strength` is a multiple of `unit` for add and clamp, a factor for
-    scale, and 0 for the others. A planned run also stores what its text follows from: the SAE's
+    scale, and 0 for the others. A planned run also stores what determines its text: the SAE's
     `sha256`, the feature's `maximum` activation and the `tokens` that it promotes.
     """
 
     sae: str
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     method: InterventionMethod = "add"
     strength: float = 1.0
     unit: StrengthUnit = "maximum"
@@ -314,7 +312,7 @@ class Intervention(NamedTuple):
         return self.method == "clamp" or (self.method == "add" and self.unit == "maximum")
 
     def to_json(self) -> dict[str, Any]:
-        """As the params of a run store it."""
+        """The intervention as the params of a run store it."""
         return {**self._asdict(), "tokens": list(self.tokens)}
 
     @classmethod
@@ -324,8 +322,8 @@ class Intervention(NamedTuple):
 
 
 class RoleRecord(NamedTuple):
-    """What changing a feature does, and what random directions of equal norm do in the same places,
-    averaged over `n` texts.
+    """The effect of changing a feature, and of random directions of equal norm at the same
+    positions, averaged over `n` texts.
 
     `difference` is what the role is measured by (kl of an input role, logit of an output role),
     feature less control, with its 95% interval [low, high]; `effect` is the same in standard
@@ -345,50 +343,62 @@ class RoleRecord(NamedTuple):
     n: int
 
 
-class CauseRecord(NamedTuple):
+class EffectRecord(NamedTuple):
     """The input role and the output role of one feature, and the tokens whose logits rise most
     where it is added.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     reads: RoleRecord
     writes: RoleRecord
     promoted: list[int]
 
 
-class AgainstRandom(NamedTuple):
-    """A number of a feature, and of random directions of equal norm in the same places: their mean
-    and the highest.
+class ControlledValue(NamedTuple):
+    """A number of a feature, with the mean and the maximum of random directions of equal norm at
+    the same positions.
     """
 
     value: float
     control: float
-    most: float
+    control_max: float
 
 
-class HereRecord(NamedTuple):
-    """What changing a feature does in one text: at which `places`, KL in nats at each, and the
+class TextEffectRecord(NamedTuple):
+    """The effect of changing a feature in one text: KL in nats at each of the `positions`, and the
     three numbers of a role.
 
     `promoted` are the tokens whose logits rise most. Defined at the top of
     workers/pipeline/steering/causal_effects.py.
     """
 
-    places: list[int]
+    positions: list[int]
     kl_at: list[float]
-    kl: AgainstRandom
-    ce: AgainstRandom
-    logit: AgainstRandom
+    kl: ControlledValue
+    ce: ControlledValue
+    logit: ControlledValue
     promoted: list[int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as the result of an inference request, in which positions are `places`."""
+        fields = self._asdict()
+        return {"places": fields.pop("positions"), **fields}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "TextEffectRecord":
+        """The record that `to_json` stored."""
+        fields = dict(stored)
+        numbers = {name: ControlledValue(*fields.pop(name)) for name in ("kl", "ce", "logit")}
+        return cls(positions=fields.pop("places"), **numbers, **fields)
 
 
 class FeatureMap(NamedTuple):
-    """Where the live features of an SAE lie on its map: columns of one length, by rising `indices`;
-    empty where there is none.
+    """Coordinates of the live features of an SAE on its map: columns of equal length, by rising
+    `indices`; empty where no feature is alive.
 
-    Coordinates have no unit. `clusters` numbers groups from 0, the largest; None where a feature is
-    in none. `neighbours` (each feature itself among them) and `seed` are what it was made with,
-    `made_with` names the libraries.
+    Coordinates have no unit. `clusters` are numbered from 0, the largest; None for a feature
+    outside all clusters. `neighbours` (which include the feature itself) and `seed` are the
+    settings of the computation, `made_with` names the libraries.
     """
 
     indices: list[int]
@@ -427,11 +437,11 @@ class Evaluation(NamedTuple):
 
 
 class ScoreRecord(NamedTuple):
-    """How well a label tells, on held-out examples, where its feature fires; `kind` is one of
+    """How well a label predicts, on held-out examples, where its feature fires; `kind` is one of
     LabelScore.Kind.
 
-    `value` is the kind's own number with its 95% interval [low, high] from `n` examples; chance is
-    0.5 for `balanced_accuracy` and `auroc`, None where the kind has no such number.
+    `value` is the kind's own number with its 95% interval [low, high] from `n` examples. A random
+    guess scores 0.5 for `balanced_accuracy` and `auroc`, None where the kind has no such number.
     """
 
     kind: str
@@ -447,11 +457,9 @@ class ScoreRecord(NamedTuple):
 
 
 class LabelRecord(NamedTuple):
-    """What a method says that the feature at `index` means; `provenance` tells how it
-    came to it.
-    """
+    """The label that a method gives to the feature at `index`; `provenance` has its settings."""
 
-    index: int  # type: ignore[assignment]  # as above
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     text: str
     provenance: dict[str, object]
     scores: list[ScoreRecord]
@@ -463,17 +471,15 @@ MODEL_ALIASES = {
     "llama-3-8b": "meta-llama-3-8b",
     "llama-3.1-8b": "meta-llama-3.1-8b",
 }
-"""Names that TransformerLens gives to models, and those of their repositories."""
+"""Names of models in TransformerLens, with the names of their repositories."""
 
 
 def model_key(name: str) -> str:
-    """What all names of one model have in common: the last part, in lower case, by the name of
-    its repository.
-    """
+    """The key that all names of one model share: the last part in lower case, without aliases."""
     last = name.rstrip("/").rpartition("/")[2].lower().removesuffix("-hf")
     return MODEL_ALIASES.get(last, last)
 
 
 def same_model(claimed: str, known_as: Collection[str]) -> bool:
-    """Whether a name of a model means one of `known_as`."""
+    """Whether a name of a model means one of the names `known_as`."""
     return model_key(claimed) in {model_key(name) for name in known_as}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel, Sae
-from features.records import AgainstRandom, HereRecord, InvalidInput
+from features.records import ControlledValue, InvalidInput, TextEffectRecord
 from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Span, Vocabulary, in_sentence, spans
 
@@ -55,9 +55,9 @@ class RoleHere(NamedTuple):
     kl_at: list[float]
     tokens: list[Span]
     highest: float
-    kl: AgainstRandom
-    ce: AgainstRandom
-    logit: AgainstRandom
+    kl: ControlledValue
+    ce: ControlledValue
+    logit: ControlledValue
     promoted: list[str]
 
 
@@ -88,7 +88,8 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
     found = inference_requests.request(asked)
     ids = found["token_ids"]
     roles = {
-        name: HereRecord(**found[name]) if found[name] else None for name in ("reads", "writes")
+        name: TextEffectRecord.from_json(found[name]) if found[name] else None
+        for name in ("reads", "writes")
     }
     promoted = [token for role in roles.values() if role for token in role.promoted]
     vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
@@ -97,18 +98,17 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
     )
 
 
-def _shown(role: HereRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
+def _shown(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
     highest = max(role.kl_at)
-    tokens = spans(ids, vocabulary, role.places, role.kl_at, None, highest or 1.0)
-    kl, ce, logit = (AgainstRandom(*number) for number in (role.kl, role.ce, role.logit))
+    tokens = spans(ids, vocabulary, role.positions, role.kl_at, None, highest or 1.0)
     return RoleHere(
-        role.places,
+        role.positions,
         role.kl_at,
         tokens,
         highest,
-        kl,
-        ce,
-        logit,
+        role.kl,
+        role.ce,
+        role.logit,
         in_sentence(role.promoted, vocabulary),
     )
 

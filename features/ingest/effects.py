@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from features.models import Feature, FeatureEffect, Job, Sae
-from features.records import CauseRecord
+from features.records import EffectRecord
 
 
 @transaction.atomic
-def write(sae: Sae, records: Sequence[CauseRecord], job: Job | None) -> None:
+def write(sae: Sae, records: Sequence[EffectRecord], job: Job | None) -> None:
     """Keep the roles of some features of an SAE."""
     rows = {
         row.index: row

@@ -65,8 +65,8 @@ def text_effect(params: Params) -> dict[str, Any]:
     reads, writes = measure_on_text(language, lens, case)
     return {
         "token_ids": ids,
-        "reads": reads and reads._asdict(),
-        "writes": writes and writes._asdict(),
+        "reads": reads and reads.to_json(),
+        "writes": writes and writes.to_json(),
     }
 
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from features.ingest import effects as effect_ingest
 from features.jobs import execution as job_execution
 from features.models import Example, Feature, Sae, Sequence
-from features.records import CauseRecord, InvalidInput, Progress
+from features.records import EffectRecord, InvalidInput, Progress
 from workers import model_cache
 from workers.jobs import inputs
 from workers.lifecycle.work import RunningJob
@@ -55,19 +55,19 @@ def _alive(sae: Sae, indices: list[int]) -> list[int]:
     return list(rows.values_list("index", flat=True))
 
 
-def _write(job: RunningJob, sae: Sae, records: Iterator[Progress | CauseRecord]) -> int:
+def _write(job: RunningJob, sae: Sae, records: Iterator[Progress | EffectRecord]) -> int:
     """Write the records in batches; return how many there were."""
     written, results = 0, job.results(records)
     while batch := list(islice(results, TOGETHER)):
-        assert all(isinstance(record, CauseRecord) for record in batch)
+        assert all(isinstance(record, EffectRecord) for record in batch)
         effect_ingest.write(sae, batch, job.row)
         written += len(batch)
     return written
 
 
 def _count_from(
-    done: int, records: Iterator[Progress | CauseRecord]
-) -> Iterator[Progress | CauseRecord]:
+    done: int, records: Iterator[Progress | EffectRecord]
+) -> Iterator[Progress | EffectRecord]:
     """The records, with progress that includes what an earlier attempt did."""
     for record in records:
         if isinstance(record, Progress):

@@ -80,7 +80,7 @@ def _resume(job: RunningJob) -> str | None:
     except artifact_store.Missing:
         Job.objects.filter(checkpoint=checkpoint).update(checkpoint="")
         raise InvalidInput(
-            "checkpoint", "The checkpoint of this job is gone. Run it again from the start."
+            "checkpoint", "Its checkpoint is gone. Run it again from the start."
         ) from None
     if not checkpoint.startswith(f"jobs/{job.row.pk}/"):
         name = f"jobs/{job.row.pk}/checkpoints/{checkpoint.rpartition('/')[2]}"

@@ -13,7 +13,7 @@ from features.jobs import events as job_events
 from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Feature
-from features.records import CauseRecord, Metrics, RoleRecord
+from features.records import EffectRecord, Metrics, RoleRecord
 from features.selectors import features as feature_selectors
 from features.selectors.feature_columns import ORDERS
 from tests import builders
@@ -176,7 +176,7 @@ def test_a_feature_tells_what_changing_it_does_once_it_was_measured(api):
     assert api("features/tiny/2-res/0/")["effect"] is None
     reads = RoleRecord(0.5, 0.25, -1.0, 0.125, 0.0, 0.0, 0.375, 0.25, 0.5, 1.5, 8)
     effect_ingest.write(
-        planted.sae, [CauseRecord(0, reads, reads._replace(effect=2.5), [258])], None
+        planted.sae, [EffectRecord(0, reads, reads._replace(effect=2.5), [258])], None
     )
     told = api("features/tiny/2-res/0/")
     assert told["effect"]["reads"] == reads._asdict()

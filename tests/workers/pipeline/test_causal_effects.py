@@ -8,7 +8,7 @@ import statistics
 import pytest
 import torch
 
-from features.records import CauseRecord
+from features.records import EffectRecord
 from tests.workers import planted_sae
 from workers.pipeline.model.hooks import edit_hook, resolve_hook
 from workers.pipeline.steering import causal_effects, changes
@@ -73,7 +73,7 @@ def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llam
     reads, writes = causal_effects.measure_on_text(
         llama, lens, FeatureCase(7, 3.0, TOKENS, [(ids, fires)])
     )
-    assert (reads.places, writes.places) == ([2, 3], [1, 4]), "never the special token"
+    assert (reads.positions, writes.positions) == ([2, 3], [1, 4]), "never the special token"
     d = lens.sae.W_dec[7]
     gone = plain(llama, ids, fires, lambda y: y - lens.sae.encode(y[None])[0, 7].clamp(min=0) * d)
     come = plain(llama, ids, [1, 4], lambda y: y + 3.0 * d)
@@ -82,7 +82,7 @@ def test_on_a_text_it_is_ablated_where_it_fires_and_added_where_it_does_not(llam
             wanted, rel=1e-3, abs=1e-5
         )
         assert statistics.mean(role.kl_at) == pytest.approx(role.kl.value)
-        assert 0 < role.kl.control < role.kl.most, "sixteen directions are not one"
+        assert 0 < role.kl.control < role.kl.control_max, "sixteen directions are not one"
     assert (
         causal_effects.measure_on_text(llama, lens, FeatureCase(7, 3.0, TOKENS, [(ids, [])]))[0]
         is None
@@ -136,7 +136,7 @@ def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
     found = [
         new
         for new in causal_effects.measure_causal_effects(language, lens, cases, 2, neutral)
-        if isinstance(new, CauseRecord)
+        if isinstance(new, EffectRecord)
     ]
     cause, none = found
     assert cause.promoted[0] == 9
@@ -147,7 +147,7 @@ def test_a_planted_cause_is_found_and_a_direction_that_nothing_reads_is_none():
     again = [
         new
         for new in causal_effects.measure_causal_effects(language, lens, cases, 2, neutral)
-        if isinstance(new, CauseRecord)
+        if isinstance(new, EffectRecord)
     ]
     assert again == found
 
@@ -161,7 +161,7 @@ def test_it_stops_and_features_with_too_few_texts_are_left_out(llama, lens):
     assert not [
         new
         for new in causal_effects.measure_causal_effects(llama, lens, [case], 1, neutral)
-        if isinstance(new, CauseRecord)
+        if isinstance(new, EffectRecord)
     ]
     assert (
         list(

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from scipy.stats import t as student
 from torch import Tensor
 
-from features.records import AgainstRandom, CauseRecord, HereRecord, Progress, RoleRecord
+from features.records import ControlledValue, EffectRecord, Progress, RoleRecord, TextEffectRecord
 from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.changes import Changes, MarkedText, measure_changes
@@ -70,7 +70,7 @@ def measure_causal_effects(
     neutral: Sequence[Sequence[int]],
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Progress | CauseRecord]:
+) -> Iterator[Progress | EffectRecord]:
     """Yield progress, and a record for each of `total` features that has two texts for each role.
 
     `neutral` are the token ids of texts. Ends early when `should_stop` returns true.
@@ -97,14 +97,14 @@ def measure_causal_effects(
             "logit",
         )
         if reads and writes:
-            yield CauseRecord(feature.index, reads[0], writes[0], writes[1])
+            yield EffectRecord(feature.index, reads[0], writes[0], writes[1])
     yield Progress(total, total, "features", "changing features")
 
 
 @torch.no_grad()
 def measure_on_text(
     language: Language, lens: Lens, feature: FeatureCase, seed: int = 0
-) -> tuple[HereRecord | None, HereRecord | None]:
+) -> tuple[TextEffectRecord | None, TextEffectRecord | None]:
     """Return both roles of a feature in its one text: ablated at the positions where it fires, its
     maximum added at the others.
 
@@ -199,7 +199,7 @@ def _measure_text_role(
     text: MarkedText,
     tokens: Sequence[int],
     seed: int,
-) -> HereRecord | None:
+) -> TextEffectRecord | None:
     if not text[1]:
         return None
     controls = _controls(intervention, CONTROLS, seed)
@@ -210,7 +210,7 @@ def _measure_text_role(
         for name in ("kl", "ce", "logit")
     )
     positions = list(text[1])
-    return HereRecord(positions, changes.kl_by_position[0], kl, ce, logit, _promoted(changes))
+    return TextEffectRecord(positions, changes.kl_by_position[0], kl, ce, logit, _promoted(changes))
 
 
 def _promoted(changes: Changes) -> list[int]:
@@ -218,8 +218,8 @@ def _promoted(changes: Changes) -> list[int]:
     return logits.topk(min(PROMOTED_TOKENS, len(logits))).indices.tolist()
 
 
-def _against_random(value: float, controls: Sequence[float]) -> AgainstRandom:
-    return AgainstRandom(value, sum(controls) / len(controls), max(controls))
+def _against_random(value: float, controls: Sequence[float]) -> ControlledValue:
+    return ControlledValue(value, sum(controls) / len(controls), max(controls))
 
 
 def _controls(

@@ -28,7 +28,7 @@ class BesideSerializer(serializers.Serializer[Any]):
 
     value = serializers.FloatField(help_text="Of the feature.")
     control = serializers.FloatField(help_text=about("here_control") + " This is their mean.")
-    most = serializers.FloatField(help_text="The highest of theirs.")
+    most = serializers.FloatField(source="control_max", help_text="The highest of theirs.")
 
 
 class RoleSerializer(serializers.Serializer[Any]):

@@ -10,9 +10,9 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 
 from features.queue import notifications
-from features.selectors import steering as steering_selectors
-from features.selectors.vocabulary import vocabulary_of
+from features.steering import run_views
 from features.steering import runs as steering_runs
+from features.vocabulary import vocabulary_of
 
 T = TypeVar("T")
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -82,10 +82,10 @@ async def _prepend(head: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
             yield event
 
 
-def _news(pk: int, model_id: int, after: int) -> steering_selectors.News | None:
+def _news(pk: int, model_id: int, after: int) -> run_views.News | None:
     """The new pieces of a run, with the bytes of their tokens."""
     steering_runs.watch(pk)
-    news = steering_selectors.news(pk, after)
+    news = run_views.news(pk, after)
     if news is None:
         return None
     steps = [piece for _, pieces in news.deltas for piece in pieces if "ids" in piece]

@@ -10,8 +10,8 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.definitions import DEFINITIONS, Definition
+from explorer.definitions.formats import DASH, written
 from explorer.plots import scale, svg
-from explorer.templatetags.numbers import DASH, written
 from features.models import SweepJudgement
 from features.models.judgement import HIGHEST
 

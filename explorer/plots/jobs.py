@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from django.urls import NoReverseMatch, reverse
 
 from explorer.definitions import DEFINITIONS, Definition
+from explorer.definitions.formats import number, written
 from explorer.plots.svg import Line, Spot
-from explorer.templatetags.numbers import number, written
 from features.models import Job, Sae
 from features.selectors.jobs import Curve, Curves
 

@@ -11,8 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from explorer.definitions import DEFINITIONS
+from explorer.definitions.formats import count, written
 from explorer.plots import svg
-from explorer.templatetags.numbers import count, written
 from explorer.templatetags.plots import LOWEST_EXPONENT, times
 from features.models import Feature
 from features.selectors.feature_columns import COLUMNS

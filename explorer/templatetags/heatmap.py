@@ -9,8 +9,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from explorer.definitions.formats import number
 from explorer.templatetags.markup import concatenated, format_row
-from explorer.templatetags.numbers import number
 from features.token_spans import Span, around
 
 register = template.Library()

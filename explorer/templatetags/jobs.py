@@ -8,7 +8,7 @@ from django import forms, template
 from django.utils.text import Truncator
 
 from explorer.definitions import DEFINITIONS
-from explorer.templatetags.numbers import count, number, written
+from explorer.definitions.formats import count, number, written
 from features import hook_names
 from features.formfields import join_values
 from features.jobs.forms import ALL_FORMS

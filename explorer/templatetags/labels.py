@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 
 from explorer import access
 from explorer.definitions import DEFINITIONS
-from explorer.http.drafts import NO_DRAFT, Draft
+from explorer.definitions.formats import number
+from explorer.forms.drafts import NO_DRAFT, Draft
 from explorer.plots import svg
-from explorer.templatetags.numbers import number
 from features.models import Comment, Label, LabelScore
 from features.models.label import UPLOADED
 from features.selectors.label_ranking import Part

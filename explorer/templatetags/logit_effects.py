@@ -5,7 +5,7 @@ from typing import Any
 
 from django import template
 
-from explorer.templatetags.numbers import count, number
+from explorer.definitions.formats import count, number
 
 register = template.Library()
 

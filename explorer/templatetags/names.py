@@ -7,7 +7,7 @@ from django import template
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from explorer.templatetags.numbers import DASH, count
+from explorer.definitions.formats import DASH, count
 from features import hook_names
 
 register = template.Library()

@@ -7,8 +7,8 @@ from django import template
 from django.utils.safestring import SafeString
 
 from explorer.definitions import DEFINITIONS
+from explorer.definitions.formats import count, number, short_count
 from explorer.plots import scale, svg
-from explorer.templatetags.numbers import count, number, short_count
 from features.inference.text_activations import FeatureReading
 from features.models import Feature
 from features.models.match import MATCHED

@@ -11,9 +11,9 @@ from django import template
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from explorer.definitions.formats import count, number, share, signed
 from explorer.templatetags.heatmap import aligned, crop, heatmap
 from explorer.templatetags.markup import concatenated, format_row
-from explorer.templatetags.numbers import count, number, share, signed
 from features.models import Feature, LanguageModel, Sae
 from features.selectors.feature_view import Near, Partner, ShownExample, TokenLogit
 

@@ -8,8 +8,8 @@ from django import template
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from explorer.definitions.formats import number
 from explorer.templatetags.heatmap import BREAKS
-from explorer.templatetags.numbers import number
 from features.records import Intervention
 from features.selectors.effects import Effect, effect
 from features.selectors.feature_view import FeatureView

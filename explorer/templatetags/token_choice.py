@@ -8,8 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from explorer.definitions.formats import number
 from explorer.templatetags.heatmap import heatmap
-from explorer.templatetags.numbers import number
 from features.selectors.text_search import Box
 from features.token_spans import visible
 

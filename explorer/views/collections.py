@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.forms.collections import CollectForm, CollectionForm
-from explorer.http.drafts import posted_number
+from explorer.forms.drafts import posted_number
 from explorer.http.requests import HtmxRequest
 from features.db import keyset
 from features.interchange import tables

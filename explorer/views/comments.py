@@ -5,7 +5,7 @@ from django.http import Http404, HttpResponseBase
 from django.views.decorators.http import require_POST
 
 from explorer import access
-from explorer.http.drafts import posted_number
+from explorer.forms.drafts import posted_number
 from explorer.http.requests import HtmxRequest
 from explorer.views.features import find_row
 from explorer.views.labels import must_curate, report, write

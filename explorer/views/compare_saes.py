@@ -9,9 +9,9 @@ from django.views.decorators.http import require_safe
 
 from explorer import access
 from explorer.definitions import DEFINITIONS, Definition
+from explorer.definitions.formats import number, written
 from explorer.http.requests import HtmxRequest, page
 from explorer.plots.svg import Spot
-from explorer.templatetags.numbers import number, written
 from explorer.views.catalog import find_model
 from features import hook_names
 from features.models import Matching, Sae

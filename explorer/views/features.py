@@ -4,8 +4,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from explorer.forms.drafts import Draft, labels_context, take_draft
 from explorer.forms.features import ExamplesForm, TestForm
-from explorer.http.drafts import Draft, labels_context, take_draft
 from explorer.http.inference import inference_result
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
 from explorer.views.catalog import find_sae

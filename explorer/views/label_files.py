@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.access import members_only
+from explorer.forms.drafts import SUSPENDED
 from explorer.forms.labels import UploadForm
-from explorer.http.drafts import SUSPENDED
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from explorer.views.catalog import find_sae

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from explorer import access
-from explorer.http.drafts import (
+from explorer.forms.drafts import (
     NO_DRAFT,
     Draft,
     labels_context,

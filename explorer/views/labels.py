@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from explorer import access
-from explorer.http.drafts import (
+from explorer.forms.drafts import (
     NO_DRAFT,
     Draft,
     labels_context,

@@ -22,9 +22,9 @@ from features.jobs.forms import JudgeSweep
 from features.models import LanguageModel, SteeringRequest, SteeringRun
 from features.records import InvalidParams
 from features.selectors import judgements as judgement_selectors
-from features.selectors import steering as steering_selectors
 from features.selectors.endpoints import usable_by
 from features.services import jobs as job_services
+from features.steering import run_views
 from features.steering import runs as steering_runs
 from features.steering.forms import MODES, PLACES, SteerForm
 from features.steering.interventions import METHODS, UNITS
@@ -74,9 +74,7 @@ def _shown(
     shown = request.GET.get("show", "0")
     try:
         steering_runs.watch(pk)
-        view = steering_selectors.view(
-            pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0
-        )
+        view = run_views.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
     except (SteeringRun.DoesNotExist, OverflowError):
         raise Http404(f"There is no steering run {pk}.") from None
     return _page(
@@ -150,7 +148,7 @@ def _page(
     request: HtmxRequest,
     data: QueryDict,
     errors: list[tuple[str, str]] | None = None,
-    view: steering_selectors.RunView | None = None,
+    view: run_views.RunView | None = None,
     status: int = 200,
 ) -> HttpResponse:
     models = list(LanguageModel.objects.order_by("slug"))
@@ -162,7 +160,7 @@ def _page(
     chosen, asked = steering_forms.intervention_fields(data), steering_forms.history_owner(request)
     rows = view.features if view else {}
     if model and chosen and not view:
-        rows = steering_selectors.features(model.pk, [_name(fields.name) for fields in chosen])
+        rows = run_views.features(model.pk, [_name(fields.name) for fields in chosen])
     chosen = [
         steering_forms.with_strength(fields, rows.get(_name(fields.name))) for fields in chosen
     ]
@@ -174,14 +172,14 @@ def _page(
         "model": model,
         "interventions": chosen,
         "sought": sought,
-        "found": steering_selectors.find(model, sought, FOUND) if model and sought else [],
+        "found": run_views.find(model, sought, FOUND) if model and sought else [],
         "methods": METHODS, "units": UNITS, "places": PLACES, "modes": MODES,
         "errors": errors or [],
         "view": view,
         "run": view.run if view else None,
         "mine": SteeringRequest.objects.filter(run=view.run, who=asked).first() if view else None,
-        "history": steering_selectors.history(asked),
-        "saved": steering_selectors.presets(asked),
+        "history": run_views.history(asked),
+        "saved": run_views.presets(asked),
         "presets": steering_forms.PRESETS,
         "query": data.urlencode(),
         "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
@@ -195,7 +193,7 @@ def _page(
     return response
 
 
-def _swept(request: HtmxRequest, view: steering_selectors.RunView) -> dict[str, Any]:
+def _swept(request: HtmxRequest, view: run_views.RunView) -> dict[str, Any]:
     """The additional context of a sweep."""
     dose = view.sweep.dose
     if dose is None:

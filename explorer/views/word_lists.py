@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from explorer import access
 from explorer.access import members_only
-from explorer.http.drafts import SUSPENDED
+from explorer.forms.drafts import SUSPENDED
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.activity import tabs
 from features.models import WordList

@@ -21,8 +21,8 @@ from features.models import InferenceRequest
 from features.queue import messages
 from features.queue.leases import unsent
 from features.queue.notifications import Channel, notify, wait_for
+from features.queue.workers import has_worker
 from features.records import InvalidInput
-from features.selectors.workers import listens
 
 TASK = "workers.answer"
 QUEUE = "inference"
@@ -101,7 +101,7 @@ def _wait(key: str, patience: float) -> InferenceRequest:
 
 def _require_worker() -> None:
     """Raise `NoAnswer` at once where waiting is in vain."""
-    if not listens(QUEUE):
+    if not has_worker(QUEUE):
         raise NoAnswer(
             "No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/."
         )

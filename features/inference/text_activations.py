@@ -10,8 +10,8 @@ from typing import NamedTuple
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel, Sae
 from features.records import ControlledValue, InvalidInput, TextEffectRecord
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Span, Vocabulary, in_sentence, spans
+from features.vocabulary import vocabulary_of
 
 MOST_CHARACTERS = 20_000
 MOST_SAES = 12

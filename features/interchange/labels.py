@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 from features.models import Label, LabelScore, Sae
 from features.models.label import UPLOADED
 from features.records import InvalidInput, InvalidParams, ScoreRecord
-from features.services.labels import clean
+from features.text_cleaning import clean
 
 COLUMNS = (
     "sae",

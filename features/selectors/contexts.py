@@ -5,8 +5,8 @@ to try.
 from typing import NamedTuple
 
 from features.models import Example, Sae, Sequence
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import text_of
+from features.vocabulary import vocabulary_of
 
 BROKEN = "\ufffd"
 

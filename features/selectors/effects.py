@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from features.records import RoleRecord
 from features.selectors.feature_view import FeatureView
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import in_sentence
+from features.vocabulary import vocabulary_of
 
 
 class Effect(NamedTuple):

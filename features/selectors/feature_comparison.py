@@ -12,8 +12,8 @@ from features.models import Example, Feature
 from features.selectors.feature_page_sql import StoredExample
 from features.selectors.feature_view import ShownExample, TokenLogit
 from features.selectors.features import example_spans, logits_of, shown_example
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Vocabulary
+from features.vocabulary import vocabulary_of
 
 EXAMPLES = 4
 """Top examples of each feature."""

@@ -9,8 +9,8 @@ from django.db.models import F, IntegerField
 from django.db.models.functions import Mod
 
 from features.models import Dashboard, Feature, Sae
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import text_of, visible
+from features.vocabulary import vocabulary_of
 
 
 class Place(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from django.db import connection
 
 from features.models import Feature
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Span, Vocabulary, around, spans
+from features.vocabulary import vocabulary_of
 
 SNIPPET = (12, 12)
 """Boxes before a peak and after it, in lists."""

@@ -7,9 +7,8 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from features.models import Job, Worker
+from features.queue.workers import SILENT_AFTER
 
-SILENT_AFTER = timedelta(seconds=20)
-"""A worker tells of itself every few seconds; after so long without a word it is taken for dead."""
 MUTE_AFTER = timedelta(seconds=90)
 """After so long a process that still exists is ended: nothing that it does in earnest keeps all its
 threads from running.
@@ -46,12 +45,6 @@ class QueueView(NamedTuple):
     def deserted(self) -> bool:
         """Whether jobs wait that nobody will take."""
         return self.queued > 0 and not self.workers
-
-
-def listens(queue: str) -> bool:
-    """Whether a living worker takes what comes to that queue."""
-    heard = Worker.objects.filter(left=None, seen__gte=timezone.now() - SILENT_AFTER)
-    return heard.filter(queues__contains=[queue]).exists()
 
 
 def workers() -> list[WorkerView]:

@@ -18,7 +18,7 @@ from features.models.collection import (
     MOST_ITEMS,
 )
 from features.records import InvalidInput
-from features.services.labels import clean
+from features.text_cleaning import clean
 
 MOST_NAMED = 5
 """Features that a refusal names."""

@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from features.models import Comment, Feature, Label
 from features.models.discussion import LONGEST_COMMENT
 from features.records import InvalidInput
-from features.services.labels import Gone, clean_lines, lock
+from features.services.labels import Gone, lock
+from features.text_cleaning import clean_lines
 
 DELETED = "deleted by its author"
 

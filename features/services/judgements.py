@@ -6,11 +6,11 @@ from typing import Any
 from features.models import Job, SteeringRun, SweepJudgement
 from features.models.judgement import Scores
 from features.records import InvalidInput
-from features.selectors.judgements import Sweep
+from features.steering.judgeable_sweep import JudgeableSweep
 
 
 def write(
-    sweep: Sweep, job: Job, judge: str, scores: Mapping[str, Scores], **counts: Any
+    sweep: JudgeableSweep, job: Job, judge: str, scores: Mapping[str, Scores], **counts: Any
 ) -> SweepJudgement:
     """Keep the scores of every text, and what they cost, beside the run. Raises `InvalidInput`
     where that is gone.

@@ -1,7 +1,5 @@
 """Writing labels: what people propose, edit and vote, and what methods find."""
 
-import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -14,6 +12,7 @@ from features.models import Feature, Job, Label, LabelRevision, LabelScore, Sae,
 from features.models.label import LONGEST
 from features.records import InvalidInput, LabelRecord, ScoreRecord
 from features.services.consensus import settle
+from features.text_cleaning import clean, one_line
 
 LONGEST_NOTE = 300
 AT_ONCE = 5000
@@ -37,40 +36,6 @@ class Changed(InvalidInput):
             "text", f"It says “{label.text}” now: someone else edited it at the same time."
         )
         self.label = label
-
-
-def clean(text: str, longest: int = LONGEST) -> str:
-    """One line of words, composed (NFC), without characters that cannot be seen. `InvalidInput` if
-    empty or too long.
-    """
-    return _of_length(one_line(text), longest)
-
-
-def clean_lines(text: str, longest: int) -> str:
-    """The same of each line of a text, with at most one empty line between two others."""
-    lines = "\n".join(one_line(line) for line in text.splitlines())
-    return _of_length(re.sub(r"\n{3,}", "\n\n", lines).strip(), longest)
-
-
-def one_line(text: str) -> str:
-    """The words of a text on one line, composed, without characters that cannot be seen; may be
-    empty.
-    """
-    composed = unicodedata.normalize("NFC", text)
-    seen = "".join(
-        " " if c.isspace() else c
-        for c in composed
-        if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
-    return " ".join(seen.split())
-
-
-def _of_length(text: str, longest: int) -> str:
-    if not text:
-        raise InvalidInput("text", "Write at least one word.")
-    if len(text) > longest:
-        raise InvalidInput("text", f"At most {longest:,} characters; this has {len(text):,}.")
-    return text
 
 
 def lock(feature_id: int) -> None:

@@ -11,7 +11,8 @@ from django.db.models.functions import Now
 from features.models import Comment, Flag, Label, Moderation, Vote
 from features.records import InvalidInput
 from features.services.consensus import settle
-from features.services.labels import Gone, clean_lines, lock, one_line, present
+from features.services.labels import Gone, lock, present
+from features.text_cleaning import clean_lines, one_line
 
 LONGEST_REASON = 500
 Target = Label | Comment

@@ -25,8 +25,8 @@ from features.models import (
 )
 from features.queue.claims import close
 from features.queue.notifications import Channel, notify, wait_for
+from features.queue.workers import has_worker
 from features.records import Intervention
-from features.selectors.workers import listens
 from features.steering import execution
 from features.steering.forms import SteerForm
 
@@ -157,7 +157,7 @@ def _require_turn(who: str) -> None:
         raise TooManyRuns(
             f"{under_way} runs of yours are under way already. Wait for one of them, or stop it."
         )
-    if not listens(QUEUE):
+    if not has_worker(QUEUE):
         raise NoAnswer(
             "No worker of the queue “inference” is running, so steering is not available. See "
             "/jobs/workers/."

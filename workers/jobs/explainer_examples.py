@@ -9,8 +9,8 @@ from typing import Any
 
 from features.models import Example, Feature, Sae
 from features.models import Sequence as Context
-from features.selectors.vocabulary import vocabulary_of
 from features.token_spans import Vocabulary
+from features.vocabulary import vocabulary_of
 from workers import model_cache
 from workers.jobs import example_selection
 from workers.jobs.example_selection import Batch

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from features.jobs import execution as job_execution
 from features.records import InvalidInput
-from features.selectors import judgements as judgement_selectors
 from features.services import judgements as judgement_services
+from features.steering.judgeable_sweep import JudgeableSweep, load_judgeable_sweep
 from workers.jobs import llm
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
@@ -19,10 +19,10 @@ def judge_sweep(job: RunningJob) -> None:
     """Have every text of the sweep judged, and write the scores. Raises `InvalidInput` where no
     answer could be read.
     """
-    _judge(job, judgement_selectors.sweep(job.params["run"]))
+    _judge(job, load_judgeable_sweep(job.params["run"]))
 
 
-def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
+def _judge(job: RunningJob, sweep: JudgeableSweep) -> None:
     endpoint, client = llm.endpoint(job)
     questions = list(_questions(sweep))
     ratings: dict[tuple[str, str], int | None] = {}
@@ -45,7 +45,7 @@ def _judge(job: RunningJob, sweep: judgement_selectors.Sweep) -> None:
         job_execution.finish(job.row, {"run": sweep.run.pk, "judged": judged, **counts})
 
 
-def _questions(sweep: judgement_selectors.Sweep) -> Iterator[Question]:
+def _questions(sweep: JudgeableSweep) -> Iterator[Question]:
     """Both questions about each text, in random order; strengths that wrote the same text share
     its answers.
     """

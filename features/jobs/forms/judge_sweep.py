@@ -8,7 +8,7 @@ from django import forms
 from features.jobs.forms.llm import EndpointForm, dollars_field, tokens_field
 from features.models import Job
 from features.records import InvalidInput
-from features.selectors import judgements as judgement_selectors
+from features.steering.judgeable_sweep import load_judgeable_sweep
 
 
 class JudgeSweep(EndpointForm):
@@ -49,7 +49,7 @@ class JudgeSweep(EndpointForm):
         """A finished sweep of a feature that has a label, which no job is having judged already."""
         pk = int(self.cleaned_data["run"])
         try:
-            judgement_selectors.sweep(pk)
+            load_judgeable_sweep(pk)
         except InvalidInput as error:
             raise forms.ValidationError(error.message) from None
         if job := self.unfinished(pk):

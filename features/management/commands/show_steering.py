@@ -11,7 +11,7 @@ from features.inference.requests import NoAnswer
 from features.models import FeatureEffect, SteeringRun
 from features.records import InvalidParams
 from features.selectors import features as feature_selectors
-from features.selectors import steering as steering_selectors
+from features.steering import run_views
 from features.steering import runs as steering_runs
 from features.steering.forms import STRENGTHS, SteerForm
 from features.token_spans import text_of
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         return run
 
     def _row(self, run: SteeringRun, model: str, sae: str, index: int) -> str:
-        dose = steering_selectors.view(run.pk).sweep.dose or {}
+        dose = run_views.view(run.pk).sweep.dose or {}
         view, best, breaks = (
             feature_selectors.feature(model, sae, index),
             dose["best"],
@@ -104,7 +104,7 @@ class Command(BaseCommand):
         )
 
     def _text(self, run: SteeringRun, index: int) -> str:
-        view = steering_selectors.view(run.pk)
+        view = run_views.view(run.pk)
         dose = view.sweep.dose or {}
         default, *others = [_plain(text_of(ids, view.vocabulary)) for ids in dose["texts"]]
         best = dose["best"]

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from explorer.definitions import DEFINITIONS
-from explorer.templatetags.numbers import number, share, signed, written
+from explorer.definitions.formats import number, share, signed, written
 from features.token_spans import visible
 from tests import builders
 from tests.explorer.layout import collapsed

@@ -5,8 +5,8 @@ import re
 import pytest
 from django.test import Client
 
+from explorer.definitions.formats import share
 from explorer.models import User
-from explorer.templatetags.numbers import share
 from features.jobs import lifecycle
 from features.models import Feature
 from features.selectors import catalog as catalog_selectors

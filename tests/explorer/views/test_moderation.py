@@ -7,6 +7,7 @@ from django.test import Client
 
 from explorer import access, roles
 from explorer.models import User
+from features import text_cleaning
 from features.models import Comment, Flag, Label, Moderation, Vote
 from features.services import comments as comment_services
 from features.services import labels as label_services
@@ -266,7 +267,7 @@ def test_any_reason_can_be_kept(planted, people, reason):
         == 302
     )
     assert set(Moderation.objects.values_list("reason", flat=True)) == {
-        label_services.one_line(reason)[:500]
+        text_cleaning.one_line(reason)[:500]
     }
     assert "<script>alert" not in Page(as_(cleo).get("/labels/moderation/"))
 

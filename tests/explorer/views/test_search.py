@@ -8,10 +8,10 @@ from itertools import product
 import pytest
 from django.http import QueryDict
 
+from features import vocabulary
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel
 from features.records import InvalidInput
-from features.selectors import vocabulary
 from tests import builders
 from tests.page import Page
 

@@ -3,13 +3,14 @@
 import pytest
 from django.db.models import F
 
+from features import vocabulary
 from features.jobs import execution as job_execution
 from features.jobs import lifecycle
 from features.models import Example, Feature, LanguageModel, Sae
 from features.records import SequenceRecord
 from features.selectors import catalog as catalog_selectors
 from features.selectors import features as feature_selectors
-from features.selectors import snippets, vocabulary
+from features.selectors import snippets
 from features.token_spans import around
 from tests import builders
 

@@ -12,9 +12,9 @@ from features.models import SteeringDelta, SteeringRequest, SteeringRun, Worker
 from features.queue import messages
 from features.queue.claims import LostLease
 from features.records import InvalidParams, WorkerState
-from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
 from features.steering import execution as steering_execution
+from features.steering import run_views
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 from tests import builders
@@ -112,7 +112,7 @@ def test_a_stopped_run_keeps_what_came_and_is_run_again_where_somebody_asks():
     steering_runs.stop(run.pk)
     assert steering_execution.renew_lease(took) == "Stopped."
     steering_execution.end_stopped(took, "Stopped.")
-    assert steering_selectors.view(run.pk).result.texts[1].token_ids == [2]
+    assert run_views.view(run.pk).result.texts[1].token_ids == [2]
     again = steering_runs.request_run(asked(), "ben")
     assert (again.pk, again.state, again.requested_by, again.stop_requested) == (
         run.pk,
@@ -120,7 +120,7 @@ def test_a_stopped_run_keeps_what_came_and_is_run_again_where_somebody_asks():
         "ben",
         False,
     )
-    assert steering_selectors.view(run.pk).result.texts[1].token_ids == []
+    assert run_views.view(run.pk).result.texts[1].token_ids == []
 
 
 def test_a_refusal_stays_and_a_failure_that_may_pass_is_tried_again():
@@ -141,7 +141,7 @@ def test_a_run_whose_worker_died_begins_anew_and_whoever_watches_is_told():
     steering_execution.write(dead, [{"ids": [1, 2], "logprobs": [0, 0]}])
     SteeringRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     assert steering_execution.reap(["inference"]) == [run.pk]
-    news = steering_selectors.news(run.pk, after=1)
+    news = run_views.news(run.pk, after=1)
     assert (news.state, news.deltas) == ("queued", [(2, [{"again": True}])])
     alive = steering_execution.claim_next("v")
     with pytest.raises(LostLease):
@@ -150,7 +150,7 @@ def test_a_run_whose_worker_died_begins_anew_and_whoever_watches_is_told():
         steering_execution.finish(dead)
     steering_execution.write(alive, [{"ids": [5, 6], "logprobs": [0, 0]}])
     steering_execution.finish(alive)
-    assert steering_selectors.view(run.pk).result.texts[1].token_ids == [6]
+    assert run_views.view(run.pk).result.texts[1].token_ids == [6]
 
 
 def test_a_run_that_kills_every_worker_is_given_up():

@@ -12,9 +12,9 @@ from django.utils import timezone
 from features.models import SteeringDelta, SteeringRun
 from features.queue import messages
 from features.records import WorkerState
-from features.selectors import steering as steering_selectors
 from features.services import workers as worker_services
 from features.steering import execution as steering_execution
+from features.steering import run_views
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 from tests import builders
@@ -59,7 +59,7 @@ def done(run):
 def test_the_text_is_the_one_of_a_plain_hook_and_every_number_is_there(llama, weights):
     run = done(asked())
     assert (run.state, run.error) == ("finished", None)
-    view = steering_selectors.view(run.pk)
+    view = run_views.view(run.pk)
     intervention = FeatureIntervention(
         Lens(weights, "blocks.2.hook_resid_post", True), 0, "add", 2.0, "maximum", 2.0
     )
@@ -184,7 +184,7 @@ def test_it_stops_at_the_next_token_where_somebody_asks(monkeypatch):
     monkeypatch.setattr(steering_execution, "write", slowly)
     done(run)
     assert (run.state, run.error["message"]) == ("stopped", "Stopped.")
-    assert 0 < len(steering_selectors.view(run.pk).result.texts[1].token_ids) < 20
+    assert 0 < len(run_views.view(run.pk).result.texts[1].token_ids) < 20
 
 
 def test_a_run_that_nobody_watches_is_not_even_begun():

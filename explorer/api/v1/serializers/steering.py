@@ -10,9 +10,9 @@ from explorer.plots.dose_response import MEASURES
 from features.inference.text_activations import MOST_CHARACTERS
 from features.models import SweepJudgement
 from features.records import MAX_INTERVENTIONS, MAX_STRENGTH
-from features.selectors.steering import RunView
 from features.steering.forms import MODES, MOST_LENGTH, PLACES
 from features.steering.interventions import METHODS, UNITS
+from features.steering.run_views import RunView
 from features.steering.transcript import Text
 from features.token_spans import text_of
 

@@ -21,7 +21,7 @@ from explorer.forms.steering import requester
 from explorer.http import sse
 from features.models import SteeringRun
 from features.selectors import judgements as judgement_selectors
-from features.selectors import steering as steering_selectors
+from features.steering import run_views
 from features.steering import runs as steering_runs
 from features.steering.forms import SteerForm
 
@@ -60,7 +60,7 @@ class Steer(APIView):
             raise Unanswered(
                 f"Run {run.pk} is still under way. Ask the same again, or with `stream`."
             )
-        view = steering_selectors.view(run.pk)
+        view = run_views.view(run.pk)
         if view.run.state == SteeringRun.State.FAILED and view.run.error:
             raise ValidationError(
                 {view.run.error["field"] or "features": [view.run.error["message"]]}

@@ -8,10 +8,10 @@ from django.db.models import Q, QuerySet
 
 from features.models import Feature, LanguageModel, SteeringDelta, SteeringRequest, SteeringRun
 from features.records import Intervention
-from features.selectors.vocabulary import vocabulary_of
 from features.steering import transcript
 from features.steering.transcript import Box, Change, Result, Sweep
 from features.token_spans import Span, Vocabulary, spans
+from features.vocabulary import vocabulary_of
 
 HISTORY = 20
 

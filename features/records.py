@@ -387,9 +387,8 @@ class TextEffectRecord(NamedTuple):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "TextEffectRecord":
         """The record that `to_json` stored."""
-        fields = dict(stored)
-        numbers = {name: ControlledValue(*fields.pop(name)) for name in ("kl", "ce", "logit")}
-        return cls(positions=fields.pop("places"), **numbers, **fields)
+        kl, ce, logit = (ControlledValue(*stored[name]) for name in ("kl", "ce", "logit"))
+        return cls(stored["places"], stored["kl_at"], kl, ce, logit, stored["promoted"])
 
 
 class FeatureMap(NamedTuple):

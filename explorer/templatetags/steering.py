@@ -14,13 +14,13 @@ from features.records import Intervention
 from features.selectors.effects import Effect, effect
 from features.selectors.feature_view import FeatureView
 from features.steering.interventions import METHODS, METHODS_WITH_STRENGTH
-from features.steering.transcript import Box, Change
+from features.steering.transcript import Change, SteeredSpan
 
 register = template.Library()
 
 
 @register.simple_tag
-def steered_text(found: Iterable[Box]) -> SafeString:
+def steered_text(found: Iterable[SteeredSpan]) -> SafeString:
     """One `<t>` per box."""
     return mark_safe("".join(_box(box) for box in found))
 
@@ -52,7 +52,7 @@ def effect_of(view: FeatureView) -> Effect | None:
     return effect(view)
 
 
-def _box(box: Box) -> SafeString:
+def _box(box: SteeredSpan) -> SafeString:
     told = f"log-probability {number(box.logprob)}"
     if box.kl is not None:
         told += f" · KL from default {number(box.kl)}"

@@ -1,10 +1,10 @@
 """What a worker does with a steering run: claim it, write its text piece by piece, and end it.
 
-    run = execution.claim_next(worker)   # of the people who wait, whose turn is longest ago
-    execution.write(run, pieces)         # and those who watch are notified
+    run = execution.claim_next(worker)   # of the visitor who was served longest ago
+    execution.write(run, pieces)         # and notify the watchers
 
-Functions that take a claimed run raise `LostLease` where another worker has it by now. A run whose
-worker died starts again, and says so; one that nobody watches any more gives its place away.
+Functions that take a claimed run raise `LostLease` where another worker holds it. A run whose
+worker crashed starts again; a run that no page watches any more is stopped.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,15 +26,13 @@ TASK = "workers.steer"
 LEASE = timedelta(seconds=15)
 MAX_ATTEMPTS = 3
 MAX_RESENT = 20
-NOT_WATCHED = "Stopped because nobody was watching."
+NOT_WATCHED = "Stopped because no page was watching."
 
 State = SteeringRun.State
 
 
 def claim_next(worker: str) -> SteeringRun | None:
-    """Claim the next run: of the people who wait, the one who was served longest ago; of theirs,
-    the oldest.
-    """
+    """Claim the next run: the oldest of the visitor who was served longest ago."""
     _end_unwatched()
     served = SteeringRun.objects.filter(
         requested_by=OuterRef("requested_by"), started__isnull=False
@@ -49,7 +47,7 @@ def claim_next(worker: str) -> SteeringRun | None:
 
 
 def renew_lease(run: SteeringRun) -> str:
-    """Renew the lease; why the run should stop, or "" where it should not."""
+    """Renew the lease; return why the run should stop, or "" where it should not."""
     leases.renew(run, LEASE)
     row = SteeringRun.objects.values("stop_requested", "watched_until").get(pk=run.pk)
     if row["stop_requested"]:
@@ -58,9 +56,9 @@ def renew_lease(run: SteeringRun) -> str:
 
 
 def write(run: SteeringRun, pieces: Iterable[dict[str, Any]]) -> None:
-    """Write the next pieces of a run, and notify those who watch."""
+    """Write the next pieces of a run, and notify its watchers."""
     with transaction.atomic(), connection.cursor() as cursor:
-        # a piece that a crash loses comes again with the run
+        # a piece that is lost in a crash is computed again with the run
         cursor.execute("SET LOCAL synchronous_commit = off")
         leases.renew(run, LEASE)
         number = _last_number(run) + 1
@@ -69,8 +67,8 @@ def write(run: SteeringRun, pieces: Iterable[dict[str, Any]]) -> None:
 
 
 def store_best_dose(run: SteeringRun, dose: Mapping[str, Any]) -> None:
-    """Write to the feature of a sweep which strength is best, or that none is: steering with it
-    begins there from now on.
+    """Store the best strength of a sweep, or that there is none, at its feature: it is the initial
+    strength for steering with that feature.
     """
     intervention = run.interventions[0]
     if (intervention.method, intervention.unit) == ("add", "maximum"):
@@ -89,27 +87,27 @@ def finish(run: SteeringRun) -> None:
 
 
 def end_stopped(run: SteeringRun, reason: str) -> None:
-    """End a run that was asked to stop; what was written stays."""
+    """End a run that was asked to stop; its pieces stay."""
     _end(run, State.STOPPED, error(reason))
 
 
 def fail(run: SteeringRun, field: str, message: str, *, passing: bool = False) -> None:
-    """End a run that cannot be run; where the reason may be `passing`, the next request of it
-    starts it again.
+    """End a run that failed; after a `passing` (temporary) error the next request starts it
+    again.
     """
     _end(run, State.FAILED, error(message, field, passing))
 
 
 def error(message: str, field: str = "", passing: bool = False) -> dict[str, Any] | None:
-    """What a run's `error` holds; None where there is no message."""
+    """The value of a run's `error`; None where there is no message."""
     if not message:
         return None
     return {"field": field, "message": redaction.without_folders(message), "passing": passing}
 
 
 def restart(run: SteeringRun, **changes: Any) -> None:
-    """Put a run back in the queue without its pieces, tell those who watch to forget them, and send
-    its message.
+    """Queue a run again without its pieces, notify its watchers that they are void, and send its
+    message.
     """
     unchanged = SteeringRun.objects.filter(pk=run.pk, state=run.state, attempts=run.attempts)
     if claims.requeue(unchanged, queued=timezone.now(), ended=None, **changes):
@@ -121,13 +119,13 @@ def restart(run: SteeringRun, **changes: Any) -> None:
 
 
 def send(pk: int) -> None:
-    """Tell the workers, when the transaction commits, that something waits."""
+    """Send the workers a message about a waiting run when the transaction commits."""
     messages.send(SteeringRun.objects.filter(pk=pk), TASK, QUEUE)
 
 
 def reap(queues: Collection[str]) -> list[int]:
-    """Start the runs of dead workers again, and where a worker of their queue calls, send the
-    messages of waiting runs again. Ids of the former.
+    """Restart the runs of workers that crashed, and send the messages of waiting runs again for a
+    worker of their queue. Returns the ids of the former.
     """
     lost = list(leases.expired(SteeringRun.objects.all()))
     for run in lost:
@@ -144,7 +142,7 @@ def _take_back(run: SteeringRun) -> None:
         with transaction.atomic():
             return restart(run)
     message = (
-        f"Its worker died {run.attempts} times. Choose fewer features, a shorter "
+        f"Its worker crashed {run.attempts} times. Choose fewer features, a shorter "
         "text or a smaller model."
     )
     _end(run, State.FAILED, error(message, passing=True))

@@ -1,4 +1,4 @@
-"""What may be asked of the steering engine: one schema for the page, the API and the worker."""
+"""The form of a steering run: one schema for the page, the API and the worker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,12 +21,12 @@ PLACES = {
 }
 MODES = {"text": "text to continue", "chat": "a question, through the chat template"}
 STRENGTHS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0)
-"""What a sweep tries unless it is told."""
+"""The default strengths of a sweep."""
 
 
 class SteerForm(ParamsForm):
-    """A prompt, the features that are changed while the model goes on from it, where, and how
-    tokens are drawn.
+    """A prompt, the features that are changed while the model continues it, the positions, and the
+    sampling.
 
     `rows` are the features' rows by (slug of the SAE, index), once the form is valid.
     """
@@ -65,17 +65,16 @@ class SteerForm(ParamsForm):
         self.rows: dict[tuple[str, int], Feature] = {}
 
     def clean_prompt(self) -> str:
-        """Line ends as models know them, however a browser sends them."""
+        """The prompt with the CRLF that browsers send replaced by LF."""
         prompt: str = self.cleaned_data["prompt"]
         return prompt.replace("\r\n", "\n")
 
     def clean_model(self) -> LanguageModel | None:
-        """The model's row."""
         return self.find_model(self.cleaned_data["model"])
 
     def clean(self) -> dict[str, Any]:
-        """Features exist, belong to this model, and have what their unit needs; a sweep is of one
-        that is added.
+        """Check that the features exist and have what their unit needs, and that a sweep adds one
+        feature.
         """
         cleaned = super().clean() or {}
         if "model" in cleaned and "features" in cleaned:

@@ -1,4 +1,4 @@
-"""Interventions as people write them: parsed once, into `features.records.Intervention`."""
+"""Interventions as users write them, parsed into `features.records.Intervention`."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ METHODS = {
 }
 METHODS_WITH_STRENGTH = ("add", "clamp", "scale")
 UNITS = {"maximum": "× maximum", "norm": "× norm"}
-"""Of the feature, or of the activation that it is added to."""
+"""The maximum of the feature, or the norm of the activation that it is added to."""
 SETTINGS = {"sae", "index", "method", "strength", "unit"}
 
 

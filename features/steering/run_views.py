@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from features.models import Feature, LanguageModel, SteeringDelta, SteeringRequest, SteeringRun
 from features.records import Intervention
 from features.steering import transcript
-from features.steering.transcript import Box, Change, Result, Sweep
+from features.steering.transcript import Change, Result, SteeredSpan, Sweep
 from features.token_spans import Span, Vocabulary, spans
 from features.vocabulary import vocabulary_of
 
@@ -27,8 +27,8 @@ class RunView(NamedTuple):
     features: dict[tuple[str, int], Feature]
     shown: int
     prompt: list[Span]
-    default: list[Box]
-    steered: list[Box]
+    default: list[SteeredSpan]
+    steered: list[SteeredSpan]
     changes: list[Change]
     sweep: Sweep
 
@@ -83,7 +83,8 @@ def view(pk: int, shown: int = 0) -> RunView:
     interventions = found.interventions
     deltas = list(SteeringDelta.objects.filter(run=pk).values_list("data", flat=True))
     pieces = [piece for data in deltas for piece in data]
-    result, sweep = transcript.folded(pieces, len(interventions)), transcript.swept(pieces)
+    result = transcript.fold_pieces(pieces, len(interventions))
+    sweep = transcript.fold_sweep(pieces)
     shown = shown if 0 <= shown < len(interventions) else 0
     written = [
         *(text.token_ids for text in result.texts),
@@ -99,9 +100,9 @@ def view(pk: int, shown: int = 0) -> RunView:
         features(found.model_id, [(one.sae, one.index) for one in interventions]),
         shown,
         _prompt(result, vocabulary, shown, maximum),
-        transcript.boxes(default, vocabulary, shown, maximum),
-        transcript.boxes(changed, vocabulary, shown, maximum, default),
-        transcript.changes(default.token_ids, changed.token_ids, vocabulary),
+        transcript.steered_spans(default, vocabulary, shown, maximum),
+        transcript.steered_spans(changed, vocabulary, shown, maximum, default),
+        transcript.diff_texts(default.token_ids, changed.token_ids, vocabulary),
         sweep,
     )
 

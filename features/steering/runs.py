@@ -1,10 +1,10 @@
 """Steering runs on the website: request one, watch it, and stop it.
 
     run = steering_runs.request_run(form, visitor)   # equal requests share one run
-    steering_runs.watch(run.pk)                      # it goes on while somebody watches
+    steering_runs.watch(run.pk)                      # it continues while a page watches
 
-`execution` has what a worker does. A message to the workers says only that something waits; which
-run is next is decided when one of them is free.
+`execution` has what a worker does. A message to the workers only says that a run waits; a free
+worker then decides which run is next.
 """
 
 import hashlib
@@ -30,27 +30,27 @@ from features.records import Intervention
 from features.steering import execution
 from features.steering.forms import SteerForm
 
-WATCHED = timedelta(seconds=30)
-LEFT = timedelta(seconds=3)
-"""After the last watcher went a run stays so long: a page that is reloaded finds it."""
+WATCH_TIMEOUT = timedelta(seconds=30)
+RELOAD_GRACE = timedelta(seconds=3)
+"""How long a run continues without watchers, so that a page can be reloaded."""
 MAX_AT_ONCE = 3
-"""Runs of one person that wait or run."""
+"""Live runs of one visitor."""
 NEUTRAL = 8
-"""Texts on which a sweep measures damage."""
+"""Neutral texts on which a sweep measures damage."""
 
 State = SteeringRun.State
 
 
 class TooManyRuns(Exception):
-    """This person has as many runs under way as one may have; the message says what to do."""
+    """The visitor has the maximum number of live runs; the message says what to do."""
 
 
 def request_run(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
-    """The run of a valid form, as it is or from the beginning. Raises `TooManyRuns`, and `NoAnswer`
-    where no worker could run it.
+    """The run of a valid form: an equal earlier one, or a new one. Raises `TooManyRuns`, and
+    `NoAnswer` where no worker could run it.
 
-    It takes a turn of `who`, and stands in the history of `owner` (of `who` where none is given):
-    visitors behind one IP address share its turns, and none sees what another requested.
+    It counts towards the limit of `who`, and is in the history of `owner` (default: `who`), because
+    visitors behind one IP address share a limit but not a history.
     """
     plan = plan_of(form)
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
@@ -65,7 +65,7 @@ def request_run(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
                 run,
                 attempts=0,
                 requested_by=who,
-                watched_until=timezone.now() + WATCHED,
+                watched_until=timezone.now() + WATCH_TIMEOUT,
                 error=None,
                 stop_requested=False,
             )
@@ -77,8 +77,8 @@ def request_run(form: SteerForm, who: str, owner: str = "") -> SteeringRun:
 
 
 def plan_of(form: SteerForm) -> dict[str, Any]:
-    """The params of a form with everything that the text depends on: revisions, hashes, maxima and
-    the tokens that are promoted.
+    """The params of a form with everything that determines the text: revisions, hashes, maxima and
+    promoted tokens.
     """
     model, rows = form.cleaned_data["model"], form.rows
     interventions: list[Intervention] = form.cleaned_data["features"]
@@ -102,18 +102,18 @@ def stop(pk: int) -> None:
 
 
 def watch(pk: int) -> None:
-    """Keep a run going for `WATCHED`: somebody looks at it."""
-    _watch_for(pk, WATCHED)
+    """Keep a run going for `WATCH_TIMEOUT`, because a page shows it."""
+    _watch_for(pk, WATCH_TIMEOUT)
 
 
 def unwatch(pk: int) -> None:
-    """A watcher left. Others that still look call `watch` again before `LEFT` is over."""
-    _watch_for(pk, LEFT)
+    """Register that a watcher left. Other watchers call `watch` again within `RELOAD_GRACE`."""
+    _watch_for(pk, RELOAD_GRACE)
     notify(Channel.STEERING, pk)
 
 
 def wait(pk: int, seconds: float) -> bool:
-    """Wait until the run is over, which keeps it going; whether it is."""
+    """Keep the run going and wait until it ends; return whether it did."""
 
     def over() -> bool | None:
         if SteeringRun.objects.filter(pk=pk, state__in=SteeringRun.FINAL).exists():
@@ -130,7 +130,7 @@ def _create(key: str, plan: dict[str, Any], form: SteerForm, who: str) -> Steeri
         "model": form.cleaned_data["model"],
         "params": plan,
         "requested_by": who,
-        "watched_until": timezone.now() + WATCHED,
+        "watched_until": timezone.now() + WATCH_TIMEOUT,
     }
     run, _ = SteeringRun.objects.get_or_create(key=key, defaults=values)
     execution.send(run.pk)
@@ -143,14 +143,14 @@ def _watch_for(pk: int, time: timedelta) -> None:
 
 
 def _neutral(feature: Feature) -> list[int]:
-    """Contexts of the dashboards in which, as far as these show, the feature does not fire."""
+    """Contexts of the dashboards that are no examples of the feature."""
     fires = Example.objects.filter(feature=feature).values("sequence")
     rows = Sequence.objects.filter(model=feature.sae.model_id).exclude(pk__in=fires)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:NEUTRAL])
 
 
 def _require_turn(who: str) -> None:
-    """Raise `TooManyRuns` or `NoAnswer` where another run cannot be."""
+    """Raise `TooManyRuns` or `NoAnswer` where another run is not possible."""
     live = SteeringRun.objects.filter(state__in=SteeringRun.LIVE, requested_by=who)
     under_way = live.filter(watched_until__gte=timezone.now()).count()
     if under_way >= MAX_AT_ONCE:
@@ -165,8 +165,8 @@ def _require_turn(who: str) -> None:
 
 
 def _lock_requests_of(who: str) -> None:
-    """Until the transaction ends, other requests of this person wait: they are counted one by
-    one.
+    """Make other requests of this visitor wait until the transaction ends, so that they are
+    counted one by one.
     """
     with connection.cursor() as cursor:
         cursor.execute(

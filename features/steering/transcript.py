@@ -1,6 +1,4 @@
-"""The pieces of a steering run, folded into texts: what the page and the API show, made from the
-same rows as the stream.
-"""
+"""Steering runs as texts: the page and the API fold the stored pieces that the stream sends."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -12,10 +10,10 @@ Piece = Mapping[str, Any]
 
 
 class Text(NamedTuple):
-    """A text that was generated, a value for each token. What is not measured yet is missing at the
-    end.
+    """A generated text with a value for each token; values that are not measured yet are missing at
+    the end.
 
-    `activations` and `mass` are lists for each of the run's features.
+    `activations` and `mass` have a list for each feature of the run.
     """
 
     token_ids: list[int]
@@ -32,13 +30,13 @@ class Text(NamedTuple):
 
     @property
     def divergence(self) -> float | None:
-        """Mean KL from the unsteered model's next token, likewise."""
+        """Mean KL to the unsteered model's next token; None before anything was measured."""
         return sum(self.kl) / len(self.kl) if self.kl else None
 
 
 class Result(NamedTuple):
-    """The prompt as the model reads it, with each feature's activations, and the texts: the
-    default first.
+    """The token ids of the prompt, with each feature's activations, and the texts, the default
+    first.
     """
 
     prompt: list[int]
@@ -47,7 +45,7 @@ class Result(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """How far a sweep is, and once it is over what came of it, as
+    """The progress of a sweep, and at its end the dose response as
     workers.pipeline.steering.dose_response defines it.
     """
 
@@ -56,9 +54,9 @@ class Sweep(NamedTuple):
     dose: Mapping[str, Any] | None
 
 
-class Box(NamedTuple):
-    """A box of a steered text: usually one token. The numbers are sums over its tokens, save the
-    activation, their largest.
+class SteeredSpan(NamedTuple):
+    """A token span of a steered text, usually one token. Numbers are sums over its tokens, except
+    the activation, which is their maximum.
     """
 
     span: Span
@@ -68,21 +66,19 @@ class Box(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A stretch of the two texts: the same in both where `before` equals `after`."""
+    """A segment of the two texts: the same in both where `before` equals `after`."""
 
     before: str
     after: str
 
     @property
     def same(self) -> bool:
-        """Whether nothing changed here."""
+        """Whether the segment did not change."""
         return self.before == self.after
 
 
-def folded(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
-    """What the pieces of a run say together; those before an “again” are of an attempt
-    that died.
-    """
+def fold_pieces(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
+    """The result of a run from its pieces; an “again” voids those before it, of a crashed attempt."""
     result = _empty(features, rows)
     for piece in pieces:
         if "again" in piece:
@@ -108,8 +104,8 @@ def folded(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
     return result
 
 
-def swept(pieces: Iterable[Piece]) -> Sweep:
-    """What the pieces of a sweep say together."""
+def fold_sweep(pieces: Iterable[Piece]) -> Sweep:
+    """The result of a sweep from its pieces."""
     sweep = Sweep(0, 0, None)
     for piece in pieces:
         if "again" in piece:
@@ -121,29 +117,31 @@ def swept(pieces: Iterable[Piece]) -> Sweep:
     return sweep
 
 
-def boxes(
+def steered_spans(
     text: Text, vocabulary: Vocabulary, shown: int, maximum: float, against: Text | None = None
-) -> list[Box]:
-    """A text as boxes, lit by the `shown`-th feature; `changed` where a token is not what the text
-    `against` has there.
+) -> list[SteeredSpan]:
+    """The token spans of a text with the activations of feature number `shown`; `changed` where a
+    token differs from the text `against`.
     """
     values = text.activations[shown] if text.activations else []
-    fired = [(place, value) for place, value in enumerate(values) if value > 0]
-    places, sizes = [place for place, _ in fired], [value for _, value in fired]
-    new = _new(against.token_ids, text.token_ids) if against else set()
+    positions = [position for position, value in enumerate(values) if value > 0]
+    fired = [values[position] for position in positions]
+    new = _new_positions(against.token_ids, text.token_ids) if against else set()
     full = maximum or max(values, default=0.0)
     return [
-        _box(span, text, new)
-        for span in spans(text.token_ids, vocabulary, places, sizes, None, full)
+        _steered_span(span, text, new)
+        for span in spans(text.token_ids, vocabulary, positions, fired, None, full)
     ]
 
 
-def changes(default: Sequence[int], steered: Sequence[int], vocabulary: Vocabulary) -> list[Change]:
-    """The shortest way from one text to the other, stretch by stretch."""
-    stretches = SequenceMatcher(None, default, steered, autojunk=False).get_opcodes()
+def diff_texts(
+    default: Sequence[int], steered: Sequence[int], vocabulary: Vocabulary
+) -> list[Change]:
+    """The shortest edit from one text to the other, as segments."""
+    segments = SequenceMatcher(None, default, steered, autojunk=False).get_opcodes()
     return [
         Change(text_of(default[a:b], vocabulary), text_of(steered[c:d], vocabulary))
-        for _, a, b, c, d in stretches
+        for _, a, b, c, d in segments
     ]
 
 
@@ -154,19 +152,19 @@ def _empty(features: int, rows: int) -> Result:
     return Result([], [], [Text([], [], [], [], lists(), lists()) for _ in range(rows)])
 
 
-def _new(before: Sequence[int], after: Sequence[int]) -> set[int]:
-    """Positions of tokens in `after` that the shortest way from `before` puts there."""
-    stretches = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+def _new_positions(before: Sequence[int], after: Sequence[int]) -> set[int]:
+    """Positions of tokens in `after` that the shortest edit from `before` inserts."""
+    segments = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     return {
-        place
-        for kind, _, _, first, last in stretches
+        position
+        for kind, _, _, first, last in segments
         if kind != "equal"
-        for place in range(first, last)
+        for position in range(first, last)
     }
 
 
-def _box(span: Span, text: Text, new: set[int]) -> Box:
+def _steered_span(span: Span, text: Text, new: set[int]) -> SteeredSpan:
     inside = range(span.position, span.position + len(span.token_ids))
     kl = [text.kl[i] for i in inside if i < len(text.kl)]
     logprob = sum(text.logprobs[i] for i in inside)
-    return Box(span, logprob, sum(kl) if kl else None, not new.isdisjoint(inside))
+    return SteeredSpan(span, logprob, sum(kl) if kl else None, not new.isdisjoint(inside))

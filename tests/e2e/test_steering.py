@@ -75,7 +75,7 @@ def test_a_closed_tab_gives_its_place_away(instance, page, feature):
     given_up = run(instance, pk)
     assert (given_up["state"], given_up["error"]["message"]) == (
         "stopped",
-        "Stopped because nobody was watching.",
+        "Stopped because no page was watching.",
     )
 
 

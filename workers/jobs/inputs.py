@@ -29,6 +29,21 @@ def sequences(
     `seen` is called with each document. `InvalidInput("corpus")` where the rules of the corpus do
     not fit this model.
     """
+    _require_compatible(corpus, language)
+    documents = corpora.load_documents(
+        corpus.source, text_column=corpus.text_column, held_out=held_out
+    )
+    cut = token_data.pack if corpus.packing == Corpus.Packing.PACKED else token_data.separate
+    return cut(
+        documents,
+        language.tokenizer,
+        context_size,
+        prepend_bos=corpus.begins_with_bos(bos),
+        on_document=seen,
+    )
+
+
+def _require_compatible(corpus: Corpus, language: Language) -> None:
     if corpus.bos == Corpus.Bos.ALWAYS and language.tokenizer.bos_token_id is None:
         raise InvalidInput(
             "corpus",
@@ -41,17 +56,6 @@ def sequences(
             f"{redaction.of_source(language.tokenizer.name_or_path)} has no"
             " chat template: choose a chat model, or a corpus of plain text.",
         )
-    documents = corpora.load_documents(
-        corpus.source, text_column=corpus.text_column, held_out=held_out
-    )
-    cut = token_data.pack if corpus.packing == Corpus.Packing.PACKED else token_data.separate
-    return cut(
-        documents,
-        language.tokenizer,
-        context_size,
-        prepend_bos=corpus.begins_with_bos(bos),
-        on_document=seen,
-    )
 
 
 def model(job: RunningJob) -> LanguageModel:

@@ -161,7 +161,7 @@ def test_a_run_that_kills_every_worker_is_given_up():
         steering_execution.reap([])
     run.refresh_from_db()
     assert run.state == "failed"
-    assert "died 3 times" in run.error["message"]
+    assert "crashed 3 times" in run.error["message"]
 
 
 def test_a_closed_tab_gives_the_place_away():
@@ -174,7 +174,7 @@ def test_a_closed_tab_gives_the_place_away():
     steering_runs.unwatch(waits.pk)
     steering_runs.unwatch(runs_now.pk)
     SteeringRun.objects.update(watched_until=timezone.now() - timedelta(seconds=1))
-    assert "nobody was watching" in steering_execution.renew_lease(took)
+    assert "no page was watching" in steering_execution.renew_lease(took)
     steering_execution.end_stopped(took, steering_execution.renew_lease(took))
     assert steering_execution.claim_next("w") is None
     assert set(SteeringRun.objects.values_list("state", flat=True)) == {"stopped"}

@@ -78,7 +78,7 @@ class Change(NamedTuple):
 
 
 def fold_pieces(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result:
-    """The result of a run from its pieces; an “again” voids those before it, of a crashed attempt."""
+    """The result of a run; pieces before an “again” belong to an attempt that crashed."""
     result = _empty(features, rows)
     for piece in pieces:
         if "again" in piece:
@@ -88,20 +88,26 @@ def fold_pieces(pieces: Iterable[Piece], features: int, rows: int = 2) -> Result
                 prompt=piece["prompt"], prompt_activations=piece["activations"]
             )
         elif "ids" in piece:
-            for text, token_id, logprob in zip(
-                result.texts, piece["ids"], piece["logprobs"], strict=True
-            ):
-                if token_id is not None:
-                    text.token_ids.append(token_id)
-                    text.logprobs.append(logprob)
+            _append_tokens(result.texts, piece)
         elif "start" in piece:
-            for row, text in enumerate(result.texts):
-                text.kl.extend(piece["kl"][row])
-                text.surprise.extend(piece["surprise"][row])
-                for feature in range(features):
-                    text.activations[feature].extend(piece["activations"][feature][row])
-                    text.mass[feature].extend(piece["mass"][feature][row])
+            _append_measurements(result.texts, piece)
     return result
+
+
+def _append_tokens(texts: list[Text], piece: Piece) -> None:
+    for text, token_id, logprob in zip(texts, piece["ids"], piece["logprobs"], strict=True):
+        if token_id is not None:
+            text.token_ids.append(token_id)
+            text.logprobs.append(logprob)
+
+
+def _append_measurements(texts: list[Text], piece: Piece) -> None:
+    for row, text in enumerate(texts):
+        text.kl.extend(piece["kl"][row])
+        text.surprise.extend(piece["surprise"][row])
+        for feature, activations in enumerate(text.activations):
+            activations.extend(piece["activations"][feature][row])
+            text.mass[feature].extend(piece["mass"][feature][row])
 
 
 def fold_sweep(pieces: Iterable[Piece]) -> Sweep:

@@ -93,7 +93,7 @@ def files(name: str) -> list[File]:
     )
 
 
-def read(name: str, file: str) -> Iterator[bytes]:
+def stream_file(name: str, file: str) -> Iterator[bytes]:
     """The bytes of one file of an artifact, in pieces. Raises `Missing` at once where there is no
     such file.
     """

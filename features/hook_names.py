@@ -26,7 +26,7 @@ class Hook(NamedTuple):
     words: str
 
 
-def read(name: str) -> Hook:
+def parse_hook(name: str) -> Hook:
     """The parts of a hook's name; never fails."""
     match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
     if not match or match[2] not in SITES:

@@ -20,7 +20,7 @@ class Source(NamedTuple):
     place: str
 
 
-def read(text: str) -> Source:
+def parse_source(text: str) -> Source:
     """The source that `text` means. `LookupError` in words where it can be none."""
     if text.startswith(("/", ".", "~")):
         return Source("folder", text)

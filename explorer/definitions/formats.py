@@ -62,7 +62,7 @@ def signed(value: float) -> str:
 FORMS = {"share": share, "count": count, "number": number}
 
 
-def written(known: Definition, value: Any) -> str:
+def format_value(known: Definition, value: Any) -> str:
     """A value as its definition's form says."""
     if value is None or isinstance(value, str):
         return value or DASH

@@ -118,7 +118,9 @@ def _corpora(values: Mapping[str, Any]) -> Choices:
 
 def _saes(values: Mapping[str, Any]) -> Choices:
     rows = Sae.objects.select_related("model")
-    return [(str(s), f"{s} · {s.width:,} features, {hook_names.read(s.hook).words}") for s in rows]
+    return [
+        (str(s), f"{s} · {s.width:,} features, {hook_names.parse_hook(s.hook).words}") for s in rows
+    ]
 
 
 def _hooks(values: Mapping[str, Any]) -> Choices:
@@ -129,7 +131,7 @@ def _hooks(values: Mapping[str, Any]) -> Choices:
 def _by_layer(names: Iterable[str]) -> Choices:
     groups: dict[str, Choices] = {}
     for name in names:
-        hook = hook_names.read(name)
+        hook = hook_names.parse_hook(name)
         group = "Others" if hook.layer is None else f"Layer {hook.layer}"
         groups.setdefault(group, []).append((name, hook.words[0].upper() + hook.words[1:]))
     return list(groups.items())

@@ -80,7 +80,11 @@ class LabelForm(RangesForm, ScopeForm):
     def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
         super().__init__(data, known)
         layers = sorted(
-            {layer for sae in self.known if (layer := hook_names.read(sae.hook).layer) is not None}
+            {
+                layer
+                for sae in self.known
+                if (layer := hook_names.parse_hook(sae.hook).layer) is not None
+            }
         )
         field = self.fields["layer"]
         assert isinstance(field, forms.ChoiceField)
@@ -94,7 +98,7 @@ class LabelForm(RangesForm, ScopeForm):
         """The SAEs to search, None for all; an invalid choice counts as none."""
         saes, layer = self.saes(), self.cleaned_data.get("layer")
         if layer:
-            saes = [sae for sae in saes if hook_names.read(sae.hook).layer == int(layer)]
+            saes = [sae for sae in saes if hook_names.parse_hook(sae.hook).layer == int(layer)]
         return saes if layer or self.chosen_model or self.cleaned_data.get("sae") else None
 
     def narrows(self) -> bool:

@@ -36,11 +36,11 @@ class FeedForm(forms.Form):
             raise forms.ValidationError("There is no user of that name.")
         return user
 
-    def clean_after(self) -> activity.Place | None:
+    def clean_after(self) -> activity.FeedPosition | None:
         """The line after which to go on; None at the beginning."""
         text = self.cleaned_data["after"]
         try:
-            return activity.Place.read(text) if text else None
+            return activity.FeedPosition.read(text) if text else None
         except ValueError:
             raise forms.ValidationError(
                 "This position in the feed does not exist; start again without it."
@@ -56,10 +56,10 @@ class FeedForm(forms.Form):
         user: User | None = self.cleaned_data.get("user")
         return user.pk if user else None
 
-    def place(self) -> activity.Place | None:
+    def place(self) -> activity.FeedPosition | None:
         """Where to go on."""
         self.full_clean()
-        found: activity.Place | None = self.cleaned_data.get("after")
+        found: activity.FeedPosition | None = self.cleaned_data.get("after")
         return found
 
 

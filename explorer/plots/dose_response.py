@@ -10,7 +10,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.definitions import DEFINITIONS, Definition
-from explorer.definitions.formats import DASH, written
+from explorer.definitions.formats import DASH, format_value
 from explorer.plots import scale, svg
 from features.models import SweepJudgement
 from features.models.judgement import HIGHEST
@@ -84,7 +84,7 @@ def rows(
         table.append(
             Row(
                 f"{dose['strengths'][i]:g}" if i >= 0 else "0",
-                [written(DEFINITIONS[f"dose_{name}"], values[name]) for name in MEASURES],
+                [format_value(DEFINITIONS[f"dose_{name}"], values[name]) for name in MEASURES],
                 [_score(score) for score in scores],
                 marks.get(i, "") if i >= 0 else "default",
                 str(text),
@@ -129,7 +129,8 @@ def _card(chart: _Chart, dose: Mapping[str, Any]) -> Card:
         ),
     ]
     values = "; ".join(
-        f"{x:g}×: {_score(y) if chart.dots else written(chart.known, y)}" for x, y in chart.points
+        f"{x:g}×: {_score(y) if chart.dots else format_value(chart.known, y)}"
+        for x, y in chart.points
     )
     drawing = format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from django.urls import NoReverseMatch, reverse
 
 from explorer.definitions import DEFINITIONS, Definition
-from explorer.definitions.formats import number, written
+from explorer.definitions.formats import format_value, number
 from explorer.plots.svg import Line, Spot
 from features.models import Job, Sae
 from features.selectors.jobs import Curve, Curves
@@ -154,7 +154,7 @@ def _chart(
             for curve in ghost.curves.get(name, {}).values()
         ]
     ends = [curve[-1][1] for curve in own.curves[name].values()]
-    least, most = written(definition, min(ends)), written(definition, max(ends))
+    least, most = format_value(definition, min(ends)), format_value(definition, max(ends))
     value = least if least == most else f"{least} to {most}"
     return Chart(definition.name, definition.about, value, lines)
 

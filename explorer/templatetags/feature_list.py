@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from explorer.definitions import DEFINITIONS
-from explorer.definitions.formats import count, written
+from explorer.definitions.formats import count, format_value
 from explorer.plots import svg
 from explorer.templatetags.plots import LOWEST_EXPONENT, times
 from features.models import Feature
@@ -29,7 +29,7 @@ def cell(column: str, row: Feature) -> str:
     return (
         count(row.cluster)
         if column == "cluster"
-        else written(DEFINITIONS[column], getattr(row, column))
+        else format_value(DEFINITIONS[column], getattr(row, column))
     )
 
 

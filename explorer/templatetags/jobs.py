@@ -8,7 +8,7 @@ from django import forms, template
 from django.utils.text import Truncator
 
 from explorer.definitions import DEFINITIONS
-from explorer.definitions.formats import count, number, written
+from explorer.definitions.formats import count, format_value, number
 from features import hook_names
 from features.formfields import join_values
 from features.jobs.forms import ALL_FORMS
@@ -137,7 +137,7 @@ def event_text(event: Any) -> str:
 def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:
     known = DEFINITIONS.get(term)
     return (
-        Setting(known.name, known.about, written(known, result[name]), "")
+        Setting(known.name, known.about, format_value(known, result[name]), "")
         if known
         else _setting(name, result, None)
     )
@@ -168,7 +168,7 @@ def _value(name: str, value: Any, field: forms.Field | None) -> str:
     if isinstance(value, list):
         return ", ".join(_value(name, one, field) for one in value)
     if name == "hook":
-        words = hook_names.read(str(value)).words
+        words = hook_names.parse_hook(str(value)).words
         return words[0].upper() + words[1:]
     if choices := getattr(field, "choices", None):
         return str(dict(choices).get(value, value)).partition(":")[0]

@@ -26,7 +26,7 @@ def in_words(readout: Mapping[str, Any]) -> str:
         steps.append(f"is multiplied by the gain of the final {readout['norm']} ({gain})")
     steps.append("meets each row of the unembedding")
     subtracts = ", as that norm subtracts it" if readout["centred"] else ""
-    return f"{start} {_listed(steps)}{subtracts}. {_masked(readout)}"
+    return f"{start} {_join_words(steps)}{subtracts}. {_masked(readout)}"
 
 
 def _masked(readout: Mapping[str, Any]) -> str:
@@ -34,7 +34,7 @@ def _masked(readout: Mapping[str, Any]) -> str:
     masked = sum(readout[name] for name in reasons)
     if not masked:
         return f"All {count(readout['rows'])} rows of the vocabulary are ranked."
-    why = _listed(
+    why = _join_words(
         [f"{count(readout[name])} {word}" for name, word in reasons.items() if readout[name]]
     )
     return (
@@ -42,6 +42,6 @@ def _masked(readout: Mapping[str, Any]) -> str:
     )
 
 
-def _listed(parts: list[str]) -> str:
+def _join_words(parts: list[str]) -> str:
     """Parts with commas, and “and” before the last."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

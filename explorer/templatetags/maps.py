@@ -11,7 +11,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from features.selectors.maps import Place
+from features.selectors.maps import MapPoint
 
 register = template.Library()
 
@@ -26,7 +26,7 @@ GOLDEN = 137.508
 
 @register.simple_tag
 @lru_cache(maxsize=16)
-def map_plot(places: tuple[Place, ...], color: str) -> SafeString:
+def map_plot(places: tuple[MapPoint, ...], color: str) -> SafeString:
     """One path of dots for each colour; the colours themselves are in map.css."""
     ranked = sorted(place.density for place in places)
     inks = sorted((ink(place, color, ranked), place) for place in places)
@@ -45,7 +45,7 @@ def map_plot(places: tuple[Place, ...], color: str) -> SafeString:
     )
 
 
-def ink(place: Place, color: str, ranked: Sequence[float]) -> tuple[str, str]:
+def ink(place: MapPoint, color: str, ranked: Sequence[float]) -> tuple[str, str]:
     """Class and style of a feature's colour; `ranked` are all densities, rising."""
     if color == "density":
         return "dense", f"--s:{shade(place.density, ranked) / (SHADES - 1):.2f}"
@@ -61,7 +61,7 @@ def shade(density: float, ranked: Sequence[float]) -> int:
     return bisect_left(ranked, density) * SHADES // len(ranked)
 
 
-def _fit(places: Sequence[Place]) -> tuple[float, float, float]:
+def _fit(places: Sequence[MapPoint]) -> tuple[float, float, float]:
     """Left and lower end of the map, and how many pixels a unit is."""
     x_low, x_high = min((p.x for p in places), default=0.0), max((p.x for p in places), default=1.0)
     y_low, y_high = min((p.y for p in places), default=0.0), max((p.y for p in places), default=1.0)
@@ -69,7 +69,7 @@ def _fit(places: Sequence[Place]) -> tuple[float, float, float]:
     return x_low, y_low, min((WIDTH - 2 * EDGE) / wide, (HEIGHT - 2 * EDGE) / high)
 
 
-def _frame(places: Sequence[Place], scale: float) -> tuple[int, int, int, int]:
+def _frame(places: Sequence[MapPoint], scale: float) -> tuple[int, int, int, int]:
     """The view box that puts the map in the middle."""
     x_low, y_low, _ = _fit(places)
     wide = (max((p.x for p in places), default=0.0) - x_low) * scale

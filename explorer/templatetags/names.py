@@ -16,7 +16,7 @@ register = template.Library()
 @register.filter
 def hook_words(hook: str) -> str:
     """Where a hook reads, in words: residual stream after layer 2."""
-    return hook_names.read(hook).words
+    return hook_names.parse_hook(hook).words
 
 
 @register.filter

@@ -7,7 +7,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from explorer.definitions import DEFINITIONS
-from explorer.definitions.formats import count, number, share, short_count, signed, written
+from explorer.definitions.formats import count, format_value, number, share, short_count, signed
 from features.version import VERSION
 
 register = template.Library()
@@ -28,7 +28,9 @@ def define(term: str) -> str:
 def value_of(term: str, value: Any) -> SafeString:
     """A value in the term's form, with the definition on hover."""
     return format_html(
-        '<span title="{}">{}</span>', DEFINITIONS[term].about, written(DEFINITIONS[term], value)
+        '<span title="{}">{}</span>',
+        DEFINITIONS[term].about,
+        format_value(DEFINITIONS[term], value),
     )
 
 
@@ -41,7 +43,7 @@ def fact(term: str, value: Any, note: str = "") -> SafeString:
         '<div title="{}"><dt>{}</dt><dd>{}{}</dd></div>',
         known.about,
         known.name,
-        written(known, value),
+        format_value(known, value),
         small,
     )
 

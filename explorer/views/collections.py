@@ -103,7 +103,7 @@ def add(request: HtmxRequest) -> HttpResponseBase:
     """Add features (`feature`, several times) to a collection, which the page asks for first."""
     sent = request.POST if request.method == "POST" else request.GET
     chosen = "collection" in request.POST or "name" in request.POST
-    mine = list(collection_selectors.listed(request.user.pk, mine=True))
+    mine = list(collection_selectors.list_collections(request.user.pk, mine=True))
     form = CollectForm(request.POST if chosen else None, mine)
     names, wrong = sent.getlist("feature"), ""
     try:
@@ -172,7 +172,7 @@ def _index(
     request: HtmxRequest, form: CollectionForm, *, mine: bool, status: int = 200
 ) -> HttpResponse:
     mine = mine and request.user.is_authenticated
-    rows = collection_selectors.listed(request.user.pk, mine=mine)
+    rows = collection_selectors.list_collections(request.user.pk, mine=mine)
     of = f"collections of {request.user.pk if mine else 'all'}"
     page, wrong = keyset.page_or_first(
         lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of=of),

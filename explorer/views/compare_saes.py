@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from explorer import access
 from explorer.definitions import DEFINITIONS, Definition
-from explorer.definitions.formats import number, written
+from explorer.definitions.formats import format_value, number
 from explorer.http.requests import HtmxRequest, page
 from explorer.plots.svg import Spot
 from explorer.views.catalog import find_model
@@ -111,7 +111,7 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
         "plots": [
             (DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]
         ],
-        "looks": [(hook_names.read(hook).words, look) for hook, look in looks.items()],
+        "looks": [(hook_names.parse_hook(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
         "more": len(known) == MOST_SAES,
         "matchings": _matchings(model, slugs),
@@ -155,7 +155,7 @@ def spots(saes: Iterable[Sae], name: str, looks: dict[str, str]) -> list[Spot]:
         if x is not None and y is not None:
             name_and_values = (
                 f"{sae.slug}: {number(x)} features per token, {term.name.lower()} "
-                f"{written(term, y)}"
+                f"{format_value(term, y)}"
             )
             points.append(Spot(x, y, name_and_values, looks[sae.hook], sae.get_absolute_url()))
     return points
@@ -172,6 +172,6 @@ def _column(name: str, order: str) -> Column:
 
 
 def _cells(sae: Sae) -> list[str]:
-    return [written(DEFINITIONS["width"], sae.width)] + [
-        written(DEFINITIONS[f"eval_{name}"], value_of(sae, name)) for name in COLUMNS
+    return [format_value(DEFINITIONS["width"], sae.width)] + [
+        format_value(DEFINITIONS[f"eval_{name}"], value_of(sae, name)) for name in COLUMNS
     ]

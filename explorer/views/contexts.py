@@ -30,7 +30,7 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
             back,
         ) from None
     form = ContextForm(request.GET)
-    found = _found(form, owner, view.sequence)
+    found = _search_context(form, owner, view.sequence)
     wanted = form.wanted()
     shown = {
         "sae": owner,
@@ -46,7 +46,7 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
     return page(request, "features/context.html", shown, {"found": "found"})
 
 
-def _found(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None:
+def _search_context(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None:
     """The features that fire on the context; errors are added to the form."""
     form.full_clean()
     text = _read_context(form, sae, sequence)

@@ -25,7 +25,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
         made = form.save_for(None if shared else request.user)
         messages.success(request, f"{made} is saved. Its key cannot be shown again.")
         return redirect("endpoints")
-    return _shown(request, form, None)
+    return _render_endpoints(request, form, None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -38,7 +38,7 @@ def change(request: HtmxRequest, slug: str) -> HttpResponseBase:
         form.save_for(endpoint.owner)
         messages.success(request, f"{endpoint} is changed.")
         return redirect("endpoints")
-    return _shown(request, form, endpoint)
+    return _render_endpoints(request, form, endpoint)
 
 
 @require_POST
@@ -60,7 +60,9 @@ def _own(request: HtmxRequest, slug: str) -> Endpoint:
     return found
 
 
-def _shown(request: HtmxRequest, form: EndpointForm, changing: Endpoint | None) -> HttpResponse:
+def _render_endpoints(
+    request: HtmxRequest, form: EndpointForm, changing: Endpoint | None
+) -> HttpResponse:
     context = {
         "form": form,
         "endpoints": usable_by(request.user.pk),

@@ -40,7 +40,7 @@ def download(request: HtmxRequest, model: str, sae: str, name: str) -> Streaming
         "Content-Disposition": f'attachment; filename="{name.rpartition("/")[2]}"',
         "X-Content-Type-Options": "nosniff",
     }
-    pieces = artifact_store.read(found.artifact, name)
+    pieces = artifact_store.stream_file(found.artifact, name)
     return StreamingHttpResponse(
         _async_pieces(pieces), content_type="application/octet-stream", headers=headers
     )

@@ -63,11 +63,11 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         if best and best.made_by_id
         else None
     )
-    rows = job_plots.sweep(own, job_selectors.made(view.job) if view.job.over else [])
+    rows = job_plots.sweep(own, job_selectors.trained_saes(view.job) if view.job.over else [])
     context = {
         "view": view,
         "job": view.job,
-        "ahead": job_selectors.ahead(view.job),
+        "ahead": job_selectors.jobs_ahead(view.job),
         "cards": job_plots.charts(own, ghost, other),
         "keys": job_plots.keys(own, other),
         "ghost": ghost,
@@ -76,7 +76,9 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "sweep": rows,
         "spots": job_plots.spots(rows),
         "compare": job_plots.compare_url(rows),
-        "beside": list(job_selectors.beside(view.job)[:MOST_BESIDE]) if view.curves else [],
+        "beside": list(job_selectors.comparable_jobs(view.job)[:MOST_BESIDE])
+        if view.curves
+        else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}"
         if other
         else view.job.get_absolute_url(),
@@ -95,7 +97,7 @@ def _overlay(job: Job, number: str) -> tuple[job_plots.Run | None, str]:
     if not number:
         return None, ""
     pk = int(number) if number.isdecimal() and len(number) < 19 else 0
-    other = job_selectors.beside(job).filter(pk=pk).first()
+    other = job_selectors.comparable_jobs(job).filter(pk=pk).first()
     return (job_plots.Run(other, job_selectors.curves(other.pk)), "") if other else (None, number)
 
 

@@ -111,7 +111,7 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
 def _upload(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
     file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
-    rows = tables.read(file.read(), tables.format_of(file.name))
+    rows = tables.parse_table(file.read(), tables.format_of(file.name))
     weight, trusted = access.weight(request.user), access.may_curate(request.user)
     made = upload_services.upload(
         sae, file.name, rows, by=request.user, weight=weight, trusted=trusted

@@ -47,12 +47,12 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "said": said,
         "weighed": label_search.MOST_WEIGHED,
         "most": label_ranking.MOST_FOUND if form.cleaned_data.get("order") else None,
-        "shown": _shown(form, saes, said) if said else None,
+        "shown": _search_results(form, saes, said) if said else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})
 
 
-def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
+def _search_results(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     asked = form.cleaned_data
     mode, order, limit = (
         asked.get("mode", ""),
@@ -62,7 +62,7 @@ def _shown(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
     start = asked.get("start") or 0
     words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
     meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
-    words = label_search.beside(words, meaning)
+    words = label_search.add_meaning(words, meaning)
     merged = label_ranking.merge(
         words.query, words.hits, meaning, order=order, limit=limit, start=start
     )

@@ -35,7 +35,7 @@ def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     form = TextForm(request.GET, known)
     saes = form.saes()
     wanted = form.wanted()
-    found = _found(form, saes, wanted) if saes else None
+    found = _search_text(form, saes, wanted) if saes else None
     context = {
         "kind": "texts" if form.two else "text",
         "form": form,
@@ -77,7 +77,7 @@ def chosen_spans(found: TextSearch, wanted: Wanted) -> set[int]:
     }
 
 
-def _found(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
+def _search_text(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
     """The features that fire on the texts of the form; errors are added to its fields."""
     texts = {
         name: _read_text(form, saes, name)
@@ -101,7 +101,7 @@ def _read_text(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     if not text:
         return None
     return inference_result(
-        form, name, lambda: text_search.read(saes, text), own=form.fields.keys() - {"text"}
+        form, name, lambda: text_search.load_text(saes, text), own=form.fields.keys() - {"text"}
     )
 
 

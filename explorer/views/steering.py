@@ -58,17 +58,17 @@ def index(request: HtmxRequest) -> HttpResponse:
     except inference_requests.NoAnswer as error:
         return _page(request, request.POST, [("", str(error))], status=503)
     if request.htmx:  # a page of its own would be a second to draw before the first token
-        return push_url(_shown(request, run.pk), run.get_absolute_url())
+        return push_url(_render_form(request, run.pk), run.get_absolute_url())
     return redirect(run)
 
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
     """A run: its form, and its texts as far as they came. To look at it keeps it going."""
-    return _shown(request, pk)
+    return _render_form(request, pk)
 
 
-def _shown(
+def _render_form(
     request: HtmxRequest, pk: int, errors: list[tuple[str, str]] | None = None, status: int = 200
 ) -> HttpResponse:
     shown = request.GET.get("show", "0")
@@ -114,7 +114,7 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
         return redirect("steering", pk)
     endpoint = request.POST.get("endpoint", "").replace("\0", "\ufffd")
     if endpoint and not usable_by(request.user.pk).filter(slug=endpoint).exists():
-        return _shown(
+        return _render_form(
             request,
             pk,
             [("Judge", f"There is no endpoint “{endpoint[:60]}” of yours.")],
@@ -126,7 +126,7 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
         )
     except InvalidParams as error:
         errors = [("Judge", message) for message in error.messages]
-        return _shown(request, pk, errors, status=422)
+        return _render_form(request, pk, errors, status=422)
 
 
 @require_GET

@@ -24,7 +24,7 @@ def index(request: HtmxRequest) -> HttpResponseBase:
     """The stored lists; members add one."""
     if request.method == "POST":
         return _add(request)
-    return _shown(request, WordListForm())
+    return _render_word_lists(request, WordListForm())
 
 
 @require_safe
@@ -62,7 +62,7 @@ def _add(request: HtmxRequest) -> HttpResponseBase:
         made = form.keep(request.user)
         messages.success(request, f"{made} is kept, with {len(made.entries):,} entries.")
         return redirect(made)
-    return _shown(request, form)
+    return _render_word_lists(request, form)
 
 
 def _find(slug: str) -> WordList:
@@ -72,8 +72,8 @@ def _find(slug: str) -> WordList:
     return found
 
 
-def _shown(request: HtmxRequest, form: WordListForm) -> HttpResponse:
-    context = {"form": form, "lists": word_list_selectors.listed()[:SHOWN]}
+def _render_word_lists(request: HtmxRequest, form: WordListForm) -> HttpResponse:
+    context = {"form": form, "lists": word_list_selectors.list_word_lists()[:SHOWN]}
     return page(
         request,
         "labels/word_lists.html",

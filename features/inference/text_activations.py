@@ -94,11 +94,11 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
     promoted = [token for role in roles.values() if role for token in role.promoted]
     vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
     return EffectHere(
-        ids, **{name: role and _shown(role, ids, vocabulary) for name, role in roles.items()}
+        ids, **{name: role and _role_view(role, ids, vocabulary) for name, role in roles.items()}
     )
 
 
-def _shown(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
+def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
     highest = max(role.kl_at)
     tokens = spans(ids, vocabulary, role.positions, role.kl_at, None, highest or 1.0)
     return RoleHere(
@@ -142,17 +142,17 @@ def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
     """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and
     SAE.
     """
-    return _read(saes, {"kind": "read_text", "text": _readable(text)})
+    return _request_activations(saes, {"kind": "read_text", "text": _readable(text)})
 
 
 def read_context(sae: Sae, token_ids: Sequence[int]) -> TextReading:
     """What fires on each token of a context, whose ids are read as they were stored; likewise up to
     64 features.
     """
-    return _read([sae], {"kind": "read_context", "token_ids": list(token_ids)})[0]
+    return _request_activations([sae], {"kind": "read_context", "token_ids": list(token_ids)})[0]
 
 
-def _read(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
+def _request_activations(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
     model = saes[0].model
     found = inference_requests.request(
         {"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)}

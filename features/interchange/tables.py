@@ -40,7 +40,7 @@ def fitting(name: str, size: int) -> str:
     return format_of(name)
 
 
-def read(data: bytes, kind: str) -> list[Mapping[str, Any]]:
+def parse_table(data: bytes, kind: str) -> list[Mapping[str, Any]]:
     """The rows of a file, in its order; row 1 is the first after the header. Raises
     `InvalidInput`.
     """

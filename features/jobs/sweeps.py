@@ -66,6 +66,6 @@ def unused_setting(architecture: object) -> str:
 
 def _slug_part(name: str, value: Any) -> str:
     if name == "hook":
-        return hook_names.read(str(value)).short
+        return hook_names.parse_hook(str(value)).short
     text = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
     return SLUG_PREFIXES.get(name, "") + text

@@ -35,7 +35,7 @@ SELECT at, kind, id FROM (
 """
 
 
-class Place(NamedTuple):
+class FeedPosition(NamedTuple):
     """Where a line stands in the feed: many things happen in one instant, and none of them may be
     skipped.
     """
@@ -68,9 +68,9 @@ class Happening(NamedTuple):
     text: str
 
     @property
-    def place(self) -> Place:
+    def place(self) -> FeedPosition:
         """Where it stands; what comes after begins there."""
-        return Place(self.at, self.kind, self.what.pk)
+        return FeedPosition(self.at, self.kind, self.what.pk)
 
 
 class Contribution(NamedTuple):
@@ -86,7 +86,7 @@ def feed(
     *,
     saes: list[int] | None = None,
     person: int | None = None,
-    after: Place | None = None,
+    after: FeedPosition | None = None,
     limit: int = PAGE,
 ) -> list[Happening]:
     """The latest labels, edits, votes and comments of people, newest first: six queries, however

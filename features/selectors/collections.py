@@ -23,7 +23,7 @@ class Kept(NamedTuple):
         return f"{self.feature.sae.model.slug}/{self.feature.sae.slug}/{self.feature.index}"
 
 
-def listed(user: int | None, *, mine: bool) -> QuerySet[Collection]:
+def list_collections(user: int | None, *, mine: bool) -> QuerySet[Collection]:
     """Those of a user, or else all public ones, newest first, with their owner and `count`."""
     rows = Collection.objects.filter(owner=user) if mine else Collection.objects.filter(public=True)
     return rows.select_related("owner").annotate(count=Count("items")).order_by("-id")

@@ -85,7 +85,7 @@ def curves(pk: int) -> Curves:
     return found
 
 
-def beside(job: Job) -> QuerySet[Job]:
+def comparable_jobs(job: Job) -> QuerySet[Job]:
     """Other jobs of its kind that have begun, newest first: those whose curves may be laid over its
     own.
     """
@@ -94,7 +94,7 @@ def beside(job: Job) -> QuerySet[Job]:
     )
 
 
-def made(job: Job) -> list[Sae]:
+def trained_saes(job: Job) -> list[Sae]:
     """The SAEs that a job made, in its order."""
     return list(Sae.objects.filter(made_by=job).select_related("model").order_by("id"))
 
@@ -139,7 +139,7 @@ def rival(job: Job) -> Sae | None:
     )
 
 
-def ahead(job: Job) -> int:
+def jobs_ahead(job: Job) -> int:
     """How many jobs its queue serves before it; 0 where it is not queued."""
     if job.state != Job.State.QUEUED:
         return 0

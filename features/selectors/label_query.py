@@ -149,7 +149,7 @@ class LabelQuery(NamedTuple):
         return [word for word in self.words if word.instead]
 
 
-def read(said: str) -> LabelQuery:
+def parse_label_query(said: str) -> LabelQuery:
     """The words of a query, each once, in one statement. A NUL is a blank, for no text in the
     database has one.
     """

@@ -110,7 +110,7 @@ def merge(
         )
         .in_bulk(shown)
     )
-    said = _said(_by_feature(shown, [*words, *meaning]))
+    said = _matching_labels(_by_feature(shown, [*words, *meaning]))
     rows = [
         Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
         for pk in shown if pk in features and said.get(pk)
@@ -133,7 +133,7 @@ def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[in
     return found
 
 
-def _said(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
+def _matching_labels(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
     """The labels of each feature, nothing marked; those that went meanwhile are left out."""
     rows = Label.objects.shown().select_related("author").only(
         "feature_id", "text", "method", "score", "support", "author__username"

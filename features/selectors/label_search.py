@@ -101,7 +101,7 @@ def search_words(
     Where no label has every word, common words only rank those that have a rarer one, unless none
     has. Two queries; four, seldom five where no label has every word.
     """
-    query = label_query.read(said)
+    query = label_query.parse_label_query(said)
     if query_alone or not query.words or saes == []:
         return Words(query, [], False, False)
     within = label_query.of_saes([sae.pk for sae in saes] if saes is not None else None)
@@ -151,7 +151,7 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     return [Hit(features[label], label, cosines[label]) for label in nearest]
 
 
-def beside(words: Words, meaning: Sequence[Hit]) -> Words:
+def add_meaning(words: Words, meaning: Sequence[Hit]) -> Words:
     """What words found, to be merged with meaning: labels that have but some of them are left out
     where meaning found any.
     """

@@ -112,7 +112,7 @@ def label(pk: int, visitor: int | None = None) -> Label:
     return found
 
 
-def listed(*, method: str = "", author: str = "", **of: Any) -> Any:
+def list_labels(*, method: str = "", author: str = "", **of: Any) -> Any:
     """Shown labels, of the model, SAE and index that `of` names, with evidence."""
     rows = with_evidence(Label.objects.shown()).select_related("feature__sae__model", "author")
     rows = rows.filter(**_of_feature(of))
@@ -121,9 +121,9 @@ def listed(*, method: str = "", author: str = "", **of: Any) -> Any:
     return rows.filter(author__username=author) if author else rows
 
 
-def shown(pk: int) -> Label:
+def visible_label(pk: int) -> Label:
     """One label that is shown, with its evidence and history. Raises `Label.DoesNotExist`."""
-    found: Label = listed().get(pk=pk)
+    found: Label = list_labels().get(pk=pk)
     return found
 
 

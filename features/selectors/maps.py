@@ -13,7 +13,7 @@ from features.token_spans import text_of, visible
 from features.vocabulary import vocabulary_of
 
 
-class Place(NamedTuple):
+class MapPoint(NamedTuple):
     """Where one feature lies, and what colours it."""
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
@@ -89,7 +89,7 @@ def points(sae: Sae) -> Points:
     )
 
 
-def sample(dashboard: Dashboard, most: int) -> tuple[Place, ...]:
+def sample(dashboard: Dashboard, most: int) -> tuple[MapPoint, ...]:
     """At most `most` places, evenly by index; one query, and none where this process read the same
     map before.
     """
@@ -99,12 +99,12 @@ def sample(dashboard: Dashboard, most: int) -> tuple[Place, ...]:
 
 
 @lru_cache(maxsize=16)
-def _sample(sae: int, step: int, made: datetime, mapped_by: int | None) -> tuple[Place, ...]:
+def _sample(sae: int, step: int, made: datetime, mapped_by: int | None) -> tuple[MapPoint, ...]:
     rows = Feature.objects.filter(sae=sae, map_x__isnull=False).order_by("index")
     if step > 1:
         rows = rows.annotate(turn=Mod(F("index"), step, output_field=IntegerField())).filter(turn=0)
     return tuple(
-        Place(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density")
+        MapPoint(*row) for row in rows.values_list("index", "map_x", "map_y", "cluster", "density")
     )
 
 

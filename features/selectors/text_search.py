@@ -96,7 +96,7 @@ class Wanted(NamedTuple):
     shown: str = ""
 
 
-def read(saes: Sequence[Sae], text: str) -> Text:
+def load_text(saes: Sequence[Sae], text: str) -> Text:
     """Read a text, once for all the SAEs, which are of one model."""
     readings = read_text(saes, text)
     fired = {reading.sae.slug: reading.fired[_head(reading) :] for reading in readings}
@@ -121,7 +121,7 @@ def read_stored(sae: Sae, token_ids: Sequence[int]) -> Text:
 
 def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
     """The features of a text that was read, ranked on the chosen tokens; four queries."""
-    known = _known(saes, text.firings, wanted.density_max)
+    known = _feature_scales(saes, text.firings, wanted.density_max)
     chosen = [place for place in text.counted if place in set(wanted.chosen)] or text.counted
     ranked = rank(_scaled(text.firings, known, wanted.scaled), chosen, text.counted, wanted.by)
     return _search(saes, [text], known, ranked, wanted)
@@ -131,7 +131,7 @@ def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> T
     """The features that tell two texts apart, by difference of means, or of maxima where that is
     asked; four queries.
     """
-    known = _known(saes, {**first.firings, **second.firings}, wanted.density_max)
+    known = _feature_scales(saes, {**first.firings, **second.firings}, wanted.density_max)
     firings = [_scaled(text.firings, known, wanted.scaled) for text in (first, second)]
     by = "max" if wanted.by == "max" else "mean"
     ranked = tell_apart(firings[0], len(first.counted), firings[1], len(second.counted), by)
@@ -147,7 +147,9 @@ def _places(span: Span) -> range:
     return range(span.position, span.position + len(span.token_ids))
 
 
-def _known(saes: Iterable[Sae], keys: Iterable[Key], density_max: float) -> dict[Key, Known | None]:
+def _feature_scales(
+    saes: Iterable[Sae], keys: Iterable[Key], density_max: float
+) -> dict[Key, Known | None]:
     """Of each feature what is known of it, None where it is too dense; one query that carries
     thousands as two arrays.
     """
@@ -187,14 +189,14 @@ def _search(
     sparse = [row for row in ranked if known[row.key]]
     first = sparse[:MOST_FOUND]
     chosen = [row for row in sparse[MOST_FOUND:] if f"{row.key[0]}/{row.key[1]}" == wanted.shown]
-    found = _found(saes, known, first + chosen)
+    found = _feature_hits(saes, known, first + chosen)
     shown = next((row for row in found if row.name == wanted.shown), next(iter(found), None))
     of = {sae.slug: sae for sae in saes}
     boxes = [_boxes(of, text, known, shown) for text in texts]
     return TextSearch(found, len(ranked) - len(sparse), shown, boxes)
 
 
-def _found(
+def _feature_hits(
     saes: Sequence[Sae], known: Mapping[Key, Known | None], ranked: Iterable[Ranked]
 ) -> list[Found]:
     of = {sae.pk: sae for sae in saes}

@@ -15,6 +15,6 @@ def whole() -> QuerySet[WordList]:
     )
 
 
-def listed() -> QuerySet[WordList]:
+def list_word_lists() -> QuerySet[WordList]:
     """The same without the entries."""
     return whole().defer("entries")

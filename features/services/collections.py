@@ -74,7 +74,7 @@ def named(names: Iterable[str]) -> list[int]:
         raise InvalidInput(
             "features", f"{len(wanted):,} features; a collection holds at most {MOST_ITEMS:,}."
         )
-    found = _found(wanted.values())
+    found = _feature_ids(wanted.values())
     if missing := [name for name in wanted if name not in found]:
         others = f" and {len(missing) - MOST_NAMED:,} others" if len(missing) > MOST_NAMED else ""
         raise InvalidInput(
@@ -141,7 +141,7 @@ def _touch(pk: int) -> None:
     Collection.objects.filter(pk=pk).update(updated=Now())
 
 
-def _found(wanted: Iterable[tuple[str, str, int]]) -> dict[str, int]:
+def _feature_ids(wanted: Iterable[tuple[str, str, int]]) -> dict[str, int]:
     """Ids by name, one query an SAE."""
     by_sae: dict[tuple[str, str], list[int]] = {}
     for model, sae, index in wanted:

@@ -74,7 +74,7 @@ WHERE f.id = c.feature_id AND (f.label_id, f.disputed) IS DISTINCT FROM (c.id, c
 
 
 @transaction.atomic
-def settle(features: Collection[int]) -> None:
+def recompute(features: Collection[int]) -> None:
     """Count again and choose the label of the features of those ids, after anything that the rule
     reads has changed.
 

@@ -121,7 +121,7 @@ def _shape(
 
 
 def _depth(hook: str) -> int:
-    return hook_names.read(hook).layer or 0
+    return hook_names.parse_hook(hook).layer or 0
 
 
 def _as_long_as(earlier: list[Job]) -> Estimate | None:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from features.jobs import events as job_events
 from features.jobs import lifecycle
 from features.jobs.forms import JOB_FORMS, FollowUp, JobForm
-from features.jobs.forms.placement import as_placed, placed
+from features.jobs.forms.placement import as_placed, validate_placement
 from features.models import Job
 from features.records import InvalidParams
 
@@ -62,7 +62,7 @@ def _create(
     after: Job | None,
 ) -> Job:
     """The rows of a job and its parts."""
-    place = placed(form.queue, placing)
+    place = validate_placement(form.queue, placing)
     create = partial(
         lifecycle.create, queue=place.queue, priority=place.priority, by=by, after=after
     )

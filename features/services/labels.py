@@ -11,7 +11,7 @@ from django.db.models.functions import Lower, Now
 from features.models import Feature, Job, Label, LabelRevision, LabelScore, Sae, Vote
 from features.models.label import LONGEST
 from features.records import InvalidInput, LabelRecord, ScoreRecord
-from features.services.consensus import settle
+from features.services.consensus import recompute
 from features.text_cleaning import clean, one_line
 
 LONGEST_NOTE = 300
@@ -87,7 +87,7 @@ def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
         weight=weight,
     )
     LabelRevision.objects.create(label=label, version=1, text=words, by=by)
-    settle([feature.pk])
+    recompute([feature.pk])
     return label
 
 
@@ -118,7 +118,7 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
     now.text, now.version = words, now.version + 1
     Label.objects.filter(pk=now.pk).update(text=words, version=now.version, updated=Now())
     LabelRevision.objects.create(label=now, version=now.version, text=words, by=by, note=note)
-    settle([now.feature_id])
+    recompute([now.feature_id])
     now.refresh_from_db()
     return now
 
@@ -144,7 +144,7 @@ def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = N
         Vote.objects.update_or_create(label=now, user=by, defaults=chosen)
     else:
         given.delete()
-    settle([now.feature_id])
+    recompute([now.feature_id])
 
 
 @transaction.atomic
@@ -194,7 +194,7 @@ def write_found(
         _write_scores(((rows[feature], score) for feature, r in found for score in r.scores), job)
         changed.update(rows)
         said += len(rows)
-    settle(changed)
+    recompute(changed)
     return said
 
 
@@ -215,7 +215,7 @@ def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None)
         (label, score) for label, some in scores.items() if label.pk in there for score in some
     ]
     _write_scores(found, job)
-    settle({label.feature_id for label, _ in found})
+    recompute({label.feature_id for label, _ in found})
     return len(found)
 
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from features.models import Comment, Flag, Label, Moderation, Vote
 from features.records import InvalidInput
-from features.services.consensus import settle
+from features.services.consensus import recompute
 from features.services.labels import Gone, lock, present
 from features.text_cleaning import clean_lines, one_line
 
@@ -43,7 +43,7 @@ def hide(target: Target, *, by: Any, reason: str = "") -> None:
             _decide(now, by)  # it may have been reported since
             return
         Label.objects.filter(pk=now.pk).update(state=Label.State.HIDDEN, updated=Now())
-        settle([now.feature_id])
+        recompute([now.feature_id])
     elif now.hidden:
         _decide(now, by)
         return
@@ -63,7 +63,7 @@ def restore(target: Target, *, by: Any, reason: str = "") -> None:
         changed = Comment.objects.filter(pk=now.pk, hidden=True).update(hidden=False)
     else:
         changed = _show(now)
-        settle([now.feature_id])
+        recompute([now.feature_id])
     if changed:
         note("restore", now, by=by, reason=reason)
 
@@ -113,7 +113,7 @@ def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
     Label.objects.filter(pk=now.pk).update(
         state=Label.State.MERGED, merged_into=kept, updated=Now()
     )
-    settle([now.feature_id])
+    recompute([now.feature_id])
     note(
         "merge",
         now,
@@ -143,11 +143,11 @@ def reweigh(person: Any, weight: int) -> int:
         Label.objects.filter(author=person, method=Label.PERSON),
         Vote.objects.filter(user=person),
     )
-    settle(_features(mine, given))
+    recompute(_features(mine, given))
     mine.update(weight=weight)
     given.update(weight=weight)
     touched = _features(mine, given)
-    settle(touched)
+    recompute(touched)
     return len(touched)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from features.interchange.labels import LabelRow, check
 from features.models import Feature, Label, LabelRevision, LabelScore, LabelUpload, Sae, Vote
 from features.records import InvalidInput
-from features.services.consensus import settle
+from features.services.consensus import recompute
 from features.services.moderation import note
 
 AT_ONCE = 1000
@@ -63,7 +63,7 @@ def upload(
     _write(new, by, trusted)
     made.added = len(new)
     made.save(update_fields=["added", "votes"])
-    settle(set(features.values()))
+    recompute(set(features.values()))
     return made
 
 
@@ -95,7 +95,9 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
     )
     gone = list(untouched.values_list("pk", flat=True))
     Label.objects.filter(pk__in=gone).update(state=Label.State.HIDDEN)
-    settle(touched)  # no feature points at them any more: their rows are wide, and are written once
+    recompute(
+        touched
+    )  # no feature points at them any more: their rows are wide, and are written once
     Label.objects.filter(pk__in=gone).delete()
     removed, kept = len(gone), mine.count()
     LabelUpload.objects.filter(pk=now.pk).update(undone=Now(), undone_by=by, kept=kept)

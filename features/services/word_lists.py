@@ -35,7 +35,7 @@ class WordListForm(forms.ModelForm[WordList]):
         if words.strip() and file:
             self.add_error("file", "Enter words or choose a file, not both.")
         elif "words" in cleaned and "file" in cleaned:
-            self._take("file" if file else "words", self._read(file) if file else words)
+            self._take("file" if file else "words", self._decode_file(file) if file else words)
         return cleaned
 
     def keep(self, owner: Any) -> WordList:
@@ -51,7 +51,7 @@ class WordListForm(forms.ModelForm[WordList]):
         except ValueError as error:
             self.add_error(field, str(error))
 
-    def _read(self, file: Any) -> str | None:
+    def _decode_file(self, file: Any) -> str | None:
         """The text of the file; None, with the reason told, where there is none."""
         if file.size > MOST_BYTES:
             self.add_error("file", "At most 1 MiB.")

@@ -60,10 +60,10 @@ def test_any_fsspec_address_serves(settings, folder, tmp_path):
 def test_files_are_listed_with_their_sizes_and_read_in_pieces(folder):
     artifact_store.put(folder, "saes/m/s")
     assert artifact_store.files("saes/m/s") == [("a.txt", 3), ("deep/b.bin", 2)]
-    assert b"".join(artifact_store.read("saes/m/s", "deep/b.bin")) == b"\x00\xff"
+    assert b"".join(artifact_store.stream_file("saes/m/s", "deep/b.bin")) == b"\x00\xff"
     for name in ("no.txt", "../s/a.txt", "deep"):
         with pytest.raises(artifact_store.Missing):
-            artifact_store.read("saes/m/s", name)
+            artifact_store.stream_file("saes/m/s", name)
 
 
 def test_a_copy_that_breaks_off_leaves_nothing_behind(folder, monkeypatch, settings):

@@ -52,10 +52,10 @@ def test_an_entry_is_found_by_release_and_id():
 )
 def test_a_source_that_is_none_is_refused_with_the_nearest(source, said):
     if said is None:
-        assert sae_sources.read(source).place == source
+        assert sae_sources.parse_source(source).place == source
         return
     with pytest.raises(LookupError) as refused:
-        sae_sources.read(source)
+        sae_sources.parse_source(source)
     assert said in str(refused.value)
 
 
@@ -86,7 +86,7 @@ def test_every_entry_can_be_named_and_has_a_slug():
         seen += 1
         is_slug(entry.slug)
         if not entry.refusal:
-            assert sae_sources.read(entry.source) == ("registry", entry.source)
+            assert sae_sources.parse_source(entry.source) == ("registry", entry.source)
     assert seen == 13_857
 
 

@@ -77,7 +77,7 @@ def _add(job: RunningJob, model: LanguageModel, record: ImportedSae) -> None:
 
 def _source(text: str) -> sae_sources.Source:
     try:
-        return sae_sources.read(text)
+        return sae_sources.parse_source(text)
     except LookupError as error:
         raise InvalidInput("source", str(error.args[0])) from error
 

@@ -22,7 +22,7 @@ def explain_sae(job: RunningJob) -> None:
     """Have every chosen feature explained, and write the answers as labels of this explainer."""
     row, params = inputs.sae(job.params["sae"]), job.params
     endpoint, client = llm.endpoint(job)
-    indices = _chosen(row, params)
+    indices = _select_features(row, params)
     labels: dict[int, LabelRecord] = {}
     unread = 0
     answers = llm.ask(job, client, _questions(row, indices, params), len(indices))
@@ -68,7 +68,7 @@ def _provenance(
     }
 
 
-def _chosen(row: Sae, params: dict[str, Any]) -> list[int]:
+def _select_features(row: Sae, params: dict[str, Any]) -> list[int]:
     """Indices of the features to explain, those that fire most first."""
     inputs.dashboard(row, ExplainSae.because)
     rows = Feature.objects.filter(sae=row, fires__gte=params["least_fires"]).order_by(

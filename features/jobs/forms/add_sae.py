@@ -107,7 +107,7 @@ class AddSae(JobForm):
         """
         source: str = self.cleaned_data["source"]
         try:
-            sae_sources.read(source)
+            sae_sources.parse_source(source)
         except LookupError as error:
             raise forms.ValidationError(str(error.args[0]), code="unknown") from None
         return source
@@ -168,7 +168,7 @@ class AddSae(JobForm):
 
 def _has(model: LanguageModel, hook: str) -> bool:
     """Whether the model has the hook, those included that only transcoders read."""
-    layer = hook_names.read(hook).layer
+    layer = hook_names.parse_hook(hook).layer
     return hook in model.hooks or (
         layer is not None and layer < model.layers and hook.endswith(".mlp.hook_in")
     )

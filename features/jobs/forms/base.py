@@ -40,7 +40,7 @@ class Shape:
     @property
     def forward_to_hook(self) -> float:
         """Operations of a forward pass that ends at the hook."""
-        layer = hook_names.read(self.hook).layer
+        layer = hook_names.parse_hook(self.hook).layer
         return self.forward * ((layer + 1) / self.model.layers if layer is not None else 1.0)
 
 

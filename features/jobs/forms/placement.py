@@ -16,7 +16,7 @@ DEVICES = {"any": "any", "gpu": "a GPU", "cpu": "no GPU"}
 OPTIONS = {"priority": list(PRIORITIES), "device": list(DEVICES)}
 
 
-class Place(NamedTuple):
+class JobPlacement(NamedTuple):
     """A queue and a priority, as `jobs.create` takes them."""
 
     queue: str
@@ -41,13 +41,13 @@ class Placing(forms.Form):
     )
 
 
-def placed(queue: str, data: Mapping[str, Any]) -> Place:
+def validate_placement(queue: str, data: Mapping[str, Any]) -> JobPlacement:
     """Where a job of that queue goes. Raises `InvalidParams`."""
     form = Placing(data)
     if not form.is_valid():
         raise InvalidParams(messages_of(form))
     device = form.cleaned_data["device"] or "any"
-    return Place(
+    return JobPlacement(
         queue if device == "any" else f"{queue}-{device}",
         PRIORITIES[form.cleaned_data["priority"] or "normal"],
     )

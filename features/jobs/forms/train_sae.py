@@ -121,7 +121,7 @@ class TrainSae(JobForm):
         name = known.title.partition(":")[0] if known else "new"
         return (
             f"Train a {name} SAE on {params.get('model')}, "
-            f"{hook_names.read(params.get('hook', '')).words}"
+            f"{hook_names.parse_hook(params.get('hook', '')).words}"
         )
 
     @classmethod
@@ -254,7 +254,7 @@ class TrainSae(JobForm):
 
 def _slug_of(hooks: list[str], architectures: list[str]) -> str:
     """What all SAEs have in common: the hook, the architecture."""
-    parts = [hook_names.read(hooks[0]).short] if len(hooks) == 1 else []
+    parts = [hook_names.parse_hook(hooks[0]).short] if len(hooks) == 1 else []
     parts += architectures if len(architectures) == 1 else []
     return "-".join(parts or ["sweep"])[:58]
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from explorer.definitions import DEFINITIONS
-from explorer.definitions.formats import number, share, signed, written
+from explorer.definitions.formats import format_value, number, share, signed
 from features.token_spans import visible
 from tests import builders
 from tests.explorer.layout import collapsed
@@ -66,9 +66,9 @@ def test_numbers(both):
         "decoder_norm",
         "encoder_decoder_cosine",
     ):
-        assert shown[DEFINITIONS[term].name] == text(written(DEFINITIONS[term], feature[term])), (
-            term
-        )
+        assert shown[DEFINITIONS[term].name] == text(
+            format_value(DEFINITIONS[term], feature[term])
+        ), term
 
 
 def test_logits_and_neighbours(both):

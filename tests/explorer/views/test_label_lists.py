@@ -127,7 +127,7 @@ def test_nothing_of_one_instant_is_skipped(client, planted, people):
     seen, after = [], None
     while found := activity.feed(after=after, limit=7):
         seen += found
-        after = activity.Place.read(str(found[-1].place))
+        after = activity.FeedPosition.read(str(found[-1].place))
     assert [line.place for line in seen] == [line.place for line in whole]
     assert len({line.place for line in whole}) == len(whole) >= 60
 

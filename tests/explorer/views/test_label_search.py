@@ -166,7 +166,7 @@ def test_a_beginning_finds_every_word_that_begins_so_however_many(
         )
     hits = label_search.search_words("zeb", None, {}).hits
     assert len({hit.label for hit in hits}) == words
-    (word,) = label_query.read("zeb").words
+    (word,) = label_query.parse_label_query("zeb").words
     assert (":*" in word.tsquery()) == (words > label_query.MOST_BEGINNINGS)
 
 

@@ -11,7 +11,7 @@ from explorer.templatetags.maps import SHADES, shade
 from features.ingest import dashboards as dashboard_ingest
 from features.models import Dashboard
 from features.records import FeatureMap
-from features.selectors.maps import Place, sample
+from features.selectors.maps import MapPoint, sample
 from features.services import labels as label_services
 from tests import builders
 
@@ -63,8 +63,8 @@ def test_dots_lie_within_the_picture_whatever_the_units(planted):
 
     for places in (
         (),
-        (Place(0, 5e6, -3.0, None, 0.1),),
-        tuple(Place(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)),
+        (MapPoint(0, 5e6, -3.0, None, 0.1),),
+        tuple(MapPoint(i, i * 1e-9, 7.0, 0, 0.1) for i in range(5)),
     ):
         left, top, wide, high = map(
             int,

@@ -60,7 +60,7 @@ def test_what_goes_out_comes_in_again(planted, people, kind):
     label_services.write_found(planted.sae, "concept", [LabelRecord(0, "“day”", {}, [score])], None)
     data = tables.write(label_files.rows_of(planted.sae), label_files.COLUMNS, kind)
     other = builders.planted(slug="other")
-    rows = [dict(row) | {"sae": ""} for row in tables.read(data, kind)]
+    rows = [dict(row) | {"sae": ""} for row in tables.parse_table(data, kind)]
     made = upload_services.upload(other.sae, f"x.{kind}", rows, by=ada, weight=3, trusted=True)
     assert (made.rows, made.added) == (6, 6)
     back = Label.objects.filter(sae=other.sae)
@@ -163,7 +163,7 @@ def test_every_wrong_row_is_named_up_to_twenty(planted, people):
 )
 def test_what_is_no_table_is_said(data, kind):
     with pytest.raises(InvalidInput):
-        tables.read(data, kind)
+        tables.parse_table(data, kind)
 
 
 def test_a_file_says_by_its_name_what_it_is():
@@ -303,7 +303,7 @@ def test_a_download_is_what_the_labels_are(client, planted, people):
         response = client.get("/tiny/2-res/labels/download/", {"format": kind})
         assert response.status_code == 200
         assert response["Content-Disposition"] == f'attachment; filename="tiny-2-res-labels.{kind}"'
-        (row,) = tables.read(response.content, kind)
+        (row,) = tables.parse_table(response.content, kind)
         assert (str(row["index"]), row["text"], str(row["for"])) == ("0", "day", "1")
     line = json.loads(client.get("/tiny/2-res/labels/download/?format=jsonl").content)
     assert list(line) == list(label_files.COLUMNS)
@@ -343,4 +343,4 @@ def test_a_small_file_of_a_very_large_table_is_refused_before_it_is_unpacked():
     parquet.write_table(pyarrow.table({"index": [0] * 2000, "text": long}), out)
     assert len(out.getvalue()) < tables.MOST_BYTES
     with pytest.raises(InvalidInput, match="unpacked"):
-        tables.read(out.getvalue(), "parquet")
+        tables.parse_table(out.getvalue(), "parquet")

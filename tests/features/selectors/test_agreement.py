@@ -16,7 +16,7 @@ from features.records import LabelRecord, ScoreRecord
 from features.selectors import agreement, label_report
 from features.services import labels as label_services
 from features.services import moderation as moderation_services
-from features.services.consensus import settle
+from features.services.consensus import recompute
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -225,4 +225,4 @@ def test_an_sae_without_labels_has_a_report_too(client, planted):
     page = client.get("/tiny/2-res/labels/").content.decode()
     assert "No feature of this SAE has a label yet" in page
     assert (Label.objects.count(), LabelScore.objects.count(), Vote.objects.count()) == (0, 0, 0)
-    settle([])
+    recompute([])

@@ -5,7 +5,7 @@ has stays.
 import pytest
 
 from features.models import Label, LabelWord
-from features.selectors.label_query import read
+from features.selectors.label_query import parse_label_query
 from features.services import label_words
 from features.services import labels as label_services
 from features.services import moderation as moderation_services
@@ -33,8 +33,8 @@ def test_words_of_deleted_and_edited_labels_go_and_those_of_the_others_stay():
     assert before - words() >= {"brackets", "bracket", "3"}
     assert words() >= {"opening", "quotes", "quot", "weekdays", "elephants"}
     gone.delete()
-    assert read("elephant").words[0].known
+    assert parse_label_query("elephant").words[0].known
     assert label_words.forget() > 0
     assert not words() & {"elephants", "eleph", "clock"}
-    assert not read("elephant").words[0].known
+    assert not parse_label_query("elephant").words[0].known
     assert label_words.forget() == 0

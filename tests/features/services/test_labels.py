@@ -10,7 +10,7 @@ from features import text_cleaning
 from features.models import Label, LabelScore, Vote
 from features.records import InvalidInput, LabelRecord, ScoreRecord
 from features.services import labels as label_services
-from features.services.consensus import CURATOR, MEMBER, settle
+from features.services.consensus import CURATOR, MEMBER, recompute
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -215,7 +215,7 @@ def test_settling_twice_changes_nothing() -> None:
     planted, (_, ben, _) = builders.planted(), builders.cast()
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=MEMBER)
     before = planted.feature(0).__dict__ | {"_state": None}
-    settle([planted.feature(0).pk])
+    recompute([planted.feature(0).pk])
     assert planted.feature(0).__dict__ | {"_state": None} == before
     assert Label.objects.get() == label
 

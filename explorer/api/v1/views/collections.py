@@ -36,7 +36,7 @@ class Collections(MembersWriteView):
         query = parse_query(request, CollectionQuery)
         if query["mine"] and not request.user.is_authenticated:
             raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
-        rows = collection_selectors.listed(request.user.pk, mine=query["mine"])
+        rows = collection_selectors.list_collections(request.user.pk, mine=query["mine"])
         return paginated_response(request, rows, ["-id"], query, CollectionSerializer)
 
     @operation(

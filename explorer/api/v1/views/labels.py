@@ -40,7 +40,11 @@ class Labels(MembersWriteView):
         """
         query = parse_query(request, LabelsQuery)
         return paginated_response(
-            request, label_selectors.listed(**list_filters(query)), ["-id"], query, LabelSerializer
+            request,
+            label_selectors.list_labels(**list_filters(query)),
+            ["-id"],
+            query,
+            LabelSerializer,
         )
 
     @operation(
@@ -183,7 +187,7 @@ def feature_of(data: dict[str, Any]) -> Feature:
 
 
 def _detail(pk: int) -> Any:
-    return LabelDetailSerializer(get_or_404(label_selectors.shown, pk, noun="label")).data
+    return LabelDetailSerializer(get_or_404(label_selectors.visible_label, pk, noun="label")).data
 
 
 def _vote(pk: int) -> VoteRow:

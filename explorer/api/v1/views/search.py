@@ -49,7 +49,7 @@ class Labels(APIView):
     def get(self, request: Request) -> Response:
         """Find features by what their labels say: by words, by meaning, or by both."""
         query = parse_query(request, LabelQuery)
-        saes = _narrowed(query.get("model", ""), query.get("sae", []), query.get("layer"))
+        saes = _saes_in_scope(query.get("model", ""), query.get("sae", []), query.get("layer"))
         filters = {
             name: query[name] for name in label_search.FILTERS if query.get(name) is not None
         }
@@ -57,7 +57,7 @@ class Labels(APIView):
             query["q"], saes, filters, query_alone=query["mode"] == "semantic"
         )
         meaning, silent = _meaning(query, saes, filters)
-        words = label_search.beside(words, meaning)
+        words = label_search.add_meaning(words, meaning)
         part = {name: query[name] for name in ("order", "limit", "start")}
         found = label_ranking.merge(words.query, words.hits, meaning, **part)
         answer = {
@@ -87,7 +87,7 @@ def _meaning(
         return [], str(silent)
 
 
-def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | None:
+def _saes_in_scope(model: str, slugs: list[str], layer: int | None) -> list[Sae] | None:
     """SAEs to search, None for all; slugs without a model are of any."""
     if not (model or slugs) and layer is None:
         return None
@@ -101,7 +101,7 @@ def _narrowed(model: str, slugs: list[str], layer: int | None) -> list[Sae] | No
         sae
         for sae in saes
         if (not slugs or sae.slug in slugs)
-        and (layer is None or hook_names.read(sae.hook).layer == layer)
+        and (layer is None or hook_names.parse_hook(sae.hook).layer == layer)
     ]
 
 

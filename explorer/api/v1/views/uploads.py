@@ -59,7 +59,7 @@ class Uploads(MembersWriteView):
         except InvalidInput as error:
             raise ValidationError({"file": error.messages}) from None
         return Response(
-            _shown(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"}
+            _upload_data(made.pk), status=201, headers={"Location": f"{request.path}{made.pk}/"}
         )
 
 
@@ -70,7 +70,7 @@ class Upload(MembersWriteView):
     def get(self, request: Request, pk: int) -> Response:
         """Get what a file added, and whether it was taken back."""
         parse_query(request)
-        return Response(_shown(pk))
+        return Response(_upload_data(pk))
 
 
 class Undo(MembersWriteView):
@@ -89,17 +89,17 @@ class Undo(MembersWriteView):
             upload_services.undo(upload, by=request.user)
         except InvalidInput as error:
             raise Conflict(error.message) from None
-        return Response(_shown(pk))
+        return Response(_upload_data(pk))
 
 
 def _rows(file: "UploadedFile[bytes]") -> Sequence[Mapping[str, Any]]:
     kind = tables.fitting(file.name or "", file.size or 0)
-    return tables.read(file.read(), kind)
+    return tables.parse_table(file.read(), kind)
 
 
 def _find(pk: int) -> LabelUpload:
     return get_or_404(lambda pk: upload_services.uploads().get(pk=pk), pk, noun="upload")
 
 
-def _shown(pk: int) -> Any:
+def _upload_data(pk: int) -> Any:
     return UploadSerializer(_find(pk)).data

@@ -30,7 +30,7 @@ class WordLists(MembersWriteView):
         """List word lists by name, without their entries."""
         return paginated_response(
             request,
-            word_list_selectors.listed(),
+            word_list_selectors.list_word_lists(),
             ["slug"],
             parse_query(request, PageQuery),
             WordListSerializer,
@@ -53,7 +53,9 @@ class WordLists(MembersWriteView):
                 {name: [str(error) for error in errors] for name, errors in form.errors.items()}
             )
         slug = form.keep(request.user).slug
-        return Response(_shown(slug), status=201, headers={"Location": f"{request.path}{slug}/"})
+        return Response(
+            _word_list_data(slug), status=201, headers={"Location": f"{request.path}{slug}/"}
+        )
 
 
 class OneWordList(MembersWriteView):
@@ -63,7 +65,7 @@ class OneWordList(MembersWriteView):
     def get(self, request: Request, slug: str) -> Response:
         """Get a list with its entries."""
         parse_query(request)
-        return Response(_shown(slug))
+        return Response(_word_list_data(slug))
 
     @operation("delete_word_list", None, 403, 404, success=204, request=None)
     def delete(self, request: Request, slug: str) -> Response:
@@ -82,5 +84,5 @@ def _find(slug: str) -> WordList:
     )
 
 
-def _shown(slug: str) -> Any:
+def _word_list_data(slug: str) -> Any:
     return WordListDetailSerializer(_find(slug)).data

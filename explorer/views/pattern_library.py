@@ -60,5 +60,6 @@ def pattern(request: HtmxRequest) -> HttpResponse:
         ],
         "form": PatternForm({"name": "2-res", "kind": "topk", "width": "0"}),
         "widths": WIDTHS,
+        "progress": {"share": 0.62, "percent": 62},
     }
     return page(request, "catalog/pattern.html", context)

@@ -152,12 +152,16 @@ MIDDLEWARE = [
     "explorer.http.health.DatabaseAway",
 ]
 
+_CACHED_LOADER = (
+    "django.template.loaders.cached.Loader",
+    ["explorer.http.templates.Loader", "django.template.loaders.app_directories.Loader"],
+)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [("template_partials.loader.Loader", [_CACHED_LOADER])],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

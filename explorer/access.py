@@ -57,7 +57,7 @@ def may_change_roles(visitor: Visitor) -> bool:
 
 def may_suspend(visitor: Visitor, member: User) -> bool:
     """Curators and staff suspend members, staff suspend curators. Staff cannot be suspended, and
-    nobody suspends themselves.
+    people cannot suspend themselves.
     """
     if member.is_staff or member.pk == visitor.pk:
         return False

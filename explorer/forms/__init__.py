@@ -1,1 +1,1 @@
-"""Query strings and posted forms, validated: a wrong value gets a sentence beside its field."""
+"""Query strings and posted forms, validated: an invalid value gets a message at its field."""

@@ -35,10 +35,10 @@ def activation_histogram(feature: Feature, reading: FeatureReading | None = None
     )
     mark = None
     if reading and used:
-        said = f"{DEFINITIONS['text_maximum'].name}: {number(reading.highest)}"
+        text = f"{DEFINITIONS['text_maximum'].name}: {number(reading.highest)}"
         mark, alternative = (
-            svg.Tick(reading.highest / (used * width), said),
-            f"{alternative} {said}.",
+            svg.Tick(reading.highest / (used * width), text),
+            f"{alternative} {text}.",
         )
     return svg.bars([math.log1p(n) for n in counts], hints, ticks, alternative, mark=mark)
 
@@ -100,8 +100,8 @@ def curve(lines: Sequence[svg.Line], label: str = "", unit: str = "tokens") -> S
     its own ends.
     """
     last = max((x for line in lines for x, _ in line.points), default=0)
-    told = [line for line in lines if line.points and line.look != "ghost"]
-    ends = [f"{line.name} {_end(line, unit)}".strip() for line in told]
+    visible = [line for line in lines if line.points and line.look != "ghost"]
+    ends = [f"{line.name} {_end(line, unit)}".strip() for line in visible]
     return svg.curve(
         lines,
         f"{label or 'Curve'}: {', '.join(ends)}." if ends else label,
@@ -122,8 +122,8 @@ def scatter(spots: Sequence[svg.Spot], x_name: str, y_name: str) -> SafeString:
 
 def _hints(ends: Sequence[float], counts: Sequence[int], noun: str) -> list[str]:
     """What each bin says on hover, from the values between bins."""
-    told = [number(end) for end in ends]
-    return [f"{told[i]} to {told[i + 1]}: {times(n, noun)}" for i, n in enumerate(counts)]
+    edges = [number(end) for end in ends]
+    return [f"{edges[i]} to {edges[i + 1]}: {times(n, noun)}" for i, n in enumerate(counts)]
 
 
 def _end(line: svg.Line, unit: str) -> str:

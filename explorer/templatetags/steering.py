@@ -53,11 +53,11 @@ def effect_of(view: FeatureView) -> Effect | None:
 
 
 def _box(box: SteeredSpan) -> SafeString:
-    told = f"log-probability {number(box.logprob)}"
+    title = f"log-probability {number(box.logprob)}"
     if box.kl is not None:
-        told += f" · KL from default {number(box.kl)}"
+        title += f" · KL from default {number(box.kl)}"
     if box.span.value:
-        told += f" · activation {number(box.span.value)}"
+        title += f" · activation {number(box.span.value)}"
     names = " ".join(
         name for name, holds in (("changed", box.changed), ("special", box.span.special)) if holds
     )
@@ -66,7 +66,7 @@ def _box(box: SteeredSpan) -> SafeString:
         '<t class="{}" style="--a:{}" title="{}">{}</t>',
         names,
         f"{box.span.strength:.2f}",
-        told,
+        title,
         mark_safe(text),
     )
 

@@ -117,12 +117,12 @@ def _upload(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
         sae, file.name, rows, by=request.user, weight=weight, trusted=trusted
     )
     there = made.rows - made.added
-    said = (
+    note = (
         f" {there:,} were there already; they have your vote where they are people's."
         if there
         else ""
     )
-    messages.success(request, f"{made.added:,} labels added.{said}")
+    messages.success(request, f"{made.added:,} labels added.{note}")
     return redirect(made)
 
 

@@ -18,7 +18,7 @@ from features.services.embeddings import OFF
 
 
 class Shown(NamedTuple):
-    """What the page shows: features, and what is to be said of how they were found.
+    """What the page shows: features, and what is to be query of how they were found.
 
     `later` says that meaning is still to be asked; `silent` why it was not searched. Rows begin at
     place `start` of all, and `next` is where those after them do; None at the end.
@@ -38,21 +38,21 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     """The page, or what was found alone."""
     form = LabelForm(request.GET, known)
     saes = form.narrowed_to()
-    said = form.cleaned_data.get("q", "")
+    query = form.cleaned_data.get("q", "")
     context: dict[str, Any] = {
         "kind": "label",
         "form": form,
         "known": known,
         "saes": saes or [],
-        "said": said,
+        "said": query,
         "weighed": label_search.MOST_WEIGHED,
         "most": label_ranking.MOST_FOUND if form.cleaned_data.get("order") else None,
-        "shown": _search_results(form, saes, said) if said else None,
+        "shown": _search_results(form, saes, query) if query else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})
 
 
-def _search_results(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> Shown:
+def _search_results(form: LabelForm, saes: Sequence[Sae] | None, query: str) -> Shown:
     asked = form.cleaned_data
     mode, order, limit = (
         asked.get("mode", ""),
@@ -60,8 +60,8 @@ def _search_results(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> S
         asked.get("limit") or PAGE,
     )
     start = asked.get("start") or 0
-    words = label_search.search_words(said, saes, form.filters(), query_alone=mode == "semantic")
-    meaning, silent = _meaning(form, saes, said) if mode in ("hybrid", "semantic") else ([], "")
+    words = label_search.search_words(query, saes, form.filters(), query_alone=mode == "semantic")
+    meaning, silent = _meaning(form, saes, query) if mode in ("hybrid", "semantic") else ([], "")
     words = label_search.add_meaning(words, meaning)
     merged = label_ranking.merge(
         words.query, words.hits, meaning, order=order, limit=limit, start=start
@@ -70,10 +70,10 @@ def _search_results(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> S
     return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent, start, after)
 
 
-def _meaning(form: LabelForm, saes: Sequence[Sae] | None, said: str) -> tuple[list[Hit], str]:
+def _meaning(form: LabelForm, saes: Sequence[Sae] | None, query: str) -> tuple[list[Hit], str]:
     """The labels nearest in meaning, or why the search failed."""
     try:
-        return label_search.search_meaning(said, saes, form.filters()), ""
+        return label_search.search_meaning(query, saes, form.filters()), ""
     except InvalidInput as error:
         return [], error.message
     except inference_requests.NoAnswer as error:

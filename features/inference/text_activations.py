@@ -31,7 +31,7 @@ class FeatureReading(NamedTuple):
 class Fired(NamedTuple):
     """A feature that fires on a token."""
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     value: float
 
 

@@ -136,9 +136,9 @@ def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None
             f' FROM {staged} m WHERE sae_id = %s AND features_feature."index" = m."index"',
             [dashboard.sae_id],
         )
-    told = {name: getattr(record, name) for name in ("neighbours", "seed", "made_with")}
+    settings = {name: getattr(record, name) for name in ("neighbours", "seed", "made_with")}
     clusters = {number for number in record.clusters if number is not None}
-    dashboard.map = {"features": len(record.indices), "clusters": len(clusters), **told}
+    dashboard.map = {"features": len(record.indices), "clusters": len(clusters), **settings}
     dashboard.mapped_by = job
     dashboard.save(update_fields=["map", "mapped_by"])
 

@@ -52,7 +52,7 @@ class LabelRow(NamedTuple):
     """
 
     number: int
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     text: str
     method: str
     scores: list[ScoreRecord]
@@ -218,13 +218,13 @@ def _string(row: Mapping[str, Any], name: str, longest: int, column: str = "") -
 
 
 def _plain(details: dict[str, Any]) -> bool:
-    """Whether PostgreSQL takes it as JSON, and nobody fills the table with it."""
+    """Whether it is JSON that PostgreSQL accepts, and not too long."""
     try:
-        told = json.dumps(details, allow_nan=False, ensure_ascii=False)
-        told.encode()
+        text = json.dumps(details, allow_nan=False, ensure_ascii=False)
+        text.encode()
     except (TypeError, ValueError, RecursionError):
         return False
-    return len(told) <= MOST_DETAILS and "\\u0000" not in told
+    return len(text) <= MOST_DETAILS and "\\u0000" not in text
 
 
 def _whole(value: Any, name: str) -> int:

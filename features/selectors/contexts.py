@@ -27,10 +27,10 @@ def context(sae: Sae, pk: int) -> ContextView:
     same = Sequence.objects.filter(
         corpus=row.corpus_id, model=row.model_id, context_size=row.context_size, bos=row.bos
     )
-    beside = dict(
+    neighbours = dict(
         same.filter(position__in=(row.position - 1, row.position + 1)).values_list("position", "pk")
     )
-    return ContextView(row, beside.get(row.position - 1), beside.get(row.position + 1))
+    return ContextView(row, neighbours.get(row.position - 1), neighbours.get(row.position + 1))
 
 
 def text_of_example(model: str, sae: str, index: int, band: int, rank: int) -> str:

@@ -54,7 +54,7 @@ class Near(NamedTuple):
     not counted.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     cosine: float
     both: int | None
 

@@ -54,8 +54,8 @@ def jobs(kind: str = "", state: str = "") -> QuerySet[Job]:
 def job(pk: int) -> JobView:
     """One job, in four queries. Raises `Job.DoesNotExist`."""
     row = Job.objects.select_related("created_by").get(pk=pk)
-    said = JobEvent.objects.filter(job=row).exclude(kind=JobEvent.Kind.METRICS)
-    log = list(said.order_by("-id")[:LOG_LINES])[::-1]
+    events = JobEvent.objects.filter(job=row).exclude(kind=JobEvent.Kind.METRICS)
+    log = list(events.order_by("-id")[:LOG_LINES])[::-1]
     family = chain(pk)
     parts = list(row.parts.order_by("id")) if row.in_parts else []
     return JobView(row, curves(pk), log, _after(pk, family), _before(pk, family), parts)

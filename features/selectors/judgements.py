@@ -1,4 +1,4 @@
-"""Reads of what language models said of sweeps, and of what they may be asked about."""
+"""Judgements of sweeps by language models."""
 
 from django.db.models import QuerySet
 
@@ -9,5 +9,5 @@ LISTED = 10
 
 
 def judgements(run: int) -> QuerySet[SweepJudgement]:
-    """What was said of a run, newest first."""
+    """Judgements of a run, newest first."""
     return SweepJudgement.objects.filter(run=run).order_by("-id")[:LISTED]

@@ -149,13 +149,13 @@ class LabelQuery(NamedTuple):
         return [word for word in self.words if word.instead]
 
 
-def parse_label_query(said: str) -> LabelQuery:
+def parse_label_query(text: str) -> LabelQuery:
     """The words of a query, each once, in one statement. A NUL is a blank, for no text in the
     database has one.
     """
     with connection.cursor() as cursor:
         values: dict[str, str | int] = {
-            "said": said.replace("\0", " "),
+            "said": text.replace("\0", " "),
             "prefix": SHORTEST_PREFIX,
             "typo": SHORTEST_TYPO,
             "beginnings": MOST_BEGINNINGS,

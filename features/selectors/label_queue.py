@@ -25,11 +25,11 @@ def waiting(sae: Sae, visitor: int | None = None) -> QuerySet[Feature]:
     rows = Feature.objects.filter(unlabelled | Q(disputed=True), sae=sae)
     if visitor is None:
         return rows
-    said = Label.objects.shown().filter(feature=OuterRef("pk"), author=visitor)
+    labelled = Label.objects.shown().filter(feature=OuterRef("pk"), author=visitor)
     voted = Vote.objects.filter(
         label__feature=OuterRef("pk"), user=visitor, version=F("label__version")
     )
-    return rows.exclude(Exists(said)).exclude(Exists(voted))
+    return rows.exclude(Exists(labelled)).exclude(Exists(voted))
 
 
 def first(sae: Sae, visitor: int | None, cursor: str = "") -> tuple[Feature | None, str]:

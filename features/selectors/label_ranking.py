@@ -25,7 +25,7 @@ rank decides.
 ORDERS: dict[str, Callable[["Found"], Any]] = {
     "relevance": lambda row: -row.merged,
     "-score": lambda row: -(row.score or 0.0),
-    "-support": lambda row: -max(said.label.support for said in row.labels),
+    "-support": lambda row: -max(match.label.support for match in row.labels),
     "-causal_effect": lambda row: -row.feature.causal_effect,
     "-density": lambda row: -row.feature.density,
     "density": lambda row: row.feature.density,
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     hit: bool
 
 
-class Said(NamedTuple):
+class MatchingLabel(NamedTuple):
     """A label with the words that answer the query marked."""
 
     label: Label
@@ -54,7 +54,7 @@ class Found(NamedTuple):
     """
 
     feature: Feature
-    labels: list[Said]
+    labels: list[MatchingLabel]
     by_words: int | None
     by_meaning: int | None
     merged: float
@@ -64,7 +64,8 @@ class Found(NamedTuple):
     def score(self) -> float | None:
         """The best held-out score of its labels here; None where none was scored."""
         return max(
-            (said.label.score for said in self.labels if said.label.score is not None), default=None
+            (match.label.score for match in self.labels if match.label.score is not None),
+            default=None,
         )
 
 
@@ -110,10 +111,10 @@ def merge(
         )
         .in_bulk(shown)
     )
-    said = _matching_labels(_by_feature(shown, [*words, *meaning]))
+    matching = _matching_labels(_by_feature(shown, [*words, *meaning]))
     rows = [
-        Found(features[pk], said[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
-        for pk in shown if pk in features and said.get(pk)
+        Found(features[pk], matching[pk], ranks[0].get(pk), ranks[1].get(pk), scores[pk], [])
+        for pk in shown if pk in features and matching.get(pk)
     ]  # fmt: skip
     rows.sort(key=ORDERS[order])
     return Merged(_with_snippets(_marked(query, rows if by_relevance else rows[part])), len(first))
@@ -133,14 +134,18 @@ def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[in
     return found
 
 
-def _matching_labels(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int, list[Said]]:
+def _matching_labels(
+    hits: Mapping[int, Mapping[int, float | None]],
+) -> dict[int, list[MatchingLabel]]:
     """The labels of each feature, nothing marked; those that went meanwhile are left out."""
     rows = Label.objects.shown().select_related("author").only(
         "feature_id", "text", "method", "score", "support", "author__username"
     )  # fmt: skip
     labels = rows.in_bulk([label for of in hits.values() for label in of])
     return {
-        feature: [Said(labels[pk], [], cosine) for pk, cosine in of.items() if pk in labels]
+        feature: [
+            MatchingLabel(labels[pk], [], cosine) for pk, cosine in of.items() if pk in labels
+        ]
         for feature, of in hits.items()
     }
 
@@ -148,13 +153,13 @@ def _matching_labels(hits: Mapping[int, Mapping[int, float | None]]) -> dict[int
 def _marked(query: LabelQuery, rows: Iterable[Found]) -> list[Found]:
     """With the words that answer the query marked; one query for all of them."""
     rows = list(rows)
-    cut = {said.label.pk: CUT.split(said.label.text) for row in rows for said in row.labels}
+    cut = {match.label.pk: CUT.split(match.label.text) for row in rows for match in row.labels}
     lexemes = label_query.stems({part.lower() for parts in cut.values() for part in parts[1::2]})
     parts = {
         pk: [_part(query, part, lexemes) for part in parts if part] for pk, parts in cut.items()
     }
     return [
-        row._replace(labels=[said._replace(parts=parts[said.label.pk]) for said in row.labels])
+        row._replace(labels=[match._replace(parts=parts[match.label.pk]) for match in row.labels])
         for row in rows
     ]
 

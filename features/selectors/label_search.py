@@ -91,7 +91,7 @@ class Words(NamedTuple):
 
 
 def search_words(
-    said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any], *, query_alone: bool = False
+    text: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any], *, query_alone: bool = False
 ) -> Words:
     """Labels that have every word of a query (or one that begins so, or is a typo away); where none
     has, some of them.
@@ -101,7 +101,7 @@ def search_words(
     Where no label has every word, common words only rank those that have a rarer one, unless none
     has. Two queries; four, seldom five where no label has every word.
     """
-    query = label_query.parse_label_query(said)
+    query = label_query.parse_label_query(text)
     if query_alone or not query.words or saes == []:
         return Words(query, [], False, False)
     within = label_query.of_saes([sae.pk for sae in saes] if saes is not None else None)
@@ -114,8 +114,8 @@ def search_words(
     )
 
 
-def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
-    """Labels that mean what was said, nearest first, with a cosine of `LEAST_COSINE` or more.
+def search_meaning(text: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
+    """Labels by meaning, nearest first, with a cosine of `LEAST_COSINE` or more.
 
     An answer of the inference worker and two queries, and one under filters. The index is walked on
     until enough labels pass the filters (pgvector's iterative scan), rather than filtering the
@@ -124,7 +124,7 @@ def search_meaning(said: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
     if saes == []:
         return []
     meant = inference_requests.request(
-        {"kind": "embed", "embedder": settings.EMBEDDER, "text": said}
+        {"kind": "embed", "embedder": settings.EMBEDDER, "text": text}
     )
     distance: Combinable = Func(
         Cast("vector", HalfVectorField(dimensions=len(meant["vector"]))),

@@ -16,7 +16,7 @@ from features.vocabulary import vocabulary_of
 class MapPoint(NamedTuple):
     """Where one feature lies, and what colours it."""
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     x: float
     y: float
     cluster: int | None

@@ -8,7 +8,7 @@ from features.models import Comment, Flag, Label, Moderation
 
 
 def open_flags() -> QuerySet[Flag]:
-    """Reports that nobody has decided, oldest first, with what they are of."""
+    """Open reports, oldest first, with their label or comment."""
     of = (
         "label__feature__sae__model",
         "label__author",

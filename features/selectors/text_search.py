@@ -60,7 +60,7 @@ class Strong(NamedTuple):
     """A feature that fires on a token."""
 
     sae: Sae
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     value: float
 
 

@@ -1,4 +1,4 @@
-"""Reads of workers: who is there, what each is doing, and whether every queue has somebody."""
+"""Workers: their state and current job, and which queues they serve."""
 
 from datetime import timedelta
 from typing import NamedTuple
@@ -43,12 +43,12 @@ class QueueView(NamedTuple):
 
     @property
     def deserted(self) -> bool:
-        """Whether jobs wait that nobody will take."""
+        """Whether jobs wait that no worker will take."""
         return self.queued > 0 and not self.workers
 
 
 def workers() -> list[WorkerView]:
-    """Every worker heard of in the last day, the living first; two queries."""
+    """Workers that reported in the last day, living ones first. Two queries."""
     running = {job.worker: job for job in Job.objects.filter(state=Job.State.RUNNING)}
     views = [_view(worker, running.get(worker.name)) for worker in Worker.objects.all()]
     return sorted(views, key=lambda view: (not view.listening, view.worker.name))

@@ -1,4 +1,4 @@
-"""Writing endpoints: a language model's address with its key, which nobody can read again."""
+"""Writing endpoints of language models. Keys are encrypted and cannot be read again."""
 
 import ipaddress
 from typing import Any

@@ -1,4 +1,4 @@
-"""Writing what a language model said of a sweep."""
+"""Writing the judgement of a sweep by a language model."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -171,7 +171,7 @@ def write_found(
     changed = set(mine.values_list("feature_id", flat=True))
     untouched.delete()
     kept = {(label.feature_id, label.text.lower()): label for label in mine}
-    said = 0
+    written = 0
     stream = iter(records)
     while some := list(islice(stream, AT_ONCE)):
         found = [(features[record.index], record) for record in some if record.index in features]
@@ -193,9 +193,9 @@ def write_found(
         Label.objects.bulk_create(label for label in rows.values() if label.pk is None)
         _write_scores(((rows[feature], score) for feature, r in found for score in r.scores), job)
         changed.update(rows)
-        said += len(rows)
+        written += len(rows)
     recompute(changed)
-    return said
+    return written
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from features.models import Worker
 from features.records import WorkerState
 
 KEPT = timedelta(days=1)
-"""How long the row of a worker stays that was heard of no more."""
+"""Rows of workers that reported nothing for this long are deleted."""
 
 
 def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
@@ -17,11 +17,11 @@ def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
     stale ones go.
     """
     now = timezone.now()
-    told = {**state._asdict(), "queues": list(queues), "seen": now, "left": None}
-    if Worker.objects.filter(name=name, left=None).update(**told):
+    columns = {**state._asdict(), "queues": list(queues), "seen": now, "left": None}
+    if Worker.objects.filter(name=name, left=None).update(**columns):
         return
     Worker.objects.filter(seen__lt=now - KEPT).delete()
-    Worker.objects.update_or_create(name=name, defaults={**told, "started": now})
+    Worker.objects.update_or_create(name=name, defaults={**columns, "started": now})
 
 
 def gone(name: str) -> None:

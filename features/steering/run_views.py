@@ -131,7 +131,7 @@ def features(model_id: int, names: list[tuple[str, int]]) -> dict[tuple[str, int
 
 
 def history(who: str) -> QuerySet[SteeringRequest]:
-    """What somebody asked for, newest first; what has a name are their presets."""
+    """Runs that a person requested, newest first; named ones are presets."""
     return (
         SteeringRequest.objects.filter(who=who)
         .select_related("run__model")
@@ -140,7 +140,7 @@ def history(who: str) -> QuerySet[SteeringRequest]:
 
 
 def presets(who: str) -> QuerySet[SteeringRequest]:
-    """What somebody gave a name to."""
+    """The presets of a person."""
     return (
         SteeringRequest.objects.filter(who=who)
         .exclude(name="")

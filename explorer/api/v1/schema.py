@@ -1,4 +1,4 @@
-"""What drf-spectacular has to be told about our own classes; importing this module tells it."""
+"""Extensions of drf-spectacular for our own classes; importing this module registers them."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema

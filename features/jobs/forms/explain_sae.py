@@ -43,7 +43,6 @@ class ExplainSae(FeaturesEndpointForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Somebody has to be asked."""
         cleaned = super().clean() or {}
         if not self.errors and not cleaned.get("endpoint"):
             self.add_error("endpoint", "Name the endpoint that writes the labels.")

@@ -59,7 +59,6 @@ class JudgeSweep(EndpointForm):
         return pk
 
     def clean(self) -> dict[str, Any]:
-        """Somebody has to be asked."""
         cleaned = super().clean() or {}
         if not self.errors and not cleaned.get("endpoint"):
             self.add_error("endpoint", "Name the endpoint of the model that judges.")

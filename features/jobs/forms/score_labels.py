@@ -21,7 +21,7 @@ NEGATIVES = {
 
 
 class ScoreLabels(FeaturesEndpointForm):
-    """Score labels, whoever wrote them, on contexts that no label was written from."""
+    """Score labels on contexts that no label was written from."""
 
     kind = "score_labels"
     title = "Score the labels"
@@ -47,7 +47,6 @@ class ScoreLabels(FeaturesEndpointForm):
     )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
-        """All but embeddings need somebody to ask."""
         cleaned = super().clean() or {}
         scores = cleaned.get("scores", [])
         wanted = {scores} if isinstance(scores, str) else set(scores)

@@ -37,7 +37,7 @@ class FeatureExamples(NamedTuple):
     `promotes` and `suppresses` are tokens by logit effect.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     maximum: float
     learn: list[ExampleText]
     alike: list[ExampleText]

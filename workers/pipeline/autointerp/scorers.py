@@ -39,7 +39,7 @@ class ScorerPrompt(NamedTuple):
     `labels` are the right answers for its texts, or for the tokens of its text.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     kind: str
     messages: list[dict[str, str]]
     labels: list[float]

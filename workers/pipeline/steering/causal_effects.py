@@ -47,7 +47,7 @@ class FeatureCase(NamedTuple):
     texts with the positions where it fires.
     """
 
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     maximum: float
     promoted_tokens: Sequence[int]
     texts: Sequence[MarkedText]

@@ -48,7 +48,7 @@ class FeatureIntervention(NamedTuple):
     """
 
     lens: Lens
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     method: InterventionMethod = "add"
     strength: float = 1.0
     unit: StrengthUnit = "maximum"

@@ -50,7 +50,7 @@ class MeasuredFeature(NamedTuple):
     """A feature whose activation is reported, and the ids of the tokens that it promotes."""
 
     lens: Lens
-    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, unused here
     promoted_tokens: Sequence[int] = ()
 
 

@@ -245,7 +245,7 @@ class FeatureDetailSerializer(serializers.Serializer[Any]):
     updated = serializers.DateTimeField()
 
 
-def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
+def detail(view: FeatureView, labels: FeatureLabels) -> dict[str, Any]:
     """The page's reads in the shape of `FeatureDetailSerializer`."""
     row, sae = view.feature, view.sae
     copied = [*NUMBERS, "index", "alive", "decoder_norm", "encoder_decoder_cosine", "updated"]
@@ -269,8 +269,8 @@ def detail(view: FeatureView, said: FeatureLabels) -> dict[str, Any]:
         "nearest": view.nearest,
         "cofiring": view.cofiring,
         "elsewhere": view.elsewhere,
-        "label": said.consensus,
-        "labels": said.labels,
+        "label": labels.consensus,
+        "labels": labels.labels,
         "disputed": row.disputed,
         "reads": view.reads,
         "writes": view.writes,

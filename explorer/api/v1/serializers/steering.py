@@ -220,8 +220,8 @@ def _judged(judgement: SweepJudgement, strengths: list[float]) -> dict[str, Any]
             [0.0, *strengths], judgement.concept, judgement.fluency, judgement.both, strict=True
         )
     ]
-    told = {name: getattr(judgement, name) for name in names}
-    return {**told, "job": judgement.job_id, "default": scored[0], "strengths": scored[1:]}
+    fields = {name: getattr(judgement, name) for name in names}
+    return {**fields, "job": judgement.job_id, "default": scored[0], "strengths": scored[1:]}
 
 
 def _dose(dose: Any) -> dict[str, Any]:

@@ -73,12 +73,12 @@ class Job(QueuedWork):
     unit = models.CharField(max_length=30, blank=True, db_default="", default="")
     doing = models.CharField(max_length=300, blank=True, db_default="", default="")
     paced_from = models.BigIntegerField(
-        null=True, help_text="What was done when this attempt, or this unit, first told."
+        null=True, help_text="Units done at the first report of this attempt."
     )
     paced_at = models.DateTimeField(
-        null=True, help_text="When that was: speed and time left are measured from there."
+        null=True, help_text="Time of that report, from which the speed is measured."
     )
-    told = models.DateTimeField(null=True, help_text="When progress was last told.")
+    told = models.DateTimeField(null=True, help_text="Time of the last report of progress.")
     checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
     written = models.JSONField(
         default=dict,

@@ -1,4 +1,4 @@
-"""Writing labels: what people propose, edit and vote, and what methods find."""
+"""Writing labels: proposals, edits and votes of people, and labels of methods."""
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
@@ -16,20 +16,18 @@ from features.text_cleaning import clean, one_line
 
 LONGEST_NOTE = 300
 AT_ONCE = 5000
-"""Labels of a method written in one statement."""
+"""Labels of a method per INSERT."""
 
 
 class Gone(InvalidInput):
-    """What it is about was deleted meanwhile."""
+    """The object was deleted in the meantime."""
 
     def __init__(self, noun: str) -> None:
         super().__init__("", f"This {noun} is not here any more; it was deleted meanwhile.")
 
 
 class Changed(InvalidInput):
-    """The words were changed since they were shown: `label` is as it is now, and nothing was
-    written.
-    """
+    """The text was edited in the meantime; nothing was written. `label` is the current one."""
 
     def __init__(self, label: Label) -> None:
         super().__init__(
@@ -39,17 +37,13 @@ class Changed(InvalidInput):
 
 
 def lock(feature_id: int) -> None:
-    """Be the only one who writes labels of the feature until the transaction ends. `Gone` where it
-    is not there.
-    """
+    """Lock the labels of a feature until the transaction ends. Raises `Gone`."""
     if not Feature.objects.select_for_update(no_key=True).filter(pk=feature_id).values_list("pk"):
         raise Gone("feature")
 
 
 def present(label: Label) -> Label:
-    """The label as it is now, its feature locked. `Gone` where it is not there, `InvalidInput`
-    where it is not shown.
-    """
+    """The current label, with its feature locked. Raises `Gone`, or `InvalidInput` if hidden."""
     lock(label.feature_id)
     now = Label.objects.filter(pk=label.pk).first()
     if now is None:
@@ -63,11 +57,9 @@ def present(label: Label) -> Label:
 
 @transaction.atomic
 def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
-    """A person's label. Words that are there already, by whoever, become a vote for that label
-    instead.
-    """
+    """Write a person's label; if the feature has a label with this text, vote for that instead."""
     words = clean(text)
-    lock(feature.pk)  # two who say the same at once: the second votes
+    lock(feature.pk)  # of two equal proposals at once, the second becomes a vote
     same = (
         Label.objects.shown()
         .annotate(lower=Lower("text"))
@@ -93,11 +85,10 @@ def propose(feature: Feature, text: str, *, by: Any, weight: int) -> Label:
 
 @transaction.atomic
 def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Label:
-    """Other words for a label, of which the editor saw version `seen`; the old ones stay in its
-    history.
+    """Change the text of a label, of which the editor saw version `seen`.
 
-    Votes and scores stay with the words they were given to. `Changed` where somebody was faster;
-    `InvalidInput` where the words are those of another label of the feature.
+    The old text stays in the history, with its votes and scores. Raises `Changed` if the label was
+    edited since, and `InvalidInput` if another label of the feature has this text.
     """
     words, note = clean(text), one_line(note)
     if len(note) > LONGEST_NOTE:
@@ -125,12 +116,10 @@ def edit(label: Label, text: str, *, seen: int, by: Any, note: str = "") -> Labe
 
 @transaction.atomic
 def vote(label: Label, value: int, *, by: Any, weight: int, seen: int | None = None) -> None:
-    """For (1) or against (-1) words of a label; 0 takes the vote back. A second vote replaces the
-    first.
+    """Vote for (1) or against (-1) a label, or withdraw the vote (0). It replaces an earlier vote.
 
-    It is of version `seen`, of the present one where that is None: a vote that crossed an edit
-    stays with the words that its giver had before them, and counts nothing for the new ones.
-    `Changed` where they have voted on newer words already.
+    The vote belongs to version `seen`, or to the current one if None. A vote that crosses an edit
+    does not count for the new text. Raises `Changed` if the voter has voted on a newer version.
     """
     now = present(label)
     if now.author_id == by.pk:
@@ -155,11 +144,10 @@ def write_found(
     job: Job | None,
     only: Collection[int] | None = None,
 ) -> int:
-    """Replace what `method` said of the features of an SAE (of those at the indices `only`); how
-    many labels it says now.
+    """Replace the labels of `method` for the features of an SAE, or for those at the indices
+    `only`, in one transaction. Returns the number of new labels.
 
-    What people touched (an edit, a vote, a comment, a flag) stays as it is. Nobody sees a half of
-    it: one transaction.
+    Labels that people edited, voted on, discussed or reported remain.
     """
     mine = Label.objects.filter(sae=sae, method=method)
     if only is not None:
@@ -200,8 +188,8 @@ def write_found(
 
 @transaction.atomic
 def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None) -> int:
-    """Add scores to labels, of the words that each had when it was read; how many
-    scores there are.
+    """Add scores to labels, for the version that each had when it was loaded. Returns the number of
+    scores.
     """
     list(
         _locked(Feature.objects.filter(pk__in={label.feature_id for label in scores})).values_list(
@@ -220,16 +208,12 @@ def write_scores(scores: Mapping[Label, Iterable[ScoreRecord]], job: Job | None)
 
 
 def _locked(features: QuerySet[Feature]) -> QuerySet[Feature]:
-    """Those features, nobody else writing their labels until the transaction ends; in the order in
-    which everybody locks.
-    """
+    """Lock the labels of features, in the order in which all writers lock them."""
     return features.order_by("pk").select_for_update(no_key=True)
 
 
 def _write_scores(scores: Iterable[tuple[Label, ScoreRecord]], job: Job | None) -> None:
-    """Scores of the words that the labels have now; one of the same kind, scorer and negatives is
-    replaced.
-    """
+    """Write scores of the current versions; they replace those of equal kind, scorer, negatives."""
     unique = ["label", "version", "kind", "scorer", "negatives"]
     values = [*(name for name in ScoreRecord._fields if name not in unique), "job"]
     LabelScore.objects.bulk_create(

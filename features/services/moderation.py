@@ -1,6 +1,4 @@
-"""What moderators do: hide, restore, merge, dismiss, and take or give back somebody's weight. Each
-leaves a row in the trail.
-"""
+"""Actions of moderators: hide, restore, merge, dismiss, suspend. Each adds a row to the log."""
 
 from typing import Any
 
@@ -20,9 +18,7 @@ Target = Label | Comment
 
 @transaction.atomic
 def flag(target: Target, reason: str, *, by: Any) -> Flag:
-    """Report a label or comment to the curators; a second report of the same by the same person
-    replaces the first.
-    """
+    """Report a label or comment to the curators. A second report by the same person replaces it."""
     why = clean_lines(reason, LONGEST_REASON)
     now = _locked(target)
     of: dict[str, Any] = {"label": now} if isinstance(now, Label) else {"comment": now}
@@ -32,9 +28,9 @@ def flag(target: Target, reason: str, *, by: Any) -> Flag:
 
 @transaction.atomic
 def hide(target: Target, *, by: Any, reason: str = "") -> None:
-    """Show a label or comment no more, and decide what was reported of it. Twice changes nothing.
+    """Hide a label or comment, and close its reports. Hiding twice changes nothing.
 
-    An author withdraws a label in the same way, so that nothing that others voted on is lost.
+    An author withdraws a label in the same way, so that the votes of others are not lost.
     """
     now = _locked(target)
     own = now.author_id == by.pk
@@ -55,8 +51,8 @@ def hide(target: Target, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def restore(target: Target, *, by: Any, reason: str = "") -> None:
-    """Show again what was hidden or merged; votes that a merger took along go back. `InvalidInput`
-    where it was said anew.
+    """Show a hidden or merged label or comment again, and move back the votes of a merge. Raises
+    `InvalidInput` if a new label has its text.
     """
     now = _locked(target)
     if isinstance(now, Comment):
@@ -88,11 +84,10 @@ def _show(label: Label) -> int:
 
 @transaction.atomic
 def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
-    """One label in place of two that mean the same: people who stood for the first vote for the
-    second from now on.
+    """Merge a label into another that means the same: its supporters vote for the other.
 
-    A vote that somebody gave the second stays as it is. Votes against are not taken along: they
-    were of other words.
+    People who have voted on the other keep that vote. Votes against are not moved: they were about
+    another text.
     """
     if label.pk == into.pk or label.feature_id != into.feature_id:
         raise InvalidInput("into", "Choose another label of the same feature.")
@@ -126,7 +121,7 @@ def merge(label: Label, into: Label, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def dismiss(flag: Flag, *, by: Any, reason: str = "") -> None:
-    """Leave what was reported as it is, and close every open report of it."""
+    """Close all open reports of a label or comment without changing it."""
     target = flag.label or flag.comment
     assert target is not None  # a_flag_is_of_one_thing
     if _decide(target, by):
@@ -135,9 +130,9 @@ def dismiss(flag: Flag, *, by: Any, reason: str = "") -> None:
 
 @transaction.atomic
 def reweigh(person: Any, weight: int) -> int:
-    """Count the labels and votes of a person with another weight; of how many features.
+    """Give the labels and votes of a person another weight. Returns the number of features.
 
-    Their features are locked before any row of theirs, as in everything that writes labels.
+    Features are locked first, as in everything that writes labels.
     """
     mine, given = (
         Label.objects.filter(author=person, method=Label.PERSON),
@@ -161,9 +156,7 @@ def _features(labels: QuerySet[Label], votes: QuerySet[Vote]) -> set[int]:
 def note(
     action: str, target: Any, *, by: Any, reason: str = "", details: dict[str, Any] | None = None
 ) -> Moderation:
-    """A row of the trail: who did what to which label, comment or person, with the words as they
-    were.
-    """
+    """Add a row to the log: who did what to which label, comment or person, with its text."""
     of = {Label: "label", Comment: "comment"}.get(type(target), "user")
     words = {} if of == "user" else {"text": target.text}
     return Moderation.objects.create(

@@ -1,8 +1,7 @@
-"""Records into PostgreSQL by binary COPY: one transaction per range of features, replacing what was
-there.
+"""Write features with their examples to PostgreSQL by binary COPY, one transaction per range.
 
-Features keep their row, and so their labels, across runs; their examples are replaced. Rerunning is
-safe.
+Features keep their rows, and so their labels, across runs; examples are replaced. It can be
+repeated.
 """
 
 from collections import Counter
@@ -52,12 +51,11 @@ HALF_DECADES = 14
 
 @transaction.atomic
 def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange) -> int:
-    """Write features [start, stop) with their examples and sequences; the number of examples
-    written.
+    """Write features [start, stop) with their examples and sequences. Returns the number of
+    examples.
 
-    What an earlier run declared of this SAE goes with the first range: it would be told of numbers
-    that are another run's. Raises `ObjectDoesNotExist` where the SAE or the corpus was deleted
-    meanwhile.
+    The first range deletes the `Dashboard` of an earlier run, whose numbers no longer hold. Raises
+    `ObjectDoesNotExist` if the SAE or corpus was deleted meanwhile.
     """
     for row in (sae, corpus):
         _hold(row)
@@ -93,8 +91,8 @@ def finish(
     code_version: str,
     readout: ReadoutRecord | None = None,
 ) -> Dashboard:
-    """Declare the dashboards of `sae` complete: the row that pages look for. `readout` is how its
-    logits were made.
+    """Write the `Dashboard` row, which marks the features of `sae` complete. `readout` describes
+    how logits were computed.
     """
     alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))[
         "alive"
@@ -119,8 +117,8 @@ def finish(
 
 @transaction.atomic
 def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None:
-    """Put the features of an SAE in their places, all or none. `Dashboard.DoesNotExist` where that
-    was made anew meanwhile.
+    """Write the map coordinates of all features of an SAE, or of none. Raises
+    `Dashboard.DoesNotExist` if the dashboard was replaced meanwhile.
     """
     Dashboard.objects.select_for_update().get(pk=dashboard.pk, made=dashboard.made)
     columns = '"index", "map_x", "map_y", "cluster"'
@@ -144,8 +142,8 @@ def write_map(dashboard: Dashboard, record: FeatureMap, job: Job | None) -> None
 
 
 def _hold(row: Sae | Corpus) -> None:
-    """Let nobody delete it before this transaction ends, and others write to it: what a foreign key
-    would do, row by row.
+    """Lock a row against deletion until this transaction ends, as a foreign key would for
+    each row.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT 1 FROM {row._meta.db_table} WHERE id = %s FOR KEY SHARE", [row.pk])
@@ -170,8 +168,8 @@ def _density_histogram(sae: Sae) -> list[int]:
 def _write_sequences(
     sae: Sae, corpus: Corpus, context_size: int, records: Iterable[SequenceRecord]
 ) -> dict[int, int]:
-    """Rows by position in the corpus; a sequence that is there already is left as it is, and not
-    sent.
+    """Write sequences and return their ids by position in the corpus. Existing ones are not sent
+    again.
     """
     key = (corpus.pk, sae.model_id, context_size, corpus.begins_with_bos(sae.prepend_bos))
     unique = {record.position: record for record in records}
@@ -207,7 +205,7 @@ def _sequence_rows(key: tuple[int, int, int, bool], positions: list[int]) -> dic
 
 
 def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int]:
-    """Rows by index; a feature that is there already keeps its row and takes the new numbers."""
+    """Write features and return their ids by index. Existing rows get the new numbers."""
     names = [f'"{name}"' for name in COLUMNS]
     columns = ", ".join(['"sae_id"', *names])
     changes = ", ".join(f"{name} = excluded.{name}" for name in names)
@@ -225,7 +223,7 @@ def _write_features(sae: Sae, records: Iterable[FeatureRecord]) -> dict[int, int
 
 
 def _write_peaks(sae: Sae, features: Mapping[int, int], batch: FeatureRange) -> None:
-    """Under which tokens the top examples of each feature peak."""
+    """Write how many top examples of each feature peak on each token."""
     Peak.objects.filter(feature__in=features.values())._raw_delete(Peak.objects.db)
     token_ids = {record.position: record.token_ids for record in batch.sequences}
     rows = (
@@ -241,7 +239,9 @@ def _write_peaks(sae: Sae, features: Mapping[int, int], batch: FeatureRange) -> 
 
 @contextmanager
 def _staging(table: str, columns: str) -> Iterator[str]:
-    """A temporary table with those columns of `table`, gone at the end of the transaction."""
+    """Create a temporary table with some columns of `table`, dropped at the end of the
+    transaction.
+    """
     name = f"staged_{table}"
     with connection.cursor() as cursor:
         cursor.execute(
@@ -252,7 +252,7 @@ def _staging(table: str, columns: str) -> Iterator[str]:
 
 
 def copy_rows(table: str, columns: str, types: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
-    """Write rows by binary COPY, `types` being those of PostgreSQL; how many there were."""
+    """Write rows by binary COPY; `types` are PostgreSQL types. Returns the number of rows."""
     count = 0
     with connection.cursor() as cursor:
         pg_arrays.register(cursor.adapters)  # of this cursor, not of every query of the process

@@ -1,6 +1,4 @@
-"""Writing what features do: a batch of measured roles in one transaction, replacing
-what was there.
-"""
+"""Write measured causal effects, one batch per transaction, replacing earlier ones."""
 
 from collections.abc import Sequence
 
@@ -12,7 +10,7 @@ from features.records import EffectRecord
 
 @transaction.atomic
 def write(sae: Sae, records: Sequence[EffectRecord], job: Job | None) -> None:
-    """Keep the roles of some features of an SAE."""
+    """Write the effects of some features of an SAE."""
     rows = {
         row.index: row
         for row in Feature.objects.filter(sae=sae, index__in=[r.index for r in records])
@@ -40,13 +38,13 @@ def write(sae: Sae, records: Sequence[EffectRecord], job: Job | None) -> None:
 
 
 def measured(sae: Sae, job: Job) -> set[int]:
-    """Indices of the features that this job has measured on the SAE as it is."""
+    """Indices of the features that this job has measured for the current weights of the SAE."""
     rows = FeatureEffect.objects.filter(feature__sae=sae, job=job, sae_sha256=sae.sha256)
     return set(rows.values_list("feature__index", flat=True))
 
 
 def forget(sae: Sae, indices: Sequence[int]) -> None:
-    """Take away what was measured of some features, before they are measured again."""
+    """Delete the effects of some features before they are measured again."""
     with transaction.atomic():
         FeatureEffect.objects.filter(feature__sae=sae, feature__index__in=indices).delete()
         Feature.objects.filter(sae=sae, index__in=indices).exclude(causal_effect=0).update(

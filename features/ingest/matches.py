@@ -1,6 +1,4 @@
-"""Matches between two SAEs into PostgreSQL: both ways in one transaction, replacing
-what was there.
-"""
+"""Write matches between two SAEs, both directions in one transaction, replacing earlier ones."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -18,9 +16,7 @@ EDGES = [place / BINS for place in range(BINS)]
 
 @transaction.atomic
 def write(sae: Sae, other: Sae, record: SaeMatches, job: Job | None) -> tuple[Matching, Matching]:
-    """Write the matches of `sae` in `other` and of `other` in `sae`, and what declares each
-    complete.
-    """
+    """Write the matches of `sae` in `other` and of `other` in `sae`, with a summary of each."""
     return _write(sae, other, record.there, job), _write(other, sae, record.back, job)
 
 
@@ -39,8 +35,8 @@ def _write(sae: Sae, other: Sae, found: FeatureMatches, job: Job | None) -> Matc
 
 
 def histogram(cosines: Iterable[float]) -> list[int]:
-    """How many lie in each bin of equal width from 0 to 1; a cosine of 1 is in the last, one below
-    0 in the first.
+    """Count cosines in bins of equal width from 0 to 1; 1 is in the last bin, negative ones in the
+    first.
     """
     counts = Counter(max(bisect_right(EDGES, cosine) - 1, 0) for cosine in cosines)
     return [counts[place] for place in range(BINS)]

@@ -1,4 +1,4 @@
-"""What happened to labels: the feed, what is disputed, and what one person did."""
+"""Activity on labels: the feed, disputes, and contributions of a person."""
 
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -36,9 +36,7 @@ SELECT at, kind, id FROM (
 
 
 class FeedPosition(NamedTuple):
-    """Where a line stands in the feed: many things happen in one instant, and none of them may be
-    skipped.
-    """
+    """A position in the feed that also orders events of the same instant."""
 
     at: datetime
     kind: str
@@ -58,7 +56,7 @@ class FeedPosition(NamedTuple):
 
 
 class Happening(NamedTuple):
-    """One line of the feed: `kind` is label, edit, vote or comment, `what` its row."""
+    """An event of the feed: `kind` is label, edit, vote or comment, `what` its row."""
 
     kind: str
     at: Any
@@ -74,7 +72,7 @@ class Happening(NamedTuple):
 
 
 class Contribution(NamedTuple):
-    """What a person has done, in numbers."""
+    """Counts of what a person has contributed."""
 
     labels: int
     chosen: int
@@ -89,11 +87,10 @@ def feed(
     after: FeedPosition | None = None,
     limit: int = PAGE,
 ) -> list[Happening]:
-    """The latest labels, edits, votes and comments of people, newest first: six queries, however
-    many.
+    """The latest labels, edits, votes and comments of people, newest first. Six queries.
 
-    `after` is the last line that was shown; `saes` are ids. Machines' labels are in reports, not in
-    the feed.
+    `after` is the last event that was shown; `saes` are ids. Labels of methods are in reports, not
+    in the feed.
     """
     wheres: dict[str, list[str]] = {kind: [] for kind in KINDS}
     columns = {
@@ -148,8 +145,8 @@ def _happening(kind: str, at: Any, row: Any) -> Happening:
 
 
 def contribution(person: int) -> Contribution:
-    """How much somebody has done: labels that are shown, those of them that are a feature's label,
-    votes, comments.
+    """Counts for a person: visible labels, how many of them are their feature's label, votes,
+    comments.
     """
     mine = Label.objects.shown().filter(author=person, method=Label.PERSON)
     return Contribution(
@@ -161,15 +158,13 @@ def contribution(person: int) -> Contribution:
 
 
 def disputed(saes: list[int] | None = None) -> QuerySet[Feature]:
-    """Features whose meaning people dispute, the densest first."""
+    """Disputed features, densest first."""
     rows = Feature.objects.filter(disputed=True).select_related("sae__model", "label__author")
     return rows if saes is None else rows.filter(sae__in=saes)
 
 
 def rivals(features: list[Feature]) -> dict[int, list[Label]]:
-    """By feature, its shown labels that people stand for or against, most support
-    first: one query.
-    """
+    """By feature, its visible labels that people vote on, most support first. One query."""
     found: dict[int, list[Label]] = {feature.pk: [] for feature in features}
     weighed = Q(weight__gt=0) | Q(up__gt=0) | Q(down__gt=0)
     rows = Label.objects.shown().filter(weighed, feature__in=features).select_related("author")
@@ -179,7 +174,7 @@ def rivals(features: list[Feature]) -> dict[int, list[Label]]:
 
 
 def contributors(limit: int = 10) -> list[Any]:
-    """Who wrote the most labels that are shown, with what other people weigh for them."""
+    """People with the most visible labels, and the weight of votes of others for them."""
     rows = (
         Label.objects.shown()
         .filter(method=Label.PERSON, author__isnull=False)
@@ -193,7 +188,7 @@ def contributors(limit: int = 10) -> list[Any]:
 
 
 def scope(model: str, sae: str) -> list[int] | None:
-    """Ids of the SAEs that a filter names; None for all. An unknown one is an empty list."""
+    """Ids of the SAEs that a filter names; None for all, an empty list for an unknown one."""
     if not model and not sae:
         return None
     wanted = Q(model__slug=model) if model else Q()

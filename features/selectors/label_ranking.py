@@ -1,6 +1,4 @@
-"""Labels that a search found as rows of features: merged, ordered, with the words that answer the
-query marked.
-"""
+"""Matching labels grouped by feature: merged, ordered, with matching words marked."""
 
 import re
 from collections import defaultdict
@@ -34,14 +32,14 @@ ORDERS: dict[str, Callable[["Found"], Any]] = {
 
 
 class Part(NamedTuple):
-    """A piece of a label's text; `hit` where it answers the query."""
+    """A part of a label's text; `hit` if it matches the query."""
 
     text: str
     hit: bool
 
 
 class MatchingLabel(NamedTuple):
-    """A label with the words that answer the query marked."""
+    """A label with the matching words marked."""
 
     label: Label
     parts: list[Part]
@@ -49,8 +47,8 @@ class MatchingLabel(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A feature with every label of it that was found, best first; ranks count from 1, None where
-    it was not found so.
+    """A feature with all of its matching labels, best first. Ranks count from 1; None if it did not
+    match that way.
     """
 
     feature: Feature
@@ -62,7 +60,7 @@ class Found(NamedTuple):
 
     @property
     def score(self) -> float | None:
-        """The best held-out score of its labels here; None where none was scored."""
+        """The best held-out score of its matching labels; None without one."""
         return max(
             (match.label.score for match in self.labels if match.label.score is not None),
             default=None,
@@ -70,7 +68,7 @@ class Found(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """Some rows of so many features that were found."""
+    """A page of features, and their total number."""
 
     rows: list[Found]
     features: int
@@ -85,8 +83,8 @@ def merge(
     limit: int,
     start: int = 0,
 ) -> Merged:
-    """One row a feature from what words and meaning found, most relevant first, or the `MOST_FOUND`
-    most relevant in `order`; `limit` of them from place `start` on, counted from 0.
+    """One row per feature from matches by words and by meaning, most relevant first, or the
+    `MOST_FOUND` most relevant in `order`; `limit` rows from `start` on.
 
     Five queries, and two more for each further model.
     """
@@ -121,7 +119,7 @@ def merge(
 
 
 def _ranks(hits: Iterable[Hit]) -> dict[int, int]:
-    """The place of each feature, that of its best label."""
+    """The rank of each feature, that of its best label."""
     return {pk: place for place, pk in enumerate(dict.fromkeys(hit.feature for hit in hits), 1)}
 
 
@@ -137,7 +135,7 @@ def _by_feature(wanted: Iterable[int], hits: Iterable[Hit]) -> dict[int, dict[in
 def _matching_labels(
     hits: Mapping[int, Mapping[int, float | None]],
 ) -> dict[int, list[MatchingLabel]]:
-    """The labels of each feature, nothing marked; those that went meanwhile are left out."""
+    """The labels of each feature, without marks; labels deleted meanwhile are left out."""
     rows = Label.objects.shown().select_related("author").only(
         "feature_id", "text", "method", "score", "support", "author__username"
     )  # fmt: skip
@@ -173,7 +171,7 @@ def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Par
 
 
 def _with_snippets(rows: Sequence[Found]) -> list[Found]:
-    """Each with the words around the peak of its best example; two queries a model."""
+    """Add the text around the peak of the best example. Two queries per model."""
     seen: dict[int, list[Span]] = {}
     by_model: dict[int, list[Feature]] = defaultdict(list)
     for row in rows:

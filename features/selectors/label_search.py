@@ -1,5 +1,4 @@
-"""Features found by their labels: by the words of a label, by its meaning, or by both, merged by
-reciprocal rank.
+"""Search by label: by words, by meaning, or by both, merged by reciprocal rank.
 
 `InvalidInput` and `NoAnswer` pass through `search_meaning`.
 """
@@ -72,7 +71,7 @@ follows the first two.
 
 
 class Hit(NamedTuple):
-    """A label that was found; `cosine` to the query's meaning, None where its words were."""
+    """A matching label; `cosine` is the similarity to the query, None if its words matched."""
 
     feature: int
     label: int
@@ -80,8 +79,8 @@ class Hit(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What the words of a query found: labels by falling relevance, whether only `some` words were,
-    and whether `more` labels have them than are weighed.
+    """Labels that match by words, by falling relevance; whether only `some` words matched, and
+    whether `more` labels match than are ranked.
     """
 
     query: LabelQuery
@@ -93,13 +92,13 @@ class Words(NamedTuple):
 def search_words(
     text: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any], *, query_alone: bool = False
 ) -> Words:
-    """Labels that have every word of a query (or one that begins so, or is a typo away); where none
-    has, some of them.
+    """Labels that contain every word of a query (or a word that begins so, or is a typo away); if
+    there are none, labels with some of them.
 
-    Of several, labels with the words themselves come first, then shorter ones, then better
-    supported ones. `saes` of None are all; `query_alone` reads the query and searches nothing.
-    Where no label has every word, common words only rank those that have a rarer one, unless none
-    has. Two queries; four, seldom five where no label has every word.
+    Labels with the words as typed come first, then shorter ones, then better supported ones. `saes`
+    None means all; `query_alone` parses the query without searching. If no label has every word,
+    common words only rank labels that also have a rarer one, unless there are none. Two queries;
+    four or five if no label has every word.
     """
     query = label_query.parse_label_query(text)
     if query_alone or not query.words or saes == []:
@@ -117,9 +116,9 @@ def search_words(
 def search_meaning(text: str, saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> list[Hit]:
     """Labels by meaning, nearest first, with a cosine of `LEAST_COSINE` or more.
 
-    An answer of the inference worker and two queries, and one under filters. The index is walked on
-    until enough labels pass the filters (pgvector's iterative scan), rather than filtering the
-    nearest few; where few pass, these are read whole.
+    One inference request and two queries, three with filters. The index is scanned until enough
+    labels pass the filters (pgvector's iterative scan); if few are expected to pass, they are read
+    as a whole.
     """
     if saes == []:
         return []
@@ -152,14 +151,14 @@ def search_meaning(text: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
 
 
 def add_meaning(words: Words, meaning: Sequence[Hit]) -> Words:
-    """What words found, to be merged with meaning: labels that have but some of them are left out
-    where meaning found any.
+    """Matches by words, to be merged with those by meaning; partial matches are dropped if there
+    are any by meaning.
     """
     return words._replace(hits=[], some=False, more=False) if words.some and meaning else words
 
 
 def _with_some(query: LabelQuery, within: str, filters: Mapping[str, Any]) -> list[Row]:
-    """Labels with one of the rarer words or more; where none has, with any."""
+    """Labels with one of the rarer words or more; without any, labels with one of all words."""
     needed = query.needed()
     rarest = label_query.rarest(needed, MOST_EXPECTED)
     rows = _labels(query, label_query.some(rarest), within, filters, needed)
@@ -175,7 +174,7 @@ def _labels(
     filters: Mapping[str, Any],
     counted: Sequence[Word] = (),
 ) -> list[Row]:
-    """The rows of a tsquery; those with more of the `counted` words come first."""
+    """Labels that match a tsquery; those with more of the `counted` words come first."""
     rows = (
         Label.objects.shown()
         .filter(narrowed(filters), words=Lexemes(f"({wanted}){within}"))
@@ -192,7 +191,7 @@ def _labels(
 
 
 def _few(saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> bool:
-    """Whether PostgreSQL expects that few labels pass."""
+    """Whether PostgreSQL expects few labels to pass."""
     wanted = narrowed(filters)
     if not wanted:
         return False
@@ -204,7 +203,7 @@ def _few(saes: Sequence[Sae] | None, filters: Mapping[str, Any]) -> bool:
 
 
 def _how_many(wanted: Iterable[str]) -> Combinable:
-    """How many of some tsqueries hold."""
+    """The number of labels that match each tsquery."""
     each = (
         Func(
             F("words"),
@@ -219,9 +218,7 @@ def _how_many(wanted: Iterable[str]) -> Combinable:
 
 
 def narrowed(filters: Mapping[str, Any], prefix: str = "") -> Q:
-    """The conditions of filters that are set, all at once, on labels or on what `prefix` leads to
-    labels from.
-    """
+    """The conditions of all filters, on labels or on the relation `prefix` to labels."""
     wanted = (FILTERS[name](value) for name, value in filters.items() if value not in (None, ""))
     return Q(
         *((f"{prefix}{lookup}", value) for lookups in wanted for lookup, value in lookups.items())

@@ -1,8 +1,8 @@
-"""Features found by a text: what fires on it, ranked on chosen tokens, or by what tells it from a
-second text.
+"""Search by text: features that fire on it, ranked on chosen tokens, or by the difference between
+two texts.
 
-Positions count the tokens of the text itself: the BOS that some SAEs read first is left out, so all
-SAEs share one line. `InvalidInput` and `NoAnswer` pass through everything here.
+Positions count the tokens of the text without the BOS that some SAEs need, so all SAEs share them.
+`InvalidInput` and `NoAnswer` pass through all functions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ PER_TOKEN = 5
 
 
 class Text(NamedTuple):
-    """A text as it was read: its boxes, the positions that count (special tokens do not), and what
-    fires.
+    """A text with its token spans, the positions that count (not those of special tokens), and its
+    firings.
     """
 
     tokens: list[Span]
@@ -35,15 +35,15 @@ class Text(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the dashboards know of a feature that may be shown."""
+    """Statistics of a feature that may be shown."""
 
     pk: int
     maximum: float
 
 
 class Found(NamedTuple):
-    """A feature that was found, with the value it is ranked by and the words around the peak of its
-    best example.
+    """A matching feature with the value it is ranked by, and the text around the peak of its best
+    example.
     """
 
     feature: Feature
@@ -65,7 +65,7 @@ class Strong(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box of a text with the features that fire on it most strongly, of `firing` that do."""
+    """A token span with the features that fire on it most strongly, out of `firing`."""
 
     span: Span
     strongest: list[Strong]
@@ -73,8 +73,8 @@ class Box(NamedTuple):
 
 
 class TextSearch(NamedTuple):
-    """What was found: features, how many more are `hidden` as too dense, and every text under the
-    feature that is shown.
+    """Matching features, how many are `hidden` as too dense, and each text under the
+    shown feature.
     """
 
     found: list[Found]
@@ -85,8 +85,8 @@ class TextSearch(NamedTuple):
 
 class Wanted(NamedTuple):
     """How to search. `chosen` are positions, none for all; `scaled` ranks by shares of each
-    feature's own maximum; `shown` names the feature to show the texts under (the first found where
-    it is not among them).
+    feature's own maximum; `shown` names the feature to show on the texts, the first match by
+    default.
     """
 
     by: str = "sum"
@@ -97,7 +97,7 @@ class Wanted(NamedTuple):
 
 
 def load_text(saes: Sequence[Sae], text: str) -> Text:
-    """Read a text, once for all the SAEs, which are of one model."""
+    """Load the activations of a text once for all SAEs, which belong to one model."""
     readings = read_text(saes, text)
     fired = {reading.sae.slug: reading.fired[_head(reading) :] for reading in readings}
     head = _head(readings[0])
@@ -111,16 +111,14 @@ def load_text(saes: Sequence[Sae], text: str) -> Text:
 
 
 def read_stored(sae: Sae, token_ids: Sequence[int]) -> Text:
-    """Read a context as it is stored, special tokens and all: positions count from its
-    first token.
-    """
+    """Load the activations of a stored context; positions count from its first token."""
     reading = read_context(sae, token_ids)
     counted = [place for span in reading.tokens if not span.special for place in _places(span)]
     return Text(reading.tokens, counted, by_feature({sae.slug: reading.fired}))
 
 
 def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
-    """The features of a text that was read, ranked on the chosen tokens; four queries."""
+    """Features of a text, ranked on the chosen tokens. Four queries."""
     known = _feature_scales(saes, text.firings, wanted.density_max)
     chosen = [place for place in text.counted if place in set(wanted.chosen)] or text.counted
     ranked = rank(_scaled(text.firings, known, wanted.scaled), chosen, text.counted, wanted.by)
@@ -128,9 +126,7 @@ def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
 
 
 def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> TextSearch:
-    """The features that tell two texts apart, by difference of means, or of maxima where that is
-    asked; four queries.
-    """
+    """Features that differ between two texts, by difference of means or of maxima. Four queries."""
     known = _feature_scales(saes, {**first.firings, **second.firings}, wanted.density_max)
     firings = [_scaled(text.firings, known, wanted.scaled) for text in (first, second)]
     by = "max" if wanted.by == "max" else "mean"
@@ -139,7 +135,9 @@ def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> T
 
 
 def _head(reading: TextReading) -> int:
-    """The number of tokens before the text, as `steering.text_activations` of the workers adds."""
+    """The number of tokens before the text, as `steering.text_activations` of the workers adds
+    them.
+    """
     return int(reading.sae.prepend_bos and reading.sae.model.bos_token_id is not None)
 
 
@@ -150,8 +148,8 @@ def _places(span: Span) -> range:
 def _feature_scales(
     saes: Iterable[Sae], keys: Iterable[Key], density_max: float
 ) -> dict[Key, Known | None]:
-    """Of each feature what is known of it, None where it is too dense; one query that carries
-    thousands as two arrays.
+    """Statistics by feature, None if it is too dense. One query with two arrays for thousands of
+    features.
     """
     of = {sae.slug: sae.pk for sae in saes}
     slugs = {pk: slug for slug, pk in of.items()}
@@ -217,8 +215,8 @@ def _feature_hits(
 def _boxes(
     of: Mapping[str, Sae], text: Text, known: Mapping[Key, Known | None], shown: Found | None
 ) -> list[Box]:
-    """Every box lit by the feature that is shown, with the strongest features on it, dense ones
-    left out.
+    """Token spans lit by the shown feature, with the strongest features on each, dense ones left
+    out.
     """
     at: Mapping[int, float] = {}
     if shown:
@@ -238,7 +236,9 @@ def _boxes(
 
 
 def _box(of: Mapping[str, Sae], span: Span, firing: Iterable[tuple[float, Key]]) -> Box:
-    """With the strongest, each once though it may fire on several tokens of the box."""
+    """A span with its strongest features, each once even if it fires on several tokens of
+    the span.
+    """
     best: dict[Key, float] = {}
     for value, key in firing:
         best[key] = max(value, best.get(key, 0.0))

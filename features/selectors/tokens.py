@@ -1,4 +1,4 @@
-"""Features found by a token: those whose top examples peak on it, and those that promote it in the
+"""Search by token: features whose top examples peak on it, and features that promote it in the
 logits.
 """
 
@@ -16,9 +16,7 @@ SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
 
 
 class Meant(NamedTuple):
-    """A token of the vocabulary that a search means; `text` shows blanks as signs, `plain` leaves
-    them.
-    """
+    """A token that a search matches; `text` shows blanks as signs, `plain` as blanks."""
 
     token_id: int
     text: str
@@ -34,7 +32,7 @@ class Peaking(NamedTuple):
 
 
 class Promoting(NamedTuple):
-    """A feature that has one of the tokens among its ten highest logits: the largest effect on any
+    """A feature with one of the tokens among its ten highest logits, and the largest effect on any
     of them.
     """
 
@@ -44,7 +42,7 @@ class Promoting(NamedTuple):
 
 
 class TokenSearch(NamedTuple):
-    """What a search by token found: the tokens that were meant, and two lists of features."""
+    """The result of a search by token: the matching tokens, and two lists of features."""
 
     tokens: list[Meant]
     peaks: list[Peaking]
@@ -52,11 +50,10 @@ class TokenSearch(NamedTuple):
 
 
 def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
-    """Features of SAEs of one model, by a token as somebody wrote it, in five queries for any
-    number of them.
+    """Features of SAEs of one model by a token. Five queries.
 
-    Peaks go by how many top examples peak there, then by the feature's maximum; what promotes it by
-    the logit's size.
+    Peaks are ordered by the number of top examples, then by the feature's maximum; promoting
+    features by the size of the logit effect.
     """
     tokens = meant(saes[0].model_id, token)
     ids = [token.token_id for token in tokens]
@@ -77,8 +74,8 @@ def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
 
 
 def meant(model_id: int, token: str) -> list[Meant]:
-    """The tokens that `token` may be: exactly as written first, then with or without a blank before
-    it, in other cases.
+    """Tokens that match `token`: exactly as written first, then with or without a leading blank, in
+    other cases.
     """
     wanted = {spelling.encode(): place for place, spelling in enumerate(spellings(token))}
     rows = Token.objects.filter(model_id=model_id, text__in=wanted, special=False)
@@ -88,8 +85,8 @@ def meant(model_id: int, token: str) -> list[Meant]:
 
 
 def spellings(token: str) -> list[str]:
-    """Every way to write a token that a search takes for the same, the likeliest first; signs for
-    blanks are understood.
+    """All spellings of a token that a search matches, the most likely first; signs for blanks are
+    understood.
     """
     meant = token.translate(SIGNS)
     word = meant.strip()
@@ -107,7 +104,7 @@ def _peaks(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, i
 
 
 def _promotes(saes: Iterable[Sae], ids: list[int], limit: int) -> list[tuple[int, float]]:
-    """Through the index of `top_logit_ids`; `greatest` passes over tokens that a feature does not
+    """Read through the index of `top_logit_ids`; `greatest` ignores tokens that a feature does not
     have there.
     """
     logits = ", ".join(["f.top_logits[array_position(f.top_logit_ids, %s::int4)]"] * len(ids))

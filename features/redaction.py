@@ -1,4 +1,4 @@
-"""Names of what lies on the machine, as strangers may see them."""
+"""Names of files and hosts as visitors may see them."""
 
 import re
 from pathlib import PurePath
@@ -10,12 +10,10 @@ owner/name.
 
 
 def of_source(source: str) -> str:
-    """A hub id as it is; of a file or folder only its last part, for where it lies is the machine's
-    own business.
-    """
+    """A hub id unchanged; only the last part of a path."""
     return PurePath(source).name if source.startswith(("/", "~", ".")) else source
 
 
 def without_folders(text: str) -> str:
-    """A message in which paths of the machine keep their last part alone."""
+    """A message with every path reduced to its last part."""
     return FOLDERS.sub("", text)

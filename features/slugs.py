@@ -1,4 +1,4 @@
-"""Slugs: the words that addresses are made of."""
+"""Slugs: the words that URLs consist of."""
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator

@@ -1,4 +1,4 @@
-"""The tokens of a model: what each is in bytes, kept by the process that has read it."""
+"""Tokens of models as bytes, cached by the process."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,8 @@ _kept: dict[int, dict[int, tuple[bytes, bool]]] = {}
 
 
 def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
-    """Bytes of the tokens named, and of others that were read before, which are kept: a model's
-    tokens are written with it and never change. One query where one is new.
+    """Bytes of some tokens, and of others that are cached: the tokens of a model never change. One
+    query if one is not cached.
     """
     known, wanted = _kept.get(model_id, {}), set(token_ids)
     new = wanted.difference(known)

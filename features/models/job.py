@@ -18,7 +18,7 @@ class Job(QueuedWork):
     """A request for work. The row is the truth; the Celery message only carries its id."""
 
     class State(models.TextChoices):
-        """Where a job stands. The last three are final."""
+        """State of a job. The last three are final."""
 
         WAITING = "waiting", "waiting for another job"
         QUEUED = "queued", "queued"
@@ -139,9 +139,7 @@ class Job(QueuedWork):
 
     @property
     def rate(self) -> float | None:
-        """Units per second, measured since this attempt first told how far it was; None until that
-        says something.
-        """
+        """Units per second since the first report of this attempt; None until it is meaningful."""
         if self.paced_from is None or self.paced_at is None or self.told is None:
             return None
         seconds, units = (self.told - self.paced_at).total_seconds(), self.done - self.paced_from
@@ -149,9 +147,7 @@ class Job(QueuedWork):
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the end of what is counted, at the measured rate; None while unknown, or where
-        nobody works on it.
-        """
+        """Estimated time to the end at the measured rate; None if unknown or not running."""
         if self.state not in (self.State.RUNNING, self.State.WAITING) or not self.rate:
             return None
         return max(self.total - self.done, 0) / self.rate
@@ -165,9 +161,7 @@ class Job(QueuedWork):
 
 
 class JobEvent(models.Model):
-    """One thing that happened to a job, in order of id. The log and the curves are made
-    of these.
-    """
+    """An event of a job, in order of id. The log and the curves consist of these."""
 
     class Kind(models.TextChoices):
         """What `data` holds."""

@@ -1,4 +1,4 @@
-"""Runs of a steered model: what was asked, who asked, and the text as it came, piece by piece."""
+"""Steering runs: requests, who made them, and their texts in pieces."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class SteeringRun(QueuedWork):
     """
 
     class State(models.TextChoices):
-        """Where a run stands. The last three are final."""
+        """State of a run. The last three are final."""
 
         QUEUED = "queued", "waiting its turn"
         RUNNING = "running", "running"

@@ -1,6 +1,4 @@
-"""Reads of contexts: one as it is stored, those beside it, and the text of an example for somebody
-to try.
-"""
+"""Contexts: one as it is stored, its neighbours, and the text of an example to try."""
 
 from typing import NamedTuple
 

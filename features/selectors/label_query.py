@@ -1,9 +1,9 @@
-"""What somebody searches labels for, as words: which exist, which are typos, and which words of a
-label answer it.
+"""Queries of the search by label as words: known words, corrections of typos, and the words of a
+label that match.
 
-The words and signs of a query are cut, stemmed and looked up by the functions in SQL that cut
-labels into words (migration 0015), so that both are always cut alike. Nothing of a query reaches
-the parser of `to_tsquery`.
+SQL functions (features/migrations/0001_functions.py) split, stem and look up the words of queries
+and of labels, so both are always split alike. No part of a query reaches the parser of
+`to_tsquery`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -135,8 +135,8 @@ class LabelQuery(NamedTuple):
     words: list[Word]
 
     def needed(self) -> list[Word]:
-        """The words that a label must have; signs where there are no words: of “closing (” the sign
-        only ranks.
+        """The words that a label must contain, or the signs if there are no words: in “closing (”
+        the sign only affects the ranking.
         """
         return [word for word in self.words if word.is_word] or self.words
 
@@ -171,11 +171,11 @@ def some(words: Iterable[Word]) -> str:
 
 
 def rarest(words: Sequence[Word], most: int) -> list[Word]:
-    """The words that tell most: the rarest first, as long as PostgreSQL expects no more than `most`
+    """The most selective words: the rarest first, as long as PostgreSQL expects no more than `most`
     labels, and at least one.
 
-    One query, of what it has known since the table was last analyzed. Words that no label has are
-    left out beside others.
+    One query, from the statistics of the last ANALYZE. Words that no label contains are left out if
+    there are others.
     """
     words = [word for word in words if word.known or word.instead] or words
     lexemes = [lexeme for word in words for lexeme in word.meant()]

@@ -1,4 +1,4 @@
-"""What curators look at: open reports, what is hidden, and the trail."""
+"""What curators see: open reports, hidden labels and comments, and the log."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reads of the registry of published SAEs, beside the only models on this instance."""
+"""The registry of published SAEs, matched with the models of this instance."""
 
 from typing import NamedTuple
 

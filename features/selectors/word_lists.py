@@ -1,4 +1,4 @@
-"""Reads of the lists of words that people keep."""
+"""Word lists."""
 
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce

@@ -92,10 +92,9 @@ def may_resume(job: Job) -> bool:
 
 @transaction.atomic
 def resume(job_id: int, *, by: Any = None) -> Job:
-    """Start a job that goes on from the last checkpoint of one that was cancelled or failed; its
-    worker makes it its own.
+    """Start a job that continues from the last checkpoint of a cancelled or failed one.
 
-    Raises `InvalidParams` where there is none, or where the settings cannot be used any more.
+    Raises `InvalidParams` if there is none, or if the settings are no longer valid.
     """
     old = Job.objects.select_for_update().get(pk=job_id)
     if not may_resume(old):
@@ -118,8 +117,8 @@ def resume(job_id: int, *, by: Any = None) -> Job:
 
 
 def _one_at_a_time() -> None:
-    """Until this transaction ends nobody else starts a job: of two clicks on one button, the second
-    sees the first's slug.
+    """Lock the start of jobs until this transaction ends: of two clicks on one button, the second
+    sees the slug of the first.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('featurescope: start a job'))")

@@ -1,4 +1,4 @@
-"""Worker processes that tell of themselves: a row each, from start to a day after their end."""
+"""Worker processes that report: a row each, from their start until a day after their end."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,8 +13,8 @@ KEPT = timedelta(days=1)
 
 
 def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
-    """Say that the worker `name` lives and listens to `queues`; the first time, its row is made and
-    stale ones go.
+    """Write the report of the worker `name`, which listens to `queues`. The first one creates its
+    row and deletes stale ones.
     """
     now = timezone.now()
     columns = {**state._asdict(), "queues": list(queues), "seen": now, "left": None}
@@ -25,5 +25,5 @@ def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
 
 
 def gone(name: str) -> None:
-    """Say that the worker stopped in good order."""
+    """Write that the worker stopped regularly."""
     Worker.objects.filter(name=name).update(left=timezone.now())

@@ -151,7 +151,7 @@ class JobForm(ParamsForm):
         return any(slug in sweeps.sweep_of(job.params).saes for job in making)
 
     def refuse_taken(self, model: str, slug: str) -> bool:
-        """Say beside `slug` where `sae_taken`; whether it is."""
+        """Whether `sae_taken`, with an error at `slug` if so."""
         taken = self.sae_taken(model, slug)
         if taken:
             self.add_error(

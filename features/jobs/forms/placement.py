@@ -1,6 +1,4 @@
-"""Where a job stands in line and who may take it: settings that every kind of job has, beside its
-params.
-"""
+"""Priority and device of a job: settings that every kind has in addition to its params."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -27,10 +27,8 @@ def parse_source(text: str) -> Source:
     if saelens_registry.names_an_entry(text):
         entry = saelens_registry.find(text)
         if entry.refusal:
-            raise LookupError(
-                f"{text} cannot be imported: "
-                f"{entry.refusal}.{REMEDY if entry.form in saelens_registry.PICKLED else ''}"
-            )
+            remedy = REMEDY if entry.form in saelens_registry.PICKLED_FORMATS else ""
+            raise LookupError(f"{text} cannot be imported: {entry.refusal}.{remedy}")
         return Source("registry", text)
     if REPOSITORY.fullmatch(text):
         return Source("hub", text)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 FILE = Path(__file__).with_name("data") / "saelens_registry.jsonl"
-PICKLED = frozenset(
+PICKLED_FORMATS = frozenset(
     {"dictionary_learning_1", "qwen_scope", "goodfire", "deepseek_r1", "connor_rob_hook_z"}
 )
 """Forms whose weights are Python pickles, which may run code."""
-UNREAD = {"temporal": "it reads whole contexts, not tokens"} | dict.fromkeys(
-    PICKLED, "its weights are a pickle, which may run code"
+UNSUPPORTED_FORMATS = {"temporal": "it reads whole contexts, not tokens"} | dict.fromkeys(
+    PICKLED_FORMATS, "its weights are a pickle, which may run code"
 )
 """Forms that cannot be imported, and why."""
-MOST_CHARACTERS = 63
+MAX_CHARACTERS = 63
 """Of a slug."""
 
 
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     @property
     def refusal(self) -> str:
         """Why it cannot be imported; empty where it can."""
-        return UNREAD.get(self.form, "")
+        return UNSUPPORTED_FORMATS.get(self.form, "")
 
     @property
     def slug(self) -> str:
@@ -54,10 +54,10 @@ class Entry(NamedTuple):
         in digits of their hash.
         """
         words = re.sub(r"[^a-z0-9._-]+", "-", f"{self.release}.{self.id}".lower()).strip("-._")
-        if len(words) <= MOST_CHARACTERS:
+        if len(words) <= MAX_CHARACTERS:
             return words
         digits = hashlib.sha256(self.source.encode()).hexdigest()[:6]
-        return f"{words[: MOST_CHARACTERS - 7].rstrip('-._')}-{digits}"
+        return f"{words[: MAX_CHARACTERS - 7].rstrip('-._')}-{digits}"
 
 
 class Release(NamedTuple):
@@ -72,7 +72,7 @@ class Release(NamedTuple):
     @property
     def refusal(self) -> str:
         """Why none of it can be imported; empty where it can."""
-        return UNREAD.get(self.form, "")
+        return UNSUPPORTED_FORMATS.get(self.form, "")
 
 
 @cache

@@ -6,7 +6,7 @@ from django.db import connection
 
 from features.token_spans import Vocabulary
 
-MOST_KEPT = 200_000
+MAX_CACHED_TOKENS = 200_000
 """Tokens that a process keeps, about 40 MB of them."""
 _kept: dict[int, dict[int, tuple[bytes, bool]]] = {}
 
@@ -19,7 +19,7 @@ def vocabulary_of(model_id: int, token_ids: Iterable[int]) -> Vocabulary:
     new = wanted.difference(known)
     if not new:
         return known
-    if sum(map(len, _kept.values())) + len(new) > MOST_KEPT:
+    if sum(map(len, _kept.values())) + len(new) > MAX_CACHED_TOKENS:
         _kept.clear()
         known, new = {}, wanted
     with connection.cursor() as cursor:

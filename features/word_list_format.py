@@ -5,8 +5,8 @@ line.
 import re
 from collections.abc import Iterator
 
-MOST_LISTS = 50
-MOST_ENTRIES = 20_000
+MAX_LISTS = 50
+MAX_ENTRIES = 20_000
 LONGEST = 200
 HEAD = re.compile(r"\[(.*)\]")
 
@@ -64,15 +64,13 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _check(lists: dict[str, list[str]]) -> None:
-    if len(lists) > MOST_LISTS:
-        raise ValueError(f"These are {len(lists)} lists; at most {MOST_LISTS} at once.")
+    if len(lists) > MAX_LISTS:
+        raise ValueError(f"These are {len(lists)} lists; at most {MAX_LISTS} at once.")
     for name, entries in lists.items():
         if not entries:
             raise ValueError(
                 f"The list “{name}” has no entries." if name else "The list has no entries."
             )
-        if len(entries) > MOST_ENTRIES:
+        if len(entries) > MAX_ENTRIES:
             of = f" “{name}”" if name else ""
-            raise ValueError(
-                f"The list{of} has {len(entries):,} entries; at most {MOST_ENTRIES:,}."
-            )
+            raise ValueError(f"The list{of} has {len(entries):,} entries; at most {MAX_ENTRIES:,}.")

@@ -1,6 +1,4 @@
-"""The Celery shell: three tasks, which carry the id of a job, the key of a question, or nothing,
-and no more.
-"""
+"""The Celery tasks: a job by its id, an inference request by its key, and the next steering run."""
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
@@ -12,7 +10,7 @@ from features.steering import execution as steering_execution
 
 @shared_task(name=TASK, ignore_result=True)
 def run_job(job_id: int) -> None:
-    """Run the job if it is still to be had."""
+    """Run the job if it can still be claimed."""
     from workers.jobs import runner  # SAELens comes with it: only when there is work
 
     runner.run(job_id)
@@ -36,7 +34,7 @@ def steer() -> None:
 
 @worker_ready.connect
 def begin(**signal: object) -> None:
-    """Tell that this worker lives, and take back jobs whose worker died, for as long as it does."""
+    """Start the thread that reports this worker and requeues jobs with expired leases."""
     from workers import devices
     from workers.lifecycle import reaper
 
@@ -46,7 +44,7 @@ def begin(**signal: object) -> None:
 
 @worker_shutdown.connect
 def end(**signal: object) -> None:
-    """Say that this worker is gone."""
+    """Remove this worker from the list."""
     from workers.lifecycle import reaper
 
     reaper.stop()

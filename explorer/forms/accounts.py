@@ -11,7 +11,7 @@ from explorer.forms.usernames import distinct
 from explorer.http import rate_limits
 from explorer.models import User
 
-MOST_ATTEMPTS = 8
+MAX_SIGN_IN_ATTEMPTS = 8
 """Wrong passwords from one network address for one name in `ATTEMPT_SECONDS`."""
 ATTEMPT_SECONDS = 300
 
@@ -25,7 +25,7 @@ class SignIn(AuthenticationForm):
             return super().clean()
         attempts = f"sign-in {self._network_address()} {self.cleaned_data['username']}".lower()
         # Counted before the password is checked: attempts that are sent at once count too.
-        if rate_limits.increment(attempts, ATTEMPT_SECONDS).number > MOST_ATTEMPTS:
+        if rate_limits.increment(attempts, ATTEMPT_SECONDS).number > MAX_SIGN_IN_ATTEMPTS:
             raise ValidationError(
                 "Too many attempts. Wait five minutes, then try again.", code="throttled"
             )

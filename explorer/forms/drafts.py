@@ -18,7 +18,7 @@ from features.selectors import labels as label_selectors
 from features.services.labels import Changed
 
 SESSION_KEY = "draft"
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 SUSPENDED = "Your account is suspended: it cannot write. Ask a curator of this instance."
 
 
@@ -98,7 +98,7 @@ def posted_number(request: HtmxRequest, name: str) -> int:
 
 
 def _posted_draft(request: HtmxRequest, form: str) -> Draft:
-    text, note = (request.POST.get(name, "")[:MOST_CHARACTERS] for name in ("text", "note"))
+    text, note = (request.POST.get(name, "")[:MAX_CHARACTERS] for name in ("text", "note"))
     return Draft(form, text, note=note)
 
 

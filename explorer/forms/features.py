@@ -8,7 +8,7 @@ from django import forms
 
 from explorer.definitions import DEFINITIONS
 from explorer.forms.fields import RangesForm, number_field
-from features.inference.text_activations import MOST_CHARACTERS
+from features.inference.text_activations import MAX_CHARACTERS
 from features.selectors import saelens_registry as registry_selectors
 from features.selectors.feature_columns import COLUMNS, ORDERED
 
@@ -74,7 +74,7 @@ class BrowseForm(RangesForm):
     def chosen_columns(self) -> list[str]:
         """The columns to show, in their own order; the first ones if none is chosen."""
         asked = self.cleaned_data.get("columns") or [
-            column.name for column in COLUMNS.values() if column.first
+            column.name for column in COLUMNS.values() if column.default
         ]
         return [name for name in COLUMNS if name in asked]
 
@@ -112,7 +112,7 @@ class TestForm(forms.Form):
     text = forms.CharField(
         required=False,
         strip=False,
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         label="Test on your own text",
         widget=forms.Textarea(
             {
@@ -187,13 +187,13 @@ class RegistryForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)
         field.choices = [("", "every model"), *known]
 
-    def arguments(self) -> tuple[registry_selectors.Wanted, int]:
+    def arguments(self) -> tuple[registry_selectors.RegistryQuery, int]:
         """The filters, and the first row; an invalid field counts as empty."""
         self.full_clean()
         found = self.cleaned_data
         given = {
             name: found[name]
-            for name in registry_selectors.Wanted._fields
+            for name in registry_selectors.RegistryQuery._fields
             if found.get(name) not in (None, "")
         }
-        return registry_selectors.Wanted(**given), found.get("start") or 0
+        return registry_selectors.RegistryQuery(**given), found.get("start") or 0

@@ -10,8 +10,8 @@ from explorer.forms.fields import RangesForm, ShareField, number_field
 from explorer.forms.search import ScopeForm
 from features import hook_names
 from features.models import Sae
-from features.selectors.label_query import LONGEST
-from features.selectors.label_ranking import MOST_FOUND
+from features.selectors.label_query import MAX_QUERY_LENGTH
+from features.selectors.label_ranking import MAX_RESULTS
 from features.selectors.label_search import FILTERS
 
 PAGE = 50
@@ -39,7 +39,7 @@ class LabelForm(RangesForm, ScopeForm):
     every_model = True
     q = forms.CharField(
         required=False,
-        max_length=LONGEST,
+        max_length=MAX_QUERY_LENGTH,
         label="Labels",
         widget=forms.TextInput(
             {
@@ -51,8 +51,8 @@ class LabelForm(RangesForm, ScopeForm):
             }
         ),
         error_messages={
-            "max_length": f"At most {LONGEST} characters, as many as a label has. Search a text "
-            "by “Text”."
+            "max_length": f"At most {MAX_QUERY_LENGTH} characters, as many as a label has. "
+            "Search a text by “Text”."
         },
     )
     layer = forms.ChoiceField(required=False)
@@ -71,7 +71,7 @@ class LabelForm(RangesForm, ScopeForm):
     order = forms.ChoiceField(required=False, choices=ORDERS, label="Order by")
     mode = forms.ChoiceField(required=False, choices=MODES, widget=forms.HiddenInput)
     limit = forms.IntegerField(
-        required=False, min_value=1, max_value=MOST_FOUND, widget=forms.HiddenInput
+        required=False, min_value=1, max_value=MAX_RESULTS, widget=forms.HiddenInput
     )
     start = forms.IntegerField(
         required=False, min_value=0, max_value=10**4, widget=forms.HiddenInput

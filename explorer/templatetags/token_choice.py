@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from explorer.definitions.formats import number
 from explorer.templatetags.heatmap import heatmap
-from features.selectors.text_search import Box
+from features.selectors.text_search import TokenFeatures
 from features.token_spans import visible
 
 register = template.Library()
@@ -19,20 +19,22 @@ HINTED = 3
 
 
 @register.filter
-def token_positions(box: Box) -> str:
+def token_positions(box: TokenFeatures) -> str:
     """The positions of a box's tokens, as the query string names them."""
     return ",".join(str(box.span.position + i) for i in range(len(box.span.token_ids)))
 
 
 @register.simple_tag
-def token_boxes(found: Iterable[Box], chosen: Collection[int] | None = None) -> SafeString:
+def token_boxes(
+    found: Iterable[TokenFeatures], chosen: Collection[int] | None = None
+) -> SafeString:
     """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except
     special tokens.
     """
     return mark_safe("".join(_box(box, chosen) for box in found))
 
 
-def _box(box: Box, chosen: Collection[int] | None) -> SafeString:
+def _box(box: TokenFeatures, chosen: Collection[int] | None) -> SafeString:
     span, drawn = box.span, heatmap([box.span])
     hint = " · ".join(
         f"{row.sae.slug}/{row.index} {number(row.value)}" for row in box.strongest[:HINTED]

@@ -17,9 +17,9 @@ from features.selectors import catalog as catalog_selectors
 from features.selectors import feature_lists
 from features.selectors import maps as map_selectors
 
-MOST_CHOICES = 20
-MOST_JOBS = 6
-MOST_PLACES = 1500
+MAX_CHOICES = 20
+MAX_JOBS = 6
+MAX_PLOTTED_SAES = 1500
 """Dots of the map that the server draws; the script draws all."""
 SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
 BOOKKEEPING = frozenset(
@@ -37,7 +37,7 @@ def home(request: HtmxRequest) -> HttpResponse:
         saes[sae.model_id].append(sae)
     context = {
         "models": [(model, saes[model.pk]) for model in catalog_selectors.models()],
-        "happening": catalog_selectors.happening()[:MOST_JOBS],
+        "happening": catalog_selectors.happening()[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "catalog/home.html", context, {"live": "live"})
@@ -55,7 +55,7 @@ def model(request: HtmxRequest, model: str) -> HttpResponse:
         "model": found,
         "saes": saes,
         "hooks": [(hook, covered[hook]) for hook in found.hooks],
-        "happening": catalog_selectors.happening(model)[:MOST_JOBS],
+        "happening": catalog_selectors.happening(model)[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "catalog/model.html", context, {"happening": "happening"})
@@ -80,7 +80,7 @@ def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
         "next": listed.next,
         "settings": settings_of(found),
         "quality": quality(found),
-        "happening": catalog_selectors.happening(model, sae)[:MOST_JOBS],
+        "happening": catalog_selectors.happening(model, sae)[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     if not request.htmx:
@@ -97,12 +97,12 @@ def map_of(request: HtmxRequest, sae: Sae) -> dict[str, Any]:
     """The map as it is before its script runs, and its colours; empty if there is none."""
     form = MapForm(request.GET)
     dashboard = getattr(sae, "dashboard", None)
-    drawn = map_selectors.sample(dashboard, MOST_PLACES) if dashboard and dashboard.map else ()
+    drawn = map_selectors.sample(dashboard, MAX_PLOTTED_SAES) if dashboard and dashboard.map else ()
     return {
         "map": drawn,
         "map_form": form,
         "color": form.chosen(),
-        "sampled": sae.width > MOST_PLACES,
+        "sampled": sae.width > MAX_PLOTTED_SAES,
     }
 
 
@@ -144,7 +144,7 @@ def find_model(slug: str) -> LanguageModel:
         return catalog_selectors.model(slug)
     except LanguageModel.DoesNotExist:
         choices = [
-            Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MOST_CHOICES]
+            Choice(m.slug, m.get_absolute_url()) for m in catalog_selectors.models()[:MAX_CHOICES]
         ]
         raise NotHere(f"There is no model “{slug}”.", choices) from None
 
@@ -157,7 +157,7 @@ def find_sae(model: str, slug: str) -> Sae:
         of = find_model(model)
         known = (
             Choice(str(sae), sae.get_absolute_url())
-            for sae in catalog_selectors.saes(model)[:MOST_CHOICES]
+            for sae in catalog_selectors.saes(model)[:MAX_CHOICES]
         )
         raise NotHere(
             f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)

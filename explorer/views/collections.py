@@ -21,7 +21,7 @@ from features.selectors import collections as collection_selectors
 from features.services import collections as collection_services
 
 PAGE = 50
-MOST_SHOWN = 8
+MAX_SHOWN = 8
 """Features that the page of `add` names; the rest it counts."""
 
 
@@ -124,7 +124,7 @@ def add(request: HtmxRequest) -> HttpResponseBase:
     context = {
         "form": form,
         "names": names,
-        "shown": flat[:MOST_SHOWN],
+        "shown": flat[:MAX_SHOWN],
         "count": len(flat),
         "wrong": wrong,
         "mine": mine,
@@ -138,7 +138,7 @@ def add(request: HtmxRequest) -> HttpResponseBase:
 def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
     """The items as JSON or CSV."""
     row = _find(request, pk)
-    rows = [collection_selectors.plain(kept) for kept in collection_selectors.items(row)]
+    rows = [collection_selectors.item_row(item) for item in collection_selectors.items(row)]
     if form == "json":
         about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
         answer: HttpResponse = JsonResponse(

@@ -18,8 +18,8 @@ from features.models import Matching, Sae
 from features.selectors import catalog as catalog_selectors
 from features.selectors import matches as match_selectors
 
-MOST_SAES = 200
-MOST_PAIRS = 24
+MAX_SAES = 200
+MAX_PAIRS = 24
 COLUMNS = (
     "l0",
     "explained_variance",
@@ -92,7 +92,7 @@ class Row(NamedTuple):
 def compare(request: HtmxRequest, model: str) -> HttpResponse:
     """SAEs of a model, sorted, with plots of sparsity against quality."""
     found = find_model(model)
-    known = list(catalog_selectors.saes(model)[:MOST_SAES])
+    known = list(catalog_selectors.saes(model)[:MAX_SAES])
     form = CompareForm(request.GET, known)
     slugs, order = form.chosen()
     shown = ordered([sae for sae in known if not slugs or sae.slug in slugs], order)
@@ -113,7 +113,7 @@ def compare(request: HtmxRequest, model: str) -> HttpResponse:
         ],
         "looks": [(hook_names.parse_hook(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
-        "more": len(known) == MOST_SAES,
+        "more": len(known) == MAX_SAES,
         "matchings": _matchings(model, slugs),
         "may_start_jobs": access.may_start_jobs(request.user),
     }
@@ -125,7 +125,7 @@ def _matchings(model: str, slugs: Sequence[str]) -> list[Matching]:
     pairs = match_selectors.pairs(model)
     if slugs:
         pairs = pairs.filter(sae__slug__in=slugs, other__slug__in=slugs)
-    return list(pairs[:MOST_PAIRS])
+    return list(pairs[:MAX_PAIRS])
 
 
 def value_of(sae: Sae, name: str) -> Any:

@@ -61,4 +61,4 @@ def _search_context(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSear
 
 
 def _read_context(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:
-    return inference_result(form, None, lambda: text_search.read_stored(sae, sequence.token_ids))
+    return inference_result(form, None, lambda: text_search.load_context(sae, sequence.token_ids))

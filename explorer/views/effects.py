@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from explorer.http.inference import inference_result
 from explorer.http.requests import HtmxRequest, page
 from explorer.views.features import find_row
-from features.inference.text_activations import MOST_CHARACTERS, EffectHere, effect_in
+from features.inference.text_activations import MAX_CHARACTERS, TextEffect, effect_in
 from features.models import Feature
 
 
@@ -19,7 +19,7 @@ class EffectForm(forms.Form):
     prompt = forms.CharField(
         required=False,
         strip=False,
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         label="Text",
         widget=forms.Textarea({"rows": 5, "placeholder": "Type or paste up to 256 tokens"}),
     )
@@ -35,7 +35,7 @@ def effect(request: HtmxRequest, model: str, sae: str, index: int) -> HttpRespon
     return page(request, "features/effect.html", context, {"effect-here": "here"})
 
 
-def _measured(feature: Feature, form: EffectForm) -> EffectHere | None:
+def _measured(feature: Feature, form: EffectForm) -> TextEffect | None:
     """The effect, or None; errors are added to the form."""
     if not form.is_valid() or not form.cleaned_data["prompt"]:
         return None

@@ -24,7 +24,7 @@ from features.selectors import jobs as job_selectors
 from features.services import jobs as job_services
 
 PAGE = 40
-MOST_BESIDE = 20
+MAX_OVERLAYS = 20
 """Other runs that the page of a job offers to draw over its own."""
 REST_SECONDS = 0.5
 """Pause between two events of a stream, at least."""
@@ -76,7 +76,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
         "sweep": rows,
         "spots": job_plots.spots(rows),
         "compare": job_plots.compare_url(rows),
-        "beside": list(job_selectors.comparable_jobs(view.job)[:MOST_BESIDE])
+        "beside": list(job_selectors.comparable_jobs(view.job)[:MAX_OVERLAYS])
         if view.curves
         else [],
         "address": f"{view.job.get_absolute_url()}?with={other.job.pk}"
@@ -154,4 +154,4 @@ async def _stream(pk: int) -> AsyncIterator[str]:
 
 
 async def _pulse(pk: int) -> dict[str, Any] | None:
-    return await sse.on_own_connection(lambda: job_selectors.pulse(pk))
+    return await sse.on_own_connection(lambda: job_selectors.change_token(pk))

@@ -9,14 +9,14 @@ from explorer.views.catalog import find_sae
 from features.interchange.tables import FORMATS
 from features.selectors import activity, label_report
 
-MOST_DISPUTED = 10
+MAX_DISPUTED = 10
 
 
 @require_safe
 def report(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """Share labelled, methods with their scores, agreement, disputes, and methods head to head."""
     found = find_sae(model, sae)
-    disputed = list(activity.disputed([found.pk]).order_by("-density", "id")[:MOST_DISPUTED])
+    disputed = list(activity.disputed([found.pk]).order_by("-density", "id")[:MAX_DISPUTED])
     stood = activity.rivals(disputed)
     context = {
         "sae": found,

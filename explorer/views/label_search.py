@@ -45,8 +45,8 @@ def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "known": known,
         "saes": saes or [],
         "said": query,
-        "weighed": label_search.MOST_WEIGHED,
-        "most": label_ranking.MOST_FOUND if form.cleaned_data.get("order") else None,
+        "weighed": label_search.MAX_RANKED,
+        "most": label_ranking.MAX_RESULTS if form.cleaned_data.get("order") else None,
         "shown": _search_results(form, saes, query) if query else None,
     }
     return page(request, "search/label.html", context, {"found": "found"})

@@ -128,7 +128,7 @@ def merge(request: HtmxRequest, pk: int) -> HttpResponseBase:
 def show(request: HtmxRequest, pk: int) -> HttpResponseBase:
     """The page of one label: text, evidence, votes and history."""
     try:
-        label = label_selectors.label(pk, request.user.pk)
+        label = label_selectors.label_with_history(pk, request.user.pk)
     except Label.DoesNotExist:
         raise Http404(f"There is no label {pk}.") from None
     if label.state == Label.State.HIDDEN and not access.may_edit_label(request.user, label):

@@ -14,9 +14,9 @@ from features.models import Sae
 from features.selectors import catalog as catalog_selectors
 from features.selectors import text_search
 from features.selectors import tokens as token_selectors
-from features.selectors.text_search import Text, TextSearch, Wanted
+from features.selectors.text_search import Text, TextSearch, TextSearchOptions
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 """Tokens in the table of the features that fire on each."""
 
 
@@ -45,7 +45,7 @@ def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
         "chosen": chosen_spans(found, wanted) if found else set(),
         "found": found,
         "value": _term(form, wanted),
-        "listed": found.texts[0][:MOST_LISTED] if found else [],
+        "listed": found.texts[0][:MAX_LISTED] if found else [],
     }
     return page(request, "search/text.html", context, {"found": "found"})
 
@@ -66,7 +66,7 @@ def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
     return page(request, "search/token.html", context, {"found": "found"})
 
 
-def chosen_spans(found: TextSearch, wanted: Wanted) -> set[int]:
+def chosen_spans(found: TextSearch, wanted: TextSearchOptions) -> set[int]:
     """First positions of the token spans that hold a chosen token."""
     chosen = set(wanted.chosen)
     spans = [box.span for box in found.texts[0]]
@@ -77,7 +77,9 @@ def chosen_spans(found: TextSearch, wanted: Wanted) -> set[int]:
     }
 
 
-def _search_text(form: TextForm, saes: Sequence[Sae], wanted: Wanted) -> TextSearch | None:
+def _search_text(
+    form: TextForm, saes: Sequence[Sae], wanted: TextSearchOptions
+) -> TextSearch | None:
     """The features that fire on the texts of the form; errors are added to its fields."""
     texts = {
         name: _read_text(form, saes, name)
@@ -105,5 +107,5 @@ def _read_text(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     )
 
 
-def _term(form: TextForm, wanted: Wanted) -> Definition:
+def _term(form: TextForm, wanted: TextSearchOptions) -> Definition:
     return DEFINITIONS[f"{'apart' if form.two else 'search'}_{wanted.by}"]

@@ -59,7 +59,7 @@ def _add(request: HtmxRequest) -> HttpResponseBase:
     if not access.may_write(request.user):
         form.add_error(None, SUSPENDED)
     if form.is_valid():
-        made = form.keep(request.user)
+        made = form.save_for(request.user)
         messages.success(request, f"{made} is kept, with {len(made.entries):,} entries.")
         return redirect(made)
     return _render_word_lists(request, form)

@@ -102,9 +102,7 @@ def _wait(key: str, patience: float) -> InferenceRequest:
 def _require_worker() -> None:
     """Raise `NoAnswer` at once where waiting is in vain."""
     if not has_worker(QUEUE):
-        raise NoAnswer(
-            "No worker of the queue “inference” runs, so nobody can answer. See /jobs/workers/."
-        )
+        raise NoAnswer("No worker of the queue “inference” is running. See /jobs/workers/.")
 
 
 def _send(key: str) -> None:

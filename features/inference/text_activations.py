@@ -1,7 +1,6 @@
-"""Features on a text that somebody typed: asked of a warm model, and made readable. Nothing is
-written on the way.
+"""Activations of features on a typed text, computed by a warm inference worker. Nothing is stored.
 
-`InvalidInput` and `NoAnswer` pass through everything here.
+All functions let `InvalidInput` and `NoAnswer` through.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +12,13 @@ from features.records import ControlledValue, InvalidInput, TextEffectRecord
 from features.token_spans import Span, Vocabulary, in_sentence, spans
 from features.vocabulary import vocabulary_of
 
-MOST_CHARACTERS = 20_000
-MOST_SAES = 12
+MAX_CHARACTERS = 20_000
+MAX_SAES = 12
 
 
 class FeatureReading(NamedTuple):
-    """One feature on a text: the heatmap against the feature's own maximum, and the activation of
-    each token.
+    """One feature on a text: the activation of each token, and token spans whose strength is
+    relative to the feature's maximum.
     """
 
     token_ids: list[int]
@@ -36,7 +35,7 @@ class Fired(NamedTuple):
 
 
 class TextReading(NamedTuple):
-    """A text through one SAE: its boxes as they read, and for each token id what fires on it,
+    """A text through one SAE: its token spans, and for each token id the features that fire on it,
     strongest first.
     """
 
@@ -46,9 +45,9 @@ class TextReading(NamedTuple):
     fired: list[list[Fired]]
 
 
-class RoleHere(NamedTuple):
-    """What one way of changing a feature does in a text: KL at each place as a heatmap, its
-    numbers, and what rises most.
+class TextRole(NamedTuple):
+    """The effect of one change of a feature in a text: KL at each position as a heatmap, the
+    numbers of the role, and the tokens whose logits rise most.
     """
 
     places: list[int]
@@ -61,29 +60,29 @@ class RoleHere(NamedTuple):
     promoted: list[str]
 
 
-class EffectHere(NamedTuple):
-    """Both roles of a feature in a text; None where it has no place for one: where the feature
-    fires nowhere, or everywhere.
+class TextEffect(NamedTuple):
+    """Both roles of a feature in a text; None without a position to measure one: `reads` if it
+    fires nowhere, `writes` if it fires everywhere.
     """
 
     token_ids: list[int]
-    reads: RoleHere | None
-    writes: RoleHere | None
+    reads: TextRole | None
+    writes: TextRole | None
 
 
-def effect_in(feature: Feature, text: str) -> EffectHere:
-    """What changing a live feature of an SAE does in `text`: ablated where it fires, its maximum
-    added where it does not.
+def effect_in(feature: Feature, text: str) -> TextEffect:
+    """Measure the effect of a live feature in `text`: ablated where it fires, its maximum added
+    where it does not.
     """
     sae = feature.sae
     asked = {
         "kind": "effect",
         "sae": sae.slug,
         "index": feature.index,
-        "text": _readable(text),
+        "text": _checked_text(text),
         "maximum": feature.max_activation,
         "tokens": feature.top_tokens,
-        **_about(sae.model, [sae]),
+        **_request_key(sae.model, [sae]),
     }
     found = inference_requests.request(asked)
     ids = found["token_ids"]
@@ -93,15 +92,15 @@ def effect_in(feature: Feature, text: str) -> EffectHere:
     }
     promoted = [token for role in roles.values() if role for token in role.promoted]
     vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
-    return EffectHere(
+    return TextEffect(
         ids, **{name: role and _role_view(role, ids, vocabulary) for name, role in roles.items()}
     )
 
 
-def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> RoleHere:
+def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> TextRole:
     highest = max(role.kl_at)
     tokens = spans(ids, vocabulary, role.positions, role.kl_at, None, highest or 1.0)
-    return RoleHere(
+    return TextRole(
         role.positions,
         role.kl_at,
         tokens,
@@ -116,12 +115,12 @@ def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:
     """One feature of an SAE on each token of `text`; special tokens have 0."""
     sae = feature.sae
-    about = _about(sae.model, [sae])
+    about = _request_key(sae.model, [sae])
     asked = {
         "kind": "read_feature",
         "sae": sae.slug,
         "index": feature.index,
-        "text": _readable(text),
+        "text": _checked_text(text),
         **about,
     }
     found = inference_requests.request(asked)
@@ -139,23 +138,21 @@ def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -
 
 
 def read_text(saes: Sequence[Sae], text: str) -> list[TextReading]:
-    """What fires on each token of `text`, in SAEs of one model; up to 64 features of each token and
+    """The features that fire on each token of `text` in SAEs of one model, at most 64 per token and
     SAE.
     """
-    return _request_activations(saes, {"kind": "read_text", "text": _readable(text)})
+    return _request_activations(saes, {"kind": "read_text", "text": _checked_text(text)})
 
 
 def read_context(sae: Sae, token_ids: Sequence[int]) -> TextReading:
-    """What fires on each token of a context, whose ids are read as they were stored; likewise up to
-    64 features.
-    """
+    """The features that fire on each token of a stored context, at most 64 per token."""
     return _request_activations([sae], {"kind": "read_context", "token_ids": list(token_ids)})[0]
 
 
 def _request_activations(saes: Sequence[Sae], asked: Mapping[str, object]) -> list[TextReading]:
     model = saes[0].model
     found = inference_requests.request(
-        {"saes": [sae.slug for sae in saes], **asked, **_about(model, saes)}
+        {"saes": [sae.slug for sae in saes], **asked, **_request_key(model, saes)}
     )
     vocabulary = vocabulary_of(model.pk, (i for sae in saes for i in found[sae.slug]["token_ids"]))
     return [
@@ -169,22 +166,22 @@ def _request_activations(saes: Sequence[Sae], asked: Mapping[str, object]) -> li
     ]
 
 
-def _about(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
-    """What every question holds: the hashes are in it so that an old answer is never taken for a
-    new one.
+def _request_key(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
+    """The part that all requests share: the hashes keep cached results of older weights from being
+    used.
     """
     return {"model": model.slug, "revision": model.revision, "made": [sae.sha256 for sae in saes]}
 
 
-def _readable(text: str) -> str:
-    """The text. Raises `InvalidInput` where no worker could read it."""
+def _checked_text(text: str) -> str:
+    """The text. Raises `InvalidInput` if it is too long or has NUL characters."""
     if "\0" in text:
         raise InvalidInput(
             "text", "This text has a NUL character, which no tokenizer was trained on. Remove it."
         )
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         raise InvalidInput(
             "text",
-            f"This text has {len(text):,} characters; at most {MOST_CHARACTERS:,} can be read.",
+            f"This text has {len(text):,} characters; at most {MAX_CHARACTERS:,} can be read.",
         )
     return text

@@ -39,10 +39,10 @@ SCORE_COLUMNS = (
     "details",
 )
 LONGEST_METHOD = 50 - len(UPLOADED)
-MOST_TOLD = 20
+MAX_REPORTED_ERRORS = 20
 """Wrong rows that are listed; who has more repairs those first."""
-MOST_SCORES = 50
-MOST_DETAILS = 10_000
+MAX_SCORES = 50
+MAX_DETAILS = 10_000
 LARGEST = 1e300
 
 
@@ -115,9 +115,9 @@ def check(rows: Iterable[Mapping[str, Any]], sae: Sae, known: set[int]) -> list[
         seen.setdefault(key, number)
         found.append(label)
     if errors:
-        more = len(errors) - MOST_TOLD
+        more = len(errors) - MAX_REPORTED_ERRORS
         raise InvalidParams(
-            {"file": errors[:MOST_TOLD] + ([f"And {more} more."] if more > 0 else [])}
+            {"file": errors[:MAX_REPORTED_ERRORS] + ([f"And {more} more."] if more > 0 else [])}
         )
     return found
 
@@ -161,8 +161,8 @@ def _scores(given: Any) -> Iterator[ScoreRecord]:
             raise InvalidInput("scores", "Write them as a JSON list of objects.") from None
     if given is None:
         return
-    if not isinstance(given, list) or len(given) > MOST_SCORES:
-        raise InvalidInput("scores", f"Write them as a list of at most {MOST_SCORES}.")
+    if not isinstance(given, list) or len(given) > MAX_SCORES:
+        raise InvalidInput("scores", f"Write them as a list of at most {MAX_SCORES}.")
     seen = set()
     for one in given:
         score = _score(one)
@@ -187,7 +187,7 @@ def _score(one: Any) -> ScoreRecord:
     if not isinstance(details, dict) or not _plain(details):
         raise InvalidInput(
             "scores",
-            f"details is an object of plain values, at most {MOST_DETAILS:,} characters as JSON.",
+            f"details is an object of plain values, at most {MAX_DETAILS:,} characters as JSON.",
         )
     return ScoreRecord(
         kind,
@@ -224,7 +224,7 @@ def _plain(details: dict[str, Any]) -> bool:
         text.encode()
     except (TypeError, ValueError, RecursionError):
         return False
-    return len(text) <= MOST_DETAILS and "\\u0000" not in text
+    return len(text) <= MAX_DETAILS and "\\u0000" not in text
 
 
 def _whole(value: Any, name: str) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 from features.records import InvalidInput
 
-MOST_ROWS = 50_000
-MOST_BYTES = 20 * 2**20
-MOST_UNPACKED = 200 * 2**20
+MAX_ROWS = 50_000
+MAX_BYTES = 20 * 2**20
+MAX_UNPACKED = 200 * 2**20
 """Bytes that a Parquet file may take in memory: a small file can hold a very large table."""
 
 FORMATS = {
@@ -35,8 +35,8 @@ def fitting(name: str, size: int) -> str:
     """The format of a file of `size` bytes that is to be read. Raises `InvalidInput`, also where it
     is too large.
     """
-    if size > MOST_BYTES:
-        raise InvalidInput("file", f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+    if size > MAX_BYTES:
+        raise InvalidInput("file", f"At most {MAX_BYTES // 2**20} MiB; send it in parts.")
     return format_of(name)
 
 
@@ -44,13 +44,13 @@ def parse_table(data: bytes, kind: str) -> list[Mapping[str, Any]]:
     """The rows of a file, in its order; row 1 is the first after the header. Raises
     `InvalidInput`.
     """
-    if len(data) > MOST_BYTES:
-        raise InvalidInput("file", f"At most {MOST_BYTES // 2**20} MiB; send it in parts.")
+    if len(data) > MAX_BYTES:
+        raise InvalidInput("file", f"At most {MAX_BYTES // 2**20} MiB; send it in parts.")
     rows = []
     for row in READERS[kind](data):
         rows.append(row)
-        if len(rows) > MOST_ROWS:
-            raise InvalidInput("file", f"At most {MOST_ROWS:,} rows; send it in parts.")
+        if len(rows) > MAX_ROWS:
+            raise InvalidInput("file", f"At most {MAX_ROWS:,} rows; send it in parts.")
     if not rows:
         raise InvalidInput("file", "The file has no rows.")
     return rows
@@ -105,12 +105,12 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
         file = parquet.ParquetFile(io.BytesIO(data))
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         if (
-            file.metadata.num_rows > MOST_ROWS
-            or sum(group.total_byte_size for group in groups) > MOST_UNPACKED
+            file.metadata.num_rows > MAX_ROWS
+            or sum(group.total_byte_size for group in groups) > MAX_UNPACKED
         ):
             raise InvalidInput(
                 "file",
-                f"At most {MOST_ROWS:,} rows and {MOST_UNPACKED // 2**20} MiB unpacked; send it "
+                f"At most {MAX_ROWS:,} rows and {MAX_UNPACKED // 2**20} MiB unpacked; send it "
                 "in parts.",
             )
         size = 0
@@ -118,9 +118,9 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
             batch_size=8
         ):  # what is packed says little of its size: one cell can be repeated
             size += batch.nbytes
-            if size > MOST_UNPACKED:
+            if size > MAX_UNPACKED:
                 raise InvalidInput(
-                    "file", f"At most {MOST_UNPACKED // 2**20} MiB unpacked; send it in parts."
+                    "file", f"At most {MAX_UNPACKED // 2**20} MiB unpacked; send it in parts."
                 )
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

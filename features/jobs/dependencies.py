@@ -99,17 +99,17 @@ def write_progress_of_whole(job_id: int, record: Progress) -> None:
 def progress_columns(record: Progress) -> dict[str, Any]:
     """The columns of a job for this progress; `execution.write_progress` describes the rate."""
     now = timezone.now()
-    same = Q(unit=record.unit, paced_from__lte=record.done, done__lte=record.done)
+    same = Q(unit=record.unit, rate_done__lte=record.done, done__lte=record.done)
     return {
         "done": record.done,
         "total": record.total,
         "unit": record.unit,
         "doing": record.note[:300],
-        "told": now,
-        "paced_from": Case(
-            When(same, then=F("paced_from")), default=record.done, output_field=BigIntegerField()
+        "progress_at": now,
+        "rate_done": Case(
+            When(same, then=F("rate_done")), default=record.done, output_field=BigIntegerField()
         ),
-        "paced_at": Case(When(same, then=F("paced_at")), default=now, output_field=DateTimeField()),
+        "rate_at": Case(When(same, then=F("rate_at")), default=now, output_field=DateTimeField()),
     }
 
 

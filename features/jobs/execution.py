@@ -64,8 +64,8 @@ def _claim(jobs: QuerySet[Job], worker: str) -> Job | None:
         _lease(),
         started=started,
         doing="starting",
-        paced_from=None,
-        paced_at=None,
+        rate_done=None,
+        rate_at=None,
     )
     if job is None:
         return None

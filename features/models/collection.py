@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 from features.models.feature import Feature
 
 LONGEST_NAME, LONGEST_ABOUT, LONGEST_NOTE = 100, 2000, 500
-MOST_ITEMS = 1000
+MAX_ITEMS = 1000
 """Features in a collection, which is shown and downloaded as a whole."""
-MOST_COLLECTIONS = 500
+MAX_COLLECTIONS = 500
 """Collections of one person, which are listed as a whole."""
 
 

@@ -72,13 +72,13 @@ class Job(QueuedWork):
     total = models.BigIntegerField(db_default=0, default=0)
     unit = models.CharField(max_length=30, blank=True, db_default="", default="")
     doing = models.CharField(max_length=300, blank=True, db_default="", default="")
-    paced_from = models.BigIntegerField(
+    rate_done = models.BigIntegerField(
         null=True, help_text="Units done at the first report of this attempt."
     )
-    paced_at = models.DateTimeField(
+    rate_at = models.DateTimeField(
         null=True, help_text="Time of that report, from which the speed is measured."
     )
-    told = models.DateTimeField(null=True, help_text="Time of the last report of progress.")
+    progress_at = models.DateTimeField(null=True, help_text="Time of the last report of progress.")
     checkpoint = models.CharField(max_length=500, blank=True, db_default="", default="")
     written = models.JSONField(
         default=dict,
@@ -140,9 +140,12 @@ class Job(QueuedWork):
     @property
     def rate(self) -> float | None:
         """Units per second since the first report of this attempt; None until it is meaningful."""
-        if self.paced_from is None or self.paced_at is None or self.told is None:
+        if self.rate_done is None or self.rate_at is None or self.progress_at is None:
             return None
-        seconds, units = (self.told - self.paced_at).total_seconds(), self.done - self.paced_from
+        seconds, units = (
+            (self.progress_at - self.rate_at).total_seconds(),
+            self.done - self.rate_done,
+        )
         return units / seconds if seconds >= PACE_SECONDS and units > 0 else None
 
     @property

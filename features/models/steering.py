@@ -11,11 +11,11 @@ from features.records import Intervention
 
 
 class SteeringRun(QueuedWork):
-    """One request to steer a model. Equal requests are one row, which is computed once; its address
-    shows it for ever.
+    """A steered generation. Equal requests share one row, which is computed once and has a
+    permanent URL.
 
-    queued -> running -> finished | failed | stopped; running -> queued where its worker died. What
-    was stopped, or failed for a passing reason, is queued again where somebody asks for it again.
+    queued -> running -> finished | failed | stopped; running -> queued if its lease expires. A run
+    that was stopped, or failed for a temporary reason, is queued again when it is requested again.
     """
 
     class State(models.TextChoices):
@@ -36,7 +36,7 @@ class SteeringRun(QueuedWork):
     model = models.ForeignKey(LanguageModel, models.CASCADE, related_name="steering_runs")
     params = models.JSONField(help_text="As the form of features.steering.forms cleaned them.")
     requested_by = models.CharField(
-        max_length=100, help_text="Whose turn it takes: user:ID, or a hash of an address."
+        max_length=100, help_text="The requester, for fair turns: user:ID, or a hash of an address."
     )
     state = models.CharField(
         max_length=10, choices=State, db_default=State.QUEUED, default=State.QUEUED
@@ -44,7 +44,7 @@ class SteeringRun(QueuedWork):
     created = models.DateTimeField(db_default=Now())
     queued = models.DateTimeField(db_default=Now(), help_text="When it last joined the queue.")
     watched_until = models.DateTimeField(
-        help_text="Nobody watches any more from then on: the run gives its place away."
+        help_text="After this time no page watches the run, and others go first."
     )
     stop_requested = models.BooleanField(db_default=False, default=False)
     error: "models.JSONField[dict[str, Any] | None, Any]" = models.JSONField(
@@ -59,19 +59,17 @@ class SteeringRun(QueuedWork):
         return f"steering {self.pk}"
 
     def get_absolute_url(self) -> str:
-        """Its page, which reproduces it."""
+        """The page of the run."""
         return f"/steer/{self.pk}/"
 
     @property
     def interventions(self) -> list[Intervention]:
-        """What is done to which features."""
+        """The interventions of the run."""
         return [Intervention.from_json(stored) for stored in self.params["features"]]
 
 
 class SteeringDelta(models.Model):
-    """What came at once, in order: a list of the pieces that features.steering.transcript folds
-    into texts.
-    """
+    """A batch of the pieces that `features/steering/transcript.py` joins into texts, in order."""
 
     pk = models.CompositePrimaryKey("run", "number")
     run = models.ForeignKey(
@@ -88,7 +86,7 @@ class SteeringDelta(models.Model):
 
 
 class SteeringRequest(models.Model):
-    """That a person requested a run: their history, and where it has a name, their presets."""
+    """A request for a run: an entry of a history, or with a name, a preset."""
 
     run = models.ForeignKey(SteeringRun, models.CASCADE, related_name="requests")
     who = models.CharField(max_length=100)

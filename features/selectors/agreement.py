@@ -1,12 +1,12 @@
-"""How far people, and methods, agree on the features of an SAE: Krippendorff's alpha for nominal
+"""Agreement of people, and of methods, on the labels of an SAE: Krippendorff's alpha for nominal
 ratings.
 
     alpha = 1 - observed / expected disagreement
           = 1 - (n - 1) * sum_u (m_u² - sum_c n_uc²) / (m_u - 1)  /  (n² - sum_c n_c²)
 
 over units u with m_u >= 2 ratings, n_uc of them c; n_c and n = sum_u m_u count these ratings only.
-1 is full agreement, 0 what chance gives. Counted in SQL, as the words of methods are values without
-number; tests hold it to the package `krippendorff`.
+1 is full agreement, 0 agreement by chance. Computed in SQL, because there are as many values as
+label texts; tests compare it with the package `krippendorff`.
 """
 
 from typing import NamedTuple
@@ -32,8 +32,8 @@ UNION ALL
 SELECT id, '1' FROM features_label WHERE sae_id = %(sae)s AND state = 'shown' AND method = 'person'
     AND weight > 0
 """
-"""Unit: the present words of a shown label. Rating: a person's for or against; its author is for
-it. The suspended are out.
+"""Unit: the current text of a shown label. Rating: a person's vote; its author votes for it.
+Suspended users do not count.
 """
 
 METHODS = """
@@ -43,28 +43,24 @@ SELECT unit, value FROM (
         ORDER BY feature_id, method, support DESC, id
 ) best
 """
-"""Unit: a feature. Rating: the words of a method's best label of it; all people together are one
-method.
-"""
+"""Unit: a feature. Rating: the text of a method's best label; all people are one method."""
 
 
 class Agreement(NamedTuple):
-    """Alpha over `units` with at least two ratings each, `ratings` in all; None where it is not
-    defined.
-    """
+    """Alpha over `units` with at least two ratings each; None if it is not defined."""
 
     alpha: float | None
     units: int
     ratings: int
 
 
-def people(sae: int) -> Agreement:
-    """How far people agree on labels."""
+def people_agreement(sae: int) -> Agreement:
+    """Agreement of people's votes on labels."""
     return _alpha(PEOPLE, sae)
 
 
-def methods(sae: int) -> Agreement:
-    """How far methods, and people, give features the very same words."""
+def method_agreement(sae: int) -> Agreement:
+    """Agreement of methods (people are one) on the exact text of labels."""
     return _alpha(METHODS, sae)
 
 
@@ -78,9 +74,10 @@ def _alpha(ratings: str, sae: int) -> Agreement:
     return Agreement(alpha, int(units), int(count))
 
 
-class Duel(NamedTuple):
-    """Two methods on the features that both labelled and that were scored alike: how often which
-    was scored higher.
+class MethodComparison(NamedTuple):
+    """Two methods on the features that both labelled and that have the same kind of score:
+    `wins` counts features where `first` scored higher, `difference` is the mean difference with its
+    95% interval.
     """
 
     first: str
@@ -110,8 +107,8 @@ GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3
 """
 
 
-def duels(sae: int) -> list[Duel]:
-    """Every pair of methods head to head, by kind of score; of the two the better one first."""
+def compare_methods(sae: int) -> list[MethodComparison]:
+    """Compare every pair of methods by kind of score; the better method comes first."""
     with connection.cursor() as cursor:
         cursor.execute(DUELS, {"sae": sae})
         rows = cursor.fetchall()
@@ -127,9 +124,9 @@ def _duel(
     losses: int,
     mean: float,
     deviation: float | None,
-) -> Duel:
+) -> MethodComparison:
     if mean < 0:
         a, b, wins, losses, mean = b, a, losses, wins, -mean
     half = None if deviation is None else 1.96 * deviation / count**0.5
     low, high = (None, None) if half is None else (mean - half, mean + half)
-    return Duel(a, b, kind, count, wins, losses, mean, low, high)
+    return MethodComparison(a, b, kind, count, wins, losses, mean, low, high)

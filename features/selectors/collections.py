@@ -1,4 +1,4 @@
-"""Reads of collections: the lists, and one with everything in it."""
+"""Lists of collections, and one collection with its features."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -10,8 +10,8 @@ from features.selectors.snippets import snippets
 from features.token_spans import Span
 
 
-class Kept(NamedTuple):
-    """A feature of a collection with the words around the peak of its best example."""
+class ItemView(NamedTuple):
+    """A feature of a collection with the text around the peak of its best example."""
 
     item: CollectionItem
     feature: Feature
@@ -24,33 +24,33 @@ class Kept(NamedTuple):
 
 
 def list_collections(user: int | None, *, mine: bool) -> QuerySet[Collection]:
-    """Those of a user, or else all public ones, newest first, with their owner and `count`."""
+    """The user's collections if `mine`, else all public ones, with `count`."""
     rows = Collection.objects.filter(owner=user) if mine else Collection.objects.filter(public=True)
     return rows.select_related("owner").annotate(count=Count("items")).order_by("-id")
 
 
 def collection(pk: int, user: int | None) -> Collection:
-    """One that the user may see, with its owner. Raises `Collection.DoesNotExist`."""
+    """A collection that the user may see, with its owner. Raises `Collection.DoesNotExist`."""
     return Collection.objects.visible_to(user).select_related("owner").get(pk=pk)
 
 
-def items(of: Collection) -> list[Kept]:
-    """Everything in it, in order: one query, and two for each model."""
+def items(of: Collection) -> list[ItemView]:
+    """The features of a collection, in order: one query, and two for each model."""
     rows = list(of.items.select_related("feature__sae__model", "feature__label"))
     by_model: dict[int, list[Feature]] = defaultdict(list)
     for row in rows:
         by_model[row.feature.sae.model_id].append(row.feature)
-    seen = {
+    snippet_of = {
         pk: snippet
-        for model, some in by_model.items()
-        for pk, snippet in snippets(some, model).items()
+        for model, features in by_model.items()
+        for pk, snippet in snippets(features, model).items()
     }
-    return [Kept(row, row.feature, seen.get(row.feature_id, [])) for row in rows]
+    return [ItemView(row, row.feature, snippet_of.get(row.feature_id, [])) for row in rows]
 
 
-def plain(kept: Kept) -> dict[str, Any]:
+def item_row(item: ItemView) -> dict[str, Any]:
     """A row of a download."""
-    feature = kept.feature
+    feature = item.feature
     return {
         "model": feature.sae.model.slug,
         "sae": feature.sae.slug,
@@ -58,5 +58,5 @@ def plain(kept: Kept) -> dict[str, Any]:
         "label": feature.label.text if feature.label else "",
         "density": feature.density,
         "max_activation": feature.max_activation,
-        "note": kept.item.note,
+        "note": item.item.note,
     }

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from features.db import keyset
 from features.models import Feature, Sae
-from features.selectors.feature_columns import COLUMNS, POSITIVE, keys
+from features.selectors.feature_columns import COLUMNS, POSITIVE, order_keys
 from features.selectors.feature_list_plan import first_features
 from features.selectors.snippets import snippets
 from features.token_spans import Span
@@ -63,7 +63,10 @@ def page(
     """One page of `features` with their snippets, in three queries; four or five where they are
     filtered. Raises `keyset.BadCursor`.
     """
-    of, by = f"features of {sae.pk} {sorted(filters.items())}", keys(order, filters.get("alive"))
+    of, by = (
+        f"features of {sae.pk} {sorted(filters.items())}",
+        order_keys(order, filters.get("alive")),
+    )
     matching = keyset.after(features(sae, order=order, **filters), by, cursor, of)
     select = Feature.objects.select_related("label").only(*LISTED, "label__text")
     # An index knows which rows these are; only then are the wide rows read.

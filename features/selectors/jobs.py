@@ -154,7 +154,7 @@ def events(pk: int, *, after: int = 0, kind: str = "") -> QuerySet[JobEvent]:
     return rows.filter(kind=kind) if kind else rows
 
 
-def pulse(pk: int) -> dict[str, Any] | None:
+def change_token(pk: int) -> dict[str, Any] | None:
     """What changes when a job's page should be drawn again, in one cheap query; None where there is
     no such job.
     """

@@ -1,19 +1,16 @@
-"""What the labels of an SAE cost, by method: the jobs that wrote those that are shown, and the jobs
-that scored them since.
-"""
+"""The cost of an SAE's shown labels by method: of the jobs that wrote or scored them."""
 
 from typing import NamedTuple
 
 from django.db import connection
 
 
-class Cost(NamedTuple):
-    """What one method's labels, or their scores, cost: `jobs`, and of these together tokens, US
-    dollars and seconds.
+class LabelCost(NamedTuple):
+    """The total cost of one method's labels, or of their scores, over `jobs`.
 
-    `tokens` are those of prompts and answers, None where nobody was asked; `dollars` come from the
-    prices of the endpoints, None where none has a price. A job that wrote the labels of two methods
-    counts whole for each.
+    `tokens` counts prompts and completions, None without a language model; `dollars` come from the
+    prices of the endpoints, None if none has a price. A job that wrote labels of two methods counts
+    fully for each.
     """
 
     method: str
@@ -46,15 +43,15 @@ FROM counted JOIN features_job j ON j.id = ANY (jobs) GROUP BY 1, 2, 3 ORDER BY 
 """
 
 
-def costs(sae: int) -> list[Cost]:
-    """Each method's row for writing, then its row for scoring; none of labels that no job of this
-    instance made.
+def label_costs(sae: int) -> list[LabelCost]:
+    """For each method a row for writing and one for scoring, without labels from outside this
+    instance.
     """
     with connection.cursor() as cursor:
         cursor.execute(COSTS, {"sae": sae})
         rows = cursor.fetchall()
     return [
-        Cost(
+        LabelCost(
             method,
             scoring,
             labels,

@@ -12,24 +12,23 @@ from typing import Any, NamedTuple
 from django.contrib.postgres.search import SearchQuery
 from django.db import connection
 
-LONGEST = 500
+MAX_QUERY_LENGTH = 500
 """Characters of a query: as many as a label may have. What is longer is a text, for which there is
 another search.
 """
-SHORTEST_PREFIX, SHORTEST_TYPO, MOST_CORRECTIONS = 3, 4, 5
-MOST_BEGINNINGS = 50
-"""Words that a beginning is written out as. The index finds those at once, but what begins in one
-of thousands of ways only by reading all of it: for a frequent word that takes longer than
-everything else.
+MIN_PREFIX_LENGTH, MIN_TYPO_LENGTH, MAX_CORRECTIONS = 3, 4, 5
+MAX_COMPLETIONS = 50
+"""A prefix is replaced by at most so many words. The index finds these at once; for a prefix of
+thousands of words all of it would be read, which takes longer than the rest of the query.
 """
 
-READ = """
+PARSE_QUERY = """
 SELECT part, lexemes, is_word, known, begun,
     CASE WHEN is_word AND NOT known AND length(part) BETWEEN %(typo)s AND 40 THEN ARRAY(
         SELECT k.word FROM features_labelword k WHERE k.one_less && features_one_less(part)
         GROUP BY k.word ORDER BY bool_and(k.stem), left(k.word, 1) <> left(part, 1), k.word
     ) ELSE '{}' END
-FROM features_parts(%(said)s) WITH ORDINALITY AS parts (part, place)
+FROM features_parts(%(query)s) WITH ORDINALITY AS parts (part, place)
 CROSS JOIN LATERAL (SELECT features_lexemes(part) AS lexemes,
     part ~ '^[[:alnum:]]' AS is_word OFFSET 0) AS cut
 CROSS JOIN LATERAL (SELECT CASE
@@ -46,7 +45,7 @@ CROSS JOIN LATERAL (
 ORDER BY place
 """
 
-COMMON = """
+LABELS_PER_WORD = """
 WITH known AS (
     SELECT s.most_common_elems::text::text[] AS words, s.most_common_elem_freqs AS shares,
         labels.reltuples
@@ -58,8 +57,8 @@ SELECT common.word, common.share * reltuples FROM known, unnest(words, shares) c
 WHERE common.word = ANY(%s) OR common.word ^@ ANY(%s)
 UNION ALL SELECT NULL, shares[cardinality(words) + 1] * reltuples / 2 FROM known
 """
-"""Labels that have a word; last, with no word, half of those of the least common word that is
-known, as PostgreSQL expects of all others.
+"""Labels per word by PostgreSQL's statistics; the last row, without a word, is its estimate for all
+other words: half of the least common known word.
 """
 
 
@@ -67,32 +66,36 @@ class Word(NamedTuple):
     """A word of a query, or a run of signs: `lexemes` are itself and its stem (of signs each),
     `known` says whether a label has it or one that begins so; where none has, `instead` are words
     that are one typo away. `begun` are the words that begin with it, empty where it is too short
-    for that; more than `MOST_BEGINNINGS` are not all of them.
+    for that; more than `MAX_BEGINNINGS` are not all of them.
     """
 
     text: str
     lexemes: list[str]
     is_word: bool
     known: bool
-    begun: list[str]
-    instead: list[str]
+    completions: list[str]
+    corrections: list[str]
 
     @property
     def prefix(self) -> bool:
-        """Whether words that begin with it are meant too. Short ones in our letters
-        begin too many.
-        """
-        return self.is_word and (len(self.text) >= SHORTEST_PREFIX or not self.text.isascii())
+        """Whether to search words that begin with it too; short ASCII words begin too many."""
+        return self.is_word and (len(self.text) >= MIN_PREFIX_LENGTH or not self.text.isascii())
 
     @property
-    def endless(self) -> bool:
-        """Whether too many words begin with it to be written out."""
-        return len(self.begun) > MOST_BEGINNINGS
+    def has_too_many_completions(self) -> bool:
+        """Whether `completions` is incomplete."""
+        return len(self.completions) > MAX_COMPLETIONS
 
-    def meant(self) -> list[str]:
-        """The lexemes that it looks for, without those of a beginning that is `endless`."""
+    def search_lexemes(self) -> list[str]:
+        """The lexemes that it looks for, without those of a beginning that is cut off."""
         return list(
-            dict.fromkeys([*self.lexemes, *([] if self.endless else self.begun), *self.instead])
+            dict.fromkeys(
+                [
+                    *self.lexemes,
+                    *([] if self.has_too_many_completions else self.completions),
+                    *self.corrections,
+                ]
+            )
         )
 
     def tsquery(self) -> str:
@@ -104,16 +107,16 @@ class Word(NamedTuple):
                 f"({_quoted(self.text)} | "
                 f"({' & '.join(map(_quoted, self.lexemes[1:] or self.lexemes))}))"
             )
-        beginning = [f"{_quoted(self.text)}:*"] if self.endless else []
-        return f"({' | '.join([*map(_quoted, self.meant()), *beginning])})"
+        beginning = [f"{_quoted(self.text)}:*"] if self.has_too_many_completions else []
+        return f"({' | '.join([*map(_quoted, self.search_lexemes()), *beginning])})"
 
     def exact(self) -> str:
         """The tsquery of labels that have it itself."""
         return _quoted(self.text)
 
-    def answered_by(self, part: str, lexemes: Iterable[str]) -> bool:
+    def matches(self, part: str, lexemes: Iterable[str]) -> bool:
         """Whether a word of a label, of those lexemes, is what it looks for."""
-        wanted = {*self.lexemes, *self.instead}
+        wanted = {*self.lexemes, *self.corrections}
         return not wanted.isdisjoint(lexemes) or (self.prefix and part.startswith(self.text))
 
 
@@ -146,7 +149,7 @@ class LabelQuery(NamedTuple):
 
     def corrected(self) -> list[Word]:
         """Words that were taken for typos of others."""
-        return [word for word in self.words if word.instead]
+        return [word for word in self.words if word.corrections]
 
 
 def parse_label_query(text: str) -> LabelQuery:
@@ -155,17 +158,17 @@ def parse_label_query(text: str) -> LabelQuery:
     """
     with connection.cursor() as cursor:
         values: dict[str, str | int] = {
-            "said": text.replace("\0", " "),
-            "prefix": SHORTEST_PREFIX,
-            "typo": SHORTEST_TYPO,
-            "beginnings": MOST_BEGINNINGS,
+            "query": text.replace("\0", " "),
+            "prefix": MIN_PREFIX_LENGTH,
+            "typo": MIN_TYPO_LENGTH,
+            "beginnings": MAX_COMPLETIONS,
         }
-        cursor.execute(READ, values)
+        cursor.execute(PARSE_QUERY, values)
         found = {row[0]: _word(*row) for row in cursor.fetchall()}
     return LabelQuery(list(found.values()))
 
 
-def some(words: Iterable[Word]) -> str:
+def any_of(words: Iterable[Word]) -> str:
     """The tsquery of labels that have one of these or more."""
     return " | ".join(word.tsquery() for word in words)
 
@@ -177,16 +180,23 @@ def rarest(words: Sequence[Word], most: int) -> list[Word]:
     One query, from the statistics of the last ANALYZE. Words that no label contains are left out if
     there are others.
     """
-    words = [word for word in words if word.known or word.instead] or words
-    lexemes = [lexeme for word in words for lexeme in word.meant()]
+    words = [word for word in words if word.known or word.corrections] or words
+    lexemes = [lexeme for word in words for lexeme in word.search_lexemes()]
     with connection.cursor() as cursor:
-        cursor.execute(COMMON, [lexemes, [word.text for word in words if word.endless]])
+        cursor.execute(
+            LABELS_PER_WORD,
+            [lexemes, [word.text for word in words if word.has_too_many_completions]],
+        )
         found = cursor.fetchall()
     common = {lexeme: labels for lexeme, labels in found if lexeme is not None}
     other = next((labels for lexeme, labels in found if lexeme is None), 0.0)
     expected = [
-        sum(common.get(lexeme, other) for lexeme in word.meant())
-        + sum(n for lexeme, n in common.items() if word.endless and lexeme.startswith(word.text))
+        sum(common.get(lexeme, other) for lexeme in word.search_lexemes())
+        + sum(
+            n
+            for lexeme, n in common.items()
+            if word.has_too_many_completions and lexeme.startswith(word.text)
+        )
         for word in words
     ]
     ranked = sorted(range(len(words)), key=expected.__getitem__)
@@ -226,14 +236,19 @@ def one_typo(first: str, second: str) -> bool:
 
 
 def _word(
-    text: str, lexemes: list[str], is_word: bool, known: bool, begun: list[str], near: list[str]
+    text: str,
+    lexemes: list[str],
+    is_word: bool,
+    known: bool,
+    completions: list[str],
+    near: list[str],
 ) -> Word:
     """With corrections where it is unknown: words before mere stems, those with its first letter
     first.
     """
     possible = [] if known or not is_word else [word for word in near if one_typo(text, word)]
     return Word(
-        text, list(dict.fromkeys(lexemes)), is_word, known, begun, possible[:MOST_CORRECTIONS]
+        text, list(dict.fromkeys(lexemes)), is_word, known, completions, possible[:MAX_CORRECTIONS]
     )
 
 

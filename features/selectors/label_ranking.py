@@ -12,7 +12,7 @@ from features.selectors.label_search import Hit
 from features.selectors.snippets import snippets
 from features.token_spans import Span
 
-MOST_FOUND = 200
+MAX_RESULTS = 200
 CUT = re.compile(r"([^\W_]+|[^\w\s]|_)")
 """Cuts a text where `features_parts` does, signs one by one; what it finds stands at odd places."""
 RRF = 60
@@ -84,7 +84,7 @@ def merge(
     start: int = 0,
 ) -> Merged:
     """One row per feature from matches by words and by meaning, most relevant first, or the
-    `MOST_FOUND` most relevant in `order`; `limit` rows from `start` on.
+    `MAX_RESULTS` most relevant in `order`; `limit` rows from `start` on.
 
     Five queries, and two more for each further model.
     """
@@ -92,7 +92,7 @@ def merge(
     scores = {pk: sum(1 / (RRF + of[pk]) for of in ranks if pk in of) for of in ranks for pk in of}
     ranked = sorted(scores, key=lambda pk: (-scores[pk], pk))
     by_relevance, part = order == "relevance", slice(start, start + limit)
-    first = ranked if by_relevance else ranked[:MOST_FOUND]
+    first = ranked if by_relevance else ranked[:MAX_RESULTS]
     shown = first[part] if by_relevance else first  # another order needs the numbers of all of them
     features = (
         Feature.objects.select_related("sae__model")
@@ -166,7 +166,7 @@ def _part(query: LabelQuery, text: str, lexemes: Mapping[str, list[str]]) -> Par
     small = text.lower()
     return Part(
         text,
-        small in lexemes and any(word.answered_by(small, lexemes[small]) for word in query.words),
+        small in lexemes and any(word.matches(small, lexemes[small]) for word in query.words),
     )
 
 

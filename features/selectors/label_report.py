@@ -53,8 +53,8 @@ class Report(NamedTuple):
     methods: list[Method]
     people: agreement.Agreement
     words: agreement.Agreement
-    duels: list[agreement.Duel]
-    costs: list[label_costs.Cost]
+    duels: list[agreement.MethodComparison]
+    costs: list[label_costs.LabelCost]
 
 
 METHODS = """
@@ -79,11 +79,13 @@ FROM shown s GROUP BY s.method, s.score_kind ORDER BY 2 DESC, 1, 4
 def report(sae: Sae) -> Report:
     """The report of an SAE, in six queries."""
     people, words, duels = (
-        agreement.people(sae.pk),
-        agreement.methods(sae.pk),
-        agreement.duels(sae.pk),
+        agreement.people_agreement(sae.pk),
+        agreement.method_agreement(sae.pk),
+        agreement.compare_methods(sae.pk),
     )
-    return Report(coverage(sae), methods(sae), people, words, duels, label_costs.costs(sae.pk))
+    return Report(
+        coverage(sae), methods(sae), people, words, duels, label_costs.label_costs(sae.pk)
+    )
 
 
 def coverage(sae: Sae) -> Coverage:

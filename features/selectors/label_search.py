@@ -22,15 +22,15 @@ from features.models import Label, LabelEmbedding, Sae
 from features.selectors import label_query
 from features.selectors.label_query import LabelQuery, Lexemes, Word
 
-MOST_WEIGHED = 1500
+MAX_RANKED = 1500
 """Labels that have the words and are ranked; where there are more, the page says so and asks for
 another word.
 """
-MOST_EXPECTED = 8_000
+MAX_EXPECTED_ROWS = 8_000
 """Labels with some words of a query among which those are sought: the index gives all of them
 before the first is ranked.
 """
-MOST_NEAR = 100
+MAX_NEAREST = 100
 """Labels that meaning finds: a rank beyond hardly counts, and under filters each costs a longer
 walk through the index.
 """
@@ -109,7 +109,7 @@ def search_words(
         rows, some = _with_some(query, within, filters), True
     rows.sort(key=lambda row: (*row[2:], row[0]))
     return Words(
-        query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MOST_WEIGHED
+        query, [Hit(feature, label) for label, feature, *_ in rows], some, len(rows) >= MAX_RANKED
     )
 
 
@@ -144,7 +144,7 @@ def search_meaning(text: str, saes: Sequence[Sae] | None, filters: Mapping[str, 
             "set_config('hnsw.ef_search', %s, true)",
             [str(EFFORT)],
         )
-        cosines = {label: 1 - far for label, far in near[:MOST_NEAR] if 1 - far >= LEAST_COSINE}
+        cosines = {label: 1 - far for label, far in near[:MAX_NEAREST] if 1 - far >= LEAST_COSINE}
     features = dict(Label.objects.filter(pk__in=cosines).values_list("pk", "feature"))
     nearest = sorted(features, key=lambda label: -cosines[label])  # the scan's order is nearly that
     return [Hit(features[label], label, cosines[label]) for label in nearest]
@@ -160,11 +160,11 @@ def add_meaning(words: Words, meaning: Sequence[Hit]) -> Words:
 def _with_some(query: LabelQuery, within: str, filters: Mapping[str, Any]) -> list[Row]:
     """Labels with one of the rarer words or more; without any, labels with one of all words."""
     needed = query.needed()
-    rarest = label_query.rarest(needed, MOST_EXPECTED)
-    rows = _labels(query, label_query.some(rarest), within, filters, needed)
+    rarest = label_query.rarest(needed, MAX_EXPECTED_ROWS)
+    rows = _labels(query, label_query.any_of(rarest), within, filters, needed)
     if rows or len(rarest) == len(needed):
         return rows
-    return _labels(query, label_query.some(needed), within, filters, needed)
+    return _labels(query, label_query.any_of(needed), within, filters, needed)
 
 
 def _labels(
@@ -184,9 +184,7 @@ def _labels(
     exactly = _how_many(word.exact() for word in query.words)
     length = Func(F("words"), function="length", output_field=IntegerField())
     return list(
-        rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[
-            :MOST_WEIGHED
-        ]
+        rows.values_list("pk", "feature_id", -loosely, -exactly, length, -F("support"))[:MAX_RANKED]
     )
 
 

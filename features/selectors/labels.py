@@ -1,4 +1,4 @@
-"""Reads of labels: those of a feature with their evidence and thread, and one with its history."""
+"""The labels of a feature with their evidence and comments, and one label with its history."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -19,23 +19,23 @@ from django.db.models.functions import Coalesce
 from features.models import Comment, Feature, Label, LabelRevision, LabelScore, Vote
 from features.selectors import feature_page_sql
 
-DEEPEST = 6
-"""Levels of answers to answers."""
+MAX_DEPTH = 6
+"""Levels of nested replies."""
 
 
 class Thread(NamedTuple):
-    """A comment and what answers it, oldest first."""
+    """A comment and its replies, oldest first."""
 
     comment: Comment
     replies: "list[Thread]"
 
 
 class FeatureLabels(NamedTuple):
-    """What a feature's page says of its meaning: its label, all shown labels (best first), others,
-    and the thread.
+    """The labels of a feature's page: its consensus label, all shown labels (best first), hidden
+    ones, and the comments.
 
-    Each label has `mine`, the visitor's vote for its present words (0 for none), and `scores` of
-    those words.
+    Each label has `mine`, the visitor's vote for its current text (0 for none), and `shown_scores`
+    of that text.
     """
 
     consensus: Label | None
@@ -58,7 +58,7 @@ def of_feature(
     others = [label for label in rows if label.state != Label.State.SHOWN]
     _add_scores(feature, labels)
     prefetch_related_objects([label for label in labels if label.version > 1], history())
-    return FeatureLabels(consensus, labels, others, thread(feature))
+    return FeatureLabels(consensus, labels, others, comment_thread(feature))
 
 
 def _add_scores(feature: Feature, labels: Iterable[Label]) -> None:
@@ -97,19 +97,17 @@ def with_votes(rows: QuerySet[Label], visitor: int | None) -> Any:
 
 
 def history() -> Prefetch[Any]:
-    """The words of labels, oldest first, and who put them."""
+    """The texts of labels, oldest first, with their authors."""
     return Prefetch("revisions", LabelRevision.objects.select_related("by"), "history")
 
 
-def label(pk: int, visitor: int | None = None) -> Label:
-    """One label with its feature, evidence, history, every vote and what moderators did. Raises
-    `Label.DoesNotExist`.
-    """
+def label_with_history(pk: int, visitor: int | None = None) -> Label:
+    """One label with its feature, evidence, history and every vote. Raises `Label.DoesNotExist`."""
     rows = with_evidence(Label.objects.select_related("feature__sae__model", "job"), visitor)
-    found: Label = rows.prefetch_related(
+    label: Label = rows.prefetch_related(
         Prefetch("votes", Vote.objects.select_related("user").order_by("at"))
     ).get(pk=pk)
-    return found
+    return label
 
 
 def list_labels(*, method: str = "", author: str = "", **of: Any) -> Any:
@@ -123,8 +121,8 @@ def list_labels(*, method: str = "", author: str = "", **of: Any) -> Any:
 
 def visible_label(pk: int) -> Label:
     """One label that is shown, with its evidence and history. Raises `Label.DoesNotExist`."""
-    found: Label = list_labels().get(pk=pk)
-    return found
+    label: Label = list_labels().get(pk=pk)
+    return label
 
 
 def comments(*, label: int = 0, author: str = "", **of: Any) -> QuerySet[Comment]:
@@ -146,30 +144,27 @@ def _of_feature(of: dict[str, Any]) -> dict[str, Any]:
     return {paths[name]: value for name, value in of.items()}
 
 
-def thread(feature: Feature) -> list[Thread]:
-    """The comments of a feature, in one query. What a curator hid keeps its place; the page leaves
-    its words out.
+def comment_thread(feature: Feature) -> list[Thread]:
+    """The comments of a feature, in one query. Hidden ones stay in the thread; the page omits their
+    text.
     """
-    return threaded(feature_page_sql.comments(feature.pk))
+    return build_threads(feature_page_sql.comments(feature.pk))
 
 
-def threaded(rows: Iterable[Comment]) -> list[Thread]:
-    """Comments, in order of their ids, below what they answer; `DEEPEST` levels down, answers stand
-    beside each other.
+def build_threads(rows: Iterable[Comment]) -> list[Thread]:
+    """Nest comments, which come in order of their ids, below what they reply to.
 
-    Deeper ones would leave no room on the page, and one include in another takes a template's
-    stack.
+    Replies deeper than `MAX_DEPTH` become siblings: there is no room for them on the page, and
+    nested includes take a template's stack.
     """
     top: list[Thread] = []
-    places: dict[
-        int, tuple[Thread, list[Thread], int]
-    ] = {}  # each one's thread, the list that it is in, and its depth
+    entries: dict[int, tuple[Thread, list[Thread], int]] = {}  # thread, its siblings, its depth
     for row in rows:
         thread = Thread(row, [])
-        parent = places.get(row.parent_id or 0)
-        into, depth = (top, 1) if parent is None else (parent[0].replies, parent[2] + 1)
-        if parent is not None and parent[2] >= DEEPEST:
-            into, depth = parent[1], parent[2]
-        into.append(thread)
-        places[row.pk] = (thread, into, depth)
+        parent = entries.get(row.parent_id or 0)
+        siblings, depth = (top, 1) if parent is None else (parent[0].replies, parent[2] + 1)
+        if parent is not None and parent[2] >= MAX_DEPTH:
+            siblings, depth = parent[1], parent[2]
+        siblings.append(thread)
+        entries[row.pk] = (thread, siblings, depth)
     return top

@@ -13,12 +13,12 @@ SITES = {
     "attention": ("hook_attn_out", "attn.hook_z"),
     "transcoder": ("mlp.hook_in",),
 }
-"""Parts of a model that SAEs read, by the hooks they stand for."""
+"""Hooks by the part of a model that they belong to."""
 
 
-class Wanted(NamedTuple):
-    """What to look for; empty and None take everything. `here` keeps SAEs of only models on this
-    instance.
+class RegistryQuery(NamedTuple):
+    """Filters of the registry; empty and None match everything. `here` selects SAEs of models on
+    this instance.
     """
 
     q: str = ""
@@ -29,13 +29,13 @@ class Wanted(NamedTuple):
     here: bool = False
 
     @property
-    def narrow(self) -> bool:
-        """Whether single SAEs are asked for, rather than what has been published altogether."""
+    def is_narrow(self) -> bool:
+        """Whether it selects single SAEs rather than everything that has been published."""
         return bool(self.q or self.release or self.site or self.layer is not None)
 
 
-class Published(NamedTuple):
-    """An SAE of the registry, and the model here that it is for, if there is one."""
+class PublishedSae(NamedTuple):
+    """An SAE of the registry and its model on this instance, if there is one."""
 
     entry: Entry
     model: LanguageModel | None
@@ -46,17 +46,17 @@ class Published(NamedTuple):
         return self.model.slug if self.model else None
 
 
-class Group(NamedTuple):
-    """A release, the model here that it is for, and how many of its SAEs were looked for."""
+class ReleaseMatches(NamedTuple):
+    """A release, its model on this instance, and how many of its SAEs match."""
 
     release: Release
     model: LanguageModel | None
     saes: int
 
 
-def search(wanted: Wanted, here: dict[str, LanguageModel]) -> list[Published]:
-    """The SAEs that are wanted, release by release. Every word of `q` must be in its release, id,
-    model or repository.
+def search(wanted: RegistryQuery, here: dict[str, LanguageModel]) -> list[PublishedSae]:
+    """The SAEs that match a query, release by release. Every word of `q` must be in the release,
+    id, model, repository or hook.
     """
     words = wanted.q.lower().split()
     model = model_key(wanted.model) if wanted.model else ""
@@ -67,28 +67,28 @@ def search(wanted: Wanted, here: dict[str, LanguageModel]) -> list[Published]:
             continue
         if wanted.release in ("", release.name):
             found += [
-                Published(entry, ours) for entry in release.entries if _is(entry, wanted, words)
+                PublishedSae(entry, ours)
+                for entry in release.entries
+                if _matches(entry, wanted, words)
             ]
     return found
 
 
-def groups(found: list[Published]) -> list[Group]:
-    """What was found, by release."""
+def by_release(found: list[PublishedSae]) -> list[ReleaseMatches]:
+    """Count matching SAEs by release."""
     counts: dict[str, int] = {}
     models: dict[str, LanguageModel | None] = {}
     for entry, model in found:
         counts[entry.release] = counts.get(entry.release, 0) + 1
         models[entry.release] = model
     return [
-        Group(saelens_registry.releases()[name], models[name], count)
+        ReleaseMatches(saelens_registry.releases()[name], models[name], count)
         for name, count in counts.items()
     ]
 
 
 def models_here() -> dict[str, LanguageModel]:
-    """The only models on this instance, by what their names have in common with the registry's;
-    one query.
-    """
+    """The models on this instance by `model_key` of their source and slug; one query."""
     rows = LanguageModel.objects.order_by("-id")
     return {
         model_key(name): row for row in rows for name in (redaction.of_source(row.source), row.slug)
@@ -96,14 +96,14 @@ def models_here() -> dict[str, LanguageModel]:
 
 
 def model_names() -> list[str]:
-    """Every model that the registry has SAEs of."""
+    """The names of all models with SAEs in the registry."""
     return sorted(
         {release.model for release in saelens_registry.releases().values()},
         key=lambda name: (model_key(name), name),
     )
 
 
-def _is(entry: Entry, wanted: Wanted, words: list[str]) -> bool:
+def _matches(entry: Entry, wanted: RegistryQuery, words: list[str]) -> bool:
     if wanted.site and not (entry.hook or "").endswith(SITES[wanted.site]):
         return False
     if wanted.layer is not None and _layer(entry.hook or "") != wanted.layer:

@@ -15,7 +15,7 @@ SNIPPET = (12, 12)
 """Boxes before a peak and after it, in lists."""
 WIDER = (24, 12)
 """The same of examples on a feature's own page."""
-MOST_TOKENS = 4
+MAX_TOKENS = 4
 """Tokens of a box: a character has at most so many bytes."""
 BEST = """
 SELECT e.feature_id, e.peak, e.positions, e.values, greatest(e.peak - %(before)s, 0),
@@ -45,7 +45,7 @@ def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
     tokens are new here.
     """
     maxima = {row.pk: row.max_activation for row in rows}
-    before, after = (MOST_TOKENS * (boxes + 1) for boxes in SNIPPET)
+    before, after = (MAX_TOKENS * (boxes + 1) for boxes in SNIPPET)
     with connection.cursor() as cursor:
         cursor.execute(BEST, {"features": list(maxima), "before": before, "after": after})
         parts = [Part(*row) for row in cursor.fetchall()]
@@ -66,7 +66,7 @@ def near_peaks(
     """
     vocabulary = vocabulary_of(
         model_id,
-        {i for part in parts for i in part.token_ids[_near(part, reach, MOST_TOKENS)]}.union(also),
+        {i for part in parts for i in part.token_ids[_near(part, reach, MAX_TOKENS)]}.union(also),
     )
     return [_around(part, vocabulary, maxima[part.feature], reach) for part in parts], vocabulary
 
@@ -79,7 +79,7 @@ def _around(
     """
     found = _boxes(part, vocabulary, maximum, _near(part, reach, 1), reach)
     if found is None:
-        found = _boxes(part, vocabulary, maximum, _near(part, reach, MOST_TOKENS), reach, last=True)
+        found = _boxes(part, vocabulary, maximum, _near(part, reach, MAX_TOKENS), reach, last=True)
     return found or []
 
 

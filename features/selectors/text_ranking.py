@@ -1,8 +1,8 @@
-"""Which features matter on a text: ranked on chosen tokens, or by what tells two texts apart. Plain
-arithmetic.
+"""Ranks the features of a text by their activations on chosen tokens, or by the difference between
+two texts.
 
-A feature is a pair (SAE's slug, index). Its firings map positions in the text to activations; where
-it has none it is 0.
+A feature is a pair (slug of its SAE, index). Its firings map positions to activations; at other
+positions its activation is 0.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ Firings = Mapping[Key, Mapping[int, float]]
 
 
 class Ranked(NamedTuple):
-    """A feature with the value that it is ranked by."""
+    """A feature and the value by which it is ranked."""
 
     key: Key
     value: float
@@ -23,25 +23,23 @@ class Ranked(NamedTuple):
 def by_feature(
     fired: Mapping[str, Sequence[Iterable[tuple[int, float]]]],
 ) -> dict[Key, dict[int, float]]:
-    """Firings from what is known of each SAE: for every position the features that fire there, with
-    their activations.
-    """
-    found: dict[Key, dict[int, float]] = defaultdict(dict)
+    """Regroup firings: from features by position, for each SAE, to positions by feature."""
+    firings: dict[Key, dict[int, float]] = defaultdict(dict)
     for slug, positions in fired.items():
         for position, features in enumerate(positions):
             for index, value in features:
-                found[slug, index][position] = value
-    return dict(found)
+                firings[slug, index][position] = value
+    return dict(firings)
 
 
 def rank(
     firings: Firings, chosen: Collection[int], others: Collection[int], by: str
 ) -> list[Ranked]:
-    """Features by their activations on the chosen positions, largest first, those above zero only,
+    """Rank features by their activations on the chosen positions: descending, positive values only,
     ties by key.
 
-    `by` is `sum`, `max`, or `difference`: the mean over the chosen positions less the mean over the
-    others.
+    `by` is `sum`, `max`, or `difference`: the mean over the chosen positions minus the mean over
+    the others.
     """
     inside, outside = frozenset(chosen), frozenset(others) - frozenset(chosen)
 
@@ -57,12 +55,14 @@ def rank(
     ]
 
 
-def tell_apart(first: Firings, tokens: int, second: Firings, others: int, by: str) -> list[Ranked]:
-    """Features by how much more they do on the first text of so many tokens than on the second, or
-    less: largest first.
+def rank_difference(
+    first: Firings, tokens: int, second: Firings, others: int, by: str
+) -> list[Ranked]:
+    """Rank features by the difference of their activations between two texts of `tokens` and
+    `others` tokens, by descending absolute value.
 
-    `by` is `mean` (over all tokens of each text) or `max`. Values are negative where the second
-    text has more.
+    `by` is `mean` (over all tokens of each text) or `max`. Values are negative if the feature is
+    more active on the second text.
     """
 
     def value(at: Mapping[int, float], count: int) -> float:
@@ -76,9 +76,9 @@ def tell_apart(first: Firings, tokens: int, second: Firings, others: int, by: st
 
 
 def _sorted(ranked: Iterable[tuple[Key, float]]) -> list[Ranked]:
-    """By falling size whatever the sign, ties by key; without those that are 0."""
-    kept = [Ranked(*row) for row in ranked if row[1]]
-    return sorted(kept, key=lambda row: (-abs(row.value), row.key))
+    """Nonzero values by descending absolute value, ties by key."""
+    nonzero = [Ranked(*row) for row in ranked if row[1]]
+    return sorted(nonzero, key=lambda row: (-abs(row.value), row.key))
 
 
 def _mean(total: float, count: int) -> float:

@@ -13,15 +13,13 @@ from django.db import connection
 from features.inference.text_activations import TextReading, read_context, read_text
 from features.models import Feature, Sae
 from features.selectors.snippets import snippets
-from features.selectors.text_ranking import Firings, Key, Ranked, by_feature, rank, tell_apart
+from features.selectors.text_ranking import Firings, Key, Ranked, by_feature, rank, rank_difference
 from features.token_spans import Span, alpha
 
-MOST_FOUND = 64
-"""As many as are known of one token of an SAE: where one token is chosen, every feature that fires
-on it is found.
-"""
+MAX_RESULTS = 64
+"""The limit of features per token: if one token is chosen, all of its features are shown."""
 PER_TOKEN = 5
-"""Features named with each token."""
+"""Features listed for each token."""
 
 
 class Text(NamedTuple):
@@ -34,14 +32,14 @@ class Text(NamedTuple):
     firings: Firings
 
 
-class Known(NamedTuple):
-    """Statistics of a feature that may be shown."""
+class FeatureScale(NamedTuple):
+    """The row of a feature and its maximum activation."""
 
     pk: int
     maximum: float
 
 
-class Found(NamedTuple):
+class FeatureHit(NamedTuple):
     """A matching feature with the value it is ranked by, and the text around the peak of its best
     example.
     """
@@ -56,7 +54,7 @@ class Found(NamedTuple):
         return f"{self.feature.sae.slug}/{self.feature.index}"
 
 
-class Strong(NamedTuple):
+class FiringFeature(NamedTuple):
     """A feature that fires on a token."""
 
     sae: Sae
@@ -64,11 +62,11 @@ class Strong(NamedTuple):
     value: float
 
 
-class Box(NamedTuple):
+class TokenFeatures(NamedTuple):
     """A token span with the features that fire on it most strongly, out of `firing`."""
 
     span: Span
-    strongest: list[Strong]
+    strongest: list[FiringFeature]
     firing: int
 
 
@@ -77,16 +75,15 @@ class TextSearch(NamedTuple):
     shown feature.
     """
 
-    found: list[Found]
+    hits: list[FeatureHit]
     hidden: int
-    shown: Found | None
-    texts: list[list[Box]]
+    shown: FeatureHit | None
+    texts: list[list[TokenFeatures]]
 
 
-class Wanted(NamedTuple):
-    """How to search. `chosen` are positions, none for all; `scaled` ranks by shares of each
-    feature's own maximum; `shown` names the feature to show on the texts, the first match by
-    default.
+class TextSearchOptions(NamedTuple):
+    """How to search. `chosen` are positions, empty for all; `scaled` ranks by activations over
+    each feature's maximum; `shown` names the feature to show on the texts, by default the first.
     """
 
     by: str = "sum"
@@ -99,106 +96,111 @@ class Wanted(NamedTuple):
 def load_text(saes: Sequence[Sae], text: str) -> Text:
     """Load the activations of a text once for all SAEs, which belong to one model."""
     readings = read_text(saes, text)
-    fired = {reading.sae.slug: reading.fired[_head(reading) :] for reading in readings}
-    head = _head(readings[0])
+    fired = {reading.sae.slug: reading.fired[_prefix_length(reading) :] for reading in readings}
+    head = _prefix_length(readings[0])
     tokens = [
         span._replace(position=span.position - head)
         for span in readings[0].tokens
         if span.position >= head
     ]
-    counted = [place for span in tokens if not span.special for place in _places(span)]
-    return Text(tokens, counted, by_feature(fired))
+    return Text(tokens, _counted(tokens), by_feature(fired))
 
 
-def read_stored(sae: Sae, token_ids: Sequence[int]) -> Text:
+def load_context(sae: Sae, token_ids: Sequence[int]) -> Text:
     """Load the activations of a stored context; positions count from its first token."""
     reading = read_context(sae, token_ids)
-    counted = [place for span in reading.tokens if not span.special for place in _places(span)]
+    counted = _counted(reading.tokens)
     return Text(reading.tokens, counted, by_feature({sae.slug: reading.fired}))
 
 
-def search(saes: Sequence[Sae], text: Text, wanted: Wanted) -> TextSearch:
+def search(saes: Sequence[Sae], text: Text, options: TextSearchOptions) -> TextSearch:
     """Features of a text, ranked on the chosen tokens. Four queries."""
-    known = _feature_scales(saes, text.firings, wanted.density_max)
-    chosen = [place for place in text.counted if place in set(wanted.chosen)] or text.counted
-    ranked = rank(_scaled(text.firings, known, wanted.scaled), chosen, text.counted, wanted.by)
-    return _search(saes, [text], known, ranked, wanted)
+    scales = _feature_scales(saes, text.firings, options.density_max)
+    chosen = [pos for pos in text.counted if pos in set(options.chosen)] or text.counted
+    ranked = rank(_scaled(text.firings, scales, options.scaled), chosen, text.counted, options.by)
+    return _search(saes, [text], scales, ranked, options)
 
 
-def compare(saes: Sequence[Sae], first: Text, second: Text, wanted: Wanted) -> TextSearch:
+def compare(
+    saes: Sequence[Sae], first: Text, second: Text, options: TextSearchOptions
+) -> TextSearch:
     """Features that differ between two texts, by difference of means or of maxima. Four queries."""
-    known = _feature_scales(saes, {**first.firings, **second.firings}, wanted.density_max)
-    firings = [_scaled(text.firings, known, wanted.scaled) for text in (first, second)]
-    by = "max" if wanted.by == "max" else "mean"
-    ranked = tell_apart(firings[0], len(first.counted), firings[1], len(second.counted), by)
-    return _search(saes, [first, second], known, ranked, wanted)
+    scales = _feature_scales(saes, {**first.firings, **second.firings}, options.density_max)
+    firings = [_scaled(text.firings, scales, options.scaled) for text in (first, second)]
+    by = "max" if options.by == "max" else "mean"
+    ranked = rank_difference(firings[0], len(first.counted), firings[1], len(second.counted), by)
+    return _search(saes, [first, second], scales, ranked, options)
 
 
-def _head(reading: TextReading) -> int:
-    """The number of tokens before the text, as `steering.text_activations` of the workers adds
-    them.
+def _prefix_length(reading: TextReading) -> int:
+    """The number of tokens that `workers/pipeline/steering/text_activations.py` adds before the
+    text.
     """
     return int(reading.sae.prepend_bos and reading.sae.model.bos_token_id is not None)
 
 
-def _places(span: Span) -> range:
+def _counted(tokens: Iterable[Span]) -> list[int]:
+    return [position for span in tokens if not span.special for position in _positions(span)]
+
+
+def _positions(span: Span) -> range:
     return range(span.position, span.position + len(span.token_ids))
 
 
 def _feature_scales(
     saes: Iterable[Sae], keys: Iterable[Key], density_max: float
-) -> dict[Key, Known | None]:
-    """Statistics by feature, None if it is too dense. One query with two arrays for thousands of
+) -> dict[Key, FeatureScale | None]:
+    """Scales by feature, None if it is too dense. One query with two arrays for thousands of
     features.
     """
     of = {sae.slug: sae.pk for sae in saes}
     slugs = {pk: slug for slug, pk in of.items()}
-    wanted = [(of[slug], index) for slug, index in keys]
+    requested = [(of[slug], index) for slug, index in keys]
     with connection.cursor() as cursor:
         cursor.execute(
             'SELECT f.id, sae_id, "index", f.density, f.max_activation FROM features_feature f'
-            ' JOIN unnest(%s::int8[], %s::int4[]) AS wanted(sae_id, "index") USING (sae_id, '
-            '"index")',
-            [[sae for sae, _ in wanted], [index for _, index in wanted]],
+            ' JOIN unnest(%s::int8[], %s::int4[]) AS requested(sae_id, "index")'
+            ' USING (sae_id, "index")',
+            [[sae for sae, _ in requested], [index for _, index in requested]],
         )
         return {
-            (slugs[sae], index): Known(pk, maximum) if density <= density_max else None
+            (slugs[sae], index): FeatureScale(pk, maximum) if density <= density_max else None
             for pk, sae, index, density, maximum in cursor.fetchall()
         }
 
 
-def _scaled(firings: Firings, known: Mapping[Key, Known | None], scaled: bool) -> Firings:
-    """Firings of the features that are known, in activations or in shares of each one's maximum."""
-    kept = {}
+def _scaled(firings: Firings, scales: Mapping[Key, FeatureScale | None], scaled: bool) -> Firings:
+    """Firings of features with a row, as activations or as fractions of each feature's maximum."""
+    result: dict[Key, Mapping[int, float]] = {}
     for key, at in firings.items():
-        if key in known:
-            maximum = (known[key] or Known(0, 0.0)).maximum or max(at.values())
-            kept[key] = {place: value / maximum for place, value in at.items()} if scaled else at
-    return kept
+        if key in scales:
+            maximum = (scales[key] or FeatureScale(0, 0.0)).maximum or max(at.values())
+            result[key] = {pos: value / maximum for pos, value in at.items()} if scaled else at
+    return result
 
 
 def _search(
     saes: Sequence[Sae],
     texts: Sequence[Text],
-    known: Mapping[Key, Known | None],
+    scales: Mapping[Key, FeatureScale | None],
     ranked: list[Ranked],
-    wanted: Wanted,
+    options: TextSearchOptions,
 ) -> TextSearch:
-    sparse = [row for row in ranked if known[row.key]]
-    first = sparse[:MOST_FOUND]
-    chosen = [row for row in sparse[MOST_FOUND:] if f"{row.key[0]}/{row.key[1]}" == wanted.shown]
-    found = _feature_hits(saes, known, first + chosen)
-    shown = next((row for row in found if row.name == wanted.shown), next(iter(found), None))
+    sparse = [row for row in ranked if scales[row.key]]
+    first = sparse[:MAX_RESULTS]
+    chosen = [row for row in sparse[MAX_RESULTS:] if f"{row.key[0]}/{row.key[1]}" == options.shown]
+    hits = _feature_hits(saes, scales, first + chosen)
+    shown = next((row for row in hits if row.name == options.shown), next(iter(hits), None))
     of = {sae.slug: sae for sae in saes}
-    boxes = [_boxes(of, text, known, shown) for text in texts]
-    return TextSearch(found, len(ranked) - len(sparse), shown, boxes)
+    token_features = [_token_features(of, text, scales, shown) for text in texts]
+    return TextSearch(hits, len(ranked) - len(sparse), shown, token_features)
 
 
 def _feature_hits(
-    saes: Sequence[Sae], known: Mapping[Key, Known | None], ranked: Iterable[Ranked]
-) -> list[Found]:
+    saes: Sequence[Sae], scales: Mapping[Key, FeatureScale | None], ranked: Iterable[Ranked]
+) -> list[FeatureHit]:
     of = {sae.pk: sae for sae in saes}
-    values = {row.pk: ranking.value for ranking in ranked if (row := known[ranking.key])}
+    values = {row.pk: ranking.value for ranking in ranked if (row := scales[ranking.key])}
     features = Feature.objects.only(
         "sae_id", "index", "density", "fires", "max_activation"
     ).in_bulk(values)
@@ -206,36 +208,43 @@ def _feature_hits(
         feature.sae = of[feature.sae_id]
     seen = snippets(features.values(), saes[0].model_id) if features else {}
     return [
-        Found(features[pk], value, seen.get(pk, []))
+        FeatureHit(features[pk], value, seen.get(pk, []))
         for pk, value in values.items()
         if pk in features
     ]
 
 
-def _boxes(
-    of: Mapping[str, Sae], text: Text, known: Mapping[Key, Known | None], shown: Found | None
-) -> list[Box]:
-    """Token spans lit by the shown feature, with the strongest features on each, dense ones left
-    out.
+def _token_features(
+    of: Mapping[str, Sae],
+    text: Text,
+    scales: Mapping[Key, FeatureScale | None],
+    shown: FeatureHit | None,
+) -> list[TokenFeatures]:
+    """Token spans with the shown feature's activation and the strongest features on each, without
+    dense ones.
     """
     at: Mapping[int, float] = {}
     if shown:
         at = text.firings.get((shown.feature.sae.slug, shown.feature.index), {})
     full = shown.feature.max_activation or max(at.values(), default=0.0) if shown else 0.0
     on: dict[int, list[tuple[float, Key]]] = {}
-    for key, places in text.firings.items():
-        if known.get(key):
-            for place, value in places.items():
-                on.setdefault(place, []).append((value, key))
-    boxes = []
+    for key, firings in text.firings.items():
+        if scales.get(key):
+            for position, value in firings.items():
+                on.setdefault(position, []).append((value, key))
+    token_features = []
     for span in text.tokens:
-        here = max((at[place] for place in _places(span) if place in at), default=None)
-        lit = span._replace(value=here, strength=alpha(here or 0.0, full))
-        boxes.append(_box(of, lit, [row for place in _places(span) for row in on.get(place, [])]))
-    return boxes
+        positions = _positions(span)
+        peak = max((at[pos] for pos in positions if pos in at), default=None)
+        lit = span._replace(value=peak, strength=alpha(peak or 0.0, full))
+        firing = [row for pos in positions for row in on.get(pos, [])]
+        token_features.append(_strongest_on(of, lit, firing))
+    return token_features
 
 
-def _box(of: Mapping[str, Sae], span: Span, firing: Iterable[tuple[float, Key]]) -> Box:
+def _strongest_on(
+    of: Mapping[str, Sae], span: Span, firing: Iterable[tuple[float, Key]]
+) -> TokenFeatures:
     """A span with its strongest features, each once even if it fires on several tokens of
     the span.
     """
@@ -243,4 +252,6 @@ def _box(of: Mapping[str, Sae], span: Span, firing: Iterable[tuple[float, Key]])
     for value, key in firing:
         best[key] = max(value, best.get(key, 0.0))
     first = sorted(best.items(), key=lambda row: (-row[1], row[0]))[:PER_TOKEN]
-    return Box(span, [Strong(of[slug], index, value) for (slug, index), value in first], len(best))
+    return TokenFeatures(
+        span, [FiringFeature(of[slug], index, value) for (slug, index), value in first], len(best)
+    )

@@ -14,22 +14,22 @@ from features.models.collection import (
     LONGEST_ABOUT,
     LONGEST_NAME,
     LONGEST_NOTE,
-    MOST_COLLECTIONS,
-    MOST_ITEMS,
+    MAX_COLLECTIONS,
+    MAX_ITEMS,
 )
 from features.records import InvalidInput
 from features.text_cleaning import clean
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Features that a refusal names."""
 
 
 def create(name: str, *, by: Any, about: str = "", public: bool = False) -> Collection:
     """A new one, empty. Raises `InvalidInput`."""
-    if Collection.objects.filter(owner=by).count() >= MOST_COLLECTIONS:
+    if Collection.objects.filter(owner=by).count() >= MAX_COLLECTIONS:
         raise InvalidInput(
             "name",
-            f"You have {MOST_COLLECTIONS} collections, as many as one user may have: delete one "
+            f"You have {MAX_COLLECTIONS} collections, as many as one user may have: delete one "
             "first.",
         )
     return Collection.objects.create(
@@ -70,15 +70,15 @@ def named(names: Iterable[str]) -> list[int]:
             wanted[f"{model}/{sae}/{int(index)}"] = (model, sae, int(index))
     if not wanted:
         raise InvalidInput("features", "Choose one feature or more.")
-    if len(wanted) > MOST_ITEMS:
+    if len(wanted) > MAX_ITEMS:
         raise InvalidInput(
-            "features", f"{len(wanted):,} features; a collection holds at most {MOST_ITEMS:,}."
+            "features", f"{len(wanted):,} features; a collection holds at most {MAX_ITEMS:,}."
         )
     found = _feature_ids(wanted.values())
     if missing := [name for name in wanted if name not in found]:
-        others = f" and {len(missing) - MOST_NAMED:,} others" if len(missing) > MOST_NAMED else ""
+        others = f" and {len(missing) - MAX_NAMED:,} others" if len(missing) > MAX_NAMED else ""
         raise InvalidInput(
-            "features", f"There is no feature {', '.join(missing[:MOST_NAMED])}{others}."
+            "features", f"There is no feature {', '.join(missing[:MAX_NAMED])}{others}."
         )
     return [found[name] for name in wanted]
 
@@ -91,10 +91,10 @@ def add(collection: Collection, features: Some[int], *, note: str = "") -> int:
     _hold(collection)
     there = set(collection.items.values_list("feature_id", flat=True))
     new = [pk for pk in dict.fromkeys(features) if pk not in there]
-    if len(there) + len(new) > MOST_ITEMS:
+    if len(there) + len(new) > MAX_ITEMS:
         raise InvalidInput(
             "features",
-            f"It would hold {len(there) + len(new):,} features; at most {MOST_ITEMS:,} fit on "
+            f"It would hold {len(there) + len(new):,} features; at most {MAX_ITEMS:,} fit on "
             "its page.",
         )
     last = collection.items.aggregate(last=Max("position"))["last"] or 0

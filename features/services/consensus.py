@@ -94,4 +94,4 @@ def recompute(features: Collection[int]) -> None:
         )
         cursor.execute(COUNT, values)
         cursor.execute(CHOOSE, values)
-    embeddings.wanted_for(values["features"])
+    embeddings.start_for(values["features"])

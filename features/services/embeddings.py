@@ -1,8 +1,8 @@
-"""Embeddings of labels: which are missing, writing them, and the index that finds the nearest.
+"""Embeddings of labels: finding those that are missing, storing them, and their index.
 
-All vectors of the table are of one embedder. Where another one comes, the table is emptied, its
-index is made for the new length of vectors, and everything is embedded again; until then searches
-by meaning find what is there.
+All vectors of the table are from one embedder. When the embedder changes, the table is emptied, the
+index is rebuilt for the new dimension, and all labels are embedded again; meanwhile searches by
+meaning find those that are done.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ from features.records import InvalidParams
 from features.services import jobs as job_services
 
 AFTER_A_FAILURE = timedelta(hours=1)
-"""How long nothing is started by itself after an embedder could not be loaded."""
+"""How long no job is started automatically after one failed."""
 
 OFF = "off"
 MISSING = """
@@ -30,42 +30,38 @@ FROM features_label l LEFT JOIN features_labelembedding e ON e.label_id = l.id
 INDEX = "label_by_meaning"
 
 
-class Due(NamedTuple):
-    """A label whose present words have no embedding."""
+class PendingLabel(NamedTuple):
+    """A label whose current text has no embedding."""
 
     id: int
     version: int
     text: str
 
 
-def wanted_for(features: Collection[int]) -> None:
-    """Once this transaction commits, start the job where labels of features of those ids lack
-    embeddings.
-    """
+def start_for(features: Collection[int]) -> None:
+    """When this transaction commits, start the job if labels of these features lack embeddings."""
     if settings.EMBEDDER != OFF:
         transaction.on_commit(partial(_start_where_missing, list(features)), robust=True)
 
 
 def start_when_due() -> None:
-    """Start the job where any label lacks one: what `wanted_for` could not start, and labels from
-    before it was there.
-    """
-    if settings.EMBEDDER != OFF and due(after=0, limit=1):
+    """Start the job if any label lacks an embedding."""
+    if settings.EMBEDDER != OFF and pending_labels(after=0, limit=1):
         _start()
 
 
-def due(*, after: int, limit: int) -> list[Due]:
+def pending_labels(*, after: int, limit: int) -> list[PendingLabel]:
     """The next labels to embed, by rising id."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT l.id, l.version, l.text {MISSING} AND l.id > %s ORDER BY l.id LIMIT %s",
             [after, limit],
         )
-        return [Due(*row) for row in cursor.fetchall()]
+        return [PendingLabel(*row) for row in cursor.fetchall()]
 
 
-def missing() -> int:
-    """How many lack one."""
+def count_missing() -> int:
+    """The number of labels without an embedding."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) {MISSING}")
         return int(cursor.fetchone()[0])
@@ -73,8 +69,8 @@ def missing() -> int:
 
 @transaction.atomic
 def prepare(embedder: str, dimensions: int) -> bool:
-    """Make the table ready for that embedder's vectors; True where those of another one were thrown
-    away.
+    """Prepare table and index for an embedder. Returns whether vectors of another embedder were
+    deleted.
     """
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE features_labelembedding IN SHARE ROW EXCLUSIVE MODE")
@@ -93,10 +89,10 @@ def prepare(embedder: str, dimensions: int) -> bool:
     return others
 
 
-def keep(embedder: str, labels: Sequence[Due], vectors: Sequence[Sequence[float]]) -> None:
-    """Write vectors of the words that were read; labels that were changed, hidden or removed since
-    are left out.
-    """
+def store(
+    embedder: str, labels: Sequence[PendingLabel], vectors: Sequence[Sequence[float]]
+) -> None:
+    """Store the vectors of labels, except those that were edited, hidden or deleted meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO features_labelembedding (label_id, sae_id, embedder, vector)"
@@ -133,7 +129,7 @@ def _start() -> None:
         kind=EmbedLabels.kind, state=Job.State.FAILED, ended__gt=timezone.now() - AFTER_A_FAILURE
     )
     if lately.exists():
-        return  # what failed a moment ago would fail again, with every label that somebody writes
+        return  # it would fail again for every label that is written
     try:
         job_services.start(EmbedLabels.kind, {})
     except InvalidParams:

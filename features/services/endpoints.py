@@ -1,4 +1,4 @@
-"""Writing endpoints of language models. Keys are encrypted and cannot be read again."""
+"""The form of language model endpoints. Keys are stored encrypted and never shown again."""
 
 import ipaddress
 from typing import Any
@@ -23,9 +23,7 @@ FIELDS = [
 
 
 class EndpointForm(forms.ModelForm[Endpoint]):
-    """An endpoint of somebody, or of the instance. The key is only ever written: left empty, the
-    stored one stays.
-    """
+    """An endpoint of a user or of the instance. An empty key keeps the stored one."""
 
     key = forms.CharField(
         required=False,
@@ -49,7 +47,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         }
 
     def clean_base_url(self) -> str:
-        """An address over HTTP; what it resolves to is checked each time it is used."""
+        """Accept HTTP URLs; the addresses they resolve to are checked at each use."""
         url = str(self.cleaned_data["base_url"]).strip().rstrip("/")
         try:
             parts = urlsplit(url)
@@ -73,7 +71,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         return url
 
     def clean(self) -> dict[str, Any]:
-        """A stored key goes to the address that it was given for, and to no other."""
+        """Never send a stored key to another host than the one it was entered for."""
         cleaned = super().clean() or {}
         moved = (
             urlsplit(str(cleaned.get("base_url", "")))[:2]
@@ -90,7 +88,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         return cleaned
 
     def save_for(self, owner: Any) -> Endpoint:
-        """Write it with its key, for `owner` (None: the instance) where it is new."""
+        """Save the endpoint with its key. A new one belongs to `owner` (None: the instance)."""
         endpoint: Endpoint = super().save(commit=False)
         if endpoint.pk is None:
             endpoint.owner = owner
@@ -101,9 +99,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
 
 
 def _private(host: str) -> bool:
-    """Whether the host says by itself that it is private; names that resolve to such an address are
-    refused when used.
-    """
+    """Whether the host is a private address; names that resolve to one are refused at use."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,12 +1,9 @@
-"""How long a job will take, before it is queued: its work in floating-point operations, divided by
-a measured speed.
+"""Estimates how long a job will take: its floating-point operations divided by a measured speed.
 
-Each form says how many operations its jobs take per token (`JobForm.operations`), from the
-parameters of the model, the depth of the hook, and the size of the SAEs; a sweep or several SAEs
-read to the deepest of their hooks.
-
-The formulas remove attention and everything that is not arithmetic; dividing by a speed that was
-measured with the same formulas, loading included, puts that back.
+Each form counts the operations of its jobs per token (`JobForm.operations`), from the parameters of
+the model, the depth of the hook, and the size of the SAEs; several SAEs need the deepest of their
+hooks. The formulas ignore attention and everything but arithmetic; the speed is measured with the
+same formulas, loading included, which makes up for it.
 """
 
 from collections.abc import Mapping
@@ -23,26 +20,24 @@ EARLIER = 5
 
 
 class Estimate(NamedTuple):
-    """`seconds` for `tokens` tokens (0 where a kind reads none), and a sentence that says where the
-    number comes from.
+    """`seconds` for `tokens` tokens (0 for kinds that need no corpus); `basis` is a sentence on
+    where the estimate comes from.
 
-    `memory` is what training takes, in bytes, for so many `saes`; 0 for other kinds.
+    `memory` is what training `saes` SAEs takes, in bytes; 0 for other kinds.
     """
 
     seconds: float
     tokens: int
-    told: str
+    basis: str
     memory: int = 0
     saes: int = 1
 
 
 def estimate(kind: str, params: Mapping[str, Any]) -> Estimate | None:
-    """The estimate of a job, at most four queries; None where params are incomplete or nothing is
-    known of the kind.
+    """The estimate of a job, with at most four queries; None if params are incomplete, or if the
+    kind has no formula and no finished job.
     """
-    alone = Job.objects.filter(
-        parts=None, part_of=None
-    )  # what many workers took says nothing about one
+    alone = Job.objects.filter(parts=None, part_of=None)  # shards say nothing about one worker
     earlier = list(
         alone.filter(kind=kind, state=Job.State.FINISHED, attempts=1).order_by("-id")[:EARLIER]
     )
@@ -89,7 +84,7 @@ def _speed(form: type[JobForm], job: Job, shape: Shape | None) -> float | None:
 
 
 def _shapes(many: list[Mapping[str, Any]]) -> list[Shape | None]:
-    """The shapes that params speak of, None where a row is unknown; two queries."""
+    """The shape of each params, None if a model or SAE does not exist; two queries."""
     models = LanguageModel.objects.in_bulk(
         [p["model"] for p in many if p.get("model")], field_name="slug"
     )
@@ -105,14 +100,12 @@ def _shapes(many: list[Mapping[str, Any]]) -> list[Shape | None]:
 def _shape(
     params: Mapping[str, Any], models: Mapping[str, LanguageModel], saes: Mapping[str, Sae]
 ) -> Shape | None:
-    named, model = (
-        [saes.get(path) for path in str(params.get("sae") or "").split()],
-        models.get(params.get("model", "")),
-    )
-    found = [sae for sae in named if sae]
-    if named and len(found) == len(named):
-        deepest = max((sae.hook for sae in found), key=_depth)
-        return Shape(found[0].model, deepest, sum(sae.d_in * sae.width for sae in found))
+    paths = str(params.get("sae") or "").split()
+    if paths and all(path in saes for path in paths):
+        named = [saes[path] for path in paths]
+        deepest = max((sae.hook for sae in named), key=_depth)
+        return Shape(named[0].model, deepest, sum(sae.d_in * sae.width for sae in named))
+    model = models.get(params.get("model", ""))
     if model and params.get("hook") and params.get("width"):
         sweep = list(sweeps.sweep_of(params).saes.values())
         deepest = max((one["hook"] for one in sweep), key=_depth)

@@ -1,6 +1,4 @@
-"""Files that nothing refers to any more: weights of deleted SAEs, checkpoints of jobs that are
-over, halves of uploads.
-"""
+"""Removes unused files: weights of deleted SAEs, checkpoints of ended jobs, incomplete uploads."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,34 +13,34 @@ from features.records import InvalidParams
 from features.services import jobs as job_services
 
 INTERVAL = timedelta(days=1)
-YOUNG = timedelta(hours=1)
-"""Weights lie in the store for a moment before the row that refers to them does."""
-ARRIVING = timedelta(days=1)
-"""An upload that took longer is none."""
+MIN_AGE = timedelta(hours=1)
+"""Weights are stored a moment before their row is written."""
+MAX_UPLOAD_TIME = timedelta(days=1)
+"""An incoming folder that is older was abandoned."""
 
 
-class Collected(NamedTuple):
+class CollectedGarbage(NamedTuple):
     """What was removed."""
 
     folders: int
     bytes: int
 
 
-def collect() -> Collected:
+def collect() -> CollectedGarbage:
     """Remove every folder that no SAE and no job needs."""
     now = timezone.now()
     gone = [
-        *_older(_unreferred(), now - YOUNG),
-        *_older(_of_finished_jobs(), now - YOUNG),
-        *_older(artifact_store.folders(artifact_store.INCOMING, 1), now - ARRIVING),
+        *_older(_unused_weights(), now - MIN_AGE),
+        *_older(_finished_job_folders(), now - MIN_AGE),
+        *_older(artifact_store.folders(artifact_store.INCOMING, 1), now - MAX_UPLOAD_TIME),
     ]
     for folder in gone:
         artifact_store.remove(folder.name)
-    return Collected(len(gone), sum(folder.size for folder in gone))
+    return CollectedGarbage(len(gone), sum(folder.size for folder in gone))
 
 
 def start_when_due() -> None:
-    """Once a day, start the job that collects; any number of workers may ask."""
+    """Start the job once a day. Several workers may call this at the same time."""
     day = timezone.now() - INTERVAL
     if (
         Job.objects.filter(created__lt=day).exists()
@@ -54,21 +52,21 @@ def start_when_due() -> None:
             return  # another worker was quicker
 
 
-def _unreferred() -> list[artifact_store.Folder]:
+def _unused_weights() -> list[artifact_store.Folder]:
     needed = set(Sae.objects.values_list("artifact", flat=True))
     return [folder for folder in artifact_store.folders("saes", 2) if folder.name not in needed]
 
 
-def _of_finished_jobs() -> list[artifact_store.Folder]:
-    """Folders of jobs that are over and keep no checkpoint, or are no more."""
-    found = {
+def _finished_job_folders() -> list[artifact_store.Folder]:
+    """Folders of jobs that were deleted, or ended without a checkpoint to resume from."""
+    job_folders = {
         int(name): folder
         for folder in artifact_store.folders("jobs", 1)
         if (name := folder.name[5:]).isdecimal()
     }
-    needed = Job.objects.filter(pk__in=found).exclude(state__in=Job.FINAL, checkpoint="")
-    kept = set(needed.values_list("pk", flat=True))
-    return [folder for pk, folder in found.items() if pk not in kept]
+    needed = Job.objects.filter(pk__in=job_folders).exclude(state__in=Job.FINAL, checkpoint="")
+    needed_ids = set(needed.values_list("pk", flat=True))
+    return [folder for pk, folder in job_folders.items() if pk not in needed_ids]
 
 
 def _older(

@@ -1,6 +1,4 @@
-"""Labels that come in a file: checked whole, written in one transaction, and taken back
-as a whole.
-"""
+"""Uploaded files of labels: validated and written as a whole, and undone as a whole."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,10 +17,8 @@ from features.services.moderation import note
 AT_ONCE = 1000
 
 
-class Undone(NamedTuple):
-    """What taking an upload back did: labels that are gone, and those that stay, as people touched
-    them since.
-    """
+class UndoneUpload(NamedTuple):
+    """How many labels an undo removed, and how many it kept because people changed them since."""
 
     removed: int
     kept: int
@@ -32,12 +28,11 @@ class Undone(NamedTuple):
 def upload(
     sae: Sae, name: str, rows: Sequence[Mapping[str, Any]], *, by: Any, weight: int, trusted: bool
 ) -> LabelUpload:
-    """Write every row, or nothing. Raises `InvalidParams` with all that is wrong, by row
-    and column.
+    """Write every row, or nothing. Raises `InvalidParams` with all errors, by row and column.
 
-    A person's label is the uploader's: words that a feature has already get their vote. A method's
-    keeps the method's name, after “upload:”. Scores count where the uploader is `trusted`, else
-    they are kept as what the file says.
+    The uploader becomes the author of labels by people, and votes for texts that exist already.
+    Labels by methods keep the method's name, after “upload:”. Scores count if the uploader is
+    `trusted`; otherwise they are only stored in the provenance.
     """
     listed = (
         Feature.objects.filter(sae=sae, index__in=_indices(rows))
@@ -49,7 +44,7 @@ def upload(
     made = LabelUpload.objects.create(
         sae=sae, by=by, name=name[-200:], rows=len(labels), at=timezone.now()
     )
-    there = _there(features.values())
+    there = _labels_by_text(features.values())
     new: list[tuple[Label, LabelRow]] = []
     seconded: list[Label] = []
     for row in labels:
@@ -68,16 +63,15 @@ def upload(
 
 
 @transaction.atomic
-def undo(upload: LabelUpload, *, by: Any) -> Undone:
-    """Take back what an upload added and voted. Labels that people edited, voted on, discussed,
+def undo(upload: LabelUpload, *, by: Any) -> UndoneUpload:
+    """Remove the labels and votes of an upload. Labels that people edited, voted on, discussed,
     reported or merged stay.
     """
     now = LabelUpload.objects.select_for_update().get(pk=upload.pk)
     if now.undone:
         raise InvalidInput("", "This upload was undone already.")
-    votes = Vote.objects.filter(
-        pk__in=now.votes, user=now.by, at=now.at
-    )  # given again since, it has another time
+    # a vote that was given again since has another time
+    votes = Vote.objects.filter(pk__in=now.votes, user=now.by, at=now.at)
     mine = Label.objects.filter(upload=now)
     touched = {
         *mine.values_list("feature", flat=True),
@@ -95,9 +89,7 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
     )
     gone = list(untouched.values_list("pk", flat=True))
     Label.objects.filter(pk__in=gone).update(state=Label.State.HIDDEN)
-    recompute(
-        touched
-    )  # no feature points at them any more: their rows are wide, and are written once
+    recompute(touched)  # before the delete, so that each feature's wide row is written once
     Label.objects.filter(pk__in=gone).delete()
     removed, kept = len(gone), mine.count()
     LabelUpload.objects.filter(pk=now.pk).update(undone=Now(), undone_by=by, kept=kept)
@@ -108,24 +100,24 @@ def undo(upload: LabelUpload, *, by: Any) -> Undone:
             by=by,
             details={"text": str(now), "removed": removed, "kept": kept},
         )
-    return Undone(removed, kept)
+    return UndoneUpload(removed, kept)
 
 
 def _indices(rows: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Every index that the rows could mean; what is none is told by `check`."""
+    """All valid indices of the rows; `check` reports the others."""
     given = {str(row.get("index")).strip().removesuffix(".0") for row in rows}
     return {int(text) for text in given if text.isascii() and text.isdecimal() and len(text) < 10}
 
 
-def _there(features: Any) -> dict[tuple[int, str, str], Label]:
-    """Shown labels of the features by their words, under their method and under none."""
-    found: dict[tuple[int, str, str], Label] = {}
+def _labels_by_text(features: Any) -> dict[tuple[int, str, str], Label]:
+    """Shown labels by feature, text and method; the best one of any method under the method ""."""
+    labels: dict[tuple[int, str, str], Label] = {}
     rows = Label.objects.shown().filter(feature__in=list(features)).order_by("-support", "id")
     for label in rows.only("feature", "text", "method", "author", "version").iterator():
         key = (label.feature_id, label.text.lower())
-        found.setdefault((*key, label.method), label)
-        found.setdefault((*key, ""), label)
-    return found
+        labels.setdefault((*key, label.method), label)
+        labels.setdefault((*key, ""), label)
+    return labels
 
 
 def _label(
@@ -148,9 +140,7 @@ def _label(
 
 
 def _vote(labels: list[Label], made: LabelUpload, by: Any, weight: int) -> list[int]:
-    """Votes for labels that say the same already, but where the uploader has voted on
-    them before.
-    """
+    """Vote for existing labels with the same text, unless the uploader has voted on them."""
     voted = set(Vote.objects.filter(label__in=labels, user=by).values_list("label", flat=True))
     new = {label.pk: label for label in labels if label.pk not in voted}
     votes = [

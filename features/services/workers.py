@@ -8,7 +8,7 @@ from django.utils import timezone
 from features.models import Worker
 from features.records import WorkerState
 
-KEPT = timedelta(days=1)
+RETENTION = timedelta(days=1)
 """Rows of workers that reported nothing for this long are deleted."""
 
 
@@ -20,7 +20,7 @@ def here(name: str, queues: Sequence[str], state: WorkerState) -> None:
     columns = {**state._asdict(), "queues": list(queues), "seen": now, "left": None}
     if Worker.objects.filter(name=name, left=None).update(**columns):
         return
-    Worker.objects.filter(seen__lt=now - KEPT).delete()
+    Worker.objects.filter(seen__lt=now - RETENTION).delete()
     Worker.objects.update_or_create(name=name, defaults={**columns, "started": now})
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 
 from features.formfields import NumbersField
-from features.inference.text_activations import MOST_CHARACTERS
+from features.inference.text_activations import MAX_CHARACTERS
 from features.models import Feature, LanguageModel
 from features.params_form import ParamsForm
 from features.records import MAX_STRENGTH, Intervention
 from features.steering.interventions import InterventionsField
 
-MOST_LENGTH = 512
+MAX_LENGTH = 512
 PLACES = {
     "all": "all positions",
     "prompt": "the prompt only",
@@ -34,7 +34,7 @@ class SteerForm(ParamsForm):
     model = forms.CharField(max_length=63)
     prompt = forms.CharField(
         strip=False,
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         widget=forms.Textarea({"rows": 5, "placeholder": "Text for the model to continue"}),
         error_messages={"required": "Enter a prompt for the model to continue."},
     )
@@ -54,7 +54,7 @@ class SteerForm(ParamsForm):
     frequency_penalty = forms.FloatField(min_value=-2, max_value=2, initial=0.0, required=False)
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=16, required=False)
     length = forms.IntegerField(
-        min_value=1, max_value=MOST_LENGTH, initial=48, required=False, label="New tokens"
+        min_value=1, max_value=MAX_LENGTH, initial=48, required=False, label="New tokens"
     )
     strengths = NumbersField(most=8, required=False)
 

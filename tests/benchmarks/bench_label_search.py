@@ -228,7 +228,9 @@ def _exact(vector: list[float], saes: Any, filters: dict[str, Any]) -> list[int]
     far = CosineDistance("vector", vector) + Value(
         0.0
     )  # what is no plain distance cannot be asked of the index
-    near = rows.annotate(far=far).order_by("far").values_list("pk", "far")[: label_search.MOST_NEAR]
+    near = (
+        rows.annotate(far=far).order_by("far").values_list("pk", "far")[: label_search.MAX_NEAREST]
+    )
     return [label for label, distance in near if 1 - distance >= label_search.LEAST_COSINE]
 
 

@@ -21,7 +21,7 @@ from tests.e2e.instance import wait_for
 from tests.faults.chain import MINE, MOMENTS, OVER, Chain, Fault, Hit, Shown
 from tests.faults.patient import Patient, gone
 
-MOST_AGAIN = 2
+MAX_AGAIN = 2
 """Further chains for faults whose moment nobody saw."""
 EVERYWHERE = ["training", "ingest", "evaluation", "labels", "merge"]
 
@@ -107,7 +107,7 @@ def test_whatever_is_killed_at_whatever_point_every_chain_shows_the_same(
     hits = [hit for chain in chains for hit in chain.hits]
     with Labeller(patient, f"round {turn}") as labeller:
         _to_the_end(patient, chains)
-        for attempt in range(MOST_AGAIN):
+        for attempt in range(MAX_AGAIN):
             again = [
                 Chain(patient, f"{chain.slug}-{attempt}", chain.missed())
                 for chain in chains

@@ -7,7 +7,7 @@ import pytest
 from features import sae_sources, saelens_registry
 from features.records import same_model
 from features.selectors import saelens_registry as registry_selectors
-from features.selectors.saelens_registry import Wanted
+from features.selectors.saelens_registry import RegistryQuery
 from tests import builders
 
 GPT2 = "gpt2-small-res-jb:blocks.6.hook_resid_pre"
@@ -94,24 +94,24 @@ def test_every_entry_can_be_named_and_has_a_slug():
 def test_searching_narrows_by_every_word_model_place_and_layer():
     builders.model("gpt2-small")
     here = registry_selectors.models_here()
-    assert len(registry_selectors.search(Wanted(), here)) == 13_857
-    jb = registry_selectors.search(Wanted(release="gpt2-small-res-jb"), here)
+    assert len(registry_selectors.search(RegistryQuery(), here)) == 13_857
+    jb = registry_selectors.search(RegistryQuery(release="gpt2-small-res-jb"), here)
     assert len(jb) == 13
     assert {row.model.slug for row in jb} == {"gpt2-small"}
-    (one,) = registry_selectors.search(Wanted(q="gpt2 res-jb 6.hook"), here)
+    (one,) = registry_selectors.search(RegistryQuery(q="gpt2 res-jb 6.hook"), here)
     assert one.entry.source == GPT2
     attention = registry_selectors.search(
-        Wanted(model="openai-community/gpt2", site="attention", layer=5), here
+        RegistryQuery(model="openai-community/gpt2", site="attention", layer=5), here
     )
     assert {row.entry.hook for row in attention} == {
         "blocks.5.hook_attn_out",
         "blocks.5.attn.hook_z",
     }
-    assert {row.entry.model for row in registry_selectors.search(Wanted(here=True), here)} == {
-        "gpt2-small"
-    }
-    assert registry_selectors.search(Wanted(q="no such thing"), here) == []
-    groups = registry_selectors.groups(jb)
+    assert {
+        row.entry.model for row in registry_selectors.search(RegistryQuery(here=True), here)
+    } == {"gpt2-small"}
+    assert registry_selectors.search(RegistryQuery(q="no such thing"), here) == []
+    groups = registry_selectors.by_release(jb)
     assert [(group.release.name, group.saes, group.model.slug) for group in groups] == [
         ("gpt2-small-res-jb", 13, "gpt2-small")
     ]

@@ -23,8 +23,8 @@ def test_the_file_is_that_of_the_installed_package():
 
 def test_every_form_is_either_read_or_refused():
     forms = {release.form for release in saelens_registry.releases().values()}
-    assert forms == set(FILES_OF_FORMAT) | set(saelens_registry.UNREAD)
-    assert not set(FILES_OF_FORMAT) & set(saelens_registry.UNREAD)
+    assert forms == set(FILES_OF_FORMAT) | set(saelens_registry.UNSUPPORTED_FORMATS)
+    assert not set(FILES_OF_FORMAT) & set(saelens_registry.UNSUPPORTED_FORMATS)
 
 
 @pytest.mark.parametrize("form", ["gemma_2", "qwen_scope", "deepseek_r1", "goodfire"])

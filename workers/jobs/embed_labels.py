@@ -28,13 +28,15 @@ def embed_labels(job: RunningJob) -> None:
 def _embed(job: RunningJob) -> Iterator[Progress | int]:
     """Yield progress, and at the end how many labels were embedded."""
     embedder, done, last = model_cache.load_embedder(), 0, 0
-    total = embeddings.missing()
+    total = embeddings.count_missing()
     while not job.should_stop():
-        labels = embeddings.due(after=last, limit=AT_ONCE) or embeddings.due(after=0, limit=AT_ONCE)
+        labels = embeddings.pending_labels(after=last, limit=AT_ONCE) or embeddings.pending_labels(
+            after=0, limit=AT_ONCE
+        )
         if not labels:
             yield done
             return
-        embeddings.keep(
+        embeddings.store(
             embedder.name, labels, embedder.embed([label.text for label in labels]).tolist()
         )
         last, done = labels[-1].id, done + len(labels)

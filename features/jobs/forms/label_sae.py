@@ -8,7 +8,7 @@ from features.formfields import ListField
 from features.jobs.forms.base import Shape
 from features.jobs.forms.on_sae import TOKENS_HELP, OnDashboards
 from features.models import WordList
-from features.word_list_format import MOST_LISTS, parse
+from features.word_list_format import MAX_LISTS, parse
 
 
 class LabelSae(OnDashboards):
@@ -116,9 +116,9 @@ class LabelSae(OnDashboards):
                 "word list",
                 WordList.objects.values_list("slug", flat=True),
             )
-        if len(slugs) > MOST_LISTS:
+        if len(slugs) > MAX_LISTS:
             raise forms.ValidationError(
-                f"These are {len(slugs)} lists; at most {MOST_LISTS} at once."
+                f"These are {len(slugs)} lists; at most {MAX_LISTS} at once."
             )
         return slugs
 

@@ -95,7 +95,7 @@ def test_words_that_are_there_get_the_senders_vote_and_stay_when_it_is_taken_bac
         (b"PAR1", "a.parquet", ""),
         (b"", "a.csv", "empty"),
         (b"index,text\n", "a.csv", "no rows"),
-        (b"x" * (tables.MOST_BYTES + 1), "a.csv", "20 MiB"),
+        (b"x" * (tables.MAX_BYTES + 1), "a.csv", "20 MiB"),
         (None, "", "No file"),
     ],
 )

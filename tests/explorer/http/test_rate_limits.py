@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from explorer.forms.accounts import MOST_ATTEMPTS
+from explorer.forms.accounts import MAX_SIGN_IN_ATTEMPTS
 from explorer.http import rate_limits
 from explorer.models import ApiKey, RateLimit, User
 from tests import builders
@@ -92,13 +92,13 @@ def test_wrong_passwords_at_once_are_looked_at_no_more_often_than_one_by_one():
     def sign_in():
         return "Too many attempts" in Client().post("/accounts/login/", data).content.decode()
 
-    assert sum(at_once(MOST_ATTEMPTS + 4, sign_in)) == 4
+    assert sum(at_once(MAX_SIGN_IN_ATTEMPTS + 4, sign_in)) == 4
 
 
 @pytest.mark.django_db
 def test_a_missing_password_forgives_no_wrong_ones(client):
     User.objects.create_user("ben", password="ben-password-1")
-    for password in ["wrong"] * MOST_ATTEMPTS + [""]:
+    for password in ["wrong"] * MAX_SIGN_IN_ATTEMPTS + [""]:
         client.post("/accounts/login/", {"username": "ben", "password": password})
     right = {"username": "ben", "password": "ben-password-1"}
     assert "Too many attempts" in client.post("/accounts/login/", right).content.decode()

@@ -10,7 +10,7 @@ import pytest
 from explorer.definitions import DEFINITIONS
 from features.models import Feature
 from features.selectors import feature_lists
-from features.selectors.feature_columns import COLUMNS, ORDERED, ORDERS, keys
+from features.selectors.feature_columns import COLUMNS, ORDERED, ORDERS, order_keys
 from tests import builders
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def test_the_list_is_in_every_order_that_it_offers(client, planted, order):
 def test_every_order_has_an_index(db):
     indexed = [tuple(index.fields) for index in Feature._meta.indexes] + [("sae", "index")]
     for order in ORDERS:
-        fields = tuple(key.removeprefix("-") for key in keys(order))
+        fields = tuple(key.removeprefix("-") for key in order_keys(order))
         assert ("sae", *fields) in indexed, order
 
 

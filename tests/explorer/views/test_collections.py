@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from features.models import Collection, Feature
-from features.models.collection import MOST_ITEMS
+from features.models.collection import MAX_ITEMS
 from features.services import collections as collection_services
 from features.services import labels as label_services
 from tests import builders
@@ -136,7 +136,7 @@ def test_the_lasso_sends_many_and_is_asked_where_to(client: Any, planted: Any, p
         (["tiny/\0/1"], "names no feature"),
         (["<script>"], "names no feature"),
         (["x" * 100_000], "names no feature"),
-        (["tiny/2-res/" + ",".join(map(str, range(MOST_ITEMS + 1)))], "at most 1,000"),
+        (["tiny/2-res/" + ",".join(map(str, range(MAX_ITEMS + 1)))], "at most 1,000"),
         (["tiny/2-res/" + ",".join(map(str, range(20, 40)))], "and 15 others"),
     ],
 )

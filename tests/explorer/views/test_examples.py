@@ -132,7 +132,7 @@ def test_a_chosen_token_lists_what_fires_on_it_alone(client, worker):
 
 
 def test_a_feature_beyond_the_first_is_shown_where_it_was_asked_for(client, worker, monkeypatch):
-    monkeypatch.setattr("features.selectors.text_search.MOST_FOUND", 1)
+    monkeypatch.setattr("features.selectors.text_search.MAX_RESULTS", 1)
     row = first_story()
     assert indices(html(client, f"/tiny/2-res/contexts/{row.pk}/")) == ["0"]
     assert indices(html(client, f"/tiny/2-res/contexts/{row.pk}/?feature=2-res/5")) == ["0", "5"]

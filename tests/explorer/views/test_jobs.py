@@ -137,9 +137,9 @@ def test_time_left_is_estimated_only_once_there_is_something_to_measure(client, 
     running(training)
     assert page(client, training).has("main", "estimating the time left")
     Job.objects.filter(pk=training.pk).update(
-        paced_from=0,
-        paced_at=timezone.now() - timezone.timedelta(seconds=10),
-        told=timezone.now(),
+        rate_done=0,
+        rate_at=timezone.now() - timezone.timedelta(seconds=10),
+        progress_at=timezone.now(),
         done=250_000,
     )
     html = page(client, training)

@@ -118,7 +118,7 @@ def test_common_words_only_rank_labels_that_have_a_rarer_one(
         cursor.execute("ANALYZE features_label")
     said = "quagga zebr word"
     assert len(label_search.search_words(said, None, {}).hits) == 42
-    monkeypatch.setattr(label_search, "MOST_EXPECTED", 30)
+    monkeypatch.setattr(label_search, "MAX_EXPECTED_ROWS", 30)
     some = label_search.search_words(said, None, {})
     texts = Label.objects.in_bulk([hit.label for hit in some.hits])
     assert some.some
@@ -155,7 +155,7 @@ def test_the_names_of_saes_among_the_words_are_no_words(client: Any, planted: An
     assert found(get(client, "sae")) == []
 
 
-@pytest.mark.parametrize("words", [label_query.MOST_BEGINNINGS, label_query.MOST_BEGINNINGS + 1])
+@pytest.mark.parametrize("words", [label_query.MAX_COMPLETIONS, label_query.MAX_COMPLETIONS + 1])
 def test_a_beginning_finds_every_word_that_begins_so_however_many(
     client: Any, planted: Any, words: int
 ) -> None:
@@ -167,7 +167,7 @@ def test_a_beginning_finds_every_word_that_begins_so_however_many(
     hits = label_search.search_words("zeb", None, {}).hits
     assert len({hit.label for hit in hits}) == words
     (word,) = label_query.parse_label_query("zeb").words
-    assert (":*" in word.tsquery()) == (words > label_query.MOST_BEGINNINGS)
+    assert (":*" in word.tsquery()) == (words > label_query.MAX_COMPLETIONS)
 
 
 def test_hidden_labels_are_not_found(client: Any, planted: Any) -> None:
@@ -485,7 +485,7 @@ def test_meaning_alone(client: Any, planted: Any, meaning: Any) -> None:
 def test_where_nobody_can_tell_the_meaning_words_still_find(client: Any, planted: Any) -> None:
     page = get(client, "close", mode="hybrid")
     assert found(page) == [0, 4]
-    assert "Meaning was not searched: No worker of the queue “inference” runs" in page
+    assert "Meaning was not searched: No worker of the queue “inference” is running" in page
     assert 'hx-trigger="load"' not in page
     answer = client.get("/api/v1/search/labels/?q=close").json()
     assert len(answer["results"]) == 2

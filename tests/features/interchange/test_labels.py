@@ -216,7 +216,7 @@ def test_an_upload_is_taken_back_but_for_what_people_touched(planted, people):
     moderation_services.flag(by_index[3], "spam", by=ada)
     there.refresh_from_db()
     assert there.up == 1
-    assert upload_services.undo(made, by=ben) == upload_services.Undone(3, 4)
+    assert upload_services.undo(made, by=ben) == upload_services.UndoneUpload(3, 4)
     there.refresh_from_db()
     assert there.up == 0
     assert sorted(Label.objects.filter(upload=made).values_list("feature__index", flat=True)) == [
@@ -341,6 +341,6 @@ def test_a_small_file_of_a_very_large_table_is_refused_before_it_is_unpacked():
     )
     out = io.BytesIO()
     parquet.write_table(pyarrow.table({"index": [0] * 2000, "text": long}), out)
-    assert len(out.getvalue()) < tables.MOST_BYTES
+    assert len(out.getvalue()) < tables.MAX_BYTES
     with pytest.raises(InvalidInput, match="unpacked"):
         tables.parse_table(out.getvalue(), "parquet")

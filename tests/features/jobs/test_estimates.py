@@ -56,7 +56,7 @@ def test_without_earlier_jobs_a_stated_speed_is_assumed(kind):
     found = estimate(kind, params)
     assert found.seconds == pytest.approx(PER_TOKEN[kind] * params["tokens"] / ASSUMED_SPEED[kind])
     assert found.tokens == params["tokens"]
-    assert "Assumes" in found.told
+    assert "Assumes" in found.basis
 
 
 @pytest.mark.parametrize("kind", list(ASSUMED_SPEED))
@@ -64,7 +64,7 @@ def test_the_same_job_again_takes_as_long_as_it_took(kind):
     job = finished(kind, params_of(kind), 42)
     found = estimate(kind, params_of(kind))
     assert found.seconds == pytest.approx(42, rel=1e-3)
-    assert f"measured on job {job.pk}" in found.told
+    assert f"measured on job {job.pk}" in found.basis
 
 
 def test_a_wider_sae_on_a_later_layer_takes_longer_by_the_arithmetic():
@@ -85,7 +85,7 @@ def test_jobs_that_failed_resumed_or_read_a_forgotten_model_do_not_count():
     finished("train_sae", TRAIN, 10, state="failed")
     finished("train_sae", TRAIN, 10, attempts=2)
     finished("train_sae", TRAIN | {"model": "forgotten"}, 10)
-    assert "Assumes" in estimate("train_sae", TRAIN).told
+    assert "Assumes" in estimate("train_sae", TRAIN).basis
 
 
 def test_a_corpus_that_ended_early_counts_with_the_tokens_it_had():
@@ -108,7 +108,7 @@ def test_kinds_that_read_no_tokens_take_as_long_as_they_took_before():
     finished("add_model", {"slug": "x", "source": "y"}, 3)
     found = estimate("add_model", {"slug": "x", "source": "y"})
     assert (round(found.seconds), found.tokens) == (3, 0)
-    assert "As long as job" in found.told
+    assert "As long as job" in found.basis
 
 
 def test_an_estimate_takes_a_constant_number_of_queries(django_assert_max_num_queries):
@@ -133,6 +133,6 @@ def test_shards_are_estimated_for_one_worker_and_what_parts_took_is_no_measure()
     whole = finished("compute_dashboards", params, 1)
     finished("scan_shard", {**params, "shard": 1}, 1, part_of=whole)
     found = estimate("compute_dashboards", params)
-    assert "Assumes" in found.told
-    assert "4 at once take about a 4th of it" in found.told
+    assert "Assumes" in found.basis
+    assert "4 at once take about a 4th of it" in found.basis
     assert found.seconds == estimate("compute_dashboards", params_of("compute_dashboards")).seconds

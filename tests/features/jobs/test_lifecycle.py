@@ -233,7 +233,7 @@ def test_cancelling_a_running_job_asks_once_and_leaves_the_end_to_its_worker():
 def test_the_pace_counts_from_the_first_word_of_an_attempt_and_not_what_came_before():
     job = job_execution.claim(queued().pk, "one")
     job_execution.write_progress(job, Progress(1000, 10_000, "tokens", ""))
-    Job.objects.filter(pk=job.pk).update(paced_at=timezone.now() - timedelta(seconds=10))
+    Job.objects.filter(pk=job.pk).update(rate_at=timezone.now() - timedelta(seconds=10))
     job_execution.write_progress(job, Progress(3000, 10_000, "tokens", ""))
     job.refresh_from_db()
     assert job.rate == pytest.approx(200, rel=0.01)
@@ -246,7 +246,7 @@ def test_the_pace_begins_anew_with_an_attempt_a_unit_and_a_step_back():
     lease_passes(job)
     job_recovery.reap()
     again = job_execution.claim(job.pk, "two")
-    assert (again.rate, again.seconds_left, again.paced_from) == (None, None, None)
+    assert (again.rate, again.seconds_left, again.rate_done) == (None, None, None)
     for record in (
         Progress(4000, 10_000, "tokens", ""),
         Progress(10, 2048, "features", ""),
@@ -254,7 +254,7 @@ def test_the_pace_begins_anew_with_an_attempt_a_unit_and_a_step_back():
     ):
         job_execution.write_progress(again, record)
         again.refresh_from_db()
-        assert again.paced_from == record.done
+        assert again.rate_done == record.done
 
 
 def test_metrics_and_log_lines_of_a_job_stay_in_order():

@@ -48,7 +48,7 @@ def test_alpha_of_people_is_that_of_the_package(planted, seed):
                 ratings[place] = draw.choice([1.0, -1.0])
                 label_services.vote(label, int(ratings[place]), by=person, weight=1)
         table.append(ratings)
-    found = agreement.people(planted.sae.pk)
+    found = agreement.people_agreement(planted.sae.pk)
     matrix = np.array(table).T
     counts = (~np.isnan(matrix)).sum(axis=0)
     assert found.alpha == pytest.approx(krippendorff.alpha(matrix, level_of_measurement="nominal"))
@@ -71,18 +71,20 @@ def test_alpha_of_methods_is_that_of_the_package(planted, seed):
         for i, text in chosen:
             table[row, i] = words.index(text)
     expected = krippendorff.alpha(table, level_of_measurement="nominal")
-    assert agreement.methods(planted.sae.pk).alpha == pytest.approx(expected)
+    assert agreement.method_agreement(planted.sae.pk).alpha == pytest.approx(expected)
 
 
 def test_what_cannot_be_told_is_none(planted):
     ada, ben, _ = builders.cast()
-    assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 0, 0)
+    assert agreement.people_agreement(planted.sae.pk) == agreement.Agreement(None, 0, 0)
     label = label_services.propose(planted.feature(0), "day", by=ben, weight=1)
-    assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 0, 0), (
+    assert agreement.people_agreement(planted.sae.pk) == agreement.Agreement(None, 0, 0), (
         "one rating is no agreement"
     )
     label_services.vote(label, 1, by=ada, weight=3)
-    assert agreement.people(planted.sae.pk) == agreement.Agreement(None, 1, 2), "all alike"
+    assert agreement.people_agreement(planted.sae.pk) == agreement.Agreement(None, 1, 2), (
+        "all alike"
+    )
 
 
 def test_votes_of_the_suspended_of_old_words_and_on_hidden_labels_are_left_out(planted):
@@ -93,13 +95,13 @@ def test_votes_of_the_suspended_of_old_words_and_on_hidden_labels_are_left_out(p
     for label in (first, second):
         label_services.vote(label, -1, by=ada, weight=3)
         label_services.vote(label, 1, by=cleo, weight=1)
-    assert agreement.people(planted.sae.pk).ratings == 6
+    assert agreement.people_agreement(planted.sae.pk).ratings == 6
     moderation_services.reweigh(cleo, 0)
-    assert agreement.people(planted.sae.pk).ratings == 4
+    assert agreement.people_agreement(planted.sae.pk).ratings == 4
     label_services.edit(first, "the word day", seen=1, by=ben)
-    assert agreement.people(planted.sae.pk).ratings == 2
+    assert agreement.people_agreement(planted.sae.pk).ratings == 2
     moderation_services.hide(second, by=ada)
-    assert agreement.people(planted.sae.pk).ratings == 0
+    assert agreement.people_agreement(planted.sae.pk).ratings == 0
 
 
 def test_methods_head_to_head(planted):
@@ -113,7 +115,7 @@ def test_methods_head_to_head(planted):
     label_services.write_found(
         planted.sae, "explained", [scored(i, f"c{i}", 0.99, "detection") for i in range(4)], None
     )
-    (duel,) = agreement.duels(planted.sae.pk)
+    (duel,) = agreement.compare_methods(planted.sae.pk)
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     half = 1.96 * statistics.stdev(differences) / 2
     assert duel[:6] == ("concept", "logits", "concept", 4, 2, 1), (

@@ -133,7 +133,7 @@ def test_tokens_are_read_once_and_few_are_kept(planted, django_assert_num_querie
         assert vocabulary.vocabulary_of(model, [3, 1]) == first
     with django_assert_num_queries(1):
         assert vocabulary.vocabulary_of(model, [3, 4]).keys() == {1, 2, 3, 4}
-    monkeypatch.setattr(vocabulary, "MOST_KEPT", 5)
+    monkeypatch.setattr(vocabulary, "MAX_CACHED_TOKENS", 5)
     other = builders.planted(slug="other").model.pk
     assert vocabulary.vocabulary_of(other, [1, 2]).keys() == {1, 2}
     with django_assert_num_queries(1):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from features.selectors.text_ranking import by_feature, rank, tell_apart
+from features.selectors.text_ranking import by_feature, rank, rank_difference
 
 SAES = ("a", "b")
 WIDTH = 12
@@ -74,8 +74,8 @@ def test_two_texts_are_told_apart(seed, by):
     (one, first), (two, second) = drawn(seed, 7), drawn(seed + 100, 4)
     size = {"mean": mean, "max": max}[by]
     expected = best_first({key: size(first[key]) - size(second[key]) for key in first})
-    same(tell_apart(by_feature(one), 7, by_feature(two), 4, by), expected)
-    turned = tell_apart(by_feature(two), 4, by_feature(one), 7, by)
+    same(rank_difference(by_feature(one), 7, by_feature(two), 4, by), expected)
+    turned = rank_difference(by_feature(two), 4, by_feature(one), 7, by)
     assert [(row.key, -row.value) for row in turned] == [
         (key, pytest.approx(value)) for key, value in expected
     ]
@@ -88,8 +88,8 @@ def test_positions_that_do_not_count_change_nothing():
 
 
 def test_what_is_in_one_text_alone_is_found_and_what_is_alike_is_not():
-    assert tell_apart({("a", 1): {0: 2.0}}, 2, {}, 0, "mean") == [(("a", 1), 1.0)]
-    assert tell_apart({("a", 1): {0: 2.0}}, 1, {("a", 1): {3: 2.0}}, 1, "max") == []
+    assert rank_difference({("a", 1): {0: 2.0}}, 2, {}, 0, "mean") == [(("a", 1), 1.0)]
+    assert rank_difference({("a", 1): {0: 2.0}}, 1, {("a", 1): {3: 2.0}}, 1, "max") == []
 
 
 def test_ties_go_by_sae_and_index():

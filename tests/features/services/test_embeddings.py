@@ -36,8 +36,8 @@ def planted(db: Any) -> builders.Planted:
 def embed(embedder: str = "a") -> None:
     """As the job does."""
     embeddings.prepare(embedder, 3)
-    while some := embeddings.due(after=0, limit=2):
-        embeddings.keep(embedder, some, [WAYS[label.text] for label in some])
+    while some := embeddings.pending_labels(after=0, limit=2):
+        embeddings.store(embedder, some, [WAYS[label.text] for label in some])
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_few_that_pass_are_read_whole_and_many_are_sought_in_the_index(
             method=Label.PERSON,
             author=author,
         )
-    embeddings.keep("a", embeddings.due(after=0, limit=150), [WAYS["brackets"]] * 150)
+    embeddings.store("a", embeddings.pending_labels(after=0, limit=150), [WAYS["brackets"]] * 150)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE features_label")
     monkeypatch.setattr(label_search, "FEW", 50)
@@ -110,18 +110,18 @@ def test_few_that_pass_are_read_whole_and_many_are_sought_in_the_index(
         (walk,) = [query["sql"] for query in asked.captured_queries if "<=>" in query["sql"]]
         assert (") + 0.0)" in walk) == (method == "rare"), "a sum is not asked of the index"
     assert found["rare"] == ["parentheses"]
-    assert len(found[Label.PERSON]) == label_search.MOST_NEAR
+    assert len(found[Label.PERSON]) == label_search.MAX_NEAREST
 
 
 def test_an_edit_a_hiding_and_another_embedder_make_an_embedding_worthless(
     planted: Any, worker: Any
 ) -> None:
     embed()
-    assert embeddings.missing() == 0
+    assert embeddings.count_missing() == 0
     label = Label.objects.get(text="weekday")
     label_services.edit(label, "day", seen=1, by=label.author)
     assert near("weekday") == []
-    assert [due.text for due in embeddings.due(after=0, limit=9)] == ["day"]
+    assert [due.text for due in embeddings.pending_labels(after=0, limit=9)] == ["day"]
     embed()
     assert near("weekday") == ["day"]
     Label.objects.filter(pk=label.pk).update(state=Label.State.HIDDEN)
@@ -136,9 +136,9 @@ def test_another_embedder_begins_anew_with_an_index_of_its_own_length(planted: A
     # a test is one transaction, and what was written in it waits to be checked
     connection.check_constraints()
     assert embeddings.prepare("b", 5)
-    assert embeddings.missing() == 3
+    assert embeddings.count_missing() == 3
     assert _index().count("halfvec(5)") == 1
-    embeddings.keep("b", embeddings.due(after=0, limit=1), [[1, 0, 0, 0, 0]])
+    embeddings.store("b", embeddings.pending_labels(after=0, limit=1), [[1, 0, 0, 0, 0]])
     with connection.cursor() as cursor:
         cursor.execute("SELECT vector_dims(vector) FROM features_labelembedding")
         assert cursor.fetchall() == [(5,)]
@@ -164,11 +164,11 @@ def test_the_index_is_what_finds_them(
 
 def test_a_label_that_went_or_changed_meanwhile_is_left_out(planted: Any) -> None:
     embeddings.prepare("a", 3)
-    due = embeddings.due(after=0, limit=9)
+    due = embeddings.pending_labels(after=0, limit=9)
     Label.objects.filter(text="weekday").delete()
     brackets = Label.objects.get(text="brackets")
     label_services.edit(brackets, "day", seen=1, by=brackets.author)
-    embeddings.keep("a", due, [WAYS[label.text] for label in due])
+    embeddings.store("a", due, [WAYS[label.text] for label in due])
     assert [row.label.text for row in LabelEmbedding.objects.all()] == ["parentheses"]
     assert [row.sae for row in LabelEmbedding.objects.all()] == [planted.sae]
 

@@ -120,7 +120,7 @@ def test_another_embedder_reads_everything_again(planted: Any) -> None:
     assert "is a new embedder" in " ".join(
         job.events.filter(kind="log").values_list("data__text", flat=True)
     )
-    assert embeddings.missing() == 0
+    assert embeddings.count_missing() == 0
 
 
 def test_one_that_waits_is_enough(planted: Any) -> None:

@@ -8,8 +8,8 @@ from rest_framework import serializers
 from explorer.api.v1.fields import BIGGEST_INDEX, about
 from explorer.api.v1.serializers.features import SpanSerializer
 from features.inference.text_activations import (
-    MOST_CHARACTERS,
-    MOST_SAES,
+    MAX_CHARACTERS,
+    MAX_SAES,
     FeatureReading,
     TextReading,
 )
@@ -33,8 +33,8 @@ class ActivationsRequestSerializer(serializers.Serializer[Any]):
     sae = OneOrMoreField(
         child=serializers.CharField(max_length=63),
         min_length=1,
-        max_length=MOST_SAES,
-        help_text=f"Slug of an SAE of the model, or a list of 1 to {MOST_SAES}; with `index`, one.",
+        max_length=MAX_SAES,
+        help_text=f"Slug of an SAE of the model, or a list of 1 to {MAX_SAES}; with `index`, one.",
     )
     index = serializers.IntegerField(
         min_value=0,
@@ -44,7 +44,7 @@ class ActivationsRequestSerializer(serializers.Serializer[Any]):
     )
     text = serializers.CharField(
         trim_whitespace=False,
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         help_text="As it is: blanks at its ends are read too.",
     )
     top = serializers.IntegerField(

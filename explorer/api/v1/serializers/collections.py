@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, about
 from explorer.api.v1.serializers.catalog import PAGE
-from features.models.collection import LONGEST_ABOUT, LONGEST_NAME, LONGEST_NOTE, MOST_ITEMS
+from features.models.collection import LONGEST_ABOUT, LONGEST_NAME, LONGEST_NOTE, MAX_ITEMS
 
 NAMES = "MODEL/SAE/INDEX, or MODEL/SAE/INDEX,INDEX,… for several of one SAE."
 
@@ -38,7 +38,7 @@ class CollectionSerializer(serializers.Serializer[Any]):
     about = serializers.CharField(allow_blank=True)
     owner = serializers.CharField(help_text="Username.")
     public = serializers.BooleanField()
-    count = serializers.IntegerField(help_text=f"Features in it, at most {MOST_ITEMS:,}.")
+    count = serializers.IntegerField(help_text=f"Features in it, at most {MAX_ITEMS:,}.")
     created = serializers.DateTimeField()
     updated = serializers.DateTimeField(help_text="When it, or what is in it, last changed.")
 
@@ -75,7 +75,7 @@ class ItemsRequestSerializer(serializers.Serializer[Any]):
     features = serializers.ListField(
         child=serializers.CharField(max_length=20_000),
         min_length=1,
-        max_length=MOST_ITEMS,
+        max_length=MAX_ITEMS,
         help_text=NAMES,
     )
     note = serializers.CharField(

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from explorer.api.v1.fields import BIGGEST_INDEX, TextField, about
-from features.inference.text_activations import MOST_CHARACTERS
+from features.inference.text_activations import MAX_CHARACTERS
 
 CONTROL = "The same with random directions of equal norm in the same places."
 
@@ -19,7 +19,7 @@ class EffectRequestSerializer(serializers.Serializer[Any]):
     sae = serializers.CharField(max_length=63)
     index = serializers.IntegerField(min_value=0, max_value=BIGGEST_INDEX)
     text = serializers.CharField(
-        trim_whitespace=False, max_length=MOST_CHARACTERS, help_text="At most 256 tokens."
+        trim_whitespace=False, max_length=MAX_CHARACTERS, help_text="At most 256 tokens."
     )
 
 

@@ -7,9 +7,9 @@ from rest_framework import serializers
 from explorer.api.v1.fields import LIMIT, MOST, FiniteField, Query, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE
 from explorer.api.v1.serializers.features import SpanSerializer
-from features.selectors.label_query import LONGEST
-from features.selectors.label_ranking import MOST_FOUND, ORDERS
-from features.selectors.label_search import MOST_WEIGHED
+from features.selectors.label_query import MAX_QUERY_LENGTH
+from features.selectors.label_ranking import MAX_RESULTS, ORDERS
+from features.selectors.label_search import MAX_RANKED
 
 
 class TokenQuery(Query):
@@ -81,7 +81,7 @@ class LabelQuery(Query):
     """What labels say, and which features may have them."""
 
     q = serializers.CharField(
-        max_length=LONGEST,
+        max_length=MAX_QUERY_LENGTH,
         help_text="Words, which may be cut short or misspelt, or signs; meaning is asked of all "
         "of it.",
     )
@@ -127,10 +127,10 @@ class LabelQuery(Query):
 
 
 class CorrectionSerializer(serializers.Serializer[Any]):
-    """A word that no label has, and those that were searched instead."""
+    """A word that no label has, and the words that were searched instead."""
 
     word = serializers.CharField(source="text")
-    instead = serializers.ListField(child=serializers.CharField())
+    instead = serializers.ListField(child=serializers.CharField(), source="corrections")
 
 
 class MarkedSerializer(serializers.Serializer[Any]):
@@ -180,12 +180,11 @@ class LabelSearchSerializer(serializers.Serializer[Any]):
         help_text="False where no label has every word, and those with some are listed."
     )
     more = serializers.BooleanField(
-        help_text=f"Whether more than {MOST_WEIGHED:,} labels have the words: others were not "
-        "ranked."
+        help_text=f"Whether more than {MAX_RANKED:,} labels have the words: others were not ranked."
     )
     meaning = serializers.CharField(help_text="Empty, or why meaning was not searched.")
     features = serializers.IntegerField(
-        help_text=f"How many were found; at most {MOST_FOUND} where they are ordered by "
+        help_text=f"How many were found; at most {MAX_RESULTS} where they are ordered by "
         "something else than relevance."
     )
     results = LabelledSerializer(many=True)

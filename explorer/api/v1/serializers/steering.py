@@ -7,10 +7,10 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import TextField, about
 from explorer.plots.dose_response import MEASURES
-from features.inference.text_activations import MOST_CHARACTERS
+from features.inference.text_activations import MAX_CHARACTERS
 from features.models import SweepJudgement
 from features.records import MAX_INTERVENTIONS, MAX_STRENGTH
-from features.steering.forms import MODES, MOST_LENGTH, PLACES
+from features.steering.forms import MAX_LENGTH, MODES, PLACES
 from features.steering.interventions import METHODS, UNITS
 from features.steering.run_views import RunView
 from features.steering.transcript import Text
@@ -42,7 +42,7 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
     """A prompt and the features to steer with; what is left out has the page's defaults."""
 
     model = serializers.CharField(max_length=63)
-    prompt = serializers.CharField(trim_whitespace=False, max_length=MOST_CHARACTERS)
+    prompt = serializers.CharField(trim_whitespace=False, max_length=MAX_CHARACTERS)
     mode = serializers.ChoiceField(
         choices=list(MODES), default="text", help_text="chat: through the chat template."
     )
@@ -64,7 +64,7 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
         default=0.0, help_text="Taken off a logit for each time it was said."
     )
     seed = serializers.IntegerField(default=16, help_text="The same seed gives the same texts.")
-    length = serializers.IntegerField(default=48, help_text=f"New tokens, 1 to {MOST_LENGTH}.")
+    length = serializers.IntegerField(default=48, help_text=f"New tokens, 1 to {MAX_LENGTH}.")
     strengths = serializers.ListField(
         child=serializers.FloatField(),
         default=list,

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from explorer.api.v1.serializers.catalog import PAGE, Slug
 from explorer.api.v1.serializers.labels import NAME
 from features.models import WordList
-from features.services.word_lists import MOST_BYTES
+from features.services.word_lists import MAX_BYTES
 
 
 class WordListSerializer(serializers.ModelSerializer[WordList]):
@@ -44,7 +44,7 @@ class WordListRequestSerializer(serializers.Serializer[Any]):
 
     slug = serializers.CharField(max_length=63, help_text="Its name.")
     words = serializers.CharField(
-        max_length=MOST_BYTES,
+        max_length=MAX_BYTES,
         trim_whitespace=False,
         help_text="One word or phrase per line. Lines that start with # are ignored.",
     )

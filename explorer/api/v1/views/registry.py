@@ -20,7 +20,7 @@ class Registry(APIView):
         query = parse_query(request, RegistryQuery)
         limit, start = query.pop("limit"), int(query.pop("cursor", 0))
         found = registry_selectors.search(
-            registry_selectors.Wanted(**query), registry_selectors.models_here()
+            registry_selectors.RegistryQuery(**query), registry_selectors.models_here()
         )
         more = str(start + limit) if len(found) > start + limit else ""
         return list_response(

@@ -52,7 +52,7 @@ class WordLists(MembersWriteView):
             raise ValidationError(
                 {name: [str(error) for error in errors] for name, errors in form.errors.items()}
             )
-        slug = form.keep(request.user).slug
+        slug = form.save_for(request.user).slug
         return Response(
             _word_list_data(slug), status=201, headers={"Location": f"{request.path}{slug}/"}
         )

@@ -283,6 +283,11 @@ MAX_INTERVENTIONS = 32
 MAX_STRENGTH = 100.0
 
 
+def in_maxima(method: InterventionMethod, unit: StrengthUnit) -> bool:
+    """Whether a strength is a multiple of the feature's maximum activation."""
+    return method == "clamp" or (method == "add" and unit == "maximum")
+
+
 class Intervention(NamedTuple):
     """A change of one feature of an SAE while the model runs; the formulas of the methods are at
     the top of workers/pipeline/steering/interventions.py.
@@ -309,7 +314,7 @@ class Intervention(NamedTuple):
     @property
     def in_maxima(self) -> bool:
         """Whether the strength is a multiple of the feature's maximum."""
-        return self.method == "clamp" or (self.method == "add" and self.unit == "maximum")
+        return in_maxima(self.method, self.unit)
 
     def to_json(self) -> dict[str, Any]:
         """The intervention as the params of a run store it."""

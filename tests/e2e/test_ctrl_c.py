@@ -41,5 +41,5 @@ def test_a_job_that_ran_at_ctrl_c_is_queued_and_goes_on_at_the_next_start(instan
         pk,
     )
     assert any(row["note"] == "its worker was stopped" for row in notes), notes
-    assert any((row["text"] or "").startswith("Going on from") for row in notes), notes
+    assert any((row["text"] or "").startswith("Resuming at") for row in notes), notes
     assert instance.job(pk)["attempts"] == 1

@@ -150,7 +150,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_weights(
     point = of(Checkpoint, first)[-1]
     assert 0 < point.step < SMALL.tokens
     second = list(train(llama, sequences, SMALL, str(tmp_path / "b"), resume_from=point.path))
-    assert f"Going on from {point.step:,} tokens" in of(LogLine, second)[0].text
+    assert f"Resuming at {point.step:,} tokens" in of(LogLine, second)[0].text
     assert of(Metrics, second)[0].step > point.step
     assert of(Metrics, second)[-1].step == of(Metrics, finished[0])[-1].step
     ours, theirs = load_sae(second[-1].path), load_sae(finished[0][-1].path)

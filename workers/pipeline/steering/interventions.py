@@ -33,6 +33,7 @@ from features.records import (
     InterventionMethod,
     InvalidInput,
     StrengthUnit,
+    in_maxima,
 )
 from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile
 from workers.pipeline.model.language import Language
@@ -41,7 +42,7 @@ from workers.pipeline.steering.text_activations import Lens
 
 
 class FeatureIntervention(NamedTuple):
-    """A feature of a loaded SAE and how it is changed.
+    """An `Intervention` whose SAE is loaded: the settings, with `lens` in place of the SAE's slug.
 
     `maximum` is the feature's largest activation, the unit of `strength` for add and clamp.
     `direction` [d_out], if given, replaces the decoder row but keeps the row's length: a control.
@@ -79,10 +80,7 @@ def _validate(intervention: FeatureIntervention) -> None:
             "strength",
             f"A strength is a number from -{MAX_STRENGTH:g} to {MAX_STRENGTH:g}, not {strength:g}.",
         )
-    in_maxima = intervention.method == "clamp" or (
-        intervention.method == "add" and intervention.unit == "maximum"
-    )
-    if in_maxima and not intervention.maximum > 0:
+    if in_maxima(intervention.method, intervention.unit) and not intervention.maximum > 0:
         raise InvalidInput(
             "unit",
             f"Feature {index:,} has no maximum to measure in: it never fired. Add it in "

@@ -87,7 +87,7 @@ class Sweep:
     def first_log_line(self) -> LogLine:
         """Describe what is trained."""
         shared = self.shared
-        start = f"Going on from {self.tokens:,} tokens" if self.resume_from else "Training"
+        start = f"Resuming at {self.tokens:,} tokens" if self.resume_from else "Training"
         tokens = f"{shared.tokens:,} tokens in batches of {shared.batch_tokens:,}"
         dead = f"A feature is dead when it did not fire in the last {shared.dead_tokens:,} tokens."
         if len(self.trainers) > 1:

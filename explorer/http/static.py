@@ -1,9 +1,16 @@
-"""Static files from the folders of the apps: no collectstatic, in production or in tests."""
+"""Static files from the folders of the apps: no collectstatic, in production or in tests.
+
+The URL of a file has the hash of its content as `?v=`. Browsers store what they get by such a URL
+for a year, and anything else for a minute.
+"""
 
 import gzip
+import hashlib
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
+from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -11,10 +18,23 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 TEXT = ("text/", "application/javascript", "image/svg")
 
 
-class StaticUrls(StaticFilesStorage):
-    """Caches the URLs of static files: a page has nine."""
+IMMUTABLE = "public, max-age=31536000, immutable"
 
-    url = cache(StaticFilesStorage.url)
+
+class StaticUrls(StaticFilesStorage):
+    """URLs with the hash of the content. Cached, because a page has nine."""
+
+    @cache  # noqa: B019  # the one storage lives as long as the process
+    def url(self, name: str | None) -> str:
+        """The URL of a file, without a hash if there is no such file."""
+        url = super().url(name)
+        path = finders.find(name or "")
+        return f"{url}?v={content_hash(Path(path).read_bytes())}" if path else url
+
+
+def content_hash(content: bytes) -> str:
+    """The hash in the URL of a file."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
@@ -33,6 +53,8 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whit
         if streamed.file is not None:
             with streamed.file as file:
                 content = file.read()
+        if content and request.GET.get("v") == content_hash(content):
+            headers["Cache-Control"] = IMMUTABLE
         text = headers.get("Content-Type", "").startswith(TEXT)
         if text:
             headers["Vary"] = "Accept-Encoding"

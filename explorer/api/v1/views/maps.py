@@ -3,8 +3,6 @@
 from typing import Any
 
 from django.utils.cache import patch_cache_control
-from django.utils.decorators import method_decorator
-from django.views.decorators.gzip import gzip_page
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +16,6 @@ from features.selectors import catalog as catalog_selectors
 from features.selectors import maps as map_selectors
 
 
-@method_decorator(gzip_page, "dispatch")
 class Map(APIView):
     """The map of an SAE."""
 

@@ -445,7 +445,8 @@ class ScoreRecord(NamedTuple):
     LabelScore.Kind.
 
     `value` is the kind's own number with its 95% interval [low, high] from `n` examples. A random
-    guess scores 0.5 for `balanced_accuracy` and `auroc`, None where the kind has no such number.
+    guess scores 0.5 for `balanced_accuracy` and `auroc`; these and `f1` are None where the kind
+    has no such number.
     """
 
     kind: str
@@ -458,6 +459,7 @@ class ScoreRecord(NamedTuple):
     details: dict[str, object] = {}
     scorer: str = ""
     negatives: str = ""
+    f1: float | None = None
 
 
 class LabelRecord(NamedTuple):

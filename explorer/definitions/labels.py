@@ -5,11 +5,10 @@ from explorer.definitions.definition import Definition
 LABELS: dict[str, Definition] = {
     "label_score": Definition(
         "Score",
-        "How well the label's current text predicts, on held-out examples, where the feature "
-        "fires, "
-        "with its 95% interval and"
-        " the number of examples. Scores of different kinds measure different things and are "
-        "never averaged.",
+        "F1 of the label's current text on held-out examples: 2 × right / (examples that it "
+        "predicts + examples that fire), with its 95% interval. Scores by similarity, and of "
+        "what a feature promotes, have no F1 and show their AUROC. Scores of different kinds "
+        "measure different things and are never averaged.",
     ),
     "score_concept": Definition(
         "Concept",
@@ -34,10 +33,10 @@ LABELS: dict[str, Definition] = {
     ),
     "label_support": Definition(
         "Support",
-        "Weights for the label less those against it, and 2 × score - 1 where it was scored "
-        "better than chance. The shown"
-        " label with the most support above zero is the feature's label; on a tie, the one with "
-        "the higher score, then the older one.",
+        "Votes for the label minus those against it, plus evidence: 2 × the lower of its score "
+        "and its balanced accuracy - 1, at least 0. The label with the most votes and support "
+        "above zero is the feature's label; on a tie, a person's, then the one with more "
+        "evidence. A label with a score of 0.5 or less heads a page only if people vote for it.",
     ),
     "label_disputed": Definition(
         "Disputed",
@@ -82,11 +81,11 @@ LABELS: dict[str, Definition] = {
     ),
     "method_median": Definition(
         "Median",
-        "Median over the method's labels of the score of that kind: balanced accuracy, else AUROC.",
+        "Median over the method's labels of the score of that kind: F1, else AUROC.",
     ),
     "method_scores": Definition(
         "Scores",
-        "The method's labels in 20 equal bins of that score, from 0 to 1; chance is 0.5.",
+        "The method's labels in 20 equal bins of that score, from 0 to 1.",
         "count",
     ),
     "head_to_head": Definition(

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from explorer import access
 from explorer.definitions import DEFINITIONS
-from explorer.definitions.formats import number
+from explorer.definitions.formats import number, share
 from explorer.forms.drafts import NO_DRAFT, Draft
 from explorer.plots import svg
 from features.models import Comment, Label, LabelScore
@@ -21,6 +21,8 @@ from features.selectors.label_ranking import Part
 register = template.Library()
 
 NAMES = {"concept": "concept matcher", "logits": "what it promotes"}
+KINDS: dict[str, str] = {"concept": "F1", "promotes": "AUROC"}
+"""Names of scores on pages, if not their kinds."""
 
 
 @register.filter
@@ -54,27 +56,34 @@ def votes_for(label: Label) -> int:
 
 @register.simple_tag
 def score_line(score: LabelScore) -> SafeString:
-    """One score with its kind, 95% interval and n, and what else was measured on hover."""
+    """One score with its kind and 95% interval, precision and recall of a rule in words, and what
+    else was measured on hover.
+    """
     interval = "" if score.low is None else f" ({number(score.low, 2)} to {number(score.high, 2)})"
-    more = {"scorer": score.scorer, "negatives": score.negatives} | _beside(score)
+    if score.kind == LabelScore.Kind.CONCEPT:
+        interval += _right_and_found(score)
+    more = {"n": f"{score.n:,}", "scorer": score.scorer, "negatives": score.negatives}
+    more |= _other_numbers(score)
     about = DEFINITIONS.get(f"score_{score.kind}", DEFINITIONS["label_score"]).about
     hint = " ".join([about, *(f"{name}: {value}." for name, value in more.items() if value)])
-    kind = score.kind if not score.negatives else f"{score.kind}, {score.negatives}"
+    kind = KINDS.get(score.kind, score.kind)
+    kind = f"{kind}, {score.negatives}" if score.negatives else kind
     return format_html(
-        '<span title="{}">{} <b>{}</b>{}, n {}</span>',
-        hint,
-        kind,
-        number(score.value, 2),
-        interval,
-        score.n,
+        '<span title="{}">{} <b>{}</b>{}</span>', hint, kind, number(score.value, 2), interval
     )
 
 
-def _beside(score: LabelScore) -> dict[str, str]:
-    known = {"Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
+def _right_and_found(score: LabelScore) -> str:
+    shares = score.details.get("precision"), score.details.get("recall")
+    if not all(isinstance(one, int | float) for one in shares):
+        return ""
+    return f" · right {share(round(shares[0], 2))}, finds {share(round(shares[1], 2))}"
+
+
+def _other_numbers(score: LabelScore) -> dict[str, str]:
+    known = {"F1": score.f1, "Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
     known |= {
-        name: score.details.get(name)
-        for name in ("precision", "recall", "f1", "base_rate", "unparsed")
+        name: score.details.get(name) for name in ("precision", "recall", "base_rate", "unparsed")
     }
     return {
         name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)

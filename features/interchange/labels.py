@@ -34,6 +34,7 @@ SCORE_COLUMNS = (
     "low",
     "high",
     "n",
+    "f1",
     "balanced_accuracy",
     "auroc",
     "details",
@@ -41,6 +42,7 @@ SCORE_COLUMNS = (
 LONGEST_METHOD = 50 - len(UPLOADED)
 MAX_REPORTED_ERRORS = 20
 """Wrong rows that are listed; who has more repairs those first."""
+SHARES = ("f1", "balanced_accuracy", "auroc")
 MAX_SCORES = 50
 MAX_DETAILS = 10_000
 LARGEST = 1e300
@@ -180,9 +182,11 @@ def _score(one: Any) -> ScoreRecord:
         raise InvalidInput("scores", f"kind is one of {', '.join(LabelScore.Kind.values)}.")
     value, low, high = (_number(one, name, name == "value") for name in ("value", "low", "high"))
     assert value is not None
-    shares = {name: _number(one, name) for name in ("balanced_accuracy", "auroc")}
+    shares = {name: _number(one, name) for name in SHARES}
     if any(share is not None and not 0 <= share <= 1 for share in shares.values()):
-        raise InvalidInput("scores", "balanced_accuracy and auroc are from 0 to 1.")
+        raise InvalidInput("scores", "f1, balanced_accuracy and auroc are from 0 to 1.")
+    if kind == LabelScore.Kind.CONCEPT and shares["f1"] is None:
+        shares["f1"] = value  # a concept's value is its F1
     details = one.get("details") or {}
     if not isinstance(details, dict) or not _plain(details):
         raise InvalidInput(

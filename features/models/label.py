@@ -81,7 +81,7 @@ class Label(models.Model):
     )
     score = models.FloatField(
         null=True,
-        help_text="Balanced accuracy or AUROC on held-out examples by `score_kind`; chance is 0.5.",
+        help_text="F1 on held-out examples by `score_kind`; AUROC for kinds without an F1.",
     )
     score_kind = models.CharField(max_length=20, blank=True, db_default="", default="")
     support = models.FloatField(db_default=0, default=0, help_text="What the consensus ranks by.")
@@ -187,6 +187,7 @@ class LabelScore(models.Model):
     low = models.FloatField(null=True, help_text="Lower end of its 95% interval.")
     high = models.FloatField(null=True)
     n = models.PositiveIntegerField(help_text="Held-out examples it was measured on.")
+    f1 = models.FloatField(null=True)
     balanced_accuracy = models.FloatField(null=True)
     auroc = models.FloatField(null=True)
     details = models.JSONField(default=dict)

@@ -15,9 +15,9 @@ LABEL = {
     "chosen": True,
     "for_it": 1,
     "down": 0,
-    "score": 0.94,
+    "score": 0.81,
     "score_kind": "concept",
-    "support": 1.88,
+    "support": 1.62,
     "scores": [
         {
             "kind": "concept",
@@ -27,6 +27,7 @@ LABEL = {
             "low": 0.77,
             "high": 0.84,
             "n": 400,
+            "f1": 0.81,
             "balanced_accuracy": 0.94,
             "auroc": 0.95,
             "details": {"precision": 0.78, "recall": 0.84},

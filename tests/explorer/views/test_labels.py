@@ -60,7 +60,8 @@ def test_a_proposed_label_is_the_heading_with_what_it_fires_on_below(client, pla
 
 def test_without_a_label_the_page_asks_for_one(client, planted):
     page = html(client)
-    assert page.has("#main a", "no label yet")
+    assert page.has("#heading .lede", "No good label yet")
+    assert page.has("#heading a", "Name it")
     assert page.has('input[data-key="l"]')
 
 

@@ -68,7 +68,7 @@ def test_what_goes_out_comes_in_again(planted, people, kind):
         Label.objects.filter(sae=planted.sae).values_list("feature__index", "text")
     )
     machine = back.get(text="“day”")
-    assert (machine.method, machine.author, machine.score) == ("upload:concept", None, 0.9)
+    assert (machine.method, machine.author, machine.score) == ("upload:concept", None, 0.8)
     kept = LabelScore.objects.get(label=machine)
     assert (kept.low, kept.n, kept.details) == (0.7, 50, {"precision": 0.75})
     mine = back.get(text="=1+1")
@@ -114,7 +114,7 @@ def test_a_spreadsheet_runs_nothing_of_it(planted, people):
         ),
         (
             {"index": "1", "text": "x", "scores": [SCORE | {"auroc": 1.5}]},
-            "Row 2, scores: balanced_accuracy and auroc",
+            "Row 2, scores: f1, balanced_accuracy and auroc",
         ),
         ({"index": "1", "text": "x", "scores": [SCORE | {"n": -1}]}, "Row 2, scores"),
         ({"index": "1", "text": "x", "scores": [SCORE, SCORE]}, "Row 2, scores: Two of the kind"),

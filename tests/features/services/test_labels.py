@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 
 from features import text_cleaning
@@ -200,6 +201,45 @@ def test_of_several_scores_the_first_kind_is_the_evidence_and_a_correlation_is_n
     label = planted.feature(0).label
     assert label is not None
     assert (label.score_kind, label.score) == ("detection", 0.6)
+
+
+def score(kind: str, f1: float | None, half: float) -> ScoreRecord:
+    value = half if f1 is None else f1
+    return ScoreRecord(kind, value, None, None, 50, balanced_accuracy=half, f1=f1)
+
+
+@pytest.mark.parametrize(
+    ("record", "shown", "support"),
+    [
+        (score("concept", 0.8, 0.95), 0.8, 0.6),
+        (score("concept", 0.4, 0.9), 0.4, None),  # rare, so that balanced accuracy is high
+        (score("detection", 0.67, 0.5), 0.67, None),  # always yes, of which half is right
+        (score("detection", 0.8, 0.75), 0.8, 0.5),
+        (score("embedding", None, 0.7), 0.7, 0.4),
+        (score("promotes", None, 0.9), 0.9, None),
+    ],
+)
+def test_a_claim_heads_its_feature_if_its_score_and_its_balanced_accuracy_pass_a_half(
+    record: ScoreRecord, shown: float, support: float | None
+) -> None:
+    planted = builders.planted()
+    label_services.write_found(planted.sae, "m", [LabelRecord(0, "day", {}, [record])], None)
+    label = Label.objects.get()
+    assert label.score == pytest.approx(shown)
+    assert label.support == pytest.approx(support or 0)
+    assert planted.feature(0).label == (label if support else None)
+
+
+def test_a_tie_of_votes_keeps_the_words_of_a_person() -> None:
+    planted, (_, ben, _) = builders.planted(), builders.cast()
+    cay, dan = (get_user_model().objects.create_user(name) for name in ("cay", "dan"))
+    feature = planted.feature(0)
+    human = label_services.propose(feature, "days of the week", by=ben, weight=MEMBER)
+    label_services.write_found(planted.sae, "concept", [found(0, "`day`")], None)
+    label_services.vote(human, -1, by=cay, weight=MEMBER)
+    assert planted.feature(0).label == human
+    label_services.vote(human, -1, by=dan, weight=MEMBER)
+    assert planted.feature(0).label == Label.objects.get(method="concept")
 
 
 def test_dashboards_that_are_made_anew_keep_the_labels() -> None:

@@ -37,7 +37,14 @@ def score_answers(
         "precision": right / positives if positives else None,
     }
     return ScoreRecord(
-        kind, accuracy, low, high, len(pairs), balanced_accuracy=accuracy, details=details
+        kind,
+        accuracy,
+        low,
+        high,
+        len(pairs),
+        balanced_accuracy=accuracy,
+        details=details,
+        f1=2 * right / (positives + float(firing.sum())),
     )
 
 

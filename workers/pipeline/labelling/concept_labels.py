@@ -90,7 +90,15 @@ def concept_score(scores: PredictionScores, contexts: int) -> ScoreRecord:
     }
     low, high = scores.intervals["f1"]
     return ScoreRecord(
-        "concept", scores.f1, low, high, contexts, scores.balanced_accuracy, scores.auroc, details
+        "concept",
+        scores.f1,
+        low,
+        high,
+        contexts,
+        scores.balanced_accuracy,
+        scores.auroc,
+        details,
+        f1=scores.f1,
     )
 
 

@@ -82,6 +82,7 @@ class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
             "low",
             "high",
             "n",
+            "f1",
             "balanced_accuracy",
             "auroc",
             "details",

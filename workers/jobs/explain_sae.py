@@ -15,7 +15,7 @@ from workers.jobs import inputs, llm
 from workers.jobs.explainer_examples import load_examples, split_settings
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.autointerp import explainers
+from workers.pipeline.autointerp import explainers, label_answers
 
 
 def explain_sae(job: RunningJob) -> None:
@@ -27,7 +27,7 @@ def explain_sae(job: RunningJob) -> None:
     unread = 0
     answers = llm.ask(job, client, _questions(row, indices, params), len(indices))
     for question, answer in job.results(answers):
-        text = None if answer.error else explainers.parse_label(answer.text)
+        text = None if answer.error else label_answers.parse_label(answer.text)
         if text is None:
             unread += 1
         else:

@@ -12,7 +12,7 @@ from features.steering.judgeable_sweep import JudgeableSweep, load_judgeable_swe
 from workers.jobs import llm
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
-from workers.pipeline.autointerp import judge
+from workers.pipeline.autointerp import judge, number_answers
 
 
 def judge_sweep(job: RunningJob) -> None:
@@ -30,7 +30,7 @@ def _judge(job: RunningJob, sweep: JudgeableSweep) -> None:
         job, client, questions, len(questions), "answers", counted=lambda question: question.about
     )
     for question, answer in job.results(answers):
-        ratings[question.about] = None if answer.error else judge.parse_rating(answer.text)
+        ratings[question.about] = None if answer.error else number_answers.parse_rating(answer.text)
     job.raise_if_stopped()
     unread = sum(score is None for score in ratings.values())
     if unread == len(ratings):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from workers.pipeline.autointerp import answer_scores, explainers, scorers
+from workers.pipeline.autointerp import answer_scores, explainers, label_answers, scorers
 from workers.pipeline.autointerp.examples import (
     ExampleText,
     FeatureExamples,
@@ -101,7 +101,7 @@ def test_every_explainer_shows_its_evidence_and_asks_for_a_label(name: str) -> N
     ],
 )
 def test_a_label_is_read_or_refused(answer: str, label: str | None) -> None:
-    assert explainers.parse_label(answer) == label
+    assert label_answers.parse_label(answer) == label
 
 
 def test_detection_mixes_as_many_silent_texts_as_firing_ones() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from features.models.judgement import harmonic
 from workers.pipeline.autointerp import judge
+from workers.pipeline.autointerp.number_answers import parse_rating
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from workers.pipeline.autointerp import judge
         ("RATING: -1", None),
         ("RATING: 1.5", None),
         ("RATING: 10", None),
-        ("RATING: 1/2", None),
+        ("RATING: 1/2", 1),
         ("RATING: 0, 1 or 2", None),
         ("RATING:", None),
         ("RATING: high", None),
@@ -36,7 +37,7 @@ from workers.pipeline.autointerp import judge
     ],
 )
 def test_a_score_is_read_or_there_is_none(answer: str, score: int | None) -> None:
-    assert judge.parse_rating(answer) == score
+    assert parse_rating(answer) == score
 
 
 def test_both_is_the_harmonic_mean_and_missing_where_one_is() -> None:

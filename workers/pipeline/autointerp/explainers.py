@@ -1,11 +1,9 @@
-"""Prompts that ask for a label, and how the label is parsed from the answer. The prompts are our
-own.
+"""Prompts that ask for a label; `label_answers` reads the answers. The prompts are our own.
 
 Every prompt asks for a last line that begins with LABEL:, so that a model may think before it
 answers.
 """
 
-import re
 from collections.abc import Callable
 
 from workers.pipeline.autointerp.examples import (
@@ -15,8 +13,6 @@ from workers.pipeline.autointerp.examples import (
     mark_active_tokens,
 )
 
-MAX_LABEL_LENGTH = 300
-"""Characters of a label; a longer text is not accepted as one."""
 MAX_TOKENS = 300
 TASK = """\
 You study one feature of a language model: a direction inside it that is active on some tokens of \
@@ -28,10 +24,6 @@ next. Mention neither the marks \
 nor the words “feature”, “token” or “activates”.
 Think briefly if you like, then end with one line:
 LABEL: a few words"""
-QUOTES = ('""', "''", "“”", "``")
-REFUSALS = re.compile(
-    r"^(unclear|unknown|none|n/?a|no pattern.*|method \d.*|not sure.*|cannot .*)$", re.IGNORECASE
-)
 
 
 def from_examples(examples: FeatureExamples) -> str:
@@ -106,20 +98,6 @@ def messages(explainer: str, examples: FeatureExamples) -> list[dict[str, str]]:
         {"role": "system", "content": TASK},
         {"role": "user", "content": EXPLAINERS[explainer](examples)},
     ]
-
-
-def parse_label(answer: str) -> str | None:
-    """Return the label in an answer, without quotes and full stop; None if there is none, or if the
-    model declined.
-    """
-    labels = re.findall(r"^\W*LABEL\W*:[\s*]*(.+?)\s*$", answer, re.MULTILINE | re.IGNORECASE)
-    lines = [line for line in answer.strip().splitlines() if line.strip()]
-    if not labels and len(lines) != 1:
-        return None
-    label = (labels[-1] if labels else lines[0]).strip().strip("* ").removesuffix(".").strip()
-    if len(label) > 1 and label[0] + label[-1] in QUOTES:
-        label = label[1:-1].strip()
-    return None if not label or len(label) > MAX_LABEL_LENGTH or REFUSALS.match(label) else label
 
 
 def _marked(text: ExampleText, examples: FeatureExamples) -> str:

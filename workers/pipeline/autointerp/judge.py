@@ -7,8 +7,6 @@ continues contains none. The prompts are our own. A judge sees one text at a tim
 prompt and without knowing how the text was generated.
 """
 
-import re
-
 MAX_TOKENS = 300
 ENDING = "Think briefly if you like, then end with one line:\nRATING: 0, 1 or 2"
 FRAGMENT = (
@@ -44,14 +42,3 @@ def messages(score: str, text: str, label: str) -> list[dict[str, str]]:
         {"role": "system", "content": task},
         {"role": "user", "content": f"The fragment:\n\n{text}"},
     ]
-
-
-def parse_rating(answer: str) -> int | None:
-    """Return the score in an answer: what follows its last RATING, or the whole answer.
-
-    None if that is not 0, 1 or 2.
-    """
-    ratings = re.findall(r"^\W*RATING\W*:[\s*]*(.*)$", answer, re.MULTILINE | re.IGNORECASE)
-    text = ratings[-1] if ratings else answer
-    match = re.fullmatch(r"[\s*\[(]*([012])(?:\.0+)?[\s*\]).]*", text)
-    return int(match[1]) if match else None

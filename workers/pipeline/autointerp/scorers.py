@@ -15,7 +15,6 @@ An answer that cannot be parsed counts as unparsed, never as right or wrong. For
 
 import json
 import random
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from workers.pipeline.autointerp.examples import (
     mark_active_tokens,
     mark_tokens,
 )
+from workers.pipeline.autointerp.number_answers import parse_numbers
 
 TEXTS_PER_PROMPT = 5
 """Texts in one prompt: cheaper than one prompt each, with little effect on the answers."""
@@ -134,19 +134,10 @@ def parse_answer(prompt: ScorerPrompt, answer: str) -> list[float | None]:
     """Return the answer for each text or token, in the order of `labels`; None for all of them if
     the answer cannot be parsed.
     """
-    lists = re.findall(r"\[[^\[\]]*\]", answer)
-    unparsed: list[float | None] = [None] * len(prompt.labels)
-    try:
-        values = json.loads(lists[-1]) if lists else None
-        numbers = [float(value) for value in values] if isinstance(values, list) else []
-    except (ValueError, TypeError):
-        return unparsed
     highest = {"simulation": 10, "intruder": TEXTS_PER_PROMPT}.get(prompt.kind, 1)
-    if len(numbers) != len(prompt.labels) or any(not 0 <= number <= highest for number in numbers):
-        return unparsed
-    if prompt.kind != "simulation" and any(number != int(number) for number in numbers):
-        return unparsed
-    return list(numbers)
+    count, whole = len(prompt.labels), prompt.kind != "simulation"
+    numbers = parse_numbers(answer, count, highest, whole)
+    return [None] * count if numbers is None else list(numbers)
 
 
 def _mixed(

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 
 from features import hook_names, sae_sources
 from features.jobs.forms.base import FollowUp, JobForm
 from features.jobs.forms.compute_dashboards import ComputeDashboards
-from features.models import Corpus, LanguageModel
+from features.models import Corpus, Dashboard, Job, LanguageModel
 from features.slugs import is_slug, not_a_page_of_a_model
 
 STDLIB = "python-stdlib"
@@ -56,8 +57,8 @@ class AddSae(JobForm):
     )
     corpus = forms.CharField(
         required=False,
-        help_text="Text for the test and the following jobs. Leave it empty to use the only "
-        "corpus, or python-stdlib.",
+        help_text="Text for the test and the following jobs. Leave it empty to use the corpus "
+        "last used with the model.",
     )
     anyway = forms.BooleanField(
         initial=False,
@@ -120,15 +121,19 @@ class AddSae(JobForm):
         return folder
 
     def clean_corpus(self) -> str:
-        """The corpus must exist; empty is the only one there is, or the standard library."""
-        slug = self.cleaned_data["corpus"]
+        """The corpus must exist; empty is the one last used with the model, or the only one there
+        is, or without any the standard library.
+        """
+        slug = self.cleaned_data["corpus"] or _last_corpus(self.cleaned_data.get("model", ""))
         if slug:
             self.find_corpus(slug)
             return str(slug)
         known = list(Corpus.objects.order_by("slug").values_list("slug", flat=True))
-        if len(known) > 1 and STDLIB not in known:
-            raise forms.ValidationError(f"Choose one of the corpora: {', '.join(known[:20])}.")
-        return STDLIB if STDLIB in known or not known else known[0]
+        if len(known) > 1:
+            raise forms.ValidationError(
+                f"No corpus was used with this model yet. Choose one: {', '.join(known[:20])}."
+            )
+        return known[0] if known else STDLIB
 
     def clean(self) -> dict[str, Any]:
         """Checks that need two fields: slug and hook against the model, and a corpus for what
@@ -164,6 +169,20 @@ class AddSae(JobForm):
                 "hook",
                 f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.",
             )
+
+
+def _last_corpus(model: str) -> str:
+    """The slug of the corpus that was last used with a model, of those that still exist; empty if
+    there is none.
+    """
+    jobs = Job.objects.filter(
+        Q(params__model=model) | Q(params__sae__startswith=f"{model}/"),
+        params__corpus__in=list(Corpus.objects.values_list("slug", flat=True)),
+    )
+    if last := jobs.order_by("-id").values_list("params__corpus", flat=True).first():
+        return str(last)
+    shown = Dashboard.objects.filter(sae__model__slug=model).order_by("-id")
+    return shown.values_list("corpus__slug", flat=True).first() or ""
 
 
 def _has(model: LanguageModel, hook: str) -> bool:

@@ -173,3 +173,20 @@ def test_add_sae_takes_target_and_source_and_boxes_that_are_not_ticked():
     assert Job.objects.latest("id").params["anyway"] is True
     with pytest.raises(CommandError, match="source: SAELens's registry has no release “gpt3”"):
         call_command("add_sae", "tiny/other", "gpt3:x", stdout=StringIO())
+
+
+def test_add_sae_without_a_corpus_takes_the_one_last_used_with_the_model_or_asks():
+    builders.model("tiny")
+    for slug in ("python-stdlib", "stories", "wiki"):
+        catalog_services.add_corpus(slug, f"/{slug}.txt", "text", "", "r", "")
+    with pytest.raises(CommandError, match="Choose one: python-stdlib, stories, wiki"):
+        call_command("add_sae", "tiny/first", "owner/name", "--no-then", stdout=StringIO())
+    for params in (
+        {"model": "tiny", "corpus": "python-stdlib"},
+        {"sae": "tiny/old", "corpus": "stories"},
+        {"sae": "tiny/old", "corpus": "gone"},
+        {"model": "tiny-2", "corpus": "wiki"},
+    ):
+        lifecycle.create("compute_dashboards", params)
+    call_command("add_sae", "tiny/first", "owner/name", "--no-then", stdout=StringIO())
+    assert Job.objects.latest("id").params["corpus"] == "stories"

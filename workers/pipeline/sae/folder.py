@@ -15,14 +15,14 @@ from sae_lens.registry import (
 from safetensors import SafetensorError, safe_open
 
 from features.records import InvalidInput
+from workers.pipeline.sae.setting_values import CONFIG, short
+from workers.pipeline.sae.settings import check_settings
 
-CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
 SPARSITY = "sparsity.safetensors"
 SCALER = "activation_scaler.json"
 FOLDER_FILES = (CONFIG, WEIGHTS, SPARSITY, SCALER)
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
-TOPK_ARCHITECTURES = ("topk", "abstopk", "batchtopk", "matryoshka_batchtopk")
 TEMPORAL = "temporal"
 """An architecture of SAELens that is not supported: it encodes contexts, not tokens."""
 
@@ -94,21 +94,10 @@ def _check_config(config: dict[str, Any]) -> None:
     if not isinstance(architecture, str) or architecture not in supported:
         raise InvalidInput(
             "source",
-            f"{CONFIG} names the architecture {architecture!r}; known are "
+            f"{CONFIG} names the architecture {short(architecture)}; known are "
             f"{', '.join(sorted(supported))}.",
         )
-    for name in ("d_in", "d_sae"):
-        value = config.get(name)
-        if not isinstance(value, int) or value < 1:
-            message = f"{name} is {value!r} in {CONFIG}; it must be a whole number above 0."
-            raise InvalidInput("source", message)
-    if architecture in TOPK_ARCHITECTURES:
-        k = config.get("k", (config.get("activation_fn_kwargs") or {}).get("k"))
-        if not isinstance(k, int | float) or not 0 < k <= config["d_sae"]:
-            raise InvalidInput(
-                "source",
-                f"k is {k!r} in {CONFIG}, but d_sae is {config['d_sae']}: it must be in between.",
-            )
+    check_settings(config)
 
 
 def _expected_shapes(config: dict[str, Any]) -> dict[str, list[int]]:

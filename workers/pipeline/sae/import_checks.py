@@ -32,6 +32,7 @@ from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.folder import WEIGHTS
 from workers.pipeline.sae.io import content_hash, load_sae
 from workers.pipeline.sae.reconstruct import require_fit
+from workers.pipeline.sae.settings import describe_settings
 from workers.pipeline.sae.sources import FetchedSae
 
 TEST_TOKENS = 4096
@@ -75,6 +76,8 @@ def import_sae(
         *check_contexts(language, claims, context_size),
     ]
     yield from map(LogLine, notes)
+    unused_settings = describe_settings(fetched.config)
+    yield from (LogLine(f"Warning: {warning}") for warning in unused_settings)
     contexts = _Recorded(corpus.sequences(context_size, claims.prepend_bos))
     evaluation: Evaluation | None = None
     for record in evaluate(language, sae, hook, contexts, TEST_TOKENS, should_stop):
@@ -84,9 +87,9 @@ def import_sae(
             yield record._replace(note=f"Testing its reconstruction on {corpus.name}")
     if evaluation is None:
         return
-    warnings = diagnose_reconstruction(language, sae, hook, contexts.recorded, evaluation)
-    for warning in warnings:
-        yield LogLine(f"Warning: {warning}")
+    diagnosis = diagnose_reconstruction(language, sae, hook, contexts.recorded, evaluation)
+    yield from (LogLine(f"Warning: {warning}") for warning in diagnosis)
+    warnings = [*unused_settings, *diagnosis]
     origin = {
         **_published_origin(fetched, claims, folder),
         "notes": notes,

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from features.records import LabelRecord
 from workers.pipeline.concepts.concept import Concept as Row
 from workers.pipeline.dashboards.logit_lens import Readout
 from workers.pipeline.labelling import concept_labels, promoted_token_labels
+from workers.pipeline.labelling.clause_names import MAX_NAME_LENGTH, ClauseNames
 from workers.pipeline.labelling.document_split import DocumentSplit
 from workers.pipeline.labelling.evidence import NONE, Evidence
 from workers.pipeline.labelling.prediction_scores import ScoredTokens, rank_levels
@@ -348,6 +350,93 @@ def test_a_rule_below_the_minimum_makes_no_label():
     ]
 
 
+TEXTS = ["a", " a", "b", " b", "c", "d", "e", "word" * 20]
+
+
+@pytest.mark.parametrize(
+    ("clause", "name"),
+    [
+        (Clause(tokens=(0,)), "`a`"),
+        (Clause(tokens=(1,)), "`␣a`"),
+        (Clause(tokens=(0, 1)), "`a` with or without a blank before"),
+        (Clause(tokens=(0, 1), previous=(4,)), "`a` after `c`"),
+        (Clause(tokens=(0, 1, 3)), "`a` or `␣b`"),
+        (Clause(tokens=(4, 5, 6)), "`c`, `d` or `e`"),
+        (Clause(tokens=(0, 2, 4, 5)), "`a`, `b`, `c`, …"),
+        (Clause(tokens=(0, 2, 4, 5), concepts=(RuleConcept(0, False),)),
+         "`a`, `b`, `c`, … in the brackets of a call"),
+        (Clause(tokens=(0, 2, 4, 5), concepts=(RuleConcept(2, False),)),
+         "digits such as `a`, `b`, `c`"),
+        (Clause(previous=(0,), earlier=(2,)), "any token after `a` after `b`"),
+        (Clause(earlier=(2,)), "any token two tokens after `b`"),
+        (Clause(concepts=(RuleConcept(1, True),)), "any token after a token in a string"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_clause(clause, name):
+    found = evidence()._replace(names=["in-call", "in-string", "character.digit", "rare"])
+    texts = [f"`{text.replace(' ', '␣')}`" for text in TEXTS]
+    names = ClauseNames(found, texts.__getitem__)
+    keys = TokenIndex(found).keys
+    assert names.name(clause, keys, np.arange(0)) == name
+
+
+def test_a_set_goes_by_the_rarest_concept_that_nearly_all_of_its_tokens_have():
+    found = evidence()
+    here = found.concepts_of(np.arange(len(found.ids)))
+    here[:, 3] = found.ids < 4  # rarer than digits, which they all are too
+    here[:, 2] |= found.ids < 6
+    found = found._replace(
+        names=["in-call", "in-string", "character.digit", "python.exception"],
+        flags=np.packbits(here.astype(bool), axis=1),
+    )
+    index = TokenIndex(found)
+    names = ClauseNames(found, lambda token: f"`t{token}`")
+    for tokens, noun in (((0, 1, 2, 3), "exceptions"), ((1, 2, 3, 4, 5), "digits")):
+        clause = Clause(tokens=tokens)
+        name = names.name(clause, index.keys, index.matching_rows(clause))
+        assert name.startswith(f"{noun} such as `t")
+        assert len(name) <= MAX_NAME_LENGTH
+
+
+def test_a_label_is_the_part_of_the_rule_that_is_worth_its_words():
+    """Planted: `t4` in a call, nearly always after `t1` to `t3`; once elsewhere."""
+    blank = evidence(contexts=400)
+    in_call = holds(Clause(tokens=(4,), concepts=(RuleConcept(0, False),)), blank)
+    where = in_call & (np.arange(len(in_call)) % 20 > 0)  # a few do not fire
+    where |= holds(Clause(tokens=(9,), previous=(8,)), blank)
+    found = evidence({2: where}, contexts=400)
+    (record,) = [
+        r
+        for r in concept_labels.label_concepts(found, [2], VOCABULARY)
+        if isinstance(r, LabelRecord)
+    ]
+    assert record.text == "`t4` in the brackets of a call"
+    exact, (score,) = record.provenance["exact"], record.scores
+    assert len(exact["rule"]) > 1
+    predicted = in_call & found.held
+    assert score.value == pytest.approx(f1(predicted, where & found.held))
+    assert score.f1 == score.value
+    assert record.provenance["train_f1"] == pytest.approx(
+        f1(in_call & ~found.held, where & ~found.held), abs=1e-4
+    )
+    assert exact["low"] <= exact["f1"] <= exact["high"]
+    assert score.value < exact["f1"] < 1
+
+
+def test_no_label_is_longer_than_it_may_be():
+    vocabulary = [("long" * 5 + str(i)).encode() for i in range(20)]
+    blank = evidence(contexts=400)
+    where = holds(Clause(tokens=(4, 9, 11), previous=(5, 6, 7, 8), earlier=(1, 2, 3)), blank)
+    found = evidence({2: where}, contexts=400)
+    texts = [
+        r.text
+        for r in concept_labels.label_concepts(found, [2], vocabulary, minimum=0)
+        if isinstance(r, LabelRecord)
+    ]
+    assert texts
+    assert all(len(text) <= MAX_NAME_LENGTH for text in texts)
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
@@ -382,7 +471,8 @@ def test_rules_in_words(rule, words):
 @pytest.mark.parametrize(
     ("token", "shown"),
     [
-        (b" self", "`self`"),
+        (b" self", "`␣self`"),
+        (b"self", "`self`"),
         (b"\n", "`↵`"),
         (b"    ", "`␣×4`"),
         (b"\n        ", "`↵␣×8`"),
@@ -449,7 +539,7 @@ def test_what_a_feature_promotes_is_named_by_its_class_and_scored_on_the_next_to
         )
         if hasattr(r, "provenance")
     ]
-    assert records[0].text == "promotes a closing bracket: `)`, `]`, `}`, `))`, `)]`, `),`"
+    assert records[0].text == "promotes a closing bracket: `)`, `␣)`, `]`, `}`, `))`, `)]`"
     assert records[0].provenance["class"] == "character.closing"
     (score,) = records[0].scores
     assert (score.kind, score.value, score.auroc, score.balanced_accuracy) == ("promotes", 1, 1, 1)

@@ -50,8 +50,8 @@ CHARACTERS: tuple[Concept, ...] = (
         "character.repeated", "a character repeated three times or more", r"([^\s\w])\1\1+"
     ),
     pattern_concept("word.capitalised", "a capitalised word", rf"\b[A-Z][a-z]{LETTER}*\b"),
-    pattern_concept("word.capitals", "a word in capitals", r"\b[A-Z]{2,}\b"),
-    pattern_concept("word.lower", "a word in small letters", r"\b[a-z]+\b"),
+    pattern_concept("word.capitals", "an upper-case word", r"\b[A-Z]{2,}\b"),
+    pattern_concept("word.lower", "a lower-case word", r"\b[a-z]+\b"),
     pattern_concept(
         "word.constant", "a name in capitals with underscores", r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b"
     ),
@@ -117,11 +117,9 @@ CHARACTERS: tuple[Concept, ...] = (
         "in a line on licence or copyright",
         r"^.*\b(?:[Cc]opyright|[Ll]icen[cs]e[ds]?|COPYRIGHT)\b.*$",
     ),
-    pattern_concept("text.rule", "in a line that is a rule", r"^\s*#?\s*[-=*~_#+]{3,}\s*$"),
+    pattern_concept("text.rule", "in a line of dashes or the like", r"^\s*#?\s*[-=*~_#+]{3,}\s*$"),
     pattern_concept("text.table", "in a line with columns", r"^.*\S {3,}\S.*$"),
-    pattern_concept(
-        "text.code-like", "in a line that ends as code does", r"^.*[;{}:,()\[\]\\]\s*$"
-    ),
+    pattern_concept("text.code-like", "in a line that looks like code", r"^.*[;{}:,()\[\]\\]\s*$"),
     pattern_concept("line.indentation", "indentation", r"^[ \t]+"),
     *(
         pattern_concept(f"line.indentation-{n}", f"indentation by {n}", rf"^ {{{n}}}(?! )")

@@ -52,14 +52,8 @@ CONTEXTS: tuple[ContextConcept, ...] = (
     ContextConcept("context.first", "at the first three positions of a context", _in_range(0, 2)),
     ContextConcept("context.early", "at the first 16 positions of a context", _in_range(0, 15)),
     ContextConcept("context.late", "beyond the 64th position of a context", _in_range(64, 1 << 30)),
-    ContextConcept(
-        "context.repeated", "a token that stood in this context before", _repeats_ngram(1)
-    ),
-    ContextConcept(
-        "context.pair", "a token that came after the same one before", _repeats_ngram(2)
-    ),
-    ContextConcept(
-        "context.triple", "a token that came after the same two before", _repeats_ngram(3)
-    ),
-    ContextConcept("context.doubled", "a token the same as the one before", _equals_previous),
+    ContextConcept("context.repeated", "a token seen earlier in the context", _repeats_ngram(1)),
+    ContextConcept("context.pair", "the end of a repeated pair of tokens", _repeats_ngram(2)),
+    ContextConcept("context.triple", "the end of three repeated tokens", _repeats_ngram(3)),
+    ContextConcept("context.doubled", "a token equal to the one before", _equals_previous),
 )

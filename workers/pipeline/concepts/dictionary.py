@@ -107,16 +107,16 @@ DICTIONARY: tuple[Concept, ...] = (
         _member_concept(f"english.{name}", words, members.split())
         for name, words, members in CLASSES
     ),
-    _member_concept("english.function-word", "a function word of English", ENGLISH_STOP_WORDS),
+    _member_concept("english.function-word", "an English function word", ENGLISH_STOP_WORDS),
     _member_concept("english.month", "the name of a month", MONTHS),
     _member_concept("english.day", "the name of a weekday", DAYS),
-    _word_concept("english.noun", "a word that can only be a noun", _can_only_be("NOUN")),
-    _word_concept("english.verb", "a word that can only be a verb", _can_only_be("VERB")),
-    _word_concept("english.adjective", "a word that can only be an adjective", _can_only_be("ADJ")),
+    _word_concept("english.noun", "a noun", _can_only_be("NOUN")),
+    _word_concept("english.verb", "a verb", _can_only_be("VERB")),
+    _word_concept("english.adjective", "an adjective", _can_only_be("ADJ")),
     _word_concept("english.adverb", "an adverb", _can_be("ADV")),
     _word_concept(
         "english.noun-or-verb",
-        "a word that can be noun and verb",
+        "a noun or verb",
         lambda word: _can_be("NOUN")(word) and _can_be("VERB")(word),
     ),
     _word_concept("english.plural", "a noun in the plural", _is_inflected("NOUN", "s")),
@@ -130,7 +130,7 @@ DICTIONARY: tuple[Concept, ...] = (
     ),
     _word_concept(
         "english.unknown",
-        "a word that no dictionary has",
+        "a word in no dictionary",
         lambda word: len(word) > 2 and not _lemmas(word),
     ),
 )

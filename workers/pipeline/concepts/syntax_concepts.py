@@ -123,7 +123,7 @@ SYNTAX: tuple[Concept, ...] = (
         "python.annotation", "in an annotation", (ast.arg, ast.AnnAssign), fields("annotation")
     ),
     syntax_concept(
-        "python.returns", "in the annotation of what is returned", FUNCTIONS, fields("returns")
+        "python.returns", "in the annotation of a return value", FUNCTIONS, fields("returns")
     ),
     syntax_concept("python.call", "in the brackets of a call", ast.Call, call_brackets),
     syntax_concept(
@@ -189,7 +189,7 @@ SYNTAX: tuple[Concept, ...] = (
     ),
     syntax_concept(
         "python.iterated",
-        "in what a loop goes through",
+        "in the iterable of a loop",
         (ast.For, ast.AsyncFor, ast.comprehension),
         fields("iter"),
     ),
@@ -204,16 +204,16 @@ SYNTAX: tuple[Concept, ...] = (
     ),
     syntax_concept("python.try", "in the block of a `try`", ast.Try, block("body")),
     syntax_concept(
-        "python.except-type", "in what an `except` catches", ast.ExceptHandler, fields("type")
+        "python.except-type", "in the types of an `except`", ast.ExceptHandler, fields("type")
     ),
     syntax_concept(
         "python.except", "in the block of an `except`", ast.ExceptHandler, block("body")
     ),
     syntax_concept("python.finally", "in the block of a `finally`", ast.Try, block("finalbody")),
     syntax_concept("python.raise", "in a `raise` statement", ast.Raise, whole),
-    syntax_concept("python.raised", "in what is raised", ast.Raise, fields("exc")),
+    syntax_concept("python.raised", "in a raised value", ast.Raise, fields("exc")),
     syntax_concept("python.return", "in a `return` statement", ast.Return, whole),
-    syntax_concept("python.returned", "in what is returned", ast.Return, fields("value")),
+    syntax_concept("python.returned", "in a returned value", ast.Return, fields("value")),
     syntax_concept("python.yield", "in a `yield`", (ast.Yield, ast.YieldFrom), whole),
     syntax_concept("python.await", "in an `await`", ast.Await, whole),
     syntax_concept("python.assert", "in an `assert` statement", ast.Assert, whole),
@@ -223,7 +223,7 @@ SYNTAX: tuple[Concept, ...] = (
     ),
     syntax_concept("python.target", "the target of an assignment", ast.Assign, fields("targets")),
     syntax_concept(
-        "python.assigned", "in what is assigned", (ast.Assign, ast.AnnAssign), fields("value")
+        "python.assigned", "in an assigned value", (ast.Assign, ast.AnnAssign), fields("value")
     ),
     syntax_concept("python.augmented", "in an augmented assignment", ast.AugAssign, whole),
     syntax_concept("python.compare", "in a comparison", ast.Compare, whole),
@@ -235,7 +235,10 @@ SYNTAX: tuple[Concept, ...] = (
     ),
     syntax_concept("python.boolean", "in an `and` or `or` expression", ast.BoolOp, whole),
     syntax_concept(
-        "python.not", "in what is negated", ast.UnaryOp, only_if(_is_negation, fields("operand"))
+        "python.not",
+        "in a negated expression",
+        ast.UnaryOp,
+        only_if(_is_negation, fields("operand")),
     ),
     syntax_concept("python.arithmetic", "in arithmetic", ast.BinOp, whole),
     syntax_concept("python.formatting", "in % formatting", ast.BinOp, only_if(_is_formatting)),
@@ -262,5 +265,5 @@ SYNTAX: tuple[Concept, ...] = (
     syntax_concept("python.async", "in an async function", ast.AsyncFunctionDef, whole),
     syntax_concept("python.test", "in test code", DEFINITIONS, only_if(_is_test)),
     syntax_concept("python.main", "in the `__main__` part of a script", ast.If, only_if(_is_main)),
-    syntax_concept("python.code", "in code that parses", ast.Module, block("body")),
+    syntax_concept("python.code", "in valid Python", ast.Module, block("body")),
 )

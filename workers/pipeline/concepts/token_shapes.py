@@ -50,7 +50,7 @@ def _starts_line(document: Document) -> Flags:
 
 
 TOKEN_SHAPES: tuple[Concept, ...] = (
-    Concept("token.continues", "a piece that continues a word", _continues_word),
+    Concept("token.continues", "inside a word", _continues_word),
     Concept("token.spaced", "a token that begins with a space", _starts_with_space),
     Concept("token.blank", "white space alone", _is_blank),
     Concept("token.one", "a token of one character", _has_length(1, 1)),

@@ -1,5 +1,5 @@
-"""The concept labeller: for each feature, the rule over concepts that predicts best where it fires
-strongly, with its score on held-out documents.
+"""The concept labeller: for each feature, a short rule over concepts that predicts where it fires
+strongly, with its score on held-out documents, and the exact rule behind it with its own score.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from features.records import LabelRecord, LogLine, Progress, ScoreRecord
+from workers.pipeline.labelling.clause_names import ClauseNames
 from workers.pipeline.labelling.evidence import Evidence
 from workers.pipeline.labelling.prediction_scores import PredictionScores, ScoredTokens
 from workers.pipeline.labelling.rule_search import RuleSearch
 from workers.pipeline.labelling.rule_text import describe, rule_as_data, token_text
 from workers.pipeline.labelling.rules import Rule, TokenIndex
+from workers.pipeline.labelling.short_rules import ShortRules
 
-MAX_LABEL_LENGTH = 400
-"""Characters of a label."""
 GOOD_F1 = 0.5
 
 
@@ -43,8 +43,8 @@ def label_concepts(
     about: dict[str, object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | LabelRecord]:
-    """Yield progress, and the label of each of `features` whose rule has an F1 of `minimum` or more
-    on training tokens, with its held-out score.
+    """Yield progress, and the label of each of `features` whose short rule has an F1 of `minimum`
+    or more on training tokens, with its held-out score.
 
     Labels are selected on training tokens alone, so the held-out scores are unbiased. `about` is
     added to the provenance. Ends early when `should_stop` returns true.
@@ -52,19 +52,28 @@ def label_concepts(
     yield Progress(0, len(features), "features", "Counting what concepts hold where")
     index = TokenIndex(evidence)
     search, scorer = RuleSearch(index), RuleScorer(index, seed)
+    names = ClauseNames(evidence, lambda token: token_text(vocabulary[token]))
+    short_rules = ShortRules(index, search, names)
     labels = good = without_rule = 0
     for number, feature in enumerate(features, 1):
         if should_stop():
             return
-        rule, train_f1 = search.best_rule(feature)
-        without_rule += not rule
-        if rule and train_f1 >= minimum:
-            scores = scorer.measure(rule, feature)
+        exact, exact_f1 = search.best_rule(feature)
+        without_rule += not exact
+        short = short_rules.shorten(exact, feature) if exact else None
+        if short and short.train_f1 >= minimum:
+            scores = scorer.measure((short.clause,), feature)
             labels, good = labels + 1, good + (scores.f1 >= GOOD_F1)
-            provenance = _provenance(rule, train_f1, evidence, vocabulary)
+            provenance = {
+                **_rule_provenance((short.clause,), short.train_f1, evidence, vocabulary),
+                "exact": {
+                    **_rule_provenance(exact, exact_f1, evidence, vocabulary),
+                    **_f1(scorer.measure(exact, feature)),
+                },
+            }
             yield LabelRecord(
                 feature,
-                _label_text(rule, evidence, vocabulary),
+                short.name,
                 {**(about or {}), **provenance},
                 [concept_score(scores, scorer.contexts)],
             )
@@ -102,24 +111,16 @@ def concept_score(scores: PredictionScores, contexts: int) -> ScoreRecord:
     )
 
 
-def _provenance(
+def _f1(scores: PredictionScores) -> dict[str, float]:
+    low, high = scores.intervals["f1"]
+    return {"f1": round(scores.f1, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def _rule_provenance(
     rule: Rule, train_f1: float, evidence: Evidence, vocabulary: Sequence[bytes]
 ) -> dict[str, object]:
-    return {
-        "rule": rule_as_data(rule, evidence.names),
-        "words": _describe(rule, evidence, vocabulary, max_tokens=1000),
-        "train_f1": round(train_f1, 4),
-    }
-
-
-def _label_text(rule: Rule, evidence: Evidence, vocabulary: Sequence[bytes]) -> str:
-    """Return the rule in words, with as many tokens named as fit into a label."""
-    for max_tokens in (6, 4, 2, 1):
-        text = _describe(rule, evidence, vocabulary, max_tokens)
-        if len(text) <= MAX_LABEL_LENGTH:
-            break
-    return text[:MAX_LABEL_LENGTH]
-
-
-def _describe(rule: Rule, evidence: Evidence, vocabulary: Sequence[bytes], max_tokens: int) -> str:
-    return describe(rule, evidence.words, lambda token: token_text(vocabulary[token]), max_tokens)
+    words = describe(
+        rule, evidence.words, lambda token: token_text(vocabulary[token]), max_tokens=1000
+    )
+    data = rule_as_data(rule, evidence.names)
+    return {"rule": data, "words": words, "train_f1": round(train_f1, 4)}

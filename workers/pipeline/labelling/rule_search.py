@@ -17,6 +17,7 @@ documents or more; one of its right matches is not counted, as if it had been le
 precision of rare tokens is reduced (additive smoothing); and every part of a rule must gain F1.
 """
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,12 @@ class RuleSearch:
         self._tables = [self._counts.counts_by_token(rows, key, self._size) for key in self._keys]
         self._totals = np.asarray(self._tables[0].sum(0)).ravel()
         self._mask = np.zeros(len(self.train), dtype=bool)
+
+    def with_limits(self, limits: SearchLimits) -> "RuleSearch":
+        """Return a search with other limits that shares what was counted."""
+        search = copy.copy(self)
+        search.limits = limits
+        return search
 
     def best_rule(self, feature: int) -> tuple[Rule, float]:
         """Return the rule of a feature and its F1 on training tokens.

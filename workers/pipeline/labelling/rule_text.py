@@ -73,10 +73,14 @@ def _describe_tokens(tokens: Sequence[int], token_text: TokenText, max_tokens: i
 def token_text(token: bytes) -> str:
     """Return a token between backticks, for use in a sentence.
 
-    White space around a word is left out; a token of white space alone is shown as symbols.
+    A blank before a word is shown, because `␣as` and `as` are two tokens; other white space around
+    a word is left out. A token of white space alone is shown as symbols.
     """
     text = token.decode("utf-8", "replace")
-    return f"`{text.strip() or _white_space_symbols(text)}`"
+    word = text.strip()
+    if not word:
+        return f"`{_white_space_symbols(text)}`"
+    return f"`␣{word}`" if text.startswith(" ") else f"`{word}`"
 
 
 def _white_space_symbols(text: str) -> str:

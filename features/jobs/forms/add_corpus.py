@@ -22,8 +22,8 @@ class AddCorpus(JobForm):
     )
     source = forms.CharField(
         max_length=500,
-        help_text="python-stdlib; a .txt, .jsonl(.gz) or .parquet file or a folder of them that "
-        "the worker can read; a hub id.",
+        help_text="python-stdlib; a .txt, .jsonl, .csv, .parquet or .arrow file (text formats "
+        "also .gz, .bz2, .xz, .zst) or a folder of them that the worker can read; a hub id.",
     )
     text_column = forms.CharField(
         max_length=100,

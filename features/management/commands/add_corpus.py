@@ -5,8 +5,8 @@ from features.management.job_command import JobCommand
 
 
 class Command(JobCommand):
-    """Add a corpus: a hub id, a .txt, .jsonl or .parquet file, a folder of them, or
-    python-stdlib.
+    """Add a corpus: a hub id, a .txt, .jsonl, .csv or .parquet file, a folder of them,
+    or python-stdlib.
     """
 
     form = AddCorpus

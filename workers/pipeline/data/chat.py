@@ -37,12 +37,23 @@ def as_content(value: Any) -> Content:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return whole_characters(value)
     if isinstance(value, dict):  # a list of structs, stored by column
         value = _turns_from_columns(value)
     if not isinstance(value, list):
         raise ValueError(f"holds {type(value).__name__}, neither text nor a conversation")
     return [_parse_turn(turn, number) for number, turn in enumerate(value, 1)]
+
+
+def whole_characters(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair, which no encoding has."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def content_key(content: Content) -> str:
@@ -86,7 +97,7 @@ def _parse_turn(turn: Any, number: int) -> dict[str, str]:
         if isinstance(turn, dict) and isinstance(turn.get(role), str):
             name = str(turn[role])
             return {
-                "role": ROLE_OF_SHAREGPT.get(name, name),
+                "role": ROLE_OF_SHAREGPT.get(name, whole_characters(name)),
                 "content": _turn_text(turn.get(content), number),
             }
     fields = ", ".join(map(str, turn)) if isinstance(turn, dict) else f"a {type(turn).__name__}"
@@ -100,9 +111,9 @@ def _turn_text(content: Any, number: int) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
-        return content
+        return whole_characters(content)
     if isinstance(content, list) and all(_is_text(part) for part in content):
-        return "".join(part["text"] for part in content)
+        return whole_characters("".join(part["text"] for part in content))
     raise ValueError(f"has a turn {number} whose content is no text")
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from features.records import InvalidInput
 from workers.pipeline.data import stdlib
-from workers.pipeline.data.chat import Content, content_key
+from workers.pipeline.data.chat import Content, content_key, whole_characters
 from workers.pipeline.data.corpus_files import (
     SUFFIXES,
     Document,
@@ -29,6 +29,7 @@ from workers.pipeline.data.corpus_files import (
     load_file,
     parse_content,
 )
+from workers.pipeline.data.read_errors import read_failure
 
 STDLIB = "python-stdlib"
 SHUFFLE_BUFFER = 4096
@@ -80,8 +81,8 @@ def describe_corpus(source: str, text_column: str = "text") -> CorpusDescription
     documents = _load_source(source, text_column, seed=0)
     first = next((content for _, content in documents if content), "")
     chat = not isinstance(first, str)
-    path = Path(source).expanduser()
-    if path.exists():
+    path = _local_path(source)
+    if path:
         files = list_files(path)
         megabytes = sum(file.stat().st_size for file in files) / 1e6
         note = f"{len(files)} file{'s' if len(files) > 1 else ''}, {megabytes:,.1f} MB"
@@ -91,8 +92,8 @@ def describe_corpus(source: str, text_column: str = "text") -> CorpusDescription
 
 
 def _load_source(source: str, text_column: str, seed: int) -> Iterator[Document]:
-    path = Path(source).expanduser()
-    if path.exists():
+    path = _local_path(source)
+    if path:
         files = list_files(path)
         random.Random(seed).shuffle(files)
         root = path if path.is_dir() else path.parent
@@ -102,6 +103,15 @@ def _load_source(source: str, text_column: str, seed: int) -> Iterator[Document]
         raise InvalidInput("source", f"There is no file or folder {source}.")
     else:
         yield from _load_hub_dataset(source, text_column, seed)
+
+
+def _local_path(source: str) -> Path | None:
+    """The file or folder that `source` names on this machine, or None."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, or a user who is unknown
+        return None
 
 
 def _load_hub_dataset(source: str, text_column: str, seed: int) -> Iterator[Document]:
@@ -122,9 +132,17 @@ def _load_hub_dataset(source: str, text_column: str, seed: int) -> Iterator[Docu
             "text_column",
             f"{source} has no text in {text_column!r}; it has {', '.join(first or ['no rows'])}.",
         )
-    for number, row in enumerate(itertools.chain([first], rows)):
-        location = f"{text_column!r} of {source}, row {number},"
-        yield f"train:{number}", parse_content(row[text_column], location)
+    number = 0
+    try:
+        for number, row in enumerate(itertools.chain([first], rows)):
+            location = f"{text_column!r} of {source}, row {number:,},"
+            yield f"train:{number}", parse_content(row[text_column], location)
+    except InvalidInput:
+        raise
+    except Exception as error:  # of datasets, fsspec, requests or a file's reader
+        reason = read_failure(error)
+        message = f"Cannot read dataset {source} after row {number:,}: {reason}."
+        raise InvalidInput("source", message) from error
 
 
 def _is_held_out(content: Content) -> bool:
@@ -169,9 +187,14 @@ def _hash_files(files: list[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(HASHED_BYTES))
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                head = file.read(HASHED_BYTES)
+        except OSError as error:
+            message = f"Cannot read {whole_characters(path.name)}: {read_failure(error)}."
+            raise InvalidInput("source", message) from error
+        digest.update(f"{path.name}\0{size}\0".encode(errors="surrogateescape") + head)
     return f"sha256:{digest.hexdigest()[:12]}"
 
 

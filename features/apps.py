@@ -8,3 +8,8 @@ class FeaturesConfig(AppConfig):
 
     name = "features"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from features.db import any_text
+
+        any_text.register()

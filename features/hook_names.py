@@ -3,7 +3,7 @@ in short `2-res`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 SITES = {
@@ -33,6 +33,31 @@ def parse_hook(name: str) -> Hook:
         return Hook(None, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"), name)
     short, words = SITES[match[2]]
     return Hook(int(match[1]), f"{match[1]}-{short}", words.format(match[1]))
+
+
+def group_by_reason(refusals: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Hooks that a model lacks as (hooks, reason), such as (“MLP output of layers 0–3”, …)."""
+    layers: dict[tuple[str, str], list[int]] = {}
+    for name, reason in refusals.items():
+        number, _, site = name.removeprefix("blocks.").partition(".")
+        words = SITES[site][1].format("")
+        layers.setdefault((words, reason), []).append(int(number))
+    grouped: dict[str, list[str]] = {}
+    for (words, reason), numbers in layers.items():
+        text = words.removesuffix("layer ") + _layers_in_words(sorted(numbers))
+        grouped.setdefault(reason, []).append(text[0].upper() + text[1:])
+    return [("; ".join(texts), reason) for reason, texts in grouped.items()]
+
+
+def _layers_in_words(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return f"layer{'s' if len(numbers) > 1 else ''} {', '.join(texts)}"
 
 
 def middle(names: Sequence[str]) -> str:

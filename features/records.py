@@ -101,7 +101,11 @@ class TokenRecord(NamedTuple):
 
 
 class ModelRecord(NamedTuple):
-    """A language model as its configuration and tokenizer describe it."""
+    """A language model as its configuration and tokenizer describe it.
+
+    `hook_refusals` are the hooks that a check on a few tokens found missing or inexact, by name,
+    each with the reason.
+    """
 
     architecture: str
     revision: str
@@ -113,6 +117,7 @@ class ModelRecord(NamedTuple):
     dtype: str
     bos_token_id: int | None
     hooks: list[str]
+    hook_refusals: dict[str, str]
     tokens: list[TokenRecord]
 
 

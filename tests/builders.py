@@ -109,6 +109,7 @@ def model(slug: str = "tiny", **changes: Any) -> LanguageModel:
         dtype="float32",
         bos_token_id=0,
         hooks=[f"blocks.{layer}.hook_resid_post" for layer in range(4)],
+        hook_refusals={},
         tokens=tokens,
     )
     return catalog_services.add_model(slug, "a/folder", record._replace(**changes))

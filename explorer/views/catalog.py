@@ -11,6 +11,7 @@ from explorer import access
 from explorer.definitions import DEFINITIONS, GROUPS
 from explorer.forms.features import BrowseForm, MapForm
 from explorer.http.requests import Choice, HtmxRequest, NotHere, page
+from features import hook_names
 from features.db import keyset
 from features.models import LanguageModel, Sae
 from features.selectors import catalog as catalog_selectors
@@ -55,6 +56,7 @@ def model(request: HtmxRequest, model: str) -> HttpResponse:
         "model": found,
         "saes": saes,
         "hooks": [(hook, covered[hook]) for hook in found.hooks],
+        "missing_hooks": hook_names.group_by_reason(found.hook_refusals or {}),
         "happening": catalog_selectors.happening(model)[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }

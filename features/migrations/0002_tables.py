@@ -44,6 +44,8 @@ class Migration(migrations.Migration):
                 ("bos_token_id", models.IntegerField(null=True)),
                 ("hooks", ArrayField(models.CharField(max_length=100),
                     help_text="Hook points that an SAE can read.")),
+                ("hook_refusals", models.JSONField(null=True,
+                    help_text="Hook points that it lacks, each with the reason; null if they were not checked.")),
                 ("created", models.DateTimeField(db_default=Now())),
             ],
             options={

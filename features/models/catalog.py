@@ -1,5 +1,6 @@
 """Language models and their tokens, corpora and their sequences, SAEs and their dashboards."""
 
+import re
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -32,6 +33,10 @@ class LanguageModel(models.Model):
     hooks = ArrayField(
         models.CharField(max_length=100), help_text="Hook points that an SAE can read."
     )
+    hook_refusals = models.JSONField(
+        null=True,
+        help_text="Hook points that it lacks, each with the reason; null if they were not checked.",
+    )
     created = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -44,6 +49,20 @@ class LanguageModel(models.Model):
     def source_name(self) -> str:
         """The source, without the path of a folder."""
         return redaction.of_source(self.source)
+
+    def has_hook(self, hook: str) -> bool:
+        """Whether it has a hook, those included that only transcoders read."""
+        refused = hook in (self.hook_refusals or {})
+        match = re.fullmatch(r"blocks\.(\d+)\.mlp\.hook_in", hook)
+        return hook in self.hooks or (
+            match is not None and int(match[1]) < self.layers and not refused
+        )
+
+    def without_hook(self, hook: str) -> str:
+        """Why a hook cannot be used, in sentences."""
+        has = f"It has {self.hooks[0]} to {self.hooks[-1]}." if self.hooks else ""
+        reason = (self.hook_refusals or {}).get(hook, "")
+        return " ".join(part for part in (f"{self} has no hook “{hook}”.", reason, has) if part)
 
     def get_absolute_url(self) -> str:
         """The model's page."""

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from features import hook_names, sae_sources
+from features import sae_sources
 from features.jobs.forms.base import FollowUp, JobForm
 from features.jobs.forms.compute_dashboards import ComputeDashboards
 from features.models import Corpus, Dashboard, Job, LanguageModel
@@ -164,11 +164,8 @@ class AddSae(JobForm):
         slug, hook = cleaned.get("slug"), cleaned.get("hook")
         if slug:
             self.refuse_taken(cleaned["model"], slug)
-        if model and hook and not _has(model, hook):
-            self.add_error(
-                "hook",
-                f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.",
-            )
+        if model and hook and not model.has_hook(hook):
+            self.add_error("hook", model.without_hook(hook))
 
 
 def _last_corpus(model: str) -> str:
@@ -183,11 +180,3 @@ def _last_corpus(model: str) -> str:
         return str(last)
     shown = Dashboard.objects.filter(sae__model__slug=model).order_by("-id")
     return shown.values_list("corpus__slug", flat=True).first() or ""
-
-
-def _has(model: LanguageModel, hook: str) -> bool:
-    """Whether the model has the hook, those included that only transcoders read."""
-    layer = hook_names.parse_hook(hook).layer
-    return hook in model.hooks or (
-        layer is not None and layer < model.layers and hook.endswith(".mlp.hook_in")
-    )

@@ -207,10 +207,7 @@ class TrainSae(JobForm):
             return None
         for hook in split_values(cleaned.get("hook") or []):
             if hook not in model.hooks:
-                self.add_error(
-                    "hook",
-                    f"{model} has no hook “{hook}”. It has {model.hooks[0]} to {model.hooks[-1]}.",
-                )
+                self.add_error("hook", model.without_hook(hook))
         if (cleaned.get("context_size") or 0) > model.context_size:
             self.add_error(
                 "context_size", f"{model} was made for at most {model.context_size} tokens."

@@ -65,6 +65,7 @@ def test_models_say_what_they_are_and_how_many_saes_they_have(api):
         1,
     )
     assert model["hooks"] == planted.model.hooks
+    assert model["hook_refusals"] == {}
     assert model["url"] == "/tiny/"
 
 

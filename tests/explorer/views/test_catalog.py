@@ -64,6 +64,20 @@ def test_a_models_page_shows_its_shape_hooks_and_saes(client, planted):
     assert page.has('a[href="/tiny/2-res/"]')
 
 
+def test_a_models_page_says_which_hooks_are_not_offered_and_why(client, planted):
+    assert "Not offered" not in text(client, "/tiny/")
+    missing = [f"blocks.{layer}.hook_mlp_out" for layer in (0, 1, 3)]
+    planted.model.hook_refusals = dict.fromkeys(missing, "This block has no MLP.")
+    planted.model.save()
+    page = text(client, "/tiny/")
+    assert page.has("summary", "Not offered, and why")
+    assert page.has("dt", "MLP output of layers 0–1, 3")
+    assert page.has("dd", "This block has no MLP.")
+    planted.model.hook_refusals = None  # added before hooks were checked
+    planted.model.save()
+    assert "Not offered" not in text(client, "/tiny/")
+
+
 def test_home_and_the_models_page_tell_how_many_live_features_have_a_label(client, planted):
     assert "labelled</small>" not in text(client, "/")
     alive = list(Feature.objects.filter(sae=planted.sae).alive().order_by("index"))

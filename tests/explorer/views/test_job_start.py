@@ -171,6 +171,19 @@ def test_start_queues_the_job_with_those_that_follow_it_and_shows_it(client, ada
     assert (labelled.kind, labelled.after) == ("label_sae", shown)
 
 
+@pytest.mark.parametrize(
+    ("kind", "data"), [("train_sae", RIGHT), ("add_sae", {"model": "tiny", "source": "a/b"})]
+)
+def test_a_hook_that_was_found_inexact_is_refused_with_the_reason(client, planted, kind, data):
+    planted.model.hook_refusals = {"blocks.1.mlp.hook_in": "This block has no MLP."}
+    planted.model.save()
+    response = client.post(f"/jobs/new/{kind}/", data | {"hook": "blocks.1.mlp.hook_in"})
+    (error,) = response.context["form"].errors["hook"]
+    assert error.startswith("tiny has no hook “blocks.1.mlp.hook_in”. This block has no MLP.")
+    assert "It has blocks.0.hook_resid_post to blocks.3.hook_resid_post." in error
+    assert not Job.objects.exists()
+
+
 def test_a_box_that_is_not_ticked_means_no(client, planted):
     client.post(TRAIN, {name: value for name, value in RIGHT.items() if name != "then"})
     assert Job.objects.get().params["then"] is False

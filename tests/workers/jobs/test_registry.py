@@ -78,6 +78,7 @@ def test_add_model_keeps_shape_hooks_and_the_exact_bytes_of_its_vocabulary(ready
     model = LanguageModel.objects.get()
     assert (model.slug, model.layers, model.d_model, model.vocabulary_size) == ("tiny", 3, 32, 400)
     assert HOOK in model.hooks
+    assert model.hook_refusals == {}
     assert model.revision.startswith("sha256:")
     tokens = {t.token_id: bytes(t.text) for t in Token.objects.all()}
     ids = tokenizer("naïve 日本 🧠")["input_ids"]

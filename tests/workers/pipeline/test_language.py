@@ -5,10 +5,20 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from features.records import InvalidInput
+from workers.pipeline.dashboards.logit_lens import masked_tokens
+from workers.pipeline.model.activations import activations_at
 from workers.pipeline.model.language import describe_model, load_language
+from workers.pipeline.model.prompts import prompt_ids
 
 
 @pytest.fixture
@@ -60,6 +70,7 @@ def test_the_description_says_shape_hooks_and_vocabulary(llama):
     assert record.tokens[0].special
     assert record.hooks[0] == "blocks.0.hook_resid_pre"
     assert len(record.hooks) == 15
+    assert record.hook_refusals == {}
 
 
 def test_the_revision_follows_the_weights(model_folders, copy):
@@ -125,6 +136,26 @@ def test_a_tokenizer_of_another_model_is_refused(copy):
     config.vocab_size = 300
     LlamaForCausalLM(config).save_pretrained(copy)
     assert "do not match" in refusal(copy).message
+
+
+def test_added_tokens_beyond_the_embeddings_load_and_only_texts_with_one_are_refused(copy):
+    """As `<image_soft_token>` of Gemma 3, or a padding token that a fine-tune added."""
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    config = LlamaConfig.from_pretrained(copy)
+    config.vocab_size = len(tokenizer)
+    LlamaForCausalLM(config).save_pretrained(copy)
+    tokenizer.add_special_tokens({"pad_token": "<image>"})
+    tokenizer.save_pretrained(copy)
+    language = load_language(str(copy))
+    assert language.special_ids.max() == config.vocab_size
+    assert not masked_tokens(language).all()
+    hook = "blocks.0.hook_resid_post"
+    assert prompt_ids(language, "def cat", chat=False, bos=False)
+    next(activations_at(language, [hook], [torch.tensor([[1, config.vocab_size - 1]])]))
+    with pytest.raises(InvalidInput, match="holds the token <image>"):
+        next(activations_at(language, [hook], [torch.tensor([[1, config.vocab_size]])]))
+    with pytest.raises(InvalidInput, match="holds the token <image>"):
+        prompt_ids(language, "def <image> cat", chat=False, bos=False)
 
 
 def test_an_unknown_architecture_is_refused(copy):

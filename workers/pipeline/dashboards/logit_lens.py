@@ -213,7 +213,8 @@ def _reasons(language: Language) -> Int64[Tensor, " vocabulary"]:
     for text, token_id in language.tokenizer.get_vocab().items():
         if token_id < rows:
             reasons[token_id] = _reason(text)
-    reasons[language.special_ids.cpu()] = SPECIAL
+    special = language.special_ids.cpu()
+    reasons[special[special < rows]] = SPECIAL
     return reasons
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from workers.pipeline.model.hooks import HookPoint, observe_hook, resolve_hook
-from workers.pipeline.model.language import Language, check_context_length
+from workers.pipeline.model.language import Language, check_contexts_fit
 
 
 class _AllCollected(Exception):
@@ -29,11 +29,12 @@ def activations_at(
     """Yield the activations at `hooks`, by name, of each batch of token ids.
 
     Raises `InvalidInput("hook")` if the model has no such hook, and `InvalidInput("context_size")`
-    if a context is too long for the model.
+    if a context is too long for the model, and
+    `InvalidInput("text")` if it holds a token that the model has no embedding for.
     """
     points = [resolve_hook(language.model, hook) for hook in dict.fromkeys(hooks)]
     for batch in batches:
-        check_context_length(language, batch)
+        check_contexts_fit(language, batch)
         yield _run_to_last_hook(language, points, batch)
 
 

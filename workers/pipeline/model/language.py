@@ -22,7 +22,8 @@ from transformers import (
 from features.records import InvalidInput, ModelRecord
 from workers.pipeline.data import hub
 from workers.pipeline.data.tokens import special_ids, vocabulary
-from workers.pipeline.model.hooks import hook_names
+from workers.pipeline.model.decoder import embedding_rows
+from workers.pipeline.model.hooks import decoder_blocks, hook_names, hook_refusals
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,33 @@ def load_language(
     return Language(model, tokenizer, torch_device, special, loaded_revision, stored_dtype)
 
 
-def check_context_length(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
-    """Raise `InvalidInput("context_size")` if the contexts are longer than the model takes."""
+def check_contexts_fit(language: Language, ids: Int64[Tensor, "batch pos"]) -> None:
+    """Raise `InvalidInput("context_size")` if the contexts are longer than the model takes, and
+    `InvalidInput("text")` if they hold a token that it has no embedding for.
+    """
+    check_embeddings(language, ids.flatten())
     if ids.shape[1] > language.context_size:
         raise InvalidInput(
             "context_size",
             f"Contexts have {ids.shape[1]} tokens, but the model takes {language.context_size} "
             "at most.",
+        )
+
+
+def check_embeddings(language: Language, ids: Int64[Tensor, " pos"]) -> None:
+    """Raise `InvalidInput("text")` if a token has no embedding.
+
+    A tokenizer may have more ids than the model has rows, such as Gemma 3's `<image_soft_token>`
+    in the model that reads text only, or a padding token that was added for training.
+    """
+    rows = embedding_rows(language.model)
+    largest = int(ids.max()) if len(ids) else 0
+    if largest >= rows:
+        token = language.tokenizer.convert_ids_to_tokens(largest)
+        raise InvalidInput(
+            "text",
+            f"A text holds the token {token} with the id {largest:,}, and the model has "
+            f"embeddings for {rows:,} ids only. Leave that token out.",
         )
 
 
@@ -88,7 +109,7 @@ def describe_model(language: Language) -> ModelRecord:
     return ModelRecord(
         architecture=type(language.model).__name__,
         revision=language.revision,
-        layers=int(config.num_hidden_layers),
+        layers=len(decoder_blocks(language.model)),
         d_model=int(config.hidden_size),
         vocabulary_size=int(config.vocab_size),
         context_size=language.context_size,
@@ -96,6 +117,7 @@ def describe_model(language: Language) -> ModelRecord:
         dtype=language.stored_dtype,
         bos_token_id=language.tokenizer.bos_token_id,
         hooks=hook_names(language.model),
+        hook_refusals=dict(hook_refusals(language.model)),
         tokens=vocabulary(language.tokenizer),
     )
 
@@ -196,8 +218,13 @@ def _load_model(
             f"{source} lacks weights of {type(model).__name__}: {names}. "
             "Is it a causal language model?",
         )
-    hook_names(model)  # raises if the model has no decoder blocks
-    return model.to(device).eval().requires_grad_(False)
+    model = model.to(device).eval().requires_grad_(False)
+    if not hook_names(model):
+        reason = next(iter(hook_refusals(model).values()))
+        raise InvalidInput(
+            "source", f"{type(model).__name__} has no activations to hook into: {reason}"
+        )
+    return model
 
 
 def _runtime_dtype(config: Any, device: str, name: str) -> torch.dtype:
@@ -220,8 +247,10 @@ def _stored_dtype(config: Any) -> torch.dtype:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    embeddings = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
-    largest = max(tokenizer.get_vocab().values())
+    """Added tokens may lie beyond the model's rows: only texts that hold one are refused."""
+    embeddings, vocabulary = embedding_rows(model), tokenizer.get_vocab()
+    ordinary = vocabulary.keys() - tokenizer.get_added_vocab().keys() or vocabulary.keys()
+    largest = max(vocabulary[token] for token in ordinary)
     if largest >= embeddings:
         raise InvalidInput(
             "source",

@@ -1,7 +1,9 @@
 """Token ids of a prompt: a text to continue, or a message for the model's chat template."""
 
+import torch
+
 from features.records import InvalidInput
-from workers.pipeline.model.language import Language
+from workers.pipeline.model.language import Language, check_embeddings
 
 
 def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[int]:
@@ -35,4 +37,5 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
             f"This prompt has {len(ids):,} tokens; "
             f"the model reads at most {language.context_size - 1:,} to continue.",
         )
+    check_embeddings(language, torch.tensor(ids))
     return ids

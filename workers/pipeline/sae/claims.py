@@ -137,6 +137,6 @@ def _hook_of_module(model: PreTrainedModel, path: str) -> str | None:
         if name.endswith("hook_resid_pre"):
             continue
         point = resolve_hook(model, name)
-        if (paths[id(point.module)], point.side) == (module_path, side):
+        if (paths[id(point.module)], point.side, point.scale) == (module_path, side, 1):
             return name
     return None

@@ -32,7 +32,7 @@ from torch import Tensor
 from features.records import Evaluation, InvalidInput, LogLine, Progress, SequenceRecord
 from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
-from workers.pipeline.model.language import Language, check_context_length
+from workers.pipeline.model.language import Language, check_contexts_fit
 from workers.pipeline.sae.evaluation_sums import EvaluationSums, density_histogram
 from workers.pipeline.sae.reconstruct import (
     reconstruct,
@@ -211,5 +211,5 @@ def _batches(
         contexts = LOGITS_AT_ONCE // (vocabulary * longest)
         size = max(1, min(CONTEXTS_AT_ONCE, contexts))
         for ids in token_batches(group, size, language.special_ids):
-            check_context_length(language, ids)
+            check_contexts_fit(language, ids)
             yield ids.to(language.device)

@@ -28,6 +28,12 @@ class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
 
     url = serializers.CharField(source="get_absolute_url", help_text=PAGE, read_only=True)
     source = serializers.CharField(source="source_name", help_text=SOURCE, read_only=True)  # type: ignore[assignment]  # DRF's own attribute
+    hook_refusals = serializers.DictField(
+        child=serializers.CharField(),
+        allow_null=True,
+        read_only=True,
+        help_text="Hook points that it lacks, each with the reason; null if they were not checked.",
+    )
     sae_count = serializers.IntegerField(help_text="SAEs on this model.", read_only=True)
     shown_count = serializers.IntegerField(
         help_text="Those of them whose features can be explored.", read_only=True
@@ -49,6 +55,7 @@ class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
             "dtype",
             "bos_token_id",
             "hooks",
+            "hook_refusals",
             "sae_count",
             "shown_count",
             "created",

@@ -177,7 +177,8 @@ def _labels() -> Query:
         LEFT JOIN features_label merged ON merged.id = label.merged_into_id
         LEFT JOIN features_labelupload upload ON upload.id = label.upload_id
         WHERE label.feature_id = %(feature)s AND (%(hidden)s OR label.state = 'shown')
-        ORDER BY label.support DESC, label.score DESC NULLS LAST, label.id
+        ORDER BY label.support DESC, label.score_kind = 'promotes',
+            label.score DESC NULLS LAST, label.id
         """,
         "feature visitor hidden",
         label=Label,

@@ -1,6 +1,4 @@
-"""Everything under `/api/`: version 1, its docs page, and a clear answer for whatever is no
-address.
-"""
+"""Everything under `/api/`: version 1, its docs page, and a clear 404 for any other URL."""
 
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView

@@ -85,10 +85,10 @@ def take_draft(request: HtmxRequest) -> Draft:
 def labels_context(request: HtmxRequest, feature: Feature, draft: Draft) -> dict[str, Any]:
     """The context of the templates that show a feature's labels and comments."""
     labels = label_selectors.of_feature(feature, request.user.pk, hidden=may_curate(request.user))
-    context = {"said": labels, "feature": feature, "sae": feature.sae, "draft": draft}
+    context = {"feature_labels": labels, "feature": feature, "sae": feature.sae, "draft": draft}
     if draft.form in _form_names(labels, request.user):
         return context
-    return context | {"astray": draft}
+    return context | {"unplaced_draft": draft}
 
 
 def posted_number(request: HtmxRequest, name: str) -> int:
@@ -103,7 +103,7 @@ def _posted_draft(request: HtmxRequest, form: str) -> Draft:
 
 
 def _form_names(labels: label_selectors.FeatureLabels, visitor: Visitor) -> set[str]:
-    """Names of the forms on the page. A draft whose form is gone is shown above them."""
+    """Names of the forms on the page. A draft without one is shown above the labels."""
     entries = list(labels.thread)
     for entry in entries:
         entries.extend(entry.replies)

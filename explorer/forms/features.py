@@ -1,4 +1,4 @@
-"""Query strings of the pages of SAEs and features, as forms: a wrong value gets a sentence beside
+"""Query strings of the pages of SAEs and features, as forms: a wrong value gets a message at
 its field.
 """
 
@@ -73,26 +73,26 @@ class BrowseForm(RangesForm):
 
     def chosen_columns(self) -> list[str]:
         """The columns to show, in their own order; the first ones if none is chosen."""
-        asked = self.cleaned_data.get("columns") or [
+        chosen = self.cleaned_data.get("columns") or [
             column.name for column in COLUMNS.values() if column.default
         ]
-        return [name for name in COLUMNS if name in asked]
+        return [name for name in COLUMNS if name in chosen]
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of the selector of the list; an invalid field counts as empty."""
         self.full_clean()
-        found = self.cleaned_data
+        cleaned = self.cleaned_data
         return {
-            "order": found.get("order", "index"),
-            "alive": ALIVE_VALUES[found.get("alive", "")],
-            "has_label": LABELLED_VALUES[found.get("has_label", "")],
-            "cluster": found.get("cluster"),
+            "order": cleaned.get("order", "index"),
+            "alive": ALIVE_VALUES[cleaned.get("alive", "")],
+            "has_label": LABELLED_VALUES[cleaned.get("has_label", "")],
+            "cluster": cleaned.get("cluster"),
             **{
-                f"{name}_{end}": found.get(f"{name}_{end}")
+                f"{name}_{end}": cleaned.get(f"{name}_{end}")
                 for name in RANGED
                 for end in ("min", "max")
             },
-            "cursor": found.get("cursor", ""),
+            "cursor": cleaned.get("cursor", ""),
         }
 
 
@@ -134,7 +134,7 @@ class ExamplesForm(forms.Form):
     def chosen(self) -> tuple[str, bool]:
         """Width and breaks; an unknown width is a snippet, and the page shows the form's message.
 
-        Until somebody asks otherwise, lines break in full contexts only; stacked lines never do.
+        By default lines break in full contexts only; stacked lines never do.
         """
         self.full_clean()
         width = self.cleaned_data.get("width") or "snippet"
@@ -182,18 +182,18 @@ class RegistryForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = [(name, name) for name in registry_selectors.model_names()]
+        names = [(name, name) for name in registry_selectors.model_names()]
         field = self.fields["model"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "every model"), *known]
+        field.choices = [("", "every model"), *names]
 
     def arguments(self) -> tuple[registry_selectors.RegistryQuery, int]:
         """The filters, and the first row; an invalid field counts as empty."""
         self.full_clean()
-        found = self.cleaned_data
-        given = {
-            name: found[name]
+        cleaned = self.cleaned_data
+        arguments = {
+            name: cleaned[name]
             for name in registry_selectors.RegistryQuery._fields
-            if found.get(name) not in (None, "")
+            if cleaned.get(name) not in (None, "")
         }
-        return registry_selectors.RegistryQuery(**given), found.get("start") or 0
+        return registry_selectors.RegistryQuery(**arguments), cleaned.get("start") or 0

@@ -42,13 +42,13 @@ def query_fields(kind: str, data: QueryDict) -> dict[str, str]:
     """
     fields = JOB_FORMS[kind].base_fields
     lists = {name: data.getlist(name) for name in fields if name in data}
-    several = {
+    joined = {
         name: _with_commas(values)
         for name, values in lists.items()
         if isinstance(fields[name], ListField)
     }
     return {
-        n: str(several.get(n, values[-1])).replace("\0", "\ufffd") for n, values in lists.items()
+        n: str(joined.get(n, values[-1])).replace("\0", "\ufffd") for n, values in lists.items()
     }
 
 

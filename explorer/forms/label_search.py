@@ -77,12 +77,12 @@ class LabelForm(RangesForm, ScopeForm):
         required=False, min_value=0, max_value=10**4, widget=forms.HiddenInput
     )
 
-    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
-        super().__init__(data, known)
+    def __init__(self, data: QueryDict, searchable: Sequence[Sae]) -> None:
+        super().__init__(data, searchable)
         layers = sorted(
             {
                 layer
-                for sae in self.known
+                for sae in self.offered_saes
                 if (layer := hook_names.parse_hook(sae.hook).layer) is not None
             }
         )

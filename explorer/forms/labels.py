@@ -22,7 +22,7 @@ class FeedForm(forms.Form):
     after = forms.CharField(required=False, max_length=80, widget=forms.HiddenInput)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
         saes = list(catalog_selectors.saes())
         models = dict.fromkeys(sae.model.slug for sae in saes)
         self.fields["model"].choices = [("", "every model"), *((m, m) for m in models)]  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ class FeedForm(forms.Form):
         return user
 
     def clean_after(self) -> activity.FeedPosition | None:
-        """The line after which to go on; None at the beginning."""
+        """The line after which the page begins; None for the first page."""
         text = self.cleaned_data["after"]
         try:
             return activity.FeedPosition.read(text) if text else None
@@ -56,11 +56,11 @@ class FeedForm(forms.Form):
         user: User | None = self.cleaned_data.get("user")
         return user.pk if user else None
 
-    def place(self) -> activity.FeedPosition | None:
-        """Where to go on."""
+    def position(self) -> activity.FeedPosition | None:
+        """The position after which the page begins; None for the first page."""
         self.full_clean()
-        found: activity.FeedPosition | None = self.cleaned_data.get("after")
-        return found
+        position: activity.FeedPosition | None = self.cleaned_data.get("after")
+        return position
 
 
 class UploadForm(forms.Form):
@@ -74,12 +74,12 @@ class UploadForm(forms.Form):
     )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they are
-        self.known = {str(sae): sae for sae in catalog_selectors.searchable()}
-        self.fields["sae"].choices = [(name, name) for name in self.known]  # type: ignore[attr-defined]
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
+        self.saes = {str(sae): sae for sae in catalog_selectors.searchable()}
+        self.fields["sae"].choices = [(name, name) for name in self.saes]  # type: ignore[attr-defined]
 
     def clean_sae(self) -> Sae:
-        return self.known[self.cleaned_data["sae"]]
+        return self.saes[self.cleaned_data["sae"]]
 
     def clean_file(self) -> "UploadedFile[bytes]":
         """A file of a known format that is not too large."""

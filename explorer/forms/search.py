@@ -1,4 +1,4 @@
-"""Query strings of the search page, as forms: a wrong value gets a sentence beside its field."""
+"""Query strings of the search page, as forms: a wrong value gets a message at its field."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,21 +51,23 @@ class ScopeForm(forms.Form):
         required=False, label="SAEs", widget=forms.CheckboxSelectMultiple
     )
 
-    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+    def __init__(self, data: QueryDict, searchable: Sequence[Sae]) -> None:
         super().__init__(data)
-        models = list(dict.fromkeys(sae.model.slug for sae in known))
+        models = list(dict.fromkeys(sae.model.slug for sae in searchable))
         self.chosen_model = data.get("model", "") or (
             "" if self.every_model else next(iter(models), "")
         )
-        self.known = [
-            sae for sae in known if sae.model.slug == self.chosen_model or not self.chosen_model
+        self.offered_saes = [
+            sae
+            for sae in searchable
+            if sae.model.slug == self.chosen_model or not self.chosen_model
         ]
         self._offer(
             "model", models, "There is no model “%(value)s” with dashboards.", self.every_model
         )
         self._offer(
             "sae",
-            [sae.slug for sae in self.known],
+            [sae.slug for sae in self.offered_saes],
             "There is no SAE “%(value)s” of this model with dashboards.",
         )
 
@@ -92,8 +94,8 @@ class ScopeForm(forms.Form):
     def saes(self) -> list[Sae]:
         """The SAEs to search; an invalid choice counts as none."""
         self.full_clean()
-        ticked = self.cleaned_data.get("sae") or [sae.slug for sae in self.known]
-        return [sae for sae in self.known if sae.slug in ticked][: self.most]
+        ticked = self.cleaned_data.get("sae") or [sae.slug for sae in self.offered_saes]
+        return [sae for sae in self.offered_saes if sae.slug in ticked][: self.most]
 
 
 def _text(label: str, placeholder: str, **attributes: str) -> forms.CharField:
@@ -118,7 +120,7 @@ class RankingForm(forms.Form):
         own = [] if limit in dict(DENSITIES) else [(limit, limit)]
         self.fields["density_max"].widget.choices = [*DENSITIES, *own]
 
-    def wanted(self) -> TextSearchOptions:
+    def options(self) -> TextSearchOptions:
         """How to search; an invalid field counts as empty."""
         cleaned = self.cleaned_data
         limit = cleaned.get("density_max")
@@ -140,13 +142,13 @@ class TextForm(RankingForm, ScopeForm):
     )
     text2 = _text("Second text", "What to tell it apart from")
 
-    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+    def __init__(self, data: QueryDict, searchable: Sequence[Sae]) -> None:
         data = data.copy()
         self.two = "text2" in data
         data["density_max"] = data.get("density_max") or DENSITY
         if self.two and data.get("by") != "max":
             data["by"] = "difference"
-        super().__init__(data, known)
+        super().__init__(data, searchable)
         self.fields["by"].widget.choices = TWO if self.two else ONE
         self.offer_densities()
 

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 
 SIGNS = frozenset("0123456789@.+-_")
 OWN_LATIN = frozenset("ßøæœđłþð")
-"""Latin letters that are no accented a to z, and are letters of somebody's language."""
+"""Latin letters of some languages that are not accented forms of a to z."""
 TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 """Scripts that are written together."""
 LOOKALIKES = frozenset("асеорхуіјѕһԁԛԝӏҽѵ" + "αονρυικ")

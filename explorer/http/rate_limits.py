@@ -49,5 +49,5 @@ def reset(name: str) -> None:
 
 
 def _key(name: str) -> str:
-    """A name holds a network address or a user name, which nobody should read from the table."""
+    """Names are hashed: they contain network addresses and user names."""
     return salted_hmac("explorer.http.rate_limits", name, algorithm="sha256").hexdigest()

@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, float | None]]
 class Card(NamedTuple):
     """One measure of a sweep."""
 
-    known: Definition
+    definition: Definition
     chart: SafeString
 
 
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 class _Chart(NamedTuple):
     """A line over strengths; `band` holds (strength, least, most) of the controls."""
 
-    known: Definition
+    definition: Definition
     points: Points
     low: float
     high: float
@@ -129,17 +129,17 @@ def _card(chart: _Chart, dose: Mapping[str, Any]) -> Card:
         ),
     ]
     values = "; ".join(
-        f"{x:g}×: {_score(y) if chart.dots else format_value(chart.known, y)}"
+        f"{x:g}×: {_score(y) if chart.dots else format_value(chart.definition, y)}"
         for x, y in chart.points
     )
     drawing = format_html(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
         svg.WIDTH,
         svg.CURVE_HEIGHT,
-        f"{chart.known.name} by strength. {values}.",
+        f"{chart.definition.name} by strength. {values}.",
         mark_safe("".join(parts)),
     )
-    return Card(chart.known, drawing)
+    return Card(chart.definition, drawing)
 
 
 def _band(chart: _Chart) -> str:

@@ -23,7 +23,8 @@ ORDER = (
 )
 """By the order of questions: is it good, is it sparse, is it alive, how does training go."""
 COLOURS = 8
-GHOST = "ghost"
+EARLIER = "earlier"
+"""CSS class of the dashed line of an earlier run."""
 
 
 class Run(NamedTuple):
@@ -58,7 +59,7 @@ class Row(NamedTuple):
     sae: Sae | None
 
 
-def ghost(sae: Sae, curves: Curves) -> Run:
+def earlier_run(sae: Sae, curves: Curves) -> Run:
     """The run that trained an SAE; of a sweep only the lines of this SAE."""
     own = {
         name: {s: curve for s, curve in lines.items() if s in ("", sae.slug)}
@@ -68,11 +69,11 @@ def ghost(sae: Sae, curves: Curves) -> Run:
     return Run(sae.made_by, own)
 
 
-def charts(own: Run, ghost: Run | None, other: Run | None) -> list[Chart]:
+def charts(own: Run, earlier: Run | None, other: Run | None) -> list[Chart]:
     """A chart for every metric that the job reported: defined ones first, others by their name."""
     names = [n for n in ORDER if n in own.curves] + [n for n in own.curves if n not in ORDER]
     looks = _looks(own, other)
-    return [_chart(name, own, ghost, other, looks) for name in names]
+    return [_chart(name, own, earlier, other, looks) for name in names]
 
 
 def keys(own: Run, other: Run | None) -> list[Key]:
@@ -137,7 +138,11 @@ def compare_url(rows: list[Row]) -> str:
 
 
 def _chart(
-    name: str, own: Run, ghost: Run | None, other: Run | None, looks: Mapping[tuple[int, str], str]
+    name: str,
+    own: Run,
+    earlier: Run | None,
+    other: Run | None,
+    looks: Mapping[tuple[int, str], str],
 ) -> Chart:
     definition = DEFINITIONS.get(f"job_{name}") or Definition(
         name.replace("_", " ").capitalize(), "A metric of this job."
@@ -148,10 +153,10 @@ def _chart(
             _line(other, series, curve, looks)
             for series, curve in other.curves.get(name, {}).items()
         ]
-    elif ghost:
+    elif earlier:
         lines += [
-            Line(curve, f"job {ghost.job.pk}", GHOST)
-            for curve in ghost.curves.get(name, {}).values()
+            Line(curve, f"job {earlier.job.pk}", EARLIER)
+            for curve in earlier.curves.get(name, {}).values()
         ]
     ends = [curve[-1][1] for curve in own.curves[name].values()]
     least, most = format_value(definition, min(ends)), format_value(definition, max(ends))

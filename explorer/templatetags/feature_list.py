@@ -23,7 +23,7 @@ ARROWS = {"ascending": " ↑", "descending": " ↓", "": ""}
 
 @register.simple_tag
 def cell(column: str, row: Feature) -> str:
-    """A feature's value as its definition says; a dead one's density is the word."""
+    """A feature's value in its definition's format; the density of a dead feature is “dead”."""
     if column == "density" and not row.alive:
         return "dead"
     return (
@@ -35,36 +35,33 @@ def cell(column: str, row: Feature) -> str:
 
 @register.simple_tag(takes_context=True)
 def sorted_head(context: dict[str, Any], column: str, order: str | None) -> SafeString:
-    """A heading; where lists are ordered by it, a link that does so, and turns the order round
-    where it is so already.
-    """
-    known = DEFINITIONS.get(column)
+    """A heading; if lists can be ordered by it, a link that does so, or reverses the order."""
+    definition = DEFINITIONS.get(column)
     name, about = (
-        (known.name, known.about) if known else ("Feature", "The feature's index in the SAE.")
+        (definition.name, definition.about)
+        if definition
+        else ("Feature", "The feature's index in the SAE.")
     )
-    if known and not COLUMNS[column].order:
+    if definition and not COLUMNS[column].order:
         return format_html('<th class="n" scope="col" title="{}">{}</th>', about, name)
     down, up = f"-{column}", column
     sort = {down: "descending", up: "ascending"}.get(order or "index", "")
-    wanted = "" if column == "index" else up if sort == "descending" else down
-    link = address(context["request"], order=wanted)
+    next_order = "" if column == "index" else up if sort == "descending" else down
+    link = query_url(context["request"], order=next_order)
     return format_html(
         '<th class="n" scope="col" title="{}"{}><a href="{}" hx-get="{}" hx-target="#features" '
-'hx-swap="outerHTML"'
-        ' hx-push-url="true">{}{}</a></th>',
+'hx-swap="outerHTML" hx-push-url="true">{}{}</a></th>',
         about, format_html(' aria-sort="{}"', sort) if sort else "", link, link, name, ARROWS[sort],
     )  # fmt: skip
 
 
 @register.simple_tag(takes_context=True)
 def density_brush(context: dict[str, Any], counts: list[int], form: Form) -> SafeString:
-    """Live features by density; a bar is a link to its range, and the script takes any range that
-    is drawn across bars.
-    """
+    """Live features by density. A bar links to its range; the script lets users draw a range."""
     step = -LOWEST_EXPONENT / max(len(counts), 1)
     ends = [f"{10 ** (LOWEST_EXPONENT + i * step):.2g}" for i in range(len(counts) + 1)]
     bars = [
-        svg.Linked(f"{ends[i]} to {ends[i + 1]}: {times(n, 'live feature')}", address(
+        svg.Linked(f"{ends[i]} to {ends[i + 1]}: {times(n, 'live feature')}", query_url(
             context["request"], density_min=ends[i] if i else "", density_max=ends[i + 1]
         ))
         for i, n in enumerate(counts)
@@ -77,10 +74,8 @@ def density_brush(context: dict[str, Any], counts: list[int], form: Form) -> Saf
     return svg.linked_bars(list(counts), bars, ticks, "Density: choose a range")
 
 
-def address(request: HttpRequest, **changes: str) -> str:
-    """The query string with some parameters changed, those that are empty left out, from the first
-    page on.
-    """
+def query_url(request: HttpRequest, **changes: str) -> str:
+    """The query string with changed parameters, without empty ones and the cursor."""
     query = request.GET.copy()
     for name, value in {**changes, "cursor": ""}.items():
         query.pop(name, None)

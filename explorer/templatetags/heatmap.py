@@ -1,6 +1,4 @@
-"""Token heatmaps: `features.token_spans.Span` boxes as small HTML, since a page holds thousands of
-them.
-"""
+"""Token heatmaps as small HTML, since a page holds thousands of token spans."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -27,19 +25,19 @@ CLASSES = {
         (True, True, "peak special"),
     )
 }
-"""The class attribute of a box, by whether it is the peak and whether it is special."""
+"""The class attribute of a token, by whether it is the peak and whether it is special."""
 
 
 @register.simple_tag
 def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
-    """One `<t>` per box, value in `data-v` and strength in `--a`; `breaks=False` shows line ends
+    """One `<t>` per span, value in `data-v` and strength in `--a`; `breaks=False` shows line ends
     without breaking there.
     """
     line_end = BREAKS if breaks else FLAT
     return concatenated(
-        _silent_box(span.text, line_end, span.peak, span.special)
+        _silent_token(span.text, line_end, span.peak, span.special)
         if span.value is None
-        else _firing_box(span, line_end)
+        else _firing_token(span, line_end)
         for span in spans
     )
 
@@ -64,7 +62,7 @@ def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
     return around(spans, before, SNIPPET_AFTER)
 
 
-def _firing_box(span: Span, line_end: str) -> SafeString:
+def _firing_token(span: Span, line_end: str) -> SafeString:
     return format_row(
         FIRING,
         CLASSES[span.peak, span.special],
@@ -75,12 +73,12 @@ def _firing_box(span: Span, line_end: str) -> SafeString:
 
 
 @lru_cache(maxsize=10_000)
-def _silent_box(text: str, line_end: str, peak: bool, special: bool) -> SafeString:
-    """A box where the feature does not fire. Cached, as texts consist of few different tokens."""
+def _silent_token(text: str, line_end: str, peak: bool, special: bool) -> SafeString:
+    """A token without activation. Cached, as texts consist of few different tokens."""
     return format_row("<t%s>%s</t>", CLASSES[peak, special], _text(text, line_end))
 
 
 @lru_cache(maxsize=10_000)
 def _text(text: str, line_end: str) -> SafeString:
-    """The text of a box with its line ends visible."""
+    """The text of a token with its line ends visible."""
     return format_row("%s", text.replace("\r\n", "\n").replace("\n", line_end))

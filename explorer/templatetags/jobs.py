@@ -1,4 +1,4 @@
-"""Jobs as people read them."""
+"""Jobs as pages show them: durations, settings, results, log lines."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -29,9 +29,7 @@ class Setting(NamedTuple):
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """A length of time in its two largest units: 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h; a dash where
-    there is none.
-    """
+    """A duration in its two largest units: 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h; None is “–”."""
     if seconds is None:
         return "–"
     if seconds < 9.95:
@@ -49,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def roughly(seconds: float) -> str:
-    """A time that is only estimated: no seconds beyond two minutes, and steps of five below."""
+    """An estimated duration: in steps of 5 s, from two minutes on in minutes."""
     if seconds < 120:
         return f"{max(round(seconds / 5) * 5, 5)} s"
     return duration(round(seconds / 60) * 60)
@@ -75,27 +73,25 @@ def in_sentence(title: str) -> str:
 
 @register.simple_tag
 def settings_of(job: Job) -> list[Setting]:
-    """The job's params under the names that the start page has for them."""
+    """The job's params under their names on the start page."""
     fields = ALL_FORMS[job.kind].base_fields if job.kind in ALL_FORMS else {}
     params = job.shown_params
     names = [name for name in fields if name in params] + [
         name for name in params if name not in fields
     ]
-    return [one for name in names for one in _settings(name, params, fields.get(name))]
+    return [line for name in names for line in _settings(name, params, fields.get(name))]
 
 
 @register.simple_tag
 def results_of(job: Job) -> list[Setting]:
-    """What a finished job left behind: first the SAE, model or corpus with its address, then
-    numbers as they are defined.
-
-    The SAEs of a sweep are in its own table.
+    """The results of a finished job: first the SAE, model or corpus with its URL, then numbers in
+    the order of their definitions. The SAEs of a sweep are in its own table.
     """
     rows = [
-        one
+        line
         for name, value in job.result.items()
         if isinstance(value, str)
-        for one in _settings(name, job.result, None)
+        for line in _settings(name, job.result, None)
     ]
     order = list(DEFINITIONS)
     numbers = {
@@ -111,7 +107,7 @@ def results_of(job: Job) -> list[Setting]:
 
 @register.filter
 def rerun_url(job: Job) -> str:
-    """The start page's address, filled in as this job was, in its place."""
+    """URL of the start page with this job's settings and placement."""
     params = {name: join_values(value) for name, value in job.params.items()}
     return f"/jobs/new/{job.kind}/?{urlencode(params | as_placed(job))}"
 
@@ -125,7 +121,7 @@ def field_name(job: Job) -> str:
 
 @register.filter
 def event_text(event: Any) -> str:
-    """An event of the log in words."""
+    """The text of a log event."""
     data = event.data
     if event.kind == "state":
         return ": ".join(
@@ -135,10 +131,10 @@ def event_text(event: Any) -> str:
 
 
 def _measured(name: str, result: Mapping[str, Any], term: str) -> Setting:
-    known = DEFINITIONS.get(term)
+    definition = DEFINITIONS.get(term)
     return (
-        Setting(known.name, known.about, format_value(known, result[name]), "")
-        if known
+        Setting(definition.name, definition.about, format_value(definition, result[name]), "")
+        if definition
         else _setting(name, result, None)
     )
 
@@ -166,7 +162,7 @@ def _label(name: str, field: forms.Field | None) -> str:
 
 def _value(name: str, value: Any, field: forms.Field | None) -> str:
     if isinstance(value, list):
-        return ", ".join(_value(name, one, field) for one in value)
+        return ", ".join(_value(name, item, field) for item in value)
     if name == "hook":
         words = hook_names.parse_hook(str(value)).words
         return words[0].upper() + words[1:]

@@ -35,7 +35,7 @@ def author_name(label: Label) -> str:
 
 @register.filter
 def method_words(method: str) -> str:
-    """A method's name as people read it."""
+    """A method's name in words."""
     if method == Label.PERSON:
         return "people"
     name = method.removeprefix(UPLOADED)
@@ -63,7 +63,7 @@ def score_line(score: LabelScore) -> SafeString:
     if score.kind == LabelScore.Kind.CONCEPT:
         interval += _right_and_found(score)
     more = {"n": f"{score.n:,}", "scorer": score.scorer, "negatives": score.negatives}
-    more |= _other_numbers(score)
+    more |= _additional_scores(score)
     about = DEFINITIONS.get(f"score_{score.kind}", DEFINITIONS["label_score"]).about
     hint = " ".join([about, *(f"{name}: {value}." for name, value in more.items() if value)])
     kind = KINDS.get(score.kind, score.kind)
@@ -75,18 +75,18 @@ def score_line(score: LabelScore) -> SafeString:
 
 def _right_and_found(score: LabelScore) -> str:
     shares = score.details.get("precision"), score.details.get("recall")
-    if not all(isinstance(one, int | float) for one in shares):
+    if not all(isinstance(value, int | float) for value in shares):
         return ""
     return f" · right {share(round(shares[0], 2))}, finds {share(round(shares[1], 2))}"
 
 
-def _other_numbers(score: LabelScore) -> dict[str, str]:
-    known = {"F1": score.f1, "Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
-    known |= {
+def _additional_scores(score: LabelScore) -> dict[str, str]:
+    scores = {"F1": score.f1, "Balanced accuracy": score.balanced_accuracy, "AUROC": score.auroc}
+    scores |= {
         name: score.details.get(name) for name in ("precision", "recall", "base_rate", "unparsed")
     }
     return {
-        name: number(value, 2) for name, value in known.items() if isinstance(value, int | float)
+        name: number(value, 2) for name, value in scores.items() if isinstance(value, int | float)
     }
 
 
@@ -118,7 +118,7 @@ def curates(user: Any) -> bool:
 
 @register.simple_tag(takes_context=True)
 def draft_of(context: dict[str, Any], form: str, pk: int | str = "") -> Draft:
-    """What was written in that form and could not be taken; an empty one where nothing was."""
+    """The rejected draft of that form; an empty draft if there is none."""
     draft: Draft = context.get("draft") or NO_DRAFT
     return draft if draft.form == (f"{form}-{pk}" if pk else form) else NO_DRAFT
 

@@ -63,9 +63,9 @@ def embed_code(feature: Feature, url: str, width: str, breaks: bool) -> SafeStri
 
 
 @register.simple_tag
-def person(user: Any, nobody: str = FORMER_USER) -> SafeString | str:
+def person(user: Any, missing: str = FORMER_USER) -> SafeString | str:
     """A user's name with a link to what they wrote."""
     if user is None:
-        return nobody
+        return missing
     url = reverse("labels_by", args=[user.username])
     return format_html('<a href="{}">{}</a>', url, user.username)

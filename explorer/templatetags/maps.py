@@ -1,6 +1,4 @@
-"""The map of an SAE's features as inline SVG: what shows before, and without, the script that draws
-all of it.
-"""
+"""The map of an SAE's features as inline SVG, shown until the script draws all of it."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -17,63 +15,59 @@ register = template.Library()
 
 WIDTH, HEIGHT, EDGE = 800, 400, 14
 SHADES = 8
-"""Eighths of the features, from the rarest to the densest. map.js has the same number, and the
-next.
-"""
+"""Eighths of the features, from the rarest to the densest; map.js has the same constants."""
 GOLDEN = 137.508
-"""Degrees of hue from one cluster to the next: no two neighbours in number look alike."""
+"""Degrees of hue from one cluster to the next; consecutive clusters differ clearly."""
 
 
 @register.simple_tag
 @lru_cache(maxsize=16)
-def map_plot(places: tuple[MapPoint, ...], color: str) -> SafeString:
+def map_plot(points: tuple[MapPoint, ...], color: str) -> SafeString:
     """One path of dots for each colour; the colours themselves are in map.css."""
-    ranked = sorted(place.density for place in places)
-    inks = sorted((ink(place, color, ranked), place) for place in places)
-    x_low, y_low, scale = _fit(places)
+    ranked = sorted(point.density for point in points)
+    inks = sorted((ink(point, color, ranked), point) for point in points)
+    x_low, y_low, scale = _fit(points)
     paths = []
     for (kind, style), group in groupby(inks, key=lambda pair: pair[0]):
         dots = "".join(f"M{_at(p.x, x_low, scale)} {_at(p.y, y_low, scale)}h0" for _, p in group)
         paths.append((kind, style, dots))
     drawn = format_html_join("", '<path class="ink {}" style="{}" d="{}"/>', paths)
-    words = f"Map of {len(places):,} features, coloured by {color}."
+    alternative = f"Map of {len(points):,} features, coloured by {color}."
     return format_html(
         '<svg viewBox="{} {} {} {}" role="img" aria-label="{}">{}</svg>',
-        *_frame(places, scale),
-        words,
+        *_frame(points, scale),
+        alternative,
         drawn,
     )
 
 
-def ink(place: MapPoint, color: str, ranked: Sequence[float]) -> tuple[str, str]:
+def ink(point: MapPoint, color: str, ranked: Sequence[float]) -> tuple[str, str]:
     """Class and style of a feature's colour; `ranked` are all densities, rising."""
     if color == "density":
-        return "dense", f"--s:{shade(place.density, ranked) / (SHADES - 1):.2f}"
-    if place.cluster is None:
+        return "dense", f"--s:{shade(point.density, ranked) / (SHADES - 1):.2f}"
+    if point.cluster is None:
         return "", ""  # sorts before the clusters, so that these are drawn above it
-    return "grouped", f"--h:{place.cluster * GOLDEN % 360:.0f}"
+    return "grouped", f"--h:{point.cluster * GOLDEN % 360:.0f}"
 
 
 def shade(density: float, ranked: Sequence[float]) -> int:
-    """The eighth of the features that a density belongs to, 0 to `SHADES` - 1; equal ones to the
-    same.
-    """
+    """The eighth of the features that a density belongs to, 0 to `SHADES` - 1."""
     return bisect_left(ranked, density) * SHADES // len(ranked)
 
 
-def _fit(places: Sequence[MapPoint]) -> tuple[float, float, float]:
+def _fit(points: Sequence[MapPoint]) -> tuple[float, float, float]:
     """Left and lower end of the map, and how many pixels a unit is."""
-    x_low, x_high = min((p.x for p in places), default=0.0), max((p.x for p in places), default=1.0)
-    y_low, y_high = min((p.y for p in places), default=0.0), max((p.y for p in places), default=1.0)
+    x_low, x_high = min((p.x for p in points), default=0.0), max((p.x for p in points), default=1.0)
+    y_low, y_high = min((p.y for p in points), default=0.0), max((p.y for p in points), default=1.0)
     wide, high = max(x_high - x_low, 1e-6), max(y_high - y_low, 1e-6)
     return x_low, y_low, min((WIDTH - 2 * EDGE) / wide, (HEIGHT - 2 * EDGE) / high)
 
 
-def _frame(places: Sequence[MapPoint], scale: float) -> tuple[int, int, int, int]:
-    """The view box that puts the map in the middle."""
-    x_low, y_low, _ = _fit(places)
-    wide = (max((p.x for p in places), default=0.0) - x_low) * scale
-    high = (max((p.y for p in places), default=0.0) - y_low) * scale
+def _frame(points: Sequence[MapPoint], scale: float) -> tuple[int, int, int, int]:
+    """The SVG view box that centres the map."""
+    x_low, y_low, _ = _fit(points)
+    wide = (max((p.x for p in points), default=0.0) - x_low) * scale
+    high = (max((p.y for p in points), default=0.0) - y_low) * scale
     return round((wide - WIDTH) / 2), round((high - HEIGHT) / 2), WIDTH, HEIGHT
 
 

@@ -1,4 +1,4 @@
-"""Names and settings as people read them."""
+"""Names and settings in words."""
 
 from collections.abc import Iterable
 from typing import Any

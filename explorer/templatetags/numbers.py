@@ -1,4 +1,4 @@
-"""Numbers as people read them, each with its definition on hover."""
+"""Formatted numbers with their definitions on hover."""
 
 from typing import Any
 
@@ -18,9 +18,7 @@ for _format in (number, share, count, short_count, signed):
 
 @register.simple_tag
 def define(term: str) -> str:
-    """The definition of a term, for a `title`; an unknown term is a mistake of ours and raises
-    `KeyError`.
-    """
+    """The definition of a term, for a `title`; raises `KeyError` for an unknown term."""
     return DEFINITIONS[term].about
 
 
@@ -37,13 +35,13 @@ def value_of(term: str, value: Any) -> SafeString:
 @register.simple_tag
 def fact(term: str, value: Any, note: str = "") -> SafeString:
     """A term of a `<dl class="facts">`: its name and value, with the definition on hover."""
-    known = DEFINITIONS[term]
+    definition = DEFINITIONS[term]
     small = format_html(" <small>{}</small>", note) if note else ""
     return format_html(
         '<div title="{}"><dt>{}</dt><dd>{}{}</dd></div>',
-        known.about,
-        known.name,
-        format_value(known, value),
+        definition.about,
+        definition.name,
+        format_value(definition, value),
         small,
     )
 
@@ -51,7 +49,9 @@ def fact(term: str, value: Any, note: str = "") -> SafeString:
 @register.simple_tag
 def head(term: str, url: str = "", sort: str = "") -> SafeString:
     """A numeric table heading with the definition on hover, and the link that sorts by it."""
-    known = DEFINITIONS[term]
-    name = format_html('<a href="{}">{}</a>', url, known.name) if url else known.name
+    definition = DEFINITIONS[term]
+    name = format_html('<a href="{}">{}</a>', url, definition.name) if url else definition.name
     aria = format_html(' aria-sort="{}"', sort) if sort else ""
-    return format_html('<th class="n" scope="col" title="{}"{}>{}</th>', known.about, aria, name)
+    return format_html(
+        '<th class="n" scope="col" title="{}"{}>{}</th>', definition.about, aria, name
+    )

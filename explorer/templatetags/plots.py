@@ -84,7 +84,7 @@ def match_histogram(counts: Sequence[int]) -> SafeString:
     """Features by the cosine with their nearest of another SAE, from 0 to 1, and the cosine from
     which it is a match.
     """
-    ends = [place / len(counts) for place in range(len(counts) + 1)]
+    ends = [i / len(counts) for i in range(len(counts) + 1)]
     hints = [
         f"{ends[i]:.2f} to {ends[i + 1]:.2f}: {times(n, 'feature')}" for i, n in enumerate(counts)
     ]
@@ -100,7 +100,7 @@ def curve(lines: Sequence[svg.Line], label: str = "", unit: str = "tokens") -> S
     its own ends.
     """
     last = max((x for line in lines for x, _ in line.points), default=0)
-    visible = [line for line in lines if line.points and line.look != "ghost"]
+    visible = [line for line in lines if line.points and line.look != "earlier"]
     ends = [f"{line.name} {_end(line, unit)}".strip() for line in visible]
     return svg.curve(
         lines,

@@ -38,7 +38,7 @@ def example_rows(
     examples: Iterable[ShownExample], feature: Feature, width: str, breaks: bool, state: str
 ) -> SafeString:
     """Examples: the value as a link to the whole context, the heatmap, and a link that takes the
-    text into the test box; `state` is the query string that this link keeps.
+    text into the test box; `state` is the query string of that link.
     """
     contexts = f"{feature.sae.get_absolute_url()}contexts/"
     query = f"?feature={feature.sae.slug}/{feature.index}"

@@ -1,4 +1,4 @@
-"""Steered texts as boxes: lit by a feature, underlined where they differ from the default,
+"""Steered texts: coloured by a feature, underlined where they differ from the default text, with
 log-probability and KL on hover.
 """
 
@@ -20,9 +20,9 @@ register = template.Library()
 
 
 @register.simple_tag
-def steered_text(found: Iterable[SteeredSpan]) -> SafeString:
-    """One `<t>` per box."""
-    return mark_safe("".join(_box(box) for box in found))
+def steered_text(tokens: Iterable[SteeredSpan]) -> SafeString:
+    """One `<t>` per token span."""
+    return mark_safe("".join(_token(token) for token in tokens))
 
 
 @register.filter
@@ -52,20 +52,22 @@ def effect_of(view: FeatureView) -> Effect | None:
     return effect(view)
 
 
-def _box(box: SteeredSpan) -> SafeString:
-    title = f"log-probability {number(box.logprob)}"
-    if box.kl is not None:
-        title += f" · KL from default {number(box.kl)}"
-    if box.span.value:
-        title += f" · activation {number(box.span.value)}"
+def _token(token: SteeredSpan) -> SafeString:
+    title = f"log-probability {number(token.logprob)}"
+    if token.kl is not None:
+        title += f" · KL from default {number(token.kl)}"
+    if token.span.value:
+        title += f" · activation {number(token.span.value)}"
     names = " ".join(
-        name for name, holds in (("changed", box.changed), ("special", box.span.special)) if holds
+        name
+        for name, holds in (("changed", token.changed), ("special", token.span.special))
+        if holds
     )
-    text = escape(box.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
+    text = escape(token.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
     return format_html(
         '<t class="{}" style="--a:{}" title="{}">{}</t>',
         names,
-        f"{box.span.strength:.2f}",
+        f"{token.span.strength:.2f}",
         title,
         mark_safe(text),
     )

@@ -1,6 +1,4 @@
-"""A text that was searched: its tokens as boxes to choose, each naming the features that are
-strongest on it.
-"""
+"""The tokens of a searched text as checkboxes, each naming its strongest features on hover."""
 
 from collections.abc import Collection, Iterable
 
@@ -19,25 +17,25 @@ HINTED = 3
 
 
 @register.filter
-def token_positions(box: TokenFeatures) -> str:
-    """The positions of a box's tokens, as the query string names them."""
-    return ",".join(str(box.span.position + i) for i in range(len(box.span.token_ids)))
+def token_positions(token: TokenFeatures) -> str:
+    """The positions of the tokens of a span, for the query string."""
+    return ",".join(str(token.span.position + i) for i in range(len(token.span.token_ids)))
 
 
 @register.simple_tag
 def token_boxes(
-    found: Iterable[TokenFeatures], chosen: Collection[int] | None = None
+    tokens: Iterable[TokenFeatures], chosen: Collection[int] | None = None
 ) -> SafeString:
-    """Boxes lit by the feature that is shown; with `chosen` positions each is a checkbox, except
+    """Tokens coloured by the shown feature; with `chosen` positions each is a checkbox, except
     special tokens.
     """
-    return mark_safe("".join(_box(box, chosen) for box in found))
+    return mark_safe("".join(_token(token, chosen) for token in tokens))
 
 
-def _box(box: TokenFeatures, chosen: Collection[int] | None) -> SafeString:
-    span, drawn = box.span, heatmap([box.span])
+def _token(token: TokenFeatures, chosen: Collection[int] | None) -> SafeString:
+    span, drawn = token.span, heatmap([token.span])
     hint = " · ".join(
-        f"{row.sae.slug}/{row.index} {number(row.value)}" for row in box.strongest[:HINTED]
+        f"{row.sae.slug}/{row.index} {number(row.value)}" for row in token.strongest[:HINTED]
     )
     if chosen is None or span.special:
         return format_html('<span title="{}">{}</span>', hint, drawn) if hint else drawn
@@ -46,7 +44,7 @@ def _box(box: TokenFeatures, chosen: Collection[int] | None) -> SafeString:
         'aria-label="Token {}, {}"{}>{}</label>',
         hint or "No feature within the density fires here.",
         span.position,
-        token_positions(box),
+        token_positions(token),
         span.position,
         visible(span.text),
         mark_safe(" checked") if span.position in chosen else "",

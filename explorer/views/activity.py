@@ -20,12 +20,12 @@ from features.selectors import moderation as moderation_selectors
 def feed(request: HtmxRequest) -> HttpResponse:
     """The newest labels, edits, votes and comments."""
     form = FeedForm(request.GET)
-    saes, person, after = form.scope(), form.person(), form.place()
-    found = activity.feed(saes=saes, person=person, after=after) if form.is_valid() else []
+    saes, person, after = form.scope(), form.person(), form.position()
+    lines = activity.feed(saes=saes, person=person, after=after) if form.is_valid() else []
     context = {
         "form": form,
-        "feed": found,
-        "next": str(found[-1].place) if len(found) == activity.PAGE else "",
+        "feed": lines,
+        "next": str(lines[-1].position) if len(lines) == activity.PAGE else "",
         "saes": catalog_selectors.searchable(),
         "contributors": activity.contributors(),
     }
@@ -41,17 +41,17 @@ def disputed(request: HtmxRequest) -> HttpResponse:
     saes = form.scope()
     rows, of = activity.disputed(saes), f"disputed {saes}"
     keys, limit = ["-density", "id"], activity.PAGE
-    found, wrong = keyset.page_or_first(
+    listed, wrong = keyset.page_or_first(
         lambda cursor: keyset.page(rows, keys, limit=limit, cursor=cursor, of=of),
         request.GET.get("cursor", ""),
     )
     if wrong:
         form.add_error(None, wrong)
-    stood = activity.rivals(found.rows)
+    rivals = activity.rivals(listed.rows)
     context = {
         "form": form,
-        "rows": [(row, stood[row.pk]) for row in found.rows],
-        "next": found.next,
+        "rows": [(row, rivals[row.pk]) for row in listed.rows],
+        "next": listed.next,
     }
     return page(request, "labels/disputed.html", context | tabs(request))
 
@@ -63,15 +63,15 @@ def person(request: HtmxRequest, username: str) -> HttpResponse:
     if member is None:
         raise Http404(f"There is no user “{username}” here.")
     form = FeedForm(request.GET)
-    found = activity.feed(person=member.pk, after=form.place())
+    lines = activity.feed(person=member.pk, after=form.position())
     context = {
         "member": member,
-        "done": activity.contribution(member.pk),
-        "feed": found,
-        "next": str(found[-1].place) if len(found) == activity.PAGE else "",
+        "contribution": activity.contribution(member.pk),
+        "feed": lines,
+        "next": str(lines[-1].position) if len(lines) == activity.PAGE else "",
         "may_suspend": access.may_suspend(request.user, member),
         "may_change_role": access.may_change_roles(request.user) and not member.is_staff,
-        "trail": list(moderation_selectors.trail(user=member))
+        "log": list(moderation_selectors.trail(user=member))
         if access.may_curate(request.user)
         else [],
     }

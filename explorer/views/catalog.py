@@ -47,16 +47,16 @@ def home(request: HtmxRequest) -> HttpResponse:
 @require_safe
 def model(request: HtmxRequest, model: str) -> HttpResponse:
     """A model's shape, hooks and SAEs."""
-    found = find_model(model)
+    owner = find_model(model)
     saes = list(catalog_selectors.saes_with_labels(model))
     covered = defaultdict(list)
     for sae in saes:
         covered[sae.hook].append(sae)
     context = {
-        "model": found,
+        "model": owner,
         "saes": saes,
-        "hooks": [(hook, covered[hook]) for hook in found.hooks],
-        "missing_hooks": hook_names.group_by_reason(found.hook_refusals or {}),
+        "hooks": [(hook, covered[hook]) for hook in owner.hooks],
+        "missing_hooks": hook_names.group_by_reason(owner.hook_refusals or {}),
         "happening": catalog_selectors.happening(model)[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
@@ -66,27 +66,28 @@ def model(request: HtmxRequest, model: str) -> HttpResponse:
 @require_safe
 def sae(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """An SAE: its quality, its settings and its features."""
-    found = find_sae(model, sae)
+    row = find_sae(model, sae)
     form = BrowseForm(request.GET)
-    wanted = form.arguments()
+    arguments = form.arguments()
     listed, wrong = keyset.page_or_first(
-        lambda cursor: feature_lists.page(found, **wanted | {"cursor": cursor}), wanted["cursor"]
+        lambda cursor: feature_lists.page(row, **arguments | {"cursor": cursor}),
+        arguments["cursor"],
     )
     if wrong:
         form.add_error(None, wrong)
     context = {
-        "sae": found,
+        "sae": row,
         "form": form,
         "columns": form.chosen_columns(),
-        "rows": [(row, listed.snippets.get(row.pk, [])) for row in listed.features],
+        "rows": [(feature, listed.snippets.get(feature.pk, [])) for feature in listed.features],
         "next": listed.next,
-        "settings": settings_of(found),
-        "quality": quality(found),
+        "settings": settings_of(row),
+        "quality": quality(row),
         "happening": catalog_selectors.happening(model, sae)[:MAX_JOBS],
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     if not request.htmx:
-        context |= map_of(request, found)
+        context |= map_of(request, row)
     return page(
         request,
         "catalog/sae.html",
@@ -157,10 +158,10 @@ def find_sae(model: str, slug: str) -> Sae:
         return catalog_selectors.sae(model, slug)
     except Sae.DoesNotExist:
         of = find_model(model)
-        known = (
+        others = (
             Choice(str(sae), sae.get_absolute_url())
             for sae in catalog_selectors.saes(model)[:MAX_CHOICES]
         )
         raise NotHere(
-            f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], known)
+            f"{model} has no SAE “{slug}”.", chain([Choice(of.slug, of.get_absolute_url())], others)
         ) from None

@@ -78,20 +78,20 @@ def delete(request: HtmxRequest, pk: int) -> HttpResponse:
 def change_item(request: HtmxRequest, pk: int, item: int) -> HttpResponse:
     """Move a feature (`place`), note something on it (`note`), or take it out (`remove`)."""
     row = _own(request, pk)
-    kept = (
+    item_row = (
         CollectionItem.objects.filter(collection=row, pk=item).select_related("collection").first()
     )
-    if kept is None:
+    if item_row is None:
         messages.error(request, "That feature is not in the collection any more.")
         return redirect(row)
     try:
         if "remove" in request.POST:
-            collection_services.remove(kept)
+            collection_services.remove(item_row)
             return redirect(row)
         if "note" in request.POST:  # it comes along with every button of its form
-            collection_services.annotate(kept, request.POST["note"])
+            collection_services.annotate(item_row, request.POST["note"])
         if "place" in request.POST:
-            collection_services.move(kept, posted_number(request, "place"))
+            collection_services.move(item_row, posted_number(request, "place"))
     except InvalidInput as error:
         messages.error(request, error.message)
     return redirect(f"{row.get_absolute_url()}#item-{item}")
@@ -158,11 +158,11 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
 @transaction.atomic
 def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Collection:
     """The collection with the features added. A new one is not created if they do not fit."""
-    asked = form.cleaned_data
-    into = form.mine.get(asked["collection"]) or collection_services.create(
-        asked["name"], by=request.user, public=asked["public"]
+    data = form.cleaned_data
+    into = form.mine.get(data["collection"]) or collection_services.create(
+        data["name"], by=request.user, public=data["public"]
     )
-    new = collection_services.add(into, features, note=asked["note"])
+    new = collection_services.add(into, features, note=data["note"])
     there = len(features) - new
     messages.success(request, f"{new:,} added{f', {there:,} were there already' if there else ''}.")
     return into

@@ -74,7 +74,7 @@ class Side(NamedTuple):
     """A feature, its activations on the text, and the URL of the page without it."""
 
     path: Path
-    beside: ComparedFeature
+    compared: ComparedFeature
     reading: FeatureReading | None
     without: str
 
@@ -83,7 +83,7 @@ class Offer(NamedTuple):
     """An SAE that has a feature of the same index, and the URL of the page with it."""
 
     sae: Sae
-    address: str
+    url: str
 
 
 @require_safe
@@ -91,22 +91,22 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
     """The features of the query string, each in a column with its activations on the text."""
     form = FeaturesForm(request.GET)
     paths = form.paths()
-    known = compared_features(paths)
+    compared = compared_features(paths)
     for path in paths:
-        if path not in known:
+        if path not in compared:
             form.add_error(
                 "f",
                 f"There is no feature {path}; it may have been removed, or is not computed yet.",
             )
     text = form.cleaned_data.get("text") or ""
-    shown = [path for path in paths if path in known]
+    shown = [path for path in paths if path in compared]
     context = {
         "form": form,
         "sides": [
             Side(
                 path,
-                known[path],
-                tested(known[path].feature, form),
+                compared[path],
+                tested(compared[path].feature, form),
                 _url(text, shown, without=path),
             )
             for path in shown
@@ -136,5 +136,7 @@ def _offers(paths: Sequence[Path], text: str) -> list[Offer]:
         for sae in catalog_selectors.searchable()
         if sae.model.slug == first.model and sae.width > first.index
     )
-    there = ((sae, Path(first.model, sae.slug, first.index)) for sae in others)
-    return [Offer(sae, _url(text, paths, more=[path])) for sae, path in there if path not in paths]
+    same_index = ((sae, Path(first.model, sae.slug, first.index)) for sae in others)
+    return [
+        Offer(sae, _url(text, paths, more=[path])) for sae, path in same_index if path not in paths
+    ]

@@ -54,12 +54,12 @@ class CompareForm(forms.Form):
         widget=forms.HiddenInput,
     )
 
-    def __init__(self, data: QueryDict, known: Sequence[Sae]) -> None:
+    def __init__(self, data: QueryDict, offered: Sequence[Sae]) -> None:
         super().__init__(data)
         field = self.fields["sae"]
         assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = [(sae.slug, sae.slug) for sae in known]
-        names = ", ".join(sae.slug for sae in known[:20]) or "none yet"
+        field.choices = [(sae.slug, sae.slug) for sae in offered]
+        names = ", ".join(sae.slug for sae in offered[:20]) or "none yet"
         field.error_messages["invalid_choice"] = (
             f"There is no SAE “%(value)s” of this model. Known: {names}."
         )
@@ -75,7 +75,7 @@ class Column(NamedTuple):
     or not).
     """
 
-    known: Definition
+    definition: Definition
     order: str
     sort: str
 
@@ -91,29 +91,28 @@ class Row(NamedTuple):
 @require_safe
 def compare(request: HtmxRequest, model: str) -> HttpResponse:
     """SAEs of a model, sorted, with plots of sparsity against quality."""
-    found = find_model(model)
-    known = list(catalog_selectors.saes(model)[:MAX_SAES])
-    form = CompareForm(request.GET, known)
+    owner = find_model(model)
+    offered = list(catalog_selectors.saes(model)[:MAX_SAES])
+    form = CompareForm(request.GET, offered)
     slugs, order = form.chosen()
-    shown = ordered([sae for sae in known if not slugs or sae.slug in slugs], order)
-    looks = {
-        hook: f"s{place % LOOKS}" for place, hook in enumerate(sorted({sae.hook for sae in shown}))
-    }
+    compared = ordered([sae for sae in offered if not slugs or sae.slug in slugs], order)
+    looks = {hook: f"s{i % LOOKS}" for i, hook in enumerate(sorted({sae.hook for sae in compared}))}
     measured_on = {
-        (sae.evaluation["corpus"], sae.evaluation["tokens"]) for sae in shown if sae.evaluation
+        (sae.evaluation["corpus"], sae.evaluation["tokens"]) for sae in compared if sae.evaluation
     }
     context = {
-        "model": found,
+        "model": owner,
         "form": form,
-        "slugs": {sae.slug for sae in shown},
+        "slugs": {sae.slug for sae in compared},
         "columns": [_column(name, order) for name in ("width", *COLUMNS)],
-        "rows": [Row(sae, _cells(sae), looks[sae.hook]) for sae in shown],
+        "rows": [Row(sae, _cells(sae), looks[sae.hook]) for sae in compared],
         "plots": [
-            (DEFINITIONS[f"eval_{name}"].name, spots(shown, name, looks)) for name in COLUMNS[1:3]
+            (DEFINITIONS[f"eval_{name}"].name, spots(compared, name, looks))
+            for name in COLUMNS[1:3]
         ],
         "looks": [(hook_names.parse_hook(hook).words, look) for hook, look in looks.items()],
         "measured_on": sorted(measured_on),
-        "more": len(known) == MAX_SAES,
+        "more": len(offered) == MAX_SAES,
         "matchings": _matchings(model, slugs),
         "may_start_jobs": access.may_start_jobs(request.user),
     }

@@ -30,20 +30,20 @@ def context(request: HtmxRequest, model: str, sae: str, pk: int) -> HttpResponse
             back,
         ) from None
     form = ContextForm(request.GET)
-    found = _search_context(form, owner, view.sequence)
-    wanted = form.wanted()
-    shown = {
+    results = _search_context(form, owner, view.sequence)
+    options = form.options()
+    page_context = {
         "sae": owner,
         "view": view,
         "context": view.sequence,
         "form": form,
-        "wanted": wanted,
-        "found": found,
-        "chosen": chosen_spans(found, wanted) if found else set(),
-        "value": DEFINITIONS[f"search_{wanted.by}"],
-        "listed": found.texts[0] if found else [],
+        "options": options,
+        "results": results,
+        "chosen": chosen_spans(results, options) if results else set(),
+        "value": DEFINITIONS[f"search_{options.by}"],
+        "listed": results.texts[0] if results else [],
     }
-    return page(request, "features/context.html", shown, {"found": "found"})
+    return page(request, "features/context.html", page_context, {"results": "results"})
 
 
 def _search_context(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSearch | None:
@@ -57,7 +57,7 @@ def _search_context(form: ContextForm, sae: Sae, sequence: Sequence) -> TextSear
         form.add_error(
             "tokens", f"This context has the tokens 0 to {last:,}; those beyond are left out."
         )
-    return text_search.search([sae], text, form.wanted())
+    return text_search.search([sae], text, form.options())
 
 
 def _read_context(form: ContextForm, sae: Sae, sequence: Sequence) -> Text | None:

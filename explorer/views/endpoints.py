@@ -22,8 +22,8 @@ def index(request: HtmxRequest) -> HttpResponseBase:
     form = EndpointForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         shared = bool(request.POST.get("shared")) and access.may_start_jobs(request.user)
-        made = form.save_for(None if shared else request.user)
-        messages.success(request, f"{made} is saved. Its key cannot be shown again.")
+        endpoint = form.save_for(None if shared else request.user)
+        messages.success(request, f"{endpoint} is saved. Its key cannot be shown again.")
         return redirect("endpoints")
     return _render_endpoints(request, form, None)
 
@@ -52,12 +52,12 @@ def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
 
 def _own(request: HtmxRequest, slug: str) -> Endpoint:
     """An endpoint that the user may change: their own, and for staff those of the instance."""
-    found = Endpoint.objects.filter(slug=slug).first()
-    if found is None or (found.owner_id is not None and found.owner_id != request.user.pk):
+    endpoint = Endpoint.objects.filter(slug=slug).first()
+    if endpoint is None or (endpoint.owner_id is not None and endpoint.owner_id != request.user.pk):
         raise Http404(f"There is no endpoint “{slug[:60]}” of yours.")
-    if found.owner_id is None and not access.may_start_jobs(request.user):
+    if endpoint.owner_id is None and not access.may_start_jobs(request.user):
         raise PermissionDenied("Only staff may change the endpoints of this instance.")
-    return found
+    return endpoint
 
 
 def _render_endpoints(

@@ -44,7 +44,7 @@ def feature_page(
         "form": form,
         "width": width,
         "breaks": breaks,
-        "address": request.build_absolute_uri(view.feature.get_absolute_url()),
+        "feature_url": request.build_absolute_uri(view.feature.get_absolute_url()),
     }
     return page(request, "features/feature.html", context, part, status)
 
@@ -76,9 +76,9 @@ def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
 @require_safe
 def random(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """Redirect to a random live feature, or to the SAE's page if none is alive."""
-    found = find_sae(model, sae)
-    index = feature_selectors.random_alive(found)
-    url = found.get_absolute_url()
+    owner = find_sae(model, sae)
+    index = feature_selectors.random_alive(owner)
+    url = owner.get_absolute_url()
     return HttpResponseRedirect(url if index is None else f"{url}{index}/")
 
 

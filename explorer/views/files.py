@@ -20,27 +20,27 @@ HASHED = ("cfg.json", "sae_weights.safetensors", "activation_scaler.json")
 @members_only
 def index(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """The files, with instructions to load them."""
-    found = find_sae(model, sae)
-    files = _files(found.artifact)
+    owner = find_sae(model, sae)
+    files = _files(owner.artifact)
     there = {file.name for file in files}
     hashed = [name for name in HASHED if name in there]
-    return render(request, "catalog/files.html", {"sae": found, "files": files, "hashed": hashed})
+    return render(request, "catalog/files.html", {"sae": owner, "files": files, "hashed": hashed})
 
 
 @require_GET
 @members_only
 def download(request: HtmxRequest, model: str, sae: str, name: str) -> StreamingHttpResponse:
     """One file, streamed from the artifact store."""
-    found = find_sae(model, sae)
-    sizes = {file.name: file.size for file in _files(found.artifact)}
+    owner = find_sae(model, sae)
+    sizes = {file.name: file.size for file in _files(owner.artifact)}
     if name not in sizes:
-        raise NotHere(f"{found} has no file “{name}”. It has {', '.join(sizes)}.")
+        raise NotHere(f"{owner} has no file “{name}”. It has {', '.join(sizes)}.")
     headers = {
         "Content-Length": str(sizes[name]),
         "Content-Disposition": f'attachment; filename="{name.rpartition("/")[2]}"',
         "X-Content-Type-Options": "nosniff",
     }
-    pieces = artifact_store.stream_file(found.artifact, name)
+    pieces = artifact_store.stream_file(owner.artifact, name)
     return StreamingHttpResponse(
         _async_pieces(pieces), content_type="application/octet-stream", headers=headers
     )

@@ -21,6 +21,7 @@ from features.models import Job
 from features.queue import notifications
 from features.records import InvalidParams
 from features.selectors import jobs as job_selectors
+from features.selectors.jobs import JobView
 from features.services import jobs as job_services
 
 PAGE = 40
@@ -38,13 +39,13 @@ def index(request: HtmxRequest) -> HttpResponse:
     kind, state = (form.cleaned_data.get(name) or "" for name in ("kind", "state"))
     rows = job_selectors.jobs(kind, state)
     of = f"jobs {kind} {state}"
-    found, wrong = keyset.page_or_first(
+    listed, wrong = keyset.page_or_first(
         lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of=of),
         request.GET.get("cursor", ""),
     )
     if wrong:
         form.add_error(None, wrong)
-    return render(request, "jobs/index.html", {"form": form, "page": found})
+    return render(request, "jobs/index.html", {"form": form, "page": listed})
 
 
 @require_safe
@@ -55,45 +56,56 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     except Job.DoesNotExist:
         raise Http404(f"There is no job {pk}.") from None
     since = request.GET.get("since", "")[:20]
-    own = job_plots.Run(view.job, view.curves)
     other, unknown = _overlay(view.job, request.GET.get("with", "")[:20])
-    best = None if other else job_selectors.rival(view.job)
-    ghost = (
-        job_plots.ghost(best, job_selectors.curves(best.made_by_id))
-        if best and best.made_by_id
-        else None
-    )
-    rows = job_plots.sweep(own, job_selectors.trained_saes(view.job) if view.job.over else [])
     context = {
         "view": view,
         "job": view.job,
         "ahead": job_selectors.jobs_ahead(view.job),
-        "cards": job_plots.charts(own, ghost, other),
-        "keys": job_plots.keys(own, other),
-        "ghost": ghost,
         "other": other,
         "unknown": unknown,
-        "sweep": rows,
-        "spots": job_plots.spots(rows),
-        "compare": job_plots.compare_url(rows),
-        "beside": list(job_selectors.comparable_jobs(view.job)[:MAX_OVERLAYS])
-        if view.curves
-        else [],
-        "address": f"{view.job.get_absolute_url()}?with={other.job.pk}"
-        if other
-        else view.job.get_absolute_url(),
-        "may_resume": may_start_jobs(request.user) and job_services.may_resume(view.job),
-        "may_start": may_start_jobs(request.user) and view.job.part_of_id is None,
-        "may_cancel": may_cancel(request.user, view.job) and not view.job.over,
-        "news": [e for e in view.log if e.pk > int(since)] if since.isdecimal() else view.log,
+        "url": view.job.get_absolute_url() + (f"?with={other.job.pk}" if other else ""),
+        "new_events": [e for e in view.log if e.pk > int(since)] if since.isdecimal() else view.log,
+        **_plots(view, other),
+        **_permissions(request, view.job),
     }
     return render(request, "jobs/show.html#live" if request.htmx else "jobs/show.html", context)
 
 
+def _plots(view: JobView, other: job_plots.Run | None) -> dict[str, Any]:
+    """The curves of a job, over those of `other` or of the best earlier run."""
+    own = job_plots.Run(view.job, view.curves)
+    earlier = None if other else _best_earlier_run(view.job)
+    rows = job_plots.sweep(own, job_selectors.trained_saes(view.job) if view.job.over else [])
+    comparable = job_selectors.comparable_jobs(view.job)[:MAX_OVERLAYS] if view.curves else []
+    return {
+        "cards": job_plots.charts(own, earlier, other),
+        "keys": job_plots.keys(own, other),
+        "earlier": earlier,
+        "comparable": list(comparable),
+        "sweep": rows,
+        "spots": job_plots.spots(rows),
+        "compare": job_plots.compare_url(rows),
+    }
+
+
+def _best_earlier_run(job: Job) -> job_plots.Run | None:
+    sae = job_selectors.rival(job)
+    if sae is None or not sae.made_by_id:
+        return None
+    return job_plots.earlier_run(sae, job_selectors.curves(sae.made_by_id))
+
+
+def _permissions(request: HtmxRequest, job: Job) -> dict[str, bool]:
+    may_start = may_start_jobs(request.user)
+    return {
+        "may_resume": may_start and job_services.may_resume(job),
+        "may_start": may_start and job.part_of_id is None,
+        "may_cancel": may_cancel(request.user, job) and not job.over,
+    }
+
+
 def _overlay(job: Job, number: str) -> tuple[job_plots.Run | None, str]:
-    """The job whose curves are drawn over those of `job`; where `number` names none, it is returned
-    as unknown.
-    """
+    """The job whose curves are drawn over those of `job`, and `number` if it names no such job."""
     if not number:
         return None, ""
     pk = int(number) if number.isdecimal() and len(number) < 19 else 0
@@ -117,8 +129,8 @@ def resume(request: HtmxRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Request cancellation; for staff and the user who started the job. A job that is over stays as
-    it is.
+    """Request cancellation, for staff and the user who started the job. Does nothing if the job has
+    ended.
     """
     job = job_selectors.every().filter(pk=pk).first()
     if job is None:
@@ -132,7 +144,7 @@ def cancel(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_GET
 async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Server-sent events: `changed` when the page should be rendered again, `over` at the end."""
-    if await _pulse(pk) is None:
+    if await _change_token(pk) is None:
         raise Http404(f"There is no job {pk}.")
     return sse.event_stream(_stream(pk))
 
@@ -144,7 +156,7 @@ async def _stream(pk: int) -> AsyncIterator[str]:
     seen: dict[str, Any] | None = {}
     async with aclosing(notifications.watch(notifications.Channel.JOB, pk)) as wakes:
         async for _ in wakes:
-            now = await _pulse(pk)
+            now = await _change_token(pk)
             yield "event: changed\ndata: \n\n" if now != seen else ": still here\n\n"
             seen = now
             if now is None or now["state"] in Job.FINAL:
@@ -153,5 +165,5 @@ async def _stream(pk: int) -> AsyncIterator[str]:
             await asyncio.sleep(REST_SECONDS)
 
 
-async def _pulse(pk: int) -> dict[str, Any] | None:
+async def _change_token(pk: int) -> dict[str, Any] | None:
     return await sse.on_own_connection(lambda: job_selectors.change_token(pk))

@@ -28,10 +28,10 @@ PAGE = 20
 @require_safe
 def download(request: HtmxRequest, model: str, sae: str) -> HttpResponse:
     """All labels of an SAE with scores and votes, as a file."""
-    found, kind = find_sae(model, sae), request.GET.get("format", "csv")
+    owner, kind = find_sae(model, sae), request.GET.get("format", "csv")
     if kind not in tables.FORMATS:
         raise Http404(f"There is no format “{kind[:20]}”. There are csv, jsonl and parquet.")
-    data = tables.write(label_files.rows_of(found), label_files.COLUMNS, kind)
+    data = tables.write(label_files.rows_of(owner), label_files.COLUMNS, kind)
     response = HttpResponse(data, content_type=tables.FORMATS[kind][1])
     response["Content-Disposition"] = f'attachment; filename="{model}-{sae}-labels.{kind}"'
     return response
@@ -56,15 +56,15 @@ def index(request: HtmxRequest) -> HttpResponseBase:
             except InvalidInput as error:
                 wrong = error.messages
     uploads = upload_services.uploads()
-    found, _ = keyset.page_or_first(
+    listed, _ = keyset.page_or_first(
         lambda cursor: keyset.page(uploads, ["-id"], limit=PAGE, cursor=cursor, of="uploads"),
         request.GET.get("cursor", ""),
     )
     context = {
         "form": form,
         "wrong": wrong,
-        "uploads": found.rows,
-        "next": found.next,
+        "uploads": listed.rows,
+        "next": listed.next,
         "columns": label_files.COLUMNS,
     }
     return page(
@@ -83,7 +83,7 @@ def show(request: HtmxRequest, pk: int) -> HttpResponse:
     context = {
         "upload": upload,
         "labels": rows.order_by("feature__index", "id")[:PAGE],
-        "there": rows.count(),
+        "remaining": rows.count(),
         "may_undo": access.may_undo(request.user, upload) and not upload.undone,
     }
     return page(request, "labels/upload.html", context | tabs(request))
@@ -97,13 +97,13 @@ def undo(request: HtmxRequest, pk: int) -> HttpResponseBase:
     if not access.may_undo(request.user, upload):
         raise PermissionDenied("Only curators and the user who uploaded a file may undo it.")
     try:
-        done = upload_services.undo(upload, by=request.user)
-        kept = (
-            f" {done.kept:,} stay, as people have edited, voted on or discussed them since."
-            if done.kept
+        result = upload_services.undo(upload, by=request.user)
+        note = (
+            f" {result.kept:,} stay, as people have edited, voted on or discussed them since."
+            if result.kept
             else ""
         )
-        messages.success(request, f"Undone: {done.removed:,} labels removed.{kept}")
+        messages.success(request, f"Undone: {result.removed:,} labels removed.{note}")
     except InvalidInput as error:
         messages.error(request, error.message)
     return redirect(upload)
@@ -113,17 +113,13 @@ def _upload(request: HtmxRequest, form: UploadForm) -> HttpResponseBase:
     file, sae = form.cleaned_data["file"], form.cleaned_data["sae"]
     rows = tables.parse_table(file.read(), tables.format_of(file.name))
     weight, trusted = access.weight(request.user), access.may_curate(request.user)
-    made = upload_services.upload(
+    upload = upload_services.upload(
         sae, file.name, rows, by=request.user, weight=weight, trusted=trusted
     )
-    there = made.rows - made.added
-    note = (
-        f" {there:,} were there already; they have your vote where they are people's."
-        if there
-        else ""
-    )
-    messages.success(request, f"{made.added:,} labels added.{note}")
-    return redirect(made)
+    existing = upload.rows - upload.added
+    note = f" {existing:,} existed already; those by people got your vote." if existing else ""
+    messages.success(request, f"{upload.added:,} labels added.{note}")
+    return redirect(upload)
 
 
 def _find(pk: int) -> Any:

@@ -31,9 +31,7 @@ EXAMPLES = 8
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HtmxRequest) -> HttpResponseBase:
-    """The next feature; a POST labels the one that was shown, or skips it where nothing was
-    written, and goes on.
-    """
+    """The next feature; a POST labels the feature, or skips it if the text is empty."""
     saes = list(catalog_selectors.searchable())
     named = request.GET.get("sae", "")
     sae = next((sae for sae in saes if str(sae) == named), saes[0] if saes and not named else None)
@@ -48,24 +46,22 @@ def show(request: HtmxRequest) -> HttpResponseBase:
 
 
 def _label_or_skip(request: HtmxRequest, sae: Sae, saes: list[Sae]) -> HttpResponseBase:
-    """Keep the label, and show what comes next: after a skipped feature, or again from where one
-    stood.
-    """
+    """Save the label or skip the feature, and show the next."""
     index, after = request.POST.get("index", "")[:10], request.POST.get("here", "")
-    here = f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}"
+    url = f"{reverse('queue')}?{urlencode({'sae': str(sae), 'after': after})}"
     if not request.POST.get("text", "").strip():
         after = request.POST.get("next", "")
         return _next_page(request, sae, saes, after)
     if not request.user.is_authenticated:
-        return redirect_to_sign_in(request, "propose", here)
-    shown = find_feature(
+        return redirect_to_sign_in(request, "propose", url)
+    view = find_feature(
         sae.model.slug, sae.slug, int(index) if index.isascii() and index.isdecimal() else -1
     )
     draft = try_to_write(
         request,
         "propose",
         lambda: label_services.propose(
-            shown.feature, request.POST["text"], by=request.user, weight=access.weight(request.user)
+            view.feature, request.POST["text"], by=request.user, weight=access.weight(request.user)
         ),
     )
     if draft is None:
@@ -82,7 +78,7 @@ def _next_page(request: HtmxRequest, sae: Sae, saes: list[Sae], after: str) -> H
 def _page(
     request: HtmxRequest, sae: Sae, saes: list[Sae], after: str, draft: Draft, status: int = 200
 ) -> HttpResponse:
-    (found, skip), wrong = keyset.page_or_first(
+    (row, skip), wrong = keyset.page_or_first(
         lambda cursor: label_queue.first(sae, request.user.pk, cursor), after
     )
     if wrong:
@@ -91,12 +87,12 @@ def _page(
         "saes": saes,
         "sae": sae,
         "left": label_queue.left(sae, request.user.pk),
-        "here": after,
+        "position": after,
         "skip": skip,
         "wrong": wrong,
     }
-    if found:
-        view = find_feature(sae.model.slug, sae.slug, found.index)
+    if row:
+        view = find_feature(sae.model.slug, sae.slug, row.index)
         context |= labels_context(request, view.feature, draft) | {
             "view": view,
             "examples": _examples(view),

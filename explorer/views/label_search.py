@@ -17,57 +17,61 @@ from features.selectors.label_search import Hit, Words
 from features.services.embeddings import OFF
 
 
-class Shown(NamedTuple):
-    """What the page shows: features, and what is to be query of how they were found.
+class SearchResults(NamedTuple):
+    """One page of features, and how they were searched.
 
-    `later` says that meaning is still to be asked; `silent` why it was not searched. Rows begin at
-    place `start` of all, and `next` is where those after them do; None at the end.
+    `meaning_pending`: the search by meaning follows; `meaning_error`: why it failed. Rows begin at
+    position `start`, the next page at `next`, which is None at the end.
     """
 
     words: Words
     rows: list[Found]
     features: int
     mode: str
-    later: bool
-    silent: str
+    meaning_pending: bool
+    meaning_error: str
     start: int
     next: int | None
 
 
-def search(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
-    """The page, or what was found alone."""
-    form = LabelForm(request.GET, known)
+def search(request: HtmxRequest, searchable: Sequence[Sae]) -> HttpResponse:
+    """The page, or for htmx the results alone."""
+    form = LabelForm(request.GET, searchable)
     saes = form.narrowed_to()
     query = form.cleaned_data.get("q", "")
     context: dict[str, Any] = {
         "kind": "label",
         "form": form,
-        "known": known,
+        "searchable": searchable,
         "saes": saes or [],
-        "said": query,
-        "weighed": label_search.MAX_RANKED,
-        "most": label_ranking.MAX_RESULTS if form.cleaned_data.get("order") else None,
-        "shown": _search_results(form, saes, query) if query else None,
+        "query": query,
+        "max_ranked": label_search.MAX_RANKED,
+        "max_results": label_ranking.MAX_RESULTS if form.cleaned_data.get("order") else None,
+        "results": _search_results(form, saes, query) if query else None,
     }
-    return page(request, "search/label.html", context, {"found": "found"})
+    return page(request, "search/label.html", context, {"results": "results"})
 
 
-def _search_results(form: LabelForm, saes: Sequence[Sae] | None, query: str) -> Shown:
-    asked = form.cleaned_data
+def _search_results(form: LabelForm, saes: Sequence[Sae] | None, query: str) -> SearchResults:
+    data = form.cleaned_data
     mode, order, limit = (
-        asked.get("mode", ""),
-        asked.get("order") or "relevance",
-        asked.get("limit") or PAGE,
+        data.get("mode", ""),
+        data.get("order") or "relevance",
+        data.get("limit") or PAGE,
     )
-    start = asked.get("start") or 0
+    start = data.get("start") or 0
     words = label_search.search_words(query, saes, form.filters(), query_alone=mode == "semantic")
-    meaning, silent = _meaning(form, saes, query) if mode in ("hybrid", "semantic") else ([], "")
+    meaning: list[Hit] = []
+    meaning_error = ""
+    if mode in ("hybrid", "semantic"):
+        meaning, meaning_error = _meaning(form, saes, query)
     words = label_search.add_meaning(words, meaning)
     merged = label_ranking.merge(
         words.query, words.hits, meaning, order=order, limit=limit, start=start
     )
     after = start + limit if start + limit < merged.features else None
-    return Shown(words, *merged, mode, not mode and settings.EMBEDDER != OFF, silent, start, after)
+    pending = not mode and settings.EMBEDDER != OFF
+    return SearchResults(words, *merged, mode, pending, meaning_error, start, after)
 
 
 def _meaning(form: LabelForm, saes: Sequence[Sae] | None, query: str) -> tuple[list[Hit], str]:

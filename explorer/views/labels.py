@@ -133,8 +133,8 @@ def show(request: HtmxRequest, pk: int) -> HttpResponseBase:
         raise Http404(f"There is no label {pk}.") from None
     if label.state == Label.State.HIDDEN and not access.may_edit_label(request.user, label):
         raise Http404(f"Label {pk} is hidden.")
-    trail = list(moderation_selectors.trail(label=label)) if access.may_curate(request.user) else []
-    context = {"label": label, "feature": label.feature, "sae": label.feature.sae, "trail": trail}
+    log = list(moderation_selectors.trail(label=label)) if access.may_curate(request.user) else []
+    context = {"label": label, "feature": label.feature, "sae": label.feature.sae, "log": log}
     return page(request, "labels/label.html", context)
 
 
@@ -157,7 +157,7 @@ def report(
         target.feature,
         form,
         lambda: moderation_services.flag(target, request.POST.get("text", ""), by=request.user),
-        done="Reported. A curator will look at it.",
+        confirmation="Reported. A curator will look at it.",
         talk=talk,
     )
 
@@ -168,7 +168,7 @@ def write(
     form: str,
     change: Callable[[], object],
     *,
-    done: str = "",
+    confirmation: str = "",
     talk: bool = False,
 ) -> HttpResponseBase:
     """Make the `change` that a form of the feature's page posts, and render the part of the page
@@ -179,10 +179,10 @@ def write(
         return redirect_to_sign_in(request, form, back)
     draft = try_to_write(request, form, change)
     if request.htmx:
-        return _fragment(request, feature, draft, done=done, talk=talk)
+        return _fragment(request, feature, draft, confirmation=confirmation, talk=talk)
     if draft is None:
-        if done:
-            messages.success(request, done)
+        if confirmation:
+            messages.success(request, confirmation)
         return redirect(back)
     status = 409 if draft.newer else 422 if access.may_write(request.user) else 403
     model, sae = feature.sae.model.slug, feature.sae.slug
@@ -190,12 +190,12 @@ def write(
 
 
 def _fragment(
-    request: HtmxRequest, feature: Feature, draft: Draft | None, *, done: str, talk: bool
+    request: HtmxRequest, feature: Feature, draft: Draft | None, *, confirmation: str, talk: bool
 ) -> HttpResponseBase:
     """The labels or comments; on the feature's page with the other parts that show its label."""
     feature.refresh_from_db(fields=["label", "disputed"])
     context = labels_context(request, feature, draft or NO_DRAFT)
-    context |= {"talk": talk, "done": "" if draft else done}
+    context |= {"talk": talk, "confirmation": "" if draft else confirmation}
     url = feature.get_absolute_url()
     if not talk and (request.htmx.current_url_abs_path or "").startswith(url):
         view = features.find_feature(feature.sae.model.slug, feature.sae.slug, feature.index)

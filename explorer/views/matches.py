@@ -35,10 +35,10 @@ def matches(request: HtmxRequest, model: str, sae: str, other: str) -> HttpRespo
     """The matched features of two SAEs as a table."""
     matching = _find(model, sae, other)
     form = MatchesForm(request.GET)
-    wanted = form.arguments()
+    arguments = form.arguments()
     listed, wrong = keyset.page_or_first(
-        lambda cursor: match_selectors.page(matching, **wanted | {"cursor": cursor}),
-        wanted["cursor"],
+        lambda cursor: match_selectors.page(matching, **arguments | {"cursor": cursor}),
+        arguments["cursor"],
     )
     if wrong:
         form.add_error(None, wrong)
@@ -58,10 +58,10 @@ def _find(model: str, sae: str, other: str) -> Matching:
     try:
         return match_selectors.pair(owner, other)
     except Matching.DoesNotExist:
-        found = [
+        pairs = [
             Choice(str(pair), pair.get_absolute_url()) for pair in match_selectors.pairs(model, sae)
         ]
-        known = [Choice(str(owner), owner.get_absolute_url()), *found]
+        choices = [Choice(str(owner), owner.get_absolute_url()), *pairs]
         raise NotHere(
-            f"The features of {owner} were not matched with those of “{other}”.", known
+            f"The features of {owner} were not matched with those of “{other}”.", choices
         ) from None

@@ -27,7 +27,7 @@ PAGE = 40
 def index(request: HtmxRequest) -> HttpResponse:
     """Open reports, the latest hidden labels and comments, and the log of moderation."""
     rows = moderation_selectors.trail()
-    trail, _ = keyset.page_or_first(
+    log, _ = keyset.page_or_first(
         lambda cursor: keyset.page(rows, ["-id"], limit=PAGE, cursor=cursor, of="trail"),
         request.GET.get("cursor", ""),
     )
@@ -36,8 +36,8 @@ def index(request: HtmxRequest) -> HttpResponse:
         "labels": moderation_selectors.hidden_labels()[:PAGE],
         "comments": moderation_selectors.hidden_comments()[:PAGE],
         "suspended": User.objects.filter(suspended__isnull=False).order_by("username"),
-        "trail": trail.rows,
-        "next": trail.next,
+        "log": log.rows,
+        "next": log.next,
     }
     return page(request, "labels/moderation.html", context | tabs(request))
 

@@ -53,7 +53,7 @@ def pattern(request: HtmxRequest) -> HttpResponse:
         "densities": [0, 2, 5, 12, 40, 90, 160, 310, 520, 430, 260, 90, 20, 3],
         "lines": [
             Line(rising),
-            Line([(step, 0.9 * value) for step, value in rising], "job 1", "ghost"),
+            Line([(step, 0.9 * value) for step, value in rising], "job 1", "earlier"),
         ],
         "sweep": [
             Line([(x, y * (1 - n / 12)) for x, y in rising], f"k {2**n}", f"s{n}") for n in range(8)

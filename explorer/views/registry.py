@@ -18,19 +18,19 @@ PAGE = 50
 def index(request: HtmxRequest) -> HttpResponse:
     """Releases, or with filters their SAEs, `PAGE` at a time."""
     form = RegistryForm(request.GET)
-    wanted, start = form.arguments()
-    found = registry_selectors.search(wanted, registry_selectors.models_here())
-    rows = [(row, _import(row)) for row in found[start : start + PAGE]] if wanted.is_narrow else []
+    query, start = form.arguments()
+    results = registry_selectors.search(query, registry_selectors.models_here())
+    rows = [(row, _import(row)) for row in results[start : start + PAGE]] if query.is_narrow else []
     context = {
         "form": form,
-        "wanted": wanted,
-        "groups": [] if wanted.is_narrow else registry_selectors.by_release(found),
+        "query": query,
+        "groups": [] if query.is_narrow else registry_selectors.by_release(results),
         "rows": rows,
-        "found": len(found),
-        "next": start + PAGE if wanted.is_narrow and len(found) > start + PAGE else None,
+        "total": len(results),
+        "next": start + PAGE if query.is_narrow and len(results) > start + PAGE else None,
         "may_start_jobs": access.may_start_jobs(request.user),
     }
-    return page(request, "registry/index.html", context, {"found": "found", "more": "rows"})
+    return page(request, "registry/index.html", context, {"results": "results", "more": "rows"})
 
 
 def _import(row: PublishedSae) -> str:

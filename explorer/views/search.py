@@ -23,53 +23,53 @@ MAX_LISTED = 200
 @require_safe
 def search(request: HtmxRequest) -> HttpResponse:
     """Search by `token`, by `text` and perhaps `text2`, or else by labels for `q`."""
-    known = list(catalog_selectors.searchable())
+    searchable = list(catalog_selectors.searchable())
     if "token" in request.GET:
-        return _by_token(request, known)
+        return _by_token(request, searchable)
     if "text" in request.GET or "text2" in request.GET:
-        return _by_text(request, known)
-    return label_search.search(request, known)
+        return _by_text(request, searchable)
+    return label_search.search(request, searchable)
 
 
-def _by_text(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
-    form = TextForm(request.GET, known)
+def _by_text(request: HtmxRequest, searchable: Sequence[Sae]) -> HttpResponse:
+    form = TextForm(request.GET, searchable)
     saes = form.saes()
-    wanted = form.wanted()
-    found = _search_text(form, saes, wanted) if saes else None
+    options = form.options()
+    results = _search_text(form, saes, options) if saes else None
     context = {
         "kind": "texts" if form.two else "text",
         "form": form,
-        "known": known,
+        "searchable": searchable,
         "saes": saes,
-        "wanted": wanted,
-        "chosen": chosen_spans(found, wanted) if found else set(),
-        "found": found,
-        "value": _term(form, wanted),
-        "listed": found.texts[0][:MAX_LISTED] if found else [],
+        "options": options,
+        "chosen": chosen_spans(results, options) if results else set(),
+        "results": results,
+        "value": _term(form, options),
+        "listed": results.texts[0][:MAX_LISTED] if results else [],
     }
-    return page(request, "search/text.html", context, {"found": "found"})
+    return page(request, "search/text.html", context, {"results": "results"})
 
 
-def _by_token(request: HtmxRequest, known: Sequence[Sae]) -> HttpResponse:
-    form = TokenForm(request.GET, known)
+def _by_token(request: HtmxRequest, searchable: Sequence[Sae]) -> HttpResponse:
+    form = TokenForm(request.GET, searchable)
     saes = form.saes()
     token = form.cleaned_data.get("token", "")
-    found = token_selectors.search(saes, token) if saes and token else None
+    results = token_selectors.search(saes, token) if saes and token else None
     context = {
         "kind": "token",
         "form": form,
-        "known": known,
+        "searchable": searchable,
         "saes": saes,
         "token": token,
-        "found": found,
+        "results": results,
     }
-    return page(request, "search/token.html", context, {"found": "found"})
+    return page(request, "search/token.html", context, {"results": "results"})
 
 
-def chosen_spans(found: TextSearch, wanted: TextSearchOptions) -> set[int]:
+def chosen_spans(results: TextSearch, options: TextSearchOptions) -> set[int]:
     """First positions of the token spans that hold a chosen token."""
-    chosen = set(wanted.chosen)
-    spans = [box.span for box in found.texts[0]]
+    chosen = set(options.chosen)
+    spans = [token.span for token in results.texts[0]]
     return {
         s.position
         for s in spans
@@ -78,7 +78,7 @@ def chosen_spans(found: TextSearch, wanted: TextSearchOptions) -> set[int]:
 
 
 def _search_text(
-    form: TextForm, saes: Sequence[Sae], wanted: TextSearchOptions
+    form: TextForm, saes: Sequence[Sae], options: TextSearchOptions
 ) -> TextSearch | None:
     """The features that fire on the texts of the form; errors are added to its fields."""
     texts = {
@@ -89,13 +89,13 @@ def _search_text(
     if first is None or (form.two and second is None):
         return None
     if second is not None:
-        return text_search.compare(saes, first, second, wanted)
+        return text_search.compare(saes, first, second, options)
     last = max((span.position + len(span.token_ids) for span in first.tokens), default=0) - 1
-    if any(position > last for position in wanted.chosen):
+    if any(position > last for position in options.chosen):
         form.add_error(
             "tokens", f"This text has the tokens 0 to {last:,}; those beyond are left out."
         )
-    return text_search.search(saes, first, wanted)
+    return text_search.search(saes, first, options)
 
 
 def _read_text(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
@@ -107,5 +107,5 @@ def _read_text(form: TextForm, saes: Sequence[Sae], name: str) -> Text | None:
     )
 
 
-def _term(form: TextForm, wanted: TextSearchOptions) -> Definition:
-    return DEFINITIONS[f"{'apart' if form.two else 'search'}_{wanted.by}"]
+def _term(form: TextForm, options: TextSearchOptions) -> Definition:
+    return DEFINITIONS[f"{'apart' if form.two else 'search'}_{options.by}"]

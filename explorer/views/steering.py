@@ -30,14 +30,12 @@ from features.steering.forms import MODES, PLACES, SteerForm
 from features.steering.interventions import METHODS, UNITS
 from features.token_spans import text_of
 
-FOUND = 12
+MAX_MATCHES = 12
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HtmxRequest) -> HttpResponse:
-    """The form, filled from the query string; a POST starts the run, or shows the one that is the
-    same.
-    """
+    """The form, filled from the query string; a POST starts a run, or shows an equal one."""
     if request.method != "POST":
         return _page(request, request.GET)
     chosen = [
@@ -64,17 +62,18 @@ def index(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def show(request: HtmxRequest, pk: int) -> HttpResponse:
-    """A run: its form, and its texts as far as they came. To look at it keeps it going."""
+    """A run: its form, and its texts so far. Viewing it keeps it running."""
     return _render_form(request, pk)
 
 
 def _render_form(
     request: HtmxRequest, pk: int, errors: list[tuple[str, str]] | None = None, status: int = 200
 ) -> HttpResponse:
-    shown = request.GET.get("show", "0")
+    number = request.GET.get("show", "0")
+    shown_feature = int(number) if number.isdecimal() and len(number) < 4 else 0
     try:
         steering_runs.watch(pk)
-        view = run_views.view(pk, int(shown) if shown.isdecimal() and len(shown) < 4 else 0)
+        view = run_views.view(pk, shown_feature)
     except (SteeringRun.DoesNotExist, OverflowError):
         raise Http404(f"There is no steering run {pk}.") from None
     return _page(
@@ -84,7 +83,7 @@ def _render_form(
 
 @require_POST
 def stop(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Stop a run; what came stays. Once it is over this changes nothing."""
+    """Stop a run; its texts so far stay. Does nothing if the run has ended."""
     if not SteeringRun.objects.filter(pk=pk).exists():
         raise Http404(f"There is no steering run {pk}.")
     if (
@@ -97,7 +96,7 @@ def stop(request: HtmxRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def name(request: HtmxRequest, pk: int) -> HttpResponse:
-    """Name a run, which makes it a preset of one's own; an empty name takes that back."""
+    """Name a run, which makes it a preset of this user; an empty name removes it."""
     SteeringRequest.objects.filter(run=pk, who=steering_forms.history_owner(request)).update(
         name=request.POST.get("name", "").replace("\0", "").strip()[:80]
     )
@@ -107,9 +106,7 @@ def name(request: HtmxRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
-    """Have the texts of a sweep judged by a language model; a GET, as after signing in, leads to
-    the run.
-    """
+    """Have a language model judge the texts of a sweep. A GET (after signing in) shows the run."""
     if request.method != "POST":
         return redirect("steering", pk)
     endpoint = request.POST.get("endpoint", "").replace("\0", "\ufffd")
@@ -131,11 +128,9 @@ def judge(request: HtmxRequest, pk: int) -> HttpResponseBase:
 
 @require_GET
 async def events(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Server-sent events: `delta` with what came since the last one, by number, and `over` at the
-    end.
-    """
-    asked = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
-    after = int(asked) if asked.isdecimal() and len(asked) < 10 else 0
+    """Server-sent events: numbered `delta` events with new pieces, and `over` at the end."""
+    last_id = request.headers.get("Last-Event-ID", request.GET.get("after", "0"))
+    after = int(last_id) if last_id.isdecimal() and len(last_id) < 10 else 0
     model_id = await sse.on_own_connection(
         lambda: SteeringRun.objects.filter(pk=pk).values_list("model_id", flat=True).first()
     )
@@ -157,37 +152,39 @@ def _page(
         models[0] if models else None,
     )
     data = steering_forms.with_preset(data)
-    chosen, asked = steering_forms.intervention_fields(data), steering_forms.history_owner(request)
+    chosen, owner = steering_forms.intervention_fields(data), steering_forms.history_owner(request)
     rows = view.features if view else {}
     if model and chosen and not view:
         rows = run_views.features(model.pk, [_name(fields.name) for fields in chosen])
     chosen = [
         steering_forms.with_strength(fields, rows.get(_name(fields.name))) for fields in chosen
     ]
-    sought = data.get("q", "").replace("\0", "").strip()
-    given = steering_forms.form_data(data, chosen)
+    picker_query = data.get("q", "").replace("\0", "").strip()
+    initial = steering_forms.form_data(data, chosen)
     context = {
-        "form": SteerForm(given) if errors else SteerForm(initial=given),
+        "form": SteerForm(initial) if errors else SteerForm(initial=initial),
         "models": models,
         "model": model,
         "interventions": chosen,
-        "sought": sought,
-        "found": run_views.find(model, sought, FOUND) if model and sought else [],
+        "picker_query": picker_query,
+        "matches": (
+            run_views.find(model, picker_query, MAX_MATCHES) if model and picker_query else []
+        ),
         "methods": METHODS, "units": UNITS, "places": PLACES, "modes": MODES,
         "errors": errors or [],
         "view": view,
         "run": view.run if view else None,
-        "mine": SteeringRequest.objects.filter(run=view.run, who=asked).first() if view else None,
-        "history": run_views.history(asked),
-        "saved": run_views.presets(asked),
+        "mine": SteeringRequest.objects.filter(run=view.run, who=owner).first() if view else None,
+        "history": run_views.history(owner),
+        "saved": run_views.presets(owner),
         "presets": steering_forms.PRESETS,
         "query": data.urlencode(),
-        "address": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
+        "run_url": request.build_absolute_uri(view.run.get_absolute_url()) if view else "",
     }  # fmt: skip
     if view and view.run.params["strengths"]:
         context |= _swept(request, view)
-    if request.htmx and request.htmx.target == "found":
-        return render(request, "steering/_interventions.html#found", context)
+    if request.htmx and request.htmx.target == "matches":
+        return render(request, "steering/_interventions.html#matches", context)
     response = page(request, "steering/index.html", context, {"result": "result"})
     response.status_code = status
     return response
@@ -204,10 +201,10 @@ def _swept(request: HtmxRequest, view: run_views.RunView) -> dict[str, Any]:
     }
     best = QueryDict(steering_forms.query_of(view.run), mutable=True)
     best["strength"] = marks["best"] or ""
-    found = list(judgement_selectors.judgements(view.run.pk))
+    judgements = list(judgement_selectors.judgements(view.run.pk))
     judged = next(
-        (one for one in found if str(one.pk) == request.GET.get("judged")),
-        found[0] if found else None,
+        (judgement for judgement in judgements if str(judgement.pk) == request.GET.get("judged")),
+        judgements[0] if judgements else None,
     )
     return {
         "sweep": view.sweep,
@@ -219,7 +216,7 @@ def _swept(request: HtmxRequest, view: run_views.RunView) -> dict[str, Any]:
         "best_query": best.urlencode(),
         "judged": judged,
         "judged_cards": dose_response.judged_cards(dose, judged) if judged else [],
-        "other_judgements": [one for one in found if one != judged],
+        "other_judgements": [judgement for judgement in judgements if judgement != judged],
         "judging": JudgeSweep.unfinished(view.run.pk),
         "endpoints": usable_by(request.user.pk) if may_start_jobs(request.user) else None,
         "limits": {

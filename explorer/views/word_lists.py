@@ -30,12 +30,12 @@ def index(request: HtmxRequest) -> HttpResponseBase:
 @require_safe
 def show(request: HtmxRequest, slug: str) -> HttpResponse:
     """One list with its entries."""
-    found = _find(slug)
+    word_list = _find(slug)
     context = {
-        "list": found,
-        "entries": found.entries[:SHOWN],
-        "more": max(len(found.entries) - SHOWN, 0),
-        "may_delete": access.may_delete_list(request.user, found),
+        "list": word_list,
+        "entries": word_list.entries[:SHOWN],
+        "more": max(len(word_list.entries) - SHOWN, 0),
+        "may_delete": access.may_delete_list(request.user, word_list),
         "may_start_jobs": access.may_start_jobs(request.user),
     }
     return page(request, "labels/word_list.html", context | tabs(request))
@@ -45,10 +45,10 @@ def show(request: HtmxRequest, slug: str) -> HttpResponse:
 @members_only
 def delete(request: HtmxRequest, slug: str) -> HttpResponseBase:
     """Delete a list; labels that were learned with it stay."""
-    found = _find(slug)
-    if not access.may_delete_list(request.user, found):
+    word_list = _find(slug)
+    if not access.may_delete_list(request.user, word_list):
         raise PermissionDenied("Only its owner and curators may delete a list.")
-    found.delete()
+    word_list.delete()
     messages.success(request, f"{slug} is deleted. Labels that were learned with it stay.")
     return redirect("word_lists")
 
@@ -59,17 +59,17 @@ def _add(request: HtmxRequest) -> HttpResponseBase:
     if not access.may_write(request.user):
         form.add_error(None, SUSPENDED)
     if form.is_valid():
-        made = form.save_for(request.user)
-        messages.success(request, f"{made} is kept, with {len(made.entries):,} entries.")
-        return redirect(made)
+        word_list = form.save_for(request.user)
+        messages.success(request, f"{word_list} is saved, with {len(word_list.entries):,} entries.")
+        return redirect(word_list)
     return _render_word_lists(request, form)
 
 
 def _find(slug: str) -> WordList:
-    found = word_list_selectors.whole().filter(slug=slug).first()
-    if found is None:
+    word_list = word_list_selectors.whole().filter(slug=slug).first()
+    if word_list is None:
         raise Http404(f"There is no word list “{slug[:60]}”.")
-    return found
+    return word_list
 
 
 def _render_word_lists(request: HtmxRequest, form: WordListForm) -> HttpResponse:

@@ -66,7 +66,7 @@ class Happening(NamedTuple):
     text: str
 
     @property
-    def place(self) -> FeedPosition:
+    def position(self) -> FeedPosition:
         """Where it stands; what comes after begins there."""
         return FeedPosition(self.at, self.kind, self.what.pk)
 

@@ -47,7 +47,7 @@ def picture(page: Page, name: str) -> None:
 
 
 def rows_of(page: Page):
-    return page.locator("#found table").first.locator("tbody tr")
+    return page.locator("#results table").first.locator("tbody tr")
 
 
 def text_before_peak(page: Page, feature: str, word: str) -> str:
@@ -84,8 +84,8 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     finder.keyboard.press("/")
     finder.wait_for_url(re.compile("/search/"))
     finder.get_by_role("searchbox").fill("animls meadow")
-    expect(finder.locator("#found mark").first).to_be_visible()
-    expect(finder.locator("#found")).to_contain_text("searched for animals")
+    expect(finder.locator("#results mark").first).to_be_visible()
+    expect(finder.locator("#results")).to_contain_text("searched for animals")
     unread = """SELECT 1 FROM features_label l
         LEFT JOIN features_labelembedding e ON e.label_id = l.id
         WHERE e.label_id IS NULL AND l.state = 'shown'"""
@@ -93,23 +93,23 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
         lambda: not instance.rows(unread), 420, "the embeddings of labels, after the jobs before it"
     )
     finder.get_by_role("searchbox").fill("creatures on grassland")
-    expect(finder.locator("#found tbody")).to_contain_text("means 0.", timeout=90_000)
-    expect(finder.locator(f'#found a[href="{feature}"]').first).to_be_visible()
+    expect(finder.locator("#results tbody")).to_contain_text("means 0.", timeout=90_000)
+    expect(finder.locator(f'#results a[href="{feature}"]').first).to_be_visible()
     picture(finder, "1-label")
 
     # by text, and by token
     finder.goto(
         f"/search/?text={quote(text_before_peak(finder, feature, word))}&density_max=100%25"
     )
-    expect(finder.locator(f'#found a[href="{feature}"]').first).to_be_visible(timeout=90_000)
+    expect(finder.locator(f'#results a[href="{feature}"]').first).to_be_visible(timeout=90_000)
     picture(finder, "2-text")
     finder.get_by_role("link", name="Token", exact=True).click()
     finder.get_by_role("searchbox").fill(word)
-    expect(finder.locator(f'#found a[href="{feature}"]').first).to_be_visible()
+    expect(finder.locator(f'#results a[href="{feature}"]').first).to_be_visible()
     picture(finder, "3-token")
 
     # open it, and test a sentence
-    finder.locator(f'#found a[href="{feature}"]').first.click()
+    finder.locator(f'#results a[href="{feature}"]').first.click()
     finder.wait_for_url(re.compile(feature))
     finder.keyboard.press("t")
     finder.keyboard.type(f"a {word} sang")
@@ -157,7 +157,7 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     visitor.goto(f"{instance.url}/search/")
     visitor.get_by_role("searchbox").fill("creatures on grassland")
     visitor.get_by_role("button", name="Search", exact=True).click()
-    expect(visitor.locator("#found tbody")).to_contain_text("means 0.")
+    expect(visitor.locator("#results tbody")).to_contain_text("means 0.")
     context.close()
 
 

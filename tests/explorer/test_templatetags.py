@@ -159,13 +159,13 @@ def test_density_histograms_have_a_tick_at_decades():
     assert [t.text for t in tree.iter("text")] == ["1e-7", "1e-5", "1e-3", "1e-1", "1"]
 
 
-def test_a_curve_says_its_last_value_and_draws_the_ghost():
+def test_a_curve_says_its_last_value_and_draws_the_earlier_run():
     points = [(0, 0.0), (500_000, 0.7), (1_000_000, 0.83)]
-    lines = [svg.Line(points), svg.Line([(0, 0.1), (900_000, 0.8)], "job 1", "ghost")]
+    lines = [svg.Line(points), svg.Line([(0, 0.1), (900_000, 0.8)], "job 1", "earlier")]
     made = plots.curve(lines, "Explained variance")
     tree = parsed(made)
     assert tree.get("aria-label") == "Explained variance: 0.830 at 1,000,000 tokens."
-    assert [p.get("class") for p in tree.iter("path")] == ["axis", "ghost", "fill", None]
+    assert [p.get("class") for p in tree.iter("path")] == ["axis", "earlier", "fill", None]
     assert [t.text for t in tree.iter("text")] == ["1", "0", "0", "1M tokens"]
 
 

@@ -125,9 +125,12 @@ def test_a_chosen_token_lists_what_fires_on_it_alone(client, worker):
     row = first_story()
     fox = row.token_ids.index(260)
     page = html(
-        client, f"/tiny/2-res/contexts/{row.pk}/?tokens={fox}", HX_Request="true", HX_Target="found"
+        client,
+        f"/tiny/2-res/contexts/{row.pk}/?tokens={fox}",
+        HX_Request="true",
+        HX_Target="results",
     )
-    assert page.lstrip().startswith('<div id="found"')
+    assert page.lstrip().startswith('<div id="results"')
     assert indices(page) == ["5"]
 
 

@@ -223,7 +223,7 @@ def test_the_dashed_line_is_the_best_earlier_run_on_the_same_hook(client):
     running(training)
     html = page(client, training)
     assert f'The dashed line is <a href="/jobs/{earlier.pk}/">job {earlier.pk}</a>' in html
-    assert html.has('path[class="ghost"]')
+    assert html.has('path[class="earlier"]')
     assert "The dashed line" not in page(client, earlier)
 
 

@@ -127,9 +127,9 @@ def test_nothing_of_one_instant_is_skipped(client, planted, people):
     seen, after = [], None
     while found := activity.feed(after=after, limit=7):
         seen += found
-        after = activity.FeedPosition.read(str(found[-1].place))
-    assert [line.place for line in seen] == [line.place for line in whole]
-    assert len({line.place for line in whole}) == len(whole) >= 60
+        after = activity.FeedPosition.read(str(found[-1].position))
+    assert [line.position for line in seen] == [line.position for line in whole]
+    assert len({line.position for line in whole}) == len(whole) >= 60
 
 
 def test_disputed_features_with_what_people_stand_for(client, planted, people):

@@ -282,7 +282,7 @@ def test_what_cannot_be_searched_is_refused_with_the_way_on(
 
 def test_an_empty_query_shows_the_form(client: Any, planted: Any) -> None:
     assert "Search what features mean" in get(client, "")
-    assert Page(client.get("/search/")).has("#found p", "Search what features mean")
+    assert Page(client.get("/search/")).has("#results p", "Search what features mean")
 
 
 def test_a_feature_deleted_meanwhile_is_left_out(planted: Any) -> None:
@@ -301,7 +301,7 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     seen, address = [], f"/search/?q=kind&limit=2&order={order}"
     for _ in range(3):
         page = Page(client.get(address))
-        assert page.has("#found p", "5 features")
+        assert page.has("#results p", "5 features")
         seen += found(page)
         link = re.search(r'href="(\?[^"]*)" rel="next"', page)
         address = f"/search/{markup.unescape(link[1])}" if link else ""
@@ -309,7 +309,7 @@ def test_pages_follow_each_other_without_script(client: Any, planted: Any, order
     assert len(seen) == 5
     assert not address, "the last page has no next"
     beyond = Page(client.get(f"/search/?q=kind&start=900&order={order}"))
-    assert beyond.has("#found p", "There are no more features")
+    assert beyond.has("#results p", "There are no more features")
     assert 'href="?q=kind' in beyond
     answer = client.get(
         "/api/v1/search/labels/", {"q": "kind", "mode": "text", "limit": 2, "start": 4}
@@ -433,9 +433,11 @@ def test_words_come_at_once_and_meaning_a_moment_later(
     assert later
     assert '<noscript><a href="?q=close&amp;mode=hybrid">' in page
     page = Page(
-        client.get(markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "found"})
+        client.get(
+            markup.unescape(later[1]), headers={"HX-Request": "true", "HX-Target": "results"}
+        )
     )
-    assert page.strip().startswith('<div id="found"')
+    assert page.strip().startswith('<div id="results"')
     assert found(page) == [0, 5, 4]
     assert "hx-get" not in page[page.index('role="status"') : page.index("</p>")]
     assert meaning == [("close", {})]

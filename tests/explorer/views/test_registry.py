@@ -73,7 +73,7 @@ def test_everybody_may_browse_and_every_release_is_there(client):
     html = Page(client.get("/registry/"))
     assert "13,857 SAEs in 170 releases" in html.replace("\n", "")
     assert html.has('a[href="?release=gpt2-small-res-jb"]')
-    assert html.has("#found td", "cannot be imported: its weights are a pickle")
+    assert html.has("#results td", "cannot be imported: its weights are a pickle")
     assert NEW not in html
 
 
@@ -98,12 +98,12 @@ def test_an_sae_says_whether_its_model_is_here_and_leads_to_a_form_filled_in(
         "anyway": False,
     }
     away = Page(client.get("/registry/?q=gemma-scope-2-1b-pt-res-all+layer_12"))
-    assert away.has("#found td", "not installed")
+    assert away.has("#results td", "not installed")
     assert "/jobs/new/add_model/?source=google%2Fgemma-3-1b-pt" in away
 
 
 def test_what_is_not_there_is_said_and_what_is_wrong_is_said_beside(client):
-    assert Page(client.get("/registry/?q=zzzz")).has("#found p", "No published SAE matches")
+    assert Page(client.get("/registry/?q=zzzz")).has("#results p", "No published SAE matches")
     for query in ("layer=many", "layer=-1", "site=nowhere", "model=nope", "start=x"):
         response = client.get(f"/registry/?{query}")
         assert (response.status_code, "errorlist" in Page(response)) == (200, True), query

@@ -46,7 +46,7 @@ def worker(monkeypatch):
 
 
 def get(client, htmx=False, **query):
-    headers = {"HX-Request": "true", "HX-Target": "found"} if htmx else {}
+    headers = {"HX-Request": "true", "HX-Target": "results"} if htmx else {}
     response = client.get("/search/", query, headers=headers)
     assert response.status_code == 200
     return Page(response)
@@ -79,11 +79,11 @@ def test_dense_features_are_hidden_until_they_are_asked_for(client, planted, wor
     Feature.objects.filter(index=6).update(density=0.02)
     html = get(client, text=TEXT)
     assert [name for name, _ in ranked(html)] == ["2-res/5", "2-res/0"]
-    assert html.has("#found h2", "1 that fire on more than 1.0% of tokens is hidden")
+    assert html.has("#results h2", "1 that fire on more than 1.0% of tokens is hidden")
     assert "2-res/6" not in html
-    assert get(client, text=TEXT, density_max="3%").has("#found h2", "2-res/6")
+    assert get(client, text=TEXT, density_max="3%").has("#results h2", "2-res/6")
     assert ranked(get(client, text=TEXT, density_max="0.01%")) == []
-    assert get(client, text=TEXT, density_max="lots").has("#found [role=alert]", "Write a share")
+    assert get(client, text=TEXT, density_max="lots").has("#results [role=alert]", "Write a share")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,9 @@ def test_two_texts_are_told_apart(client, planted, worker):
     )
     assert ranked(html) == [("2-res/5", "−3.00"), ("2-res/0", "+2.00"), ("2-res/6", "+0.500")]
     both = html[
-        html.index('class="sides"', html.index('id="found"')) : html.index('aria-label="Features"')
+        html.index('class="sides"', html.index('id="results"')) : html.index(
+            'aria-label="Features"'
+        )
     ]
     assert both.count('class="tokens"') == 2
     assert both.count("data-v") == 1
@@ -169,14 +171,14 @@ def test_one_of_two_texts_alone_finds_nothing_yet(client, planted, worker):
 
 
 def test_htmx_gets_what_was_found_alone(client, planted, worker):
-    assert get(client, htmx=True, text=TEXT).strip().startswith('<div id="found"')
-    assert get(client, htmx=True, token=" day").strip().startswith('<div id="found"')
+    assert get(client, htmx=True, text=TEXT).strip().startswith('<div id="results"')
+    assert get(client, htmx=True, token=" day").strip().startswith('<div id="results"')
 
 
 def test_tokens_that_are_not_there_choose_nothing(client, planted, worker):
     html = get(client, text=TEXT, density_max="100%", tokens="98,99")
     assert ranked(html) == ranked(get(client, text=TEXT, density_max="100%"))
-    assert html.has("#found h2", "Features on the whole text")
+    assert html.has("#results h2", "Features on the whole text")
 
 
 def test_a_box_of_several_tokens_is_chosen_whole(client, planted, worker):
@@ -286,11 +288,11 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
         builders.dashboards(sae, planted.corpus, [builders.firing(0, " day", contexts)], contexts)
     html = get(client, text=TEXT)
     assert len(worker[0]["saes"]) == 12
-    assert html.has("#found summary", "The first 12 of 14 SAEs")
+    assert html.has("#results summary", "The first 12 of 14 SAEs")
     html = get(client, text=TEXT, sae=[f"m{number:02}" for number in range(13)])
     assert html.has("#id_sae_error li", "13 SAEs are selected; at most 12 can be searched at once.")
     html = get(client, token=" day")
-    assert html.has("#found summary", "All 14 SAEs")
+    assert html.has("#results summary", "All 14 SAEs")
     assert len(re.findall(r'href="/tiny/[^/]+/0/"', html[: html.index("Promote this token")])) == 14
 
 
@@ -326,7 +328,7 @@ def test_a_feature_links_the_tokens_that_it_writes_to_their_search(client, plant
 
 def test_a_token_that_is_none_is_told_with_the_way_on(client, planted):
     html = get(client, token="nothing<b>")
-    assert html.has("#found p", "No token of tiny is “nothing<b>”")
+    assert html.has("#results p", "No token of tiny is “nothing<b>”")
     assert html.has('a[href="/search/?model=tiny&text=nothing%3Cb%3E"]')
 
 

@@ -99,7 +99,9 @@ def test_features_are_found_added_and_taken_away_without_javascript(client):
     )
     assert re.findall(r'name="feature" value="([^"]+)"', one) == ["2-res/1"]
     fragment = client.get(
-        "/steer/", {"model": "tiny", "q": "1"}, headers={"HX-Request": "true", "HX-Target": "found"}
+        "/steer/",
+        {"model": "tiny", "q": "1"},
+        headers={"HX-Request": "true", "HX-Target": "matches"},
     )
     assert "<html" not in Page(fragment)
 

@@ -295,5 +295,5 @@ def test_of_an_earlier_sweep_only_the_best_sae_is_drawn_beside(client, ada):
     card = next(
         card for card in response.context["cards"] if card.name == "Features firing per token"
     )
-    assert [(line.look, line.points[-1][1]) for line in card.lines] == [("", 8.0), ("ghost", 9.0)]
+    assert [(line.look, line.points[-1][1]) for line in card.lines] == [("", 8.0), ("earlier", 9.0)]
     assert f'href="/jobs/{earlier.pk}/">job {earlier.pk}</a>, the earlier run' in Page(response)

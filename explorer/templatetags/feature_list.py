@@ -43,14 +43,14 @@ def sorted_head(context: dict[str, Any], column: str, order: str | None) -> Safe
         else ("Feature", "The feature's index in the SAE.")
     )
     if definition and not COLUMNS[column].order:
-        return format_html('<th class="n" scope="col" title="{}">{}</th>', about, name)
+        return format_html('<th class="cell-number" scope="col" title="{}">{}</th>', about, name)
     down, up = f"-{column}", column
     sort = {down: "descending", up: "ascending"}.get(order or "index", "")
     next_order = "" if column == "index" else up if sort == "descending" else down
     link = query_url(context["request"], order=next_order)
     return format_html(
-        '<th class="n" scope="col" title="{}"{}><a href="{}" hx-get="{}" hx-target="#features" '
-'hx-swap="outerHTML" hx-push-url="true">{}{}</a></th>',
+        '<th class="cell-number" scope="col" title="{}"{}><a href="{}" hx-get="{}"'
+        ' hx-target="#features" hx-swap="outerHTML" hx-push-url="true">{}{}</a></th>',
         about, format_html(' aria-sort="{}"', sort) if sort else "", link, link, name, ARROWS[sort],
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ def map_plot(points: tuple[MapPoint, ...], color: str) -> SafeString:
     for (kind, style), group in groupby(inks, key=lambda pair: pair[0]):
         dots = "".join(f"M{_at(p.x, x_low, scale)} {_at(p.y, y_low, scale)}h0" for _, p in group)
         paths.append((kind, style, dots))
-    drawn = format_html_join("", '<path class="ink {}" style="{}" d="{}"/>', paths)
+    drawn = format_html_join("", '<path class="map-ink {}" style="{}" d="{}"/>', paths)
     alternative = f"Map of {len(points):,} features, coloured by {color}."
     return format_html(
         '<svg viewBox="{} {} {} {}" role="img" aria-label="{}">{}</svg>',

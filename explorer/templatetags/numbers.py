@@ -53,5 +53,5 @@ def head(term: str, url: str = "", sort: str = "") -> SafeString:
     name = format_html('<a href="{}">{}</a>', url, definition.name) if url else definition.name
     aria = format_html(' aria-sort="{}"', sort) if sort else ""
     return format_html(
-        '<th class="n" scope="col" title="{}"{}>{}</th>', definition.about, aria, name
+        '<th class="cell-number" scope="col" title="{}"{}>{}</th>', definition.about, aria, name
     )

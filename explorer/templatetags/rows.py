@@ -23,13 +23,14 @@ EXAMPLE = (
     '<div class="example"><output>'
     '<a href="%s" title="%s, context %s: all of it, with every feature that fires">%s</a>'
     '</output><div class="tokens" data-pins="%s">%s</div>'
-    '<a class="try" href="try/%s/%s" title="Take this text into the test box"'
+    '<a class="example-try" href="try/%s/%s" title="Take this text into the test box"'
     ' aria-label="Test on this text">test</a></div>\n'
 )
 TOKEN = '<a href="%s" title="Features that fire on this token, or promote it">%s</a>'
 LOGIT = '<div class="%s" style="--w:%s"><span>%s</span>%s</div>\n'
 NEAR = (
-    '<a href="%s%s/">%s</a><span class="measure" style="--w:%s"></span><i>%s</i><small>%s</small>'
+    '<a href="%s%s/">%s</a><span class="neighbours-bar" style="--w:%s"></span>'
+    "<i>%s</i><small>%s</small>"
 )
 
 

@@ -11,7 +11,7 @@ function brush() {
     names = "http://www.w3.org/2000/svg";
   const { width, height } = plot.viewBox.baseVal,
     band = document.createElementNS(names, "rect");
-  band.setAttribute("class", "range");
+  band.setAttribute("class", "brush-range");
   plot.append(band);
 
   const share = (text) => (text.endsWith("%") ? parseFloat(text) / 100 : parseFloat(text));

@@ -56,7 +56,8 @@ class FeatureMap {
   }
 
   #ink(group) {
-    const probe = Object.assign(document.createElement("i"), { className: "ink", hidden: true });
+    const probe = document.createElement("i");
+    Object.assign(probe, { className: "map-ink", hidden: true });
     if (this.color === "density")
       (probe.classList.add("dense"), probe.style.setProperty("--s", group / (SHADES - 1)));
     else if (group >= 0)

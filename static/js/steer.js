@@ -49,9 +49,9 @@ function follow(run) {
     for (const piece of JSON.parse(event.data)) {
       for (const name of Object.keys(take)) if (name in piece) take[name](piece);
     }
-    const state = run.querySelector(".state.queued");
+    const state = run.querySelector(".status.queued");
     if (state) {
-      state.className = "state running";
+      state.className = "status running";
       state.textContent = run.dataset.running;
     }
   });
@@ -95,7 +95,7 @@ for (const failure of ["htmx:sendError", "htmx:responseError"]) {
       ? `could not answer (${event.detail.xhr.status})`
       : "does not answer";
     document.querySelector("#result").innerHTML =
-      '<p class="note error below-small" role="alert">' +
+      '<p class="callout error below-small" role="alert">' +
       `The server ${why}. Nothing is lost: try again.</p>`;
   });
 }

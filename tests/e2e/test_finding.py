@@ -117,7 +117,7 @@ def test_from_a_question_to_a_link(finder: Page, browser, instance, shown):
     picture(finder, "4-feature")
 
     # beside a neighbour on one text
-    neighbour = finder.locator(f'.near a[href^="{shown}"]').first.get_attribute("href") or ""
+    neighbour = finder.locator(f'.neighbours a[href^="{shown}"]').first.get_attribute("href") or ""
     names = [address.strip("/") for address in (feature, neighbour)]
     finder.goto(f"/compare/?f={names[0]}&f={names[1]}&text=the {word} ran")
     for name in names:

@@ -80,7 +80,7 @@ def test_a_label_by_keyboard_becomes_the_heading_without_a_reload(people, featur
     page.evaluate(ONE_OF_A_KIND)
     say(page, "a word of <b>three</b> letters")
     expect(page.get_by_role("heading", level=1)).to_have_text("a word of <b>three</b> letters")
-    expect(page.locator("#labels .label")).to_have_count(1)
+    expect(page.locator("#labels .label-entry")).to_have_count(1)
     assert page.evaluate("window.notReloaded") is True
 
 
@@ -90,7 +90,7 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
     anna, bert, carl = people("anna"), people("bert"), people("carl")
     anna.goto(feature)
     say(anna, "animals")
-    expect(anna.locator("#labels .label")).to_have_count(1)
+    expect(anna.locator("#labels .label-entry")).to_have_count(1)
     for page in (bert, carl):
         page.goto(feature)
     label = labels_of(instance, feature)[0]["id"]
@@ -107,7 +107,7 @@ def test_three_at_once_label_vote_and_edit_one_feature_and_nothing_is_lost(
     for button in bert_and_anna:
         button.click(no_wait_after=True)
     expect(bert.locator("#labels")).to_contain_text("things that run")
-    expect(anna.locator(f"#label-{label} .words")).to_contain_text("animals and birds")
+    expect(anna.locator(f"#label-{label} .label-text")).to_contain_text("animals and birds")
     expect(
         carl.locator(f"#label-{label}")
         .get_by_text("You voted on an earlier version")
@@ -136,18 +136,18 @@ def test_the_slower_editor_sees_the_newer_words_and_keeps_their_own(
     page = people("dora")
     page.goto(feature)
     say(page, "first words")
-    expect(page.locator("#labels .label")).to_have_count(1)
+    expect(page.locator("#labels .label-entry")).to_have_count(1)
     admin.goto(feature)
     for editor, text in ((page, "the author's words"), (admin, "a curator's words")):
         editor.locator("#labels summary", has_text="Edit").click()
         editor.get_by_label("Label text").fill(text)
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#labels .words")).to_contain_text("the author's words")
+    expect(page.locator("#labels .label-text")).to_contain_text("the author's words")
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_role("alert")).to_contain_text("the author's words")
     expect(admin.get_by_label("Label text")).to_have_value("a curator's words")
     admin.get_by_role("button", name="Save").click()
-    expect(admin.locator("#labels .words")).to_contain_text("a curator's words")
+    expect(admin.locator("#labels .label-text")).to_contain_text("a curator's words")
     (row,) = labels_of(instance, feature)
     assert (row["text"], row["version"]) == ("a curator's words", 3)
 
@@ -159,7 +159,7 @@ def test_many_writers_at_once_over_http_lose_nothing(people, instance, feature):
     page = people("first")
     page.goto(feature)
     say(page, "the one that is voted on")
-    expect(page.locator("#labels .label")).to_have_count(1)
+    expect(page.locator("#labels .label-entry")).to_have_count(1)
     label = labels_of(instance, feature)[0]["id"]
     writers = [people(f"writer{i}") for i in range(3)]
     sessions = [

@@ -222,7 +222,7 @@ def test_a_typed_text_marks_the_histogram_and_stays_on_the_way_on(page: Page, pa
 
 def test_an_example_goes_into_the_test_box_and_to_its_context(page: Page, pages):
     page.goto(pages["feature-full"])
-    page.locator("#examples .try").first.click()
+    page.locator("#examples .example-try").first.click()
     page.wait_for_url(re.compile("text="))
     expect(page.locator("#test .tokens")).to_be_visible()
     page.locator("#examples output a").first.click()

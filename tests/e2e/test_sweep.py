@@ -35,7 +35,7 @@ def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(
 
     running = wait_for(lambda: (row := instance.job(pk))["checkpoint"] and row, 120, "a checkpoint")
     os.kill(int(running["worker"].rpartition(":")[2]), signal.SIGKILL)
-    expect(admin.locator(".state").first).to_contain_text("finished", timeout=240_000)
+    expect(admin.locator(".status").first).to_contain_text("finished", timeout=240_000)
     expect(admin.locator("#log")).to_contain_text("Resuming from")
     assert instance.job(pk)["attempts"] == 2
 

@@ -35,7 +35,7 @@ def test_a_job_started_from_the_page_is_watched_live_and_cancelled(admin: Page):
     expect(admin.locator("#log")).to_contain_text("Training: topk")
 
     admin.get_by_role("button", name="Cancel").click()
-    expect(admin.locator(".state").first).to_contain_text("cancelled", timeout=15_000)
+    expect(admin.locator(".status").first).to_contain_text("cancelled", timeout=15_000)
 
 
 def test_progress_arrives_without_a_reload(admin: Page, instance):
@@ -46,7 +46,7 @@ def test_progress_arrives_without_a_reload(admin: Page, instance):
     pk = re.search(r"Job (\d+)", said)[1]
     admin.goto(f"/jobs/{pk}/")
     admin.evaluate(ONE_OF_A_KIND)
-    expect(admin.locator(".state").first).to_contain_text("finished", timeout=120_000)
+    expect(admin.locator(".status").first).to_contain_text("finished", timeout=120_000)
     expect(admin.get_by_role("link", name="tiny/watched").first).to_be_visible()
     assert admin.evaluate("window.notReloaded") is True
 
@@ -69,7 +69,7 @@ def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
     admin.get_by_label(field).fill(value)
     admin.get_by_role("button", name="Start").click()
     expect(admin.get_by_role("alert").first).to_be_visible()
-    expect(admin.locator(".fields")).to_contain_text(said)
+    expect(admin.locator(".form-fields")).to_contain_text(said)
     assert instance.rows("SELECT count(*) FROM features_job") == before
 
 

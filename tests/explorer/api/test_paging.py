@@ -49,9 +49,9 @@ def section(page, heading):
 def neighbours(section):
     """Index, score and number of shared tokens of each row."""
     return [
-        [link.text for link in section.all(".near > a")],
-        [score.text for score in section.all(".near > i")],
-        [both.text for both in section.all(".near > small")],
+        [link.text for link in section.all(".neighbours > a")],
+        [score.text for score in section.all(".neighbours > i")],
+        [both.text for both in section.all(".neighbours > small")],
     ]
 
 

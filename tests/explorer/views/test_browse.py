@@ -35,12 +35,16 @@ def html(client, query="", **headers):
 
 
 def indices(page):
-    return [int(found) for found in re.findall(r'<td class="n"><a href="/tiny/2-res/(\d+)/"', page)]
+    return [
+        int(found)
+        for found in re.findall(r'<td class="cell-number"><a href="/tiny/2-res/(\d+)/"', page)
+    ]
 
 
 def heads(page):
     return re.findall(
-        r'<th class="n" scope="col" title="[^"]+"[^>]*>(?:<a [^>]+>)?([^<]+?)(?: [↑↓])?<', page
+        r'<th class="cell-number" scope="col" title="[^"]+"[^>]*>(?:<a [^>]+>)?([^<]+?)(?: [↑↓])?<',
+        page,
     )
 
 
@@ -74,7 +78,9 @@ def test_columns_are_chosen_in_the_address_and_stay_in_their_own_order(client, p
     assert page.count('name="columns"') == len(COLUMNS)
     assert re.findall(r'value="(\w+)" checked', page) == ["density", "cluster", "decoder_norm"]
     row = page[page.index('<a href="/tiny/2-res/1/"') :]
-    assert '<td class="n">1</td><td class="n">5.50</td>' in row.replace("\n", "")
+    assert '<td class="cell-number">1</td><td class="cell-number">5.50</td>' in row.replace(
+        "\n", ""
+    )
 
 
 def test_headings_sort_and_turn_round_and_keep_the_rest(client, planted):

@@ -126,7 +126,10 @@ def test_an_saes_page_shows_how_it_was_made_and_its_features(client, planted):
 
 
 def indices(page: str) -> list[int]:
-    return [int(found) for found in re.findall(r'<td class="n"><a href="/tiny/2-res/(\d+)/"', page)]
+    return [
+        int(found)
+        for found in re.findall(r'<td class="cell-number"><a href="/tiny/2-res/(\d+)/"', page)
+    ]
 
 
 def test_features_are_listed_in_the_order_asked_for(client, planted):

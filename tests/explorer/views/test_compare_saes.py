@@ -54,7 +54,7 @@ def test_every_sae_has_a_row_and_those_that_were_measured_a_spot_in_both_plots(c
 def test_the_table_shows_what_the_api_says(client, compared):
     html = page(client, "?sae=c")
     values = client.get("/api/v1/saes/tiny/c/").json()["evaluation"]["values"]
-    cells = re.findall(r'<td class="n">([^<]*)</td>', html)
+    cells = re.findall(r'<td class="cell-number">([^<]*)</td>', html)
     assert cells[1:4] == [f"{values['l0']:.1f}", f"{values['explained_variance']:.3f}", "95%"]
     assert len(cells) == 1 + len(COLUMNS)
 

@@ -62,7 +62,7 @@ def indices(page):
 
 def test_an_example_goes_into_the_test_box_by_one_link(client, worker):
     page = html(client, "/tiny/2-res/0/?width=full")
-    link = re.search(r'class="try" href="([^"]+)"', page)[1].replace("&amp;", "&")
+    link = re.search(r'class="example-try" href="([^"]+)"', page)[1].replace("&amp;", "&")
     sent = client.get(f"/tiny/2-res/0/{link}")
     assert sent.status_code == 302
     found = urlsplit(sent.headers["Location"])

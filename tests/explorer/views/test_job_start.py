@@ -222,7 +222,11 @@ def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
     errors = response.context["form"].errors
     assert list(errors) == [field]
     assert said in str(errors[field])
-    beside = Page(response).split(f'class="field field-{field}"')[1].split('class="field ')[0]
+    beside = (
+        Page(response)
+        .split(f'class="form-field form-field-{field}"')[1]
+        .split('class="form-field ')[0]
+    )
     assert "errorlist" in beside
     assert not Job.objects.exists()
     assert not JobEvent.objects.exists()

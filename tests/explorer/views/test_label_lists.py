@@ -288,7 +288,7 @@ def test_the_saes_page_shows_labels_and_filters_by_them(client, planted, people)
     page = html(client, "/tiny/2-res/", has_label="yes")
     assert page.has("#features td", "the word day")
     assert "disputed</small>" in page
-    assert page.count('class="label-cell"') == 1
+    assert page.count('class="cell-label"') == 1
     assert "the word day" not in html(client, "/tiny/2-res/", has_label="no")
     rows = client.get("/api/v1/features/tiny/2-res/", {"has_label": "true"}).json()["results"]
     assert [row["index"] for row in rows] == [0]

@@ -49,7 +49,9 @@ def found(page: str) -> list[int]:
     """Indices of the features that the table lists."""
     return [
         int(i)
-        for i in re.findall(r'<td class="pick">.*?href="/tiny/2-res/(\d+)/"', page, re.DOTALL)
+        for i in re.findall(
+            r'<td class="search-pick">.*?href="/tiny/2-res/(\d+)/"', page, re.DOTALL
+        )
     ]
 
 

@@ -265,7 +265,9 @@ def test_a_thread_with_answers_and_comments_about_a_label(client, planted, peopl
     )
     page = html(client)
     assert page.has("#talk option", "about “day”")
-    assert re.search(r'<div class="replies">.*No, see example 3\.</p>\s*<p>And 4', page, re.DOTALL)
+    assert re.search(
+        r'<div class="comment-replies">.*No, see example 3\.</p>\s*<p>And 4', page, re.DOTALL
+    )
     as_(ben).post(f"/labels/comments/{Comment.objects.last().pk}/edit/", {"text": "Yes."})
     assert html(client).has("main", ", edited")
 
@@ -337,4 +339,4 @@ def test_a_hundred_answers_each_to_the_one_before_are_a_page_that_can_be_read(pl
         )
     page = html(as_(ben), PAGE)
     assert page.count("answer number") >= 100
-    assert page.count('class="replies"') == 5
+    assert page.count('class="comment-replies"') == 5

@@ -38,7 +38,7 @@ def test_the_page_draws_a_dot_for_every_live_feature_without_a_script(client, pl
 
 
 def test_each_cluster_has_a_hue_and_the_rest_has_none(client, planted):
-    inks = re.findall(r'<path class="ink (\w*)" style="([^"]*)" d="([^"]+)"', section(client))
+    inks = re.findall(r'<path class="map-ink (\w*)" style="([^"]*)" d="([^"]+)"', section(client))
     counts = {(kind, style): dots.count("M") for kind, style, dots in inks}
     assert counts == {("", ""): 6, ("grouped", "--h:0"): 10, ("grouped", "--h:138"): 1}
 

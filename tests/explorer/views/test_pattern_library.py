@@ -30,7 +30,7 @@ PARTS = [
     ),
     *(
         "example",
-        "stacked",
+        "examples-stacked",
         "progress",
         "fields",
         "errorlist",

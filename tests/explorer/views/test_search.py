@@ -55,7 +55,8 @@ def get(client, htmx=False, **query):
 def ranked(html):
     """What the table of features lists: name and value."""
     return re.findall(
-        r'name="feature".*?>(\S+)</a></td>\s*<td class="n">(?:<span[^>]*>)?([\d.−+]+)', html
+        r'name="feature".*?>(\S+)</a></td>\s*<td class="cell-number">(?:<span[^>]*>)?([\d.−+]+)',
+        html,
     )
 
 
@@ -116,7 +117,9 @@ def test_every_token_names_its_strongest_features(client, planted, worker):
     assert html.has('label[title="2-res/0 2.00 · 2-res/6 1.50"]')
     table = html[html.index("The strongest features of every token") :]
     rows = re.findall(
-        r'<tr><td class="n">(\d+)</td><td class="tokens">([^<]+)</td>(.*?)</tr>', table, re.DOTALL
+        r'<tr><td class="cell-number">(\d+)</td><td class="tokens">([^<]+)</td>(.*?)</tr>',
+        table,
+        re.DOTALL,
     )
     assert [(int(place), text) for place, text, _ in rows] == list(
         enumerate(["␣One", "␣day", "␣a", "␣fox", "␣ran"])
@@ -313,7 +316,7 @@ def test_a_token_finds_what_peaks_on_it_and_what_promotes_it(client, planted):
         html[html.index("Promote this token") :],
     )
     assert re.findall(r'href="/tiny/2-res/(\d)/"', fire) == ["0"]
-    assert re.findall(r'<td class="n">(\d+)</td>', fire) == ["3"]
+    assert re.findall(r'<td class="cell-number">(\d+)</td>', fire) == ["3"]
     assert len(re.findall(r'href="/tiny/2-res/(\d)/"', promote)) == 8
     assert promote.count("+0.99") == 8
     assert "␣day</b> 258" in html

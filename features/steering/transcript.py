@@ -53,6 +53,16 @@ class Sweep(NamedTuple):
     total: int
     dose: Mapping[str, Any] | None
 
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def percent(self) -> int:
+        """`share` in whole percents, rounded down."""
+        return int(self.share * 100)
+
 
 class SteeredSpan(NamedTuple):
     """A token span of a steered text, usually one token. Numbers are sums over its tokens, except

@@ -2,6 +2,11 @@
 // later is added to them. At the end the server's fragment replaces what was drawn here.
 let source = null;
 
+function showProgress(bar, share) {
+  bar?.style.setProperty("--p", share);
+  bar?.setAttribute("aria-valuenow", Math.floor(100 * share));
+}
+
 function follow(run) {
   const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({
     box,
@@ -34,8 +39,7 @@ function follow(run) {
       texts.forEach((text, row) => {
         if (piece.ids[row] !== null) token(text, piece.bytes[row], piece.logprobs[row]);
       }),
-    done: (piece) =>
-      run.querySelector("[data-progress]")?.style.setProperty("--p", piece.done / piece.total),
+    done: (piece) => showProgress(run.querySelector("[data-progress]"), piece.done / piece.total),
     start: (piece) =>
       texts.forEach((text, row) =>
         piece.kl[row].forEach((kl, i) => {

@@ -303,7 +303,8 @@ def test_a_sweep_is_drawn_with_its_marks_and_controls(client):
     assert len(run.params["neutral"]) > 0
     took = steering_execution.claim_next("w")
     steering_execution.write(took, [{"done": 3, "total": 10}])
-    assert "data-progress" in Page(client.get(run.get_absolute_url()))
+    bar = Page(client.get(run.get_absolute_url())).one('[data-progress][role="progressbar"]')
+    assert (bar["aria-valuenow"], bar["style"]) == ("30", "--p:0.300")
     steering_execution.write(took, [{"dose": DOSE}])
     steering_execution.finish(took)
     page = Page(client.get(run.get_absolute_url()))

@@ -1,5 +1,5 @@
-"""The one settings file. What may differ between machines comes from the environment;
-docs/running.md has the table.
+"""Settings. Those that differ between machines come from the environment: docs/running.md has the
+table.
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ import django_stubs_ext
 from django.conf import global_settings
 
 from explorer import env
+from explorer.api import framework
 from explorer.local import database as local_database
 
 django_stubs_ext.monkeypatch()
@@ -217,48 +218,11 @@ API_RATE_ANONYMOUS = env.number(
 API_RATE_USER = env.number(
     "FEATURESCOPE_API_RATE_USER", 3000, "API requests a minute by user.", low=1, high=10**6
 )
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "explorer.api.v1.auth.KeyAuthentication",  # first: a refused caller is told to send a key
-        "rest_framework.authentication.SessionAuthentication",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "rest_framework.permissions.AllowAny",
-        "explorer.api.v1.permissions.MayLook",
-    ],
-    "DEFAULT_THROTTLE_CLASSES": [
-        "explorer.api.v1.throttles.AnonymousThrottle",
-        "explorer.api.v1.throttles.UserThrottle",
-    ],
-    "DEFAULT_THROTTLE_RATES": {
-        "anonymous": f"{API_RATE_ANONYMOUS}/minute",
-        "user": f"{API_RATE_USER}/minute",
-    },
-    "NUM_PROXIES": 1
-    if HTTPS
-    else 0,  # without a proxy X-Forwarded-For is whatever the caller wrote
-    "DEFAULT_PARSER_CLASSES": ["explorer.api.v1.parsing.SafeJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "explorer.api.v1.errors.exception_handler",
-    "URL_FORMAT_OVERRIDE": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Featurescope",
-    "DESCRIPTION": "Explore what a language model has learned. Everyone may read; "
-    "a key, sent as `Authorization: Bearer KEY`, starts jobs.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.1",
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": [
-        "rest_framework.permissions.AllowAny",
-        "explorer.api.v1.permissions.MayLook",
-    ],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-}
+# without a proxy X-Forwarded-For is whatever the caller wrote
+REST_FRAMEWORK = framework.rest_framework(
+    anonymous=API_RATE_ANONYMOUS, user=API_RATE_USER, proxies=1 if HTTPS else 0
+)
+SPECTACULAR_SETTINGS = framework.SPECTACULAR
 
 LOGGING = {
     "version": 1,

@@ -1,4 +1,4 @@
-"""Labels, their scores, history and votes, and comments, as they go in and out."""
+"""Labels with scores and history, and requests to write labels."""
 
 from typing import Any
 
@@ -6,14 +6,11 @@ from rest_framework import serializers
 
 from explorer.api.v1.fields import BIGGEST_INDEX, PageQuery, TextField, about
 from explorer.api.v1.serializers.catalog import PAGE, Slug
-from explorer.api.v1.serializers.jobs import BIGGEST_ID
-from features.models import Comment, Label, LabelRevision, LabelScore, Vote
+from features.models import Label, LabelRevision, LabelScore
 from features.slugs import is_slug
 
 LONGEST_SENT = 20_000
-"""What is longer is no label and no comment either; those have limits of their own, with a
-sentence.
-"""
+"""Characters that a request may send; labels and comments have lower limits with own messages."""
 
 NAME = "Name of the person; null where they left"
 
@@ -44,23 +41,6 @@ class LabelsQuery(OfFeature):
         max_length=50,
         help_text="Only by this method; `person` for what people wrote.",
     )
-
-
-class CommentsQuery(OfFeature):
-    """Which comments."""
-
-    label = serializers.IntegerField(  # type: ignore[assignment]  # DRF's own attribute
-        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Only about it."
-    )
-
-
-class VotesQuery(PageQuery):
-    """Which votes."""
-
-    label = serializers.IntegerField(  # type: ignore[assignment]  # DRF's own attribute
-        required=False, min_value=1, max_value=BIGGEST_ID, help_text="Only on this label."
-    )
-    user = serializers.CharField(required=False, max_length=150, help_text="Only by this person.")
 
 
 class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
@@ -214,97 +194,3 @@ class LabelEditRequestSerializer(serializers.Serializer[Any]):
     note = serializers.CharField(
         max_length=300, required=False, default="", allow_blank=True, help_text="Why."
     )
-
-
-class VoteSerializer(serializers.ModelSerializer[Vote]):
-    """One person for or against the words of a label."""
-
-    label = serializers.IntegerField(source="label_id", read_only=True)  # type: ignore[assignment]  # DRF's own attribute
-    user: Slug = serializers.SlugRelatedField(slug_field="username", read_only=True)
-    value = serializers.ChoiceField(
-        choices=[1, -1], read_only=True, help_text="1 for it, -1 against it."
-    )
-
-    class Meta:
-        model = Vote
-        fields = ["id", "label", "user", "value", "version", "weight", "at"]
-        read_only_fields = fields
-        extra_kwargs = {
-            "version": {"help_text": "The words that were voted on; a vote counts for these alone."}
-        }
-
-
-class VoteRequestSerializer(serializers.Serializer[Any]):
-    """A vote; it replaces the one that you gave this label before."""
-
-    label = serializers.IntegerField(min_value=1, max_value=BIGGEST_ID)  # type: ignore[assignment]  # as above
-    value = serializers.ChoiceField(choices=[1, -1])
-    version = serializers.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=BIGGEST_INDEX,
-        help_text="The words that you saw; without it the present.",
-    )
-
-
-class CommentSerializer(serializers.ModelSerializer[Comment]):
-    """A comment on a feature."""
-
-    model = serializers.CharField(source="feature.sae.model.slug", read_only=True)
-    sae = serializers.CharField(source="feature.sae.slug", read_only=True)
-    index = serializers.IntegerField(source="feature.index", read_only=True)
-    label = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        source="label_id",
-        read_only=True,
-        allow_null=True,
-        help_text="Id of the label that it is about.",
-    )
-    parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        source="parent_id",
-        read_only=True,
-        allow_null=True,
-        help_text="Id of the comment that it answers.",
-    )
-    author: Slug = serializers.SlugRelatedField(
-        slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
-    )
-
-    class Meta:
-        model = Comment
-        fields = [
-            "id",
-            "model",
-            "sae",
-            "index",
-            "label",
-            "parent",
-            "author",
-            "text",
-            "created",
-            "edited",
-        ]
-        read_only_fields = fields
-
-
-class CommentRequestSerializer(FeatureNameRequestSerializer):
-    """A comment to write."""
-
-    text = serializers.CharField(max_length=LONGEST_SENT, help_text="At most 5,000 characters.")
-    label = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        required=False,
-        min_value=1,
-        max_value=BIGGEST_ID,
-        help_text="Id of the feature's label that it is about.",
-    )
-    parent = serializers.IntegerField(  # type: ignore[assignment]  # as above
-        required=False,
-        min_value=1,
-        max_value=BIGGEST_ID,
-        help_text="Id of the comment that it answers.",
-    )
-
-
-class CommentEditRequestSerializer(serializers.Serializer[Any]):
-    """Other words for a comment."""
-
-    text = serializers.CharField(max_length=LONGEST_SENT)

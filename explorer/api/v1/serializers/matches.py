@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from explorer.api.v1.fields import PageQuery, about
-from explorer.api.v1.serializers.features import HistogramSerializer
+from explorer.api.v1.serializers.feature_detail import HistogramSerializer
 from features.models import Matching
 from features.selectors.matches import ORDERS
 

@@ -10,13 +10,13 @@ from explorer import access
 from explorer.api.v1.base import MembersWriteView, get_or_404
 from explorer.api.v1.pagination import page_of, paginated_response
 from explorer.api.v1.parsing import parse_body, parse_query
-from explorer.api.v1.serializers.errors import operation
-from explorer.api.v1.serializers.labels import (
+from explorer.api.v1.serializers.comments import (
     CommentEditRequestSerializer,
     CommentRequestSerializer,
     CommentSerializer,
     CommentsQuery,
 )
+from explorer.api.v1.serializers.errors import operation
 from explorer.api.v1.views.labels import feature_of, list_filters
 from features.models import Comment as Row
 from features.models import Label

@@ -9,12 +9,8 @@ from explorer.api.v1.base import get_or_404
 from explorer.api.v1.pagination import cursor_errors, list_response, page_of
 from explorer.api.v1.parsing import parse_query
 from explorer.api.v1.serializers.errors import operation
-from explorer.api.v1.serializers.features import (
-    FeatureDetailSerializer,
-    FeatureQuery,
-    FeatureSerializer,
-    detail,
-)
+from explorer.api.v1.serializers.feature_detail import FeatureDetailSerializer, detail
+from explorer.api.v1.serializers.features import FeatureQuery, FeatureSerializer
 from explorer.forms.features import RANGED
 from features.selectors import catalog as catalog_selectors
 from features.selectors import feature_lists

@@ -15,15 +15,13 @@ from explorer.api.v1.pagination import page_of, paginated_response, with_query
 from explorer.api.v1.parsing import parse_body, parse_query
 from explorer.api.v1.permissions import MayCancel, MayStartJobs
 from explorer.api.v1.serializers.errors import operation
+from explorer.api.v1.serializers.job_kinds import KindSerializer, kind, wrong_types
 from explorer.api.v1.serializers.jobs import (
     EventQuery,
     JobEventSerializer,
     JobQuery,
     JobRequestSerializer,
     JobSerializer,
-    KindSerializer,
-    kind,
-    wrong_types,
 )
 from features.jobs import lifecycle
 from features.jobs.forms import JOB_FORMS

@@ -17,10 +17,8 @@ from explorer.api.v1.serializers.labels import (
     LabelRequestSerializer,
     LabelSerializer,
     LabelsQuery,
-    VoteRequestSerializer,
-    VoteSerializer,
-    VotesQuery,
 )
+from explorer.api.v1.serializers.votes import VoteRequestSerializer, VoteSerializer, VotesQuery
 from features.models import Feature
 from features.models import Label as Row
 from features.models import Vote as VoteRow

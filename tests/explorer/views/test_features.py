@@ -124,7 +124,7 @@ def test_a_token_that_looks_like_html_is_text(client, planted):
 @pytest.mark.parametrize("width", ["stacked", "snippet", "full"])
 def test_every_width_works_without_script_and_as_a_fragment(client, planted, width):
     page = html(client, f"/tiny/2-res/0/?width={width}")
-    assert page.has(f'section[class="panel {width}"][id="examples"]')
+    assert page.has(f'section[class="panel examples-{width}"][id="examples"]')
     fragment = html(
         client, f"/tiny/2-res/0/?width={width}", HX_Request="true", HX_Target="examples"
     )
@@ -137,7 +137,7 @@ def test_an_unknown_width_is_answered_with_the_choices(client, planted):
     assert page.has(
         "#examples [role=alert]", "Select a valid choice. huge is not one of the available choices."
     )
-    assert page.has('section[class="panel snippet"]')
+    assert page.has('section[class="panel examples-snippet"]')
 
 
 @pytest.mark.parametrize("signed_in", [False, True])

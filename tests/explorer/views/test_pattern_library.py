@@ -24,7 +24,7 @@ PARTS = [
         "plot",
         "spark",
         "logits",
-        "near",
+        "neighbours",
         "segmented",
         "band",
     ),
@@ -32,7 +32,7 @@ PARTS = [
         "example",
         "examples-stacked",
         "progress",
-        "fields",
+        "form-fields",
         "errorlist",
         "primary",
         "code-block",
@@ -43,7 +43,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize(
-    "part", [*PARTS, "state running", "state queued", "state finished", "state failed"]
+    "part", [*PARTS, "status running", "status queued", "status finished", "status failed"]
 )
 def test_the_pattern_page_shows(page, part):
     assert re.search(rf'class="{part}[" ]', page)

@@ -15,7 +15,7 @@ OWN = {
     "steer.css": r"\.steer\b|#mine",
 }
 """What the selectors of a page's own sheet may begin with to restyle a shared component there."""
-HOOKS = {"provenance", "report", "test"}
+HOOKS = {"provenance", "test"}
 """Classes of templates that only tests look for."""
 STATES = {"finished", "success"}
 """Values of a class that varies, which look like the component itself."""

@@ -12,6 +12,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from features.records import InvalidInput
 from tests.workers.families import FAMILIES, PAGE, SKIPPED, page, row_of, tiny_model
+from workers.pipeline.dashboards.logit_lens import find_readout
+from workers.pipeline.model.decoder import probe_ids
+from workers.pipeline.model.head import find_head
 from workers.pipeline.model.hooks import (
     MLP_IN,
     decoder_blocks,
@@ -24,7 +27,7 @@ from workers.pipeline.model.hooks import (
 
 QUICK = (
     *("bloom", "cohere", "falcon", "gemma2", "gpt_neox", "gptj", "granite", "mamba", "olmo2"),
-    *("opt", "phi3", "qwen3_next", "rwkv"),
+    *("opt", "phi3", "qwen3_next", "rwkv", "modernbert-decoder", "olmo"),
 )
 """One of each kind: what the block returns, factors, norms after, parallel parts, no MLP module."""
 EXACT = 1e-4
@@ -125,6 +128,46 @@ def _check_projection(model: PreTrainedModel, hook: str, z: Tensor) -> None:
     if "norm" not in type(attention.module).__name__.lower():
         here = run(model, [attention.name])[0][attention.name]
         assert_exact(out * point.factor, here, here)
+
+
+@every_family
+def test_logit_effects_are_the_derivative_of_the_models_own_head(kind: str) -> None:
+    """At a residual that the direction is orthogonal to, so that no divisor changes; where the
+    head is more than a norm, at the last residuals of the fixed tokens.
+    """
+    model = tiny_model(kind)
+    try:
+        head = find_head(model)
+    except InvalidInput:  # the list says why
+        return
+    rows = len(model.get_output_embeddings().weight)
+    readout = find_readout(model, torch.zeros(rows, dtype=torch.bool))
+    generator, ids = torch.Generator().manual_seed(3), probe_ids(model)
+    last = resolve_hook(model, f"blocks.{len(decoder_blocks(model)) - 1}.hook_resid_post")
+    direction = torch.randn(last.d_in, generator=generator)
+    residuals = torch.randn(last.d_in, generator=generator).expand(*ids.shape, -1)
+    if head.derivative is None:
+        stream = residuals[0, 0] - (residuals[0, 0].mean() if head.centred else 0)
+        direction = direction - (direction.mean() if head.centred else 0)
+        direction = direction - stream * (direction @ stream) / (stream @ stream)
+    else:
+        read: list[Tensor] = []
+        with observe_hook(last, read.append):
+            model(input_ids=ids, use_cache=False)
+        (residuals,) = read
+
+    def logits(step: float) -> Tensor:
+        with edit_hook(last, lambda _: residuals + step * direction):
+            return model(input_ids=ids, use_cache=False).logits.double()
+
+    real = (logits(1e-3) - logits(-1e-3)) / 2e-3
+    if cap := getattr(model.config.get_text_config(), "final_logit_softcapping", None):
+        real = real / (1 - (logits(0) / cap) ** 2)  # a soft cap is left out by definition
+    right, ours = real.mean((0, 1)), readout.logits(direction[None])[0].double()
+    assert float(torch.cosine_similarity(right, ours, 0)) > 0.9999
+    if head.derivative is None:  # our sizes are without the divisor
+        size = stream.square().mean().sqrt()
+        assert float(ours.norm() / right.norm() / size) == pytest.approx(1, rel=1e-2)
 
 
 def test_the_list_of_families_is_that_of_transformers() -> None:

@@ -53,33 +53,6 @@ def model_of(family: str) -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("family", SHAPES)
-def test_the_effect_is_the_change_of_the_logits_on_a_residual_of_unit_scale(family: str) -> None:
-    model = model_of(family)
-    direction = torch.randn(3, 16)
-    # the norm's divisor must not change: take a residual so large that the direction barely turns
-    # it
-    residual = torch.ones(16)
-    residual[::2] = -1.0
-    seen: list[torch.Tensor] = []
-    head = model.get_output_embeddings()
-    norm = logit_lens._final_norm(model, 16)
-    assert norm is not None
-    for sign in (1, -1):
-        small = torch.stack([_without(residual, d, family) * 1e-3 for d in direction])
-        seen.append(head(norm(residual + sign * small)))
-    expected = (seen[0] - seen[1]) / 2e-3
-    along = torch.stack([_without(residual, d, family) for d in direction])
-    torch.testing.assert_close(
-        find_readout(model, NOTHING).logits(along), expected, atol=2e-3, rtol=2e-3
-    )
-
-
-def _without(residual: torch.Tensor, direction: torch.Tensor, family: str) -> torch.Tensor:
-    """The part of `direction` that leaves the length of `residual` as it is, to first order."""
-    return direction - residual * (direction @ residual) / (residual @ residual)
-
-
 def test_gains_are_read_as_each_family_means_them() -> None:
     llama, gemma, gpt2 = (model_of(family) for family in ("llama", "gemma2", "gpt2"))
     torch.testing.assert_close(find_readout(llama, NOTHING).gain, llama.model.norm.weight)
@@ -168,6 +141,15 @@ def test_placeholders_are_told_from_text(text: str, hidden: bool) -> None:
         model_of("llama"), tokenizer, torch.device("cpu"), torch.tensor([], dtype=torch.int64), ""
     )
     assert masked_tokens(language)[:2].tolist() == [False, hidden]
+
+
+def test_a_direction_at_hook_z_goes_through_the_gain_of_a_norm_after_attention() -> None:
+    model, decoder = model_of("gemma2"), torch.randn(4, 16)
+    directions = to_residual(model, decoder[:, :8], "blocks.1.attn.hook_z")
+    layer = model.model.layers[1]
+    gain = 1 + layer.post_attention_layernorm.weight
+    expected = (decoder[:, :8] @ layer.self_attn.o_proj.weight.T) * gain
+    torch.testing.assert_close(directions, expected)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])

@@ -3,31 +3,41 @@ own final norm and unembedding.
 
 For a feature with decoder row d (as the SAE was loaded, every scale folded in), the effect is
 
-    logits = U (g * c(d))
+    logits = s U (g * c(d))
 
-where U is the unembedding, g the gain of the final norm, and c subtracts the mean over the residual
-stream if that norm does (LayerNorm) and nothing if not (RMSNorm). This is the change of the logits
-per unit of activation, without the norm's divisor (the size of a real residual), a soft cap on the
-logits, and biases. The divisor is a positive factor common to all tokens of a position, so ranks
-and signs are correct, and the scale is comparable between features of one SAE.
+where U is the unembedding, s the model's own factor of the logits (Cohere, Granite), g the gain of
+the final norm, and c subtracts the mean over the residual stream if that norm does (LayerNorm) and
+nothing if not (RMSNorm). This is the change of the logits per unit of activation, without the
+norm's divisor (the size of a real residual), a soft cap on the logits, and biases. Divisor and soft
+cap are positive factors, the divisor's common to all tokens of a position, so that ranks and signs
+are correct, and the scale is comparable between features of one SAE. In other words, it is the
+derivative of the logits at any residual of unit size to which d is orthogonal.
 
-A direction at `attn.hook_z` reaches the residual stream through attention's output projection.
+Where more than one norm stands before the unembedding, there is no such fixed form, and the effect
+is s U J d: J is the head's derivative, the mean over the last residuals of 14 fixed tokens
+(`workers.pipeline.model.head`). This one includes the divisors.
+
+A direction at `attn.hook_z` reaches the residual stream through attention's output projection, and
+through the gain of the norm after it where there is one (Gemma 2).
 Vocabulary rows that are special, unused or single-byte fallbacks are masked by default, because
 they are rarely trained and would fill the tables.
 """
 
-import copy
 import re
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from features.records import InvalidInput, ReadoutRecord
-from workers.pipeline.model.hooks import MLP_IN, resolve_hook
+from workers.pipeline.model.block_parts import is_norm
+from workers.pipeline.model.head import find_head, measure_norm
+from workers.pipeline.model.hooks import MLP_IN, HookPoint, resolve_hook
 from workers.pipeline.model.language import Language
+from workers.pipeline.model.layers import ATTN_OUT, RESID_POST, Z
+from workers.pipeline.model.site_checks import matrix_of
 
 BINS = 50
 BLOCK = 1 << 23
@@ -62,7 +72,8 @@ class LogitTable(NamedTuple):
 class Readout(NamedTuple):
     """How a model maps its residual stream to logits, as defined at the top of this file.
 
-    `gain` and `centred` describe the final norm. `unmasked` are the ids of the unmasked rows of
+    `gain` and `centred` describe the final norm, `derivative` a head that is more than a norm, and
+    `scale` is the model's own factor of all logits. `unmasked` are the ids of the unmasked rows of
     `unembedding`.
     """
 
@@ -70,6 +81,8 @@ class Readout(NamedTuple):
     centred: bool
     unembedding: Float[Tensor, "vocabulary d_model"]
     unmasked: Int64[Tensor, " unmasked"]
+    derivative: Float[Tensor, "d_read d_model"] | None = None
+    scale: float = 1.0
 
     def logits(
         self, directions: Float[Tensor, "features d_model"]
@@ -77,7 +90,12 @@ class Readout(NamedTuple):
         """Return the effect of directions of the residual stream on each unmasked logit."""
         if self.centred:
             directions = directions - directions.mean(1, keepdim=True)
-        effects = (directions.to(self.gain) * self.gain) @ self.unembedding.T
+        directions = directions.to(self.gain) * self.gain
+        if self.derivative is not None:
+            directions = directions @ self.derivative.T
+        effects = directions @ self.unembedding.T
+        if self.scale != 1:
+            effects = effects * self.scale
         return effects if len(self.unmasked) == effects.shape[1] else effects[:, self.unmasked]
 
     @torch.no_grad()
@@ -114,16 +132,9 @@ def find_readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) ->
     """Return a model's readout.
 
     Raises `InvalidInput("model")` if it has no unembedding or no unmasked token.
-
-    The gain of the final norm is measured on two vectors, because model families store it
-    differently.
     """
-    head = model.get_output_embeddings()
-    if head is None:
-        raise InvalidInput(
-            "model", f"{type(model).__name__} has no unembedding, so its features have no logits."
-        )
-    unembedding = head.weight.detach().float()
+    head = find_head(model)
+    unembedding = model.get_output_embeddings().weight.detach().float()
     unmasked = (~masked.to(unembedding.device)).nonzero()[:, 0]
     if not len(unmasked):
         raise InvalidInput(
@@ -131,17 +142,7 @@ def find_readout(model: PreTrainedModel, masked: Bool[Tensor, " vocabulary"]) ->
             "Every token of the vocabulary is special, unused or a byte fallback: no logits to "
             "show.",
         )
-    width = unembedding.shape[1]
-    norm = _final_norm(model, width)
-    if norm is None:
-        return Readout(torch.ones(width, device=unembedding.device), False, unembedding, unmasked)
-    norm = copy.deepcopy(norm).float()
-    # Entries of +-1000 have mean 0, and a root mean square that makes epsilon negligible.
-    probe = torch.full((width,), 1000.0, device=unembedding.device)
-    probe[width // 2 :] *= -1
-    gain = (norm(probe) - norm(-probe)) / 2 * probe.sign()  # half the difference cancels a bias
-    centred = torch.allclose(norm(probe + 500), norm(probe), rtol=1e-3, atol=1e-6)
-    return Readout(gain, centred, unembedding, unmasked)
+    return Readout(head.gain, head.centred, unembedding, unmasked, head.derivative, head.scale)
 
 
 def to_residual(
@@ -157,19 +158,9 @@ def to_residual(
             "sae",
             f"The SAE writes to {hook}, but only the MLP reads that: its features have no logits.",
         )
-    width = int(model.config.get_text_config().hidden_size)
-    head = model.get_output_embeddings()
-    if head is not None and head.weight.shape[1] != width:
-        raise InvalidInput(
-            "model",
-            f"The unembedding reads {head.weight.shape[1]} dimensions, the residual stream has "
-            f"{width}.",
-        )
-    if hook.endswith("attn.hook_z") and decoder.shape[1] == point.d_in:
-        weight = point.module.weight
-        assert isinstance(weight, Tensor)
-        stored_out_first = isinstance(point.module, nn.Linear)  # GPT-2's Conv1D stores [in, out]
-        return decoder.float() @ (weight.T if stored_out_first else weight).float()
+    width = resolve_hook(model, f"blocks.{point.layer}.{RESID_POST}").d_in
+    if hook.endswith(Z) and decoder.shape[1] == point.d_in:
+        return _through_projection(model, decoder, point)
     if decoder.shape[1] != width:
         raise InvalidInput(
             "sae",
@@ -177,6 +168,22 @@ def to_residual(
             f"{width}.",
         )
     return decoder.float()
+
+
+def _through_projection(
+    model: PreTrainedModel, decoder: Float[Tensor, "features d_in"], point: HookPoint
+) -> Float[Tensor, "features d_model"]:
+    """Directions of z as attention's output projection, and the norm after it, write them to the
+    residual stream, without that norm's divisor.
+    """
+    directions = decoder.float() @ matrix_of(point.module).T * point.factor
+    norm = resolve_hook(model, f"blocks.{point.layer}.{ATTN_OUT}").module
+    if not is_norm(norm):
+        return directions
+    gain, centred = measure_norm(norm, directions.shape[1], directions.device)
+    if centred:
+        directions = directions - directions.mean(1, keepdim=True)
+    return directions * gain
 
 
 def masked_tokens(language: Language) -> Bool[Tensor, " vocabulary"]:
@@ -188,16 +195,18 @@ def masked_tokens(language: Language) -> Bool[Tensor, " vocabulary"]:
 
 def readout_record(language: Language, hook: str) -> ReadoutRecord:
     """Describe how the logits of directions written at `hook` are computed, for display."""
-    readout = find_readout(language.model, masked_tokens(language))
-    norm = _final_norm(language.model, readout.unembedding.shape[1])
+    head = find_head(language.model)
+    through = ["attention's output projection"] if hook.endswith(Z) else []
+    if head.derivative is not None:
+        through.append(f"the derivative of the model's head ({', then '.join(head.modules)})")
     counts = torch.bincount(_reasons(language), minlength=4).tolist()
     return ReadoutRecord(
-        norm=type(norm).__name__ if norm is not None else "",
-        centred=readout.centred,
-        gain_low=readout.gain.min().item(),
-        gain_high=readout.gain.max().item(),
-        through="attention's output projection" if hook.endswith("attn.hook_z") else "",
-        rows=len(readout.unembedding),
+        norm=" and ".join(head.modules) if head.derivative is None else "",
+        centred=head.centred,
+        gain_low=head.gain.min().item(),
+        gain_high=head.gain.max().item(),
+        through=" and ".join(through),
+        rows=len(language.model.get_output_embeddings().weight),
         special=counts[SPECIAL],
         unused=counts[UNUSED],
         fallback=counts[BYTE],
@@ -222,19 +231,3 @@ def _reason(token: str) -> int:
     if PLACEHOLDER.fullmatch(token):
         return UNUSED
     return BYTE if FALLBACK.fullmatch(token) else UNMASKED
-
-
-def _final_norm(model: PreTrainedModel, width: int) -> nn.Module | None:
-    """Return the last norm of the model's width outside the list of blocks."""
-    norm = None
-    for name, module in model.named_modules():
-        in_a_list = any(part.isdigit() for part in name.split("."))
-        weight = getattr(module, "weight", None)
-        if (
-            not in_a_list
-            and "Norm" in type(module).__name__
-            and weight is not None
-            and weight.shape == (width,)
-        ):
-            norm = module
-    return norm

@@ -105,6 +105,7 @@ class ModelRecord(NamedTuple):
 
     `hook_refusals` are the hooks that a check on a few tokens found missing or inexact, by name,
     each with the reason.
+    `adds_bos` is whether the tokenizer begins a text with BOS by itself, as the model was trained.
     """
 
     architecture: str
@@ -119,6 +120,7 @@ class ModelRecord(NamedTuple):
     hooks: list[str]
     hook_refusals: dict[str, str]
     tokens: list[TokenRecord]
+    adds_bos: bool = False
 
 
 class Piece(NamedTuple):
@@ -144,12 +146,54 @@ class SequenceRecord(NamedTuple):
     pieces: Sequence[Piece] = ()
 
 
+NORM_RATIO = 10.0
+"""The default of `CountingRule.norm_ratio`."""
+MAX_NORM_RATIO = 1e6
+MAX_FIRST_POSITIONS = 64
+
+
+class CountingRule(NamedTuple):
+    """Which tokens count at the hook of an SAE, in training and in every number.
+
+    All count but special tokens, the first `first_positions` others of each context, and outliers
+    (attention sinks): tokens whose activation has a norm above `norm_ratio` times `median_norm`.
+    With a `norm_ratio` of 0, or where the median was not measured (0), no token is an outlier.
+    `workers.pipeline.model.counted_tokens` applies the rule and measures the median.
+    """
+
+    norm_ratio: float = 0.0
+    median_norm: float = 0.0
+    first_positions: int = 0
+
+    @property
+    def norm_limit(self) -> float:
+        """The largest norm of a token that counts; infinite if there is no limit."""
+        return self.norm_ratio * self.median_norm or float("inf")
+
+
+COUNT_ORDINARY = CountingRule()
+"""The rule that leaves out special tokens only."""
+
+
+class LeftOut(NamedTuple):
+    """How many tokens a `CountingRule` left out, by reason; a token has the first that applies."""
+
+    special: int = 0
+    first: int = 0
+    outliers: int = 0
+
+    def plus(self, other: "LeftOut") -> "LeftOut":
+        """The sums."""
+        return LeftOut(*(one + another for one, another in zip(self, other, strict=True)))
+
+
 class ExampleRecord(NamedTuple):
     """A context in which a feature fires.
 
     `band` 0 holds the top examples; 1 (highest) to 5 (lowest) hold an even sample of the firings in
     that fifth of the activation range. `peak` is the position that put the example here;
-    `positions` and `values` list every firing.
+    `positions` and `values` list every firing, `left_out` the positions of tokens that are not
+    special and do not count (see `CountingRule`).
     """
 
     band: int
@@ -158,11 +202,11 @@ class ExampleRecord(NamedTuple):
     peak: int
     positions: list[int]
     values: list[float]
+    left_out: Sequence[int] = ()
 
 
 class FeatureRecord(NamedTuple):
-    """Everything the feature page shows about one feature, over `tokens` tokens that are not
-    special.
+    """Everything the feature page shows about one feature, over the tokens that count.
 
     `histogram[i]` counts firings with i * width <= activation < (i + 1) * width; `width` is a power
     of two. `logit_histogram` has equal bins from `logit_low` to `logit_high` over the unmasked
@@ -251,8 +295,8 @@ SAE_ARCHITECTURES = {
 
 
 class TrainedSae(NamedTuple):
-    """A finished SAE: a folder in SAELens's format with every scale folded, and the metrics of its
-    training.
+    """A finished SAE: a folder in SAELens's format with every scale folded, the metrics of its
+    training, which tokens count at its hook (`rule`) and how many of its training did not.
 
     `name` is its name in a sweep, empty where it was trained alone.
     """
@@ -267,6 +311,8 @@ class TrainedSae(NamedTuple):
     config: dict[str, object]
     metrics: dict[str, float]
     name: str = ""
+    rule: CountingRule = COUNT_ORDINARY
+    left_out: LeftOut | None = None
 
 
 class ImportedSae(NamedTuple):
@@ -438,11 +484,16 @@ class SaeMatches(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Measured quality of an SAE on held-out tokens; keys are defined in docs/numbers.md."""
+    """Measured quality of an SAE on held-out tokens; keys are defined in docs/numbers.md.
+
+    `tokens` counts those that the values are over, by `rule`; `left_out` counts the others.
+    """
 
     tokens: int
     values: dict[str, float]
     density_histogram: list[int]
+    rule: CountingRule = COUNT_ORDINARY
+    left_out: LeftOut = LeftOut()
 
 
 class ScoreRecord(NamedTuple):

@@ -18,7 +18,7 @@ class Span(NamedTuple):
     characters.
 
     `value` is the largest activation of its tokens (None where none fires), `strength` its alpha
-    from 0 to 1.
+    from 0 to 1. `left_out` is whether one of its tokens does not count although it is not special.
     """
 
     text: str
@@ -28,6 +28,7 @@ class Span(NamedTuple):
     strength: float
     peak: bool
     special: bool
+    left_out: bool = False
 
 
 def spans(
@@ -38,11 +39,13 @@ def spans(
     peak: int | None = None,
     maximum: float = 0.0,
     first: int = 0,
+    left_out: Sequence[int] = (),
 ) -> list[Span]:
     """The heatmap of one context, or of a part that begins at its token `first`; positions count
     from the context's first token.
 
-    `maximum` is the feature's own, which is full strength.
+    `maximum` is the feature's own, which is full strength. `left_out` are the positions of tokens
+    that do not count.
     """
     fired = dict(zip(positions, values, strict=True))
     boxes: list[Span] = []
@@ -59,7 +62,19 @@ def spans(
             strength = 0.0 if value is None else alpha(value, maximum)
             text = raw.decode("utf-8", "replace")
             boxes.append(
-                make(Span, (text, place, (token,), value, strength, place == peak, special))
+                make(
+                    Span,
+                    (
+                        text,
+                        place,
+                        (token,),
+                        value,
+                        strength,
+                        place == peak,
+                        special,
+                        place in left_out,
+                    ),
+                )
             )
             start += 1
         else:
@@ -71,7 +86,16 @@ def spans(
             )
             strength = 0.0 if value is None else alpha(value, maximum)
             boxes.append(
-                Span(text, place, tuple(token_ids[start:stop]), value, strength, here, special)
+                Span(
+                    text,
+                    place,
+                    tuple(token_ids[start:stop]),
+                    value,
+                    strength,
+                    here,
+                    special,
+                    any(i in left_out for i in inside),
+                )
             )
             start = stop
     return boxes

@@ -16,16 +16,24 @@ EVALUATION: dict[str, Definition] = {
     ),
     "eval_explained_variance": Definition(
         "Explained variance",
-        "1 - E|x - y|² / (E|x|² - |E x|²) over all held-out tokens, x an activation and y its "
-        "reconstruction.",
+        "1 - E|x - y|² / (E|x|² - |E x|²) over the held-out tokens that count, x an activation and "
+        "y its reconstruction. Special tokens and outliers (attention sinks) do not count: their "
+        "huge norms would make this a number about them alone.",
         saebench="explained_variance: the same in its newer versions; in the first ones it was "
         "the number per token, below.",
+    ),
+    "eval_explained_variance_with_outliers": Definition(
+        "Explained variance with outliers",
+        "The same with the outliers (attention sinks) that the other numbers leave out; only where "
+        "there are any. It is mostly about them.",
+        saebench="explained_variance, where it counts such tokens.",
     ),
     "eval_ce_loss_score": Definition(
         "Loss recovered",
         "(loss without - loss with the SAE) / (loss without - loss). 1 is as good as the model; "
-        "read it with its"
-        " three losses.",
+        "read it with its three losses. Activations are replaced at the tokens that count; special "
+        "tokens and outliers (attention sinks) keep their own. Predictions count where both the "
+        "token and the next one count.",
         "share",
         "ce_loss_score: the same of its three losses, which differ as described there.",
     ),

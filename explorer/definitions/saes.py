@@ -40,7 +40,7 @@ SAES: dict[str, Definition] = {
         "share",
     ),
     "dashboard_tokens": Definition(
-        "Tokens", "Tokens counted for the dashboards; special tokens are left out.", "count"
+        "Tokens", "Tokens counted for the dashboards: no special tokens and no outliers.", "count"
     ),
     "map": Definition(
         "Map",

@@ -16,6 +16,11 @@ register = template.Library()
 BREAKS, FLAT = "↵\n", "↵ "
 SNIPPET_BEFORE, SNIPPET_AFTER = 24, 12
 FIRING = '<t%s data-v="%s" style="--a:%s">%s</t>'
+LEFT_OUT = (
+    "Not counted: its norm at the hook is far above the median (an attention sink), or it is among "
+    "the first tokens of its context."
+)
+"""What a grey token means that is not special."""
 CLASSES = {
     (peak, special): format_html(' class="{}"', names) if names else mark_safe("")
     for peak, special, names in (
@@ -26,6 +31,7 @@ CLASSES = {
     )
 }
 """The class attribute of a token, by whether it is the peak and whether it is special."""
+GREY = format_html(' class="left-out" title="{}"', LEFT_OUT)
 
 
 @register.simple_tag
@@ -35,7 +41,7 @@ def heatmap(spans: Iterable[Span], breaks: bool = True) -> SafeString:
     """
     line_end = BREAKS if breaks else FLAT
     return concatenated(
-        _silent_token(span.text, line_end, span.peak, span.special)
+        _silent_token(span.text, line_end, span.peak, span.special, span.left_out)
         if span.value is None
         else _firing_token(span, line_end)
         for span in spans
@@ -73,9 +79,12 @@ def _firing_token(span: Span, line_end: str) -> SafeString:
 
 
 @lru_cache(maxsize=10_000)
-def _silent_token(text: str, line_end: str, peak: bool, special: bool) -> SafeString:
+def _silent_token(
+    text: str, line_end: str, peak: bool, special: bool, left_out: bool
+) -> SafeString:
     """A token without activation. Cached, as texts consist of few different tokens."""
-    return format_row("<t%s>%s</t>", CLASSES[peak, special], _text(text, line_end))
+    names = GREY if left_out else CLASSES[peak, special]
+    return format_row("<t%s>%s</t>", names, _text(text, line_end))
 
 
 @lru_cache(maxsize=10_000)

@@ -27,7 +27,7 @@ def token_boxes(
     tokens: Iterable[TokenFeatures], chosen: Collection[int] | None = None
 ) -> SafeString:
     """Tokens coloured by the shown feature; with `chosen` positions each is a checkbox, except
-    special tokens.
+    tokens that do not count.
     """
     return mark_safe("".join(_token(token, chosen) for token in tokens))
 
@@ -37,7 +37,7 @@ def _token(token: TokenFeatures, chosen: Collection[int] | None) -> SafeString:
     hint = " · ".join(
         f"{row.sae.slug}/{row.index} {number(row.value)}" for row in token.strongest[:HINTED]
     )
-    if chosen is None or span.special:
+    if chosen is None or span.special or span.left_out:
         return format_html('<span title="{}">{}</span>', hint, drawn) if hint else drawn
     return format_html(
         '<label title="{}"><input type="checkbox" name="tokens" id="t{}" value="{}" '

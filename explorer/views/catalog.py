@@ -22,7 +22,19 @@ MAX_CHOICES = 20
 MAX_JOBS = 6
 MAX_PLOTTED_SAES = 1500
 """Dots of the map that the server draws; the script draws all."""
-SHOWN_ELSEWHERE = frozenset({"hook", "model", "corpus", "width", "slug", "then"})
+SHOWN_ELSEWHERE = frozenset(
+    {
+        "hook",
+        "model",
+        "corpus",
+        "width",
+        "slug",
+        "then",
+        "prepend_bos",
+        "norm_ratio",
+        "first_positions",
+    }
+)
 BOOKKEEPING = frozenset(
     {"device", "dtype", "d_in", "d_sae", "architecture", "hook_name", "hook_point", "model_name"}
 )

@@ -6,6 +6,8 @@ All functions let `InvalidInput` and `NoAnswer` through.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from django.db.models import prefetch_related_objects
+
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel, Sae
 from features.records import ControlledValue, InvalidInput, TextEffectRecord
@@ -93,13 +95,21 @@ def effect_in(feature: Feature, text: str) -> TextEffect:
     promoted = [token for role in roles.values() if role for token in role.promoted]
     vocabulary = vocabulary_of(sae.model_id, [*ids, *promoted])
     return TextEffect(
-        ids, **{name: role and _role_view(role, ids, vocabulary) for name, role in roles.items()}
+        ids,
+        **{
+            name: role and _role_view(role, ids, vocabulary, found["left_out"])
+            for name, role in roles.items()
+        },
     )
 
 
-def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -> TextRole:
+def _role_view(
+    role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary, left_out: list[int]
+) -> TextRole:
     highest = max(role.kl_at)
-    tokens = spans(ids, vocabulary, role.positions, role.kl_at, None, highest or 1.0)
+    tokens = spans(
+        ids, vocabulary, role.positions, role.kl_at, None, highest or 1.0, left_out=left_out
+    )
     return TextRole(
         role.positions,
         role.kl_at,
@@ -113,7 +123,7 @@ def _role_view(role: TextEffectRecord, ids: list[int], vocabulary: Vocabulary) -
 
 
 def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -> FeatureReading:
-    """One feature of an SAE on each token of `text`; special tokens have 0."""
+    """One feature of an SAE on each token of `text`; tokens that do not count have 0."""
     sae = feature.sae
     about = _request_key(sae.model, [sae])
     asked = {
@@ -132,7 +142,15 @@ def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -
     return FeatureReading(
         ids,
         values,
-        spans(ids, vocabulary_of(sae.model_id, ids), places, sizes, None, full),
+        spans(
+            ids,
+            vocabulary_of(sae.model_id, ids),
+            places,
+            sizes,
+            None,
+            full,
+            left_out=found["left_out"],
+        ),
         highest,
     )
 
@@ -159,7 +177,7 @@ def _request_activations(saes: Sequence[Sae], asked: Mapping[str, object]) -> li
         TextReading(
             sae,
             found[sae.slug]["token_ids"],
-            spans(found[sae.slug]["token_ids"], vocabulary),
+            spans(found[sae.slug]["token_ids"], vocabulary, left_out=found[sae.slug]["left_out"]),
             [list(map(Fired, *token)) for token in found[sae.slug]["fired"]],
         )
         for sae in saes
@@ -167,10 +185,17 @@ def _request_activations(saes: Sequence[Sae], asked: Mapping[str, object]) -> li
 
 
 def _request_key(model: LanguageModel, saes: Iterable[Sae]) -> dict[str, object]:
-    """The part that all requests share: the hashes keep cached results of older weights from being
-    used.
+    """The part that all requests share: the hashes, and which tokens count, keep cached results of
+    older weights and older rules from being used.
     """
-    return {"model": model.slug, "revision": model.revision, "made": [sae.sha256 for sae in saes]}
+    rows = list(saes)
+    prefetch_related_objects(rows, "dashboard")
+    return {
+        "model": model.slug,
+        "revision": model.revision,
+        "made": [sae.sha256 for sae in rows],
+        "counted": [list(sae.rule_of_dashboards) for sae in rows],
+    }
 
 
 def _checked_text(text: str) -> str:

@@ -14,7 +14,16 @@ from django.db.models import Count, Q
 
 from features.ingest import pg_arrays
 from features.models import Corpus, Dashboard, Example, Feature, Job, Peak, Sae
-from features.records import FeatureMap, FeatureRange, FeatureRecord, ReadoutRecord, SequenceRecord
+from features.records import (
+    COUNT_ORDINARY,
+    CountingRule,
+    FeatureMap,
+    FeatureRange,
+    FeatureRecord,
+    LeftOut,
+    ReadoutRecord,
+    SequenceRecord,
+)
 
 COLUMNS = {  # of FeatureRecord, in its order, as PostgreSQL types; examples have their own table
     "index": "int4",
@@ -71,13 +80,16 @@ def write_range(sae: Sae, corpus: Corpus, context_size: int, batch: FeatureRange
         *([getattr(e, name) for e in examples] for name in ("band", "rank", "peak")),
         pg_arrays.packed("int2", [e.positions for e in examples]),
         pg_arrays.packed("float4", [e.values for e in examples]),
+        pg_arrays.packed("int2", [e.left_out for e in examples]),
         strict=True,
     )
-    columns = '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values"'
+    columns = (
+        '"feature_id", "sequence_id", "band", "rank", "peak", "positions", "values", "left_out"'
+    )
     return copy_rows(
         "features_example",
         columns,
-        ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]"],
+        ["int8", "int8", "int2", "int2", "int2", "int2[]", "float4[]", "int2[]"],
         rows,
     )
 
@@ -90,9 +102,11 @@ def finish(
     job: Job | None,
     code_version: str,
     readout: ReadoutRecord | None = None,
+    rule: CountingRule = COUNT_ORDINARY,
+    left_out: LeftOut = LeftOut(),  # noqa: B008  # an immutable tuple
 ) -> Dashboard:
     """Write the `Dashboard` row, which marks the features of `sae` complete. `readout` describes
-    how logits were computed.
+    how logits were computed, `rule` which tokens count; `left_out` are the others.
     """
     alive = Feature.objects.filter(sae=sae).aggregate(alive=Count("pk", filter=Q(fires__gt=0)))[
         "alive"
@@ -101,6 +115,7 @@ def finish(
         "corpus": corpus,
         "job": job,
         "tokens": tokens,
+        "counted_tokens": {**rule._asdict(), "left_out": left_out._asdict()},
         "context_size": sae.context_size,
         "alive": alive,
         "density_histogram": _density_histogram(sae),

@@ -1,6 +1,7 @@
 """Language models and their tokens, corpora and their sequences, SAEs and their dashboards."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -11,6 +12,7 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from features import redaction
+from features.records import NORM_RATIO, CountingRule
 from features.slugs import is_slug, not_a_fixed_word
 
 
@@ -30,6 +32,11 @@ class LanguageModel(models.Model):
     parameters = models.BigIntegerField()
     dtype = models.CharField(max_length=20)
     bos_token_id = models.IntegerField(null=True)
+    adds_bos = models.BooleanField(
+        db_default=False,
+        default=False,
+        help_text="Whether its tokenizer begins a text with BOS by itself.",
+    )
     hooks = ArrayField(
         models.CharField(max_length=100), help_text="Hook points that an SAE can read."
     )
@@ -200,6 +207,11 @@ class Sae(models.Model):
         Corpus, models.SET_NULL, null=True, related_name="+", help_text="What it was trained on."
     )
     made_by = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
+    counted_tokens = models.JSONField(
+        default=dict,
+        help_text="Which tokens count at its hook: norm_ratio, median_norm, first_positions; and "
+        "left_out, how many of its training did not.",
+    )
     origin = models.JSONField(
         null=True,
         help_text="Source of an imported SAE, and the result of its test; null if trained here.",
@@ -226,6 +238,19 @@ class Sae(models.Model):
     def prepend_bos(self) -> bool:
         """Whether it was trained on contexts with BOS; true if unknown."""
         return bool(self.config.get("prepend_bos", True))
+
+    @property
+    def rule(self) -> CountingRule:
+        """Which tokens count at its hook, as it was trained or imported."""
+        return _stored_rule({"norm_ratio": NORM_RATIO, **self.counted_tokens})
+
+    @property
+    def rule_of_dashboards(self) -> CountingRule:
+        """Which tokens count in its dashboards, and so in what is measured in their maxima; its own
+        rule without dashboards.
+        """
+        dashboard = getattr(self, "dashboard", None)
+        return dashboard.rule if dashboard else self.rule
 
     @property
     def shown_origin(self) -> dict[str, Any] | None:
@@ -255,7 +280,12 @@ class Dashboard(models.Model):
     sae = models.OneToOneField(Sae, models.CASCADE, related_name="dashboard")
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="+")
     job = models.ForeignKey("Job", models.SET_NULL, null=True, related_name="+")
-    tokens = models.BigIntegerField(help_text="Tokens counted; special tokens are left out.")
+    tokens = models.BigIntegerField(help_text="Tokens counted, by `counted_tokens`.")
+    counted_tokens = models.JSONField(
+        default=dict,
+        help_text="Which tokens count: norm_ratio, median_norm, first_positions; and left_out: "
+        "special, first, outliers.",
+    )
     context_size = models.PositiveIntegerField()
     alive = models.PositiveIntegerField(
         help_text="Features that fired at least once on those tokens."
@@ -281,3 +311,12 @@ class Dashboard(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sae} on {self.tokens:,} tokens of {self.corpus}"
+
+    @property
+    def rule(self) -> CountingRule:
+        """Which tokens count."""
+        return _stored_rule(self.counted_tokens)
+
+
+def _stored_rule(stored: Mapping[str, Any]) -> CountingRule:
+    return CountingRule(**{name: stored[name] for name in CountingRule._fields if name in stored})

@@ -191,6 +191,11 @@ class Example(models.Model):
     peak = models.SmallIntegerField(help_text="Position of the firing that put the example here.")
     positions = ArrayField(models.SmallIntegerField())
     values = ArrayField(RealField())
+    left_out = ArrayField(
+        models.SmallIntegerField(),
+        default=list,
+        help_text="Positions of tokens that are not special and do not count.",
+    )
 
     class Meta:
         ordering = ["band", "rank"]

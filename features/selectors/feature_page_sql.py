@@ -53,6 +53,7 @@ class StoredExample(NamedTuple):
     peak: int
     positions: list[int]
     values: list[float]
+    left_out: list[int]
 
 
 def feature(model: str, sae: str, index: int) -> StoredFeature:
@@ -152,7 +153,8 @@ EXAMPLES = Statement(
     "examples",
     """
     SELECT example.sequence_id, sequence.document, sequence.position, sequence.token_ids,
-        example.band, example.rank, example.peak, example.positions, example."values"
+        example.band, example.rank, example.peak, example.positions, example."values",
+        example.left_out
     FROM features_example example JOIN features_sequence sequence
         ON sequence.id = example.sequence_id
     WHERE example.feature_id = %(feature)s

@@ -65,8 +65,15 @@ def random_alive(sae: Sae) -> int | None:
 
 def example_spans(example: StoredExample, vocabulary: Vocabulary, maximum: float) -> list[Span]:
     """The heatmap of an example's whole context, against the feature's maximum."""
-    positions, values = example.positions, example.values
-    return spans(example.token_ids, vocabulary, positions, values, example.peak, maximum)
+    return spans(
+        example.token_ids,
+        vocabulary,
+        example.positions,
+        example.values,
+        example.peak,
+        maximum,
+        left_out=example.left_out,
+    )
 
 
 def shown_example(example: StoredExample, tokens: list[Span]) -> ShownExample:
@@ -97,7 +104,9 @@ def _boxes(
     row: Feature, examples: Sequence[StoredExample], whole: bool
 ) -> tuple[list[list[Span]], Vocabulary]:
     """The heatmap of each example, and the vocabulary with the tokens of the page."""
-    parts = [Part(row.pk, e.peak, e.positions, e.values, 0, 0, e.token_ids) for e in examples]
+    parts = [
+        Part(row.pk, e.peak, e.positions, e.values, 0, 0, e.token_ids, e.left_out) for e in examples
+    ]
     reach = None if whole else WIDER
     promoted = {*row.top_logit_ids, *row.bottom_logit_ids}
     return near_peaks(parts, {row.pk: row.max_activation}, row.sae.model_id, reach, promoted)

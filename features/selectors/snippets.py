@@ -20,7 +20,7 @@ MAX_TOKENS = 4
 BEST = """
 SELECT e.feature_id, e.peak, e.positions, e.values, greatest(e.peak - %(before)s, 0),
     greatest(cardinality(s.token_ids) - e.peak - 1 - %(after)s, 0),
-    s.token_ids[e.peak + 1 - %(before)s : e.peak + 1 + %(after)s]
+    s.token_ids[e.peak + 1 - %(before)s : e.peak + 1 + %(after)s], e.left_out
 FROM features_example e JOIN features_sequence s ON s.id = e.sequence_id
 WHERE e.feature_id = ANY(%(features)s) AND e.band = 0 AND e.rank = 0
 """
@@ -38,6 +38,7 @@ class Part(NamedTuple):
     first: int
     after: int
     token_ids: list[int]
+    left_out: list[int]
 
 
 def snippets(rows: Iterable[Feature], model_id: int) -> dict[int, list[Span]]:
@@ -107,7 +108,16 @@ def _boxes(
     The box at a cut end may be half of a character, so that one more than is shown must be there.
     """
     ids, first = part.token_ids, part.first + near.start
-    boxes = spans(ids[near], vocabulary, part.positions, part.values, part.peak, maximum, first)
+    boxes = spans(
+        ids[near],
+        vocabulary,
+        part.positions,
+        part.values,
+        part.peak,
+        maximum,
+        first,
+        part.left_out,
+    )
     if reach is None:
         return boxes
     middle = next((i for i, box in enumerate(boxes) if box.peak), 0)

@@ -23,9 +23,7 @@ PER_TOKEN = 5
 
 
 class Text(NamedTuple):
-    """A text with its token spans, the positions that count (not those of special tokens), and its
-    firings.
-    """
+    """A text with its token spans, the positions that count, and its firings."""
 
     tokens: list[Span]
     counted: list[int]
@@ -140,7 +138,12 @@ def _prefix_length(reading: TextReading) -> int:
 
 
 def _counted(tokens: Iterable[Span]) -> list[int]:
-    return [position for span in tokens if not span.special for position in _positions(span)]
+    return [
+        position
+        for span in tokens
+        if not (span.special or span.left_out)
+        for position in _positions(span)
+    ]
 
 
 def _positions(span: Span) -> range:

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from features.models import Corpus, Job, LanguageModel, Sae, Token
-from features.records import Evaluation, ModelRecord, TrainedSae
+from features.records import CountingRule, Evaluation, LeftOut, ModelRecord, TrainedSae
 
 
 @transaction.atomic
@@ -48,6 +48,11 @@ def add_corpus(
     )
 
 
+def counted_tokens(rule: CountingRule, left_out: LeftOut | None) -> dict[str, Any]:
+    """Which tokens count, and how many did not, as pages and the API show it."""
+    return {**rule._asdict(), "left_out": left_out._asdict() if left_out else None}
+
+
 def add_sae(
     model: LanguageModel,
     slug: str,
@@ -72,16 +77,30 @@ def add_sae(
         sha256=record.sha256,
         config=record.config,
         training_metrics=record.metrics,
+        counted_tokens=counted_tokens(record.rule, record.left_out),
         corpus=corpus,
         made_by=job,
         origin=dict(origin) if origin else None,
     )
 
 
+def store_median_norm(sae: Sae, median_norm: float) -> None:
+    """Store the reference of an SAE that has none yet; the first one that is stored stays."""
+    without = Sae.objects.select_for_update().filter(pk=sae.pk)
+    with transaction.atomic():
+        stored = without.get()
+        if not stored.rule.median_norm:
+            rule = stored.rule._replace(median_norm=median_norm)
+            stored.counted_tokens = {"left_out": None, **stored.counted_tokens, **rule._asdict()}
+            stored.save(update_fields=["counted_tokens"])
+    sae.counted_tokens = stored.counted_tokens
+
+
 def keep_evaluation(sae: Sae, record: Evaluation, corpus: Corpus, job: Job | None) -> None:
     """Replace what is known of an SAE's quality."""
     sae.evaluation = {
         "tokens": record.tokens,
+        "counted_tokens": counted_tokens(record.rule, record.left_out),
         "corpus": corpus.slug,
         "values": record.values,
         "density_histogram": record.density_histogram,

@@ -92,9 +92,10 @@ def pages(db, transactional_db, monkeypatch):
 def _ask(question, patience=0):
     ids = question.get("token_ids") or builders.encode(question["text"])
     if question["kind"] == "read_feature":
-        return {"token_ids": ids, "values": [0.0, *(1.0 for _ in ids[1:])]}
+        return {"token_ids": ids, "values": [0.0, *(1.0 for _ in ids[1:])], "left_out": []}
     fired = [[[], []], *([[0, 5], [1.5, 0.5]] for _ in ids[1:])]
-    return {slug: {"token_ids": ids, "fired": fired} for slug in question["saes"]}
+    answer = {"token_ids": ids, "fired": fired, "left_out": []}
+    return dict.fromkeys(question["saes"], answer)
 
 
 @pytest.fixture

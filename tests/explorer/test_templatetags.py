@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from explorer.plots import scale, svg
-from explorer.templatetags import heatmap, markup, names, numbers, plots
+from explorer.templatetags import counted_tokens, heatmap, markup, names, numbers, plots
 from features.models import Feature
 from features.token_spans import spans
 
@@ -89,6 +89,39 @@ def test_a_heatmap_marks_value_peak_and_special_and_escapes_text():
         "<t>↵\n    </t>"
         '<t data-v="0.500" style="--a:0.59">&lt;b&gt;</t>'
     )
+
+
+def test_a_token_that_does_not_count_is_grey_and_says_why():
+    boxes = spans([2, 3], VOCABULARY, left_out=[1])
+    assert heatmap.heatmap(boxes) == (
+        f'<t>↵\n    </t><t class="left-out" title="{heatmap.LEFT_OUT}">&lt;b&gt;</t>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({}, "Left out: special tokens."),
+        ({"norm_ratio": 0.0, "median_norm": 9.0}, "Left out: special tokens."),
+        (
+            {"norm_ratio": 10.0, "median_norm": 169.1, "first_positions": 2},
+            "Left out: special tokens; tokens with a norm above 10 × the median of 169; the first "
+            "2 tokens of each context.",
+        ),
+        (
+            {
+                "norm_ratio": 10.0,
+                "median_norm": 169.1,
+                "first_positions": 0,
+                "left_out": {"special": 3150, "first": 0, "outliers": 1},
+            },
+            "Left out: special tokens (3,150); tokens with a norm above 10 × the median of 169 "
+            "(1).",
+        ),
+    ],
+)
+def test_the_tokens_that_do_not_count_in_words(stored, words):
+    assert counted_tokens.left_out_in_words(stored) == words
 
 
 def test_line_ends_show_as_signs_and_break_only_where_asked():

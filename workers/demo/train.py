@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -36,7 +36,9 @@ PROMPT = 'def read_lines(path):\n    """'
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `VOCAB` tokens. `END` has id 0 and is BOS and EOS."""
+    """A byte-level BPE of `VOCAB` tokens. `END` has id 0 and is BOS and EOS; the tokenizer begins
+    texts with it, as the training does.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -49,6 +51,9 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
         max_token_length=16,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, 0)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END,
@@ -77,7 +82,7 @@ def create_model() -> LlamaForCausalLM:
 
 def join_documents(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
     """Ids of all documents joined, `END` before each: int64 [tokens]."""
-    encoded = tokenizer.backend_tokenizer.encode_batch_fast(texts)
+    encoded = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return torch.tensor([token for e in encoded for token in (0, *e.ids)])
 
 
@@ -191,7 +196,7 @@ def create_optimizer(model: LlamaForCausalLM) -> torch.optim.Optimizer:
 def sample(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
     """A continuation of `PROMPT` by 128 tokens at temperature 0.8, seed 0."""
     torch.manual_seed(0)
-    ids = torch.tensor([[0, *tokenizer(PROMPT)["input_ids"]]])
+    ids = torch.tensor([tokenizer(PROMPT)["input_ids"]])
     output = model.eval().generate(
         ids, max_new_tokens=128, do_sample=True, temperature=0.8, top_p=0.95, pad_token_id=0
     )

@@ -11,7 +11,7 @@ from features.records import InvalidInput
 from workers import model_cache
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.causal_effects import FeatureCase, measure_on_text
-from workers.pipeline.steering.text_activations import Lens, TextActivations, TokenFeatures
+from workers.pipeline.steering.text_activations import Lens, TextActivations, TextFeatures
 
 log = logging.getLogger(__name__)
 Params = dict[str, Any]
@@ -39,13 +39,14 @@ def compute(key: str) -> None:
 
 
 def feature_activations(params: Params) -> dict[str, Any]:
-    """The activation of one feature on each token of a text."""
+    """The activation of one feature on each token of a text; `left_out` are the positions that do
+    not count although they are not special.
+    """
     model = _model(params)
     lens = _lenses(model, [params["sae"]])[params["sae"]]
-    ids, values = _reader(model_cache.load_model(model)).feature_activations(
-        lens, params["index"], params["text"]
-    )
-    return {"token_ids": ids, "values": values}
+    reader = _reader(model_cache.load_model(model))
+    ids, values = reader.feature_activations(lens, params["index"], params["text"])
+    return {"token_ids": ids, "values": values, "left_out": reader.left_out(lens, ids)}
 
 
 def text_effect(params: Params) -> dict[str, Any]:
@@ -53,7 +54,8 @@ def text_effect(params: Params) -> dict[str, Any]:
     model = _model(params)
     lens = _lenses(model, [params["sae"]])[params["sae"]]
     language = model_cache.load_model(model)
-    ids, values = _reader(language).feature_activations(lens, params["index"], params["text"])
+    reader = _reader(language)
+    ids, values = reader.feature_activations(lens, params["index"], params["text"])
     if len(ids) > MAX_CHANGED_TOKENS:
         raise InvalidInput(
             "prompt",
@@ -65,6 +67,7 @@ def text_effect(params: Params) -> dict[str, Any]:
     reads, writes = measure_on_text(language, lens, case)
     return {
         "token_ids": ids,
+        "left_out": reader.left_out(lens, ids),
         "reads": reads and reads.to_json(),
         "writes": writes and writes.to_json(),
     }
@@ -74,16 +77,16 @@ def features_of_text(params: Params) -> dict[str, Any]:
     """The strongest features of several SAEs on each token of a text."""
     model = _model(params)
     lenses = _lenses(model, params["saes"])
-    return _to_json(_reader(model_cache.load_model(model)).features_of_text(lenses, params["text"]))
+    reader = _reader(model_cache.load_model(model))
+    return _to_json(reader, lenses, reader.features_of_text(lenses, params["text"]))
 
 
 def features_of_context(params: Params) -> dict[str, Any]:
     """The strongest features of several SAEs on each token of a stored context."""
     model = _model(params)
     lenses = _lenses(model, params["saes"])
-    return _to_json(
-        _reader(model_cache.load_model(model)).features_of_context(lenses, params["token_ids"])
-    )
+    reader = _reader(model_cache.load_model(model))
+    return _to_json(reader, lenses, reader.features_of_context(lenses, params["token_ids"]))
 
 
 def embed(params: Params) -> dict[str, Any]:
@@ -102,9 +105,15 @@ KINDS: dict[str, Callable[[Params], dict[str, Any]]] = {
 }
 
 
-def _to_json(features: Mapping[str, tuple[list[int], list[TokenFeatures]]]) -> dict[str, Any]:
+def _to_json(
+    reader: TextActivations, lenses: Mapping[str, Lens], features: Mapping[str, TextFeatures]
+) -> dict[str, Any]:
     return {
-        name: {"token_ids": ids, "fired": [list(token) for token in fired]}
+        name: {
+            "token_ids": ids,
+            "fired": [list(token) for token in fired],
+            "left_out": reader.left_out(lenses[name], ids),
+        }
         for name, (ids, fired) in features.items()
     }
 
@@ -127,6 +136,6 @@ def _lenses(model: LanguageModel, slugs: list[str]) -> dict[str, Lens]:
         if slug not in rows:
             raise InvalidInput("sae", f"{model} has no SAE “{slug}” any more.")
     return {
-        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
+        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos, row.rule_of_dashboards)
         for slug, row in rows.items()
     }

@@ -176,7 +176,7 @@ def _lenses(run: SteeringRun) -> dict[str, Lens]:
                 f"{run.model} has no SAE “{slug}” any more, or its weights changed: steer again.",
             )
     return {
-        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos)
+        slug: Lens(model_cache.load_sae(row), row.hook, row.prepend_bos, row.rule_of_dashboards)
         for slug, row in rows.items()
     }
 

@@ -17,6 +17,8 @@ from workers.pipeline.data import corpora
 from workers.pipeline.sae import sources
 from workers.pipeline.sae.import_checks import EvaluationCorpus, import_sae
 
+RULE_SETTINGS = ("norm_ratio", "first_positions")
+
 
 def add_sae(job: RunningJob) -> None:
     model, corpus, folder = inputs.model(job), _corpus(job), job.folder / "sae"
@@ -38,6 +40,7 @@ def add_sae(job: RunningJob) -> None:
         evaluation_corpus,
         anyway,
         job.should_stop,
+        {name: job.params[name] for name in RULE_SETTINGS if job.params.get(name) is not None},
     )
     for record in job.results(records):
         assert isinstance(record, ImportedSae)

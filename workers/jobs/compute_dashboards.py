@@ -93,7 +93,17 @@ def _declare(
     sae, target = sources.saes[number], sources.targets[number]
     readout = readout_record(sources.language, written_hook(target.sae, target.hook))
     with transaction.atomic():
-        shown = dashboard_ingest.finish(sae, sources.corpus, scan.tokens, job.row, VERSION, readout)
+        accumulator = scan.accumulators[number]
+        shown = dashboard_ingest.finish(
+            sae,
+            sources.corpus,
+            accumulator.tokens,
+            job.row,
+            VERSION,
+            readout,
+            target.rule,
+            accumulator.left_out,
+        )
         examples = Example.objects.filter(feature__sae=sae).count()
         job.log(
             f"{sae}: {shown.alive:,} of {sae.width:,} features fired; {examples:,} examples stored."

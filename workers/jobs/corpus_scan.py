@@ -7,7 +7,7 @@ last one.
 import hashlib
 import json
 import shutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from features import artifact_store
 from features.jobs import execution as job_execution
@@ -52,10 +52,22 @@ def scan_inputs(job: RunningJob) -> ScanInputs:
             )
     corpus = inputs.corpus(job)
     language = model_cache.load_model(first.model)
-    targets = [Target(model_cache.load_sae(sae), sae.hook) for sae in saes]
+    rules = [inputs.rule(job, sae, language, corpus) for sae in saes]
+    if len({rule.first_positions for rule in rules}) > 1:
+        raise InvalidInput(
+            "first_positions",
+            "These SAEs leave out different numbers of first tokens: choose one for all.",
+        )
+    targets = [
+        Target(model_cache.load_sae(sae), sae.hook, rule)
+        for sae, rule in zip(saes, rules, strict=True)
+    ]
     for target in targets:
         validate_settings(language, target, job.params["tokens"])
-    facts = [[sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos] for sae in saes]
+    facts: list[list[Any]] = [
+        [sae.pk, sae.sha256, sae.hook, sae.context_size, sae.prepend_bos, *rule]
+        for sae, rule in zip(saes, rules, strict=True)
+    ]
     facts += [
         [VERSION, language.revision, corpus.pk, corpus.revision, job.params["tokens"], *DEFAULTS]
     ]

@@ -22,6 +22,7 @@ def evaluate_sae(job: RunningJob) -> None:
         held_out,
         job.params["tokens"],
         job.should_stop,
+        inputs.rule(job, sae, language, corpus),
     )
     for record in job.results(records):
         assert isinstance(record, Evaluation)

@@ -54,7 +54,7 @@ def _load_batch(sae: Sae, rows: list[Feature], texts: int, seed: int) -> Iterato
     contexts = list(({c.pk: c for c in pool} | _contexts_of(others)).values())
     activations = activations_in_contexts(
         model_cache.load_model(sae.model),
-        Target(model_cache.load_sae(sae), sae.hook),
+        Target(model_cache.load_sae(sae), sae.hook, sae.rule_of_dashboards),
         [context.token_ids for context in contexts],
         [row.index for row in rows],
     )

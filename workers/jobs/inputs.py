@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from features import redaction
 from features.models import Corpus, Dashboard, LanguageModel, Sae
-from features.records import InvalidInput, SequenceRecord
+from features.records import CountingRule, InvalidInput, SequenceRecord
 from features.selectors import catalog as catalog_selectors
+from features.services import catalog as catalog_services
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.data import corpora
 from workers.pipeline.data import tokens as token_data
+from workers.pipeline.model.counted_tokens import measure_median_norms
 from workers.pipeline.model.language import Language
 
 
@@ -56,6 +58,23 @@ def _require_compatible(corpus: Corpus, language: Language) -> None:
             f"{redaction.of_source(language.tokenizer.name_or_path)} has no"
             " chat template: choose a chat model, or a corpus of plain text.",
         )
+
+
+def rule(job: RunningJob, sae: Sae, language: Language, corpus: Corpus) -> CountingRule:
+    """Which tokens count for this SAE: the job's settings, or where it has none those of the SAE.
+
+    The median norm is stored with the SAE; where it is not yet, it is measured on `corpus`.
+    """
+    names = ("norm_ratio", "first_positions")
+    given = {name: job.params[name] for name in names if job.params.get(name) is not None}
+    chosen = sae.rule._replace(**given)
+    if chosen.norm_ratio and not chosen.median_norm:
+        contexts = sequences(language, corpus, sae.context_size, False, bos=sae.prepend_bos)
+        medians = measure_median_norms(language, [sae.hook], contexts, job.should_stop)
+        job.raise_if_stopped()
+        catalog_services.store_median_norm(sae, medians[sae.hook])
+        chosen = chosen._replace(median_norm=sae.rule.median_norm)
+    return chosen
 
 
 def model(job: RunningJob) -> LanguageModel:

@@ -69,12 +69,13 @@ def label_sae(job: RunningJob) -> None:
 def _labelling_inputs(job: RunningJob, row: Sae) -> LabellingInputs | None:
     """The inputs of the methods; None where the corpus is too short for evidence."""
     corpus = inputs.corpus(job)
-    inputs.dashboard(row, LabelSae.because)
+    dashboard = inputs.dashboard(row, LabelSae.because)
     language, sae = model_cache.load_model(row.model), model_cache.load_sae(row)
     vocabulary = _vocabulary(language)
     settings = EvidenceSettings(**{name: job.params[name] for name in SETTINGS})
     maxima = _maxima(row)
-    evidence = _evidence(job, row, corpus, Target(sae, row.hook), vocabulary, maxima, settings)
+    target = Target(sae, row.hook, dashboard.rule)
+    evidence = _evidence(job, row, corpus, target, vocabulary, maxima, settings)
     if evidence is None:
         return None
     provenance: dict[str, object] = {
@@ -83,6 +84,7 @@ def _labelling_inputs(job: RunningJob, row: Sae) -> LabellingInputs | None:
         "version": VERSION,
         **settings._asdict(),
         "tokens": len(evidence.ids),
+        "counted_tokens": dashboard.rule._asdict(),
     }
     return LabellingInputs(row, sae, language, vocabulary, list(maxima), evidence, provenance)
 

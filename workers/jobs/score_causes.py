@@ -29,7 +29,7 @@ def score_causes(job: RunningJob) -> None:
     remaining = [index for index in alive if index not in measured]
     records = measure_causal_effects(
         model_cache.load_model(sae.model),
-        Lens(model_cache.load_sae(sae), sae.hook, sae.prepend_bos),
+        Lens(model_cache.load_sae(sae), sae.hook, sae.prepend_bos, sae.rule_of_dashboards),
         _cases(sae, remaining, contexts),
         len(remaining),
         _neutral(sae, contexts),

@@ -30,6 +30,8 @@ SETTINGS = (
     "learning_rate",
     "seed",
     "dead_tokens",
+    "norm_ratio",
+    "first_positions",
 )
 
 
@@ -40,10 +42,13 @@ def train_sae(job: RunningJob) -> None:
     model, corpus = inputs.model(job), inputs.corpus(job)
     language = model_cache.load_model(model)
     sweep = {
-        slug: settings_of(one, corpus) for slug, one in sweeps.sweep_of(job.params).saes.items()
+        slug: settings_of(one, model, corpus)
+        for slug, one in sweeps.sweep_of(job.params).saes.items()
     }
     first = next(iter(sweep.values()))
-    stream = partial(inputs.sequences, language, corpus, first.context_size, False, bos=True)
+    stream = partial(
+        inputs.sequences, language, corpus, first.context_size, False, bos=first.prepend_bos
+    )
     options: dict[str, Any] = {"resume_from": _resume(job), "should_stop": job.should_stop}
     if len(sweep) > 1:
         records = train_sweep(language, stream, sweep, str(job.folder), **options)
@@ -58,8 +63,9 @@ def train_sae(job: RunningJob) -> None:
     cleanup.clear()
 
 
-def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
+def settings_of(params: dict[str, Any], model: LanguageModel, corpus: Corpus) -> TrainSettings:
     """The settings of one SAE; ten checkpoints, at most a million tokens apart."""
+    bos = {"always": True, "never": False}.get(params.get("bos", "tokenizer"), model.adds_bos)
     given: dict[str, Any] = {
         name: params[name] for name in SETTINGS if params.get(name) is not None
     }
@@ -67,7 +73,7 @@ def settings_of(params: dict[str, Any], corpus: Corpus) -> TrainSettings:
         params.get("sparsity")
     )
     every = min(max(params["tokens"] // 10, 10_000), 1_000_000)
-    return TrainSettings(**given, prepend_bos=corpus.begins_with_bos(True), checkpoint_tokens=every)
+    return TrainSettings(**given, prepend_bos=corpus.begins_with_bos(bos), checkpoint_tokens=every)
 
 
 def _resume(job: RunningJob) -> str | None:

@@ -106,6 +106,7 @@ FEATURE = {
                             "value": None,
                             "peak": False,
                             "special": True,
+                            "left_out": False,
                         },
                         {
                             "text": "(",
@@ -114,6 +115,7 @@ FEATURE = {
                             "value": None,
                             "peak": False,
                             "special": False,
+                            "left_out": False,
                         },
                         {
                             "text": "self",
@@ -122,6 +124,7 @@ FEATURE = {
                             "value": 7.82,
                             "peak": True,
                             "special": False,
+                            "left_out": False,
                         },
                     ],
                 }
@@ -135,6 +138,12 @@ FEATURE = {
         "corpus_revision": "3.11.9",
         "context_size": 128,
         "tokens": 400000,
+        "counted_tokens": {
+            "norm_ratio": 10.0,
+            "median_norm": 170.2,
+            "first_positions": 0,
+            "left_out": {"special": 3150, "first": 0, "outliers": 3162},
+        },
         "alive": 1934,
         "density_histogram": [0, 0, 3, 40, 130, 402, 611, 480, 190, 60, 15, 3, 0, 0],
         "job": 4,

@@ -9,10 +9,13 @@ from django.db.models import Q
 from features import sae_sources
 from features.jobs.forms.base import FollowUp, JobForm
 from features.jobs.forms.compute_dashboards import ComputeDashboards
+from features.jobs.forms.on_sae import first_positions_field, norm_ratio_field
 from features.models import Corpus, Dashboard, Job, LanguageModel
+from features.records import NORM_RATIO
 from features.slugs import is_slug, not_a_page_of_a_model
 
 STDLIB = "python-stdlib"
+AS_CONFIGURED = "Leave it empty for what its configuration says, else {}."
 
 
 class AddSae(JobForm):
@@ -60,6 +63,8 @@ class AddSae(JobForm):
         help_text="Text for the test and the following jobs. Leave it empty to use the corpus "
         "last used with the model.",
     )
+    norm_ratio = norm_ratio_field(None, AS_CONFIGURED.format(f"{NORM_RATIO:g}"))
+    first_positions = first_positions_field(None, AS_CONFIGURED.format("0"))
     anyway = forms.BooleanField(
         initial=False,
         required=False,

@@ -8,7 +8,13 @@ from django import forms
 
 from features.formfields import ListField
 from features.jobs.forms.base import FollowUp, Shape
-from features.jobs.forms.on_sae import TOKENS_HELP, OnSae
+from features.jobs.forms.on_sae import (
+    AS_TRAINED,
+    TOKENS_HELP,
+    OnSae,
+    first_positions_field,
+    norm_ratio_field,
+)
 from features.models import Job, Sae
 
 MAX_SHARDS = 64
@@ -53,6 +59,8 @@ class ComputeDashboards(OnSae):
     tokens = forms.IntegerField(
         min_value=1_000, max_value=10**11, initial=400_000, help_text=TOKENS_HELP
     )
+    norm_ratio = norm_ratio_field(None, AS_TRAINED)
+    first_positions = first_positions_field(None, AS_TRAINED)
     shards = forms.IntegerField(
         min_value=1,
         max_value=MAX_SHARDS,

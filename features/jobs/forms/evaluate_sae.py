@@ -3,7 +3,12 @@
 from django import forms
 
 from features.jobs.forms.base import Shape
-from features.jobs.forms.on_sae import OnSae
+from features.jobs.forms.on_sae import (
+    AS_TRAINED,
+    OnSae,
+    first_positions_field,
+    norm_ratio_field,
+)
 
 
 class EvaluateSae(OnSae):
@@ -24,6 +29,8 @@ class EvaluateSae(OnSae):
         initial=50_000,
         help_text="Held-out tokens to measure on; special tokens are not counted.",
     )
+    norm_ratio = norm_ratio_field(None, AS_TRAINED)
+    first_positions = first_positions_field(None, AS_TRAINED)
 
     @classmethod
     def operations(cls, shape: Shape) -> float:

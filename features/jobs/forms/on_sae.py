@@ -7,8 +7,39 @@ from django import forms
 
 from features.jobs.forms.base import JobForm
 from features.models import Dashboard
+from features.records import MAX_FIRST_POSITIONS, MAX_NORM_RATIO
 
 TOKENS_HELP = "Special tokens are not counted. More tokens catch rarer features and take longer."
+NORM_RATIO_HELP = (
+    "Leaves out tokens whose activation at the hook has a norm above this many times the median, "
+    "such as attention sinks: they would swamp averages and maxima. 0 counts them."
+)
+FIRST_POSITIONS_HELP = "Tokens at the start of each context that are left out, after special ones."
+AS_TRAINED = "Leave it empty for what the SAE was trained with."
+
+
+def norm_ratio_field(initial: float | None, more_help: str = "") -> forms.FloatField:
+    """The setting `CountingRule.norm_ratio`; empty where `initial` is None."""
+    return forms.FloatField(
+        min_value=0,
+        max_value=MAX_NORM_RATIO,
+        initial=initial,
+        required=initial is not None,
+        label="Outliers from",
+        help_text=f"{NORM_RATIO_HELP} {more_help}".strip(),
+    )
+
+
+def first_positions_field(initial: int | None, more_help: str = "") -> forms.IntegerField:
+    """The setting `CountingRule.first_positions`; empty where `initial` is None."""
+    return forms.IntegerField(
+        min_value=0,
+        max_value=MAX_FIRST_POSITIONS,
+        initial=initial,
+        required=initial is not None,
+        label="First tokens left out",
+        help_text=f"{FIRST_POSITIONS_HELP} {more_help}".strip(),
+    )
 
 
 class OnSae(JobForm):

@@ -11,11 +11,16 @@ from features.formfields import ListField, split_values
 from features.jobs import sweeps, training_memory
 from features.jobs.forms.base import FollowUp, JobForm, Shape
 from features.jobs.forms.compute_dashboards import ComputeDashboards
-from features.jobs.forms.on_sae import TOKENS_HELP
-from features.models import Job, LanguageModel
-from features.records import SAE_ARCHITECTURES
+from features.jobs.forms.on_sae import TOKENS_HELP, first_positions_field, norm_ratio_field
+from features.models import Corpus, Job, LanguageModel
+from features.records import NORM_RATIO, SAE_ARCHITECTURES
 from features.slugs import is_slug, not_a_page_of_a_model
 
+BOS_CHOICES = (
+    ("tokenizer", "As the tokenizer does"),
+    ("always", "Always"),
+    ("never", "Never"),
+)
 FEATURES_PER_DIMENSION = 8
 USUAL_CONTEXT = 128
 SUGGESTED_SLUG = re.compile(
@@ -86,6 +91,15 @@ class TrainSae(JobForm):
         initial=128,
         help_text="Tokens per context, at most the model's own.",
     )
+    bos = forms.ChoiceField(
+        choices=BOS_CHOICES,
+        initial="tokenizer",
+        label="Start contexts with BOS",
+        help_text="The default is what the model's tokenizer does by itself, as the model was "
+        "trained. A corpus may have a rule of its own.",
+    )
+    norm_ratio = norm_ratio_field(NORM_RATIO)
+    first_positions = first_positions_field(0)
     learning_rate = ListField(
         forms.FloatField(min_value=1e-7, max_value=1.0),
         required=False,
@@ -185,6 +199,7 @@ class TrainSae(JobForm):
         cleaned = super().clean() or {}
         model = self._model(cleaned)
         self._check_k(cleaned)
+        self._check_bos(cleaned, model)
         if not self.errors:
             cleaned = _without_unused(cleaned)
             self._check_sweep(cleaned)
@@ -213,6 +228,19 @@ class TrainSae(JobForm):
                 "context_size", f"{model} was made for at most {model.context_size} tokens."
             )
         return model
+
+    def _check_bos(self, cleaned: dict[str, Any], model: LanguageModel | None) -> None:
+        """The choice must agree with the corpus and be possible for the model."""
+        bos = cleaned.get("bos")
+        corpus = Corpus.objects.filter(slug=cleaned.get("corpus")).first()
+        if corpus and bos != "tokenizer" and corpus.bos not in (Corpus.Bos.ASKED, bos):
+            self.add_error(
+                "bos",
+                f"The corpus “{corpus}” has a rule of its own, {corpus.cut}: choose "
+                f"“{dict(BOS_CHOICES)['tokenizer']}”, which follows it, or another corpus.",
+            )
+        elif model and bos == "always" and model.bos_token_id is None:
+            self.add_error("bos", f"The tokenizer of {model} has no BOS: choose “Never”.")
 
     def _check_k(self, cleaned: dict[str, Any]) -> None:
         architectures = split_values(cleaned.get("architecture"))

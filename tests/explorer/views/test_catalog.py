@@ -217,12 +217,19 @@ def test_the_measured_evaluation_replaces_the_last_step_of_training(client, plan
     assert text(client, "/tiny/2-res/").has("#main dd", "0.83")
     planted.sae.evaluation = {
         "tokens": 50_000,
+        "counted_tokens": {
+            "norm_ratio": 10.0,
+            "median_norm": 169.0,
+            "first_positions": 0,
+            "left_out": {"special": 1, "first": 0, "outliers": 391},
+        },
         "corpus": "held-out",
         "values": {"explained_variance": 0.771, "l0": 23.9},
     }
     planted.sae.save()
     page = text(client, "/tiny/2-res/")
     assert page.has("#main dd", "0.771")
+    assert "a norm above 10 × the median of 169 (391)" in page
     assert "0.83<" not in page
 
 

@@ -38,6 +38,7 @@ def worker(monkeypatch):
         }
         return {
             "token_ids": builders.encode(question["text"]),
+            "left_out": [],
             "reads": role | {"promoted": builders.encode(" fox", bos=False)},
             "writes": None,
         }

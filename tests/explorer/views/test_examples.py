@@ -32,10 +32,15 @@ def worker(monkeypatch):
         asked.append(question)
         ids = question.get("token_ids") or builders.encode(question["text"])
         if question["kind"] == "read_feature":
-            return {"token_ids": ids, "values": [1.5 if i == 258 else 0.0 for i in ids]}
+            values = [1.5 if i == 258 else 0.0 for i in ids]
+            return {"token_ids": ids, "values": values, "left_out": []}
         fires = {258: [[0, 5], [1.5, 0.5]], 260: [[5], [0.5]]}
         return {
-            slug: {"token_ids": ids, "fired": [fires.get(i, [[], []]) for i in ids]}
+            slug: {
+                "token_ids": ids,
+                "fired": [fires.get(i, [[], []]) for i in ids],
+                "left_out": [],
+            }
             for slug in question["saes"]
         }
 
@@ -106,7 +111,7 @@ def test_a_context_shows_every_feature_that_fires_on_its_stored_tokens(client, w
     page = html(client, f"/tiny/2-res/contexts/{row.pk}/")
     assert worker == [
         {"kind": "read_context", "token_ids": row.token_ids, "saes": ["2-res"], "model": "tiny",
-         "revision": "2f1c0ffee2f1c0ffee", "made": ["9ab3" * 16]}
+         "revision": "2f1c0ffee2f1c0ffee", "made": ["9ab3" * 16], "counted": [[0.0, 0.0, 0]]}
     ]  # fmt: skip
     assert page.has("h1", "story-0.txt")
     assert indices(page) == ["0", "5"]

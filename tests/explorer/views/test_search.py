@@ -39,7 +39,8 @@ def worker(monkeypatch):
     def ask(question, patience=0):
         asked.append(question)
         ids = builders.encode(question["text"])
-        return {slug: {"token_ids": ids, "fired": list(map(on, ids))} for slug in question["saes"]}
+        answer = {"token_ids": ids, "fired": list(map(on, ids)), "left_out": []}
+        return dict.fromkeys(question["saes"], answer)
 
     monkeypatch.setattr(inference_requests, "request", ask)
     return asked
@@ -302,7 +303,7 @@ def test_a_text_is_read_by_twelve_saes_at_most_and_a_token_searched_in_all(clien
 def test_more_features_cost_no_more_queries(client, worker, django_assert_num_queries, monkeypatch):
     builders.planted(slug="a")
     builders.planted(width=40, slug="b")
-    asked = [(6, {"text": TEXT}), (6, {"text": TEXT, "text2": " a fox"}), (7, {"token": " day"})]
+    asked = [(7, {"text": TEXT}), (7, {"text": TEXT, "text2": " a fox"}), (7, {"token": " day"})]
     for model, (queries, query) in product(("a", "b"), asked):
         monkeypatch.setattr(vocabulary, "_kept", {})  # as in a process that has just started
         with django_assert_num_queries(queries):

@@ -32,9 +32,10 @@ def worker(monkeypatch):
         ids = builders.encode(question["text"])
         values = [{258: 2.0, ord(">") + 1: 1.0}.get(i, 0.0) for i in ids]
         if question["kind"] == "read_feature":
-            return {"token_ids": ids, "values": values}
+            return {"token_ids": ids, "values": values, "left_out": [2]}
         fired = [[[5, 1], [value, value / 2]] if value else [[], []] for value in values]
-        return {slug: {"token_ids": ids, "fired": fired} for slug in question["saes"]}
+        answer = {"token_ids": ids, "fired": fired, "left_out": [2]}
+        return dict.fromkeys(question["saes"], answer)
 
     monkeypatch.setattr(inference_requests, "request", ask)
     return asked
@@ -56,6 +57,7 @@ def test_the_page_shows_the_text_as_a_heatmap(client, worker):
     html = Page(client.get("/tiny/2-res/0/", {"text": TEXT}))
     box = html[html.index('id="test"') : html.index('id="examples"')]
     assert '<t data-v="2.00"' in box
+    assert '<t class="left-out" title="Not counted: its norm' in box
     assert "&lt;" in box
     assert "<b>x" not in box
     assert worker[0]["text"] == TEXT

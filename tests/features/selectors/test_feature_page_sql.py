@@ -112,7 +112,7 @@ def test_examples_come_in_order_with_their_contexts(
     assert examples == list(
         plain.values_list(
             "sequence_id", "sequence__document", "sequence__position", "sequence__token_ids",
-            "band", "rank", "peak", "positions", "values",
+            "band", "rank", "peak", "positions", "values", "left_out",
         )
     )  # fmt: skip
 

@@ -288,7 +288,7 @@ def test_the_state_stops_growing_with_the_tokens(monkeypatch: pytest.MonkeyPatch
     assert max(sizes[32:]) < 2.5 * accumulator.nbytes()
 
 
-def test_exactly_the_asked_tokens_are_counted_whatever_the_batch() -> None:
+def test_whole_contexts_are_counted_until_the_tokens_are_reached_whatever_the_batch() -> None:
     language, sae, sequences = (
         planted_sae.language(exact=True),
         planted_sae.sae("topk", exact=True),
@@ -300,12 +300,28 @@ def test_exactly_the_asked_tokens_are_counted_whatever_the_batch() -> None:
         )
     )
     progress = [record for record in made if isinstance(record, Progress)]
-    assert [step.done for step in progress if step.unit == "tokens"][-1] == 301
+    assert [step.done for step in progress if step.unit == "tokens"][-1] == 309
     assert progress[-1] == Progress(64, 64, "features", "Writing dashboards")
     (part,) = [record for record in made if isinstance(record, FeatureRange)]
-    assert part.tokens == 301
-    assert sum(feature.fires for feature in part.features) <= 4 * 301
+    ids = [[i for i in record.token_ids if i > planted_sae.EOS] for record in sequences]
+    assert sum(map(len, ids[:13])) < 301 <= sum(map(len, ids[:14])) == 309
+    assert part.tokens == 309
+    assert sum(feature.fires for feature in part.features) <= 4 * 309
     assert part.features == features(language, sae, sequences, 301, batch_sequences=32)
+    whole = features(language, sae, sequences)
+    shown = {
+        (feature.index, e.sequence): (e.positions, e.values)
+        for feature in whole
+        for e in feature.examples
+    }
+    last = [
+        ((feature.index, e.sequence), (e.positions, e.values))
+        for feature in part.features
+        for e in feature.examples
+        if e.sequence == 13
+    ]
+    assert last  # the last context shows every firing, as in a pass that goes on
+    assert all(shown.get(key, found) == found for key, found in last)
 
 
 def test_a_corpus_that_ends_early_is_said_in_the_log() -> None:

@@ -91,7 +91,7 @@ def test_each_sae_has_its_own_series_and_folder(swept):
     assert "5 SAEs from one forward pass" in of(LogLine, swept)[0].text
 
 
-@pytest.mark.parametrize("after", [6, 18, 31])
+@pytest.mark.parametrize("after", [9, 18, 31])
 def test_a_sweep_that_is_stopped_and_resumed_ends_with_the_same_weights(
     swept, llama, sequences, tmp_path, after
 ):
@@ -144,7 +144,7 @@ def test_a_sweep_of_which_nothing_is_left_fails_at_the_learning_rate(llama, sequ
 
 
 def test_a_checkpoint_is_of_the_saes_it_was_made_with(llama, sequences, tmp_path):
-    left = iter(range(3))
+    left = iter(range(6))
     two = {"a": SMALL, "b": SMALL._replace(seed=1)}
     first = list(
         train_sweep(

@@ -20,21 +20,20 @@ ContextActivations = dict[int, dict[int, float]]
 def activations_in_contexts(
     language: Language, target: Target, contexts: Sequence[Sequence[int]], features: Collection[int]
 ) -> list[ContextActivations]:
-    """Return the activations of `features` in each context of token ids. Special tokens are left
-    out, as in dashboards.
+    """Return the activations of `features` in each context of token ids, on the tokens that count
+    for the target, as in dashboards.
     """
     results: list[ContextActivations] = [defaultdict(dict) for _ in contexts]
     selected = torch.tensor(sorted(features))
     records = [SequenceRecord(number, "", list(ids)) for number, ids in enumerate(contexts)]
     total, special_ids = sum(map(len, contexts)), language.special_ids.cpu()
-    all_batches = list(batches(records, CONTEXTS_PER_BATCH, special_ids, total))
+    first_positions = target.rule.first_positions
+    all_batches = list(batches(records, CONTEXTS_PER_BATCH, special_ids, total, first_positions))
     token_ids = (batch.token_ids for batch in all_batches)
-    device = target.sae.W_dec.device
     for batch, activations in zip(
         all_batches, activations_at(language, [target.hook], token_ids), strict=True
     ):
-        inputs = activations[target.hook].to(device)
-        sparse = encode_batch(language, target, inputs, batch.to(device))
+        _, sparse = encode_batch(language, target, activations[target.hook], batch)
         mask = torch.isin(sparse.feature.cpu(), selected)
         columns = (column.cpu()[mask].tolist() for column in sparse)
         for feature, row, position, value in zip(*columns, strict=True):

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from features.records import LeftOut
 from workers.pipeline.dashboards.batch import Batch, SparseActivations
 from workers.pipeline.dashboards.candidates import CandidateActivations, CandidateStore
 from workers.pipeline.dashboards.cooccurrence import Cooccurrence
@@ -89,6 +90,7 @@ class FeatureAccumulator:
         self, features: int, settings: DashboardSettings, device: torch.device | str = "cpu"
     ) -> None:
         self.tokens = 0
+        self.left_out = LeftOut()
         self.features = features
         self.settings = settings
         self.histograms = Histograms(features, device)
@@ -97,9 +99,13 @@ class FeatureAccumulator:
         self.samples = BestEntries(features * GRID, settings.per_band, device)
         self.candidates = CandidateStore(features, device)
 
-    def add(self, batch: Batch, activations: SparseActivations) -> None:
-        """Add a batch and the activations on its counted tokens."""
+    def add(self, batch: Batch, activations: SparseActivations, first_positions: int = 0) -> None:
+        """Add a batch and the activations on its counted tokens.
+
+        `first_positions` of each sequence's ordinary tokens are left out in the batch.
+        """
         self.tokens += int(batch.counted.sum())
+        self.left_out = self.left_out.plus(_left_out(batch, first_positions))
         if not activations.value.numel():
             return
         feature, row, position, value = activations
@@ -132,6 +138,7 @@ class FeatureAccumulator:
         self.top.offer(other.top.entries)
         self.samples.offer(other.samples.entries)
         self.tokens += other.tokens
+        self.left_out = self.left_out.plus(other.left_out)
         self.candidates.merge(other.candidates)
         self._compact_if_needed()
 
@@ -147,7 +154,7 @@ class FeatureAccumulator:
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state by name, for `from_tensors`.
 
-        - The attributes in `STATE`, and "tokens" int64 [];
+        - The attributes in `STATE`, "tokens" int64 [] and "left_out" int64 [3];
         - "top.*" and "samples.*" int64 [n], the columns of `Entries`;
         - "candidates.pairs", "candidates.positions" and "candidates.values" [n];
         - "sequences.*", see `CandidateStore.sequence_tensors`.
@@ -159,6 +166,7 @@ class FeatureAccumulator:
         }
         return {
             "tokens": torch.tensor(self.tokens),
+            "left_out": torch.tensor(self.left_out),
             **{name: attrgetter(name)(self) for name in STATE},
             **{
                 f"{name}.{column}": tensor
@@ -176,6 +184,7 @@ class FeatureAccumulator:
         features = len(tensors["histograms.maxima"])
         accumulator = cls(features, settings, device)
         accumulator.tokens = int(tensors["tokens"])
+        accumulator.left_out = LeftOut(*tensors["left_out"].tolist())
         for name in STATE:
             owner, _, attribute = name.partition(".")
             setattr(getattr(accumulator, owner), attribute, tensors[name].to(device))
@@ -246,3 +255,9 @@ class FeatureAccumulator:
         top, sample = self.top.between(start, stop), self.samples.between(start * GRID, stop * GRID)
         peaks = pack_pair(top.group, top.priority & LOW)
         return sorted_unique(torch.cat([peaks, pack_pair(sample.group // GRID, sample.key)]))
+
+
+def _left_out(batch: Batch, first_positions: int) -> LeftOut:
+    ordinary = batch.real & ~batch.special
+    first = ordinary & (ordinary.cumsum(1) <= first_positions)
+    return LeftOut(int(batch.special.sum()), int(first.sum()), int((batch.left_out & ~first).sum()))

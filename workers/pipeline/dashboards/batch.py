@@ -11,24 +11,29 @@ from features.records import SequenceRecord
 class Batch(NamedTuple):
     """Sequences as one tensor, padded on the right.
 
-    `token_ids` int64 [batch, pos]; `real` is false for padding; `counted` is true for tokens that
-    are neither padding nor special, up to the token limit.
+    `token_ids` int64 [batch, pos]; `real` is false for padding; `special` is true for special
+    tokens; `counted` is true for the tokens that count. At an SAE's hook these are fewer, since
+    outliers do not count (`corpus_pass.without_outliers`).
     """
 
     sequences: list[SequenceRecord]
     token_ids: Tensor
     real: Tensor
+    special: Tensor
     counted: Tensor
+
+    @property
+    def left_out(self) -> Tensor:
+        """True for tokens that are not special and do not count, bool [batch, pos]."""
+        return self.real & ~self.special & ~self.counted
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with its tensors on `device`."""
-        tensors = (self.token_ids, self.real, self.counted)
-        return Batch(self.sequences, *(part.to(device, non_blocking=True) for part in tensors))
+        return Batch(self.sequences, *(part.to(device, non_blocking=True) for part in self[1:]))
 
     def pinned(self) -> "Batch":
         """Return the batch in pinned memory, which a GPU can copy from while it computes."""
-        tensors = (self.token_ids, self.real, self.counted)
-        return Batch(self.sequences, *(part.pin_memory() for part in tensors))
+        return Batch(self.sequences, *(part.pin_memory() for part in self[1:]))
 
 
 class SparseActivations(NamedTuple):

@@ -33,15 +33,25 @@ class CandidateActivations(NamedTuple):
     values: Tensor
 
 
+class StoredSequence(NamedTuple):
+    """A sequence: its document, token ids, and the positions that do not count although they are
+    not special.
+    """
+
+    document: str
+    token_ids: np.ndarray
+    left_out: np.ndarray
+
+
 class CandidateStore:
     """Activations of candidates of `features` features, and the sequences that they lie in.
 
-    `sequences` maps the position of a sequence in the corpus to its document and token ids.
+    `sequences` are by position in the corpus.
     """
 
     def __init__(self, features: int, device: torch.device | str = "cpu") -> None:
         self.features = features
-        self.sequences: dict[int, tuple[str, np.ndarray]] = {}
+        self.sequences: dict[int, StoredSequence] = {}
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         self._chunks = [CandidateActivations(empty, empty.int(), empty.float())]
         self._compacted_size = MIN_COMPACTED
@@ -49,10 +59,12 @@ class CandidateStore:
     def add(self, batch: Batch, rows: Tensor, activations: CandidateActivations) -> None:
         """Store activations [n] that lie in `rows` [n] of a batch."""
         self._chunks.append(activations)
+        left_out = batch.left_out.cpu().numpy()
         for row in torch.bincount(rows).nonzero()[:, 0].tolist():
             record = batch.sequences[row]
             ids = np.asarray(record.token_ids, dtype=np.int32)
-            self.sequences[record.position] = (record.document, ids)
+            where = left_out[row].nonzero()[0].astype(np.int32)
+            self.sequences[record.position] = StoredSequence(record.document, ids, where)
 
     def merge(self, other: "CandidateStore") -> None:
         """Add the store of a shard that saw other sequences."""
@@ -93,22 +105,26 @@ class CandidateStore:
     def nbytes(self) -> int:
         """Bytes in use now, in tensors and token ids."""
         tensors = sum(column.nbytes for chunk in self._chunks for column in chunk)
-        return tensors + sum(ids.nbytes for _, ids in self.sequences.values())
+        return tensors + sum(row.token_ids.nbytes for row in self.sequences.values())
 
     def sequence_tensors(self) -> dict[str, Tensor]:
         """Return the sequences as tensors.
 
         - "sequences.position" and "sequences.length", int64 [sequences];
         - "sequences.token_ids", int32, end to end;
+        - "sequences.left_out_count", int64 [sequences];
+        - "sequences.left_out", int32, end to end;
         - "sequences.documents", uint8: their names as one JSON list in UTF-8.
         """
         positions = sorted(self.sequences)
-        documents = json.dumps([self.sequences[position][0] for position in positions]).encode()
-        ids = [self.sequences[position][1] for position in positions]
+        rows = [self.sequences[position] for position in positions]
+        documents = json.dumps([row.document for row in rows]).encode()
         return {
             "sequences.position": torch.tensor(positions, dtype=torch.int64),
-            "sequences.length": torch.tensor([len(row) for row in ids], dtype=torch.int64),
-            "sequences.token_ids": torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *ids])),
+            "sequences.length": torch.tensor([len(row.token_ids) for row in rows]).long(),
+            "sequences.token_ids": _joined([row.token_ids for row in rows]),
+            "sequences.left_out_count": torch.tensor([len(row.left_out) for row in rows]).long(),
+            "sequences.left_out": _joined([row.left_out for row in rows]),
             "sequences.documents": torch.frombuffer(bytearray(documents), dtype=torch.uint8),
         }
 
@@ -121,12 +137,20 @@ class CandidateStore:
         store._chunks = [activations]
         store._compacted_size = max(MIN_COMPACTED, len(activations.pairs))
         documents = json.loads(bytes(tensors["sequences.documents"].numpy()))
-        lengths = tensors["sequences.length"].tolist()
+        ids = _split(tensors["sequences.token_ids"], tensors["sequences.length"])
+        left_out = _split(tensors["sequences.left_out"], tensors["sequences.left_out_count"])
         # Without sequences, split returns one empty array, which strict=False ignores.
-        ids = np.split(tensors["sequences.token_ids"].numpy(), np.cumsum(lengths)[:-1])
-        rows = zip(tensors["sequences.position"].tolist(), documents, ids, strict=False)
-        store.sequences = {position: (document, row) for position, document, row in rows}
+        rows = zip(tensors["sequences.position"].tolist(), documents, ids, left_out, strict=False)
+        store.sequences = {position: StoredSequence(*row) for position, *row in rows}
         return store
+
+
+def _joined(parts: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *parts]))
+
+
+def _split(joined: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    return np.split(joined.numpy(), np.cumsum(lengths.tolist()).astype(np.int64)[:-1])
 
 
 def _is_in(keys: Tensor, ordered: Tensor) -> Tensor:
@@ -136,13 +160,20 @@ def _is_in(keys: Tensor, ordered: Tensor) -> Tensor:
     return ordered[torch.searchsorted(ordered, keys).clamp_(max=len(ordered) - 1)] == keys
 
 
-def _contiguous(sequences: dict[int, tuple[str, np.ndarray]]) -> dict[int, tuple[str, np.ndarray]]:
-    """Return the same sequences with their token ids end to end in one array.
+def _contiguous(sequences: dict[int, StoredSequence]) -> dict[int, StoredSequence]:
+    """Return the same sequences with their token ids end to end in one array, and likewise the
+    positions that are left out.
 
     As separate arrays, each would keep a page of the heap alive that is otherwise free.
     """
-    ids = np.concatenate([np.zeros(0, np.int32), *(ids for _, ids in sequences.values())])
-    ends = np.cumsum([len(ids) for _, ids in sequences.values()])
-    # The last part, after the last end, is empty.
-    parts = zip(sequences.items(), np.split(ids, ends), strict=False)
-    return {position: (document, part) for (position, (document, _)), part in parts}
+    rows = list(sequences.values())
+    columns = []
+    for arrays in ([row.token_ids for row in rows], [row.left_out for row in rows]):
+        joined = np.concatenate([np.zeros(0, np.int32), *arrays])
+        columns.append(np.split(joined, np.cumsum([len(array) for array in arrays]).astype(int)))
+    # The last part of each column, after the last end, is empty.
+    parts = zip(sequences.items(), *columns, strict=False)
+    return {
+        position: StoredSequence(row.document, ids, left_out)
+        for (position, row), ids, left_out in parts
+    }

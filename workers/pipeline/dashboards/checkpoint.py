@@ -16,7 +16,7 @@ from features.records import InvalidInput
 from workers.pipeline.dashboards.accumulator import DashboardSettings, FeatureAccumulator
 from workers.pipeline.dashboards.corpus_pass import ScanState
 
-FORMAT = "featurescope scan 3"
+FORMAT = "featurescope scan 4"
 INDICES, VALUES = "|indices", "|values"
 
 

@@ -4,13 +4,15 @@
     -> sparse activations -> FeatureAccumulator -> records
 
 The dense activations are computed in blocks of tokens; everything after them works on the positive
-ones alone. Definitions, per feature, over the tokens that are not special:
+ones alone. Definitions, per feature, over the tokens that count (`model.counted_tokens`):
 
 - density: firing tokens / tokens; mean: over firing tokens; maximum and histogram: exact. An
   activation of 0 does not count as firing.
-- Special tokens are left out by id before encoding. They are never counted, never a peak and have
-  no activation in an example, but they are part of its sequence. Other tokens of extreme norm
-  (attention sinks) are counted.
+- Tokens that do not count (special tokens, outliers such as attention sinks, and the first
+  positions if so set) are left out before encoding. They are never a peak and have no activation in
+  an example, but they are part of its sequence; `ExampleRecord.left_out` lists those that are not
+  special.
+- Contexts are counted whole, so that an example shows no token that was not counted.
 - Top examples (band 0): the highest peaks, one per sequence, and one of several peaks with the same
   16 tokens to either side.
 - Bands 1 (highest) to 5: the activation range [0, maximum] in nearly equal parts
@@ -31,7 +33,9 @@ from pathlib import Path
 from sae_lens import SAE, AbsTopKSAE
 
 from features.records import (
+    COUNT_ORDINARY,
     Checkpoint,
+    CountingRule,
     FeatureRange,
     InvalidInput,
     LogLine,
@@ -63,14 +67,16 @@ def compute_dashboards(
     tokens: int,
     settings: DashboardSettings = DEFAULTS,
     should_stop: Callable[[], bool] = lambda: False,
+    rule: CountingRule = COUNT_ORDINARY,
 ) -> Iterator[Progress | LogLine | FeatureRange]:
-    """Yield the dashboards of all features over the first `tokens` tokens that are not special.
+    """Yield the dashboards of all features over the contexts that hold the first `tokens` tokens
+    that count by `rule`, before outliers are subtracted.
 
-    Exactly `tokens` are counted, or fewer if the corpus ends before. Progress counts tokens, then
-    features. Ends early when `should_stop` returns true. Raises `InvalidInput` if the settings are
-    invalid or the SAE does not fit the model.
+    Fewer are counted if the corpus ends before. Progress counts tokens, then features. Ends early
+    when `should_stop` returns true. Raises `InvalidInput` if the settings are invalid or the SAE
+    does not fit the model.
     """
-    target = Target(sae, hook)
+    target = Target(sae, hook, rule)
     validate_settings(language, target, tokens, settings)
     for record in scan_with_progress(
         language, [target], sequences, tokens, settings, should_stop=should_stop
@@ -133,7 +139,7 @@ def describe_scan(
     """
     if not accumulator.tokens:
         raise InvalidInput(
-            "corpus", "The corpus has no token that is not special, so there is nothing to show."
+            "corpus", "The corpus has no token that counts, so there is nothing to show."
         )
     if isinstance(target.sae, AbsTopKSAE):
         yield LogLine(
@@ -141,6 +147,8 @@ def describe_scan(
             "shown."
         )
     yield LogLine(_summary(accumulator, tokens))
+    if accumulator.left_out.first or accumulator.left_out.outliers:
+        yield LogLine(_describe_left_out(accumulator, target.rule))
     if not accumulator.cooccurrence.counted:
         yield LogLine(
             f"What features fire together is counted in SAEs of up to {MAX_WIDTH:,} features; this "
@@ -152,7 +160,7 @@ def validate_settings(
     language: Language, target: Target, tokens: int, settings: DashboardSettings = DEFAULTS
 ) -> None:
     """Raise `InvalidInput` if a setting is out of range, or the SAE does not fit the hook."""
-    sae, hook = target
+    sae, hook, _ = target
     if tokens < 1:
         raise InvalidInput("tokens", "Count at least 1 token.")
     for name in ("top", "per_band", "batch_sequences", "features_per_range"):
@@ -170,10 +178,24 @@ def validate_settings(
 
 def _summary(accumulator: FeatureAccumulator, tokens: int) -> str:
     fires = accumulator.histograms.firing_counts
-    short = "" if accumulator.tokens >= tokens else f" (the corpus ended before {tokens:,})"
+    reached = accumulator.tokens + accumulator.left_out.outliers >= tokens
+    short = "" if reached else f" (the corpus ended before {tokens:,})"
     dead = int((fires == 0).sum())
     rate = float(fires.sum()) / accumulator.tokens
     return (
         f"{accumulator.tokens:,} tokens read{short}: {rate:.1f} features fire per token, {dead:,} "
         f"of {len(fires):,} never fired."
     )
+
+
+def _describe_left_out(accumulator: FeatureAccumulator, rule: CountingRule) -> str:
+    left_out = accumulator.left_out
+    reasons = []
+    if left_out.outliers:
+        reasons.append(
+            f"{left_out.outliers:,} tokens with a norm above {rule.norm_limit:,.0f}, "
+            f"{rule.norm_ratio:g} times the median"
+        )
+    if left_out.first:
+        reasons.append(f"{left_out.first:,} first tokens of contexts")
+    return f"Left out: {' and '.join(reasons)}."

@@ -3,7 +3,11 @@
 Contexts are grouped into batches by their position in the corpus. A shard runs the model on every
 n-th batch and only counts the tokens of the others. Each batch is therefore computed exactly as in
 an unsharded pass, accumulators merge to the same bits, and the shards together count exactly the
-tokens that were asked for. Every shard tokenizes the whole corpus.
+contexts that one pass counts. Every shard tokenizes the whole corpus.
+
+Contexts are counted whole: the last one is that in which the number of tokens is reached. That
+number is of ordinary tokens, which are known before the model runs; outliers differ between the
+hooks of one scan and are subtracted afterwards.
 
 A scan can be saved between two batches (`checkpoint.py`); it continues with the next batch.
 """
@@ -14,15 +18,17 @@ from itertools import islice
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from sae_lens import SAE
 from torch import Tensor
 
-from features.records import SequenceRecord
+from features.records import COUNT_ORDINARY, CountingRule, SequenceRecord
 from workers.pipeline.dashboards.accumulator import DashboardSettings, FeatureAccumulator
 from workers.pipeline.dashboards.batch import Batch, SparseActivations
 from workers.pipeline.dashboards.encoding import sparse_activations
 from workers.pipeline.memory import release_free_memory
 from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.counted_tokens import ordinary_tokens, outlier_tokens
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import uses_centred_activations
 
@@ -33,10 +39,11 @@ and seldom enough to cost no time.
 
 
 class Target(NamedTuple):
-    """An SAE, and the hook of the model whose activations it encodes."""
+    """An SAE, the hook of the model whose activations it encodes, and which tokens count there."""
 
     sae: SAE
     hook: str
+    rule: CountingRule = COUNT_ORDINARY
 
 
 class Shard(NamedTuple):
@@ -64,14 +71,17 @@ class ScanState(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """The number of tokens that this shard has counted."""
+        """The number of tokens that this shard has counted for the first target."""
         return self.accumulators[0].tokens
 
 
 def empty_scan(targets: Sequence[Target], settings: DashboardSettings) -> ScanState:
     """Return the state of a scan before its first batch."""
     return ScanState(
-        [FeatureAccumulator(sae.cfg.d_sae, settings, sae.W_dec.device) for sae, _ in targets]
+        [
+            FeatureAccumulator(target.sae.cfg.d_sae, settings, target.sae.W_dec.device)
+            for target in targets
+        ]
     )
 
 
@@ -85,20 +95,27 @@ def run_scan(
     begun: ScanState | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[ScanState]:
-    """Scan a shard of the first `tokens` tokens that are not special; yield after each batch, and
-    at the end.
+    """Scan a shard of the contexts that hold the first `tokens` ordinary tokens; yield after each
+    batch, and at the end.
 
-    One forward pass serves all targets. The accumulators of `begun`, which must be of the same
-    targets, tokens, settings and shard, are continued in place. When `should_stop` returns true,
-    the generator ends without a complete state.
+    One forward pass serves all targets, which leave out the same number of first positions. The
+    accumulators of `begun`, which must be of the same targets, tokens, settings and shard, are
+    continued in place. When `should_stop` returns true, the generator ends without a complete
+    state.
     """
     state = begun or empty_scan(targets, settings)
     pending: deque[tuple[int, Batch]] = deque()
-    batches_seen = state.batches
+    batches_seen, first_positions = state.batches, targets[0].rule.first_positions
 
     def shard_token_ids() -> Iterator[Tensor]:
         nonlocal batches_seen
-        grouped = batches(sequences, settings.batch_sequences, language.special_ids.cpu(), tokens)
+        grouped = batches(
+            sequences,
+            settings.batch_sequences,
+            language.special_ids.cpu(),
+            tokens,
+            first_positions,
+        )
         for number, batch in enumerate(grouped):
             if should_stop():
                 return
@@ -124,12 +141,17 @@ def run_scan(
 
 
 def batches(
-    sequences: Iterable[SequenceRecord], size: int, special_ids: Tensor, tokens: int
+    sequences: Iterable[SequenceRecord],
+    size: int,
+    special_ids: Tensor,
+    tokens: int,
+    first_positions: int = 0,
 ) -> Iterator[Batch]:
-    """Yield batches of `size` sequences until exactly `tokens` tokens are counted.
+    """Yield batches of `size` sequences until `tokens` tokens are counted, with the last sequence
+    counted whole.
 
-    Shorter sequences are padded on the right, where a causal model does not see it. What is counted
-    does not depend on `size`.
+    Outliers are still counted here. Shorter sequences are padded on the right, where a causal
+    model does not see it. What is counted does not depend on `size`.
     """
     remaining, stream = tokens, iter(sequences)
     while remaining > 0 and (group := list(islice(stream, size))):
@@ -139,24 +161,33 @@ def batches(
         token_ids[real] = torch.tensor(
             [token_id for record in group for token_id in record.token_ids]
         )
-        counted = real & ~torch.isin(token_ids, special_ids)
-        counted &= counted.flatten().cumsum(0).view(counted.shape) <= remaining
-        count, rows = int(counted.sum()), len(group)
-        if count == remaining:  # remove the sequences after the last counted token
-            rows = int(counted.any(1).nonzero()[-1]) + 1
-        remaining -= count
-        yield Batch(group[:rows], token_ids[:rows], real[:rows], counted[:rows])
+        counted = real & ordinary_tokens(token_ids, special_ids, first_positions)
+        before = remaining - counted.sum(1).cumsum(0) + counted.sum(1)  # what each row finds left
+        rows = int((before > 0).sum())
+        remaining -= int(counted[:rows].sum())
+        special = real & torch.isin(token_ids, special_ids)
+        yield Batch(group[:rows], token_ids[:rows], real[:rows], special[:rows], counted[:rows])
+
+
+def without_outliers(
+    batch: Batch, activations: Float[Tensor, "batch pos d_in"], rule: CountingRule
+) -> Batch:
+    """Return the batch with the tokens counted that count at the hook of `activations`."""
+    return batch._replace(counted=batch.counted & ~outlier_tokens(activations, rule))
 
 
 def encode_batch(
-    language: Language, target: Target, activations: Tensor, batch: Batch
-) -> SparseActivations:
-    """Return the positive activations of an SAE on a batch, given the model's activations
-    [batch, pos, d_in] at its hook; both on the SAE's device.
+    language: Language, target: Target, activations: Float[Tensor, "batch pos d_in"], batch: Batch
+) -> tuple[Batch, SparseActivations]:
+    """Return the batch with the tokens that count for the target, and the positive activations of
+    its SAE on these, given the model's activations at its hook; all on the SAE's device.
     """
+    device = target.sae.W_dec.device
+    activations = activations.to(device)
+    batch = without_outliers(batch.to(device), activations, target.rule)
     if uses_centred_activations(target.sae, language.model, target.hook):
         activations = activations - activations.mean(-1, keepdim=True)
-    return sparse_activations(target.sae, activations, batch)
+    return batch, sparse_activations(target.sae, activations, batch)
 
 
 def _add_batch(
@@ -166,6 +197,5 @@ def _add_batch(
     activations: Tensor,
     batch: Batch,
 ) -> None:
-    device = target.sae.W_dec.device
-    batch = batch.to(device)
-    accumulator.add(batch, encode_batch(language, target, activations.to(device), batch))
+    batch, sparse = encode_batch(language, target, activations, batch)
+    accumulator.add(batch, sparse, target.rule.first_positions)

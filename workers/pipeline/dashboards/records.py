@@ -62,7 +62,7 @@ def feature_ranges(
                 **_logit_effects(readout.table(directions, settings.logits)),
                 **_geometry(sae, accumulator, start, stop),
                 **_cooccurrence(accumulator, start, stop),
-                "examples": _example_records(examples, activations, start, stop),
+                "examples": _example_records(accumulator, examples, activations, start, stop),
             }
             features = [
                 FeatureRecord(**dict(zip(columns, values, strict=True)))
@@ -114,7 +114,11 @@ def _band_samples(accumulator: FeatureAccumulator, start: int, stop: int) -> Bes
 
 
 def _example_records(
-    examples: SelectedExamples, activations: list[np.ndarray], start: int, stop: int
+    accumulator: FeatureAccumulator,
+    examples: SelectedExamples,
+    activations: list[np.ndarray],
+    start: int,
+    stop: int,
 ) -> list[list[ExampleRecord]]:
     """Return the records of each feature of [start, stop), with all activations of the feature in
     each example's sequence.
@@ -133,7 +137,11 @@ def _example_records(
         [column[part] for part in slices]
         for column in (positions[indices].tolist(), values[indices].tolist())
     )
-    records = list(map(ExampleRecord, *(column.tolist() for column in columns), *lists))
+    stored = accumulator.candidates.sequences
+    left_out = [
+        tuple(stored[position].left_out.tolist()) for position in examples.sequence.tolist()
+    ]
+    records = list(map(ExampleRecord, *(column.tolist() for column in columns), *lists, left_out))
     bounds = np.searchsorted(examples.feature, np.arange(start, stop + 1)).tolist()
     return [records[begin:end] for begin, end in pairwise(bounds)]
 
@@ -151,8 +159,8 @@ def _sequence_records(
 ) -> list[SequenceRecord]:
     records = []
     for position in np.unique(examples.sequence).tolist():
-        document, ids = accumulator.candidates.sequences[position]
-        records.append(SequenceRecord(position, document, ids.tolist()))
+        row = accumulator.candidates.sequences[position]
+        records.append(SequenceRecord(position, row.document, row.token_ids.tolist()))
     return records
 
 

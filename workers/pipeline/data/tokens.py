@@ -49,6 +49,14 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return added | set(tokenizer.all_special_ids)
 
 
+def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether the tokenizer begins a text with BOS by itself. Many define a BOS that they do
+    not add (SmolLM2, Qwen, GPT-2); then the model was not trained with one.
+    """
+    ids = list(tokenizer("a", verbose=False)["input_ids"])
+    return bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
     """Return every token in order of ids, with its exact bytes.
 

@@ -48,7 +48,7 @@ def collect_evidence(
     settings: EvidenceSettings,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress | LogLine | Evidence]:
-    """Use `settings.tokens` tokens that are not special; yield progress and, last, the evidence.
+    """Use `settings.tokens` tokens that count; yield progress and, last, the evidence.
 
     `maxima` are the largest activations; features of maximum 0 are left out. The documents of
     `sequences` must be added to `concepts` before their contexts come. There is no evidence if the
@@ -72,7 +72,11 @@ def collect_evidence(
     def batch_token_ids() -> Iterator[Tensor]:
         special_ids = language.special_ids.cpu()
         for batch in batches(
-            selected_sequences(), CONTEXTS_PER_BATCH, special_ids, settings.tokens
+            selected_sequences(),
+            CONTEXTS_PER_BATCH,
+            special_ids,
+            settings.tokens,
+            target.rule.first_positions,
         ):
             if should_stop():
                 return
@@ -82,9 +86,8 @@ def collect_evidence(
     with ThreadPoolExecutor(1) as executor:  # finds concepts in Python while torch runs the model
         adding: Future[None] | None = None
         for activations in activations_at(language, [target.hook], batch_token_ids()):
-            batch = pending.popleft()
-            strong = _strong_activations(
-                language, target, activations[target.hook], batch, thresholds
+            batch, strong = _strong_activations(
+                language, target, activations[target.hook], pending.popleft(), thresholds
             )
             if adding:
                 adding.result()
@@ -106,7 +109,7 @@ def _describe(
     settings: EvidenceSettings,
     held_out: list[bool],
 ) -> Iterator[LogLine]:
-    if builder.tokens < settings.tokens:
+    if builder.tokens + builder.left_out < settings.tokens:
         yield LogLine(f"The corpus ended after {builder.tokens:,} of {settings.tokens:,} tokens.")
     if concepts.unplaced:
         yield LogLine(
@@ -129,9 +132,11 @@ def _strong_activations(
     activations: Tensor,
     batch: Batch,
     thresholds: Float32[Tensor, " features"],
-) -> SparseActivations:
-    """Return the activations of a batch above the thresholds of their features, on the CPU."""
-    device = target.sae.W_dec.device
-    columns = encode_batch(language, target, activations.to(device), batch.to(device))
+) -> tuple[Batch, SparseActivations]:
+    """Return the batch with the tokens that count, and the activations above the thresholds of
+    their features, on the CPU.
+    """
+    counted, columns = encode_batch(language, target, activations, batch)
     strong = columns.value > thresholds[columns.feature]
-    return SparseActivations(*(column[strong].cpu() for column in columns))
+    strong_columns = SparseActivations(*(column[strong].cpu() for column in columns))
+    return counted.to(torch.device("cpu")), strong_columns

@@ -17,11 +17,11 @@ from workers.pipeline.concepts.token_concepts import TokenConcepts
 from workers.pipeline.dashboards.batch import Batch, SparseActivations
 
 NONE = -1
-"""Where there is no token: outside of the context, or a special token."""
+"""Where there is no token that counts: outside of the context, a special token or an outlier."""
 
 
 class Evidence(NamedTuple):
-    """Columns by token, in the order of the corpus, without special tokens.
+    """Columns by token, in the order of the corpus, of the tokens that count.
 
     `previous` and `following` are the ids of the neighbours in the context, or `NONE`; `before` is
     the row of the previous token, or `NONE`. `context` is the number of the token's context, and
@@ -59,10 +59,12 @@ class Evidence(NamedTuple):
 
 
 class EvidenceBuilder:
-    """Builds the evidence batch by batch. `held_out` says which of the contexts are held out."""
+    """Builds the evidence batch by batch. `left_out` counts the tokens that are neither special nor
+    counted.
+    """
 
     def __init__(self, concepts: TokenConcepts) -> None:
-        self.tokens = self.contexts = 0
+        self.tokens = self.contexts = self.left_out = 0
         self._concepts = concepts
         self._columns: dict[str, list[np.ndarray]] = {}
         self._features: list[np.ndarray] = []
@@ -91,6 +93,7 @@ class EvidenceBuilder:
         self._features.append(strong.feature.numpy().astype(np.int32))
         self._documents += [record.document for record in batch.sequences]
         self.tokens += tokens
+        self.left_out += int(batch.left_out.sum())
         self.contexts += rows
 
     def build(self, features: int, held_out: Sequence[bool]) -> Evidence:

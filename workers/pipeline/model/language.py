@@ -21,7 +21,7 @@ from transformers import (
 
 from features.records import InvalidInput, ModelRecord
 from workers.pipeline.data import hub
-from workers.pipeline.data.tokens import special_ids, vocabulary
+from workers.pipeline.data.tokens import adds_bos, special_ids, vocabulary
 from workers.pipeline.model.decoder import embedding_rows
 from workers.pipeline.model.hooks import decoder_blocks, hook_names, hook_refusals
 
@@ -119,6 +119,7 @@ def describe_model(language: Language) -> ModelRecord:
         hooks=hook_names(language.model),
         hook_refusals=dict(hook_refusals(language.model)),
         tokens=vocabulary(language.tokenizer),
+        adds_bos=adds_bos(language.tokenizer),
     )
 
 

@@ -9,23 +9,28 @@ from typing import Any, NamedTuple
 from sae_lens import SAE
 from transformers import PreTrainedModel
 
-from features.records import InvalidInput, same_model
+from features.records import NORM_RATIO, CountingRule, InvalidInput, same_model
+from workers.pipeline.data.tokens import adds_bos
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.folder import CONFIG
+from workers.pipeline.sae.folder import CONFIG, RULE_METADATA
 
 DEFAULT_CONTEXT_SIZE = 128
 
 
 class Claims(NamedTuple):
-    """The claims as written in the configuration; empty or None if it makes none."""
+    """The claims as written in the configuration; empty or None if it makes none.
+
+    `rule` says which tokens the SAE was trained on.
+    """
 
     model: str
     revision: str
     hook: str
     hook_in_modules: str
     context_size: int | None
-    prepend_bos: bool
+    prepend_bos: bool | None
+    rule: CountingRule | None
 
 
 def parse_claims(sae: SAE[Any]) -> Claims:
@@ -38,8 +43,19 @@ def parse_claims(sae: SAE[Any]) -> Claims:
         hook=str(metadata.hook_name or ""),
         hook_in_modules=str(metadata.hf_hook_name or ""),
         context_size=size if isinstance(size, int) and size > 1 else None,
-        prepend_bos=metadata.prepend_bos is not False,
+        prepend_bos=None if metadata.prepend_bos is None else bool(metadata.prepend_bos),
+        rule=_parse_rule(metadata),
     )
+
+
+def _parse_rule(metadata: Any) -> CountingRule | None:
+    """The rule that we saved, or what SAELens's `seqpos_slice` says of the first positions."""
+    saved = getattr(metadata, RULE_METADATA, None)
+    if isinstance(saved, dict) and set(saved) == set(CountingRule._fields):
+        return CountingRule(**saved)
+    start = next(iter(metadata.seqpos_slice or []), None)
+    first = start - (metadata.prepend_bos is not False) if isinstance(start, int) else 0
+    return CountingRule(NORM_RATIO, 0.0, first) if first > 0 else None
 
 
 def canonical_hook_name(model: PreTrainedModel, name: str, in_modules: str = "") -> str | None:
@@ -114,7 +130,13 @@ def check_contexts(language: Language, claims: Claims, context_size: int) -> Ite
             f"It was trained on contexts of {claims.context_size} tokens, but the model takes "
             f"{context_size}."
         )
-    if not claims.prepend_bos:
+    if claims.prepend_bos is None:
+        begins = "begin with BOS" if adds_bos(language.tokenizer) else "do not begin with BOS"
+        yield (
+            f"{CONFIG} does not say whether its contexts began with BOS. It is run on contexts "
+            f"that {begins}, as the model's tokenizer does."
+        )
+    elif not claims.prepend_bos:
         yield "It was trained on contexts that do not begin with BOS, and is run on such."
     elif language.tokenizer.bos_token_id is None:
         yield "It was trained on contexts that begin with BOS, but this model's tokenizer has none."

@@ -15,9 +15,10 @@ from sae_lens import SAE
 from sae_lens.saes.transcoder import Transcoder
 from torch import Tensor
 
-from features.records import Evaluation, SequenceRecord
+from features.records import COUNT_ORDINARY, CountingRule, Evaluation, SequenceRecord
 from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.counted_tokens import ordinary_tokens, outlier_tokens
 from workers.pipeline.model.hooks import hook_names, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import reconstruct, uses_centred_activations
@@ -49,7 +50,7 @@ def diagnose_reconstruction(
     if not explained >= PLAUSIBLE_VARIANCE:  # true for NaN
         trials = {}
         if not isinstance(sae, Transcoder):
-            trials = try_alternatives(language, sae, hook, contexts)
+            trials = try_alternatives(language, sae, hook, contexts, evaluation.rule)
         warnings.append(explain_low_variance(explained, evaluation.tokens, hook, trials))
     if values["l0"] == 0:
         warnings.append("No feature fires on any token of the test.")
@@ -70,10 +71,16 @@ def explained_variance(x: Float[Tensor, "tokens d"], y: Float[Tensor, "tokens d"
 
 
 def try_alternatives(
-    language: Language, sae: SAE[Any], hook: str, contexts: Sequence[SequenceRecord]
+    language: Language,
+    sae: SAE[Any],
+    hook: str,
+    contexts: Sequence[SequenceRecord],
+    rule: CountingRule = COUNT_ORDINARY,
 ) -> dict[str, float]:
     """Return the explained variance at every other hook of the SAE's width, and at its own hook
     with scaled input (`SCALED`).
+
+    Outliers are left out by the `norm_ratio` of `rule` and the median norm at each hook.
     """
     hooks = [
         name
@@ -81,7 +88,7 @@ def try_alternatives(
         if resolve_hook(language.model, name).d_in == sae.cfg.d_in
     ]
     trials: dict[str, float] = {}
-    for name, x in _activations(language, hooks, _first_contexts(contexts)):
+    for name, x in _activations(language, hooks, _first_contexts(contexts), rule):
         if name == hook:
             scale = math.sqrt(x.shape[1]) / x.norm(dim=-1).mean().item()
             _, y = reconstruct(sae, x * scale)
@@ -127,13 +134,18 @@ def _first_contexts(contexts: Sequence[SequenceRecord]) -> Sequence[SequenceReco
 
 
 def _activations(
-    language: Language, hooks: Sequence[str], contexts: Sequence[SequenceRecord]
+    language: Language,
+    hooks: Sequence[str],
+    contexts: Sequence[SequenceRecord],
+    rule: CountingRule,
 ) -> Iterator[tuple[str, Float[Tensor, "tokens d_in"]]]:
-    """Activations at each hook of the tokens that are not special, from one forward pass."""
+    """Activations at each hook of the tokens that count, from one forward pass."""
     if not hooks or not contexts:
         return
     (ids,) = token_batches(contexts, len(contexts), language.special_ids)
-    ordinary = ~torch.isin(ids, language.special_ids.cpu())
+    ordinary = ordinary_tokens(ids, language.special_ids, rule.first_positions)
     (activations,) = activations_at(language, hooks, [ids])
     for name, activation in activations.items():
-        yield name, activation[ordinary.to(activation.device)]
+        x = activation[ordinary.to(activation.device)]
+        median = x.norm(dim=-1).median().item() if len(x) else 0.0
+        yield name, x[~outlier_tokens(x, rule._replace(median_norm=median))]

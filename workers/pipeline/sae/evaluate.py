@@ -10,9 +10,9 @@ Three forward passes per batch:
     ce_*        cross-entropy of the next token, in nats
     kl_*        KL(original || changed) of the distribution of the next token, in nats
 
-Special tokens keep their own activation in all passes and are not counted. Predictions are counted
-where neither the token nor the next token is special. `evaluation_sums` defines the other numbers,
-`weight_quality` those that need no text.
+Tokens that do not count (`model.counted_tokens`: special tokens, outliers such as attention sinks)
+keep their own activation in all passes. Predictions are counted where both the token and the next
+token count. `evaluation_sums` defines the other numbers, `weight_quality` those that need no text.
 
 A transcoder is evaluated where it writes: x and zero are the activation there, and y is computed
 from the activation that the transcoder reads.
@@ -29,8 +29,21 @@ from jaxtyping import Bool, Float, Int64
 from sae_lens import SAE
 from torch import Tensor
 
-from features.records import Evaluation, InvalidInput, LogLine, Progress, SequenceRecord
+from features.records import (
+    COUNT_ORDINARY,
+    CountingRule,
+    Evaluation,
+    InvalidInput,
+    LogLine,
+    Progress,
+    SequenceRecord,
+)
 from workers.pipeline.data.tokens import token_batches
+from workers.pipeline.model.counted_tokens import (
+    count_left_out,
+    ordinary_tokens,
+    outlier_tokens,
+)
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language, check_contexts_fit
 from workers.pipeline.sae.evaluation_sums import EvaluationSums, density_histogram
@@ -55,8 +68,10 @@ def evaluate(
     sequences: Iterable[SequenceRecord],
     tokens: int,
     should_stop: Callable[[], bool] = lambda: False,
+    rule: CountingRule = COUNT_ORDINARY,
 ) -> Iterator[Progress | LogLine | Evaluation]:
-    """Evaluate `sae` at `hook` on `sequences`, until `tokens` tokens are counted.
+    """Evaluate `sae` at `hook` on `sequences`, until `tokens` tokens that count by `rule` were
+    seen.
 
     Yields `Progress` in tokens and at the end one `Evaluation`, unless `should_stop()` returns
     true. Raises `InvalidInput` if the SAE does not fit the hook (field `hook` or `sae`) or no token
@@ -64,11 +79,11 @@ def evaluate(
     """
     points = _hook_points(language, sae, hook)
     sums = EvaluationSums(sae, language.device)
-    for ids in _batches(language, sequences):
+    for ids, real in _batches(language, sequences):
         if should_stop():
             yield LogLine(f"Stopped after {sums.tokens:,} tokens.")
             return
-        _evaluate_batch(language, sae, points, ids, sums)
+        _evaluate_batch(language, sae, points, rule, ids, real, sums)
         yield Progress(min(sums.tokens, tokens), tokens, "tokens", "measuring on held-out text")
         if sums.tokens >= tokens:
             break
@@ -83,7 +98,8 @@ def evaluate(
         yield LogLine("Stopped before the last number.")
         return
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    yield Evaluation(sums.tokens, finite, density_histogram(sums.firings, sums.tokens))
+    histogram = density_histogram(sums.firings, sums.tokens)
+    yield Evaluation(sums.tokens, finite, histogram, rule, sums.left_out)
 
 
 class _HookPoints(NamedTuple):
@@ -111,26 +127,35 @@ def _evaluate_batch(
     language: Language,
     sae: SAE[Any],
     points: _HookPoints,
+    rule: CountingRule,
     ids: Int64[Tensor, "batch pos"],
+    real: Bool[Tensor, "batch pos"],
     sums: EvaluationSums,
 ) -> None:
-    ordinary = ~torch.isin(ids, language.special_ids)
+    seen: list[Tensor] = []
+    with observe_hook(points.read, seen.append):
+        logits = language.model(input_ids=ids, use_cache=False).logits
+    ordinary = ordinary_tokens(ids, language.special_ids, rule.first_positions)
+    counted = ordinary & ~outlier_tokens(seen[-1], rule)
+    sums.add_left_out(count_left_out(ids, counted, language.special_ids, rule, real))
     if not ordinary.any():
         return
-    replacement = _Replacement(sae, points, ordinary)
-    predicted = ordinary[:, :-1] & ordinary[:, 1:]
-    original = _log_probabilities(language, ids, predicted)
-    changed = _log_probabilities(
+    replacement = _Replacement(sae, points, counted, ordinary & ~counted)
+    predicted = counted[:, :-1] & counted[:, 1:]
+    original = _log_probabilities(logits, predicted)
+    del logits
+    changed = _changed_log_probabilities(
         language,
         ids,
         predicted,
         observe_hook(points.read, replacement.encode),
         edit_hook(points.written, replacement.replace),
     )
-    zero = _log_probabilities(
+    zero = _changed_log_probabilities(
         language, ids, predicted, edit_hook(points.written, replacement.set_to_zero)
     )
     sums.add_reconstructions(replacement.x, replacement.y, replacement.features)
+    sums.add_outliers(replacement.outlier_x, replacement.outlier_y)
     targets = ids[:, 1:][predicted][:, None]
     sums.add_predictions(
         len(targets),
@@ -143,25 +168,34 @@ def _evaluate_batch(
 
 
 class _Replacement:
-    """Hook callbacks that replace activations by their reconstruction at the `ordinary` positions.
+    """Hook callbacks that replace activations by their reconstruction at the `counted` positions.
 
     After a forward pass, `x` and `y` [tokens, d_out] are the activations and reconstructions at
-    these positions, `features` [tokens, d_sae] the activations of the features.
+    these positions, `features` [tokens, d_sae] the activations of the features; `outlier_x` and
+    `outlier_y` are those at the `outliers`, which keep their activation.
     """
 
     x: Tensor
     y: Tensor
     features: Tensor
+    outlier_x: Tensor
+    outlier_y: Tensor
 
     def __init__(
-        self, sae: SAE[Any], points: _HookPoints, ordinary: Bool[Tensor, "batch pos"]
+        self,
+        sae: SAE[Any],
+        points: _HookPoints,
+        counted: Bool[Tensor, "batch pos"],
+        outliers: Bool[Tensor, "batch pos"],
     ) -> None:
-        self.sae, self.points, self.ordinary = sae, points, ordinary
+        self.sae, self.points, self.counted, self.outliers = sae, points, counted, outliers
         self.encoded = False
 
     def encode(self, activation: Float[Tensor, "batch pos d_in"]) -> None:
-        x = activation[self.ordinary].float()
+        x = activation[self.counted].float()
         self.features, self.y = reconstruct(self.sae, x, self.points.without_mean)
+        outliers = activation[self.outliers].float()
+        _, self.outlier_y = reconstruct(self.sae, outliers, self.points.without_mean)
         self.encoded = True
 
     def replace(self, activation: Float[Tensor, "batch pos d_out"]) -> Tensor:
@@ -171,15 +205,16 @@ class _Replacement:
                 f"The SAE writes to {self.points.written.name}, which comes before "
                 f"{self.points.read.name}, where it reads: one of the two is wrong.",
             )
-        self.x = activation[self.ordinary].float()
+        self.x = activation[self.counted].float()
+        self.outlier_x = activation[self.outliers].float()
         return self._with_values(activation, self.y)
 
     def set_to_zero(self, activation: Float[Tensor, "batch pos d_out"]) -> Tensor:
-        return self._with_values(activation, torch.zeros_like(activation[self.ordinary]))
+        return self._with_values(activation, torch.zeros_like(activation[self.counted]))
 
     def _with_values(self, activation: Tensor, values: Tensor) -> Tensor:
         edited = activation.clone()
-        edited[self.ordinary] = values.to(activation.dtype)
+        edited[self.counted] = values.to(activation.dtype)
         return edited
 
 
@@ -187,7 +222,7 @@ def _kl_divergence(original: Tensor, changed: Tensor) -> Float[Tensor, " predict
     return torch.nn.functional.kl_div(changed, original, reduction="none", log_target=True).sum(-1)
 
 
-def _log_probabilities(
+def _changed_log_probabilities(
     language: Language,
     ids: Int64[Tensor, "batch pos"],
     predicted: Bool[Tensor, "batch before"],
@@ -197,19 +232,30 @@ def _log_probabilities(
         for hook in hooks:
             stack.enter_context(hook)
         logits = language.model(input_ids=ids, use_cache=False).logits
+    return _log_probabilities(logits, predicted)
+
+
+def _log_probabilities(
+    logits: Float[Tensor, "batch pos vocabulary"], predicted: Bool[Tensor, "batch before"]
+) -> Float[Tensor, "predictions vocabulary"]:
     return logits[:, :-1][predicted].float().log_softmax(dim=-1)
 
 
 def _batches(
     language: Language, sequences: Iterable[SequenceRecord]
-) -> Iterator[Int64[Tensor, "batch pos"]]:
-    """Batches of at most `CONTEXTS_AT_ONCE` contexts and `LOGITS_AT_ONCE` logits, on the device."""
+) -> Iterator[tuple[Int64[Tensor, "batch pos"], Bool[Tensor, "batch pos"]]]:
+    """Batches of at most `CONTEXTS_AT_ONCE` contexts and `LOGITS_AT_ONCE` logits, on the device,
+    with a mask that is false for padding.
+    """
     vocabulary = int(language.model.config.get_text_config().vocab_size)
     iterator = iter(sequences)
     while group := list(islice(iterator, CONTEXTS_AT_ONCE)):
         longest = max(len(sequence.token_ids) for sequence in group)
         contexts = LOGITS_AT_ONCE // (vocabulary * longest)
         size = max(1, min(CONTEXTS_AT_ONCE, contexts))
-        for ids in token_batches(group, size, language.special_ids):
+        lengths = torch.tensor([len(sequence.token_ids) for sequence in group])
+        batches = token_batches(group, size, language.special_ids)
+        for ids, sizes in zip(batches, lengths.split(size), strict=True):
             check_contexts_fit(language, ids)
-            yield ids.to(language.device)
+            real = torch.arange(ids.shape[1]) < sizes[:, None]
+            yield ids.to(language.device), real.to(language.device)

@@ -21,6 +21,8 @@ from workers.pipeline.sae.settings import check_settings
 WEIGHTS = "sae_weights.safetensors"
 SPARSITY = "sparsity.safetensors"
 SCALER = "activation_scaler.json"
+RULE_METADATA = "counted_tokens"
+"""The key of the metadata under which SAEs that are trained here store their `CountingRule`."""
 FOLDER_FILES = (CONFIG, WEIGHTS, SPARSITY, SCALER)
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
 TEMPORAL = "temporal"

@@ -8,14 +8,27 @@
 What cannot work raises `InvalidInput`; what looks wrong becomes a note or a warning.
 """
 
-from collections.abc import Callable, Collection, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sae_lens import SAE
 from safetensors import safe_open
 
-from features.records import Evaluation, ImportedSae, LogLine, Progress, SequenceRecord, TrainedSae
+from features.records import (
+    NORM_RATIO,
+    CountingRule,
+    Evaluation,
+    ImportedSae,
+    LogLine,
+    Progress,
+    SequenceRecord,
+    TrainedSae,
+)
+from workers.pipeline.data.tokens import adds_bos
+from workers.pipeline.model.counted_tokens import measure_median_norms
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.claims import (
@@ -27,7 +40,7 @@ from workers.pipeline.sae.claims import (
     last_part,
     parse_claims,
 )
-from workers.pipeline.sae.diagnosis import diagnose_reconstruction
+from workers.pipeline.sae.diagnosis import PLAUSIBLE_VARIANCE, diagnose_reconstruction
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.folder import WEIGHTS
 from workers.pipeline.sae.io import content_hash, load_sae
@@ -36,6 +49,7 @@ from workers.pipeline.sae.settings import describe_settings
 from workers.pipeline.sae.sources import FetchedSae
 
 TEST_TOKENS = 4096
+NO_CHOICE: Mapping[str, Any] = MappingProxyType({})
 Sequences = Callable[[int, bool], Iterator[SequenceRecord]]
 
 
@@ -57,11 +71,13 @@ def import_sae(
     corpus: EvaluationCorpus,
     allow_other_model: bool,
     should_stop: Callable[[], bool],
+    chosen: Mapping[str, Any] = NO_CHOICE,
 ) -> Iterator[Progress | LogLine | ImportedSae]:
     """Check and test the SAE in `folder` at `hook`, by default the hook of its configuration.
 
-    `model_names` are names of the model `language`. Yields log lines, progress in tokens and at
-    the end one `ImportedSae`, unless `should_stop()` returned true.
+    `model_names` are names of the model `language`; `chosen` are fields of `CountingRule` that
+    override what the configuration says of the tokens that count. Yields log lines, progress in
+    tokens and at the end one `ImportedSae`, unless `should_stop()` returned true.
 
     Raises `InvalidInput` with the field `source` (files), `hook`, `corpus`, or `anyway` if the SAE
     was made for another model and `allow_other_model` is false.
@@ -78,15 +94,25 @@ def import_sae(
     yield from map(LogLine, notes)
     unused_settings = describe_settings(fetched.config)
     yield from (LogLine(f"Warning: {warning}") for warning in unused_settings)
-    contexts = _Recorded(corpus.sequences(context_size, claims.prepend_bos))
+    bos = adds_bos(language.tokenizer) if claims.prepend_bos is None else claims.prepend_bos
+    rule = (claims.rule or CountingRule(NORM_RATIO))._replace(**chosen)
+    if rule.norm_ratio and not rule.median_norm:
+        medians = measure_median_norms(
+            language, [hook], corpus.sequences(context_size, bos), should_stop
+        )
+        rule = rule._replace(median_norm=medians.get(hook, 0.0))
+    contexts = _Recorded(corpus.sequences(context_size, bos))
     evaluation: Evaluation | None = None
-    for record in evaluate(language, sae, hook, contexts, TEST_TOKENS, should_stop):
+    for record in evaluate(language, sae, hook, contexts, TEST_TOKENS, should_stop, rule):
         if isinstance(record, Evaluation):
             evaluation = record
         elif isinstance(record, Progress):
             yield record._replace(note=f"Testing its reconstruction on {corpus.name}")
     if evaluation is None:
         return
+    for note in describe_outliers(evaluation, claims.rule):
+        notes.append(note)
+        yield LogLine(note)
     diagnosis = diagnose_reconstruction(language, sae, hook, contexts.recorded, evaluation)
     yield from (LogLine(f"Warning: {warning}") for warning in diagnosis)
     warnings = [*unused_settings, *diagnosis]
@@ -98,9 +124,35 @@ def import_sae(
             "tokens": evaluation.tokens,
             "corpus": corpus.name,
             "values": evaluation.values,
+            "counted_tokens": {**rule._asdict(), "left_out": evaluation.left_out._asdict()},
         },
     }
-    yield ImportedSae(_sae_record(sae, fetched, folder, hook, context_size, claims), origin)
+    imported = _sae_record(sae, fetched, folder, hook, context_size, bos)
+    yield ImportedSae(imported._replace(rule=rule), origin)
+
+
+def describe_outliers(evaluation: Evaluation, trained: CountingRule | None) -> Iterator[str]:
+    """Yield a note about the outliers (attention sinks) of the test, if there were any: what they
+    do to the explained variance, and whether the SAE was trained on them.
+
+    `trained` is the rule in the SAE's configuration.
+    """
+    values, outliers = evaluation.values, evaluation.left_out.outliers
+    both = values.get("explained_variance_with_outliers")
+    if not outliers or both is None:
+        return
+    without = values.get("explained_variance", math.nan)
+    if trained and trained.norm_ratio:
+        trained_on = "It was trained without such tokens, as its configuration says."
+    elif both >= max(without, PLAUSIBLE_VARIANCE):
+        trained_on = "It reconstructs them, so it was trained with such tokens."
+    else:
+        trained_on = "It does not reconstruct them, so it was trained without such tokens."
+    yield (
+        f"{outliers:,} of the test's tokens are outliers with a norm above "
+        f"{evaluation.rule.norm_ratio:g} times the median (attention sinks) and are left out: the "
+        f"explained variance is {without:.3g}, with them {both:.3g}. {trained_on}"
+    )
 
 
 class _Recorded:
@@ -116,7 +168,7 @@ class _Recorded:
 
 
 def _sae_record(
-    sae: SAE[Any], fetched: FetchedSae, folder: Path, hook: str, context_size: int, claims: Claims
+    sae: SAE[Any], fetched: FetchedSae, folder: Path, hook: str, context_size: int, bos: bool
 ) -> TrainedSae:
     return TrainedSae(
         path=str(folder),
@@ -126,7 +178,7 @@ def _sae_record(
         width=int(sae.cfg.d_sae),
         hook=hook,
         context_size=context_size,
-        config={**fetched.config, "prepend_bos": claims.prepend_bos},
+        config={**fetched.config, "prepend_bos": bos},
         metrics={},
     )
 

@@ -29,7 +29,7 @@ HONOURED = _names(
     stop_on_duplicate_support activation_fn activation_fn_str activation_fn_kwargs metadata
     model_name model_revision hook_name hook_point hook_name_out hf_hook_name hf_hook_name_out
     hook_layer hook_point_layer context_size prepend_bos model_from_pretrained_kwargs
-    sae_lens_version training_architecture training_architecture_details
+    sae_lens_version training_architecture training_architecture_details counted_tokens
     """
 )
 NO_EFFECT = _names(
@@ -120,7 +120,8 @@ REFUSED = {
 NOTED = {
     "seqpos_slice": Rule(
         _is_whole_context,
-        "it was trained on these positions of a context only, and is run on all.",
+        "it was trained on these positions of a context only. Those before them do not count here "
+        "either, unless the job says so; those after them do.",
     ),
     "use_chat_formatting": Rule(
         _is_off, "it was trained on chats with the model's chat template, and is run on plain text."

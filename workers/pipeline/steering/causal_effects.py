@@ -28,6 +28,7 @@ from torch import Tensor
 
 from features.records import ControlledValue, EffectRecord, Progress, RoleRecord, TextEffectRecord
 from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.counted_tokens import counted_tokens
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.changes import Changes, MarkedText, measure_changes
 from workers.pipeline.steering.interventions import (
@@ -108,11 +109,11 @@ def measure_on_text(
     """Return both roles of a feature in its one text: ablated at the positions where it fires, its
     maximum added at the others.
 
-    A role is None if the text has no such position. Special tokens are never changed.
+    A role is None if the text has no such position. Tokens that do not count are never changed.
     """
     ((ids, firing),) = feature.texts
-    special = set(language.special_ids.tolist())
-    inactive = [at for at, token in enumerate(ids) if token not in special and at not in firing]
+    (x,) = activations_of_texts(language, lens, [ids])
+    inactive = [at for at in _counted_positions(language, lens, ids, x) if at not in set(firing)]
     tokens = feature.promoted_tokens
     return (
         _measure_text_role(language, feature.ablation(lens), (ids, firing), tokens, seed),
@@ -140,16 +141,24 @@ def inactive_positions(
 ) -> list[int]:
     """Return every eighth position of a text where the feature does not fire.
 
-    The first one depends on the seed and the feature. Special tokens are left out.
+    The first one depends on the seed and the feature. Tokens that do not count are left out.
     """
     positions = list(range((seed + index) % POSITION_STRIDE, len(ids), POSITION_STRIDE))
     codes, _ = encode_features(lens, [index], inputs[positions], language)
-    special = set(language.special_ids.tolist())
+    counted = set(_counted_positions(language, lens, ids, inputs))
     return [
         position
         for position, code in zip(positions, codes[:, 0].tolist(), strict=True)
-        if code == 0 and ids[position] not in special
+        if code == 0 and position in counted
     ]
+
+
+def _counted_positions(
+    language: Language, lens: Lens, ids: Sequence[int], inputs: Float[Tensor, "pos d_in"]
+) -> list[int]:
+    special = language.special_ids
+    counted = counted_tokens(torch.tensor([list(ids)]), inputs[None], special, lens.rule)
+    return counted[0].nonzero()[:, 0].tolist()
 
 
 def mean_with_interval(values: Sequence[float]) -> tuple[float, float, float]:

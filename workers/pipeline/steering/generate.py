@@ -34,8 +34,8 @@ from workers.pipeline.steering.steered_forward import Steering
 class SteeredPositions(NamedTuple):
     """Which positions are steered.
 
-    `chosen` are positions of the prompt, for the mode "chosen". Special tokens are steered only if
-    `include_special` is true.
+    `chosen` are positions of the prompt, for the mode "chosen". Special tokens and outliers
+    (attention sinks) are steered only if `include_special` is true.
     """
 
     mode: Literal["all", "prompt", "generated", "chosen"] = "all"
@@ -114,12 +114,12 @@ def decode(
     """
     validate_generation(language, prompt, positions, sampling)
     texts, device = 1 + len(rows), language.device
-    steering = Steering(language, [[], *rows])
+    steering = Steering(language, [[], *rows], positions.include_special)
     reader = UnsteeredReader(language, features, texts) if measure else None
     mask = prompt_mask(positions, prompt, language.special_ids)
     logits, cache = _run_prompt(language, steering, prompt, mask, reader)
     if reader:
-        yield reader.begin(cache, logits[:1])
+        yield reader.begin(cache, logits[:1], prompt)
     sampler, ends = Sampler(sampling, texts, logits.shape[1], device), set(end_ids(language))
     excluded = positions.excluded_tokens(language.special_ids)
     steers_generated, live = positions.mode in ("all", "generated"), [True] * texts

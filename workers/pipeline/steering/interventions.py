@@ -36,6 +36,7 @@ from features.records import (
     in_maxima,
 )
 from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile
+from workers.pipeline.model.counted_tokens import outlier_tokens
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import uses_centred_activations
 from workers.pipeline.steering.text_activations import Lens
@@ -102,11 +103,13 @@ def encode_features(
 ) -> tuple[Float[Tensor, "tokens features"], Float[Tensor, "tokens 1"] | float]:
     """Return the activations of some features on `x`, and the scale of each token.
 
-    The scale is the factor by which the SAE's decoder multiplies its output for a token, 1.0 unless
-    the SAE normalises its input.
+    Outliers have no activations, as in dashboards (`model.counted_tokens`). The scale is the factor
+    by which the SAE's decoder multiplies its output for a token, 1.0 unless the SAE normalises its
+    input.
     """
     sae = lens.sae
     x = x.to(sae.W_dec.device, sae.W_dec.dtype)
+    outliers = outlier_tokens(x, lens.rule)
     if uses_centred_activations(sae, language.model, lens.hook):
         x = x - x.mean(-1, keepdim=True)
     if type(sae) in PER_FEATURE_ENCODERS:
@@ -119,4 +122,4 @@ def encode_features(
             scale = sae.ln_std
         case "constant_norm_rescale":
             scale = 1 / sae.x_norm_coeff
-    return codes.float().clamp(min=0), scale
+    return codes.float().clamp(min=0).masked_fill(outliers[:, None], 0.0), scale

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from workers.pipeline.model.counted_tokens import ordinary_tokens
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.steering.interventions import encode_features
@@ -82,8 +83,11 @@ class UnsteeredReader:
             stack.enter_context(observe_hook(point, record))
         return stack
 
-    def begin(self, cache: Any, logits: Float[Tensor, "1 vocabulary"]) -> Measurements:
-        """Start from the prompt's cache and last logits; return the activations on the prompt.
+    def begin(
+        self, cache: Any, logits: Float[Tensor, "1 vocabulary"], prompt: Sequence[int]
+    ) -> Measurements:
+        """Start from the prompt's cache and last logits; return the activations on the prompt's
+        token ids, 0 on those that do not count.
 
         Row 0 of the recorded pass is the unsteered one.
         """
@@ -94,11 +98,17 @@ class UnsteeredReader:
         self._next_logprobs = logits.float().log_softmax(-1).expand(self.steered, -1)
         fitting = LOGITS_AT_ONCE // ((self.steered + 1) * logits.shape[1])
         self._tokens_per_pass = max(1, min(TOKENS_PER_PASS, fitting))
-        prompt = [
+        activations = [
             self._activations(feature, self._recorded[feature.lens.hook][:1])
             for feature in self.features
         ]
-        return Measurements(-1, [], [], prompt, [])
+        ids, special = torch.tensor([list(prompt)]), self.language.special_ids
+        for feature, (row,) in zip(self.features, activations, strict=True):
+            ordinary = ordinary_tokens(ids, special, feature.lens.rule.first_positions)[0]
+            row[:] = [
+                value if on else 0.0 for value, on in zip(row, ordinary.tolist(), strict=True)
+            ]
+        return Measurements(-1, [], [], activations, [])
 
     def add(
         self,

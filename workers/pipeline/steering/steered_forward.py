@@ -1,7 +1,9 @@
 """Apply interventions during a forward pass of the model.
 
 All features that write to a hook are encoded from the activation that arrives there, before any of
-them changes it. The changes are then summed up, and directions are projected out last.
+them changes it. The changes are then summed up, and directions are projected out last. Outliers
+(attention sinks, see `model.counted_tokens`) are left as they are unless they are asked for: they
+have no activation to change, and a step in units of their norm would replace what they are for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from features.records import InvalidInput
+from workers.pipeline.model.counted_tokens import outlier_tokens
 from workers.pipeline.model.hooks import HookPoint, edit_hook, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import require_fit, written_hook
@@ -35,17 +38,24 @@ class Steering:
     with steering.at(mask):                 # [rows, pos], true where interventions apply
         language.model(ids)
 
-    Raises `InvalidInput` if an SAE does not fit the model.
+    Outliers stay as they are unless `include_outliers` is true. Raises `InvalidInput` if an SAE
+    does not fit the model.
     """
 
-    def __init__(self, language: Language, rows: Sequence[Sequence[FeatureIntervention]]) -> None:
+    def __init__(
+        self,
+        language: Language,
+        rows: Sequence[Sequence[FeatureIntervention]],
+        include_outliers: bool = False,
+    ) -> None:
         self.language, self.rows = language, len(rows)
+        self.include_outliers = include_outliers
         self._edits = _hook_edits(language, rows)
         input_hooks = {
-            group.lens.hook
+            lens.hook
             for edit in self._edits
-            for group in edit.groups
-            if group.lens.hook != edit.point.name
+            for lens in edit.lenses
+            if lens.hook != edit.point.name
         }
         self._input_points = [resolve_hook(language.model, hook) for hook in input_hooks]
         self._mask: Bool[Tensor, "rows pos"] = torch.zeros(0, 0, dtype=torch.bool)
@@ -77,6 +87,9 @@ class Steering:
     def _apply(self, edit: "_HookEdit", x: Float[Tensor, "rows pos d_out"]) -> Tensor | None:
         self._edited.add(edit.point.name)
         mask = self._mask & edit.active[:, None]
+        if not self.include_outliers:
+            for lens in edit.lenses:
+                mask &= ~outlier_tokens(self._read(lens, x, edit.point.name), lens.rule)
         row = mask.nonzero()[:, 0]
         if not len(row):
             return None
@@ -99,7 +112,7 @@ class Steering:
         """
         weights = group.constant[row]
         if group.needs_input:
-            x = y if group.lens.hook == hook else self._input(group.lens.hook, hook)[mask].float()
+            x = y if group.lens.hook == hook else self._read(group.lens, y, hook)[mask].float()
             codes, scale = encode_features(group.lens, group.indices, x, self.language)
             weights = weights + group.relative[row] * codes.to(weights.device)
             weights = weights * (scale.to(weights) if isinstance(scale, Tensor) else scale)
@@ -109,12 +122,16 @@ class Steering:
             change = change + lengths * (group.norms[row] @ group.unit_directions)
         return change
 
-    def _input(self, hook: str, written: str) -> Tensor:
-        if hook not in self._inputs:
+    def _read(self, lens: Lens, x: Tensor, written: str) -> Tensor:
+        """Return the activation that the SAE reads; `x` is that at the hook `written`."""
+        if lens.hook == written:
+            return x
+        if lens.hook not in self._inputs:
             raise InvalidInput(
-                "sae", f"The SAE writes to {written}, which comes before {hook}, where it reads."
+                "sae",
+                f"The SAE writes to {written}, which comes before {lens.hook}, where it reads.",
             )
-        return self._inputs[hook]
+        return self._inputs[lens.hook]
 
 
 class _Group(NamedTuple):
@@ -136,11 +153,12 @@ class _Group(NamedTuple):
 
 
 class _HookEdit(NamedTuple):
-    """What is done at one hook. `projected` is, by row, an orthonormal basis of what is projected
-    out; `active` says which rows are changed at all.
+    """What is done at one hook by the SAEs of `lenses`. `projected` is, by row, an orthonormal
+    basis of what is projected out; `active` says which rows are changed at all.
     """
 
     point: HookPoint
+    lenses: list[Lens]
     groups: list[_Group]
     projected: dict[int, Float[Tensor, "d_out directions"]]
     active: Bool[Tensor, " rows"]
@@ -186,7 +204,8 @@ def _hook_edit(language: Language, hook: str, items: list[RowIntervention], rows
     }
     active = torch.zeros(rows, dtype=torch.bool, device=language.device)
     active[[number for number, _ in items]] = True
-    return _HookEdit(resolve_hook(language.model, hook), groups, projected, active)
+    writers = list({id(one.lens.sae): one.lens for _, one in items}.values())
+    return _HookEdit(resolve_hook(language.model, hook), writers, groups, projected, active)
 
 
 def _group(language: Language, lens: Lens, items: list[RowIntervention], rows: int) -> _Group:

@@ -1,8 +1,9 @@
 """Encode a text with the SAEs of a model: one forward pass for all SAEs that agree about BOS.
 
-The text is tokenized as it is; BOS comes first for SAEs that were trained with it. Special tokens
-have no activations, as in dashboards. The model's activations on the last texts are cached, so that
-another feature of the same text, or another SAE, costs only its encoder.
+The text is tokenized as it is; BOS comes first for SAEs that were trained with it. Tokens that do
+not count (`model.counted_tokens`) have no activations, as in dashboards. The model's activations on
+the last texts are cached, so that another feature of the same text, or another SAE, costs only its
+encoder.
 """
 
 from collections import OrderedDict
@@ -10,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from sae_lens import SAE
 from torch import Tensor
 
-from features.records import InvalidInput
+from features.records import COUNT_ORDINARY, CountingRule, InvalidInput
 from workers.pipeline.dashboards.encoding import PER_FEATURE_ENCODERS, tile, tiles
 from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.counted_tokens import counted_tokens, ordinary_tokens
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.reconstruct import uses_centred_activations
 
@@ -26,11 +28,14 @@ MAX_FEATURES_PER_TOKEN = 64
 
 
 class Lens(NamedTuple):
-    """An SAE, the hook whose activations it encodes, and whether its texts begin with BOS."""
+    """An SAE, the hook whose activations it encodes, whether its texts begin with BOS, and which
+    tokens count.
+    """
 
     sae: SAE[Any]
     hook: str
     prepend_bos: bool
+    rule: CountingRule = COUNT_ORDINARY
 
 
 class TokenFeatures(NamedTuple):
@@ -123,19 +128,30 @@ class TextActivations:
             (first, self._encode(part, lens, ids, hooks)) for first, part in tiles(lens.sae)
         )
 
+    def left_out(self, lens: Lens, ids: list[int]) -> list[int]:
+        """Return the positions in a text that are not special and do not count."""
+        counted = self._counted(lens, ids, self._model_activations(ids, [lens.hook])[lens.hook])
+        ordinary = ordinary_tokens(torch.tensor([ids]), self.language.special_ids)[0]
+        return (ordinary & ~counted.cpu()).nonzero()[:, 0].tolist()
+
+    def _counted(
+        self, lens: Lens, ids: list[int], activations: Float[Tensor, "pos d_in"]
+    ) -> Bool[Tensor, " pos"]:
+        special = self.language.special_ids
+        return counted_tokens(torch.tensor([ids]), activations[None], special, lens.rule)[0]
+
     @torch.no_grad()
     def _encode(
         self, part: SAE[Any], lens: Lens, ids: list[int], hooks: list[str]
     ) -> Float[Tensor, "pos features"]:
-        activations = self._model_activations(ids, hooks)[lens.hook]
-        activations = activations.to(part.W_dec.device, part.W_dec.dtype)
+        read = self._model_activations(ids, hooks)[lens.hook]
+        activations = read.to(part.W_dec.device, part.W_dec.dtype)
         if uses_centred_activations(lens.sae, self.language.model, lens.hook):
             activations = activations - activations.mean(-1, keepdim=True)
-        special = torch.isin(torch.tensor(ids), self.language.special_ids.cpu())
-        special = special.to(activations.device)
+        counted = self._counted(lens, ids, read).to(activations.device)
         codes = torch.zeros(len(ids), part.cfg.d_sae, device=activations.device)
-        if not special.all():  # special tokens are left out before encoding, as in dashboards
-            codes[~special] = part.encode(activations[~special]).float().clamp(min=0)
+        if counted.any():  # the others are left out before encoding, as in dashboards
+            codes[counted] = part.encode(activations[counted]).float().clamp(min=0)
         return codes
 
     def _model_activations(

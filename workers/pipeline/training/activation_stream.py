@@ -2,7 +2,7 @@
 and served in batches.
 
     block       the activations of as many consecutive contexts as hold BLOCK_BATCHES batches
-    filter      drop special tokens (by id) and sink tokens (norm over SINK_NORM_RATIO medians)
+    filter      drop the tokens that do not count (`model.counted_tokens`)
     shuffle     permute the block, seeded by (seed, epoch, first context of the block)
     serve       split it into batches of about `batch_tokens`; then continue with the next block
 
@@ -12,23 +12,20 @@ corpus ends, the next epoch begins.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from features.records import InvalidInput, SequenceRecord
+from features.records import CountingRule, InvalidInput, LeftOut, SequenceRecord
 from workers.pipeline.data.tokens import token_batches
 from workers.pipeline.model.activations import activations_at
+from workers.pipeline.model.counted_tokens import count_left_out, counted_tokens
 from workers.pipeline.model.language import Language
 
-SINK_NORM_RATIO = 10.0
-"""A token whose activation has more than this many times the median norm is an attention sink. Such
-tokens would dominate every average.
-"""
 CONTEXTS_AT_ONCE = 32
 BLOCK_BATCHES = 16
 """Batches per block, which are shuffled together: 32,768 tokens with the default batch."""
@@ -47,23 +44,6 @@ class StreamPosition(NamedTuple):
 START = StreamPosition()
 
 
-def counted_positions(
-    ids: Int64[Tensor, "batch pos"],
-    activations: Float[Tensor, "batch pos d_in"],
-    special: Int64[Tensor, " special"],
-) -> Bool[Tensor, "batch pos"]:
-    """Return a mask of the positions to train on.
-
-    It leaves out `special` tokens and sinks: tokens whose activation has a norm above
-    `SINK_NORM_RATIO` times the median norm of the tokens that are not special.
-    """
-    ordinary = ~torch.isin(ids, special)
-    if not ordinary.any():
-        return ordinary
-    norms = activations.norm(dim=-1)
-    return ordinary & (norms <= SINK_NORM_RATIO * norms[ordinary].median())
-
-
 class Interrupted(Exception):
     """`should_stop()` returned true while a block was collected. No batch of it was served."""
 
@@ -76,22 +56,28 @@ class ActivationStream:
         stream.advance()
         x = stream.batch(hook, seed)  # float32 [batch, d_in] on the model's device, or None
 
-    `batch` returns None when the hook has no batch left in the current block: sinks differ between
-    hooks, so their number of batches per block may differ by one. `sequences` returns a fresh
-    iterator over the contexts of the corpus. `should_stop` is called while a block is collected,
-    which can take minutes; if it returns true, `Interrupted` is raised.
+    `batch` returns None when the hook has no batch left in the current block: outliers differ
+    between hooks, so their number of batches per block may differ by one. `rules` say by hook which
+    tokens count. `sequences` returns a fresh iterator over the contexts of the corpus.
+    `should_stop` is called while a block is collected, which can take minutes; if it returns true,
+    `Interrupted` is raised.
+
+    `left_out` counts, by hook, the tokens that did not count in the blocks before the current one.
     """
 
     def __init__(
         self,
         language: Language,
-        hooks: Sequence[str],
+        rules: Mapping[str, CountingRule],
         sequences: Callable[[], Iterator[SequenceRecord]],
         batch_tokens: int,
         position: StreamPosition = START,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.language, self.hooks, self.sequences = language, list(dict.fromkeys(hooks)), sequences
+        self.language, self.rules, self.sequences = language, dict(rules), sequences
+        self.hooks = list(self.rules)
+        self.left_out = dict.fromkeys(self.hooks, LeftOut())
+        self._block_left_out = dict.fromkeys(self.hooks, LeftOut())
         self.batch_tokens, self.position, self.should_stop = batch_tokens, position, should_stop
         self._contexts: Iterator[SequenceRecord] = islice(sequences(), position.contexts, None)
         self._activations: dict[str, Float[Tensor, "tokens d_in"]] = {}
@@ -104,6 +90,7 @@ class ActivationStream:
         if self.position.batches >= max(map(self._batch_count, self.hooks)):
             first_context = self.position.contexts + self._block_contexts
             self.position = StreamPosition(self.position.epoch, first_context)
+            self.left_out = self.left_out_so_far()
             self._collect_block()
         self.position = self.position._replace(batches=self.position.batches + 1)
 
@@ -119,6 +106,10 @@ class ActivationStream:
         """All activations of the current block at `hook`, shuffled by `seed`."""
         self._ensure_block()
         return self._activations[hook][self._permutation(hook, seed)]
+
+    def left_out_so_far(self) -> dict[str, LeftOut]:
+        """By hook, the tokens that did not count, those of the current block included."""
+        return {hook: self.left_out[hook].plus(self._block_left_out[hook]) for hook in self.hooks}
 
     def _ensure_block(self) -> None:
         if not self._activations:
@@ -148,7 +139,7 @@ class ActivationStream:
         self._activations = self._collect_activations(contexts)
         self._permutations, self._block_contexts = {}, len(contexts)
         if not all(len(activations) for activations in self._activations.values()):
-            message = f"{len(contexts)} contexts of the corpus contain only special tokens."
+            message = f"{len(contexts)} contexts of the corpus have no token that counts."
             raise InvalidInput("corpus", message)
 
     def _collect_activations(
@@ -156,13 +147,21 @@ class ActivationStream:
     ) -> dict[str, Float[Tensor, "tokens d_in"]]:
         special = self.language.special_ids
         parts: dict[str, list[Tensor]] = {hook: [] for hook in self.hooks}
-        for batch in token_batches(contexts, CONTEXTS_AT_ONCE, special):
+        self._block_left_out = dict.fromkeys(self.hooks, LeftOut())
+        lengths = torch.tensor([len(context.token_ids) for context in contexts])
+        batches = token_batches(contexts, CONTEXTS_AT_ONCE, special)
+        for batch, sizes in zip(batches, lengths.split(CONTEXTS_AT_ONCE), strict=True):
             if self.should_stop():
                 raise Interrupted
+            real = torch.arange(batch.shape[1]) < sizes[:, None]
             ids = batch.to(self.language.device)
             (activations,) = activations_at(self.language, self.hooks, [ids])
             for hook, x in activations.items():
-                parts[hook].append(x[counted_positions(ids, x, special)])
+                rule = self.rules[hook]
+                counted = counted_tokens(ids, x, special, rule)
+                parts[hook].append(x[counted])
+                left_out = count_left_out(batch, counted.cpu(), special, rule, real)
+                self._block_left_out[hook] = self._block_left_out[hook].plus(left_out)
         return {hook: torch.cat(tensors) for hook, tensors in parts.items()}
 
     def _next_contexts(self) -> list[SequenceRecord]:

@@ -16,7 +16,7 @@ from sae_lens import (
     TrainingSAEConfig,
 )
 
-from features.records import SAE_ARCHITECTURES, InvalidInput
+from features.records import NORM_RATIO, SAE_ARCHITECTURES, InvalidInput
 from workers.pipeline.model.hooks import resolve_hook
 from workers.pipeline.model.language import Language
 
@@ -26,7 +26,7 @@ L1_PER_SQRT_D_IN = 0.1
 class TrainSettings(NamedTuple):
     """How to train an SAE.
 
-    Token counts remove special tokens and sinks. None means the architecture's default.
+    Token counts are of tokens that count (`CountingRule`). None means the architecture's default.
 
     `k`: active features per token (TopK), their mean (BatchTopK, Matryoshka) or target (JumpReLU).
     `l1_coefficient`: weight of the sparsity loss of standard and gated SAEs.
@@ -34,6 +34,7 @@ class TrainSettings(NamedTuple):
     `dead_tokens`: a feature that did not fire in this many tokens counts as dead. In the TopK
         family, dead features are trained on the residual error.
     `prepend_bos`: whether contexts begin with BOS. It is saved with the SAE; training ignores it.
+    `norm_ratio`, `first_positions`: see `CountingRule`; the median norm is measured.
     """
 
     hook: str
@@ -45,6 +46,8 @@ class TrainSettings(NamedTuple):
     tokens: int = 1_000_000
     context_size: int = 128
     prepend_bos: bool = True
+    norm_ratio: float = NORM_RATIO
+    first_positions: int = 0
     batch_tokens: int = 2048
     learning_rate: float | None = None
     seed: int = 0
@@ -185,6 +188,14 @@ COUNTS = (
 
 
 def _check_counts(settings: TrainSettings) -> None:
+    if not 0 <= settings.norm_ratio < math.inf:
+        raise InvalidInput("norm_ratio", "norm_ratio must be 0 (off) or a number above 0.")
+    if not 0 <= settings.first_positions < settings.context_size:
+        raise InvalidInput(
+            "first_positions",
+            f"Leave out 0 to {settings.context_size - 1} first tokens of a context, not "
+            f"{settings.first_positions}.",
+        )
     for name in COUNTS:
         if getattr(settings, name) < 1:
             raise InvalidInput(name, f"{name} must be at least 1, not {getattr(settings, name)}.")

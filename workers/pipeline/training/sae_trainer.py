@@ -20,8 +20,9 @@ from sae_lens.saes.sae import TrainStepOutput
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
 
-from features.records import Metrics, TrainedSae
+from features.records import CountingRule, LeftOut, Metrics, TrainedSae
 from workers.pipeline.model.language import Language
+from workers.pipeline.sae.folder import RULE_METADATA
 from workers.pipeline.sae.io import save_sae
 from workers.pipeline.training.architectures import (
     TrainSettings,
@@ -122,16 +123,20 @@ class SaeTrainer:
             self.threshold = _batch_threshold(sae, block * self.scale, self.settings.k)
 
     @torch.no_grad()
-    def finish(self, folder: Path, seconds: float) -> TrainedSae:
+    def finish(
+        self, folder: Path, seconds: float, rule: CountingRule, left_out: LeftOut
+    ) -> TrainedSae:
         """Fold the input scale and the decoder norms into the weights and save the SAE to `folder`.
 
-        `seconds` is the duration of the training, for the SAE's metrics.
+        `seconds` is the duration of the training, for the SAE's metrics. `rule` says which tokens
+        it was trained on; it is saved in the SAE's metadata.
         """
         trainer, settings = self.trainer, self.settings
         sae = trainer.sae
         if self.threshold is not None:
             sae.topk_threshold.fill_(self.threshold)
         trainer.set_final_sae_metadata()
+        sae.cfg.metadata[RULE_METADATA] = rule._asdict()
         sae.fold_activation_norm_scaling_factor(self.scale)
         if settings.architecture in ("standard", "gated", "jumprelu"):
             sae.fold_W_dec_norm()
@@ -146,6 +151,8 @@ class SaeTrainer:
             config=settings._asdict() | {"learning_rate": learning_rate(settings)},
             metrics=self.latest | {"tokens": float(self.tokens), "seconds": seconds},
             name=self.name,
+            rule=rule,
+            left_out=left_out,
         )
 
     @property

@@ -16,15 +16,23 @@ from torch import Tensor
 
 from features.records import (
     Checkpoint,
+    CountingRule,
     InvalidInput,
+    LeftOut,
     LogLine,
     Metrics,
     Progress,
     SequenceRecord,
     TrainedSae,
 )
+from workers.pipeline.model.counted_tokens import measure_median_norms
 from workers.pipeline.model.language import Language
-from workers.pipeline.training.activation_stream import START, ActivationStream, StreamPosition
+from workers.pipeline.training.activation_stream import (
+    START,
+    ActivationStream,
+    Interrupted,
+    StreamPosition,
+)
 from workers.pipeline.training.architectures import (
     TrainSettings,
     learning_rate,
@@ -37,6 +45,8 @@ SHARED_SETTINGS = (
     "tokens",
     "context_size",
     "prepend_bos",
+    "norm_ratio",
+    "first_positions",
     "batch_tokens",
     "checkpoint_tokens",
     "log_tokens",
@@ -63,14 +73,9 @@ class Sweep:
         self.trainers = [
             SaeTrainer(name, language, values, widths[name]) for name, values in settings.items()
         ]
-        self.stream = ActivationStream(
-            language,
-            [trainer.settings.hook for trainer in self.trainers],
-            sequences,
-            self.shared.batch_tokens,
-            StreamPosition(*self.state.get("position", START)),
-            should_stop,
-        )
+        self.language, self.sequences, self.should_stop = language, sequences, should_stop
+        self.hooks = list(dict.fromkeys(values.hook for values in settings.values()))
+        self.stream: ActivationStream
         self._start_time = time.monotonic()
 
     @property
@@ -91,7 +96,7 @@ class Sweep:
         tokens = f"{shared.tokens:,} tokens in batches of {shared.batch_tokens:,}"
         dead = f"A feature is dead when it did not fire in the last {shared.dead_tokens:,} tokens."
         if len(self.trainers) > 1:
-            hooks = ", ".join(self.stream.hooks)
+            hooks = ", ".join(self.hooks)
             sae = f"{len(self.trainers)} SAEs from one forward pass that reads {hooks}; {tokens}"
         else:
             sae = (
@@ -102,7 +107,20 @@ class Sweep:
         return LogLine(f"{start}: {sae}. {dead}")
 
     def start(self) -> None:
-        """Load the checkpoint, or collect the first block and scale the inputs by it."""
+        """Load the checkpoint, or collect the first block and scale the inputs by it.
+
+        Raises `Interrupted` if `should_stop` returns true meanwhile.
+        """
+        self.stream = ActivationStream(
+            self.language,
+            self._rules(),
+            self.sequences,
+            self.shared.batch_tokens,
+            StreamPosition(*self.state.get("position", START)),
+            self.should_stop,
+        )
+        for hook, counts in self.state.get("left_out", {}).items():
+            self.stream.left_out[hook] = LeftOut(*counts)
         for trainer in self.trainers:
             if self.resume_from:
                 self._resume(trainer, Path(self.resume_from))
@@ -143,9 +161,27 @@ class Sweep:
 
     def finish(self) -> Iterator[TrainedSae]:
         """Save every SAE that has not failed."""
-        seconds = self._elapsed()
+        seconds, left_out = self._elapsed(), self.stream.left_out_so_far()
         for trainer in self._healthy():
-            yield trainer.finish(self.folder / "sae" / trainer.name, seconds)
+            hook = trainer.settings.hook
+            yield trainer.finish(
+                self.folder / "sae" / trainer.name, seconds, self.stream.rules[hook], left_out[hook]
+            )
+
+    def _rules(self) -> dict[str, CountingRule]:
+        """Which tokens count at each hook, by the median norm of the first tokens of the corpus."""
+        ratio, first_positions = self.shared.norm_ratio, self.shared.first_positions
+        medians: dict[str, float] = self.state.get("median_norms", {})
+        if not medians and ratio:
+            medians = measure_median_norms(
+                self.language, self.hooks, self.sequences(), self.should_stop
+            )
+            if not medians:
+                raise Interrupted
+        return {
+            hook: CountingRule(ratio, medians.get(hook, 0.0), first_positions)
+            for hook in self.hooks
+        }
 
     def _block(self, trainer: SaeTrainer) -> Float[Tensor, "tokens d_in"]:
         return self.stream.block(trainer.settings.hook, trainer.settings.seed)
@@ -173,6 +209,8 @@ class Sweep:
         return {
             "settings": {trainer.name: trainer.settings._asdict() for trainer in self.trainers},
             "position": list(self.stream.position),
+            "left_out": self.stream.left_out,
+            "median_norms": {hook: rule.median_norm for hook, rule in self.stream.rules.items()},
             "seconds": self._elapsed(),
             "failures": {
                 trainer.name: trainer.failure for trainer in self.trainers if trainer.failure

@@ -54,6 +54,7 @@ class LanguageModelSerializer(serializers.ModelSerializer[LanguageModel]):
             "parameters",
             "dtype",
             "bos_token_id",
+            "adds_bos",
             "hooks",
             "hook_refusals",
             "sae_count",
@@ -127,6 +128,37 @@ class MappedSerializer(serializers.Serializer[Any]):
     made_with = serializers.CharField(help_text="The libraries, with their versions.")
 
 
+class LeftOutSerializer(serializers.Serializer[Any]):
+    """How many tokens were left out, by reason; each has the first that applies."""
+
+    special = serializers.IntegerField(help_text="Special tokens, such as BOS.")
+    first = serializers.IntegerField(help_text="Among the first tokens of their context.")
+    outliers = serializers.IntegerField(help_text="Of too large a norm, such as attention sinks.")
+
+
+class RuleSerializer(serializers.Serializer[Any]):
+    """Which tokens count at the hook; special tokens never do."""
+
+    norm_ratio = serializers.FloatField(
+        help_text="Tokens whose activation has a norm above this many times `median_norm` are left "
+        "out; 0: none is."
+    )
+    median_norm = serializers.FloatField(
+        help_text="Median norm at the hook, measured once for the SAE; 0 until it was."
+    )
+    first_positions = serializers.IntegerField(
+        help_text="Tokens left out at the start of each context, after special ones."
+    )
+
+
+class CountedTokensSerializer(RuleSerializer):
+    """Which tokens counted, and how many did not."""
+
+    left_out = LeftOutSerializer(
+        allow_null=True, help_text="Null where nothing was counted, as of an imported SAE."
+    )
+
+
 class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
     """The run that made the features of an SAE: model revision, SAE hash, corpus, tokens, job and
     version.
@@ -141,6 +173,9 @@ class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
         allow_null=True, read_only=True, help_text="Null for dashboards of earlier versions."
     )
     map = MappedSerializer(allow_null=True, read_only=True, help_text="Null until the map is made.")
+    counted_tokens = CountedTokensSerializer(
+        read_only=True, help_text="Which tokens counted, and how many did not."
+    )
 
     class Meta:
         model = Dashboard
@@ -151,6 +186,7 @@ class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
             "corpus_revision",
             "context_size",
             "tokens",
+            "counted_tokens",
             "alive",
             "density_histogram",
             "job",
@@ -165,7 +201,10 @@ class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
 class EvaluationSerializer(serializers.Serializer[Any]):
     """Quality of an SAE on held-out text."""
 
-    tokens = serializers.IntegerField(help_text="Held-out tokens measured on.")
+    tokens = serializers.IntegerField(help_text="Held-out tokens that the values are over.")
+    counted_tokens = CountedTokensSerializer(
+        help_text="Which tokens counted, and how many did not."
+    )
     corpus = serializers.CharField(help_text="Slug of the corpus.")
     values = serializers.DictField(
         child=serializers.FloatField(), help_text="By name; docs/numbers.md defines each."
@@ -184,6 +223,9 @@ class SaeSerializer(serializers.ModelSerializer[Sae]):
         slug_field="slug", read_only=True, allow_null=True, help_text="What it was trained on."
     )
     config = serializers.DictField(read_only=True, help_text="The settings it was trained with.")
+    counted_tokens = CountedTokensSerializer(
+        read_only=True, help_text="Which tokens counted in its training, or count by default."
+    )
     training_metrics = serializers.DictField(
         child=serializers.FloatField(),
         read_only=True,
@@ -230,6 +272,7 @@ class SaeSerializer(serializers.ModelSerializer[Sae]):
             "sha256",
             "corpus",
             "config",
+            "counted_tokens",
             "training_metrics",
             "evaluation",
             "origin",

@@ -77,6 +77,11 @@ class SpanSerializer(serializers.Serializer[Any]):
     special = serializers.BooleanField(
         help_text="Whether it is a special token: those are never counted."
     )
+    left_out = serializers.BooleanField(
+        help_text="Whether it is no special token and does not count either: its norm at the hook "
+        "is far above the median (an attention sink), or it is among the first tokens of its "
+        "context; `counted_tokens` of the provenance has the rule."
+    )
 
 
 class FeatureSerializer(serializers.Serializer[Any]):

@@ -141,18 +141,18 @@ def download(request: HtmxRequest, pk: int, form: str) -> HttpResponse:
     rows = [collection_selectors.item_row(item) for item in collection_selectors.items(row)]
     if form == "json":
         about = {"id": row.pk, "name": row.name, "about": row.about, "owner": str(row.owner)}
-        answer: HttpResponse = JsonResponse(
+        response: HttpResponse = JsonResponse(
             {**about, "features": rows}, json_dumps_params={"ensure_ascii": False}
         )
     elif form == "csv":
         columns = ["model", "sae", "index", "label", "density", "max_activation", "note"]
-        answer = HttpResponse(
+        response = HttpResponse(
             tables.write(rows, columns, "csv"), content_type=tables.FORMATS["csv"][1]
         )
     else:
-        raise Http404(f"A collection is there as .json and .csv, not as .{form}.")
-    answer["Content-Disposition"] = f'attachment; filename="collection-{pk}.{form}"'
-    return answer
+        raise Http404(f"A collection can be downloaded as .json or .csv, not as .{form}.")
+    response["Content-Disposition"] = f'attachment; filename="collection-{pk}.{form}"'
+    return response
 
 
 @transaction.atomic
@@ -163,8 +163,9 @@ def _put(request: HtmxRequest, form: CollectForm, features: Sequence[int]) -> Co
         data["name"], by=request.user, public=data["public"]
     )
     new = collection_services.add(into, features, note=data["note"])
-    there = len(features) - new
-    messages.success(request, f"{new:,} added{f', {there:,} were there already' if there else ''}.")
+    existing = len(features) - new
+    note = f", {existing:,} already in it" if existing else ""
+    messages.success(request, f"{new:,} added{note}.")
     return into
 
 
@@ -206,5 +207,5 @@ def _own(request: HtmxRequest, pk: int) -> Collection:
     """A collection that the user may change. Else a 403, or a 404 if they may not see it."""
     row = _find(request, pk)
     if not access.may_change_collection(request.user, row):
-        raise PermissionDenied("Only its owner changes a collection.")
+        raise PermissionDenied("Only its owner may change a collection.")
     return row

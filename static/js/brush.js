@@ -37,7 +37,7 @@ function brush() {
     show();
     form.dispatchEvent(new Event("change", { bubbles: true }));
   };
-  const place = (event) =>
+  const xOf = (event) =>
     ((event.clientX - plot.getBoundingClientRect().left) / plot.getBoundingClientRect().width) *
     width;
 
@@ -47,16 +47,16 @@ function brush() {
   plot.addEventListener("dragstart", (event) => event.preventDefault());
   plot.addEventListener("pointerdown", (event) => {
     if (event.button) return;
-    [start, moved] = [place(event), false];
+    [start, moved] = [xOf(event), false];
   });
   addEventListener("pointermove", (event) => {
     if (start === undefined) return;
-    moved ||= Math.abs(place(event) - start) > LEAST;
-    if (moved) draw(Math.min(start, place(event)), Math.max(start, place(event)));
+    moved ||= Math.abs(xOf(event) - start) > LEAST;
+    if (moved) draw(Math.min(start, xOf(event)), Math.max(start, xOf(event)));
   });
   addEventListener("pointerup", (event) => {
     if (start === undefined) return;
-    const [from, to] = [Math.min(start, place(event)), Math.max(start, place(event))];
+    const [from, to] = [Math.min(start, xOf(event)), Math.max(start, xOf(event))];
     start = undefined;
     if (moved) choose(from > 0 ? density(from) : "", to < width ? density(to) : "");
   });

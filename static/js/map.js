@@ -28,7 +28,7 @@ class FeatureMap {
     this.fingers = new Map();
     this.labels = new Labels(this.points);
     this.lasso = new Lasso(this, root);
-    this.view.replaceChildren(this.canvas, this.#buttons(), this.tip, this.lasso.told);
+    this.view.replaceChildren(this.canvas, this.#buttons(), this.tip, this.lasso.status);
     this.#listen();
     this.paint(root.dataset.color);
     new ResizeObserver(() => this.#resize()).observe(this.view);
@@ -48,7 +48,7 @@ class FeatureMap {
     for (let i = 0; i < count; i++) of[i] = names.get(group(i));
     this.order = Uint32Array.from(of.keys()).sort((a, b) => of[a] - of[b]);
     this.of = of;
-    this.seen = new Uint32Array(count);
+    this.visible = new Uint32Array(count);
     this.inks = [...names.keys()].map((g) => this.#ink(g));
     this.edge = getComputedStyle(this.root).color;
     this.paper = getComputedStyle(this.view).backgroundColor;
@@ -79,41 +79,41 @@ class FeatureMap {
   #draw() {
     const context = this.canvas.getContext("2d"),
       r = this.#radius(),
-      seen = this.#inSight(r);
+      visible = this.#visiblePoints(r);
     context.setTransform(1, 0, 0, 1, 0, 0);
-    if (seen.length > MOST_ROUND) this.#squares(context, seen, r);
+    if (visible.length > MOST_ROUND) this.#squares(context, visible, r);
     else context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    if (seen.length <= MOST_ROUND) this.#rounds(context, seen, r);
+    if (visible.length <= MOST_ROUND) this.#rounds(context, visible, r);
     this.labels.draw(context, this, this.edge, this.paper);
     this.lasso.draw(context, this.edge);
     if (this.chosen >= 0) this.#mark(context, r);
   }
 
-  #inSight(r) {
+  #visiblePoints(r) {
     // features in the order of their colours
     const { order, scale, left, top, width, height } = this,
       { x, y, count } = this.points;
-    let found = 0;
+    let filled = 0;
     for (let k = 0; k < count; k++) {
       const i = order[k],
         px = x[i] * scale + left,
         py = y[i] * scale + top;
-      if (px > -r && py > -r && px < width + r && py < height + r) this.seen[found++] = i;
+      if (px > -r && py > -r && px < width + r && py < height + r) this.visible[filled++] = i;
     }
-    return this.seen.subarray(0, found);
+    return this.visible.subarray(0, filled);
   }
 
-  #rounds(context, seen, r) {
+  #rounds(context, visible, r) {
     const { of, inks, scale, left, top } = this,
       { x, y } = this.points;
-    for (let k = 0; k < seen.length;) {
-      const ink = of[seen[k]];
+    for (let k = 0; k < visible.length;) {
+      const ink = of[visible[k]];
       context.fillStyle = inks[ink];
       context.beginPath();
-      for (; k < seen.length && of[seen[k]] === ink; k++) {
-        const px = x[seen[k]] * scale + left,
-          py = y[seen[k]] * scale + top;
+      for (; k < visible.length && of[visible[k]] === ink; k++) {
+        const px = x[visible[k]] * scale + left,
+          py = y[visible[k]] * scale + top;
         context.moveTo(px + r, py);
         context.arc(px, py, r, 0, 7);
       }
@@ -121,7 +121,7 @@ class FeatureMap {
     }
   }
 
-  #squares(context, seen, r) {
+  #squares(context, visible, r) {
     // straight into the pixels: a hundred thousand in a few milliseconds
     const { width, height } = this.canvas,
       image = context.createImageData(width, height),
@@ -131,7 +131,7 @@ class FeatureMap {
       dpr = devicePixelRatio,
       side = Math.max(1, Math.round(2 * r * dpr));
     const words = this.inks.map((ink) => asPixel(ink));
-    for (const i of seen) {
+    for (const i of visible) {
       const word = words[of[i]],
         px = Math.round((x[i] * scale + left - r) * dpr),
         py = Math.round((y[i] * scale + top - r) * dpr);
@@ -190,7 +190,7 @@ class FeatureMap {
   }
 
   zoom(by, x = this.width / 2, y = this.height / 2) {
-    // the place under (x, y) stays there
+    // the point under (x, y) stays there
     const scale = Math.min(Math.max(this.scale * by, this.whole), this.whole * 200),
       ratio = scale / this.scale;
     if (scale === this.whole) return this.reset();
@@ -204,9 +204,9 @@ class FeatureMap {
 
   pan(dx, dy) {
     // some of the map stays in sight
-    const held = (at, size, room) => Math.min(Math.max(at, 40 - size), room - 40);
-    this.left = held(this.left + dx, this.points.width * this.scale, this.width);
-    this.top = held(this.top + dy, this.points.height * this.scale, this.height);
+    const clamp = (at, size, room) => Math.min(Math.max(at, 40 - size), room - 40);
+    this.left = clamp(this.left + dx, this.points.width * this.scale, this.width);
+    this.top = clamp(this.top + dy, this.points.height * this.scale, this.height);
     this.#moved();
   }
 
@@ -268,8 +268,8 @@ class FeatureMap {
   }
 
   #buttons() {
-    const box = Object.assign(document.createElement("div"), { className: "map-zoom" });
-    for (const [text, name, act] of [
+    const controls = Object.assign(document.createElement("div"), { className: "map-zoom" });
+    for (const [text, name, handler] of [
       ["+", "Zoom in", () => this.zoom(1.6)],
       ["−", "Zoom out", () => this.zoom(1 / 1.6)],
       ["⤢", "Show all", () => this.reset()],
@@ -278,17 +278,17 @@ class FeatureMap {
         type: "button",
         textContent: text,
         title: name,
-        onclick: act,
+        onclick: handler,
       });
       button.setAttribute("aria-label", name);
-      box.append(button);
+      controls.append(button);
     }
-    box.append(this.lasso.button);
-    return box;
+    controls.append(this.lasso.button);
+    return controls;
   }
 
   #listen() {
-    const on = (name, act, options) => this.canvas.addEventListener(name, act, options);
+    const on = (name, handler, options) => this.canvas.addEventListener(name, handler, options);
     let scrolled = 0;
     addEventListener("scroll", () => (scrolled = performance.now()), { passive: true });
     on(
@@ -352,8 +352,8 @@ class FeatureMap {
     this.dragged += Math.hypot(dx, dy);
     this.pan(dx, dy);
     if (!other) return;
-    const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]) || 1;
-    this.zoom(apart(now) / apart(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+    const distance = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
+    this.zoom(distance(now) / distance(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
   }
 
   #key(event) {
@@ -379,15 +379,15 @@ class FeatureMap {
 
 const asPixel = (() => {
   // a colour as one word of an image's pixels
-  const known = new Map(),
+  const colors = new Map(),
     context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   return (color) => {
-    if (!known.has(color)) {
+    if (!colors.has(color)) {
       context.fillStyle = color;
       context.fillRect(0, 0, 1, 1);
-      known.set(color, new Uint32Array(context.getImageData(0, 0, 1, 1).data.buffer)[0]);
+      colors.set(color, new Uint32Array(context.getImageData(0, 0, 1, 1).data.buffer)[0]);
     }
-    return known.get(color);
+    return colors.get(color);
   };
 })();
 

@@ -6,11 +6,11 @@ const MOST = 1000,
 export class Lasso {
   constructor(map, collect) {
     Object.assign(this, { map, collect, on: false, line: null, chosen: [] });
-    this.told = Object.assign(document.createElement("div"), {
+    this.status = Object.assign(document.createElement("div"), {
       className: "map-lasso",
       hidden: true,
     });
-    this.told.setAttribute("role", "status");
+    this.status.setAttribute("role", "status");
     this.button = Object.assign(document.createElement("button"), {
       type: "button",
       textContent: "◌",
@@ -34,17 +34,17 @@ export class Lasso {
   clear() {
     this.line = null;
     this.chosen = [];
-    this.told.hidden = true;
+    this.status.hidden = true;
     this.map.later();
   }
 
   begin([x, y]) {
     this.clear();
-    this.line = [this.#place(x, y)];
+    this.line = [this.#pointAt(x, y)];
   }
 
   move([x, y]) {
-    this.line.push(this.#place(x, y));
+    this.line.push(this.#pointAt(x, y));
     this.map.later();
   }
 
@@ -54,12 +54,13 @@ export class Lasso {
     if (line.length < 3) return this.clear();
     const xs = line.map((p) => p[0]),
       ys = line.map((p) => p[1]),
-      box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+      [left, right] = [Math.min(...xs), Math.max(...xs)],
+      [top, bottom] = [Math.min(...ys), Math.max(...ys)];
     for (let i = 0; i < points.count; i++) {
       const x = points.x[i],
         y = points.y[i];
-      if (x >= box[0] && y >= box[1] && x <= box[2] && y <= box[3] && inside(line, x, y))
-        this.chosen.push(points.indices[i]);
+      if (x < left || x > right || y < top || y > bottom) continue;
+      if (inside(line, x, y)) this.chosen.push(points.indices[i]);
     }
     this.#tell();
     this.map.later();
@@ -98,8 +99,8 @@ export class Lasso {
         ? `${text}, but a collection holds at most ${MOST.toLocaleString("en")}. ` +
           "Zoom in and draw around fewer."
         : "";
-    this.told.replaceChildren(...(why ? [why, none] : [add, none]));
-    this.told.hidden = false;
+    this.status.replaceChildren(...(why ? [why, none] : [add, none]));
+    this.status.hidden = false;
   }
 
   #send() {
@@ -121,7 +122,7 @@ export class Lasso {
     form.submit();
   }
 
-  #place(x, y) {
+  #pointAt(x, y) {
     return [(x - this.map.left) / this.map.scale, (y - this.map.top) / this.map.scale];
   }
 }

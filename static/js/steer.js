@@ -8,15 +8,15 @@ function showProgress(bar, share) {
 }
 
 function follow(run) {
-  const texts = [...run.querySelectorAll("[data-row]")].map((box) => ({
-    box,
+  const texts = [...run.querySelectorAll("[data-row]")].map((element) => ({
+    element,
     decoder: new TextDecoder(),
-    boxes: [],
+    tokens: [],
   }));
   const empty = () =>
     texts.forEach((text) => {
-      text.box.textContent = "";
-      text.boxes = [];
+      text.element.textContent = "";
+      text.tokens = [];
       text.decoder = new TextDecoder();
     });
   source = new EventSource(run.dataset.events);
@@ -26,14 +26,14 @@ function follow(run) {
     const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
     // The decoder returns nothing until a character is complete.
     const shown = text.decoder.decode(bytes, { stream: true }).replaceAll("\n", "↵\n");
-    const box = document.createElement("t");
-    box.textContent = shown;
-    box.title = `log-probability ${logprob.toPrecision(3)}`;
-    text.box.append(box);
-    text.boxes.push(box);
+    const token = document.createElement("t");
+    token.textContent = shown;
+    token.title = `log-probability ${logprob.toPrecision(3)}`;
+    text.element.append(token);
+    text.tokens.push(token);
   }
 
-  const take = {
+  const handlers = {
     again: empty,
     ids: (piece) =>
       texts.forEach((text, row) => {
@@ -43,15 +43,15 @@ function follow(run) {
     start: (piece) =>
       texts.forEach((text, row) =>
         piece.kl[row].forEach((kl, i) => {
-          const box = text.boxes[piece.start + i];
-          if (box) box.title += ` · KL from default ${kl.toPrecision(3)}`;
+          const token = text.tokens[piece.start + i];
+          if (token) token.title += ` · KL from default ${kl.toPrecision(3)}`;
         }),
       ),
   };
 
   source.addEventListener("delta", (event) => {
     for (const piece of JSON.parse(event.data)) {
-      for (const name of Object.keys(take)) if (name in piece) take[name](piece);
+      for (const name of Object.keys(handlers)) if (name in piece) handlers[name](piece);
     }
     const state = run.querySelector(".status.queued");
     if (state) {

@@ -21,12 +21,12 @@ class KeyAuthentication(BaseAuthentication):
         scheme, _blank, key = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != SCHEME.lower():
             return None
-        found = ApiKey.by_key(key.strip())
-        if found is None:
+        api_key = ApiKey.by_key(key.strip())
+        if api_key is None:
             raise AuthenticationFailed(
                 "The key is not valid: it is misspelt, was revoked, or its user is not active."
             )
-        return found.user, found
+        return api_key.user, api_key
 
     def authenticate_header(self, request: Request) -> str:
         """What a refused caller should send."""

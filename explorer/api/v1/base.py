@@ -34,9 +34,7 @@ class UnknownPath(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
         """A 404 for every method."""
         super().initial(request, *args, **kwargs)
-        raise NotFound(
-            "There is no such address. They are listed at /api/docs/ and end with a slash."
-        )
+        raise NotFound("There is no such URL. All are listed at /api/docs/ and end with a slash.")
 
 
 class MembersWriteView(APIView):

@@ -76,7 +76,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
 
 
 def _api_error(error: InvalidInput) -> exceptions.APIException:
-    """404 for a row that is gone, 409 for one that has changed, else 400 with the fields."""
+    """404 for a deleted row, 409 for a changed one, else 400 with the fields."""
     if isinstance(error, Gone):
         return exceptions.NotFound(error.message)
     if isinstance(error, Changed):

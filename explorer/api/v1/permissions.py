@@ -22,7 +22,7 @@ class MayWrite(BasePermission):
     message = "Only members write here, and none that are suspended."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Asked before the request is read."""
+        """Checked before the body is parsed."""
         return may_write(request.user)
 
 
@@ -32,7 +32,7 @@ class MayStartJobs(BasePermission):
     message = "Only staff may start jobs."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Asked before the request is read."""
+        """Checked before the body is parsed."""
         return may_start_jobs(request.user)
 
 
@@ -42,5 +42,5 @@ class MayCancel(BasePermission):
     message = "Only staff, and who started the job, may cancel it."
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
-        """Asked once the job is found."""
+        """Checked when the job has been loaded."""
         return may_cancel(request.user, obj)

@@ -1,4 +1,4 @@
-"""The addresses of version 1: docs/api.md lists the same, and a test compares them."""
+"""The URLs of version 1; a test compares them with docs/api.md."""
 
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView

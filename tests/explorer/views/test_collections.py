@@ -110,7 +110,7 @@ def test_features_are_put_into_a_new_one_and_into_one_that_is_there(
     )
     assert order(collection) == [0, 4, 1, 2]
     page = Page(client.get(collection.get_absolute_url()))
-    assert page.has("#main li", "2 added, 1 were there already.")
+    assert page.has("#main li", "2 added, 1 already in it.")
     assert "&lt;i&gt;hm&lt;/i&gt;" in page
     assert "<i>hm" not in page
 

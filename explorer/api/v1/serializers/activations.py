@@ -1,4 +1,4 @@
-"""A text that is read by a model and its SAEs."""
+"""Activations of SAEs on a text."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class OneOrMoreField(serializers.ListField):
 
 
 class ActivationsRequestSerializer(serializers.Serializer[Any]):
-    """A text, and what to read it with."""
+    """A text, and the SAEs or feature to compute activations of."""
 
     model = serializers.CharField(max_length=63)
     sae = OneOrMoreField(
@@ -45,7 +45,7 @@ class ActivationsRequestSerializer(serializers.Serializer[Any]):
     text = serializers.CharField(
         trim_whitespace=False,
         max_length=MAX_CHARACTERS,
-        help_text="As it is: blanks at its ends are read too.",
+        help_text="Used unchanged, with blanks at its ends.",
     )
     top = serializers.IntegerField(
         min_value=1,
@@ -96,19 +96,19 @@ class ActivationsSerializer(serializers.Serializer[Any]):
 
 def of_feature(sae: str, reading: FeatureReading) -> dict[str, Any]:
     """One feature's reading in the shape of `SaeReadingSerializer`."""
-    read = {"sae": sae, "token_ids": reading.token_ids, "tokens": _spans(reading.tokens)}
-    return read | {"values": reading.values, "fired": None}
+    data = {"sae": sae, "token_ids": reading.token_ids, "tokens": _spans(reading.tokens)}
+    return data | {"values": reading.values, "fired": None}
 
 
 def of_text(reading: TextReading, top: int) -> dict[str, Any]:
     """A text's reading in that shape."""
     fired = [[feature._asdict() for feature in token[:top]] for token in reading.fired]
-    read = {
+    data = {
         "sae": reading.sae.slug,
         "token_ids": reading.token_ids,
         "tokens": _spans(reading.tokens),
     }
-    return read | {"values": None, "fired": fired}
+    return data | {"values": None, "fired": fired}
 
 
 def _spans(tokens: Any) -> Any:

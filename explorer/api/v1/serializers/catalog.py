@@ -91,7 +91,7 @@ class CorpusSerializer(serializers.ModelSerializer[Corpus]):
 
 
 class ReadoutSerializer(serializers.Serializer[Any]):
-    """How logit effects were made: the final norm, and the rows of the unembedding that were left
+    """Computation of logit effects: the final norm, and the rows of the unembedding that were left
     out.
     """
 
@@ -115,7 +115,7 @@ class ReadoutSerializer(serializers.Serializer[Any]):
 
 
 class MappedSerializer(serializers.Serializer[Any]):
-    """What is on an SAE's map, and what it was made with."""
+    """What is on an SAE's map, and how it was computed."""
 
     features = serializers.IntegerField(
         help_text="Live features on it; 0 where they were too few for a map."
@@ -160,7 +160,7 @@ class CountedTokensSerializer(RuleSerializer):
 
 
 class ProvenanceSerializer(serializers.ModelSerializer[Dashboard]):
-    """The run that made the features of an SAE: model revision, SAE hash, corpus, tokens, job and
+    """The run behind the features of an SAE: model revision, SAE hash, corpus, tokens, job and
     version.
     """
 

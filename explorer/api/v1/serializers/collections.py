@@ -15,12 +15,12 @@ class CollectionQuery(PageQuery):
     """Which collections."""
 
     mine = serializers.BooleanField(
-        default=False, help_text="true: those of whoever asks, private ones too; else public ones."
+        default=False, help_text="true: your own, private ones too; else public ones."
     )
 
 
 class CollectionRequestSerializer(serializers.Serializer[Any]):
-    """A collection's own words, and who sees it."""
+    """A collection's name, description and visibility."""
 
     name = serializers.CharField(max_length=LONGEST_NAME)
     about = serializers.CharField(max_length=LONGEST_ABOUT, required=False, allow_blank=True)

@@ -81,6 +81,6 @@ class CommentRequestSerializer(FeatureNameRequestSerializer):
 
 
 class CommentEditRequestSerializer(serializers.Serializer[Any]):
-    """Other words for a comment."""
+    """A new text for a comment."""
 
     text = serializers.CharField(max_length=LONGEST_SENT)

@@ -1,4 +1,4 @@
-"""What changing a feature does: in a text that somebody sends, and over many, as a job
+"""What changing a feature does: in a text of a request, and over many, as a job
 measured it.
 """
 
@@ -24,7 +24,7 @@ class EffectRequestSerializer(serializers.Serializer[Any]):
 
 
 class BesideSerializer(serializers.Serializer[Any]):
-    """A number of the feature beside those of random directions."""
+    """A number of the feature, and those of random directions to compare."""
 
     value = serializers.FloatField(help_text="Of the feature.")
     control = serializers.FloatField(help_text=about("here_control") + " This is their mean.")

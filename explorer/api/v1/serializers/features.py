@@ -63,7 +63,7 @@ class FeatureQuery(PageQuery):
 
 
 class SpanSerializer(serializers.Serializer[Any]):
-    """One box of a heatmap: a token, or several that only together make whole characters."""
+    """A token of a heatmap, or several tokens that together make whole characters."""
 
     text = TextField(help_text="Its text, blanks and line ends as they are.")
     position = serializers.IntegerField(help_text="Of its first token, in the context.")
@@ -96,12 +96,10 @@ class FeatureSerializer(serializers.Serializer[Any]):
     density = serializers.FloatField(help_text=about("density"))
     max_activation = serializers.FloatField(help_text=about("max_activation"))
     mean_activation = serializers.FloatField(help_text=about("mean_activation"))
-    label = serializers.SerializerMethodField(
-        help_text="Its label's words; null where it has none."
-    )  # type: ignore[assignment]
+    label = serializers.SerializerMethodField(help_text="Its label's text; null if it has none.")  # type: ignore[assignment]
     disputed = serializers.BooleanField(help_text=about("label_disputed"))
     snippet = serializers.SerializerMethodField(
-        help_text="The words around its best example's peak; empty where it is dead."
+        help_text="The tokens around its best example's peak; empty if it is dead."
     )
 
     def get_label(self, feature: Any) -> str | None:

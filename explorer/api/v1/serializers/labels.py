@@ -12,7 +12,7 @@ from features.slugs import is_slug
 LONGEST_SENT = 20_000
 """Characters that a request may send; labels and comments have lower limits with own messages."""
 
-NAME = "Name of the person; null where they left"
+NAME = "Name of the person; null if their account was deleted"
 
 
 class OfFeature(PageQuery):
@@ -44,7 +44,7 @@ class LabelsQuery(OfFeature):
 
 
 class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
-    """How well a label's words did on held-out examples, by one kind of test."""
+    """A label's score on held-out examples, by one kind of test."""
 
     scorer = TextField(read_only=True, help_text="The model that judged; empty where none did.")
     negatives = TextField(
@@ -73,13 +73,13 @@ class LabelScoreSerializer(serializers.ModelSerializer[LabelScore]):
 
 
 class LabelSerializer(serializers.ModelSerializer[Label]):
-    """What somebody, or some method, says that a feature means."""
+    """What a feature means, according to a person or a method."""
 
     url = serializers.CharField(source="get_absolute_url", read_only=True, help_text=PAGE)
     model = serializers.CharField(source="feature.sae.model.slug", read_only=True)
     sae = serializers.CharField(source="feature.sae.slug", read_only=True)
     index = serializers.IntegerField(source="feature.index", read_only=True)
-    method = serializers.CharField(read_only=True, help_text="`person`, or what made it.")
+    method = serializers.CharField(read_only=True, help_text="`person`, or the method.")
     author: Slug = serializers.SlugRelatedField(
         slug_field="username",
         read_only=True,
@@ -127,7 +127,9 @@ class LabelSerializer(serializers.ModelSerializer[Label]):
         extra_kwargs = {
             "support": {"help_text": about("label_support")},
             "down": {"help_text": "Weights of the votes against it."},
-            "version": {"help_text": "Counts its words; an edit names the one that it saw."},
+            "version": {
+                "help_text": "Number of the current text; an edit names the version that it saw."
+            },
         }
 
     def get_chosen(self, label: Label) -> bool:
@@ -140,12 +142,12 @@ class LabelSerializer(serializers.ModelSerializer[Label]):
 
 
 class RevisionSerializer(serializers.ModelSerializer[LabelRevision]):
-    """The words of a label at one version."""
+    """The text of a label at one version."""
 
     by: Slug = serializers.SlugRelatedField(
         slug_field="username", read_only=True, allow_null=True, help_text=f"{NAME}."
     )
-    note = TextField(read_only=True, help_text="Why they were changed, where that was said.")
+    note = TextField(read_only=True, help_text="Reason for the change, if one was given.")
 
     class Meta:
         model = LabelRevision
@@ -183,7 +185,7 @@ class LabelRequestSerializer(FeatureNameRequestSerializer):
 
 
 class LabelEditRequestSerializer(serializers.Serializer[Any]):
-    """Other words for a label."""
+    """A new text for a label."""
 
     text = serializers.CharField(max_length=LONGEST_SENT)
     version = serializers.IntegerField(

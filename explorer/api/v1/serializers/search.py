@@ -1,4 +1,4 @@
-"""What a search found."""
+"""Results of searches."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class MeantSerializer(serializers.Serializer[Any]):
 
 
 class FoundSerializer(serializers.Serializer[Any]):
-    """A feature that was found."""
+    """A feature among the results."""
 
     sae = serializers.CharField(source="feature.sae.slug")
     index = serializers.IntegerField(source="feature.index")
@@ -122,7 +122,7 @@ class LabelQuery(Query):
         min_value=0,
         max_value=10**4,
         default=0,
-        help_text="Place of the first of them among all that were found.",
+        help_text="Position of the first of them among all results.",
     )
 
 
@@ -141,7 +141,7 @@ class MarkedSerializer(serializers.Serializer[Any]):
 
 
 class SaidSerializer(serializers.Serializer[Any]):
-    """A label that was found."""
+    """A label among the results."""
 
     id = serializers.IntegerField(source="label.pk")
     text = serializers.CharField(source="label.text")
@@ -160,31 +160,31 @@ class SaidSerializer(serializers.Serializer[Any]):
 
 
 class LabelledSerializer(FoundSerializer):
-    """A feature that was found by its labels."""
+    """A feature among the results of a search by label."""
 
     model = serializers.CharField(source="feature.sae.model.slug")
     by_words = serializers.IntegerField(
-        allow_null=True, help_text="Its rank by words, from 1; null where not found so."
+        allow_null=True, help_text="Its rank by words, from 1; null if the words do not match."
     )
     by_meaning = serializers.IntegerField(
-        allow_null=True, help_text="Its rank by meaning, likewise."
+        allow_null=True, help_text="Its rank by meaning, from 1; null if only the words match."
     )
-    labels = SaidSerializer(many=True, help_text="Every label of it that was found, best first.")
+    labels = SaidSerializer(many=True, help_text="Its labels among the results, best first.")
 
 
 class LabelSearchSerializer(serializers.Serializer[Any]):
-    """What a search of labels found, best first, one row a feature."""
+    """Results of a search by label, best first, a row per feature."""
 
     corrections = CorrectionSerializer(many=True)
     every_word = serializers.BooleanField(
-        help_text="False where no label has every word, and those with some are listed."
+        help_text="False if no label has every word; labels with some of them are listed."
     )
     more = serializers.BooleanField(
         help_text=f"Whether more than {MAX_RANKED:,} labels have the words: others were not ranked."
     )
     meaning = serializers.CharField(help_text="Empty, or why meaning was not searched.")
     features = serializers.IntegerField(
-        help_text=f"How many were found; at most {MAX_RESULTS} where they are ordered by "
+        help_text=f"Number of results; at most {MAX_RESULTS} where they are ordered by "
         "something else than relevance."
     )
     results = LabelledSerializer(many=True)

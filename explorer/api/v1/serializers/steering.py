@@ -61,7 +61,7 @@ class SteerRequestSerializer(serializers.Serializer[Any]):
     temperature = serializers.FloatField(default=0.5, help_text="0 takes the most probable token.")
     top_p = serializers.FloatField(default=0.95)
     frequency_penalty = serializers.FloatField(
-        default=0.0, help_text="Taken off a logit for each time it was said."
+        default=0.0, help_text="Subtracted from a token's logit for each time it occurred."
     )
     seed = serializers.IntegerField(default=16, help_text="The same seed gives the same texts.")
     length = serializers.IntegerField(default=48, help_text=f"New tokens, 1 to {MAX_LENGTH}.")
@@ -125,9 +125,7 @@ class DoseSerializer(serializers.Serializer[Any]):
 
 
 class ScoredSerializer(serializers.Serializer[Any]):
-    """What a language model said of the text of one strength; null where it said nothing that could
-    be read.
-    """
+    """A language model's judgement of the text of one strength; null if it was not readable."""
 
     strength = serializers.FloatField()
     concept = serializers.IntegerField(allow_null=True, help_text=about("judge_concept"))
@@ -165,12 +163,12 @@ class SteeringSerializer(serializers.Serializer[Any]):
     steered = SteeredTextSerializer(allow_null=True)
     dose = DoseSerializer(allow_null=True, help_text="Of a sweep, which has no texts; else null.")
     judgements = JudgementSerializer(
-        many=True, help_text="Of a sweep: what language models said of it, newest first."
+        many=True, help_text="Of a sweep: judgements by language models, newest first."
     )
 
 
 def steering(view: RunView, judgements: Iterable[SweepJudgement] = ()) -> dict[str, Any]:
-    """A run in that shape, with what was said of it."""
+    """A run in that shape, with its judgements."""
     swept = bool(view.run.params["strengths"])
     default, changed = view.result.texts
     names = ("sae", "index", "method", "strength", "unit", "maximum")
@@ -225,20 +223,20 @@ def _judged(judgement: SweepJudgement, strengths: list[float]) -> dict[str, Any]
 
 
 def _dose(dose: Any) -> dict[str, Any]:
-    places = range(len(dose["strengths"]))
+    indices = range(len(dose["strengths"]))
     controls = range(len(dose["control"]["concept"]))
 
-    def at(values: Any, place: int) -> dict[str, float]:
+    def at(values: Any, i: int) -> dict[str, float]:
         return {
-            "strength": dose["strengths"][place],
-            **{name: values(name)[place] for name in MEASURES},
+            "strength": dose["strengths"][i],
+            **{name: values(name)[i] for name in MEASURES},
         }
 
     return {
         "default": {"strength": 0.0, **dose["default"]},
-        "strengths": [at(lambda name: dose["feature"][name], place) for place in places],
+        "strengths": [at(lambda name: dose["feature"][name], i) for i in indices],
         "controls": [
-            [at(lambda name, c=c: dose["control"][name][c], p) for p in places] for c in controls
+            [at(lambda name, c=c: dose["control"][name][c], p) for p in indices] for c in controls
         ],
         **{
             kind: None if dose[kind] is None else dose["strengths"][dose[kind]]

@@ -1,4 +1,4 @@
-"""Files of labels, as they go in and what is told of them."""
+"""Uploads of label files, and requests to upload."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class UploadSerializer(serializers.ModelSerializer[LabelUpload]):
         slug_field="username",
         read_only=True,
         allow_null=True,
-        help_text="Who took it back; null where nobody did.",
+        help_text="Who undid it; null if it was not undone.",
     )
 
     class Meta:

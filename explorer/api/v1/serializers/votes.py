@@ -20,7 +20,7 @@ class VotesQuery(PageQuery):
 
 
 class VoteSerializer(serializers.ModelSerializer[Vote]):
-    """One person for or against the words of a label."""
+    """A person's vote for or against the text of a label."""
 
     label = serializers.IntegerField(source="label_id", read_only=True)  # type: ignore[assignment]  # DRF's own attribute
     user: Slug = serializers.SlugRelatedField(slug_field="username", read_only=True)
@@ -33,7 +33,9 @@ class VoteSerializer(serializers.ModelSerializer[Vote]):
         fields = ["id", "label", "user", "value", "version", "weight", "at"]
         read_only_fields = fields
         extra_kwargs = {
-            "version": {"help_text": "The words that were voted on; a vote counts for these alone."}
+            "version": {
+                "help_text": "Version of the text that was voted on; the vote counts for no other."
+            }
         }
 
 
@@ -46,5 +48,5 @@ class VoteRequestSerializer(serializers.Serializer[Any]):
         required=False,
         min_value=1,
         max_value=BIGGEST_INDEX,
-        help_text="The words that you saw; without it the present.",
+        help_text="Version of the text that you saw; the current one by default.",
     )

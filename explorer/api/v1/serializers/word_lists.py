@@ -1,4 +1,4 @@
-"""Lists of words, as they go in and out."""
+"""Word lists, and requests to add one."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The addresses' answers, by noun: parse, access, selector, present."""
+"""Views by noun: parse, check access, select, present."""

@@ -84,7 +84,7 @@ class Effects(APIView):
     )
     def post(self, request: Request) -> Response:
         """Ablate a feature where it fires in a text, add it where it does not, and say what the
-        model does. Nothing is kept.
+        model does. Nothing is stored.
         """
         data = parse_body(request, EffectRequestSerializer)
         one = get_or_404(

@@ -35,7 +35,7 @@ class Collections(MembersWriteView):
         """List public collections, or one's own, newest first."""
         query = parse_query(request, CollectionQuery)
         if query["mine"] and not request.user.is_authenticated:
-            raise ValidationError({"mine": ["Send a key: nobody is signed in."]})
+            raise ValidationError({"mine": ["Send a key, or sign in."]})
         rows = collection_selectors.list_collections(request.user.pk, mine=query["mine"])
         return paginated_response(request, rows, ["-id"], query, CollectionSerializer)
 

@@ -163,7 +163,7 @@ class Vote(MembersWriteView):
         parse_query(request)
         vote = _vote(pk)
         if vote.user_id != request.user.pk:
-            raise PermissionDenied("It is somebody else's vote.")
+            raise PermissionDenied("This is another person's vote.")
         label_services.vote(vote.label, 0, by=request.user, weight=access.weight(request.user))
         return Response(status=204)
 

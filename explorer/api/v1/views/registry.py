@@ -19,10 +19,10 @@ class Registry(APIView):
         """List the SAEs that SAELens's registry knows; `source` is what a job `add_sae` takes."""
         query = parse_query(request, RegistryQuery)
         limit, start = query.pop("limit"), int(query.pop("cursor", 0))
-        found = registry_selectors.search(
+        results = registry_selectors.search(
             registry_selectors.RegistryQuery(**query), registry_selectors.models_here()
         )
-        more = str(start + limit) if len(found) > start + limit else ""
+        more = str(start + limit) if len(results) > start + limit else ""
         return list_response(
-            request, PublishedSerializer(found[start : start + limit], many=True), more
+            request, PublishedSerializer(results[start : start + limit], many=True), more
         )

@@ -1,4 +1,4 @@
-"""Features found by their labels, and by a token."""
+"""Search features by label, and by token."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,9 +36,9 @@ class Tokens(APIView):
         """
         query = parse_query(request, TokenQuery)
         saes = _saes(query.get("model", ""), query.get("sae", []))
-        found = token_selectors.search(saes, query["token"], query["limit"])
+        results = token_selectors.search(saes, query["token"], query["limit"])
         return Response(
-            TokenSearchSerializer({"model": saes[0].model.slug, **found._asdict()}).data
+            TokenSearchSerializer({"model": saes[0].model.slug, **results._asdict()}).data
         )
 
 
@@ -59,14 +59,14 @@ class Labels(APIView):
         meaning, silent = _meaning(query, saes, filters)
         words = label_search.add_meaning(words, meaning)
         part = {name: query[name] for name in ("order", "limit", "start")}
-        found = label_ranking.merge(words.query, words.hits, meaning, **part)
+        results = label_ranking.merge(words.query, words.hits, meaning, **part)
         answer = {
             "corrections": words.query.corrected(),
             "every_word": not words.some,
             "more": words.more,
             "meaning": silent,
-            "features": found.features,
-            "results": found.rows,
+            "features": results.features,
+            "results": results.rows,
         }
         return Response(LabelSearchSerializer(answer).data)
 
@@ -107,11 +107,11 @@ def _saes_in_scope(model: str, slugs: list[str], layer: int | None) -> list[Sae]
 
 def _saes(model: str, slugs: list[str]) -> list[Sae]:
     """SAEs of one model whose dashboards are complete, all or those named."""
-    known = list(catalog_selectors.searchable())
-    models = sorted({sae.model.slug for sae in known})
+    searchable = list(catalog_selectors.searchable())
+    models = sorted({sae.model.slug for sae in searchable})
     if not model and len(models) > 1:
         raise ValidationError({"model": [f"Name one of the models: {', '.join(models)}."]})
-    mine = {sae.slug: sae for sae in known if not model or sae.model.slug == model}
+    mine = {sae.slug: sae for sae in searchable if not model or sae.model.slug == model}
     if not mine:
         raise NotFound(
             f"There is no model “{model[:100]}” with dashboards."

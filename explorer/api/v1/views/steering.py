@@ -30,7 +30,7 @@ LONGEST_WAIT = 120.0
 
 
 class Steer(APIView):
-    """A steered model beside itself."""
+    """Steering runs: the steered and the default text."""
 
     @operation(
         "steer",
@@ -46,7 +46,7 @@ class Steer(APIView):
         over `strengths`.
 
         Equal requests share one run. With `stream` the answer is `text/event-stream`: the event
-        `run` with its id and address, `delta` with what came (docs/steering.md), and `over`.
+        `run` with its id and URL, `delta` with what came (docs/steering.md), and `over`.
         """
         data = parse_body(request, SteerRequestSerializer)
         settings = {name: value for name, value in dict(request.data).items() if name != "stream"}

@@ -1,4 +1,4 @@
-"""Files of labels: sent, listed, and taken back as a whole, by the services that the pages use."""
+"""Label files: upload, list and undo, with the services that the pages use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

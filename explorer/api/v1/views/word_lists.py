@@ -1,4 +1,4 @@
-"""Lists of words: read by everyone, kept by members, with the form that the page uses."""
+"""Word lists: read by everyone, added by members with the form that the page uses."""
 
 from typing import Any
 

@@ -45,9 +45,9 @@ def test_who_has_no_account_sees_public_ones_and_is_asked_to_sign_in_to_keep(
     client: Any, planted: Any, people: Any
 ) -> None:
     mine, hidden = made(people[0], planted, 0), made(people[0], planted, 1, public=False)
-    assert f"/collections/{mine.pk}/" in Page(client.get("/collections/"))
+    assert Page(client.get("/collections/")).has(f'main a[href="/collections/{mine.pk}/"]')
     assert f"/collections/{hidden.pk}/" not in Page(client.get("/collections/"))
-    assert "/tiny/2-res/0/" in Page(client.get(mine.get_absolute_url()))
+    assert Page(client.get(mine.get_absolute_url())).has('main a[href="/tiny/2-res/0/"]')
     for address in (
         hidden.get_absolute_url(),
         f"/collections/{hidden.pk}/collection.json",

@@ -43,7 +43,7 @@ def test_a_visitor_is_sent_to_sign_in(client, sae):
 
 def test_a_member_sees_the_files_and_their_sizes(client, sae, ben):
     html = Page(client.get("/tiny/2-res/files/"))
-    assert "/tiny/2-res/files/sae_weights.safetensors" in html
+    assert html.has('main a[href="/tiny/2-res/files/sae_weights.safetensors"]')
     assert html.has("#main td", "2.4\xa0MB")
     assert sae.sha256 in html
 

@@ -69,7 +69,7 @@ def test_scores_stand_beside_what_was_measured_with_who_said_so_and_at_what_cost
     assert "judged" not in page_of(client, sweep)
     job = judged(sweep).job
     page = page_of(client, sweep)
-    assert f'<a href="/jobs/{job.pk}/">job {job.pk}</a>' in page
+    assert page.has(f'#dose a[href="/jobs/{job.pk}/"]', f"job {job.pk}")
     assert "Concept, judged by strength. 0×: 0; 1×: 1; 2×: 2; 3×: –." in page
     assert "Both, judged by strength. 0×: 0; 1×: 1; 2×: 0; 3×: –." in page
     assert re.findall(r"<summary>(.*?)</summary>", page) == [
@@ -82,7 +82,7 @@ def test_scores_stand_beside_what_was_measured_with_who_said_so_and_at_what_cost
     assert page.has("#judged", "for “the word <day>”")
     assert page.has("#judged", "Not judged: 1 answer that could not be read")
     assert page.has("#judged", "1,590 tokens, $0.013")
-    assert "best dose <b>2×</b>" in page, "the judge moves no mark"
+    assert page.has("#dose .lede", "best dose 2×"), "the judge moves no mark"
 
 
 def test_a_missing_score_is_a_gap_in_the_line_and_never_a_zero(client, sweep):
@@ -145,7 +145,7 @@ def test_the_form_starts_the_job_which_the_page_then_tells_of(client, sweep, peo
         200_000,
     )
     page = page_of(client, sweep)
-    assert f">Job {job.pk}</a> is judging these texts" in page
+    assert page.has(".callout", f"Job {job.pk} is judging these texts")
     assert "Have these texts judged" not in page
     again = client.post(f"/steer/{sweep.pk}/judge/", {"endpoint": "shared"})
     assert again.status_code == 422

@@ -197,7 +197,7 @@ def test_an_empty_corpus_is_the_only_one_or_the_last_used_with_the_model(client,
 def test_an_imported_saes_page_shows_the_warning_the_test_and_no_path(client, gpt2):
     imported(gpt2)
     html = Page(client.get("/gpt2-small/theirs/"))
-    assert "<b>Warning.</b> It explains -12% of the variance." in html
+    assert html.has("[role=alert]", "Warning. It explains -12% of the variance.")
     assert "in its test, on 4.1k tokens of stories" in html.replace("\n", "")
     assert html.has("#main p", "Taken for gpt2.")
     assert html.has("#main dd", "their-sae")
@@ -225,5 +225,5 @@ def test_a_finished_imports_page_shows_its_warnings(client, gpt2):
         result=result,
     )
     html = Page(client.get(f"/jobs/{job.pk}/"))
-    assert "<b>Warning.</b> It explains -12%." in html
+    assert html.has("[role=alert]", "Warning. It explains -12%.")
     assert html.has("#live dt", "Explained variance")

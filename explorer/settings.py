@@ -144,13 +144,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "explorer.http.compression.CompressionMiddleware",
     "explorer.http.static.StaticFilesMiddleware",
+    "explorer.http.fragments.FragmentsMiddleware",
+    "explorer.http.options.OptionsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "explorer.http.health.DatabaseAway",
 ]
 

@@ -49,7 +49,4 @@ def page(
     """
     fragment = (fragments or {}).get(request.htmx.target or "") if request.htmx else None
     name = f"{template}#{fragment}" if fragment else template
-    response = render(request, name, dict(context), status=status)
-    if fragments:
-        response["Vary"] = "HX-Request, HX-Target"
-    return response
+    return render(request, name, dict(context), status=status)

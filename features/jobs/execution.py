@@ -106,6 +106,11 @@ def store_written(job: Job, written: Mapping[str, int]) -> None:
     job.written = dict(written)
 
 
+def store_result(job: Job, result: Mapping[str, Any]) -> None:
+    """Write what a job that is about to fail wrote and spent, in the transaction that writes it."""
+    claims.hold(job, result=dict(result))
+
+
 def finish(job: Job, result: Mapping[str, Any]) -> None:
     """End a job that succeeded; queue its followers, and the whole after its last part."""
     with transaction.atomic():

@@ -69,6 +69,14 @@ class Exchange(models.Model):
     error = models.CharField(max_length=500, blank=True, db_default="", default="")
     prompt_tokens = models.PositiveIntegerField()
     completion_tokens = models.PositiveIntegerField()
+    cost = models.FloatField(
+        null=True, help_text="US dollars, if the endpoint states them; else its prices count."
+    )
+    estimated = models.BooleanField(
+        db_default=False,
+        default=False,
+        help_text="Whether the endpoint gave no count of tokens, so that they are estimates.",
+    )
     seconds = models.FloatField()
     at = models.DateTimeField(db_default=Now())
 

@@ -4,6 +4,8 @@ misbehaves when told to.
 with stand_in(brain) as server:            # brain(messages) -> the text of the answer
     server.mishaps = ["429", "html"]       # what the next requests get instead, in order
     Endpoint(server.url, "stand-in-1", key=server.key)
+
+    server.responds = lambda body: (400, {"error": …}, {"Retry-After": "3"})   # or None: as usual
 """
 
 import json
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL, KEY = "stand-in-1", "sk-stand-in"
+Response = tuple[int, Any, dict[str, str]]
 Brain = Callable[[list[dict[str, str]]], str]
 
 
@@ -30,6 +33,7 @@ class StandIn(ThreadingHTTPServer):
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.slow = 0.0
+        self.responds: Callable[[dict[str, Any]], Response | None] = lambda body: None
 
     @property
     def url(self) -> str:
@@ -47,6 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, mishap: str) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if response := self.server.responds(body):
+            self.server.requests.append(body)
+            return self._say(*response)
         if wrong := _wrong(self.path, dict(self.headers), body):
             return self._say(400, {"error": {"message": wrong, "type": "invalid_request_error"}})
         if self.headers.get("authorization") != f"Bearer {KEY}":
@@ -67,14 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
             case "json":
                 return self._say(200, {"choices": [{"text": "an older shape"}]})
             case "empty":
-                return self._say(200, _completion(""))
+                return self._say(200, completion("", written=0))
             case "big":
-                return self._say(200, _completion("x" * (2 << 20)))
+                return self._say(200, completion("x" * (2 << 20)))
             case "late":
                 time.sleep(3)
             case "drop":
                 return self.connection.close()
-        self._say(200, _completion(self._think(body)))
+        self._say(200, completion(self._think(body)))
 
     def _think(self, body: dict[str, Any]) -> str:
         """Over before the answer is sent: whoever has that may ask the next thing at once."""
@@ -137,13 +144,16 @@ def _wrong(path: str, headers: dict[str, str], body: Any) -> str:
     return ""
 
 
-def _completion(text: str) -> dict[str, Any]:
+def completion(
+    text: str | None, written: int = 10, finish: str = "stop", **usage: Any
+) -> dict[str, Any]:
+    """A response in OpenAI's shape."""
     message = {"role": "assistant", "content": text}
-    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    usage = {"prompt_tokens": 100, "completion_tokens": written, **usage}
     return {
         "id": "x",
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": message}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
         "usage": usage,
     }
 

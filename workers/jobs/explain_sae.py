@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db import transaction
 
-from features.jobs import execution as job_execution
 from features.jobs.forms import ExplainSae
 from features.models import Endpoint, Feature, Sae
 from features.records import LabelRecord
@@ -16,6 +15,7 @@ from workers.jobs.explainer_examples import load_examples, split_settings
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import explainers, label_answers
+from workers.pipeline.autointerp.completions import Completion
 
 
 def explain_sae(job: RunningJob) -> None:
@@ -25,14 +25,18 @@ def explain_sae(job: RunningJob) -> None:
     indices = _select_features(row, params)
     labels: dict[int, LabelRecord] = {}
     unread = 0
-    answers = llm.ask(job, client, _questions(row, indices, params), len(indices))
-    for question, answer in job.results(answers):
+
+    def read(question: Question, answer: Completion) -> None:
+        nonlocal unread
         text = None if answer.error else label_answers.parse_label(answer.text)
         if text is None:
             unread += 1
         else:
             provenance = _provenance(row, params, endpoint, question)
             labels[question.feature] = LabelRecord(question.feature, text, provenance, [])
+
+    questions = _questions(row, indices, params)
+    failure = llm.collect(job, llm.ask(job, client, questions, len(indices)), read)
     job.raise_if_stopped()
     with transaction.atomic():
         written = label_services.write_found(
@@ -42,9 +46,10 @@ def explain_sae(job: RunningJob) -> None:
             job.row,
             only=list(labels),
         )
-        job_execution.finish(
-            job.row, {"sae": str(row), "labels": written, "unread": unread, **llm.bill(client)}
-        )
+        result = {"sae": str(row), "labels": written, "unread": unread, **llm.bill(client)}
+        llm.end(job, result, failure)
+    if failure:
+        raise failure
 
 
 def _questions(row: Sae, indices: list[int], params: dict[str, Any]) -> Iterator[Question]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from features.jobs import execution as job_execution
 from features.records import InvalidInput
 from features.services import judgements as judgement_services
 from features.steering.judgeable_sweep import JudgeableSweep, load_judgeable_sweep
@@ -13,6 +12,8 @@ from workers.jobs import llm
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import judge, number_answers
+from workers.pipeline.autointerp.completions import Completion
+from workers.pipeline.errors import Unavailable
 
 
 def judge_sweep(job: RunningJob) -> None:
@@ -29,10 +30,15 @@ def _judge(job: RunningJob, sweep: JudgeableSweep) -> None:
     answers = llm.ask(
         job, client, questions, len(questions), "answers", counted=lambda question: question.about
     )
-    for question, answer in job.results(answers):
+
+    def read(question: Question, answer: Completion) -> None:
         ratings[question.about] = None if answer.error else number_answers.parse_rating(answer.text)
+
+    failure = llm.collect(job, answers, read)
     job.raise_if_stopped()
     unread = sum(score is None for score in ratings.values())
+    if failure and (unread == len(ratings) or isinstance(failure, Unavailable)):
+        raise failure  # with nothing to write, or to go on from the stored answers
     if unread == len(ratings):
         raise _no_ratings(len(ratings), len(questions))
     scores = {
@@ -42,7 +48,9 @@ def _judge(job: RunningJob, sweep: JudgeableSweep) -> None:
     with transaction.atomic():
         row = judgement_services.write(sweep, job.row, endpoint.model, scores, **counts)
         judged = sum(score is not None for score in row.both)
-        job_execution.finish(job.row, {"run": sweep.run.pk, "judged": judged, **counts})
+        llm.end(job, {"run": sweep.run.pk, "judged": judged, **counts}, failure)
+    if failure:
+        raise failure
 
 
 def _questions(sweep: JudgeableSweep) -> Iterator[Question]:

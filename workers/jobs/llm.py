@@ -4,8 +4,8 @@ before they are used.
     endpoint, client = llm.endpoint(job)
     for question, answer in job.results(llm.ask(job, client, questions, total)):
 
-A later attempt at the job takes the answers of earlier ones from its `Exchange` rows: no question
-is sent, or paid for, twice.
+A later attempt at the job takes the answers of earlier ones from its `Exchange` rows, and so does a
+job like one that failed or was cancelled: no question is sent, or paid for, twice.
 """
 
 import hashlib
@@ -15,14 +15,17 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 
 from features import encryption
+from features.jobs import execution as job_execution
 from features.models import Endpoint, Exchange, Job
 from features.records import InvalidInput, Progress
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import completions
+from workers.pipeline.autointerp.answers import storable
 from workers.pipeline.autointerp.budget import Budget
-from workers.pipeline.autointerp.client import Client
+from workers.pipeline.autointerp.client import STOPPED, Client
 from workers.pipeline.autointerp.completions import Completion, CompletionRequest, Message
 
 
@@ -57,7 +60,7 @@ def endpoint(job: RunningJob) -> tuple[Endpoint, Client]:
         row.base_url, row.model, key, row.concurrency, row.per_minute, float(row.timeout), *prices,
         private_allowed=settings.PRIVATE_ENDPOINTS, name=row.slug,
     )  # fmt: skip
-    return row, Client(url, _budget(job, prices), job.should_stop)
+    return row, Client(url, _budget(job, prices), job.should_stop, job.log)
 
 
 def _endpoint_row(job: RunningJob) -> Endpoint:
@@ -72,11 +75,13 @@ def _endpoint_row(job: RunningJob) -> Endpoint:
 
 
 def _budget(job: RunningJob, prices: tuple[float, float]) -> Budget:
-    max_cost = job.params["most_cost"] if any(prices) else 0.0
-    budget = Budget(job.params["most_tokens"], max_cost, *prices)
-    spending = Exchange.objects.filter(job=job.row)
-    for tokens in spending.values_list("prompt_tokens", "completion_tokens"):
-        budget.add_earlier_spending(*tokens)
+    """The limits, with what earlier attempts spent. The limit in dollars holds without prices too:
+    some endpoints state the cost of each answer.
+    """
+    budget = Budget(job.params["most_tokens"], job.params["most_cost"], *prices)
+    columns = ("prompt_tokens", "completion_tokens", "cost", "estimated")
+    for usage in Exchange.objects.filter(job=job.row).values_list(*columns):
+        budget.add_earlier_spending(*usage)
     return budget
 
 
@@ -91,28 +96,65 @@ def ask(
     """Yield (question, answer), and progress out of `total`; `counted` says which unit a question
     belongs to.
 
-    Ends early where the budget is spent, and writes so to the job's log.
+    Ends early where the budget is spent, and writes so to the job's log. Raises `InvalidInput`
+    where the endpoint answers no more, after the answers that came.
     """
     answers = _Answers(job, client, counted)
     requests = answers.requests(questions)
+    failure: InvalidInput | None = None
     with client:
-        for request, answer in client.ask(requests):
-            while answers.replayed:
-                yield answers.replayed.pop()
-            question = request.name
-            answers.log_first_error(answer)
-            if answer.error != "stopped":
-                store(job.row, question, client.endpoint.model, answer)
-                yield question, answer
-            answers.count(question)
-            yield answers.progress(total, unit)
-    answers.replay_rest(requests)
+        try:
+            for request, answer in client.ask(requests):
+                while answers.replayed:
+                    yield answers.replayed.pop()
+                question = request.name
+                answers.log_first_error(answer)
+                if answer.error != STOPPED:
+                    store(job.row, question, client.endpoint.model, answer)
+                    yield question, answer
+                answers.count(question)
+                yield answers.progress(total, unit)
+        except InvalidInput as error:
+            failure = error
+    answers.replay_rest(requests, failure is not None)
     yield from answers.replayed
+    if failure is not None:
+        raise failure
     if client.budget.exhausted:
         job.log(
             f"The budget is spent after {len(answers.counts):,} of {total:,} {unit}; the answers "
             "so far are stored."
         )
+    if estimated := client.budget.spent.estimated:
+        job.log(
+            f"{client.endpoint.description} gave no count of tokens for {estimated:,} answers: "
+            "what they cost is an estimate."
+        )
+
+
+def collect(
+    job: RunningJob, answers: Iterable[Any], read: Callable[[Question, Completion], None]
+) -> InvalidInput | None:
+    """Have `read` take every answer. Returns the error that ended them early, if one did, so that
+    the caller can write what came before raising it.
+    """
+    try:
+        for question, answer in job.results(answers):
+            read(question, answer)
+    except InvalidInput as error:
+        job.log("What was answered so far is stored.")
+        return error
+    return None
+
+
+def end(job: RunningJob, result: dict[str, Any], failure: InvalidInput | None) -> None:
+    """Finish the job in the transaction that wrote its results; where it failed on the way, only
+    store what it wrote and spent.
+    """
+    if failure is None:
+        job_execution.finish(job.row, result)
+    else:
+        job_execution.store_result(job.row, result)
 
 
 class _Answers:
@@ -124,9 +166,8 @@ class _Answers:
         self, job: RunningJob, client: Client, counted: Callable[[Question], Hashable]
     ) -> None:
         self.job, self.client, self.counted = job, client, counted
-        rows = Exchange.objects.filter(job=job.row).defer("messages")
-        self.stored = {row.sha256: row for row in rows}
-        self.pending = set(self.stored)
+        self.stored = {row.sha256: row for row in _earlier_exchanges(job)}
+        self.pending = {key for key, row in self.stored.items() if row.job_id == job.row.pk}
         self.replayed: list[tuple[Question, Completion]] = []
         self.counts: set[Hashable] = set()
         self.error_logged = False
@@ -140,13 +181,23 @@ class _Answers:
                 self.count(question)
                 tokens = (row.prompt_tokens, row.completion_tokens)
                 completion = Completion(row.answer, *tokens, row.seconds, row.error)
+                if row.job_id != self.job.row.pk:
+                    completion = completion._replace(prompt_tokens=0, completion_tokens=0)
+                    store(self.job.row, question, self.client.endpoint.model, completion)
                 self.replayed.append((question, completion))
             else:
-                yield CompletionRequest(question, question.messages, question.max_tokens)
+                messages = [
+                    {name: storable(text) for name, text in message.items()}
+                    for message in question.messages
+                ]
+                yield CompletionRequest(question, messages, question.max_tokens)
 
-    def replay_rest(self, requests: Iterator[CompletionRequest]) -> None:
-        """Where the budget ended the requests early, go on to the stored answers after them."""
-        while self.client.budget.exhausted and self.pending and next(requests, None):
+    def replay_rest(self, requests: Iterator[CompletionRequest], failed: bool) -> None:
+        """Where the budget or a failure ended the requests early, go on to the stored answers after
+        them.
+        """
+        early = failed or self.client.budget.exhausted
+        while early and self.pending and next(requests, None):
             pass
 
     def count(self, question: Question) -> None:
@@ -168,19 +219,41 @@ class _Answers:
             )
 
 
+def _earlier_exchanges(job: RunningJob) -> list[Exchange]:
+    """Answers of earlier attempts, and of jobs with the same endpoint about the same SAE or sweep
+    that ended early; those of this job last. An error that cost nothing is asked again.
+    """
+    row, names = job.row, ("sae", "run", "endpoint")
+    same = {f"job__params__{name}": row.params[name] for name in names if name in row.params}
+    ended = Exchange.objects.filter(
+        job__kind=row.kind,
+        job__created_by=row.created_by_id,
+        job__state__in=(Job.State.FAILED, Job.State.CANCELLED),
+        error="",
+        **same,
+    )
+    mine = Exchange.objects.filter(job=row).exclude(Q(completion_tokens=0) & ~Q(error=""))
+    return [*ended.defer("messages"), *mine.defer("messages")]
+
+
 def store(job: Job, question: Question, model: str, answer: Completion) -> None:
     """Write a prompt with its answer, before the answer is used."""
-    Exchange.objects.get_or_create(
+    Exchange.objects.update_or_create(
         job=job,
         sha256=question.sha256(model),
         defaults={
             "feature": question.feature,
             "purpose": question.purpose,
-            "messages": question.messages,
-            "answer": answer.text.replace("\0", ""),
-            "error": answer.error[:500],
+            "messages": [
+                {name: storable(text) for name, text in message.items()}
+                for message in question.messages
+            ],
+            "answer": storable(answer.text),
+            "error": storable(answer.error)[:500],
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.completion_tokens,
+            "cost": answer.cost,
+            "estimated": answer.estimated,
             "seconds": answer.seconds,
         },
     )

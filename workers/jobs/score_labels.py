@@ -8,7 +8,6 @@ import numpy as np
 from django.db import transaction
 from django.db.models import F
 
-from features.jobs import execution as job_execution
 from features.models import Label, Sae
 from features.records import InvalidInput, Progress, ScoreRecord
 from features.services import labels as label_services
@@ -18,6 +17,7 @@ from workers.jobs.explainer_examples import load_examples, split_settings
 from workers.jobs.llm import Question
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import answer_scores, scorers
+from workers.pipeline.autointerp.completions import Completion
 from workers.pipeline.autointerp.examples import FeatureExamples
 
 Answered = tuple[scorers.ScorerPrompt, list[float | None]]
@@ -37,16 +37,18 @@ def score_labels(job: RunningJob) -> None:
         for index, score in job.results(_embedding_scores(row, chosen, params)):
             scores[index].append(score)
     bill: dict[str, Any] = {}
+    failure: InvalidInput | None = None
     if asked := [kind for kind in kinds if kind != "embedding"]:
-        bill = _score_by_asking(job, row, chosen, asked, scores)
+        bill, failure = _score_by_asking(job, row, chosen, asked, scores)
     job.raise_if_stopped()
     with transaction.atomic():
         written = label_services.write_scores(
             {chosen[index]: scores[index] for index in scores}, job.row
         )
-        job_execution.finish(
-            job.row, {"sae": str(row), "labels": len(chosen), "scores": written, **bill}
-        )
+        result = {"sae": str(row), "labels": len(chosen), "scores": written, **bill}
+        llm.end(job, result, failure)
+    if failure:
+        raise failure
 
 
 def _score_by_asking(
@@ -55,22 +57,27 @@ def _score_by_asking(
     chosen: Mapping[int, Label],
     kinds: list[str],
     scores: dict[int, list[ScoreRecord]],
-) -> dict[str, Any]:
-    """Add the scores of these kinds to `scores`, and return what the answers cost."""
+) -> tuple[dict[str, Any], InvalidInput | None]:
+    """Add the scores of these kinds to `scores`. Returns what the answers cost, and the error that
+    ended them early.
+    """
     params = job.params
     endpoint, client = llm.endpoint(job)
     answered: dict[tuple[int, str], list[Answered]] = defaultdict(list)
-    questions = _questions(row, chosen, kinds, params)
-    for question, answer in job.results(llm.ask(job, client, questions, len(chosen))):
+
+    def read(question: Question, answer: Completion) -> None:
         prompt: scorers.ScorerPrompt = question.about
         unread: list[float | None] = [None] * len(prompt.labels)
         values = unread if answer.error else scorers.parse_answer(prompt, answer.text)
         answered[question.feature, question.purpose].append((prompt, values))
+
+    questions = _questions(row, chosen, kinds, params)
+    failure = llm.collect(job, llm.ask(job, client, questions, len(chosen)), read)
     for (index, kind), answers in answered.items():
         if score := _score(kind, answers, params["seed"]):
             negatives = NEGATIVES_OF.get(kind, params["negatives"])
             scores[index].append(score._replace(scorer=endpoint.model, negatives=negatives))
-    return llm.bill(client)
+    return llm.bill(client), failure
 
 
 def _questions(

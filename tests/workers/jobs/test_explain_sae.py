@@ -29,7 +29,7 @@ from features.services import labels as label_services
 from features.services.consensus import MEMBER
 from tests import builders
 from tests.workers.failing_worker import die_after_three
-from tests.workers.fake_endpoint import KEY, MODEL, StandIn, stand_in
+from tests.workers.fake_endpoint import KEY, MODEL, StandIn, completion, stand_in
 from workers import model_cache
 from workers.jobs import runner
 from workers.jobs.explainer_examples import load_examples
@@ -349,3 +349,32 @@ def test_an_sae_without_dashboards_is_refused() -> None:
     Dashboard.objects.all().delete()
     with pytest.raises(InvalidParams, match="no dashboards yet"):
         job_services.start("score_labels", {"sae": "tiny/2-res", "scores": "embedding"})
+
+
+def test_an_endpoint_that_wants_money_midway_keeps_what_came_and_nothing_is_paid_twice(
+    ready: Sae, server: StandIn
+) -> None:
+    """Labels that came are written; a second job asks only for the others."""
+    Endpoint.objects.update(concurrency=1)
+    paid = completion("LABEL: cats", cost=0.01)
+    poor = (402, {"error": {"message": "You need credits."}}, {})
+    server.responds = lambda _: poor if len(server.requests) == 3 else (200, paid, {})
+    job = done(start("explain_sae", most=6, only_unlabelled=False))
+    assert (job.state, job.error_field) == ("failed", "endpoint")
+    assert "wants to be paid first (402: You need credits)" in job.error
+    assert Label.objects.count() == job.result["labels"] == 3
+    assert job.result["cost"] == pytest.approx(0.03)
+    again = done(start("explain_sae", most=6, only_unlabelled=False))
+    assert again.state == "finished", again.error
+    assert len(server.requests) == 3 + 1 + 3
+    assert (Label.objects.count(), again.result["cost"]) == (6, pytest.approx(0.03))
+    assert Exchange.objects.filter(job=again).count() == 6
+
+
+def test_answers_that_a_database_cannot_hold_are_stored_all_the_same(
+    ready: Sae, server: StandIn
+) -> None:
+    server.responds = lambda _: (200, completion("LABEL: ca\0ts \ud83d"), {})
+    job = done(start("explain_sae", most=2))
+    assert job.state == "finished", job.error
+    assert set(Label.objects.values_list("text", flat=True)) == {"cats \ufffd"}

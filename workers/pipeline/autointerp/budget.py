@@ -16,11 +16,14 @@ OVERHEAD = 8
 
 
 class Spending(NamedTuple):
-    """Tokens as servers counted them, and their price in US dollars."""
+    """Tokens as servers counted them, and their price in US dollars. For `estimated` of the answers
+    a server gave no count.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cost: float
+    estimated: int = 0
 
 
 def estimate_tokens(messages: Iterable[Mapping[str, str]]) -> int:
@@ -45,14 +48,15 @@ class Budget:
         self.most_tokens, self.most_cost = most_tokens, most_cost
         self.prices = (price_in / 1e6, price_out / 1e6)
         self.exhausted = False
-        self._prompt = self._completion = self._estimated = 0
+        self._prompt = self._completion = self._estimated = self._unknown = 0
         self._reserved_in = self._reserved_out = 0
+        self._reserved, self._dollars, self._dearest, self._overrun = 0, 0.0, 0.0, 1.0
         self._lock = threading.Lock()
 
     @property
     def spent(self) -> Spending:
         """What was spent so far."""
-        return Spending(self._prompt, self._completion, self._cost(self._prompt, self._completion))
+        return Spending(self._prompt, self._completion, self._dollars, self._unknown)
 
     def reserve(self, messages: Iterable[Mapping[str, str]], most: int) -> bool:
         """Reserve a request with an answer of at most `most` tokens.
@@ -61,15 +65,18 @@ class Budget:
         """
         estimate = estimate_tokens(messages)
         with self._lock:
-            # The tokens of this server may be smaller than estimated.
+            # A server's tokens may be smaller than estimated, and its answers longer than asked.
             factor = max(1.0, self._prompt / max(self._estimated, 1))
-            tokens_in = self._prompt + int(factor * (self._reserved_in + estimate))
-            tokens_out = self._completion + self._reserved_out + most
-            too_many = self.most_tokens and tokens_in + tokens_out > self.most_tokens
-            too_expensive = self.most_cost and self._cost(tokens_in, tokens_out) > self.most_cost
+            tokens_in = int(factor * (self._reserved_in + estimate))
+            tokens_out = int(self._overrun * (self._reserved_out + most))
+            tokens = self._prompt + self._completion + tokens_in + tokens_out
+            too_many = self.most_tokens and tokens > self.most_tokens
+            cost = self._dollars + self._expected_cost(tokens_in, tokens_out)
+            too_expensive = self.most_cost and cost > self.most_cost
             if self.exhausted or too_many or too_expensive:
                 self.exhausted = True
                 return False
+            self._reserved += 1
             self._reserved_in += estimate
             self._reserved_out += most
             return True
@@ -80,21 +87,45 @@ class Budget:
         most: int,
         prompt_tokens: int,
         completion_tokens: int,
+        cost: float | None = None,
+        estimated: bool = False,
     ) -> None:
-        """Replace the reservation of a request by the tokens that it took."""
+        """Replace the reservation of a request by the tokens that it took, and by its cost if the
+        server states one.
+        """
+        estimate = estimate_tokens(messages)
         with self._lock:
-            self._reserved_in -= estimate_tokens(messages)
+            self._reserved -= 1
+            self._reserved_in -= estimate
             self._reserved_out -= most
-            self._estimated += estimate_tokens(messages) if prompt_tokens else 0
-            self._prompt += prompt_tokens
-            self._completion += completion_tokens
+            self._estimated += estimate if prompt_tokens else 0
+            self._overrun = max(self._overrun, completion_tokens / max(most, 1))
+            self._add(prompt_tokens, completion_tokens, cost, estimated)
 
-    def add_earlier_spending(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def add_earlier_spending(
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cost: float | None = None,
+        estimated: bool = False,
+    ) -> None:
         """Add the tokens of a request by an earlier attempt of the job."""
         with self._lock:
             self._estimated += prompt_tokens
-            self._prompt += prompt_tokens
-            self._completion += completion_tokens
+            self._add(prompt_tokens, completion_tokens, cost, estimated)
 
-    def _cost(self, tokens_in: int, tokens_out: int) -> float:
+    def _add(self, tokens_in: int, tokens_out: int, cost: float | None, estimated: bool) -> None:
+        self._prompt += tokens_in
+        self._completion += tokens_out
+        self._unknown += estimated
+        self._dearest = max(self._dearest, cost or 0.0)
+        self._dollars += self._price(tokens_in, tokens_out) if cost is None else cost
+
+    def _expected_cost(self, tokens_in: int, tokens_out: int) -> float:
+        """The price of tokens to come, or that of the dearest answer for each where the server
+        states what answers cost.
+        """
+        return max(self._price(tokens_in, tokens_out), self._dearest * (self._reserved + 1))
+
+    def _price(self, tokens_in: int, tokens_out: int) -> float:
         return tokens_in * self.prices[0] + tokens_out * self.prices[1]

@@ -2,9 +2,10 @@
 
 POST {base_url}/chat/completions   {model, messages, temperature: 0, max_tokens}
 Authorization: Bearer KEY
+
+An error may come with a status of its own or inside a 200; both are raised alike.
 """
 
-import json
 import logging
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +15,13 @@ import httpx
 from features.records import InvalidInput
 from workers.pipeline.autointerp.budget import estimate_tokens
 from workers.pipeline.autointerp.endpoint_urls import checked_address
+from workers.pipeline.autointerp.responses import (
+    InvalidResponse,
+    ServerError,
+    Usage,
+    parse_body,
+)
+from workers.pipeline.autointerp.retry_after import seconds_until_retry
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,8 @@ class CompletionRequest(NamedTuple):
 
 class Completion(NamedTuple):
     """The result of a request. `error` is empty if `text` is an answer. Tokens are as the server
-    counts them; `seconds` is the time that the request took.
+    counts them, unless `estimated`; `cost` is in US dollars if the server states it. `seconds` is
+    the time that the request took.
     """
 
     text: str
@@ -66,60 +75,80 @@ class Completion(NamedTuple):
     completion_tokens: int
     seconds: float
     error: str = ""
+    cost: float | None = None
+    estimated: bool = False
 
 
 class RetryLater(Exception):
-    """A temporary failure; retry after as many seconds as the server asks for, 0 if it does not
-    say.
+    """A temporary failure; retry after as many seconds as the server asks for, None if it does not
+    say. `usage` is what the request may have cost.
     """
 
-    def __init__(self, reason: str, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        reason: str,
+        seconds: float | None = None,
+        usage: Usage = Usage(),  # noqa: B008  # immutable
+    ) -> None:
         super().__init__(reason)
-        self.seconds = seconds
+        self.seconds, self.usage = seconds, usage
 
 
-class InvalidResponse(Exception):
-    """The response is no chat completion."""
+class Refused(Exception):
+    """The endpoint refuses this request (400, 413, 422); others may be answered."""
+
+    def __init__(self, reason: str, error: ServerError) -> None:
+        super().__init__(reason)
+        self.error = error
 
 
 def post_completion(
-    http: httpx.Client, endpoint: Endpoint, request: CompletionRequest
+    http: httpx.Client, endpoint: Endpoint, request: CompletionRequest, body: dict[str, Any]
 ) -> Completion:
     """Send one request and return its completion, without `seconds`.
 
-    Raises `RetryLater` for a temporary failure, `InvalidResponse` for a response that is no
-    completion, and `InvalidInput("endpoint")` for what a retry cannot mend.
+    Raises `RetryLater` for a temporary failure, `Refused` for a request that the endpoint does not
+    take, `InvalidResponse` for a response that is no completion, and `InvalidInput("endpoint")` for
+    what a retry cannot mend.
     """
-    url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
-    body = {
-        "model": endpoint.model,
-        "messages": request.messages,
-        "temperature": 0,
-        "max_tokens": request.most,
-    }
+    lost = Usage(estimate_tokens(request.messages), request.most, estimated=True)
     try:
-        status, headers, text = _post(http, endpoint, url, body)
-    except httpx.TimeoutException:
-        raise RetryLater(
-            f"{endpoint.description} did not answer within {endpoint.timeout:.0f} s."
-        ) from None
+        status, headers, text = _post(http, endpoint, body, lost)
     except httpx.TransportError as error:
-        log.warning("%s cannot be reached: %s", url, error)
-        raise RetryLater(
-            f"{endpoint.description} cannot be reached: {_without_url(endpoint, str(error))}."
-        ) from None
-    _raise_for_status(endpoint, status, headers, text)
-    completion = parse_completion(text)
-    return completion._replace(  # some servers do not count tokens
-        prompt_tokens=completion.prompt_tokens or estimate_tokens(request.messages),
-        completion_tokens=completion.completion_tokens
-        or estimate_tokens([{"content": completion.text}]),
-    )
+        raise _transport_error(endpoint, error, lost) from None
+    except httpx.DecodingError:
+        raise InvalidResponse("a response that cannot be decompressed", lost) from None
+    except (httpx.InvalidURL, UnicodeError):
+        raise _cannot_be_sent(endpoint) from None
+    if status != 200:
+        raise _error(endpoint, status, headers, _error_in(text))
+    message, error, usage = parse_body(text)
+    if error is not None:
+        raise _error(endpoint, error.status, headers, error, usage)
+    assert message is not None
+    return _completion(request, message.text, message.error, usage, message.thoughts)
+
+
+def _completion(
+    request: CompletionRequest, text: str, error: str, usage: Usage, thoughts: int
+) -> Completion:
+    """The completion, with an estimate of the tokens that the server does not count.
+
+    Raises `InvalidResponse` for an empty answer that cost nothing: it may come when asked again.
+    """
+    if error == "an empty answer" and not usage.completion_tokens:
+        raise InvalidResponse(error, usage)
+    prompt = usage.prompt_tokens or estimate_tokens(request.messages)
+    written = estimate_tokens([{"content": text + thoughts * "x"}])
+    completion = usage.completion_tokens or (request.most if "cut off" in error else written)
+    estimated = not usage.prompt_tokens or not usage.completion_tokens
+    return Completion(text, prompt, completion, 0.0, error, usage.cost, estimated)
 
 
 def _post(
-    http: httpx.Client, endpoint: Endpoint, url: str, body: dict[str, Any]
+    http: httpx.Client, endpoint: Endpoint, body: dict[str, Any], lost: Usage
 ) -> tuple[int, httpx.Headers, str]:
+    url = _url(endpoint)
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     extensions = {}
     if address := checked_address(url, endpoint.private_allowed):
@@ -130,38 +159,103 @@ def _post(
         url = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
     with http.stream("POST", url, json=body, headers=headers, extensions=extensions) as response:
         content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MAX_RESPONSE_BYTES:
-                raise InvalidResponse(f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB")
+        try:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MAX_RESPONSE_BYTES:
+                    size = f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB"
+                    raise InvalidResponse(size, lost)
+        except httpx.TransportError as error:
+            if response.status_code == 200 and not isinstance(error, httpx.TimeoutException):
+                name = endpoint.description
+                raise RetryLater(f"{name} broke off in an answer.", usage=lost) from None
+            raise
         return response.status_code, response.headers, content.decode("utf-8", "replace")
 
 
-def _raise_for_status(endpoint: Endpoint, status: int, headers: httpx.Headers, text: str) -> None:
-    """Raise the error that a status other than 200 means."""
-    name, message = endpoint.description, _without_url(endpoint, _error_message(text))
-    if endpoint.key:  # some servers repeat the key that they refuse, and job logs are public
-        message = message.replace(endpoint.key, "…")
-    if status == 429 or status >= 500:
-        seconds = headers.get("retry-after", "")
-        raise RetryLater(
-            f"{name} answers {status}{message}.", float(seconds) if seconds.isdigit() else 0.0
-        )
-    if status == 402:
-        raise InvalidInput("endpoint", f"{name} wants to be paid first (402{message}).")
+def _url(endpoint: Endpoint) -> str:
+    return f"{endpoint.base_url.rstrip('/')}/chat/completions"
+
+
+def _transport_error(endpoint: Endpoint, error: httpx.TransportError, lost: Usage) -> Exception:
+    """The error for a request without a response. One that was sent may be billed although nobody
+    waits for its answer any more.
+    """
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return _cannot_be_sent(endpoint)
+    if isinstance(error, httpx.TimeoutException):
+        usage = lost if isinstance(error, httpx.ReadTimeout) else Usage()
+        waited = f"{endpoint.description} did not answer within {endpoint.timeout:.0f} s."
+        return RetryLater(waited, usage=usage)
+    log.warning("%s cannot be reached: %s", _url(endpoint), error)
+    reason = _without_url(endpoint, str(error))
+    return RetryLater(f"{endpoint.description} cannot be reached: {reason}.")
+
+
+def _cannot_be_sent(endpoint: Endpoint) -> InvalidInput:
+    return InvalidInput(
+        "endpoint",
+        f"{endpoint.description} cannot be asked: its URL or its key is not one of HTTP.",
+    )
+
+
+def _error_in(text: str) -> ServerError:
+    try:
+        _, error, _ = parse_body(text)
+    except InvalidResponse:
+        error = None
+    return error or ServerError(0, "")
+
+
+def _error(
+    endpoint: Endpoint,
+    status: int,
+    headers: httpx.Headers,
+    error: ServerError,
+    usage: Usage = Usage(),  # noqa: B008  # immutable
+) -> Exception:
+    """The error that a status, or the code of an error inside a 200, means."""
+    name, said = endpoint.description, _public(endpoint, error.message)
+    code = f" {status}" if status else ""
+    said = f": {said.rstrip('.')}" if said else ""
+    if _is_unpaid(status, error):
+        paid = f"{name} wants to be paid first ({status}{said})."
+        return InvalidInput("endpoint", paid)
+    if status in (408, 409, 425, 429) or status >= 500:
+        seconds = seconds_until_retry(headers, error.message)
+        return RetryLater(f"{name} answers{code}{said}.", seconds, usage)
+    if status == 403 and "flagged" in error.message.lower():
+        return Refused(f"status 403{said}", error)
     if status in (401, 403):
-        raise InvalidInput(
-            "endpoint",
-            f"{name} refuses the key ({status}{message}). Store another one for this endpoint.",
-        )
+        remedy = "Store another one for this endpoint."
+        return InvalidInput("endpoint", f"{name} refuses the key ({status}{said}). {remedy}")
     if status == 404:
-        raise InvalidInput(
+        return InvalidInput(
             "endpoint",
             f"{name} knows no model “{endpoint.model}”, or is no base URL: it mostly "
-            f"ends in /v1 (404{message}).",
+            f"ends in /v1 (404{said}).",
         )
-    if status != 200:
-        raise InvalidResponse(f"status {status}{message}")
+    if status == 405 or 300 <= status < 400:
+        remedy = "a base URL mostly ends in /v1"
+        return InvalidInput("endpoint", f"{name} is no chat endpoint ({status}{said}): {remedy}.")
+    if status >= 400:
+        return Refused(f"status {status}{said}", error)
+    return InvalidResponse(f"an error{code}{said}", usage)
+
+
+def _is_unpaid(status: int, error: ServerError) -> bool:
+    """Whether nothing is answered until somebody pays: 402, and some codes of 400, 403 and 429."""
+    words = ("insufficient_quota", "billing_hard_limit", "billing_not_active", "credit balance")
+    text = f"{error.code} {error.message}".lower()
+    return status == 402 or (400 <= status < 500 and any(word in text for word in words))
+
+
+def _public(endpoint: Endpoint, message: str) -> str:
+    """A message without URL and key: some servers repeat the key that they refuse, and job logs are
+    public.
+    """
+    message = _without_url(endpoint, " ".join(message.split()))
+    return (message.replace(endpoint.key, "…") if endpoint.key else message)[:300]
 
 
 def _without_url(endpoint: Endpoint, message: str) -> str:
@@ -170,35 +264,3 @@ def _without_url(endpoint: Endpoint, message: str) -> str:
     for text in (endpoint.base_url, parts.netloc, parts.hostname):
         message = message.replace(text, "…") if text else message
     return message
-
-
-def parse_completion(text: str) -> Completion:
-    """Return the completion in the body of a response, without `seconds`."""
-    try:
-        body = json.loads(text)
-        content = body["choices"][0]["message"]["content"]
-        usage = body.get("usage") or {}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise InvalidResponse(f"no chat completion: {text[:80]!r}") from None
-    if not isinstance(content, str) or not content.strip():
-        raise InvalidResponse("an empty answer")
-    prompt, completion = (
-        _token_count(usage, name) for name in ("prompt_tokens", "completion_tokens")
-    )
-    return Completion(content, prompt, completion, 0.0)
-
-
-def _token_count(usage: Any, name: str) -> int:
-    """Return a token count of the server, 0 if there is none."""
-    count = usage.get(name) if isinstance(usage, dict) else 0
-    return count if isinstance(count, int) and count >= 0 else 0
-
-
-def _error_message(text: str) -> str:
-    """Return the start of an error message in OpenAI's format, if the body is one."""
-    try:
-        error = json.loads(text)["error"]
-        message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return f": {str(message)[:200]}"

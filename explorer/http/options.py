@@ -1,5 +1,6 @@
 """OPTIONS: which methods a URL has, for pages and the API alike, without signing in."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -25,14 +26,34 @@ class OptionsMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        """Answer for a view that is a class: its methods are known without running it."""
-        cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
-        if request.method != "OPTIONS" or cls is None:
+        """Answer for a view whose methods are known without running it."""
+        if request.method != "OPTIONS":
             return None
-        names = getattr(view, "actions", None) or [
-            name for name in cls.http_method_names if name != "options" and hasattr(cls, name)
-        ]
-        return _allow([name.upper() for name in names]) if names else None
+        methods = _methods_of_class(view) or _methods_of_function(view)
+        return _allow(methods) if methods else None
+
+
+def _methods_of_class(view: Any) -> list[str]:
+    """The methods of a class-based view; none for a function."""
+    cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    if cls is None:
+        return []
+    names = getattr(view, "actions", None) or [
+        name for name in cls.http_method_names if name != "options" and hasattr(cls, name)
+    ]
+    return [name.upper() for name in names]
+
+
+def _methods_of_function(view: Any) -> list[str]:
+    """What Django's decorators (`require_safe`, `require_POST` …) allow, below all others such as
+    `login_required`.
+    """
+    while callable(view):
+        closure = inspect.getclosurevars(view).nonlocals if inspect.isfunction(view) else {}
+        if methods := closure.get("request_method_list"):
+            return list(methods)
+        view = getattr(view, "__wrapped__", None)
+    return []
 
 
 def _allow(methods: list[str], response: HttpResponseBase | None = None) -> HttpResponseBase:

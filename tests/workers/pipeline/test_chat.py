@@ -3,6 +3,7 @@ template, id by id.
 """
 
 import copy
+import dataclasses
 import json
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from features.token_spans import spans
 from workers.pipeline.data.chat import as_content, content_text
 from workers.pipeline.data.corpora import describe_corpus, load_documents
 from workers.pipeline.data.tokens import pack, separate, special_ids, vocabulary
+from workers.pipeline.model.prompts import prompt_ids
 
 TALK = [
     {"role": "user", "content": "Où est le café?"},
@@ -162,3 +164,29 @@ def test_a_conversation_that_the_template_refuses_is_named(chatty):
 
 def test_texts_need_no_template(tokenizer):
     assert content_text("as it is", "d", tokenizer) == "as it is"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('System turns only') }}", "System turns only"),
+        ("{{ bos_token + messages[0].content }}", "'bos_token' is undefined"),
+        ("{{ tojson_pretty(messages) }}", "'tojson_pretty' is undefined"),
+        ("{% for m in messages %}{{ m.content }}", "Unexpected end of template"),
+        ("{{ messages[0].name.upper() }}", "has no attribute 'name'"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ messages[1]['role'] }}", "list object has no element 1"),
+        ("{% if messages[0].role == 'user' %}{{ raise_exception('Conversation roles must alternate'"
+         ") }}{% endif %}", "Conversation roles must alternate"),
+    ],
+)  # fmt: skip
+def test_a_template_that_raises_answers_in_its_own_words_at_the_mode(llama, template, words):
+    tokenizer = copy.deepcopy(llama.tokenizer)
+    tokenizer.bos_token = None
+    tokenizer.chat_template = template
+    language = dataclasses.replace(llama, tokenizer=tokenizer)
+    with pytest.raises(InvalidInput) as caught:
+        prompt_ids(language, "Hello", chat=True, bos=True)
+    assert caught.value.field == "mode"
+    assert words in caught.value.message
+    assert "UndefinedError" not in caught.value.message

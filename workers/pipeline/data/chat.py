@@ -25,6 +25,11 @@ ROLE_OF_SHAREGPT = {
     "chatgpt": "assistant",
     "bard": "assistant",
 }
+_TEMPLATE_ERRORS = (
+    *(TemplateError, TypeError, ValueError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError, ImportError),
+)
+"""What a template raises: it is a program that its model's authors wrote."""
 TURN_KEYS = (("role", "content"), ("from", "value"))
 
 
@@ -75,12 +80,35 @@ def content_text(content: Content, name: str, tokenizer: PreTrainedTokenizerBase
             f"{name} is a conversation, but the tokenizer of {model} has no chat template.",
         )
     try:
-        return str(tokenizer.apply_chat_template(content, tokenize=False))
-    except (TemplateError, TypeError, ValueError) as error:
+        return render_chat(content, tokenizer)
+    except TemplateRefusal as refusal:
         roles = ", ".join(turn["role"] for turn in content[:8])
         raise InvalidInput(
-            "corpus", f"The model's chat template refuses {name} ({roles}): {error}"
-        ) from error
+            "corpus", f"The model's chat template refuses {name} ({roles}): {refusal}"
+        ) from refusal
+
+
+class TemplateRefusal(ValueError):
+    """A chat template cannot write a conversation; the message is the template's own."""
+
+
+def render_chat(
+    messages: Conversation, tokenizer: PreTrainedTokenizerBase, *, reply: bool = False
+) -> str:
+    """Return a conversation in the tokenizer's chat template; with `reply`, up to where the model's
+    next turn begins.
+
+    Raises `TemplateRefusal` for whatever a template does not take: a role, a missing `bos_token`, a
+    function that it does not know, its own syntax.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(messages, add_generation_prompt=reply, tokenize=False)
+        )
+    except _TEMPLATE_ERRORS as error:
+        line = getattr(error, "lineno", None)
+        reason = str(error).rpartition("<locals>.")[2].rstrip(".") or type(error).__name__
+        raise TemplateRefusal(f"{reason} (line {line})" if line else reason) from error
 
 
 def _turns_from_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:

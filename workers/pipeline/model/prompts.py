@@ -3,6 +3,7 @@
 import torch
 
 from features.records import InvalidInput
+from workers.pipeline.data.chat import Conversation, TemplateRefusal, render_chat
 from workers.pipeline.model.language import Language, check_embeddings
 
 
@@ -13,8 +14,8 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
     BOS. Otherwise it is a plain text, which begins with BOS if `bos` is true and the tokenizer has
     one.
 
-    Raises `InvalidInput("mode")` if the model has no chat template, and `InvalidInput("prompt")` if
-    the prompt is empty or leaves no room for another token.
+    Raises `InvalidInput("mode")` if the model has no chat template or it refuses the message, and
+    `InvalidInput("prompt")` if the prompt is empty or leaves no room for another token.
     """
     tokenizer = language.tokenizer
     if chat:
@@ -23,7 +24,7 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
                 "mode", "This model has no chat template: give it a text to continue."
             )
         messages = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        text = _chat_text(language, messages)
         head: list[int] = []
     else:
         text = prompt
@@ -39,3 +40,15 @@ def prompt_ids(language: Language, prompt: str, chat: bool, bos: bool) -> list[i
         )
     check_embeddings(language, torch.tensor(ids))
     return ids
+
+
+def _chat_text(language: Language, messages: Conversation) -> str:
+    """The message in the model's chat template, which may refuse it in its own words."""
+    try:
+        return render_chat(messages, language.tokenizer, reply=True)
+    except TemplateRefusal as refusal:
+        raise InvalidInput(
+            "mode",
+            f"The model's chat template refuses this prompt: {refusal}. Give it a text to continue "
+            "instead.",
+        ) from refusal

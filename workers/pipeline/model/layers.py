@@ -14,6 +14,9 @@ MLP_OUT, ATTN_OUT, Z, MLP_IN = "hook_mlp_out", "hook_attn_out", "attn.hook_z", "
 SITES = (RESID_PRE, RESID_POST, MLP_OUT, ATTN_OUT, Z)
 """Where an SAE can be trained. `MLP_IN` is for transcoders only: it is no part of the stream."""
 
+CLEARLY = 10
+"""Times that a change must be larger than another one, to be no rounding."""
+
 
 class Layer:
     """Block number `number` with the record of what it did. `parts` are points at the outputs of
@@ -36,11 +39,17 @@ class Layer:
         """Return the full name of a site in this layer."""
         return f"blocks.{self.number}.{site}"
 
-    def tell_apart(self, mixes: Sequence[bool]) -> None:
-        """Note which parts mix tokens. Of two that do, the second is the MLP: RWKV's looks at the
-        token before, too.
+    def tell_apart(self, changes: Sequence[float], rounding: float) -> None:
+        """Note which parts mix tokens: their output for the last token changes by more than
+        `rounding` with the others. Of two that do, the second is the MLP (RWKV's looks at the token
+        before, too); of two that do not, the one that changes clearly more is attention.
         """
-        self.mixes = [True, False] if list(mixes) == [True, True] else mixes
+        mixes = [change > rounding for change in changes]
+        if mixes == [True, True]:
+            mixes = [True, False]
+        elif mixes == [False, False] and max(changes) > CLEARLY * min(changes):
+            mixes = [change == max(changes) for change in changes]
+        self.mixes = mixes
 
     def place(self, site: str) -> int | None:
         """Return the place of the part that `site` belongs to; None unless it is exactly one."""

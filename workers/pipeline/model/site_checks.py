@@ -29,6 +29,7 @@ class SiteChecks:
     def __init__(self, model: PreTrainedModel, ids: Int64[Tensor, "batch pos"]) -> None:
         self.model, self.ids = model, ids
         self.tolerance = max(EXACT, ROUNDING * torch.finfo(model.dtype).eps)
+        self.rounding = max(EXACT / 10, 2 * torch.finfo(model.dtype).eps)
         self._random = torch.Generator().manual_seed(0)
 
     @torch.no_grad()
@@ -70,7 +71,14 @@ class SiteChecks:
 
     def differs(self, value: Activation, other: Activation) -> bool:
         """Whether two activations differ by more than rounding."""
-        return self.error(value, other, other) > self.tolerance
+        return self.change(value, other) > self.rounding
+
+    def change(self, value: Activation, other: Activation) -> float:
+        """Return the median over entries of their change, as a share of each: the largest entries
+        of a stream would hide the others.
+        """
+        tiny = torch.finfo(torch.float32).tiny
+        return ((value - other).abs() / other.abs().clamp(min=tiny)).median().item()
 
 
 def sum_of(terms: Sequence[Activation]) -> Activation:

@@ -83,6 +83,9 @@ class _Search:
         for layer in layers:
             for site in PART_SITES:
                 self._offer_part(layer, site)
+        names = [layer.name(site) for layer in layers for site in PART_SITES]
+        points = [self.points[name] for name in names if name in self.points]
+        self.first |= self.checks.read(points, {})
         for site in PART_SITES:
             self._check_edits(layers, site)
 
@@ -131,7 +134,7 @@ class _Search:
         """Change all tokens but the last: what attention gives the last one changes too, what the
         MLP gives it does not. The parts before it are held as they were.
         """
-        mixing: dict[Layer, list[bool]] = {layer: [] for layer in layers}
+        changes: dict[Layer, list[float]] = {layer: [] for layer in layers}
         for place in range(max((len(layer.parts) for layer in layers), default=0)):
             asked = [layer for layer in layers if place < len(layer.parts)]
             edits = {
@@ -142,11 +145,10 @@ class _Search:
             read = self.checks.read([layer.parts[place] for layer in asked], edits)
             for layer in asked:
                 name = layer.parts[place].name
-                mixing[layer].append(
-                    self.checks.differs(read[name][:, -1:], self.first[name][:, -1:])
-                )
-        for layer, mixes in mixing.items():
-            layer.tell_apart(mixes)
+                change = self.checks.change(read[name][:, -1:], self.first[name][:, -1:])
+                changes[layer].append(change)
+        for layer, sizes in changes.items():
+            layer.tell_apart(sizes, self.checks.rounding)
 
     def _offer_part(self, layer: Layer, site: str) -> None:
         name, point = layer.name(site), layer.candidate(site)
@@ -164,9 +166,8 @@ class _Search:
         points = {layer: point for layer in layers if (point := self.points.get(layer.name(site)))}
         if not points:
             return
-        before = self.checks.read(points.values(), {})
         inputs = {layer.pre: self.first[layer.pre.name] for layer in layers}
-        edits = {point: self.checks.nudged(before[point.name]) for point in points.values()}
+        edits = {point: self.checks.nudged(self.first[point.name]) for point in points.values()}
         read = self.checks.read(
             [
                 observed
@@ -198,7 +199,7 @@ class _Search:
                 return "Its output projection does more than multiply by a matrix."
         if not error <= checks.tolerance:
             return f"An edit misses the residual stream by {error:.2%} of its largest entry."
-        if not checks.differs(read[part.name], self.first[part.name]):
+        if site in (Z, MLP_IN) and not checks.differs(read[part.name], self.first[part.name]):
             return "An edit does not reach the residual stream."
         before = layer.parts[:place]
         if any(checks.differs(read[other.name], self.first[other.name]) for other in before):

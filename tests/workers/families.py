@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from features.records import InvalidInput
 from workers.pipeline.model.hooks import MLP_IN, SITES, hook_refusals
-from workers.pipeline.model.hooks import hook_names as hooks_of
+from workers.pipeline.model.sites import find_sites
 
 COLUMNS = (*SITES, MLP_IN)
 HEAD = """# Models
@@ -247,7 +247,7 @@ def row_of(kind: str) -> str:
     """A family's row of the list: for each site whether it is offered, and why not."""
     model = tiny_model(kind)
     try:
-        offered, refusals = hooks_of(model), hook_refusals(model)
+        offered, refusals = find_sites(model).points, hook_refusals(model)
     except InvalidInput as refusal:
         return _row(kind, *["–"] * len(COLUMNS), refusal.message)
     counts = Counter(hook.split(".", 2)[2] for hook in offered)

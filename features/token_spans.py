@@ -4,7 +4,7 @@ made visible.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 Vocabulary = Mapping[int, tuple[bytes, bool]]
@@ -17,8 +17,9 @@ class Span(NamedTuple):
     """One box of a heatmap: usually one token, several where only together they make whole
     characters.
 
-    `value` is the largest activation of its tokens (None where none fires), `strength` its alpha
-    from 0 to 1. `left_out` is whether one of its tokens does not count although it is not special.
+    `value` is the activation of its tokens that is largest in absolute value (None where none
+    fires), `strength` its alpha from 0 to 1. `left_out` is whether one of its tokens does not count
+    although it is not special.
     """
 
     text: str
@@ -81,7 +82,7 @@ def spans(
             stop, text = _whole(token_ids, start, vocabulary)
             inside = range(place, stop + first)
             value, here = (
-                max((fired[i] for i in inside if i in fired), default=None),
+                strongest([fired[i] for i in inside if i in fired]),
                 peak in inside,
             )
             strength = 0.0 if value is None else alpha(value, maximum)
@@ -111,11 +112,16 @@ def around(boxes: Sequence[Span], before: int, after: int) -> list[Span]:
 
 def alpha(value: float, maximum: float) -> float:
     """Strength of a box on a log scale: 0 at nothing, 1 at the feature's maximum, about 0.55 at a
-    tenth of it.
+    tenth of it; a value below zero is as strong as one above.
     """
-    if value <= 0 or maximum <= 0:
+    if maximum <= 0:
         return 0.0
-    return min(math.log1p(20 * value / maximum) / math.log(21), 1.0)
+    return min(math.log1p(20 * abs(value) / maximum) / math.log(21), 1.0)
+
+
+def strongest(values: Collection[float]) -> float | None:
+    """The value that is largest in absolute value; None where there is none."""
+    return max(values, key=abs, default=None)
 
 
 def text_of(token_ids: Sequence[int], vocabulary: Vocabulary) -> str:

@@ -10,15 +10,17 @@ FEATURES: dict[str, Definition] = {
         "share",
     ),
     "fires": Definition(
-        "Firings", "Tokens on which the feature's activation is above zero.", "count"
+        "Firings", "Tokens on which the feature's activation is not zero.", "count"
     ),
     "max_activation": Definition(
         "Maximum",
         "Largest activation of the feature on the dashboard's tokens, after the decoder's norms "
-        "are folded in.",
+        "are folded in; largest absolute value where features fire in both directions.",
     ),
     "mean_activation": Definition(
-        "Mean", "Mean activation over the tokens on which the feature fires; zeros are left out."
+        "Mean",
+        "Mean activation over the tokens on which the feature fires; zeros are left out, and "
+        "absolute values are averaged where features fire in both directions.",
     ),
     "decoder_norm": Definition(
         "Decoder norm",
@@ -37,13 +39,14 @@ FEATURES: dict[str, Definition] = {
     ),
     "activation_histogram": Definition(
         "Activations",
-        "Firings in equal bins of activation, from 0 to the feature's maximum. Heights are log(1 "
-        "+ count).",
+        "Firings in equal bins of activation, in absolute value, from 0 to the feature's maximum. "
+        "Heights are log(1 + count).",
         "count",
     ),
     "text_maximum": Definition(
         "Maximum on this text",
-        "The feature's largest activation on the text that was typed, marked in the histogram; "
+        "The feature's largest activation, in absolute value, on the text that was typed, marked "
+        "in the histogram; "
         "special tokens have none.",
     ),
     "band": Definition(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import compress, product
 
 from django import template
 from django.utils.html import format_html
@@ -21,16 +22,16 @@ LEFT_OUT = (
     "the first tokens of its context."
 )
 """What a grey token means that is not special."""
-CLASSES = {
-    (peak, special): format_html(' class="{}"', names) if names else mark_safe("")
-    for peak, special, names in (
-        (False, False, ""),
-        (True, False, "peak"),
-        (False, True, "special"),
-        (True, True, "peak special"),
-    )
-}
-"""The class attribute of a token, by whether it is the peak and whether it is special."""
+KINDS = ("peak", "special", "negative")
+
+
+def _class_attribute(kinds: tuple[bool, ...]) -> SafeString:
+    names = " ".join(compress(KINDS, kinds))
+    return format_html(' class="{}"', names) if names else mark_safe("")
+
+
+CLASSES = {kinds: _class_attribute(kinds) for kinds in product((False, True), repeat=len(KINDS))}
+"""The class attribute of a box, by whether it is the peak, is special, and fires below zero."""
 GREY = format_html(' class="left-out" title="{}"', LEFT_OUT)
 
 
@@ -71,7 +72,7 @@ def crop(spans: Sequence[Span], before: int = SNIPPET_BEFORE) -> list[Span]:
 def _firing_token(span: Span, line_end: str) -> SafeString:
     return format_row(
         FIRING,
-        CLASSES[span.peak, span.special],
+        CLASSES[span.peak, span.special, (span.value or 0.0) < 0],
         number(span.value),
         f"{span.strength:.2f}",
         _text(span.text, line_end),
@@ -83,7 +84,7 @@ def _silent_token(
     text: str, line_end: str, peak: bool, special: bool, left_out: bool
 ) -> SafeString:
     """A token without activation. Cached, as texts consist of few different tokens."""
-    names = GREY if left_out else CLASSES[peak, special]
+    names = GREY if left_out else CLASSES[peak, special, False]
     return format_row("<t%s>%s</t>", names, _text(text, line_end))
 
 

@@ -58,11 +58,12 @@ def _token(token: SteeredSpan) -> SafeString:
         title += f" · KL from default {number(token.kl)}"
     if token.span.value:
         title += f" · activation {number(token.span.value)}"
-    names = " ".join(
-        name
-        for name, holds in (("changed", token.changed), ("special", token.span.special))
-        if holds
-    )
+    kinds = {
+        "changed": token.changed,
+        "special": token.span.special,
+        "negative": (token.span.value or 0.0) < 0,
+    }
+    names = " ".join(name for name, holds in kinds.items() if holds)
     text = escape(token.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
     return format_html(
         '<t class="{}" style="--a:{}" title="{}">{}</t>',

@@ -11,7 +11,7 @@ from django.db.models import prefetch_related_objects
 from features.inference import requests as inference_requests
 from features.models import Feature, LanguageModel, Sae
 from features.records import ControlledValue, InvalidInput, TextEffectRecord
-from features.token_spans import Span, Vocabulary, in_sentence, spans
+from features.token_spans import Span, Vocabulary, in_sentence, spans, strongest
 from features.vocabulary import vocabulary_of
 
 MAX_CHARACTERS = 20_000
@@ -135,8 +135,8 @@ def read_feature(feature: Feature, text: str, *, maximum: float | None = None) -
     }
     found = inference_requests.request(asked)
     ids, values = found["token_ids"], found["values"]
-    highest = max(values)
-    firing = [(place, value) for place, value in enumerate(values) if value > 0]
+    highest = abs(strongest(values) or 0.0)
+    firing = [(place, value) for place, value in enumerate(values) if value != 0]
     places, sizes = [place for place, _ in firing], [value for _, value in firing]
     full = maximum or feature.max_activation or highest
     return FeatureReading(

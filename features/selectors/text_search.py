@@ -14,7 +14,7 @@ from features.inference.text_activations import TextReading, read_context, read_
 from features.models import Feature, Sae
 from features.selectors.snippets import snippets
 from features.selectors.text_ranking import Firings, Key, Ranked, by_feature, rank, rank_difference
-from features.token_spans import Span, alpha
+from features.token_spans import Span, alpha, strongest
 
 MAX_RESULTS = 64
 """The limit of features per token: if one token is chosen, all of its features are shown."""
@@ -173,12 +173,13 @@ def _feature_scales(
 
 
 def _scaled(firings: Firings, scales: Mapping[Key, FeatureScale | None], scaled: bool) -> Firings:
-    """Firings of features with a row, as activations or as fractions of each feature's maximum."""
+    """Absolute activations of features with a row, or fractions of each feature's maximum."""
     result: dict[Key, Mapping[int, float]] = {}
     for key, at in firings.items():
         if key in scales:
-            maximum = (scales[key] or FeatureScale(0, 0.0)).maximum or max(at.values())
-            result[key] = {pos: value / maximum for pos, value in at.items()} if scaled else at
+            sizes = {position: abs(value) for position, value in at.items()}
+            maximum = (scales[key] or FeatureScale(0, 0.0)).maximum or max(sizes.values())
+            result[key] = {pos: size / maximum for pos, size in sizes.items()} if scaled else sizes
     return result
 
 
@@ -229,7 +230,7 @@ def _token_features(
     at: Mapping[int, float] = {}
     if shown:
         at = text.firings.get((shown.feature.sae.slug, shown.feature.index), {})
-    full = shown.feature.max_activation or max(at.values(), default=0.0) if shown else 0.0
+    full = shown.feature.max_activation or abs(strongest(at.values()) or 0.0) if shown else 0.0
     on: dict[int, list[tuple[float, Key]]] = {}
     for key, firings in text.firings.items():
         if scales.get(key):
@@ -238,7 +239,7 @@ def _token_features(
     token_features = []
     for span in text.tokens:
         positions = _positions(span)
-        peak = max((at[pos] for pos in positions if pos in at), default=None)
+        peak = strongest([at[pos] for pos in positions if pos in at])
         lit = span._replace(value=peak, strength=alpha(peak or 0.0, full))
         firing = [row for pos in positions for row in on.get(pos, [])]
         token_features.append(_strongest_on(of, lit, firing))
@@ -253,8 +254,8 @@ def _strongest_on(
     """
     best: dict[Key, float] = {}
     for value, key in firing:
-        best[key] = max(value, best.get(key, 0.0))
-    first = sorted(best.items(), key=lambda row: (-row[1], row[0]))[:PER_TOKEN]
+        best[key] = max(value, best.get(key, 0.0), key=abs)
+    first = sorted(best.items(), key=lambda row: (-abs(row[1]), row[0]))[:PER_TOKEN]
     return TokenFeatures(
         span, [FiringFeature(of[slug], index, value) for (slug, index), value in first], len(best)
     )

@@ -10,7 +10,7 @@ from features.models import Feature, LanguageModel, SteeringDelta, SteeringReque
 from features.records import Intervention
 from features.steering import transcript
 from features.steering.transcript import Change, Result, SteeredSpan, Sweep
-from features.token_spans import Span, Vocabulary, spans
+from features.token_spans import Span, Vocabulary, spans, strongest
 from features.vocabulary import vocabulary_of
 
 HISTORY = 20
@@ -150,13 +150,13 @@ def presets(who: str) -> QuerySet[SteeringRequest]:
 
 
 def _ends(values: list[float]) -> tuple[float | None, float | None]:
-    return (sum(values) / len(values), max(values)) if values else (None, None)
+    return (sum(values) / len(values), strongest(values)) if values else (None, None)
 
 
 def _prompt(result: Result, vocabulary: Vocabulary, shown: int, maximum: float) -> list[Span]:
     values = result.prompt_activations[shown] if result.prompt_activations else []
-    fired = [(place, value) for place, value in enumerate(values) if value > 0]
-    full = maximum or max(values, default=0.0)
+    fired = [(place, value) for place, value in enumerate(values) if value != 0]
+    full = maximum or abs(strongest(values) or 0.0)
     return spans(
         result.prompt, vocabulary, [p for p, _ in fired], [v for _, v in fired], None, full
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from features.token_spans import Span, Vocabulary, spans, text_of
+from features.token_spans import Span, Vocabulary, spans, strongest, text_of
 
 Piece = Mapping[str, Any]
 
@@ -140,10 +140,10 @@ def steered_spans(
     token differs from the text `against`.
     """
     values = text.activations[shown] if text.activations else []
-    positions = [position for position, value in enumerate(values) if value > 0]
+    positions = [position for position, value in enumerate(values) if value != 0]
     fired = [values[position] for position in positions]
     new = _new_positions(against.token_ids, text.token_ids) if against else set()
-    full = maximum or max(values, default=0.0)
+    full = maximum or abs(strongest(values) or 0.0)
     return [
         _steered_span(span, text, new)
         for span in spans(text.token_ids, vocabulary, positions, fired, None, full)

@@ -124,6 +124,13 @@ def test_the_tokens_that_do_not_count_in_words(stored, words):
     assert counted_tokens.left_out_in_words(stored) == words
 
 
+def test_a_value_below_zero_has_its_sign_and_a_colour_of_its_own():
+    (box,) = spans([1], VOCABULARY, [0], [-2.0], 0, 2.0)
+    assert heatmap.heatmap([box]) == (
+        '<t class="peak negative" data-v="-2.00" style="--a:1.00"> day</t>'
+    )
+
+
 def test_line_ends_show_as_signs_and_break_only_where_asked():
     boxes = spans([4, 2], VOCABULARY)
     assert heatmap.heatmap(boxes) == "<t>a↵\nb</t><t>↵\n    </t>"

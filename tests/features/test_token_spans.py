@@ -27,6 +27,8 @@ def test_tokens_that_split_a_character_are_one_box_with_their_largest_value():
     assert boxes[0].token_ids == tuple(ids)
     assert boxes[0].value == 1.5
     assert boxes[0].peak
+    (below,) = spans(ids, VOCABULARY, [0, 1], [0.5, -1.5], 1, 2.0)
+    assert (below.value, below.strength) == (-1.5, alpha(1.5, 2.0))
 
 
 def test_bytes_that_are_no_character_are_shown_as_such_and_disturb_nobody():
@@ -52,7 +54,8 @@ def test_positions_count_tokens_not_boxes():
 
 
 def test_strength_is_logarithmic_from_nothing_to_the_maximum():
-    assert alpha(0, 2) == alpha(-1, 2) == alpha(1, 0) == 0
+    assert alpha(0, 2) == alpha(1, 0) == 0
+    assert alpha(-1, 2) == alpha(1, 2) > 0
     assert alpha(2, 2) == alpha(3, 2) == 1
     strengths = [alpha(share, 1) for share in (0.01, 0.1, 0.5, 1)]
     assert strengths == sorted(strengths)

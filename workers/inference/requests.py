@@ -62,7 +62,7 @@ def text_effect(params: Params) -> dict[str, Any]:
             f"This text has {len(ids):,} tokens; at most {MAX_CHANGED_TOKENS} can be measured at "
             "once.",
         )
-    positions = [position for position, value in enumerate(values) if value > 0]
+    positions = [position for position, value in enumerate(values) if value != 0]
     case = FeatureCase(params["index"], params["maximum"], params["tokens"], [(ids, positions)])
     reads, writes = measure_on_text(language, lens, case)
     return {

@@ -72,8 +72,8 @@ def choose_texts(
 def _split(examples: list[Example], seed: int) -> tuple[list[_Context], list[_Context]]:
     """Contexts for writing labels and held-out ones, strongest first, each context once."""
     sides: dict[bool, dict[int, _Context]] = {False: {}, True: {}}
-    for example in sorted(examples, key=lambda example: -max(example.values)):
-        activations = dict(zip(example.positions, example.values, strict=True))
+    for example in sorted(examples, key=lambda example: -max(map(abs, example.values))):
+        activations = dict(zip(example.positions, map(abs, example.values), strict=True))
         peak = max(activations, key=activations.__getitem__)
         side = sides[is_held_out(seed, example.sequence.position)]
         side.setdefault(example.sequence_id, _Context(example.sequence, activations, peak))

@@ -20,6 +20,9 @@ from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.io import load_sae
+from workers.pipeline.steering.interventions import FeatureIntervention
+from workers.pipeline.steering.steered_forward import Steering
+from workers.pipeline.steering.text_activations import Lens, TextActivations
 
 RESID, Z, MLP_IN = "blocks.1.hook_resid_post", "blocks.1.attn.hook_z", "blocks.1.mlp.hook_in"
 ATTN_OUT, MLP_OUT = "blocks.1.hook_attn_out", "blocks.1.hook_mlp_out"
@@ -113,14 +116,14 @@ def agree(
     language: Language, sae: SAE, hook: str, codes: Tensor, target: Tensor, rebuilt: Tensor
 ) -> None:
     """Dashboards show `codes`, and the evaluation measures `rebuilt` against `target`."""
-    assert (codes > 0).sum() > 200
+    assert (codes != 0).sum() > 200
     features, values = shown(language, sae, hook), measured(language, sae, hook).values
-    most = codes.amax(0).clamp(min=0)
+    most = codes.abs().amax(0)
     torch.testing.assert_close(
         torch.tensor([feature.max_activation for feature in features]), most, atol=1e-3, rtol=1e-3
     )
     assert sum(feature.fires for feature in features) == pytest.approx(
-        int((codes > 0).sum()), abs=2
+        int((codes != 0).sum()), abs=2
     )
     assert values["l0"] == pytest.approx((codes != 0).double().sum().item() / len(codes), abs=0.01)
     error, total = (
@@ -168,19 +171,70 @@ def test_matching_pursuit_is_read_as_it_is(language, tmp_path):
     agree(language, saved(sae, tmp_path), RESID, sae.encode(x), x, sae(x))
 
 
-def test_features_that_fire_in_both_directions_are_shown_in_one_and_the_log_says_so(
-    language, tmp_path
-):
+def test_features_that_fire_in_both_directions_are_shown_in_both(language, tmp_path):
     sae = made("abstopk", RESID, rescale_acts_by_decoder_norm=True)
     (x,) = activation(language, RESID)
+    codes = sae.encode(x)
     loaded = saved(sae, tmp_path)
-    agree(language, loaded, RESID, sae.encode(x), x, sae(x))
+    agree(language, loaded, RESID, codes, x, sae(x))
+    features = shown(language, loaded, RESID)
+    assert [sum(feature.histogram) for feature in features] == (codes != 0).sum(0).tolist()
+    means = codes.abs().sum(0) / (codes != 0).sum(0).clamp(min=1)
+    torch.testing.assert_close(
+        torch.tensor([feature.mean_activation for feature in features]), means, atol=1e-4, rtol=1e-4
+    )
+    tops = torch.tensor(
+        [
+            top.values[top.positions.index(top.peak)] if feature.examples else 0.0
+            for feature in features
+            for top in feature.examples[:1] or [None]
+        ]
+    )
+    strongest = codes.gather(0, codes.abs().argmax(0)[None])[0]
+    assert (strongest < 0).sum() > 5
+    torch.testing.assert_close(tops, strongest, atol=1e-3, rtol=1e-3)
     lines = [
         line.text
         for line in compute_dashboards(language, loaded, RESID, SEQUENCES, 9)
         if isinstance(line, LogLine)
     ]
     assert "both directions" in lines[0]
+
+
+def steered_activation(language: Language, intervention: FeatureIntervention) -> Tensor:
+    """The counted tokens' activations of the first context at the hook, steered everywhere."""
+    steering, found = Steering(language, [[intervention]]), []
+    point = resolve_hook(language.model, RESID)
+    with (
+        steering.at(torch.ones(1, IDS.shape[1], dtype=torch.bool)),
+        observe_hook(point, found.append),
+    ):
+        language.model(IDS[:1])
+    return found[0][0][COUNTED[0]]
+
+
+def test_what_fires_below_zero_is_read_in_a_text_ablated_and_clamped(language, tmp_path):
+    sae = saved(made("abstopk", RESID, rescale_acts_by_decoder_norm=True), tmp_path)
+    lens, ids = Lens(sae, RESID, False), SEQUENCES[0].token_ids
+    (x,) = activation(language, RESID)
+    counted = int(COUNTED[0].sum())
+    codes = sae.encode(x[:counted])
+    _, tokens = TextActivations(language).features_of_context({"it": lens}, ids)["it"]
+    fired = [token for token, counts in zip(tokens, COUNTED[0].tolist(), strict=True) if counts]
+    for token, expected in zip(fired, codes, strict=True):
+        order = expected.abs().argsort(descending=True)[:4]
+        assert token.features == order.tolist()
+        assert token.values == pytest.approx(expected[order].tolist(), abs=1e-4)
+    place, index = (codes < -0.5).nonzero()[0].tolist()
+    value, direction = codes[place, index], sae.W_dec[index]
+    for method, change in (
+        ("ablate", -value * direction),
+        ("scale", (3.0 - 1) * value * direction),
+        ("clamp", (3.0 * 2.0 - value) * direction),
+    ):
+        intervention = FeatureIntervention(lens, index, method, 3.0, maximum=2.0)
+        edited = steered_activation(language, intervention)
+        torch.testing.assert_close(edited[place] - x[place], change, atol=1e-3, rtol=1e-3)
 
 
 def test_hook_z_with_reshaping_is_read_flat(language, tmp_path):

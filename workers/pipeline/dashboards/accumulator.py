@@ -1,6 +1,7 @@
 """What one pass over a corpus accumulates about every feature, and how shards merge.
 
-A batch arrives as sparse positive activations, ordered by (feature, sequence, position). All
+A batch arrives as sparse activations, ordered by (feature, sequence, position). Histograms, maxima
+and the choice of examples are of absolute values; the values of examples have their sign. All
 arithmetic on them is on integers or maxima, vectorised over features, so the result does not depend
 on the order of batches. Memory on the device:
 
@@ -108,7 +109,9 @@ class FeatureAccumulator:
         self.left_out = self.left_out.plus(_left_out(batch, first_positions))
         if not activations.value.numel():
             return
-        feature, row, position, value = activations
+        feature, row, position, signed = activations
+        activations = activations._replace(value=signed.abs())
+        value = activations.value
         positions = [record.position for record in batch.sequences]
         sequence = torch.tensor(positions, device=feature.device)[row]
         self._widen_sample_bins(self.histograms.grow(feature, value))
@@ -122,7 +125,7 @@ class FeatureAccumulator:
         is_candidate[run_of[self._offer_samples(activations, sequence, bins)]] = True
         mask = is_candidate[run_of]
         self.candidates.add(
-            batch, row[mask], CandidateActivations(pairs[mask], position[mask].int(), value[mask])
+            batch, row[mask], CandidateActivations(pairs[mask], position[mask].int(), signed[mask])
         )
         self._compact_if_needed()
 

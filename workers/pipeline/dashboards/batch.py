@@ -37,8 +37,8 @@ class Batch(NamedTuple):
 
 
 class SparseActivations(NamedTuple):
-    """The positive activations of features on a batch: columns [n] ordered by (feature, row,
-    position).
+    """The activations of features on a batch that are not 0, negative ones too: columns [n] ordered
+    by (feature, row, position).
 
     `row` is the index of the sequence in the batch.
     """

@@ -143,8 +143,8 @@ def describe_scan(
         )
     if isinstance(target.sae, AbsTopKSAE):
         yield LogLine(
-            "Features of this SAE fire in both directions; only their positive activations are "
-            "shown."
+            "Features of this SAE fire in both directions: maxima, means, histograms and the order "
+            "of examples are those of absolute values."
         )
     yield LogLine(_summary(accumulator, tokens))
     if accumulator.left_out.first or accumulator.left_out.outliers:

@@ -179,8 +179,8 @@ def without_outliers(
 def encode_batch(
     language: Language, target: Target, activations: Float[Tensor, "batch pos d_in"], batch: Batch
 ) -> tuple[Batch, SparseActivations]:
-    """Return the batch with the tokens that count for the target, and the positive activations of
-    its SAE on these, given the model's activations at its hook; all on the SAE's device.
+    """Return the batch with the tokens that count for the target, and the activations of its
+    SAE on these that are not 0, given the model's activations at its hook; all on the SAE's device.
     """
     device = target.sae.W_dec.device
     activations = activations.to(device)

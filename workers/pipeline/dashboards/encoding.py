@@ -1,4 +1,4 @@
-"""Encode the counted tokens of a batch with an SAE, and return the positive activations in order.
+"""Encode the counted tokens of a batch with an SAE: the activations that are not 0, in order.
 
 Encoders that treat each feature independently (ReLU, JumpReLU, gated, and transcoders of these) run
 a wide SAE in tiles of features, so that neither the weights in use nor the dense activations exceed
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from features.records import InvalidInput
 from workers.pipeline.dashboards.batch import Batch, SparseActivations
-from workers.pipeline.dashboards.sorting import positive_indices, stable_argsort
+from workers.pipeline.dashboards.sorting import nonzero_indices, stable_argsort
 
 ENCODE_BLOCK = 1 << 23
 """Dense activations computed at once: 32 MB of float32, for any width of the SAE."""
@@ -59,7 +59,7 @@ FEATURE_AXIS = {
 def sparse_activations(
     sae: SAE[Any], activations: Float[Tensor, "batch pos d_in"], batch: Batch
 ) -> SparseActivations:
-    """Return the positive activations on the counted tokens of a batch.
+    """Return the activations that are not 0 on the counted tokens of a batch.
 
     Raises `InvalidInput("model")` if the model's activations are not finite.
     """
@@ -114,15 +114,15 @@ def _narrow(name: str, tensor: Tensor, start: int, stop: int) -> Tensor:
 def _encode_tile(
     sae: SAE[Any], inputs: Float[Tensor, "tokens d_in"], first: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the feature (counted from `first`), the token and the value of each positive
-    activation [n], ordered by feature, then token.
+    """Return the feature (counted from `first`), the token and the value of each activation
+    that is not 0 [n], ordered by feature, then token.
     """
     width = sae.cfg.d_sae
     tokens, features, values = [], [], []
     size = max(1, ENCODE_BLOCK // width)
     for start in range(0, max(1, len(inputs)), size):  # at least once, for the sake of torch.cat
         dense = sae.encode(inputs[start : start + size])
-        indices = positive_indices(dense)
+        indices = nonzero_indices(dense)
         tokens.append(indices // width + start)
         features.append(indices % width)
         values.append(dense.flatten()[indices].float())

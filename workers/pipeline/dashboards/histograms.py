@@ -22,7 +22,7 @@ EMPTY = -(1 << 20)
 
 
 class Histograms:
-    """Counts, sums and maxima of positive activations for `features` features.
+    """Counts, sums and maxima of absolute activations for `features` features.
 
     `counts` [features, BINS] int64; `exponents` [features] int64 with R = 2**exponent; `coarse` and
     `fine` [features] int64, the sums in their units; `maxima` [features] float32.

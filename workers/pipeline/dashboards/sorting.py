@@ -46,14 +46,14 @@ def first_of_each(keys: Tensor) -> Tensor:
     return sorting[run_starts(keys[sorting])].sort().values
 
 
-def positive_indices(dense: Tensor) -> Tensor:
-    """Return the flat indices [n] of the elements of `dense` above 0, in rising order.
+def nonzero_indices(dense: Tensor) -> Tensor:
+    """Return the flat indices [n] of the elements of `dense` that are not 0, in rising order.
 
     On a CPU numpy's comparison is four times as fast as torch's.
     """
     if dense.device.type == "cpu" and dense.dtype == torch.float32:
-        return torch.from_numpy(np.flatnonzero(dense.detach().numpy() > 0))
-    return (dense > 0).flatten().nonzero()[:, 0]
+        return torch.from_numpy(np.flatnonzero(dense.detach().numpy() != 0))
+    return (dense != 0).flatten().nonzero()[:, 0]
 
 
 def sorted_unique(keys: Tensor) -> Tensor:

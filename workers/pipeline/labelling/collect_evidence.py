@@ -137,6 +137,7 @@ def _strong_activations(
     their features, on the CPU.
     """
     counted, columns = encode_batch(language, target, activations, batch)
+    columns = columns._replace(value=columns.value.abs())
     strong = columns.value > thresholds[columns.feature]
     strong_columns = SparseActivations(*(column[strong].cpu() for column in columns))
     return counted.to(torch.device("cpu")), strong_columns

@@ -1,7 +1,7 @@
 """Interventions on features, and the formula of each method.
 
 With y the activation at the hook that the SAE writes to, a the feature's activation there, d its
-decoder row, m its maximum on the tokens of the dashboard and s the strength:
+decoder row, m its largest absolute activation on the tokens of the dashboard and s the strength:
 
     add, unit "maximum"    y + s m d
     add, unit "norm"       y + s |y| d / |d|
@@ -122,4 +122,4 @@ def encode_features(
             scale = sae.ln_std
         case "constant_norm_rescale":
             scale = 1 / sae.x_norm_coeff
-    return codes.float().clamp(min=0).masked_fill(outliers[:, None], 0.0), scale
+    return codes.float().masked_fill(outliers[:, None], 0.0), scale

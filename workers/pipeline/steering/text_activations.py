@@ -39,7 +39,7 @@ class Lens(NamedTuple):
 
 
 class TokenFeatures(NamedTuple):
-    """The features that fire on one token, strongest first, and their activations."""
+    """The features that fire on one token, by falling absolute value, and their activations."""
 
     features: list[int]
     values: list[float]
@@ -151,7 +151,7 @@ class TextActivations:
         counted = self._counted(lens, ids, read).to(activations.device)
         codes = torch.zeros(len(ids), part.cfg.d_sae, device=activations.device)
         if counted.any():  # the others are left out before encoding, as in dashboards
-            codes[counted] = part.encode(activations[counted]).float().clamp(min=0)
+            codes[counted] = part.encode(activations[counted]).float()
         return codes
 
     def _model_activations(
@@ -177,11 +177,12 @@ def _strongest(parts: Iterable[tuple[int, Float[Tensor, "pos features"]]]) -> li
     """
     part_values, part_features = [], []
     for first, codes in parts:
-        values, features = codes.topk(min(MAX_FEATURES_PER_TOKEN, codes.shape[1]), dim=1)
-        part_values.append(values)
+        features = codes.abs().topk(min(MAX_FEATURES_PER_TOKEN, codes.shape[1]), dim=1).indices
+        part_values.append(codes.gather(1, features))
         part_features.append(features + first)
     all_values = torch.cat(part_values, 1)
-    values, order = all_values.topk(min(MAX_FEATURES_PER_TOKEN, all_values.shape[1]), dim=1)
+    order = all_values.abs().topk(min(MAX_FEATURES_PER_TOKEN, all_values.shape[1]), dim=1).indices
+    values = all_values.gather(1, order)
     features = torch.cat(part_features, 1).gather(1, order)
-    rows = zip(features.tolist(), values.tolist(), (values > 0).sum(1).tolist(), strict=True)
+    rows = zip(features.tolist(), values.tolist(), (values != 0).sum(1).tolist(), strict=True)
     return [TokenFeatures(feature[:count], value[:count]) for feature, value, count in rows]

@@ -26,7 +26,7 @@ from features.saelens_registry import FILE
 GEMMA_SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 LLAMA_SITES = {"r": "hook_resid_post", "m": "hook_mlp_out", "a": "hook_attn_out"}
 LLAMA_WIDTH = 4096
-TRANSCODER_FORMATS = ("mwhanna_transcoder", "mntss_clt_layer_transcoder")
+TRANSCODER_FORMATS = ("gemma_2_transcoder", "mwhanna_transcoder", "mntss_clt_layer_transcoder")
 
 
 class _WidthPattern(NamedTuple):
@@ -78,7 +78,7 @@ def _sae_row(release: PretrainedSAELookup, sae_id: str, path: str) -> list[Any]:
 
 def parse_hook(release: PretrainedSAELookup, sae_id: str, path: str) -> str | None:
     """The hook that the SAE reads, by our name for it."""
-    if release.conversion_func == "gemma_2_transcoder" or "embedding" in path:
+    if "embedding" in path:
         return None  # we have no such hook
     if match := re.match(r"blocks\.(\d+)\.(hook_\w+?)(?:_\d+|__.*)?$", sae_id):
         return f"blocks.{match[1]}.{'attn.' if match[2] == 'hook_z' else ''}{match[2]}"

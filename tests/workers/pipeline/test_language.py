@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -156,6 +157,37 @@ def test_added_tokens_beyond_the_embeddings_load_and_only_texts_with_one_are_ref
         next(activations_at(language, [hook], [torch.tensor([[1, config.vocab_size]])]))
     with pytest.raises(InvalidInput, match="holds the token <image>"):
         prompt_ids(language, "def <image> cat", chat=False, bos=False)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_git_lfs_pointer_is_called_one(copy, name):
+    (copy / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n")
+    assert f"{name} is a Git LFS pointer" in refusal(copy).message
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_lora_adapter_is_refused_and_not_left_out(copy, alone):
+    (copy / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (copy / "adapter_model.safetensors").write_bytes(b"")
+    if alone:
+        (copy / "config.json").unlink()
+    assert "merge it first" in refusal(copy).message
+
+
+def test_the_dtype_is_that_of_the_file_whatever_the_configuration_says(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    assert describe_model(load_language(str(copy))).dtype == "float32"
+
+
+def test_shards_that_are_missing_are_refused_by_name(copy):
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    with safe_open(copy / "model-00001-of-00002.safetensors", "pt") as file:
+        names = list(file.keys())
+    shards = {name: f"model-0000{1 + n % 2}-of-00002.safetensors" for n, name in enumerate(names)}
+    index = {"metadata": {"total_size": 1}, "weight_map": shards}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "model-00002-of-00002.safetensors" in refusal(copy).message
 
 
 def test_an_unknown_architecture_is_refused(copy):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Int64
 from safetensors import SafetensorError
 from torch import Tensor
@@ -21,9 +22,11 @@ from transformers import (
 
 from features.records import InvalidInput, ModelRecord
 from workers.pipeline.data import hub
+from workers.pipeline.data.lfs import refuse_pointers
 from workers.pipeline.data.tokens import adds_bos, special_ids, vocabulary
 from workers.pipeline.model.decoder import embedding_rows
 from workers.pipeline.model.hooks import decoder_blocks, hook_names, hook_refusals
+from workers.pipeline.model.stored_dtype import dtype_in_files
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def load_language(
     _check_vocabulary(model, tokenizer)
     torch_device = torch.device(device)
     special = torch.tensor(sorted(special_ids(tokenizer)), dtype=torch.int64, device=torch_device)
-    stored_dtype = str(_stored_dtype(config)).removeprefix("torch.")
+    stored_dtype = dtype_in_files(_weight_files(source, loaded_revision)) or _dtype_name(config)
     return Language(model, tokenizer, torch_device, special, loaded_revision, stored_dtype)
 
 
@@ -152,6 +155,8 @@ def _locate(source: str, revision: str) -> tuple[str, str, dict[str, Any]]:
     repository = hub.find_repository(source, revision)
     if repository.unreachable and not hub.file_sizes(repository, ["config.json"]):
         raise repository.unreachable
+    if hub.file_sizes(repository, [ADAPTER]):
+        raise InvalidInput("source", f"{source} {ADAPTER_PROBLEM}")
     options |= {"local_files_only": False, "revision": repository.commit}
     return source, repository.commit, options
 
@@ -159,9 +164,20 @@ def _locate(source: str, revision: str) -> tuple[str, str, dict[str, Any]]:
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
+ADAPTER = "adapter_config.json"
+ADAPTER_PROBLEM = (
+    "holds a LoRA adapter, which would be left out: merge it first (PEFT's merge_and_unload, then "
+    "save_pretrained), and give the merged model. If you want the model without it, give a copy "
+    f"without {ADAPTER}."
+)
+
+
 def _check_folder(folder: Path) -> None:
+    refuse_pointers([*folder.glob("*.json"), *folder.glob("*.safetensors")])
     problem = ""
-    if not (folder / "config.json").is_file():
+    if (folder / ADAPTER).is_file():
+        problem = ADAPTER_PROBLEM
+    elif not (folder / "config.json").is_file():
         problem = "has no config.json, so it is not a Hugging Face model folder."
     elif not any(folder.glob("*.safetensors")):
         problem = (
@@ -239,7 +255,21 @@ def _runtime_dtype(config: Any, device: str, name: str) -> torch.dtype:
     return dtype
 
 
+def _weight_files(source: str, revision: str) -> list[Path]:
+    """The safetensors files of a folder, or those of a hub repository in the cache."""
+    folder = Path(source)
+    if folder.is_dir():
+        return sorted(folder.glob("*.safetensors"))
+    config = try_to_load_from_cache(source, "config.json", revision=revision)
+    return sorted(Path(config).parent.glob("*.safetensors")) if isinstance(config, str) else []
+
+
+def _dtype_name(config: Any) -> str:
+    return str(_stored_dtype(config)).removeprefix("torch.")
+
+
 def _stored_dtype(config: Any) -> torch.dtype:
+    """The type of the weights as the configuration has it."""
     return (
         getattr(config, "dtype", None)
         or getattr(config.get_text_config(), "dtype", None)

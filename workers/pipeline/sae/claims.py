@@ -14,6 +14,7 @@ from workers.pipeline.data.tokens import adds_bos
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
 from workers.pipeline.sae.folder import CONFIG, RULE_METADATA
+from workers.pipeline.sae.normalized_input import mlp_input_of
 
 DEFAULT_CONTEXT_SIZE = 128
 
@@ -66,6 +67,7 @@ def canonical_hook_name(model: PreTrainedModel, name: str, in_modules: str = "")
     with_attention = re.sub(r"^(blocks\.\d+\.)hook_z$", r"\1attn.hook_z", name)
     candidates = (
         with_attention,
+        mlp_input_of(name),
         _hook_of_module(model, name),
         _hook_of_module(model, in_modules),
     )
@@ -92,7 +94,9 @@ def choose_hook(model: PreTrainedModel, claims: Claims, requested: str) -> str:
     if claims.hook:
         problem = f"says {claims.hook!r}, which this model of {layers} layers does not have"
     raise InvalidInput(
-        "hook", f"{CONFIG} {problem}: choose where the SAE reads, {names[0]} to {names[-1]}."
+        "hook",
+        f"{CONFIG} {problem}: choose where the SAE reads, {names[0]} to {names[-1]}, or for a "
+        f"transcoder blocks.0.{MLP_IN} to blocks.{layers - 1}.{MLP_IN}.",
     )
 
 

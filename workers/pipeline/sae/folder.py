@@ -15,6 +15,7 @@ from sae_lens.registry import (
 from safetensors import SafetensorError, safe_open
 
 from features.records import InvalidInput
+from workers.pipeline.data.lfs import refuse_pointers
 from workers.pipeline.sae.setting_values import CONFIG, short
 from workers.pipeline.sae.settings import check_settings
 
@@ -24,7 +25,7 @@ SCALER = "activation_scaler.json"
 RULE_METADATA = "counted_tokens"
 """The key of the metadata under which SAEs that are trained here store their `CountingRule`."""
 FOLDER_FILES = (CONFIG, WEIGHTS, SPARSITY, SCALER)
-PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".npz")
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 TEMPORAL = "temporal"
 """An architecture of SAELens that is not supported: it encodes contexts, not tokens."""
 
@@ -38,7 +39,7 @@ def load_config(path: Path) -> dict[str, Any]:
     _check_files(path)
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InvalidInput("source", f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
         message = f"{CONFIG} is no JSON object of settings, with an object of metadata."
@@ -82,12 +83,36 @@ def _check_files(path: Path) -> None:
     names = sorted(file.name for file in path.iterdir())
     missing = [name for name in (CONFIG, WEIGHTS) if name not in names]
     if not missing:
+        refuse_pointers(path / name for name in FOLDER_FILES)
         return
     message = f"{path} has no {' and no '.join(missing)}, which an SAELens SAE has."
+    raise InvalidInput("source", f"{message} {_describe_contents(names)}".strip())
+
+
+def _describe_contents(names: list[str]) -> str:
+    """What a folder that is not in SAELens's format has instead, and the way in."""
     pickles = [name for name in names if name.endswith(PICKLES) and name != "trainer_state.pt"]
+    if "hyperparams.json" in names:
+        return "It is an SAE of Llama Scope: import it as release:id of SAELens's registry."
     if pickles:
-        message += f" {pickles[0]} is a pickle, which may run code: convert it to safetensors."
-    raise InvalidInput("source", message)
+        origin = ""
+        if "ae.pt" in pickles:
+            origin = " It is in the format of dictionary_learning."
+        elif pickles[0].endswith(".pth"):
+            origin = " Goodfire publishes such files."
+        return (
+            f"{pickles[0]} is a pickle, which may run code: convert it to safetensors.{origin} "
+            "SAELens loads formats of other libraries, and its save_model writes such a folder."
+        )
+    if weights := [name for name in names if name.endswith(".safetensors")]:
+        return (
+            f"It has {', '.join(weights[:3])}. A folder of sparsify has {CONFIG} and "
+            f"sae.safetensors; another is read once its tensors are W_enc [d_in, d_sae], W_dec, "
+            f"b_enc and b_dec in {WEIGHTS}, with their architecture in {CONFIG}."
+        )
+    if archives := [name for name in names if name.endswith((".zip", ".tar", ".gz", ".tgz"))]:
+        return f"Unpack {archives[0]}, and give the folder that it makes."
+    return ""
 
 
 def _check_config(config: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ from workers.pipeline.sae.diagnosis import PLAUSIBLE_VARIANCE, diagnose_reconstr
 from workers.pipeline.sae.evaluate import evaluate
 from workers.pipeline.sae.folder import WEIGHTS
 from workers.pipeline.sae.io import content_hash, load_sae
+from workers.pipeline.sae.normalized_input import fold_norm_gain, mlp_input_of
 from workers.pipeline.sae.reconstruct import require_fit
 from workers.pipeline.sae.settings import describe_settings
 from workers.pipeline.sae.sources import FetchedSae
@@ -85,11 +86,16 @@ def import_sae(
     sae = load_sae(str(folder), device=str(language.device))
     claims = parse_claims(sae)
     hook = choose_hook(language.model, claims, hook)
+    norm_notes = []
+    if hook == mlp_input_of(claims.hook):
+        norm_notes.append(fold_norm_gain(language, folder, claims.hook))
+        sae = load_sae(str(folder), device=str(language.device))
     require_fit(sae, resolve_hook(language.model, hook))
     context_size = min(claims.context_size or DEFAULT_CONTEXT_SIZE, language.context_size)
     notes = [
         *check_model(language, model_names, claims, allow_other_model),
         *check_contexts(language, claims, context_size),
+        *norm_notes,
     ]
     yield from map(LogLine, notes)
     unused_settings = describe_settings(fetched.config)

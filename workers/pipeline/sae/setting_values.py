@@ -48,6 +48,16 @@ def _type_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     reshaping = settings.get("reshape_activations", "none")
     if reshaping not in RESHAPINGS:
         yield (f"reshape_activations is {short(reshaping)} in {CONFIG}; it must be none or hook_z.")
+    positions = settings.get("seqpos_slice", [])
+    if not isinstance(positions, list) or not all(
+        part is None or _is_whole_number(part) for part in positions
+    ):
+        yield f"seqpos_slice is {short(positions)} in {CONFIG}, not a list of whole numbers."
+    rule = settings.get("counted_tokens", {})
+    if not isinstance(rule, dict) or not all(
+        isinstance(value, int | float) for value in rule.values()
+    ):
+        yield f"counted_tokens is {short(rule)} in {CONFIG}, not an object of numbers."
     options = settings.get("model_from_pretrained_kwargs", {})
     if not isinstance(options, dict):
         yield f"model_from_pretrained_kwargs is {short(options)} in {CONFIG}, not an object."

@@ -91,12 +91,9 @@ def _is_off(value: Any) -> bool:
     return value is False
 
 
-def _is_whole_context(value: Any) -> bool:
-    """A slice of positions that leaves none out."""
-    return isinstance(value, list | tuple) and all(
-        part in (None, 1) if place == 2 else part in (None, 0) and part is not False
-        for place, part in enumerate(value)
-    )
+def _reaches_the_end(value: Any) -> bool:
+    """A slice of positions that leaves out none but the first, which the worker leaves out too."""
+    return isinstance(value, list) and value[1:] in ([], [None], [None, None], [None, 1])
 
 
 ONE_HEAD = Rule(
@@ -119,7 +116,7 @@ REFUSED = {
 }
 NOTED = {
     "seqpos_slice": Rule(
-        _is_whole_context,
+        _reaches_the_end,
         "it was trained on these positions of a context only. Those before them do not count here "
         "either, unless the job says so; those after them do.",
     ),

@@ -1,7 +1,7 @@
 """Copy or download an SAE into a folder in SAELens's format.
 
-    copy_from_folder         a local folder in that format
-    download_from_hub        a folder of a Hugging Face repository in that format
+    copy_from_folder         a local folder in that format, or in one of `foreign`
+    download_from_hub        a folder of a Hugging Face repository, likewise
     download_from_registry   an entry of SAELens's registry, converted if it has another format
 
 Nothing of a source is executed: weights are safetensors or .npz arrays of numbers; pickles are
@@ -11,6 +11,7 @@ refused.
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sae_lens.loading.pretrained_saes_directory import (
@@ -21,8 +22,10 @@ from sae_lens.loading.pretrained_saes_directory import (
 from features.records import InvalidInput, LogLine, Progress
 from workers.pipeline.data import hub
 from workers.pipeline.data.download import download
+from workers.pipeline.data.lfs import refuse_pointers
 from workers.pipeline.sae.converters import FILES_OF_FORMAT, RegistryEntry, convert
 from workers.pipeline.sae.folder import CONFIG, FOLDER_FILES, PICKLES, WEIGHTS, load_config
+from workers.pipeline.sae.foreign import FORMATS, ForeignFormat, convert_folder, find_format
 
 PICKLE_REMEDY = (
     "A pickle may run code, so it is refused. If you trust it, convert it elsewhere: load it with "
@@ -42,15 +45,43 @@ Fetching = Generator[Progress | LogLine, None, FetchedSae | None]
 
 
 def copy_from_folder(source: str, target: Path) -> FetchedSae:
-    """Copy the SAE in the folder `source` to `target`.
+    """Copy the SAE in the folder `source`, or in the folder of that file, to `target`, converted
+    if it is in a format of `foreign`.
 
-    Raises `InvalidInput("source")` if the folder is not in SAELens's format.
+    Raises `InvalidInput("source")`, with what it has instead, if it is in none.
     """
-    folder = Path(source).expanduser()
+    folder = _folder_of(Path(source).expanduser())
+    provenance = {"kind": "folder", "source": str(folder)}
+    form = _foreign_format(folder)
+    if form:
+        config = convert_folder(folder, form, target)
+        return FetchedSae(config, {**provenance, "format": form.name})
     config = load_config(folder)
     files = {name: folder / name for name in FOLDER_FILES if (folder / name).is_file()}
     _copy_files(files, target)
-    return FetchedSae(config, {"kind": "folder", "source": str(folder)})
+    return FetchedSae(config, provenance)
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder that was given, or that of a file of an SAE that was given."""
+    if not path.is_file():
+        return path
+    if path.name.endswith(PICKLES):
+        raise InvalidInput("source", f"{path.name} is a pickle. {PICKLE_REMEDY}")
+    if path.suffix in (".zip", ".tar", ".gz", ".tgz"):
+        message = f"{path.name} is an archive: unpack it, and give the folder that it makes."
+        raise InvalidInput("source", message)
+    return path.parent
+
+
+def _foreign_format(folder: Path) -> ForeignFormat | None:
+    """The format of a folder that is not in SAELens's own."""
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    if {CONFIG, WEIGHTS} <= names:
+        return None
+    form = find_format(names)
+    refuse_pointers(folder / name for name in (form.files if form else ()))
+    return form
 
 
 def download_from_hub(
@@ -63,16 +94,28 @@ def download_from_hub(
     """
     repository = hub.find_repository(name, revision)
     base = subfolder.strip("/")
-    path_of = {file: f"{base}/{file}" if base else file for file in FOLDER_FILES}
-    sizes = hub.file_sizes(repository, list(path_of.values()))
-    if not {path_of[CONFIG], path_of[WEIGHTS]} <= sizes.keys():
+    files = (*FOLDER_FILES, *(file for form in FORMATS for file in form.files))
+    path_of = {file: f"{base}/{file}" if base else file for file in files}
+    sizes = hub.file_sizes(repository, sorted(set(path_of.values())))
+    present = {file for file, path in path_of.items() if path in sizes}
+    form = None if {CONFIG, WEIGHTS} <= present else find_format(present)
+    if form is None and not {CONFIG, WEIGHTS} <= present:
         raise repository.unreachable or _no_sae_error(repository, base)
+    needed = {path_of[file] for file in (form.files if form else FOLDER_FILES)}
+    sizes = {path: size for path, size in sizes.items() if path in needed}
     paths = yield from _download(repository, sizes, should_stop)
     if paths is None:
         return None
-    _copy_files({file: paths[path] for file, path in path_of.items() if path in paths}, target)
+    downloaded = {file: paths[path] for file, path in path_of.items() if path in paths}
     provenance = _provenance("hub", repository, source=name, subfolder=base)
-    return FetchedSae(load_config(target), provenance)
+    if form is None:
+        _copy_files(downloaded, target)
+        return FetchedSae(load_config(target), provenance)
+    with TemporaryDirectory(dir=target.parent) as temporary:
+        folder = Path(temporary) / (base.rpartition("/")[2] or "sae")
+        _copy_files(downloaded, folder)
+        config = convert_folder(folder, form, target)
+    return FetchedSae(config, {**provenance, "format": form.name})
 
 
 def download_from_registry(

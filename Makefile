@@ -30,8 +30,9 @@ test-full: setup ## The gate, and the full-size demo, redis, slow races and one 
 
 checks: lint types
 
-# Every process has a PostgreSQL of its own and computes on one thread. The tests of web and domain run in two
-# processes, where torch cannot be imported; Playwright's event loop stays in a thread for good, so that pages have one alone.
+# Every process has a PostgreSQL of its own and computes on one thread. The tests of web and domain run where torch cannot be
+# imported. Those of pages have processes of their own, because Playwright's event loop stays in a thread for good; they
+# mostly wait for their instance.
 test-web:
 	$(TESTS) --without-torch -n 2 --dist loadfile tests $(addprefix --ignore=tests/,workers e2e faults benchmarks)
 
@@ -39,7 +40,7 @@ test-workers:
 	$(TESTS) tests/workers
 
 test-pages:
-	$(TESTS) tests/e2e
+	$(TESTS) -n 2 --dist loadfile tests/e2e
 
 # Templates are linted, not reformatted: the reformatter breaks lines, and in a heatmap of tokens a blank is content.
 lint: setup ## Style, templates, and the rules of who may import whom

@@ -28,7 +28,7 @@ def test_three_saes_are_trained_shown_measured_and_compared_without_a_command(
     admin.get_by_label("Width").fill("32, 64, 128")
     admin.locator("[name=k]").fill("4")
     admin.get_by_label("Context size").fill("64")
-    admin.get_by_label("Tokens").fill("150000")
+    admin.get_by_label("Tokens", exact=True).fill("150000")
     admin.get_by_role("button", name="Start").click()
     admin.wait_for_url(re.compile(r"/jobs/\d+/$"))
     over.first = pk = int(re.search(r"(\d+)/$", admin.url)[1])

@@ -20,7 +20,7 @@ def test_a_job_started_from_the_page_is_watched_live_and_cancelled(admin: Page):
     admin.get_by_label("Slug").fill("from-the-page")
     admin.get_by_label("Width").fill("128")
     admin.get_by_label("Context size").fill("64")
-    admin.get_by_label("Tokens").fill("20000000")
+    admin.get_by_label("Tokens", exact=True).fill("20000000")
     expect(admin.locator("#estimate")).to_contain_text("20,000,000")
     admin.get_by_role("button", name="Start").click()
 
@@ -66,7 +66,7 @@ def test_a_wrong_setting_is_refused_beside_its_field_and_nothing_is_queued(
     before = instance.rows("SELECT count(*) FROM features_job")
     open_start_page(admin)
     admin.get_by_label("Slug").fill("fine")
-    admin.get_by_label(field).fill(value)
+    admin.get_by_label(field, exact=True).fill(value)
     admin.get_by_role("button", name="Start").click()
     expect(admin.get_by_role("alert").first).to_be_visible()
     expect(admin.locator(".form-fields")).to_contain_text(said)

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformers import DynamicCache
 
 from features.records import InvalidInput
 from workers.pipeline.model.language import Language
@@ -26,6 +25,8 @@ from workers.pipeline.steering.measurements import (
     Measurements,
     UnsteeredReader,
     forward_with_cache,
+    new_cache,
+    select_rows,
 )
 from workers.pipeline.steering.sampling import Sampler, Sampling
 from workers.pipeline.steering.steered_forward import Steering
@@ -163,11 +164,9 @@ def _run_prompt(
     rows = steering.rows if mask.any() else 1
     ids = torch.tensor([list(prompt)], device=language.device).expand(rows, -1)
     with _recording(reader), _steered(steering, mask.to(language.device).expand(rows, -1)):
-        logits, cache = forward_with_cache(
-            language, ids, DynamicCache(config=language.model.config), last_only=True
-        )
+        logits, cache = forward_with_cache(language, ids, new_cache(language), last_only=True)
     if rows < steering.rows:
-        cache.batch_repeat_interleave(steering.rows)
+        select_rows(cache, torch.zeros(steering.rows, dtype=torch.int64, device=language.device))
     return logits[:, -1].expand(steering.rows, -1).float(), cache
 
 

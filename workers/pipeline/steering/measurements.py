@@ -21,7 +21,10 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
+from features.records import InvalidInput
 from workers.pipeline.model.counted_tokens import ordinary_tokens
 from workers.pipeline.model.hooks import observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
@@ -92,12 +95,11 @@ class UnsteeredReader:
         Row 0 of the recorded pass is the unsteered one.
         """
         self._cache = copy.deepcopy(cache)
-        self._cache.batch_select_indices(
-            torch.zeros(self.steered, dtype=torch.int64, device=logits.device)
-        )
+        select_rows(self._cache, torch.zeros(self.steered, dtype=torch.int64, device=logits.device))
         self._next_logprobs = logits.float().log_softmax(-1).expand(self.steered, -1)
         fitting = LOGITS_AT_ONCE // ((self.steered + 1) * logits.shape[1])
-        self._tokens_per_pass = max(1, min(TOKENS_PER_PASS, fitting))
+        several = 1 if has_state(cache) else TOKENS_PER_PASS
+        self._tokens_per_pass = max(1, min(several, fitting))
         activations = [
             self._activations(feature, self._recorded[feature.lens.hook][:1])
             for feature in self.features
@@ -188,8 +190,44 @@ def forward_with_cache(
     """
     parameters = inspect.signature(type(language.model).forward).parameters
     extra = {"logits_to_keep": 1} if last_only and "logits_to_keep" in parameters else {}
-    output = language.model(input_ids=ids, past_key_values=cache, use_cache=True, **extra)
-    return output.logits, output.past_key_values
+    name = _cache_name(language) or "past_key_values"
+    output = language.model(input_ids=ids, **{name: cache}, use_cache=True, **extra)
+    return output.logits, output[name]
+
+
+def new_cache(language: Language) -> Cache:
+    """Return an empty cache for the model's texts.
+
+    Raises `InvalidInput("features")` for a model that keeps its state elsewhere.
+    """
+    if _cache_name(language) is None:
+        family = type(language.model).__name__
+        raise InvalidInput(
+            "features",
+            f"{family} keeps the state of a text inside itself, so steered and unsteered texts "
+            "cannot be generated side by side: this model cannot be steered here.",
+        )
+    return DynamicCache(config=language.model.config)
+
+
+def select_rows(cache: Cache, indices: Int64[Tensor, " rows"]) -> None:
+    """Make the rows of a cache those at `indices`, which may repeat. Unlike `batch_select_indices`
+    it works for layers with a recurrent state too.
+    """
+    cache.reorder_cache(indices)
+
+
+def has_state(cache: Cache) -> bool:
+    """Whether a layer has a recurrent state. Models with one read a single token at a time after
+    the prompt: several at once would begin from an empty state.
+    """
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
+
+
+def _cache_name(language: Language) -> str | None:
+    """The argument in which the model takes its cache."""
+    parameters = inspect.signature(type(language.model).forward).parameters
+    return next((name for name in ("past_key_values", "cache_params") if name in parameters), None)
 
 
 def _mass(

@@ -20,7 +20,7 @@ class SharedRateThrottle(SimpleRateThrottle):
 
     def get_rate(self) -> str | None:
         """Such as "600/minute"; None for no limit."""
-        rates: dict[str, str | None] = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]  # type: ignore[assignment]
+        rates: dict[str, str | None] = settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]
         assert self.scope is not None
         return rates[self.scope]
 

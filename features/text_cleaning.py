@@ -1,8 +1,11 @@
-"""Texts that people write: composed, on one line, without invisible characters."""
+"""Texts that people write: composed, on one line, without invisible characters beside the joiners
+that scripts and emoji need.
+"""
 
 import re
 import unicodedata
 
+from features.character_names import hidden_places
 from features.models.label import LONGEST
 from features.records import InvalidInput
 
@@ -21,10 +24,11 @@ def clean_lines(text: str, longest: int) -> str:
 def one_line(text: str) -> str:
     """One line of visible, composed (NFC) text, which may be empty."""
     composed = unicodedata.normalize("NFC", text)
+    hidden = hidden_places(composed)
     visible = "".join(
-        " " if c.isspace() else c
-        for c in composed
-        if c.isspace() or unicodedata.category(c)[0] != "C"
+        " " if character.isspace() else character
+        for place, character in enumerate(composed)
+        if character.isspace() or (place not in hidden and unicodedata.category(character) != "Cs")
     )
     return " ".join(visible.split())
 

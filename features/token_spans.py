@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from features.character_names import name_hidden, token_text
+
 Vocabulary = Mapping[int, tuple[bytes, bool]]
 """Token id to (exact bytes, special)."""
 UNKNOWN = ("\ufffd".encode(), False)
@@ -132,20 +134,31 @@ def text_of(token_ids: Sequence[int], vocabulary: Vocabulary) -> str:
 
 
 def visible(text: str) -> str:
-    """One token's text for a list: spaces and line ends shown as signs."""
-    return text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    """One token's text for a list: spaces and line ends shown as signs, other characters that
+    cannot be seen by their names.
+    """
+    signs = text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    return name_hidden(signs) if signs else signs
 
 
 def short(text: str) -> str:
     """One token's text inside a sentence: without blanks around, or, where it is nothing else, its
-    blanks counted.
+    blanks counted; characters that cannot be seen by their names.
     """
-    return text.strip() or re.sub("␣{3,}", lambda run: f"␣×{len(run[0])}", visible(text))
+    word = text.strip()
+    if word:
+        return name_hidden(word)
+    return re.sub("␣{3,}", lambda run: f"␣×{len(run[0])}", visible(text))
+
+
+def named_token(token_id: int, vocabulary: Vocabulary) -> str:
+    """The text of one token by itself, with names for bytes that are no text alone."""
+    return token_text(vocabulary.get(token_id, UNKNOWN)[0])
 
 
 def in_sentence(token_ids: Sequence[int], vocabulary: Vocabulary) -> list[str]:
     """Tokens one by one as `short` has them, each text once."""
-    return list(dict.fromkeys(short(text_of([token_id], vocabulary)) for token_id in token_ids))
+    return list(dict.fromkeys(short(named_token(token, vocabulary)) for token in token_ids))
 
 
 def _whole(token_ids: Sequence[int], start: int, vocabulary: Vocabulary) -> tuple[int, str]:

@@ -70,7 +70,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         help_text="CSV, JSON lines or Parquet with the columns index and text; the same as a "
         "download has.",
-        widget=forms.FileInput({"accept": ".csv,.jsonl,.ndjson,.parquet"}),
+        widget=forms.FileInput({"accept": ".csv,.tsv,.jsonl,.ndjson,.parquet"}),
     )
 
     def __init__(self, *args: object, **kwargs: object) -> None:

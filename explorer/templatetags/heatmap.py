@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from explorer.definitions.formats import number
 from explorer.templatetags.markup import concatenated, format_row
+from features.character_names import code_point, hidden_places, unicode_name
 from features.token_spans import Span, around
 
 register = template.Library()
@@ -22,6 +23,7 @@ LEFT_OUT = (
     "the first tokens of its context."
 )
 """What a grey token means that is not special."""
+HIDDEN = '<abbr title="%s">%s</abbr>'
 KINDS = ("peak", "special", "negative")
 
 
@@ -75,7 +77,7 @@ def _firing_token(span: Span, line_end: str) -> SafeString:
         CLASSES[span.peak, span.special, (span.value or 0.0) < 0],
         number(span.value),
         f"{span.strength:.2f}",
-        _text(span.text, line_end),
+        token_text(span.text, line_end),
     )
 
 
@@ -85,10 +87,19 @@ def _silent_token(
 ) -> SafeString:
     """A token without activation. Cached, as texts consist of few different tokens."""
     names = GREY if left_out else CLASSES[peak, special, False]
-    return format_row("<t%s>%s</t>", names, _text(text, line_end))
+    return format_row("<t%s>%s</t>", names, token_text(text, line_end))
 
 
 @lru_cache(maxsize=10_000)
-def _text(text: str, line_end: str) -> SafeString:
-    """The text of a token with its line ends visible."""
-    return format_row("%s", text.replace("\r\n", "\n").replace("\n", line_end))
+def token_text(text: str, line_end: str) -> SafeString:
+    """The text of a token with its line ends visible, and names in place of hidden characters."""
+    lines = text.replace("\r\n", "\n").replace("\r", "␍").replace("\n", line_end)
+    hidden = hidden_places(lines)
+    if not hidden:
+        return format_row("%s", lines)
+    return concatenated(
+        format_row(HIDDEN, unicode_name(character), code_point(character))
+        if place in hidden
+        else format_row("%s", character)
+        for place, character in enumerate(lines)
+    )

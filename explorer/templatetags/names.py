@@ -39,8 +39,14 @@ def words(name: str) -> str:
 
 @register.filter
 def quoted(texts: Iterable[str]) -> str:
-    """Texts in quotation marks with commas between."""
+    """Texts in quotation marks with commas between, for a title."""
     return ", ".join(f"“{text}”" for text in texts)
+
+
+@register.filter
+def quoted_apart(texts: Iterable[str]) -> SafeString:
+    """The same, each apart from the direction of the text around it."""
+    return format_html_join(", ", "<bdi>“{}”</bdi>", ((text,) for text in texts))
 
 
 @register.filter

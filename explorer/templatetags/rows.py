@@ -96,7 +96,8 @@ def _largest(rows: Iterable[TokenLogit]) -> float:
 def _logit(side: str, row: TokenLogit, largest: float, search: str) -> SafeString:
     link = SafeString()
     if row.plain:
-        link = format_row(TOKEN, f"{search}{quote(row.plain, safe='')}", row.text)
+        query = row.plain if row.plain.isprintable() else row.text
+        link = format_row(TOKEN, f"{search}{quote(query, safe='')}", row.text)
     return format_row(LOGIT, side, f"{abs(row.logit) / largest:.2f}", link, signed(row.logit))
 
 

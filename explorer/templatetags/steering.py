@@ -5,11 +5,11 @@ log-probability and KL on hover.
 from collections.abc import Iterable
 
 from django import template
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from explorer.definitions.formats import number
-from explorer.templatetags.heatmap import BREAKS
+from explorer.templatetags.heatmap import BREAKS, token_text
 from features.records import Intervention
 from features.selectors.effects import Effect, effect
 from features.selectors.feature_view import FeatureView
@@ -64,19 +64,19 @@ def _token(token: SteeredSpan) -> SafeString:
         "negative": (token.span.value or 0.0) < 0,
     }
     names = " ".join(name for name, holds in kinds.items() if holds)
-    text = escape(token.span.text.replace("\r\n", "\n").replace("\n", BREAKS))
     return format_html(
         '<t class="{}" style="--a:{}" title="{}">{}</t>',
         names,
         f"{token.span.strength:.2f}",
         title,
-        mark_safe(text),
+        token_text(token.span.text, BREAKS),
     )
 
 
 def _difference(change: Change) -> SafeString:
+    old, new = token_text(change.before, "\n"), token_text(change.after, "\n")
     if change.same:
-        return format_html("<span>{}</span>", change.before)
-    before = format_html("<del>{}</del>", change.before) if change.before else ""
-    after = format_html("<ins>{}</ins>", change.after) if change.after else ""
+        return format_html("<span>{}</span>", old)
+    before = format_html("<del>{}</del>", old) if old else ""
+    after = format_html("<ins>{}</ins>", new) if new else ""
     return format_html("{}{}", before, after)

@@ -1,8 +1,12 @@
-"""Rows in and out of files: CSV, JSON lines and Parquet. Nothing here knows what the rows mean."""
+"""Rows in and out of files: CSV, JSON lines and Parquet. Nothing here knows what the rows mean.
+
+Whatever is wrong with a file, `parse_table` raises `InvalidInput("file")` with the reason.
+"""
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +14,11 @@ from features.records import InvalidInput
 
 MAX_ROWS = 50_000
 MAX_BYTES = 20 * 2**20
+UTF_8_MARK = b"\xef\xbb\xbf"
+MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+"""Byte-order marks of spreadsheets' “Unicode text” with their encoding."""
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""Separators of CSV files: spreadsheets write semicolons where the comma is the decimal mark."""
 MAX_UNPACKED = 200 * 2**20
 """Bytes that a Parquet file may take in memory: a small file can hold a very large table."""
 
@@ -23,7 +32,13 @@ FORMATS = {
 def format_of(name: str) -> str:
     """The format that a file's name ends with. Raises `InvalidInput`."""
     end = name.rpartition(".")[2].lower()
-    known = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+    known = {
+        "csv": "csv",
+        "tsv": "csv",
+        "jsonl": "jsonl",
+        "ndjson": "jsonl",
+        "parquet": "parquet",
+    }
     if end not in known:
         raise InvalidInput(
             "file", "The name must end with .csv, .jsonl or .parquet, which says how to read it."
@@ -64,30 +79,47 @@ def write(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], kind: str) 
 
 
 def _text(data: bytes) -> str:
+    """The text of a file: UTF-8, or what its byte-order mark says, without the mark."""
+    encoding = next((code for mark, code in MARKS if data.startswith(mark)), "utf-8-sig")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding == "utf-8-sig" else encoding.upper()
+        mark = len(UTF_8_MARK) if data.startswith(UTF_8_MARK) else 0
         raise InvalidInput(
-            "file", f"The file must be UTF-8; byte {error.start:,} is not."
+            "file", f"The file must be {name}; byte {error.start + mark:,} is not."
         ) from None
 
 
 def _from_csv(data: bytes) -> Iterator[Mapping[str, Any]]:
-    reader = csv.DictReader(io.StringIO(_text(data), newline=""), strict=True)
+    text = _text(data)
+    separator = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        names = reader.fieldnames or []
+        names = next(reader, [])
         if len(set(names)) < len(names):
             raise InvalidInput("file", "Two columns have the same name.")
-        for number, row in enumerate(reader, 1):
-            if None in row or None in row.values():
-                raise InvalidInput("file", f"Row {number} has not as many cells as the header.")
-            yield {name: _unquoted(cell) for name, cell in row.items()}
+        for number, cells in enumerate(filter(None, reader), 1):
+            if len(cells) != len(names):
+                raise InvalidInput(
+                    "file",
+                    f"Row {number} has {len(cells)} cells, the header {len(names)}; they are "
+                    f"separated by {SEPARATORS[separator]}.",
+                )
+            yield dict(zip(names, map(_unquoted, cells), strict=True))
     except csv.Error as error:
         raise InvalidInput("file", f"Line {reader.line_num:,} is no CSV: {error}.") from None
 
 
+def _separator(text: str) -> str:
+    """The separator that occurs most in the header, outside quotes; a comma where none does."""
+    header = re.sub('"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max(SEPARATORS, key=header.count)
+
+
 def _from_jsonl(data: bytes) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(filter(str.strip, _text(data).splitlines()), 1):
+    lines = io.StringIO(_text(data))  # not splitlines: U+2028 may stand in a text of JSON
+    for number, line in enumerate(filter(str.strip, lines), 1):
         try:
             row = json.loads(line, parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -98,7 +130,6 @@ def _from_jsonl(data: bytes) -> Iterator[Mapping[str, Any]]:
 
 
 def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
-    import pyarrow
     from pyarrow import parquet  # 90 ms to import, and seldom needed
 
     try:
@@ -123,10 +154,11 @@ def _from_parquet(data: bytes) -> Iterator[Mapping[str, Any]]:
                     "file", f"At most {MAX_UNPACKED // 2**20} MiB unpacked; send it in parts."
                 )
             yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            "file", f"This is no Parquet file that can be read: {str(error)[:200]}"
-        ) from None
+    except InvalidInput:
+        raise
+    except Exception as error:  # of Arrow: a damaged file raises what its bytes happen to mean
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InvalidInput("file", f"This is no Parquet file that can be read: {reason}") from None
 
 
 def _to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:

@@ -39,8 +39,8 @@ class ShownExample(NamedTuple):
 
 
 class TokenLogit(NamedTuple):
-    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs;
-    `plain` leaves them.
+    """How much the feature's direction adds to one token's logit. `text` shows blanks as signs and
+    hidden characters by name; `plain` leaves them.
     """
 
     token_id: int

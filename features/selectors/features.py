@@ -16,7 +16,7 @@ from features.selectors.feature_view import (
     TokenLogit,
 )
 from features.selectors.snippets import WIDER, Part, near_peaks
-from features.token_spans import Span, Vocabulary, spans, text_of, visible
+from features.token_spans import Span, Vocabulary, named_token, spans, visible
 
 LARGEST_INDEX = 2**31 - 1
 """The largest index that its column can hold."""
@@ -93,7 +93,7 @@ def shown_example(example: StoredExample, tokens: list[Span]) -> ShownExample:
 
 def logits_of(ids: list[int], logits: list[float], vocabulary: Vocabulary) -> list[TokenLogit]:
     """Tokens with what a feature adds to their logits."""
-    plain = [text_of([i], vocabulary) for i in ids]
+    plain = [named_token(i, vocabulary) for i in ids]
     return [
         TokenLogit(i, visible(text), logit, text)
         for i, text, logit in zip(ids, plain, logits, strict=True)

@@ -9,7 +9,7 @@ from django.db.models import F, IntegerField
 from django.db.models.functions import Mod
 
 from features.models import Dashboard, Feature, Sae
-from features.token_spans import text_of, visible
+from features.token_spans import named_token, visible
 from features.vocabulary import vocabulary_of
 
 
@@ -84,7 +84,7 @@ def points(sae: Sae) -> Points:
         densities=[_digits(density) for density in columns[4]],
         maxima=[_digits(value) for value in columns[5]],
         token=[number.get(token_id, -1) for token_id in columns[6]],
-        tokens=[visible(text_of([token_id], vocabulary)) for token_id in known],
+        tokens=[visible(named_token(token_id, vocabulary)) for token_id in known],
         labels=[text or "" for text in columns[7]],
     )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Max, Sum
 
+from features.character_names import bytes_of_names, token_text
 from features.models import Feature, Peak, Sae, Token
 from features.selectors.snippets import snippets
 from features.token_spans import Span, visible
@@ -16,7 +17,9 @@ SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
 
 
 class Meant(NamedTuple):
-    """A token that a search matches; `text` shows blanks as signs, `plain` as blanks."""
+    """A token that a search matches; `text` shows blanks as signs and hidden characters by name,
+    `plain` as they are.
+    """
 
     token_id: int
     text: str
@@ -77,11 +80,21 @@ def meant(model_id: int, token: str) -> list[Meant]:
     """Tokens that match `token`: exactly as written first, then with or without a leading blank, in
     other cases.
     """
-    wanted = {spelling.encode(): place for place, spelling in enumerate(spellings(token))}
+    written = [*(spelling.encode() for spelling in spellings(token)), *_named_bytes(token)]
+    wanted = {raw: place for place, raw in reversed(list(enumerate(written)))}
     rows = Token.objects.filter(model_id=model_id, text__in=wanted, special=False)
     found = [(bytes(text), token_id) for token_id, text in rows.values_list("token_id", "text")]
     found.sort(key=lambda row: (wanted[row[0]], row[1]))
-    return [Meant(token_id, visible(raw.decode()), raw.decode()) for raw, token_id in found]
+    return [Meant(token_id, visible(token_text(raw)), token_text(raw)) for raw, token_id in found]
+
+
+def _named_bytes(token: str) -> list[bytes]:
+    """The bytes of a token whose characters are written by name: U+200B, or <0xE2>."""
+    raw = bytes_of_names(token.translate(SIGNS))
+    if not raw or raw == token.encode():
+        return []
+    word = raw.strip()
+    return [raw, word, b" " + word] if word else [raw]
 
 
 def spellings(token: str) -> list[str]:

@@ -162,7 +162,11 @@ def write_found(
     written = 0
     stream = iter(records)
     while some := list(islice(stream, AT_ONCE)):
-        found = [(features[record.index], record) for record in some if record.index in features]
+        found = [
+            (features[record.index], record)
+            for record in some
+            if record.index in features and one_line(record.text)
+        ]
         new = {
             feature: Label(
                 feature_id=feature,

@@ -81,6 +81,19 @@ def test_settings_read_as_words():
     assert names.words("learning_rate") == "Learning rate"
 
 
+def test_hidden_characters_have_names_in_heatmaps_and_joiners_stay():
+    vocabulary = {
+        1: (b"\x07<", False),
+        2: ("\u202b".encode(), False),
+        3: ("👩\u200d👩".encode(), False),
+    }
+    assert heatmap.heatmap(spans([1, 2, 3], vocabulary)) == (
+        '<t><abbr title="control character">U+0007</abbr>&lt;</t>'
+        '<t><abbr title="right-to-left embedding">U+202B</abbr></t>'
+        "<t>👩\u200d👩</t>"
+    )
+
+
 def test_a_heatmap_marks_value_peak_and_special_and_escapes_text():
     boxes = spans([0, 1, 2, 3], VOCABULARY, [1, 3], [2.0, 0.5], 1, 2.0)
     assert heatmap.heatmap(boxes) == (

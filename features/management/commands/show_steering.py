@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from features.character_names import name_hidden
 from features.inference.requests import NoAnswer
 from features.models import FeatureEffect, SteeringRun
 from features.records import InvalidParams
@@ -121,4 +122,4 @@ def _at(values: dict[str, list[float]], place: int) -> dict[str, float]:
 
 def _plain(text: str) -> str:
     """On one line, and harmless in a table."""
-    return re.sub(r"\s+", " ", text).replace("|", "¦").replace("`", "'").strip()
+    return name_hidden(re.sub(r"\s+", " ", text)).replace("|", "¦").replace("`", "'").strip()

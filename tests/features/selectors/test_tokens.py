@@ -95,6 +95,10 @@ def test_spellings_begin_with_what_was_written(typed, first):
         (builders.SPECIAL, []),
         ("nothing", []),
         ("é", []),
+        ("U+0007", [8]),
+        ("U+0000", [1]),
+        ("u+0007", []),
+        ("<0xE2>", [0xE2 + 1]),
     ],
 )
 def test_tokens_of_the_vocabulary_are_meant_the_exact_one_first(planted, typed, ids):

@@ -59,6 +59,81 @@ def test_joining_the_bytes_of_tokens_gives_the_text_back(kind, text, tokenizer):
     assert b"".join(known[index] for index in ids) == text.encode()
 
 
+def of_model(model, pre_tokenizer=None, decoder=None) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(model)
+    if pre_tokenizer:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    if decoder:
+        tokenizer.decoder = decoder
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
+
+
+def ids_from(*tokens: str) -> dict[str, int]:
+    return {token: index for index, token in enumerate(["[UNK]", *tokens])}
+
+
+PIECES = ["q", "u", "i", "c", "k</w>", "qu", "ic", "quic", "quick</w>", "f", "o", "x</w>", "fo"]
+MERGES = [("q", "u"), ("i", "c"), ("qu", "ic"), ("quic", "k</w>"), ("f", "o")]
+KINDS = {
+    "WordPiece": lambda: of_model(
+        models.WordPiece(ids_from("the", "quick", "br", "##ow", "##n", "."), unk_token="[UNK]"),
+        pre_tokenizers.BertPreTokenizer(),
+        decoders.WordPiece(),
+    ),
+    "words": lambda: of_model(
+        models.WordLevel(ids_from("the", "quick", "brown", "."), unk_token="[UNK]"),
+        pre_tokenizers.Whitespace(),
+    ),
+    "word ends": lambda: of_model(
+        models.BPE(ids_from(*PIECES), MERGES, end_of_word_suffix="</w>", unk_token="[UNK]"),
+        pre_tokenizers.Whitespace(),
+        decoders.BPEDecoder(),
+    ),
+    "metaspace": lambda: of_model(
+        models.Unigram([("[UNK]", 0.0), ("▁the", -1.0), ("▁quick", -1.0), (".", -2.0)], 0),
+        pre_tokenizers.Metaspace(),
+        decoders.Metaspace(),
+    ),
+    "metaspace without decoder": lambda: of_model(
+        models.WordLevel(ids_from("▁the", "▁quick", "▁."), unk_token="[UNK]"),
+        pre_tokenizers.Metaspace(),
+    ),
+    "CTC-like fuse": lambda: of_model(
+        models.WordLevel(ids_from("the", "quick", "."), unk_token="[UNK]"),
+        pre_tokenizers.Whitespace(),
+        decoders.Fuse(),
+    ),
+}
+"""Tokenizers that are not byte-level, by what marks their words."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["the quick .", "quick fox", "the brown quick.", "the"])
+def test_the_texts_of_tokens_join_to_what_the_tokenizer_decodes(kind, text):
+    tokenizer = KINDS[kind]()
+    ids = [index for index in tokenizer(text, add_special_tokens=False)["input_ids"] if index]
+    known = {token.token_id: token.text for token in vocabulary(tokenizer)}
+    joined = b"".join(known[index] for index in ids).decode()
+    assert joined.strip(" ") == tokenizer.backend_tokenizer.decode(ids).strip(" ")
+    assert len(joined) - len(joined.strip(" ")) <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        ("WordPiece", {"##ow": "ow", "quick": " quick", ".": "."}),
+        ("words", {"quick": " quick"}),
+        ("word ends", {"quick</w>": "quick ", "qu": "qu"}),
+        ("metaspace", {"▁quick": " quick", ".": "."}),
+    ],
+)
+def test_marks_of_words_are_no_part_of_a_token_s_text(kind, texts):
+    tokenizer = KINDS[kind]()
+    known = {token.token_id: token.text.decode() for token in vocabulary(tokenizer)}
+    vocabulary_ids = tokenizer.get_vocab()
+    assert {token: known[vocabulary_ids[token]] for token in texts} == texts
+
+
 def test_the_byte_alphabet_is_that_of_the_tokenizers_library():
     assert set(BYTE_OF_CHARACTER) == set(pre_tokenizers.ByteLevel.alphabet())
     assert sorted(BYTE_OF_CHARACTER.values()) == [bytes([byte]) for byte in range(256)]

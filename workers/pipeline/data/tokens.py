@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Int64
@@ -60,15 +60,17 @@ def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[TokenRecord]:
     """Return every token in order of ids, with its exact bytes.
 
-    The bytes of a text's ids, joined, are the bytes of the text. Handles byte-level tokens (GPT-2's
-    alphabet), byte fallbacks (`<0xE2>`) and U+2581 for a space; added tokens are their own content.
+    The bytes of a text's ids, joined, are what the tokenizer decodes them to: the bytes of the text
+    where it loses nothing, perhaps after one space. Handles byte-level tokens (GPT-2's alphabet)
+    and byte fallbacks (`<0xE2>`); the tokenizer's own decoder gives the others. Added tokens are
+    their own content.
     """
     special, added = special_ids(tokenizer), tokenizer.added_tokens_decoder
-    byte_level = _is_byte_level(tokenizer)
+    token_bytes = _token_decoder(tokenizer)
     records = []
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         literal = index in added or index in special
-        text = token.encode() if literal else _token_bytes(token, byte_level)
+        text = token.encode() if literal else token_bytes(token)
         records.append(TokenRecord(index, text, index in special))
     return records
 
@@ -219,12 +221,43 @@ def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
     return '"ByteLevel"' in json.dumps([state["decoder"], state["pre_tokenizer"]])
 
 
-def _token_bytes(token: str, byte_level: bool) -> bytes:
-    if byte_level:
-        return b"".join(BYTE_OF_CHARACTER.get(char) or char.encode() for char in token)
+def _token_decoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], bytes]:
+    """A function that returns the bytes of a token."""
+    if _is_byte_level(tokenizer):
+        return _byte_level_bytes
+    if not tokenizer.is_fast:
+        return _sentencepiece_bytes
+    return _own_decoder(tokenizer.backend_tokenizer)
+
+
+def _byte_level_bytes(token: str) -> bytes:
+    return b"".join(BYTE_OF_CHARACTER.get(char) or char.encode() for char in token)
+
+
+def _sentencepiece_bytes(token: str) -> bytes:
     if BYTE_FALLBACK.fullmatch(token):
         return bytes([int(token[3:5], 16)])
     return token.replace("\u2581", " ").encode()
+
+
+def _own_decoder(backend: Any) -> Callable[[str], bytes]:
+    """What the tokenizer's decoder says between two letters, which are no tokens of its own kind.
+
+    Its first and last token are decoded in another way: the mark of a word's end is dropped, and so
+    is the space before the first word. A tokenizer without a decoder joins tokens with spaces.
+    """
+    state = json.loads(backend.to_str())
+    fallback = '"ByteFallback"' in json.dumps(state["decoder"])
+    decode = backend.decoder.decode if backend.decoder is not None else " ".join
+    tail = len(decode(["x", "y"])) - 1
+
+    def token_bytes(token: str) -> bytes:
+        if fallback and BYTE_FALLBACK.fullmatch(token):
+            return bytes([int(token[3:5], 16)])
+        text: str = decode(["x", token, "y"])
+        return text[1:-tail].encode()
+
+    return token_bytes
 
 
 def _byte_level_alphabet() -> dict[str, bytes]:

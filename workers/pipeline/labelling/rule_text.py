@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from features import character_names
 from workers.pipeline.labelling.rules import Clause, Rule
 
 MAX_NAMED_TOKENS = 6
@@ -74,13 +75,14 @@ def token_text(token: bytes) -> str:
     """Return a token between backticks, for use in a sentence.
 
     A blank before a word is shown, because `␣as` and `as` are two tokens; other white space around
-    a word is left out. A token of white space alone is shown as symbols.
+    a word is left out. A token of white space alone is shown as symbols, and characters that cannot
+    be seen by their names (U+200B).
     """
-    text = token.decode("utf-8", "replace")
+    text = character_names.token_text(token)
     word = text.strip()
     if not word:
-        return f"`{_white_space_symbols(text)}`"
-    return f"`␣{word}`" if text.startswith(" ") else f"`{word}`"
+        return f"`{character_names.name_hidden(_white_space_symbols(text))}`"
+    return f"`{'␣' if text.startswith(' ') else ''}{character_names.name_hidden(word)}`"
 
 
 def _white_space_symbols(text: str) -> str:

@@ -12,7 +12,7 @@ from features.records import InvalidInput
 from tests.workers import planted_sae, steering_model
 from workers.pipeline.steering.generate import Step, decode
 from workers.pipeline.steering.interventions import FeatureIntervention
-from workers.pipeline.steering.measurements import MeasuredFeature, Measurements
+from workers.pipeline.steering.measurements import MeasuredFeature, Measurements, new_cache
 from workers.pipeline.steering.sampling import Sampling
 from workers.pipeline.steering.text_activations import Lens
 
@@ -85,3 +85,11 @@ def test_a_model_that_keeps_its_state_inside_itself_is_named(llama):
     intervention = FeatureIntervention(lens, 7, "add", 2.0, "maximum", 3.0)
     with pytest.raises(InvalidInput, match="Stateful keeps the state of a text inside itself"):
         list(decode(language, [[intervention]], [0, 5, 6], sampling=Sampling(4)))
+
+
+@pytest.mark.parametrize("family", ["xlstm", "minimax", "recurrent_gemma", "rwkv"])
+def test_families_with_a_cache_of_their_own_are_named(llama, family):
+    model = type("Own", (), {"forward": type(llama.model).forward})()
+    model.config = CONFIG_MAPPING[family]()
+    with pytest.raises(InvalidInput, match="Own keeps the state of a text inside itself"):
+        new_cache(dataclasses.replace(llama, model=model))

@@ -122,9 +122,9 @@ def post_completion(
         raise _cannot_be_sent(endpoint) from None
     if status != 200:
         raise _error(endpoint, status, headers, _error_in(text))
-    message, error, usage = parse_body(text)
-    if error is not None:
-        raise _error(endpoint, error.status, headers, error, usage)
+    message, failure, usage = parse_body(text)
+    if failure is not None:
+        raise _error(endpoint, failure.status, headers, failure, usage)
     assert message is not None
     return _completion(request, message.text, message.error, usage, message.thoughts)
 

@@ -123,14 +123,14 @@ def _json_of(text: str) -> Any:
 
 def _joined_stream(text: str) -> Any:
     """The completion of a server that streams without being asked to."""
-    chunks = []
+    lines = list[Any]()
     for line in text.splitlines():
         name, _, data = line.partition(":")
         try:
-            chunks.append(json.loads(data) if name == "data" else None)
+            lines.append(json.loads(data) if name == "data" else None)
         except (ValueError, RecursionError):
             continue
-    chunks = [chunk for chunk in chunks if isinstance(chunk, dict)]
+    chunks: list[dict[str, Any]] = [line for line in lines if isinstance(line, dict)]
     content, whole = "", dict[str, Any]()
     for chunk in chunks:
         whole |= {name: value for name, value in chunk.items() if value}
@@ -250,8 +250,9 @@ def _cost_of(usage: dict[str, Any]) -> float | None:
         return None
     details = usage.get("cost_details")
     upstream = details.get("upstream_inference_cost") if isinstance(details, dict) else None
-    own_key = usage.get("is_byok") and isinstance(upstream, int | float) and 0 <= upstream < 1e6
-    return float(cost) + (float(upstream) if own_key else 0.0)
+    if usage.get("is_byok") and isinstance(upstream, int | float) and 0 <= upstream < 1e6:
+        return float(cost) + float(upstream)
+    return float(cost)
 
 
 STATUS_OF_CODE = (

@@ -32,6 +32,8 @@ from workers.pipeline.steering.interventions import encode_features
 from workers.pipeline.steering.text_activations import Lens
 
 TOKENS_PER_PASS = 32
+OWN_CACHES = ("xlstm", "minimax", "recurrent_gemma", "rwkv")
+"""Families with a state of another kind than `transformers.DynamicCache`."""
 LOGITS_AT_ONCE = 1 << 24
 """Logits stored until they are measured: 64 MB of float32, for any number of texts."""
 
@@ -200,7 +202,7 @@ def new_cache(language: Language) -> Cache:
 
     Raises `InvalidInput("features")` for a model that keeps its state elsewhere.
     """
-    if _cache_name(language) is None:
+    if _cache_name(language) is None or language.model.config.model_type in OWN_CACHES:
         family = type(language.model).__name__
         raise InvalidInput(
             "features",

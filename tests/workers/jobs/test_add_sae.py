@@ -399,6 +399,9 @@ def test_a_transcoder_comes_in_with_both_hooks(ready, tmp_path, llama):
     [
         ("blocks.1.hook_z", "blocks.1.attn.hook_z"),
         ("model.layers.1", "blocks.1.hook_resid_post"),
+        ("layers.1", "blocks.1.hook_resid_post"),
+        ("layers.1.mlp", "blocks.1.hook_mlp_out"),
+        ("blocks.1.ln2.hook_normalized", "blocks.1.mlp.hook_in"),
         ("model.layers.1.output", "blocks.1.hook_resid_post"),
         ("model.layers.1.mlp.output", "blocks.1.hook_mlp_out"),
         ("model.layers.1.self_attn.o_proj.input", "blocks.1.attn.hook_z"),

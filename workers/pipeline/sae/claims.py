@@ -163,6 +163,8 @@ def _hook_of_module(model: PreTrainedModel, path: str) -> str | None:
         if name.endswith("hook_resid_pre"):
             continue
         point = resolve_hook(model, name)
-        if (paths[id(point.module)], point.side, point.scale) == (module_path, side, 1):
+        path_in_model = f".{paths[id(point.module)]}"  # sparsify leaves the first names out
+        is_named = module_path and path_in_model.endswith(f".{module_path}")
+        if is_named and (point.side, point.scale) == (side, 1):
             return name
     return None

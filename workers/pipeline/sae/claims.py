@@ -13,8 +13,9 @@ from features.records import NORM_RATIO, CountingRule, InvalidInput, same_model
 from workers.pipeline.data.tokens import adds_bos
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, hook_names, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.folder import CONFIG, RULE_METADATA
+from workers.pipeline.sae.folder import RULE_METADATA
 from workers.pipeline.sae.normalized_input import mlp_input_of
+from workers.pipeline.sae.setting_values import CONFIG
 
 DEFAULT_CONTEXT_SIZE = 128
 

@@ -20,7 +20,8 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors import SafetensorError, safe_open
 
 from features.records import InvalidInput
-from workers.pipeline.sae.folder import CONFIG, FOLDER_FILES, SCALER, load_config
+from workers.pipeline.sae.folder import FOLDER_FILES, SCALER, load_config
+from workers.pipeline.sae.setting_values import CONFIG
 
 FILES_OF_FORMAT: dict[str, tuple[str, ...]] = {
     "sae_lens": tuple(f"{{0}}/{name}" for name in FOLDER_FILES),

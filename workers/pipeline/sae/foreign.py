@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from features.records import InvalidInput
-from workers.pipeline.sae.folder import CONFIG, WEIGHTS
-from workers.pipeline.sae.setting_values import short
+from workers.pipeline.sae.folder import WEIGHTS
+from workers.pipeline.sae.setting_values import CONFIG, short
 
 Converted = tuple[dict[str, Any], dict[str, Tensor]]
 """A configuration of SAELens, and its tensors."""

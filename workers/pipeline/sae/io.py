@@ -25,20 +25,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from features.records import InvalidInput
-from workers.pipeline.sae.folder import (
-    CONFIG,
-    SCALER,
-    SPARSITY,
-    WEIGHTS,
-    explain_load_error,
-    load_config,
-)
+from workers.pipeline.sae.folder import SCALER, SPARSITY, WEIGHTS, explain_load_error, load_config
 from workers.pipeline.sae.folding import (
     fold_decoder_norms,
     fold_input_scale,
     inference_form,
     require_finite,
 )
+from workers.pipeline.sae.setting_values import CONFIG
 
 HASH_CHUNK_BYTES = 1 << 20
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from features.records import InvalidInput
 from workers.pipeline.model.hooks import MLP_IN, decoder_blocks, observe_hook, resolve_hook
 from workers.pipeline.model.language import Language
-from workers.pipeline.sae.folder import CONFIG, WEIGHTS
+from workers.pipeline.sae.folder import WEIGHTS
+from workers.pipeline.sae.setting_values import CONFIG
 
 NAME = re.compile(r"blocks\.(\d+)\.ln2\.hook_normalized")
 TOLERANCE = 1e-4
@@ -104,7 +105,7 @@ def _affine_maps(
     """Yield each gain and bias that make `after` of `before`, without zero gains."""
     x, y = before.float(), after.float()
     epsilon = next((float(getattr(module, name)) for name in EPSILONS if hasattr(module, name)), 0)
-    weight = module.weight.detach().float()  # type: ignore[operator, union-attr]
+    weight = module.weight.detach().float()  # type: ignore[operator]
     bias = getattr(module, "bias", None)
     shift = torch.zeros_like(weight) if bias is None else bias.detach().float()
     for centred in (True, False):

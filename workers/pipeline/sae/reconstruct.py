@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from features.records import InvalidInput
 from workers.pipeline.model.hooks import HookPoint, decoder_blocks
-from workers.pipeline.sae.folder import CONFIG
+from workers.pipeline.sae.setting_values import CONFIG
 
 RESIDUAL_WRITES = ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 

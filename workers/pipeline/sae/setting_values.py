@@ -69,7 +69,7 @@ def _width_problems(config: Mapping[str, Any]) -> Iterator[str]:
     architecture = config.get("architecture", "standard")
     for name in ("d_in", "d_sae"):
         value = config.get(name)
-        if not _is_whole_number(value) or not 0 < value <= MAX_WIDTH:
+        if not _is_width(value):
             yield f"{name} is {short(value)} in {CONFIG}; it must be a whole number above 0."
     d_out = config.get("d_out")
     if d_out is not None and "transcoder" not in str(architecture) and d_out != config.get("d_in"):
@@ -77,7 +77,7 @@ def _width_problems(config: Mapping[str, Any]) -> Iterator[str]:
             f"{CONFIG} has d_out {short(d_out)}, but an SAE of the architecture {architecture!r} "
             f"writes as many dimensions as it reads ({config.get('d_in')})."
         )
-    if d_out is not None and (not _is_whole_number(d_out) or not 0 < d_out <= MAX_WIDTH):
+    if d_out is not None and not _is_width(d_out):
         yield f"d_out is {short(d_out)} in {CONFIG}; it must be a whole number above 0."
     if config.get("rescale_acts_by_decoder_norm") and architecture not in TOPK_ARCHITECTURES:
         yield (
@@ -144,6 +144,10 @@ def _k_problems(k: Any, architecture: Any, d_sae: Any) -> Iterator[str]:
         yield f"k is {short(k)} in {CONFIG}, but d_sae is {d_sae}: it must be in between."
     elif "batchtopk" not in str(architecture) and not isinstance(k, int):
         yield f"k is {k!r} in {CONFIG}; it must be a whole number."
+
+
+def _is_width(value: Any) -> bool:
+    return _is_whole_number(value) and 0 < value <= MAX_WIDTH
 
 
 def _is_whole_number(value: Any) -> bool:

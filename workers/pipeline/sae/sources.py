@@ -24,8 +24,9 @@ from workers.pipeline.data import hub
 from workers.pipeline.data.download import download
 from workers.pipeline.data.lfs import refuse_pointers
 from workers.pipeline.sae.converters import FILES_OF_FORMAT, RegistryEntry, convert
-from workers.pipeline.sae.folder import CONFIG, FOLDER_FILES, PICKLES, WEIGHTS, load_config
+from workers.pipeline.sae.folder import FOLDER_FILES, PICKLES, WEIGHTS, load_config
 from workers.pipeline.sae.foreign import FORMATS, ForeignFormat, convert_folder, find_format
+from workers.pipeline.sae.setting_values import CONFIG
 
 PICKLE_REMEDY = (
     "A pickle may run code, so it is refused. If you trust it, convert it elsewhere: load it with "

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -216,7 +216,7 @@ def select_rows(cache: Cache, indices: Int64[Tensor, " rows"]) -> None:
     """Make the rows of a cache those at `indices`, which may repeat. Unlike `batch_select_indices`
     it works for layers with a recurrent state too.
     """
-    cache.reorder_cache(indices)
+    cache.reorder_cache(cast(torch.LongTensor, indices))
 
 
 def has_state(cache: Cache) -> bool:

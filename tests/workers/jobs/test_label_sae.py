@@ -76,6 +76,16 @@ def _make(place, texts, model_folders):
     assert done(job).state == "finished", done(job).error
 
 
+def test_a_corpus_with_nul_is_labelled_by_the_character_s_name(ready, kept):
+    rows = [{"text": "\0".join(f"a{number * 7919 % 97}\0b" * 40)} for number in range(150)]
+    place = kept.folder / "nul.jsonl"
+    place.write_text("\n".join(map(json.dumps, rows)))
+    done(job_services.start("add_corpus", {"slug": "nul", "source": str(place)}))
+    job = done(job_services.start("label_sae", {**SETTINGS, "corpus": "nul", "minimum": 0.01}))
+    assert (job.state, job.error) == ("finished", "")
+    assert Label.objects.filter(text__contains="U+0000").exists()
+
+
 def test_every_label_has_its_score_on_held_out_contexts(ready):
     job = done(job_services.start("label_sae", SETTINGS))
     assert job.state == "finished", job.error + log(job)

@@ -59,9 +59,10 @@ FEATURES: dict[str, Definition] = {
     "logit": Definition(
         "Logit effect",
         "What one unit of the feature adds to the token's logit: the decoder direction through "
-        "the final norm's gain and the"
-        " unembedding. Ranks are exact; the norm's divisor is left out, so sizes compare within "
-        "one SAE only.",
+        "everything between the residual stream and the logits, such as the final norm's gain, "
+        "the unembedding and its factor. The norm's divisor and soft caps are left out, so "
+        "sizes compare within one SAE only. A head that is more than a norm goes by its mean "
+        "derivative at 14 fixed tokens.",
     ),
     "logit_histogram": Definition(
         "Logit effects",

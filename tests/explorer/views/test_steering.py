@@ -352,16 +352,20 @@ def test_the_api_refuses_by_field(client, changes, status, field):
     assert not SteeringRun.objects.exists()
 
 
-def test_the_api_tells_why_a_run_failed(client, monkeypatch):
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("length", "So at most 3 new."), ("mode", "The chat template says: no system turn.")],
+)
+def test_the_api_tells_why_a_run_failed(client, monkeypatch, field, message):
     def broken(pk, patience):
-        steering_execution.fail(steering_execution.claim_next("w"), "length", "So at most 3 new.")
+        steering_execution.fail(steering_execution.claim_next("w"), field, message)
         return True
 
     monkeypatch.setattr(steering_runs, "wait", broken)
     response = client.post("/api/v1/steer/", BODY, content_type="application/json")
     assert (response.status_code, response.json()["error"]["fields"]) == (
         400,
-        {"length": ["So at most 3 new."]},
+        {field: [message]},
     )
     monkeypatch.setattr(steering_runs, "wait", lambda pk, patience: False)
     other = client.post("/api/v1/steer/", BODY | {"seed": 3}, content_type="application/json")

@@ -227,11 +227,17 @@ def test_too_many_parameters(quiet):
     )
 
 
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options", "trace"])
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "trace"])
 def test_a_method_that_the_address_lacks(quiet, method):
     response = getattr(quiet, method)("/api/v1/models/")
     assert error(response, 405) == "method_not_allowed"
-    assert "GET" in response["Allow"]
+    assert response["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_options_of_an_address_says_what_it_allows(quiet):
+    response = quiet.options("/api/v1/models/")
+    assert (response.status_code, response.content) == (204, b"")
+    assert response["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_a_format_other_than_json(quiet):

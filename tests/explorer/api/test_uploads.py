@@ -91,7 +91,8 @@ def test_words_that_are_there_get_the_senders_vote_and_stay_when_it_is_taken_bac
     [
         (b"index,text\n0,\n99,x\n", "a.csv", "Row 2, index"),
         (b"index,text\n0,day\n", "a.txt", "must end with .csv"),
-        (b"\xff\xfe", "a.csv", "UTF-8"),
+        (b"\xff\xfe", "a.csv", "no rows"),  # a mark of UTF-16 and nothing after it
+        (b"index,text\n0,\xff\n", "a.csv", "UTF-8"),
         (b"PAR1", "a.parquet", ""),
         (b"", "a.csv", "empty"),
         (b"index,text\n", "a.csv", "no rows"),

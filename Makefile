@@ -37,7 +37,7 @@ test-web:
 	$(TESTS) --without-torch -n 2 --dist loadfile tests $(addprefix --ignore=tests/,workers e2e faults benchmarks)
 
 test-workers:
-	$(TESTS) tests/workers
+	$(TESTS) -n 2 --dist loadfile tests/workers
 
 test-pages:
 	$(TESTS) -n 2 --dist loadfile tests/e2e

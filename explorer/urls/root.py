@@ -69,7 +69,7 @@ urlpatterns = [
     path("<name:model>/<name:sae>/<int:index>/comments/", comments.comment, name="comment"),
     path(
         "<name:model>/<name:sae>/<int:index>/try/<int:band>.<int:rank>/",
-        examples.tried,
+        examples.test_on_example,
         name="try_example",
     ),
     path("<name:model>/<name:sae>/<int:index>/effect/", effects.effect, name="effect"),

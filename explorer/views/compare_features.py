@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from explorer.forms.features import TestForm
 from explorer.http.requests import HtmxRequest, page
-from explorer.views.features import tested
+from explorer.views.features import activations_of_form
 from features.inference.text_activations import FeatureReading
 from features.models import Sae
 from features.selectors import catalog as catalog_selectors
@@ -106,7 +106,7 @@ def compare_features(request: HtmxRequest) -> HttpResponse:
             Side(
                 path,
                 compared[path],
-                tested(compared[path].feature, form),
+                activations_of_form(compared[path].feature, form),
                 _url(text, shown, without=path),
             )
             for path in shown

@@ -13,7 +13,7 @@ from features.selectors import contexts as context_selectors
 
 
 @require_safe
-def tried(
+def test_on_example(
     request: HtmxRequest, model: str, sae: str, index: int, band: int, rank: int
 ) -> HttpResponse:
     """Redirect to the feature's page with the example as its test text; other parameters stay."""

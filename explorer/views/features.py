@@ -37,7 +37,7 @@ def feature_page(
     )
     context |= {
         "test": test,
-        "reading": tested(view.feature, test),
+        "reading": activations_of_form(view.feature, test),
         "view": view,
         "feature": view.feature,
         "sae": view.sae,
@@ -65,7 +65,7 @@ def find_row(model: str, sae: str, index: int) -> Feature:
         raise no_feature(model, sae, index) from None
 
 
-def tested(feature: Feature, form: TestForm) -> FeatureReading | None:
+def activations_of_form(feature: Feature, form: TestForm) -> FeatureReading | None:
     """The feature's activations on the text of the form; errors are added to it."""
     if not form.is_valid() or not form.cleaned_data["text"]:
         return None

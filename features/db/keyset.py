@@ -39,7 +39,7 @@ def page(
     `keys` are names of fields, "-" before those that fall; together they are unique. `of` names the
     list with its filters: a cursor is only good for the list that it came from. Raises `BadCursor`.
     """
-    return cut(list(after(rows, keys, cursor, of)[: limit + 1]), keys, limit, of)
+    return make_page(list(after(rows, keys, cursor, of)[: limit + 1]), keys, limit, of)
 
 
 def after(rows: QuerySet[Any], keys: Sequence[str], cursor: str, of: str) -> QuerySet[Any]:
@@ -56,7 +56,7 @@ def after(rows: QuerySet[Any], keys: Sequence[str], cursor: str, of: str) -> Que
     return rows.order_by(*keys)
 
 
-def cut(rows: list[Any], keys: Sequence[str], limit: int, of: str) -> Page:
+def make_page(rows: list[Any], keys: Sequence[str], limit: int, of: str) -> Page:
     """The page that begins with these rows, where `limit` + 1 were asked for: one more than it
     shows tells whether another page follows.
     """

@@ -43,7 +43,7 @@ class JobCommand(BaseCommand):
                 name, metavar=name.upper() if name != "target" else "MODEL/SLUG", nargs=several
             )
         for name, field in self.form.base_fields.items():
-            if name not in self.taken():
+            if name not in self.fields_from_arguments():
                 self._add_option(parser, name, field)
         for name, choices in OPTIONS.items():
             field = Placing.base_fields[name]
@@ -55,7 +55,7 @@ class JobCommand(BaseCommand):
             help="Follow the job to its end; exit code 1 where it fails.",
         )
 
-    def taken(self) -> set[str]:
+    def fields_from_arguments(self) -> set[str]:
         """Fields that the positional arguments fill."""
         return set(self.positional)
 
@@ -136,7 +136,7 @@ class OnSaeCommand(JobCommand):
 
     positional: ClassVar[tuple[str, ...]] = ("target",)
 
-    def taken(self) -> set[str]:
+    def fields_from_arguments(self) -> set[str]:
         """The target is the SAE."""
         return {"sae"}
 
@@ -150,7 +150,7 @@ class NewSaeCommand(JobCommand):
 
     positional: ClassVar[tuple[str, ...]] = ("target",)
 
-    def taken(self) -> set[str]:
+    def fields_from_arguments(self) -> set[str]:
         """The target is model and slug."""
         return {"model", "slug", *self.positional}
 

@@ -79,7 +79,7 @@ def page(
         rows = first_features(matching, unfiltered, sae.width, by, size + 1, select)
     else:
         rows = list(select.filter(pk__in=matching.values("pk")[: size + 1]).order_by(*by))
-    listed, following = keyset.cut(rows, by, size, of)
+    listed, following = keyset.make_page(rows, by, size, of)
     return FeaturePage(listed, snippets(listed, sae.model_id), following)
 
 

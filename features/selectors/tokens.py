@@ -16,7 +16,7 @@ from features.token_spans import Span, visible
 SIGNS = str.maketrans({"␣": " ", "↵": "\n", "⇥": "\t", "␍": "\r"})
 
 
-class Meant(NamedTuple):
+class MatchingToken(NamedTuple):
     """A token that a search matches; `text` shows blanks as signs and hidden characters by name,
     `plain` as they are.
     """
@@ -47,7 +47,7 @@ class Promoting(NamedTuple):
 class TokenSearch(NamedTuple):
     """The result of a search by token: the matching tokens, and two lists of features."""
 
-    tokens: list[Meant]
+    tokens: list[MatchingToken]
     peaks: list[Peaking]
     promotes: list[Promoting]
 
@@ -58,7 +58,7 @@ def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
     Peaks are ordered by the number of top examples, then by the feature's maximum; promoting
     features by the size of the logit effect.
     """
-    tokens = meant(saes[0].model_id, token)
+    tokens = matching_tokens(saes[0].model_id, token)
     ids = [token.token_id for token in tokens]
     peaks, promotes = _peaks(saes, ids, limit), _promotes(saes, ids, limit)
     of = {sae.pk: sae for sae in saes}
@@ -76,7 +76,7 @@ def search(saes: Sequence[Sae], token: str, limit: int = 50) -> TokenSearch:
     )
 
 
-def meant(model_id: int, token: str) -> list[Meant]:
+def matching_tokens(model_id: int, token: str) -> list[MatchingToken]:
     """Tokens that match `token`: exactly as written first, then with or without a leading blank, in
     other cases.
     """
@@ -85,7 +85,10 @@ def meant(model_id: int, token: str) -> list[Meant]:
     rows = Token.objects.filter(model_id=model_id, text__in=wanted, special=False)
     found = [(bytes(text), token_id) for token_id, text in rows.values_list("token_id", "text")]
     found.sort(key=lambda row: (wanted[row[0]], row[1]))
-    return [Meant(token_id, visible(token_text(raw)), token_text(raw)) for raw, token_id in found]
+    return [
+        MatchingToken(token_id, visible(token_text(raw)), token_text(raw))
+        for raw, token_id in found
+    ]
 
 
 def _named_bytes(token: str) -> list[bytes]:

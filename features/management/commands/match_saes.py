@@ -10,6 +10,6 @@ class Command(OnSaeCommand):
     form = MatchSaes
     positional = ("target", "other")
 
-    def taken(self) -> set[str]:
+    def fields_from_arguments(self) -> set[str]:
         """The target is one SAE, the second argument the other."""
         return {"sae", "other"}

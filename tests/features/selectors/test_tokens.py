@@ -102,11 +102,13 @@ def test_spellings_begin_with_what_was_written(typed, first):
     ],
 )
 def test_tokens_of_the_vocabulary_are_meant_the_exact_one_first(planted, typed, ids):
-    assert [token.token_id for token in token_selectors.meant(planted.model.pk, typed)] == ids
+    assert [
+        token.token_id for token in token_selectors.matching_tokens(planted.model.pk, typed)
+    ] == ids
 
 
 def test_bytes_that_are_no_text_are_never_meant(planted):
-    assert token_selectors.meant(planted.model.pk, "\ufffd") == []
+    assert token_selectors.matching_tokens(planted.model.pk, "\ufffd") == []
 
 
 def test_what_peaks_goes_by_examples_then_by_maximum(planted):

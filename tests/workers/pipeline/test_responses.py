@@ -287,6 +287,8 @@ def test_what_a_retry_cannot_mend_ends_the_run_after_what_is_on_its_way(server, 
         {"choices": [{"error": {"code": 502, "message": "Bad gateway"}, "finish_reason": "error"}]},
         {"detail": "Something broke."},
         {"error": "engine is loading"},
+        {"error": [{"message": "Busy"}, None]},
+        {"error": [None, {"message": "Busy"}]},
     ],
 )
 def test_an_error_inside_a_200_is_asked_again(server, body):

@@ -97,8 +97,8 @@ def error_of(body: Any) -> ServerError | None:
     error = body.get("error") or body.get("errors")
     if not error and (body.get("object") == "error" or "choices" not in body):
         error = body.get("detail") or (body if isinstance(body.get("message"), str) else None)
-    if isinstance(error, list) and error and isinstance(error[0], dict):
-        error = {"message": "; ".join(map(_text_of_error, error[:3])), **error[0]}
+    if isinstance(error, list) and (errors := [one for one in error if isinstance(one, dict)]):
+        error = {"message": "; ".join(map(_text_of_error, errors[:3])), **errors[0]}
     if isinstance(error, dict):
         inner = error.get("error")
         error = inner if isinstance(inner, dict) else error

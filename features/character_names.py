@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 BLANKS = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""Blanks beside the space, the tab and line ends: seen in a text, but not alone."""
+"""Blanks other than the space, the tab and line ends: seen in a text, but not alone."""
 JOINERS = (
     "\u034f\u180b-\u180d\u180f\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef"
 )

@@ -1,4 +1,4 @@
-"""Texts that people write: composed, on one line, without invisible characters beside the joiners
+"""Texts that people write: composed, on one line, without invisible characters except the joiners
 that scripts and emoji need.
 """
 

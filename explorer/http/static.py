@@ -32,6 +32,7 @@ class StaticUrls(StaticFilesStorage):
         return f"{url}?v={content_hash(Path(path).read_bytes())}" if path else url
 
 
+@lru_cache(maxsize=128)
 def content_hash(content: bytes) -> str:
     """The hash in the URL of a file."""
     return hashlib.sha256(content).hexdigest()[:12]
@@ -53,7 +54,8 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whit
         if streamed.file is not None:
             with streamed.file as file:
                 content = file.read()
-        if content and request.GET.get("v") == content_hash(content):
+        version = request.GET.get("v")
+        if content and version and version == content_hash(content):
             headers["Cache-Control"] = IMMUTABLE
         text = headers.get("Content-Type", "").startswith(TEXT)
         if text:

@@ -30,7 +30,7 @@ class _AnyText:
     """Makes a dumper of texts take any text."""
 
     def dump(self, obj: str) -> Any:
-        return super().dump(storable(obj))  # type: ignore[misc]  # of the dumper beside it
+        return super().dump(storable(obj))  # type: ignore[misc]  # of the other base class
 
 
 class _AnyJson:

@@ -23,7 +23,7 @@ from features.models import Endpoint, Exchange, Job
 from features.records import InvalidInput, Progress
 from workers.lifecycle.work import RunningJob
 from workers.pipeline.autointerp import completions
-from workers.pipeline.autointerp.answers import storable
+from workers.pipeline.autointerp.answers import encodable
 from workers.pipeline.autointerp.budget import Budget
 from workers.pipeline.autointerp.client import STOPPED, Client
 from workers.pipeline.autointerp.completions import Completion, CompletionRequest, Message
@@ -186,11 +186,7 @@ class _Answers:
                     store(self.job.row, question, self.client.endpoint.model, completion)
                 self.replayed.append((question, completion))
             else:
-                messages = [
-                    {name: storable(text) for name, text in message.items()}
-                    for message in question.messages
-                ]
-                yield CompletionRequest(question, messages, question.max_tokens)
+                yield CompletionRequest(question, _sent(question), question.max_tokens)
 
     def replay_rest(self, requests: Iterator[CompletionRequest], failed: bool) -> None:
         """Where the budget or a failure ended the requests early, go on to the stored answers after
@@ -236,6 +232,13 @@ def _earlier_exchanges(job: RunningJob) -> list[Exchange]:
     return [*ended.defer("messages"), *mine.defer("messages")]
 
 
+def _sent(question: Question) -> list[dict[str, str]]:
+    """The messages of a prompt as they are sent, and stored."""
+    return [
+        {name: encodable(text) for name, text in message.items()} for message in question.messages
+    ]
+
+
 def store(job: Job, question: Question, model: str, answer: Completion) -> None:
     """Write a prompt with its answer, before the answer is used."""
     Exchange.objects.update_or_create(
@@ -244,12 +247,9 @@ def store(job: Job, question: Question, model: str, answer: Completion) -> None:
         defaults={
             "feature": question.feature,
             "purpose": question.purpose,
-            "messages": [
-                {name: storable(text) for name, text in message.items()}
-                for message in question.messages
-            ],
-            "answer": storable(answer.text),
-            "error": storable(answer.error)[:500],
+            "messages": _sent(question),
+            "answer": encodable(answer.text),
+            "error": encodable(answer.error)[:500],
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.completion_tokens,
             "cost": answer.cost,

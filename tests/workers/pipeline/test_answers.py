@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workers.pipeline.autointerp import label_answers
-from workers.pipeline.autointerp.answers import final_text, storable
+from workers.pipeline.autointerp.answers import encodable, final_text
 from workers.pipeline.autointerp.label_answers import parse_label
 from workers.pipeline.autointerp.number_answers import parse_numbers, parse_rating
 
@@ -209,7 +209,7 @@ def test_a_rating_may_have_a_scale_and_a_remark(answer: str, rating: int | None)
 
 
 def test_what_a_database_cannot_hold_is_replaced() -> None:
-    assert storable("a\0b\ud83dc\ud83e\udde0") == "ab\ufffdc🧠"
+    assert encodable("a\0b\ud83dc\ud83e\udde0") == "ab\ufffdc🧠"
 
 
 PIECES = [
@@ -231,7 +231,7 @@ def check_any_answer(answer: str) -> None:
     assert numbers is None or (len(numbers) == 3 and all(0 <= one <= 10 for one in numbers))
     assert parse_rating(answer) in (None, 0, 1, 2)
     assert final_text(answer) == final_text(answer).strip()
-    storable(answer).encode()
+    encodable(answer).encode()
 
 
 @given(ANSWERS)

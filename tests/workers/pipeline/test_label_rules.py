@@ -442,7 +442,10 @@ def test_no_label_is_longer_than_it_may_be():
     [
         ((Clause(tokens=(1,)),), "`t1`"),
         ((Clause(tokens=(1, 2, 3)),), "`t1`, `t2` or `t3`"),
-        ((Clause(tokens=tuple(range(9))),), "`t0`, `t1`, `t2`, `t3`, `t4`, `t5` or 3 more"),
+        (
+            (Clause(tokens=tuple(range(9))),),
+            "`t0`, `t1`, `t2`, `t3`, `t4`, `t5`, `t6`, `t7` or `t8`",
+        ),
         ((Clause(concepts=(RuleConcept(2, False),)),), "a digit"),
         ((Clause(concepts=(RuleConcept(1, False),)),), "any token in a string"),
         (

@@ -57,9 +57,9 @@ _BOXED = re.compile(r"\\boxed\s*\{\s*((?:[^{}]|\{[^{}]*\})*)\}")
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 
 
-def storable(text: str) -> str:
-    """Return the text as a database can store it: without NUL, and with U+FFFD for half a
-    surrogate pair.
+def encodable(text: str) -> str:
+    """Return the text as it can be sent: without NUL, halves of a surrogate pair joined, and U+FFFD
+    for one alone.
     """
     return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

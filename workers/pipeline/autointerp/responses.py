@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any, NamedTuple
 
-from workers.pipeline.autointerp.answers import storable
+from workers.pipeline.autointerp.answers import encodable
 
 MAX_TOKENS_COUNTED = 10**8
 """More tokens than that in one answer are a mistake of the server, and counted as this many."""
@@ -81,7 +81,7 @@ def parse_body(text: str) -> tuple[Message | None, ServerError | None, Usage]:
     error = error_of(body)
     if not choices:
         if error is None:
-            raise InvalidResponse(f"no chat completion: {storable(text[:80])!r}", usage)
+            raise InvalidResponse(f"no chat completion: {encodable(text[:80])!r}", usage)
         return None, error, usage
     messages = [_message_of(choice, usage) for choice in choices]
     answers = [one for one in messages if not one.error]
@@ -117,7 +117,7 @@ def _json_of(text: str) -> Any:
     if isinstance(body, list) and len(body) == 1:  # Gemini's errors
         body = body[0]
     if not isinstance(body, dict):
-        raise InvalidResponse(f"no chat completion: {storable(text[:80])!r}")
+        raise InvalidResponse(f"no chat completion: {encodable(text[:80])!r}")
     return body
 
 
@@ -172,7 +172,7 @@ def _message_of(choice: dict[str, Any], usage: Usage) -> Message:
     thoughts = sum(len(message[name]) for name in names if isinstance(message.get(name), str))
     ends = ("finish_reason", "native_finish_reason", "stop_reason", "done_reason", "finishReason")
     reasons = [str(choice[name]).lower() for name in ends if choice.get(name)]
-    text = storable(text)
+    text = encodable(text)
     return Message(text, _problem(text, refusal, reasons, message, thoughts), usage, thoughts)
 
 
@@ -184,7 +184,7 @@ def _problem(
         spent = "" if text.strip() else ", all of it on thoughts"
         return f"the answer was cut off at its token limit{spent}"
     if refusal.strip():
-        return f"the model refuses: {storable(refusal.strip())[:200]}"
+        return f"the model refuses: {encodable(refusal.strip())[:200]}"
     if any(reason in FILTERED for reason in reasons):
         return "the answer was filtered by the endpoint"
     if text.strip():
@@ -281,4 +281,4 @@ def _text_of_error(error: dict[str, Any]) -> str:
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     text = f"{where}{message or json.dumps(error, default=str)[:200]}"
-    return storable(f"{text} {raw}" if isinstance(raw, str) else text)[:500]
+    return encodable(f"{text} {raw}" if isinstance(raw, str) else text)[:500]

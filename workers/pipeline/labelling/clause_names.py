@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from workers.pipeline.labelling.evidence import Evidence
-from workers.pipeline.labelling.rule_text import PLACE_PREFIXES
+from workers.pipeline.labelling.rule_text import PLACE_PREFIXES, after, list_texts, phrase
 from workers.pipeline.labelling.rules import KEYS, Clause
 
 MAX_NAME_LENGTH = 60
@@ -114,13 +114,10 @@ class ClauseNames:
         if clause._replace(tokens=(), precision=0.0) == Clause() and len(sets[0]) == 1:
             return sets[0][0] + (ANY_SPACING if len(clause.tokens) > 1 else "")
         text = self._subject(sets[0], own, right, listed)
-        previous = _with_concepts(_listing(sets[1], listed), before, "a token")
-        earlier = _listing(sets[2], listed)
-        if previous:
-            text += f" after {previous}"
-        if earlier:
-            text += f" after {earlier}" if previous else f" two tokens after {earlier}"
-        return text
+        previous = _listing(sets[1], listed)
+        if previous or before:
+            previous = phrase(previous, before, "a token")
+        return after(text, previous, _listing(sets[2], listed))
 
     def _subject(
         self, texts: Sequence[str], columns: Sequence[int], right: np.ndarray, listed: int
@@ -133,8 +130,8 @@ class ClauseNames:
             if named:
                 words = [word for word in words if word.startswith(PLACE_PREFIXES)]
                 shown = f"{self._nouns[named[0]]} such as {', '.join(texts[:listed])}"
-                return _with_concepts(shown, words, "")
-        return _with_concepts(_listing(texts, listed), words, "any token")
+                return phrase(shown, words, "")
+        return phrase(_listing(texts, listed), words, "any token")
 
     def _common_concept(self, rows: Int64[np.ndarray, " rows"]) -> list[int]:
         """The rarest concept with a noun that nearly all of these rows have, if there is one."""
@@ -162,16 +159,4 @@ def _without_variants(texts: Sequence[str]) -> list[str]:
 
 
 def _listing(texts: Sequence[str], listed: int) -> str:
-    if len(texts) > listed:
-        return f"{', '.join(texts[:listed])}, …"
-    return " or ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
-
-
-def _with_concepts(tokens: str, words: Sequence[str], default: str) -> str:
-    """Tokens and concepts as one phrase; empty if there are neither."""
-    kinds = " and ".join(word for word in words if not word.startswith(PLACE_PREFIXES))
-    places = [word for word in words if word.startswith(PLACE_PREFIXES)]
-    subject = f"{tokens} as {kinds}" if tokens and kinds else tokens or kinds
-    if not subject and (places or default == "any token"):
-        subject = default
-    return " ".join(filter(None, [subject, *places]))
+    return f"{', '.join(texts[:listed])}, …" if len(texts) > listed else list_texts(texts)

@@ -119,8 +119,6 @@ def _f1(scores: PredictionScores) -> dict[str, float]:
 def _rule_provenance(
     rule: Rule, train_f1: float, evidence: Evidence, vocabulary: Sequence[bytes]
 ) -> dict[str, object]:
-    words = describe(
-        rule, evidence.words, lambda token: token_text(vocabulary[token]), max_tokens=1000
-    )
+    words = describe(rule, evidence.words, lambda token: token_text(vocabulary[token]))
     data = rule_as_data(rule, evidence.names)
     return {"rule": data, "words": words, "train_f1": round(train_f1, 4)}

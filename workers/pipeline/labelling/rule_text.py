@@ -1,12 +1,10 @@
 """Rules in words, for labels, and as data, for provenance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from features import character_names
 from workers.pipeline.labelling.rules import Clause, Rule
 
-MAX_NAMED_TOKENS = 6
-"""Tokens of a set that a label names; the others are counted."""
 PLACE_PREFIXES = ("in ", "inside ", "between ", "at ", "where ", "beyond ")
 """How the words of concepts begin that say where a token is, not what it is."""
 
@@ -14,11 +12,9 @@ TokenText = Callable[[int], str]
 """Returns the text of a token id."""
 
 
-def describe(
-    rule: Rule, words: Sequence[str], token_text: TokenText, max_tokens: int = MAX_NAMED_TOKENS
-) -> str:
+def describe(rule: Rule, words: Sequence[str], token_text: TokenText) -> str:
     """Return a rule in words, in the order of its clauses. `words` are those of the concepts."""
-    return "; or ".join(_describe_clause(clause, words, token_text, max_tokens) for clause in rule)
+    return "; or ".join(_describe_clause(clause, words, token_text) for clause in rule)
 
 
 def rule_as_data(rule: Rule, names: Sequence[str]) -> list[dict[str, object]]:
@@ -36,23 +32,20 @@ def rule_as_data(rule: Rule, names: Sequence[str]) -> list[dict[str, object]]:
     ]
 
 
-def _describe_clause(
-    clause: Clause, words: Sequence[str], token_text: TokenText, max_tokens: int
-) -> str:
+def _describe_clause(clause: Clause, words: Sequence[str], token_text: TokenText) -> str:
     tokens, previous, earlier = (
-        _describe_tokens(ids, token_text, max_tokens)
+        list_texts(dict.fromkeys(token_text(token) for token in ids))
         for ids in (clause.tokens, clause.previous, clause.earlier)
     )
     own_words = [words[one.column] for one in clause.concepts if not one.before]
     previous_words = [words[one.column] for one in clause.concepts if one.before]
-    text = _phrase(tokens, own_words, "any token")
+    text = phrase(tokens, own_words, "any token")
     if previous or previous_words:
-        text = f"{text} after {_phrase(previous, previous_words, 'a token')}"
-        return f"{text} after {earlier}" if earlier else text
-    return f"{text} two tokens after {earlier}" if earlier else text
+        previous = phrase(previous, previous_words, "a token")
+    return after(text, previous, earlier)
 
 
-def _phrase(tokens: str, words: Sequence[str], default: str) -> str:
+def phrase(tokens: str, words: Sequence[str], default: str) -> str:
     """Return tokens and concepts as one phrase, such as: `self` as a parameter of a function in a
     docstring.
     """
@@ -62,13 +55,18 @@ def _phrase(tokens: str, words: Sequence[str], default: str) -> str:
     return " ".join([subject, *places])
 
 
-def _describe_tokens(tokens: Sequence[int], token_text: TokenText, max_tokens: int) -> str:
-    texts = list(dict.fromkeys(token_text(token) for token in tokens))
-    if len(texts) <= 1:
-        return "".join(texts)
-    if len(texts) > max_tokens:
-        return f"{', '.join(texts[:max_tokens])} or {len(texts) - max_tokens} more"
-    return f"{', '.join(texts[:-1])} or {texts[-1]}"
+def after(text: str, previous: str, earlier: str) -> str:
+    """Return the text with the phrases of the token before and the one before that, if any."""
+    if previous:
+        text = f"{text} after {previous}"
+        return f"{text} after {earlier}" if earlier else text
+    return f"{text} two tokens after {earlier}" if earlier else text
+
+
+def list_texts(texts: Iterable[str]) -> str:
+    """Return texts as a list in words: a, b or c."""
+    *first, last = [*texts] or [""]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def token_text(token: bytes) -> str:
